@@ -1,0 +1,179 @@
+"""What is asked of a model and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+Priority = Literal["interactive", "batch"]
+Finish = Literal["stop", "length", "refusal", "content_filter"]
+
+ATTEMPTS_MAX = 3
+"""Upstream calls for one verdict, over all models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a call is made: it decides shares, order and log lines, never content."""
+
+    tenant: str = "default"
+    request_id: str = ""
+    priority: Priority = "interactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message; its text is kept in parts so that a megabyte is never joined to be sent."""
+
+    role: Role
+    parts: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    @property
+    def size(self) -> int:
+        """Length in characters, without joining the parts."""
+        return sum(map(len, self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """The JSON Schema of a structured answer, with the name that providers want for it."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the model samples; None leaves the model's own default untouched."""
+
+    max_output_tokens: int = 2_048
+    temperature: float | None = None
+    seed: int | None = None
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens
+        )
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One output token with its natural-log probability and the alternatives the model weighed."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One upstream call, or one candidate passed over, as the caller reads it."""
+
+    provider: str
+    model: str
+    outcome: str
+    latency_ms: float
+    usage: Usage = NO_USAGE
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A model's answer; `attempts` holds every call it took, the serving one last."""
+
+    text: str
+    finish: Finish
+    provider: str
+    model: str
+    usage: Usage = NO_USAGE
+    cost_usd: float = 0.0
+    first_byte_ms: float = 0.0
+    latency_ms: float = 0.0
+    logprobs: tuple[TokenLogprob, ...] = ()
+    simulated: bool = False
+    cached: bool = False
+    reading: Any = None
+    attempts: tuple[Attempt, ...] = ()
+
+
+def accept_any(completion: Completion) -> Any:
+    """Read a completion as its plain text."""
+    return completion.text
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to ask, how its answer must read, and on whose behalf.
+
+    `read` turns a completion into a verdict or raises `AnswerUnreadable`, `AnswerTruncated` or
+    `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
+    whatever random delimiter it carries (None: never share or cache its answer).
+    """
+
+    turns: tuple[Turn, ...]
+    sampling: Sampling = Sampling()
+    answer: AnswerSchema | None = None
+    read: Callable[[Completion], Any] = accept_any
+    caller: Caller = Caller()
+    key: tuple[object, ...] | None = None
+    attempts_left: int = field(default=ATTEMPTS_MAX)
+
+    @property
+    def size(self) -> int:
+        """Length of all turns, in characters."""
+        return sum(turn.size for turn in self.turns)
+
+    def repaired(self, answer: str, advice: str) -> Prompt:
+        """Ask again, with the unreadable answer and what was wrong with it."""
+        turns = (*self.turns, Turn("assistant", (answer,)), Turn("user", (advice,)))
+        return replace(self, turns=turns)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do beyond text; what it cannot is left out of the request."""
+
+    schema: bool = True
+    logprobs: bool = False
+    seed: bool = False
+    temperature: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as configured; prices in US dollars per million tokens."""
+
+    id: str
+    provider: str
+    name: str
+    context_tokens: int | None = None
+    max_output_tokens: int = 2_048
+    input_usd_per_mtok: float | None = None
+    output_usd_per_mtok: float | None = None
+    capabilities: Capabilities = Capabilities()
+    simulated: bool = False
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Price of `usage`; 0 where no price is configured."""
+        return (
+            usage.input_tokens * (self.input_usd_per_mtok or 0.0)
+            + usage.output_tokens * (self.output_usd_per_mtok or 0.0)
+        ) / 1_000_000

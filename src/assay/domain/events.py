@@ -1,0 +1,68 @@
+"""Frozen facts about what happened; telemetry subscribes to them through `EventSink`.
+
+No event carries a caller's text: identifiers, codes, counts and durations only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from assay.domain.completion import Caller, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """An HTTP request was answered (or its caller went away: status 499)."""
+
+    caller: Caller
+    method: str
+    route: str
+    status: int
+    seconds: float
+    body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CriterionFinished:
+    """One criterion of one case came to an end."""
+
+    caller: Caller
+    type: str
+    status: str
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished:
+    """One upstream call ended; `outcome` is `ok` or that of a `ModelError`."""
+
+    caller: Caller
+    provider: str
+    model: str
+    outcome: str
+    seconds: float
+    first_byte_seconds: float | None
+    usage: Usage
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackTaken:
+    """The router passed from one candidate to the next."""
+
+    caller: Caller
+    from_model: str
+    to_model: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDegraded:
+    """Redis stopped (or resumed) answering."""
+
+    available: bool
+
+
+Event = object
+"""Any of the frozen dataclasses above."""

@@ -1,0 +1,63 @@
+"""Limits as values: deadlines, quotas, breaker and retry policies."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point on the monotonic clock that the whole of a call must keep to."""
+
+    at_s: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    def remaining_s(self) -> float:
+        """Seconds left; negative once past."""
+        return self.at_s - time.monotonic()
+
+    def earlier_by(self, seconds: float) -> Deadline:
+        return Deadline(self.at_s - seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a provider allows one model in any sliding minute; None is unlimited.
+
+    `burst_share` is the part of a minute's limit that may be sent at once: a bucket of capacity
+    C refilled at rate R sends at most C + 60 R in a minute, so C = limit × burst_share and
+    R = (limit − C) ÷ 60.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    burst_share: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When a breaker opens and how it probes."""
+
+    window_s: float = 30.0
+    buckets: int = 10
+    calls_min: int = 20
+    failed_share: float = 0.5
+    slow_share: float = 0.5
+    slow_s: float = 5.0
+    open_s: float = 5.0
+    open_max_s: float = 60.0
+    probes: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a failed call may be repeated, over all callers of this process."""
+
+    budget_share: float = 0.1
+    budget_per_s: float = 1.0
+    backoff_s: float = 0.25
+    backoff_max_s: float = 2.0

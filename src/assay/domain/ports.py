@@ -1,0 +1,53 @@
+"""The seams of the house: what the layers ask of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from assay.domain.completion import Completion, Model, Prompt
+from assay.domain.evaluation import JudgeSpec
+from assay.domain.events import Event
+from assay.domain.policy import Deadline
+
+
+class ChatModel(Protocol):
+    """Anything that answers a prompt: a provider, or a layer of resilience around one."""
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """Answer before the deadline or raise a `ModelError`."""
+        ...
+
+
+class Judges(Protocol):
+    """Finds the models that a judge specification names."""
+
+    def select(self, spec: JudgeSpec) -> ChatModel:
+        """The model to ask; raises `RequestError` (`unknown_model`) for a name not configured."""
+        ...
+
+
+BreakerState = Literal["closed", "open", "half_open", "forced_open", "disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A configured model as it stands now; what is left of its quota is None where unlimited."""
+
+    model: Model
+    breaker: BreakerState = "closed"
+    requests_left: float | None = None
+    tokens_left: float | None = None
+
+
+class ModelDirectory(Protocol):
+    """Lists the configured models for `GET /v1/models`."""
+
+    async def statuses(self) -> Sequence[ModelStatus]: ...
+
+
+class EventSink(Protocol):
+    """Takes facts; must not raise and must not block."""
+
+    def emit(self, event: Event) -> None: ...

@@ -1,0 +1,128 @@
+"""What every criterion is: its common fields, its finding, and the two ways to reach one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from assay.domain.completion import AnswerSchema, Completion
+from assay.domain.evaluation import Case, Fallback, JudgeSpec, Strategy
+
+NAME_CHARS_MAX = 200
+TEXT_CHARS_MAX = 100_000
+"""Longest text parameter of a criterion; the case itself is bounded by the body limit."""
+
+
+class Frozen(BaseModel):
+    """A value of the contract: unknown fields are errors, and nothing changes after parsing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Judge(Frozen):
+    """Which models judge, in which order, and how often each is asked."""
+
+    models: tuple[str, ...] = Field(default=(), max_length=16, description="Model ids, in order.")
+    strategy: Strategy | None = Field(default=None, description="How the next model is chosen.")
+    samples: int = Field(default=1, ge=1, le=32, description="How often the question is asked.")
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    fallback: Fallback = Field(default="any", description="Which other models may step in.")
+    max_cost_usd: float | None = Field(default=None, gt=0)
+
+
+JudgeField = str | Judge
+
+
+def judge_spec(judge: JudgeField | None) -> JudgeSpec:
+    """The domain's value for a `judge` field; None and a plain name mean a configured judge."""
+    if judge is None:
+        return JudgeSpec()
+    if isinstance(judge, str):
+        return JudgeSpec(name=judge)
+    return JudgeSpec(**judge.model_dump())
+
+
+class Criterion(Frozen, ABC):
+    """The fields that all criteria share; a subclass adds its own and its `type` literal."""
+
+    family: ClassVar[str]
+    default_threshold: ClassVar[float] = 1.0
+    example: ClassVar[Mapping[str, Any]]
+    """A request (without `judge`) that shows the criterion at work; the catalogue lists it."""
+
+    type: str
+    name: str | None = Field(default=None, min_length=1, max_length=NAME_CHARS_MAX)
+    weight: float = Field(default=1.0, ge=0, le=1_000_000)
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="Lowest passing score, 0 to 1."
+    )
+    required: bool = Field(
+        default=False, description="Where it fails, judges are not asked and cost nothing."
+    )
+    negate: bool = Field(default=False, description="Turn the score round: 1 − score.")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a criterion found: `score` is normalised to 0..1, `value` is on its own scale.
+
+    `passed` is None where the threshold decides, else the criterion's own verdict.
+    """
+
+    score: float
+    value: Any = None
+    label: str | None = None
+    explanation: str = ""
+    passed: bool | None = None
+
+
+class CannotJudge(Exception):
+    """The case lacks what the criterion needs; `reason` is one of the contract's reasons."""
+
+    def __init__(
+        self,
+        reason: Literal["reference_missing", "context_missing", "check_error", "input_too_long"],
+        message: str,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Check(Criterion):
+    """A deterministic criterion: a pure function of the case."""
+
+    @abstractmethod
+    def check(self, case: Case) -> Finding:
+        """The finding; raises `CannotJudge` where the case lacks what is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a judged criterion asks about a case.
+
+    `instructions` is the trusted system text. `material` is the caller's untrusted text, each
+    piece with the title it is shown under; the engine puts it in delimiters.
+    """
+
+    instructions: str
+    material: Sequence[tuple[str, str]]
+    answer: AnswerSchema
+    read: Callable[[Completion], Finding]
+    prompt_version: str
+    top_logprobs: int = 0
+
+
+class Judged(Criterion):
+    """A criterion that asks a model."""
+
+    judge: JudgeField | None = Field(default=None, description="Overrides the request's judge.")
+
+    @abstractmethod
+    def question(self, case: Case) -> Question:
+        """What to ask; raises `CannotJudge` where the case lacks what is needed."""

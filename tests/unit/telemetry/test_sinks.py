@@ -19,7 +19,7 @@ class Kept:
 class Failing:
     """A sink that always fails."""
 
-    def emit(self, event):
+    def emit(self, _event):
         raise RuntimeError("disk full")
 
 
@@ -47,7 +47,7 @@ def test_cancellation_is_not_swallowed():
     """Only errors stay in a sink: an interrupt passes."""
 
     class Interrupted:
-        def emit(self, event):
+        def emit(self, _event):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -187,6 +187,11 @@ class DeadlineExceeded(ModelError):
     outcome, try_next, reason = "deadline_exceeded", False, "deadline_exceeded"
 
 
+UNSENT_OUTCOMES = frozenset(
+    each.outcome for each in (QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
+)
+"""Outcomes of attempts that never reached a provider; they count against no limit of attempts."""
+
 # A judge that did answer tells the caller more than one that did not; see `NoCandidate`.
 _REASONS_BY_WORTH: tuple[Reason, ...] = (
     "judge_parse_error",

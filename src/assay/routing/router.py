@@ -44,7 +44,7 @@ class Router:
         if all(candidate.open_for_s() > 0 for candidate in waiting):
             waiting = sorted(waiting, key=lambda candidate: candidate.open_for_s())
         attempts_left = prompt.attempts_left
-        while waiting and attempts_left > 0:
+        while waiting and attempts_left > 0 and deadline.remaining_s() > 0:
             candidate, *waiting = waiting
             try:
                 completion = await candidate.chat.complete(
@@ -66,7 +66,7 @@ class Router:
             else:
                 candidate.latency.add(completion.latency_ms)
                 return replace(completion, attempts=(*_attempts(failures), *completion.attempts))
-        raise NoCandidate(failures)
+        raise NoCandidate(failures or [DeadlineExceeded("no time was left to ask a judge")])
 
 
 def _share(deadline: Deadline) -> Deadline:

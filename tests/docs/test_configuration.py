@@ -37,7 +37,9 @@ def row(key: str, field: FieldInfo) -> str:
     elif field.default is None or str(field.default) == "":
         default = "unset"
     else:
-        default = f"`{str(field.default).lower() if field.default in (True, False) else field.default}`"
+        default = (
+            f"`{str(field.default).lower() if field.default in (True, False) else field.default}`"
+        )
     assert field.description, f"{key} has no description"
     return f"| `{key}` | {default} | {field.description} |"
 

@@ -37,6 +37,7 @@ class _Maker:
         for union in ("anyOf", "oneOf"):
             if union in schema:
                 return self._make_one_of(schema, union, depth)
+        kind = self._kind(schema)
         makers: Mapping[str, Callable[[Mapping[str, Any], int], Any]] = {
             "object": self._make_object,
             "array": self._make_array,
@@ -45,8 +46,8 @@ class _Maker:
             "boolean": self._make_boolean,
             "null": self._make_null,
         }
-        kind = self._kind(schema)
-        return makers.get(kind, self._make_string)({**schema, "type": kind}, depth)
+        make = makers.get(kind, self._make_string)
+        return make({**schema, "type": kind}, depth)
 
     def _resolved(self, schema: Any) -> Mapping[str, Any]:
         for _ in range(DEPTH_MAX):

@@ -25,6 +25,8 @@ class EventParser:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of each event that `chunk` completes; raises `StreamBroken` on a huge one."""
+        if not chunk:
+            return []
         # A line end of two bytes may be cut in half; its second half ends no other line.
         rest = chunk.removeprefix(b"\n") if self._after_cr else chunk
         self._after_cr = chunk.endswith(b"\r")

@@ -187,6 +187,12 @@ class DeadlineExceeded(ModelError):
     outcome, try_next, reason = "deadline_exceeded", False, "deadline_exceeded"
 
 
+UNSENT_OUTCOMES = frozenset(
+    error.outcome for error in (QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
+)
+"""Outcomes of candidates passed over before anything was sent: they use up no attempt."""
+
+
 # A judge that did answer tells the caller more than one that did not; see `NoCandidate`.
 _REASONS_BY_WORTH: tuple[Reason, ...] = (
     "judge_parse_error",

@@ -188,9 +188,10 @@ class DeadlineExceeded(ModelError):
 
 
 UNSENT_OUTCOMES = frozenset(
-    each.outcome for each in (QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
+    error.outcome for error in (QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
 )
-"""Outcomes of attempts that never reached a provider; they count against no limit of attempts."""
+"""Outcomes of candidates passed over before anything was sent: they use up no attempt."""
+
 
 # A judge that did answer tells the caller more than one that did not; see `NoCandidate`.
 _REASONS_BY_WORTH: tuple[Reason, ...] = (

@@ -16,6 +16,8 @@ DEPTH_MAX = 16
 NUMBER_SPAN = 10
 ITEMS_EXTRA_MAX = 2
 
+_Make = Callable[[Mapping[str, Any], int], Any]
+
 
 def instance(schema: Mapping[str, Any], chance: random.Random, text: str) -> Any:
     """A value that `schema` allows; its free strings read `text`, cut or filled to their limits."""
@@ -38,7 +40,7 @@ class _Maker:
             if union in schema:
                 return self._make_one_of(schema, union, depth)
         kind = self._kind(schema)
-        makers: Mapping[str, Callable[[Mapping[str, Any], int], Any]] = {
+        makers: Mapping[str, _Make] = {
             "object": self._make_object,
             "array": self._make_array,
             "integer": self._make_number,
@@ -46,7 +48,7 @@ class _Maker:
             "boolean": self._make_boolean,
             "null": self._make_null,
         }
-        make = makers.get(kind, self._make_string)
+        make: _Make = makers[kind] if kind in makers else self._make_string
         return make({**schema, "type": kind}, depth)
 
     def _resolved(self, schema: Any) -> Mapping[str, Any]:

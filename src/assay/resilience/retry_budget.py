@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 
 from assay.domain.policy import RetryPolicy
+from assay.resilience.sliding_counts import SlidingCounts
 
 WINDOW_S = 10
 """Requests and retries are weighed over this sliding window, kept second by second."""
@@ -21,29 +21,17 @@ class RetryBudget:
 
     def __init__(self, policy: RetryPolicy, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._policy = policy
-        self._clock_s = clock_s
-        self._seconds: deque[tuple[int, list[int]]] = deque(maxlen=WINDOW_S)
+        self._counts = SlidingCounts(2, WINDOW_S, WINDOW_S, clock_s)
 
     def note_request(self) -> None:
         """Count a first call, which earns a share of a retry."""
-        self._second()[0] += 1
+        self._counts.add(1, 0)
 
     def spend(self) -> bool:
         """Take one retry out of the budget; False where none is left."""
-        second = self._second()
-        requests = sum(counts[0] for _, counts in self._seconds)
-        retries = sum(counts[1] for _, counts in self._seconds)
+        requests, retries = self._counts.totals()
         allowed = self._policy.budget_share * requests + self._policy.budget_per_s * WINDOW_S
         if retries + 1 > allowed:
             return False
-        second[1] += 1
+        self._counts.add(0, 1)
         return True
-
-    def _second(self) -> list[int]:
-        """The counts of requests and retries in the present second."""
-        now = int(self._clock_s())
-        while self._seconds and self._seconds[0][0] <= now - WINDOW_S:
-            self._seconds.popleft()
-        if not self._seconds or self._seconds[-1][0] != now:
-            self._seconds.append((now, [0, 0]))
-        return self._seconds[-1][1]

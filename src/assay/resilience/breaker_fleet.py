@@ -59,8 +59,14 @@ class BreakerFleet:
     `start` runs one background task for all breakers; `aclose` ends it.
     """
 
-    def __init__(self, redis: RedisClient, share_every_s: float = SHARE_EVERY_S) -> None:
+    def __init__(
+        self,
+        redis: RedisClient,
+        share_every_s: float = SHARE_EVERY_S,
+        budget_s: float = REDIS_BUDGET_S,
+    ) -> None:
         self._share_every_s = share_every_s
+        self._budget_s = budget_s
         self._share, self._probe, self._settle, self._override = (
             redis.register_script(_script(name))
             for name in ("breaker_share", "breaker_probe", "breaker_settle", "breaker_override")
@@ -167,7 +173,7 @@ class BreakerFleet:
             keys=_keys(breaker.model_id), args=[_policy_json(breaker.policy), jitter, *args]
         )
         try:
-            async with asyncio.timeout(REDIS_BUDGET_S):
+            async with asyncio.timeout(self._budget_s):
                 return await call
         except _OUTAGES as outage:
             raise StoreUnavailable("Redis did not answer for the circuit breaker") from outage

@@ -47,9 +47,10 @@ class _Maker:
             "number": self._make_number,
             "boolean": self._make_boolean,
             "null": self._make_null,
+            "string": self._make_string,
         }
-        make: _Make = makers[kind] if kind in makers else self._make_string
-        return make({**schema, "type": kind}, depth)
+        known = kind if kind in makers else "string"
+        return makers[known]({**schema, "type": known}, depth)
 
     def _resolved(self, schema: Any) -> Mapping[str, Any]:
         for _ in range(DEPTH_MAX):

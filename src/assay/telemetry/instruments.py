@@ -13,8 +13,9 @@ CRITERION_SECONDS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 2
 BODY_BYTES = (1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22)
 
 MODEL = ("provider", "model")
+WAIT = (*MODEL, "reason")
 
-Child = TypeVar("Child", Counter, Histogram)
+Child = TypeVar("Child", Counter, Gauge, Histogram)
 
 
 class Series(dict[tuple[str, ...], Child], Generic[Child]):
@@ -22,7 +23,7 @@ class Series(dict[tuple[str, ...], Child], Generic[Child]):
 
     def __init__(self, family: Child) -> None:
         super().__init__()
-        self._family: Counter | Histogram = family
+        self._family: Counter | Gauge | Histogram = family
 
     def __missing__(self, labels: tuple[str, ...]) -> Child:
         child = self[labels] = cast("Child", self._family.labels(*labels))
@@ -40,6 +41,9 @@ class Instruments:
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         def counter(name: str, text: str, *labels: str) -> Series[Counter]:
             return Series(Counter(name, text, labels, registry=registry))
+
+        def gauge(name: str, text: str, *labels: str) -> Series[Gauge]:
+            return Series(Gauge(name, text, labels, registry=registry))
 
         def histogram(
             name: str, text: str, *labels: str, buckets: Sequence[float]
@@ -85,6 +89,21 @@ class Instruments:
             "from_model",
             "to_model",
             "outcome",
+        )
+        self.breaker_state = gauge(
+            "assay_breaker_state", "1 for the state that a model's breaker is in.", *MODEL, "state"
+        )
+        self.breaker_transitions = counter(
+            "assay_breaker_transitions_total", "Changes of a breaker's state.", *MODEL, "to_state"
+        )
+        self.keys_set_aside = counter(
+            "assay_keys_set_aside_total", "Keys that a provider rejected.", *MODEL
+        )
+        self.wait_seconds = histogram(
+            "assay_wait_seconds", "Time a call waited for its turn.", *WAIT, buckets=SECONDS
+        )
+        self.queue_refused = counter(
+            "assay_queue_refused_total", "Calls that found no place to wait.", *WAIT, "refusal"
         )
         self.store_available = Gauge(
             "assay_store_available", "1 while Redis answers, else 0.", registry=registry

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("ASSAY_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -55,8 +55,8 @@ def llmbar_casestudy(judge: str) -> Iterator[Recording]:
                 "criteria": [
                     {
                         "type": "label",
-                        "instructions": "Which output is better?",
-                        "labels": [{"label": "Output (a)"}, {"label": "Output (b)"}],
+                        "question": "Which output is better?",
+                        "labels": ["Output (a)", "Output (b)"],
                         "passing_labels": ["Output (a)"],
                     }
                 ],

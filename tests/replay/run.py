@@ -20,7 +20,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fakes.service_process import running_service
 from replay.recordings import DATA, Recording, llmbar_casestudy, prometheus_vicuna
@@ -66,6 +66,7 @@ async def replay(recordings: Sequence[Recording]) -> Outcome:
             async def one(recording: Recording) -> None:
                 async with slots, session.post("/v1/evaluations", json=recording.request) as answer:
                     body = await answer.json()
+                    assert answer.status == 200, body
                 result = body["results"][0]
                 if result["status"] == "unscored":
                     outcome.unscored[result["reason"]] += 1

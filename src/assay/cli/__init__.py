@@ -1,9 +1,9 @@
 """The command line: one file for each command, which registers itself on `app`."""
 
-from assay.cli import serve
+from assay.cli import evaluate, keys, probe, serve
 from assay.cli.app import app
 
-__all__ = ["app", "main", "serve"]
+__all__ = ["app", "evaluate", "keys", "main", "probe", "serve"]
 
 
 def main() -> None:

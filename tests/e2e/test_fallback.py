@@ -2,6 +2,7 @@
 
 import aiohttp
 import pytest
+
 from fakes.providers.server import FaultServer
 from fakes.service_process import running_service
 

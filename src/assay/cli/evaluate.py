@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from assay.cli.app import Exit, app, notice, refuse
+from assay.cli.configuration import read_settings
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.scorers import Scorer, open_in_process, open_remote
@@ -108,7 +109,10 @@ def _scorer(
     concurrency: int,
 ) -> AbstractAsyncContextManager[Scorer]:
     if not url:
-        return open_in_process(config)
+        settings = read_settings(config, log_level="warning")
+        if settings.simulated:
+            notice("assay: no model is configured and no key was found: verdicts are SIMULATED")
+        return open_in_process(settings, patience, concurrency)
     if not url.startswith(("http://", "https://")):
         refuse("--url must start with http:// or https://")
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from assay.cli.app import refuse
+from assay.bootstrap import open_local, start_logging
 from assay.client import ApiKey, Client, Patience
+from assay.settings import Settings
 
 
 class Scorer(Protocol):
@@ -28,10 +28,14 @@ async def open_remote(
         yield _Remote(client)
 
 
-def open_in_process(config: Path | None) -> AbstractAsyncContextManager[Scorer]:
-    """Score in this process, as `config` (or the default search for it) says."""
-    _ = config
-    refuse("give --url or set ASSAY_URL: this build scores only through a service")
+@asynccontextmanager
+async def open_in_process(
+    settings: Settings, patience: Patience, concurrency: int
+) -> AsyncIterator[Scorer]:
+    """Score through a service that lives in this process only, built from `settings`."""
+    start_logging(settings)
+    async with open_local(settings) as url, open_remote(url, None, patience, concurrency) as scorer:
+        yield scorer
 
 
 class _Remote:

@@ -53,6 +53,7 @@ class Received:
     headers: dict[str, str]
     raw: bytes
     at_s: float
+    peer: object = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -66,6 +67,7 @@ class FaultServer:
     """The server; `answer` scripts what it says (None: a verdict that fits the schema asked for).
 
     `silence_s` and `drip_s` set how long it keeps quiet; `usage` false leaves usage out.
+    `problem` names another error for a fault's status, `error_body` replaces its body.
     """
 
     def __init__(self, port: int = 0, control_port: int = 0, requests_kept: int = 100) -> None:
@@ -78,7 +80,9 @@ class FaultServer:
         self.usage = True
         self.requests: deque[Received] = deque(maxlen=requests_kept)
         self.count = 0
+        self.arrived = asyncio.Event()
         self.problem: str | None = None
+        self.error_body: dict[str, Any] | None = None
         self.fault = HEALTHY
         self._every, self._share, self._chance = 1, 1.0, random.Random(0)
         app = web.Application(client_max_size=BODY_BYTES_MAX)
@@ -145,10 +149,16 @@ class FaultServer:
         dialect = DIALECTS[request.match_info["dialect"]]
         raw = await request.read()
         received = Received(
-            dialect.name, request.path_qs, dict(request.headers), raw, time.monotonic()
+            dialect.name,
+            request.path_qs,
+            dict(request.headers),
+            raw,
+            time.monotonic(),
+            request.transport.get_extra_info("peername") if request.transport else None,
         )
         self.requests.append(received)
         self.count += 1
+        self.arrived.set()
         try:
             return await _Play(self, request, dialect, received, self._fault_now()).answer()
         except (asyncio.CancelledError, ConnectionError):
@@ -196,7 +206,7 @@ class _Play:
     def _error(self) -> web.Response:
         problem = self._server.problem or self._fault.problem or self._fault.ending
         status = self._fault.status if self._fault.behaviour == "error" else 400
-        body = self._dialect.error(problem, status)
+        body = self._server.error_body or self._dialect.error(problem, status)
         return web.json_response(body, status=status, headers=dict(self._fault.headers))
 
     def _answer(self) -> Answer:
@@ -226,6 +236,8 @@ class _Play:
 
     async def _answer_whole(self) -> web.StreamResponse:
         data = json.dumps(self._dialect.whole(self._answer()), ensure_ascii=False).encode()
+        if self._fault.behaviour == "malformed":
+            data = data[:-2] + b"  "
         response = web.StreamResponse(headers={"Content-Type": self._content_type("json")})
         response.content_length = len(data)
         await response.prepare(self._request)
@@ -250,6 +262,8 @@ class _Play:
     async def _write(self, response: web.StreamResponse, groups: list[bytes], data: bytes) -> None:
         half = max(1, len(groups) // 2)
         match self._fault.behaviour:
+            case "malformed" if not self._stream:
+                await response.write(data)
             case "silent_mid" | "reset_mid" | "truncated" | "error_mid" | "malformed":
                 await response.write(b"".join(groups[:half]))
                 await asyncio.sleep(0.02)
@@ -266,7 +280,7 @@ class _Play:
             case "error_mid" if self._stream:
                 body = self._dialect.error(self._fault.problem, self._fault.status)
                 await response.write(self._dialect.frame(body))
-            case "malformed" if self._stream:
+            case "malformed":
                 await response.write(b'data: {"choices": [{"delta": \n\n')
             case "truncated" if self._stream:
                 await response.write_eof()

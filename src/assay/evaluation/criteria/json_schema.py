@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import jsonschema_rs
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from assay.domain.evaluation import Case
 from assay.evaluation.criteria.base import Check, Finding
@@ -24,6 +24,7 @@ MESSAGE_CHARS_MAX = 200
 FENCED = re.compile(
     r"\A\s*```(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE
 )
+Place = tuple[int | str, ...]
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
@@ -110,37 +111,31 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _refuse_remote(place: str, node: Any) -> None:
+def _refuse_remote(place: Place, node: Any) -> None:
     if not isinstance(node, Mapping):
         return
     for keyword in REFERENCES:
         target = node.get(keyword)
         if isinstance(target, str) and not target.startswith("#"):
-            raise PydanticCustomError(
-                "remote_reference",
-                "{keyword} at {place} leaves the schema; only #… is allowed",
-                {"keyword": keyword, "place": place or "/"},
-            )
+            wrong = PydanticCustomError("remote_reference", "must stay within the schema: #…")
+            details = InitErrorDetails(type=wrong, loc=(*place, keyword), input=target)
+            raise ValidationError.from_exception_data("json_schema", [details])
 
 
-def _nodes(schema: Any) -> Iterator[tuple[str, Any]]:
-    """Every value in the schema with its JSON pointer; raises where it is nested too deeply."""
-    waiting: list[tuple[str, Any, int]] = [("", schema, 0)]
+def _nodes(schema: Any) -> Iterator[tuple[Place, Any]]:
+    """Every value in the schema with its place; raises where it is nested too deeply."""
+    waiting: list[tuple[Place, Any]] = [((), schema)]
     while waiting:
-        place, node, depth = waiting.pop()
-        if depth > SCHEMA_DEPTH_MAX:
+        place, node = waiting.pop()
+        if len(place) > SCHEMA_DEPTH_MAX:
             raise PydanticCustomError(
                 "schema_too_deep", "nested deeper than {most}", {"most": SCHEMA_DEPTH_MAX}
             )
         yield place, node
-        children = (
-            node.items()
-            if isinstance(node, Mapping)
-            else enumerate(node)
-            if isinstance(node, list)
-            else ()
-        )
-        waiting += [(f"{place}/{key}", child, depth + 1) for key, child in children]
+        if isinstance(node, Mapping):
+            waiting += [((*place, str(key)), child) for key, child in node.items()]
+        elif isinstance(node, list):
+            waiting += [((*place, index), child) for index, child in enumerate(node)]
 
 
 def _described(error: Any) -> str:

@@ -1,6 +1,7 @@
 """Prometheus metrics from domain events."""
 
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from assay.domain import events
 from assay.domain.completion import Caller, Model, Usage
 from assay.domain.events import (
     AttemptFinished,
@@ -250,3 +252,13 @@ def documented():
 def test_the_documentation_lists_what_is_exported():
     """docs/metrics.md names every metric with its type and labels, and none that is not there."""
     assert documented() == exported()
+
+
+def test_every_event_of_the_domain_is_counted():
+    """An event that somebody added and nobody counts is noticed here."""
+    declared = {
+        each
+        for each in vars(events).values()
+        if isinstance(each, type) and each.__module__ == events.__name__ and is_dataclass(each)
+    }
+    assert declared == set(fresh()._handlers)

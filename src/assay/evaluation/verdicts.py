@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
+from assay.evaluation.sentences import plain
 from assay.evaluation.spoken_label import spoken_label
 from assay.evaluation.spoken_score import spoken_score
 
 ANSWER_CHARS_MAX = 100_000
 """Of a longer answer only the end is read: the verdict comes last."""
+FREE_TEXT_CHARS_MAX = 20_000
+"""As above, where there is no JSON and prose has to be searched for a statement."""
 OBJECTS_TRIED_MAX = 1_000
 REASONING_CHARS_MAX = 20_000
 
 SCORE_KEYS = ("score", "rating", "grade", "result", "value")
 LABEL_KEYS = ("verdict", "label", "answer", "result", "choice")
 REASON_KEYS = ("reasoning", "explanation", "reason", "feedback", "rationale")
+
+_ORNAMENT = " *_`\"'."
+"""What judges put around a verdict."""
 
 Verdict = TypeVar("Verdict")
 
@@ -64,7 +71,7 @@ def read_score(
     ask = f'End with a JSON object whose "score" is {kind} from {low:g} to {high:g}.'
 
     def checked(value: Any) -> float:
-        score = _as_number(value)
+        score = spoken_score(value, high) if isinstance(value, str) else _as_number(value)
         if score is None:
             raise AnswerUnreadable(f"The score is not a number. {ask}")
         if not low <= score <= high:
@@ -88,8 +95,9 @@ def read_label(
     words |= {_folded(label): label for label in labels}
 
     def checked(value: Any) -> str:
-        given = str(value).lower() if isinstance(value, bool) else value
-        label = words.get(_folded(given)) if isinstance(given, str) else None
+        given = str(value) if isinstance(value, bool) else value
+        word = _folded(given) if isinstance(given, str) else ""
+        label = words.get(word) or words.get(word.strip(_ORNAMENT))
         if label is None:
             raise AnswerUnreadable(f"The verdict is not one of the labels. {ask}")
         return label
@@ -119,7 +127,7 @@ def _read(
     if cut:
         # What looks like a verdict may be half of one: the 1 of a 10 is not a 1.
         raise AnswerTruncated("the answer was cut before its verdict")
-    stated = heard(text)
+    stated = heard(plain(text[-FREE_TEXT_CHARS_MAX:]))
     if stated is None:
         raise AnswerUnreadable(f"The answer states no verdict. {ask}")
     return checked(stated), text[:REASONING_CHARS_MAX]
@@ -127,15 +135,19 @@ def _read(
 
 def _last_object(text: str, keys: Sequence[str]) -> Mapping[str, Any] | None:
     """The last JSON object in the text that has one of the keys, in a fence or bare."""
-    last = None
-    for found in _objects(text):
+    last, end = None, 0
+    for found, after in _objects(text):
         if any(key in found for key in keys):
-            last = found
+            last, end = found, after
+    # A verdict's key after the last whole object belongs to a broken one, in whose reasoning
+    # the whole one may be no more than a quotation: not a verdict to bind.
+    if last is not None and re.search(rf'"(?:{"|".join(keys)})"\s*:', text[end:]):
+        return None
     return last
 
 
-def _objects(text: str) -> Iterator[Mapping[str, Any]]:
-    """The JSON objects in a text, outermost and in order."""
+def _objects(text: str) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """The JSON objects in a text, outermost and in order, with the place where each ends."""
     decoder = json.JSONDecoder(parse_constant=_refused_constant)
     at = text.find("{")
     for _ in range(OBJECTS_TRIED_MAX):
@@ -146,7 +158,7 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            yield found
+            yield found, end
         at = text.find("{", end)
 
 
@@ -156,14 +168,7 @@ def _refused_constant(name: str) -> Any:
 
 
 def _as_number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        try:
-            value = float(value.strip())
-        except ValueError:
-            return None
-    if not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         number = float(value)

@@ -1,6 +1,14 @@
 """All criteria; importing this package registers every family."""
 
-from assay.evaluation.criteria import json_schema, judged, numeric, openai, text
+from assay.evaluation.criteria import (
+    counts,
+    json_schema,
+    judged,
+    numeric,
+    openai,
+    pattern,
+    text,
+)
 from assay.evaluation.criteria.parsing import (
     CRITERIA_MAX,
     AnyCriterion,
@@ -14,10 +22,12 @@ __all__ = [
     "CRITERIA_MAX",
     "AnyCriterion",
     "CriteriaField",
+    "counts",
     "json_schema",
     "judged",
     "numeric",
     "openai",
     "parse_criteria",
+    "pattern",
     "text",
 ]

@@ -1,4 +1,4 @@
-"""Text checks: equality, containment, patterns and lengths of the output.
+"""Text checks: equality with an expected text, and containment of one or several.
 
 Texts are compared in Unicode normalisation form C, so that an accent written as one code point
 or as two is the same letter; compatibility forms (full width, ligatures) stay different.
@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
-from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from assay.domain.evaluation import Case
 from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Check, Finding
@@ -21,8 +19,6 @@ from assay.evaluation.criteria.case_text import output_text, references
 from assay.evaluation.criteria.registry import criterion
 
 VALUES_MAX = 1_000
-PATTERN_CHARS_MAX = 10_000
-PATTERN_MEMORY_BYTES_MAX = 8 * 1024 * 1024
 QUOTED_CHARS_MAX = 200
 
 Expected = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
@@ -205,111 +201,3 @@ class OneOf(_Selection):
             if self.form(text).strip() == output:
                 return Finding(score=1.0, value=text, label=text, explanation="is one of the texts")
         return met(False, "is none of the texts")
-
-
-def compiled(pattern: str, *, ignore_case: bool) -> Any:
-    """The pattern on RE2, which runs in linear time and bounded memory; raises `re2.error`."""
-    options = re2.Options()
-    options.max_mem = PATTERN_MEMORY_BYTES_MAX
-    options.case_sensitive = not ignore_case
-    options.log_errors = False
-    return re2.compile(pattern, options)
-
-
-@criterion
-class Regex(Check):
-    """1 where the pattern (RE2 syntax) occurs in the output, else 0; `value` is what it matched.
-
-    Source: https://github.com/google/re2/wiki/Syntax. There are no back-references and no
-    look-around, hence no pattern whose time explodes.
-    """
-
-    family: ClassVar[str] = "text"
-    example: ClassVar = {
-        "output": "Order 66 is on its way.",
-        "criteria": [{"type": "regex", "pattern": r"Order \d+"}],
-    }
-
-    type: Literal["regex"]
-    pattern: Annotated[str, Field(min_length=1, max_length=PATTERN_CHARS_MAX)]
-    ignore_case: bool = Field(default=False, description="Match without regard to case.")
-    full_match: bool = Field(default=False, description="Match the whole output, not a part.")
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        try:
-            compiled(pattern, ignore_case=False)
-        except (re2.error, UnicodeEncodeError) as error:
-            raise PydanticCustomError(
-                "invalid_pattern", "not a valid RE2 pattern: {error}", {"error": _said(error)}
-            ) from None
-        return pattern
-
-    def check(self, case: Case) -> Finding:
-        expression = compiled(self.pattern, ignore_case=self.ignore_case)
-        text = output_text(case)
-        found = expression.fullmatch(text) if self.full_match else expression.search(text)
-        if found is None:
-            return met(False, "the pattern does not match")
-        return met(True, f"the pattern matches {quoted(found.group())}", quoted(found.group()))
-
-
-def _said(error: Exception) -> str:
-    said = error.args[0] if error.args else "unknown fault"
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-
-
-class _Count(Check):
-    """1 where a count lies within `min` and `max`, both included, else 0; `value` is the count."""
-
-    family: ClassVar[str] = "text"
-
-    min: int | None = Field(default=None, ge=0, description="Fewest allowed.")
-    max: int | None = Field(default=None, ge=0, description="Most allowed.")
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if self.min is None and self.max is None:
-            raise PydanticCustomError("bounds_missing", "give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise PydanticCustomError("bounds_crossed", "min is greater than max")
-        return self
-
-    @abstractmethod
-    def count(self, text: str) -> int:
-        """How many there are."""
-
-    def check(self, case: Case) -> Finding:
-        count = self.count(output_text(case))
-        low, high = self.min or 0, self.max
-        within = low <= count and (high is None or count <= high)
-        limits = f"at least {low}" if high is None else f"{low} to {high}"
-        return met(within, f"{count}, where {limits} is allowed", count)
-
-
-@criterion
-class WordCount(_Count):
-    """Whether the number of words, separated by white space, lies within `min` and `max`."""
-
-    example: ClassVar = {
-        "output": "Short and sweet.",
-        "criteria": [{"type": "word_count", "max": 50}],
-    }
-
-    type: Literal["word_count"]
-
-    def count(self, text: str) -> int:
-        return len(text.split())
-
-
-@criterion
-class CharCount(_Count):
-    """Whether the number of characters (code points, in form C) lies within `min` and `max`."""
-
-    example: ClassVar = {"output": "A title", "criteria": [{"type": "char_count", "max": 60}]}
-
-    type: Literal["char_count"]
-
-    def count(self, text: str) -> int:
-        return len(comparable(text))

@@ -139,6 +139,8 @@ def _conclude(
     rows = outcome.summary.rows
     if rows.total:
         console.print(summary_table(outcome.summary))
+    if outcome.summary.simulated:
+        notice(f"assay: {outcome.summary.simulated} verdicts are SIMULATED: no model was asked")
     if outcome.stopped:
         notice(f"assay: stopped: {outcome.stopped}")
     if outcome.interrupted:

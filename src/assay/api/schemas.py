@@ -25,6 +25,8 @@ from assay.evaluation.criteria import CriteriaField
 from assay.evaluation.criteria.base import Frozen, JudgeField
 
 MESSAGES_MAX = 1_000
+TIMEOUT_MS_MIN = 100
+"""No judge answers in less, and a typing slip in the unit should be heard."""
 PASSAGES_MAX = 1_000
 TOOLS_MAX = 256
 METADATA_BYTES_MAX = 16_384
@@ -120,7 +122,9 @@ class EvaluationRequest(Frozen):
         default=None, description="Who judges, unless a criterion says."
     )
     timeout_ms: StrictInt | None = Field(
-        default=None, ge=1, description="When the answer is due, whatever is scored by then."
+        default=None,
+        ge=TIMEOUT_MS_MIN,
+        description="When the answer is due, whatever is scored by then.",
     )
     metadata: Metadata = Field(default={}, description="Returned as it came, at most 16 KB.")
 

@@ -135,6 +135,8 @@ class AnthropicDialect(Dialect):
         "413": "request_too_large",
         "422": "invalid_request_error",
         "429": "rate_limit_error",
+        "retry_info": "rate_limit_error",
+        "insufficient_quota": "rate_limit_error",
         "529": "overloaded_error",
         "other": "api_error",
     }
@@ -211,6 +213,8 @@ class GeminiDialect(Dialect):
         "403": "PERMISSION_DENIED",
         "404": "NOT_FOUND",
         "429": "RESOURCE_EXHAUSTED",
+        "retry_info": "RESOURCE_EXHAUSTED",
+        "insufficient_quota": "RESOURCE_EXHAUSTED",
         "500": "INTERNAL",
         "503": "UNAVAILABLE",
         "504": "DEADLINE_EXCEEDED",

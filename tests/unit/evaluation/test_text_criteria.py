@@ -217,7 +217,7 @@ def test_the_output_of_a_conversation_is_its_last_assistant_message() -> None:
 
 @pytest.mark.parametrize("name", list(CRITERIA))
 def test_every_criterion_has_a_working_example(name: str) -> None:
-    """The catalogue's example parses as the criterion it is listed for, and a check can score it."""
+    """The catalogue's example parses as the criterion it is listed for, and checks score it."""
     example = CRITERIA[name].example
     [criterion] = parse_criteria(example["criteria"])
     assert criterion.type == name

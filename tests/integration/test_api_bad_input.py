@@ -126,7 +126,7 @@ INVALID = {
         GOOD
         | {"criteria": [{"type": "json_schema", "schema": {"$ref": "http://169.254.169.254/x"}}]},
         "invalid_request",
-        "/criteria/0/schema",
+        "/criteria/0/schema/$ref",
     ),
     "invalid regex": (
         GOOD | {"criteria": [{"type": "regex", "pattern": "("}]},

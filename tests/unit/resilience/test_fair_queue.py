@@ -291,3 +291,39 @@ async def test_failed_call_gives_its_slot_back() -> None:
         with pytest.raises(ProviderDown):
             await slotted.complete(ask(), Deadline.after(20.0))
     assert slotted.queue.in_flight == 0
+
+
+async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
+    """After slots were kept long once, quick turns bring the predicted wait down again, though
+    nobody had to queue for them."""
+    now_s = [0.0]
+    queue = FairQueue(MODEL.id, "local_slot", 1, RecordingSink(), clock_s=lambda: now_s[0])
+
+    async def keep(seconds: float) -> None:
+        async with queue.turn(Caller(), 1.0, 1, Deadline.after(20.0)):
+            now_s[0] += seconds
+
+    await keep(30.0)
+    for _ in range(200):
+        await keep(0.1)
+    blocker = Holder(queue)
+    await settle()
+    assert queue.predicted_wait_s(Caller()) < 0.2
+    blocker.leave.set()
+    await blocker.task
+
+
+async def test_wait_for_quota_is_not_foretold_by_the_past() -> None:
+    """Redis knows how long the quota takes: however long it took before, a caller may queue."""
+    queue, _ = queue_of(waiting_for="provider_quota")
+    slow = Holder(queue)
+    await slow.entered.wait()
+    await asyncio.sleep(0.05)
+    slow.leave.set()
+    await slow.task
+    blocker, hasty = Holder(queue), Holder(queue, deadline_s=20.0, service_s=19.96)
+    await settle()
+    assert queue.depth == 1
+    blocker.leave.set()
+    hasty.leave.set()
+    await asyncio.gather(blocker.task, hasty.task)

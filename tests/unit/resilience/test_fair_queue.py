@@ -313,17 +313,19 @@ async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
     await blocker.task
 
 
-async def test_wait_for_quota_is_not_foretold_by_the_past() -> None:
+@pytest.mark.parametrize("waiting_for", ["local_slot", "provider_quota"])
+async def test_only_the_wait_for_a_slot_is_foretold_by_the_past(waiting_for: WaitReason) -> None:
     """Redis knows how long the quota takes: however long it took before, a caller may queue."""
-    queue, _ = queue_of(waiting_for="provider_quota")
+    now_s = [0.0]
+    queue = FairQueue(MODEL.id, waiting_for, 1, RecordingSink(), clock_s=lambda: now_s[0])
     slow = Holder(queue)
     await slow.entered.wait()
-    await asyncio.sleep(0.05)
+    now_s[0] += 100.0
     slow.leave.set()
     await slow.task
-    blocker, hasty = Holder(queue), Holder(queue, deadline_s=20.0, service_s=19.96)
+    blocker, hasty = Holder(queue), Holder(queue, deadline_s=20.0)
     await settle()
-    assert queue.depth == 1
+    assert queue.depth == (1 if waiting_for == "provider_quota" else 0)
     blocker.leave.set()
     hasty.leave.set()
-    await asyncio.gather(blocker.task, hasty.task)
+    await asyncio.gather(blocker.task, hasty.task, return_exceptions=True)

@@ -54,12 +54,18 @@ class _Pace:
 class Turn:
     """A call in the queue, and the turn it has once `granted` is done; see `FairQueue.turn`."""
 
-    def __init__(self, call: Waiting) -> None:
+    def __init__(self, call: Waiting, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
         self.call = call
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.granted_at_s = 0.0
         self.pausing = False
         self._overtaken = asyncio.Event()
+
+    @property
+    def waited_s(self) -> float:
+        """How long ago the call came."""
+        return self._clock_s() - self.call.since_s
 
     async def pause(self, seconds: float) -> None:
         """Wait in front of the queue, but let a more urgent call go first meanwhile.
@@ -136,8 +142,10 @@ class FairQueue:
         return self._order.size
 
     def ahead_of(self, caller: Caller) -> Ahead:
-        """What is likely to be served before a call that `caller` made now."""
-        return self._order.before(caller)
+        """What is likely to be served before a call that `caller` made now, turns included."""
+        before = self._order.before(caller)
+        held = [turn.call.cost for turn in self._holding]
+        return Ahead(before.calls + len(held), before.cost + sum(held))
 
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""
@@ -160,13 +168,11 @@ class FairQueue:
         it does.
         """
         call = Waiting(caller, max(cost, 1e-9), size, self._clock_s())
-        turn = Turn(call)
+        turn = Turn(call, self._clock_s)
         try:
             await self._obtain(turn, deadline, service_s)
             self._events.emit(
-                WaitFinished(
-                    caller, self._model_id, self._waiting_for, self._clock_s() - call.since_s
-                )
+                WaitFinished(caller, self._model_id, self._waiting_for, turn.waited_s)
             )
             yield turn
         finally:

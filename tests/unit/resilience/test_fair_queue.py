@@ -11,7 +11,7 @@ from assay.domain.completion import Caller, Priority
 from assay.domain.errors import ModelError, Overloaded, ProviderDown, QuotaExhausted
 from assay.domain.events import QueueRefused, WaitFinished
 from assay.domain.policy import Deadline
-from assay.resilience.fair_order import QueueLimits
+from assay.resilience.fair_order import Ahead, QueueLimits
 from assay.resilience.fair_queue import FairQueue, WaitReason
 from assay.resilience.slots import Slotted
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, ask
@@ -128,6 +128,18 @@ async def test_queue_is_bounded_by_bytes() -> None:
     with pytest.raises(Overloaded):
         await Holder(queue, "b", size=101).task
     assert queue.bytes == 60
+    for holder in holders:
+        holder.leave.set()
+        await holder.task
+
+
+async def test_what_is_ahead_includes_those_whose_turn_it_is() -> None:
+    """Whoever has its turn has not yet taken its quota, so it counts as ahead."""
+    queue, _ = queue_of(waiting_for="provider_quota")
+    holders = [Holder(queue, "flood") for _ in range(4)]
+    await settle()
+    assert queue.ahead_of(Caller("quiet")) == Ahead(2, 2.0)
+    assert queue.ahead_of(Caller("flood")) == Ahead(4, 4.0)
     for holder in holders:
         holder.leave.set()
         await holder.task

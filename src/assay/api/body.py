@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from assay.api.problems import Problem, Refused
 from assay.domain.errors import FieldError
@@ -28,10 +28,7 @@ class Body:
 async def read_json(request: Request) -> Body:
     """The body of a request as a JSON object; raises `Refused`."""
     _check_headers(request)
-    try:
-        raw = await request.body()
-    except ClientDisconnect:
-        raise Refused(Problem("malformed_json", "The body ended early.")) from None
+    raw = await request.body()
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

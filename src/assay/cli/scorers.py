@@ -1,4 +1,4 @@
-"""Who scores a row: a service by its URL, or the engine in this process."""
+"""Who scores a row."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from assay.bootstrap import open_local, start_logging
 from assay.client import ApiKey, Client, Patience
-from assay.settings import Settings
 
 
 class Scorer(Protocol):
@@ -26,16 +24,6 @@ async def open_remote(
     """Score through the service at `url`."""
     async with Client(url, key, patience=patience, connections_max=concurrency) as client:
         yield _Remote(client)
-
-
-@asynccontextmanager
-async def open_in_process(
-    settings: Settings, patience: Patience, concurrency: int
-) -> AsyncIterator[Scorer]:
-    """Score through a service that lives in this process only, built from `settings`."""
-    start_logging(settings)
-    async with open_local(settings) as url, open_remote(url, None, patience, concurrency) as scorer:
-        yield scorer
 
 
 class _Remote:

@@ -13,7 +13,7 @@ Material = Sequence[tuple[str, str]]
 """Pieces of untrusted text, each with the title that it is shown under."""
 
 NONCE_BYTES = 8
-LOOK_ALIKE = re.compile(r"[<＜]\s*/?\s*material(?=[\W_]|$)", re.IGNORECASE)
+LOOK_ALIKE = re.compile(r"[<＜]\s{0,9}/?\s{0,9}material(?=[\W_]|$)", re.IGNORECASE)
 """What could pass for one of our delimiters in a reader's eyes."""
 
 

@@ -84,6 +84,7 @@ class Anthropic:
         if self._wire.connection.stream:
             document["stream"] = True
         if able.temperature and sampling.temperature is not None:
+            # The scale of this API ends where others go on to 2.
             document["temperature"] = min(sampling.temperature, 1.0)
         if able.schema and prompt.answer is not None:
             name, schema = prompt.answer.name, schema_json(prompt.answer.schema)

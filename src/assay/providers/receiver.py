@@ -111,6 +111,7 @@ class Receiver:
         size = 0
         while chunk := await self._response.content.readany():
             self._watch.heard_first()
+            # An answer that is not streamed has one silence for the whole of it.
             if self._stream:
                 self._watch.heard()
             size += len(chunk)

@@ -139,6 +139,6 @@ else:
     AnyCriterion = Annotated[_union, WrapValidator(_one)]
     _text = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
     CriteriaField = Annotated[
-        _text | Annotated[list[_text | _union], Field(min_length=1, max_length=CRITERIA_MAX)],
+        _text | Annotated[tuple[_text | _union, ...], Field(min_length=1, max_length=CRITERIA_MAX)],
         WrapValidator(_all),
     ]

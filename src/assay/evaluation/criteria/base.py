@@ -86,7 +86,13 @@ class CannotJudge(Exception):
 
     def __init__(
         self,
-        reason: Literal["reference_missing", "context_missing", "check_error", "input_too_long"],
+        reason: Literal[
+            "reference_missing",
+            "context_missing",
+            "check_error",
+            "input_too_long",
+            "deadline_exceeded",
+        ],
         message: str,
     ) -> None:
         super().__init__(message)
@@ -96,6 +102,13 @@ class CannotJudge(Exception):
 
 class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
+
+    inline_chars_max: ClassVar[int] = 50_000
+    """Largest case, in characters, that is checked on the event loop: about 2 ms; 0 is never."""
+
+    def inline_chars(self) -> int:
+        """As `inline_chars_max`, where it depends on the parameters."""
+        return self.inline_chars_max
 
     @abstractmethod
     def check(self, case: Case) -> Finding:

@@ -62,7 +62,7 @@ class Offload:
         Raises `CannotJudge`: the check's own, `check_error` where it broke, took too long or
         found no place in the queue, and `deadline_exceeded`.
         """
-        if case_chars(case) <= check.inline_chars():
+        if case_chars(case) + _chars(vars(check)) <= check.inline_chars():
             return _inline(check, case)
         if self._taken >= self._places:
             raise CannotJudge("check_error", "too many checks are waiting for a worker")

@@ -104,7 +104,10 @@ class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
 
     inline_chars_max: ClassVar[int] = 50_000
-    """Largest case, in characters, that is checked on the event loop: about 2 ms; 0 is never."""
+    """How many characters of case and parameters are checked on the event loop; 0: none.
+
+    Measured, so that no check holds the loop for more than about 2 ms.
+    """
 
     def inline_chars(self) -> int:
         """As `inline_chars_max`, where it depends on the parameters."""

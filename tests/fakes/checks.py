@@ -20,9 +20,9 @@ class _Fake(Check):
 
 
 class ProcessOf(_Fake):
-    """Finds the id of the process it runs in; on the event loop for cases up to ten characters."""
+    """Finds the id of its process; a case of up to a hundred characters stays in the service."""
 
-    inline_chars_max: ClassVar[int] = 10
+    inline_chars_max: ClassVar[int] = 100
     type: Literal["process_of"] = "process_of"
 
     def check(self, case: Case) -> Finding:
@@ -85,7 +85,7 @@ class Hungry(_Fake):
 class Unable(_Fake):
     """Cannot judge, for the reason that a missing reference gives."""
 
-    inline_chars_max: ClassVar[int] = 10
+    inline_chars_max: ClassVar[int] = 100
     type: Literal["unable"] = "unable"
 
     def check(self, case: Case) -> Finding:
@@ -95,7 +95,7 @@ class Unable(_Fake):
 class Broken(_Fake):
     """Raises what a bug raises, with the caller's text in it."""
 
-    inline_chars_max: ClassVar[int] = 10
+    inline_chars_max: ClassVar[int] = 100
     type: Literal["broken"] = "broken"
 
     def check(self, case: Case) -> Finding:

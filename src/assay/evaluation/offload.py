@@ -108,7 +108,7 @@ class Offload:
             timer.cancel()
             if rested.alive:
                 return rested
-            self._workers.discard(rested)
+        self._workers = {each for each in self._workers if each.alive}
         started = await Worker.start(self._memory_bytes_max)
         self._workers.add(started)
         return started
@@ -119,7 +119,6 @@ class Offload:
 
     def _dismiss(self, rested: Worker) -> None:
         self._idle = [each for each in self._idle if each[0] is not rested]
-        self._workers.discard(rested)
         rested.close()
 
 

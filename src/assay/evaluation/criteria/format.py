@@ -24,7 +24,8 @@ from assay.evaluation.criteria.registry import criterion
 
 FAULTS_SHOWN_MAX = 5
 MESSAGE_CHARS_MAX = 200
-FENCED = re.compile(r"\A\s*```[\w+-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL)
+FENCE = "```"
+FENCE_OPENED = re.compile(r"```[\w+-]{0,32}\s*")
 DOCUMENT = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype|html)\b", re.DOTALL | re.IGNORECASE)
 
 
@@ -37,8 +38,7 @@ class _Format(Check):
 
     def check(self, case: Case) -> Finding:
         text = output_text(case)
-        fenced = FENCED.match(text) if self.allow_fence else None
-        fault = self.fault(fenced.group(1) if fenced else text)
+        fault = self.fault(_unfenced(text) if self.allow_fence else text)
         if fault is None:
             return Finding(1.0, value=True, explanation=f"valid {self.type}")
         return Finding(0.0, value=False, explanation=f"not valid {self.type}: {_cut(fault)}")
@@ -58,7 +58,7 @@ class Json(_Format):
 
     example: ClassVar = {"output": '{"city": "Paris"}', "criteria": [{"type": "json"}]}
     example_result: ClassVar = {"score": 1.0, "passed": True}
-    inline_chars_max: ClassVar[int] = 200_000
+    inline_chars_max: ClassVar[int] = 100_000
 
     type: Literal["json"]
     root: Literal["any", "object", "array"] = "any"
@@ -81,6 +81,7 @@ class Xml(_Format):
     Edition); Namespaces in XML 1.0.
     """
 
+    inline_chars_max: ClassVar[int] = 10_000
     example: ClassVar = {
         "output": "<note><to>Ada</to><body>Hello</note>",
         "criteria": [{"type": "xml"}],
@@ -200,6 +201,13 @@ class Sql(_Format):
         if any(isinstance(each, lone) for each in statements):
             return "an expression is not a statement"
         return None
+
+
+def _unfenced(text: str) -> str:
+    opening, newline, rest = text.strip().partition("\n")
+    if newline and rest.endswith(FENCE) and FENCE_OPENED.fullmatch(opening):
+        return rest.removesuffix(FENCE)
+    return text
 
 
 def _cut(fault: str) -> str:

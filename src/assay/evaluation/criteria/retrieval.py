@@ -34,6 +34,7 @@ class _Retrieval(Check):
 
     family: ClassVar[str] = "retrieval"
     default_threshold: ClassVar[float] = 0.5
+    inline_chars_max: ClassVar[int] = 20_000
 
     retrieved: Passages | None = Field(
         default=None, description="Ids or texts, best first; absent: the case's context."

@@ -67,8 +67,7 @@ class Levenshtein(_Similarity):
         "criteria": [{"type": "levenshtein"}],
     }
     example_result: ClassVar = {"score": 1 - 3 / 7, "passed": True}
-    # 25,000 random characters against 25,000: 8 ms; against each other 10,000: 1.5 ms.
-    inline_chars_max: ClassVar[int] = 20_000
+    inline_chars_max: ClassVar[int] = 15_000  # quadratic: 17 ms at 50,000
 
     type: Literal["levenshtein"]
 
@@ -128,7 +127,7 @@ class Chrf(_Similarity):
         "reference": "The cat sits on the mat.",
         "criteria": [{"type": "chrf"}],
     }
-    example_result: ClassVar = {"score": 0.7612, "passed": True}
+    example_result: ClassVar = {"score": 0.6689, "passed": True}
     inline_chars_max: ClassVar[int] = 0  # sacrebleu brings NumPy, which stays out of the service
 
     type: Literal["chrf"]

@@ -48,7 +48,7 @@ METRICS: Mapping[str, Callable[[str, str], float]] = {
     "cosine": cosine,
     **{f"rouge_{variant.lower()}": partial(rouge, variant=variant) for variant in "12345L"},
 }
-INLINE_CHARS_MAX: Mapping[str, int] = {"fuzzy_match": 20_000, "cosine": 30_000}
+INLINE_CHARS_MAX: Mapping[str, int] = {"fuzzy_match": 15_000, "cosine": 30_000}
 """By metric, see `Check.inline_chars`; the others import large libraries and never run inline."""
 
 

@@ -56,7 +56,7 @@ def weather_call(city: str) -> Mapping[str, Any]:
 
 class _Tools(Check):
     family: ClassVar[str] = "tools"
-    inline_chars_max: ClassVar[int] = 5_000  # matching costs the product of the two lists
+    inline_chars_max: ClassVar[int] = 20_000
 
 
 @criterion
@@ -94,6 +94,8 @@ class ToolCallValid(_Tools):
 
 class _Expecting(_Tools):
     """Compares the calls with the case's `expected_tools`."""
+
+    inline_chars_max: ClassVar[int] = 2_000  # matching costs the product of the two lists
 
     compare: Compare = Field(default="arguments", description="What makes two calls the same.")
 

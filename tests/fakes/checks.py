@@ -82,6 +82,16 @@ class Hungry(_Fake):
         return Finding(1.0, value=len(bytearray(8 * 1024**3)))
 
 
+class Greedy(_Fake):
+    """Holds as many megabytes for a moment as the output says; finds its process id."""
+
+    type: Literal["greedy"] = "greedy"
+
+    def check(self, case: Case) -> Finding:
+        held = b"x" * (int(str(case.output)) * 1024**2)
+        return Finding(1.0, value=os.getpid(), explanation=str(len(held)))
+
+
 class Unable(_Fake):
     """Cannot judge, for the reason that a missing reference gives."""
 

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from fakes.checks import (
     Broken,
     Chatty,
     EnvironmentOf,
+    Greedy,
     Hungry,
     Killed,
     ProcessOf,
@@ -34,7 +36,7 @@ LONG = Case("a text of more than a hundred characters, " * 3)
 @pytest.fixture
 async def offload():
     """One worker, short limits; closed after the test."""
-    offloaded = Offload(workers_max=1, waiting_max=1, check_time_max_s=1.0)
+    offloaded = Offload(workers_max=1, waiting_max=1, check_time_max_s=2.0)
     yield offloaded
     await offloaded.aclose()
 
@@ -45,7 +47,7 @@ def soon() -> Deadline:
 
 async def gone(pid: int) -> bool:
     """Whether the process ends within a few seconds."""
-    for _ in range(100):
+    for _ in range(200):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -87,7 +89,7 @@ async def test_a_worker_sees_none_of_the_services_environment(offload, monkeypat
 async def test_a_check_that_never_ends_is_killed_at_its_time_limit(offload, tmp_path):
     """Not even a C extension that holds the GIL outlives the limit."""
     file = tmp_path / "pid"
-    with pytest.raises(CannotJudge, match="longer than 1 s") as caught:
+    with pytest.raises(CannotJudge, match="longer than 2 s") as caught:
         await offload.run(Stuck(), Case(str(file)), soon())
     assert caught.value.reason == "check_error"
     assert await gone(await written(file))
@@ -150,6 +152,16 @@ async def test_memory_is_limited_and_running_out_of_it_costs_no_worker(offload):
     assert (await offload.run(ProcessOf(), LONG, soon())).value == pid
 
 
+async def test_a_worker_that_grew_large_is_replaced_after_it_has_answered():
+    """What a check took of memory is given back, and no request is lost over it."""
+    offload = Offload(workers_max=1)
+    small = await offload.run(Greedy(), Case("1"), soon())
+    large = await offload.run(Greedy(), Case("600"), soon())
+    after = await offload.run(Greedy(), Case("1"), soon())
+    assert small.value == large.value != after.value
+    await offload.aclose()
+
+
 @pytest.mark.parametrize("output", ["tiny", LONG.output])
 async def test_what_a_check_raises_is_the_same_inline_and_in_a_worker(offload, output):
     """CannotJudge crosses the process border; a bug becomes check_error without caller's text."""
@@ -177,6 +189,29 @@ async def test_the_queue_is_bounded(offload):
     with pytest.raises(CannotJudge, match="too many checks"):
         await offload.run(Slow(), Case("0.3"), soon())
     assert [each.score for each in await asyncio.gather(*two)] == [1.0, 1.0]
+
+
+async def test_a_worker_that_cannot_start_leaves_the_check_unscored():
+    """Where the process ends before it is ready, here over a limit that no system has."""
+    offload = Offload(memory_bytes_max=2**70)
+    with pytest.raises(CannotJudge, match="could be started") as caught:
+        await offload.run(ProcessOf(), LONG, soon())
+    assert caught.value.reason == "check_error"
+    await offload.aclose()
+
+
+async def test_a_request_that_goes_away_while_its_worker_starts_leaves_no_process(offload):
+    """Cancelling at any point of the start is clean."""
+    for pause_s in (0.0, 0.01, 0.05, 0.2):
+        task = asyncio.create_task(offload.run(ProcessOf(), LONG, soon()))
+        await asyncio.sleep(pause_s)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    await offload.aclose()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in children]
+    assert not [command for command in commands if "assay.evaluation.worker" in command]
 
 
 async def test_an_idle_worker_is_let_go():

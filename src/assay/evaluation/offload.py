@@ -85,7 +85,10 @@ class Offload:
 
     async def _in_worker(self, check: Check, case: Case) -> Finding:
         limit_s = self._check_time_max_s
-        hired = await self._hire()
+        try:
+            hired = await self._hire()
+        except (OSError, EOFError, ValueError):
+            raise CannotJudge("check_error", "no process for the check could be started") from None
         try:
             async with asyncio.timeout(limit_s):
                 answer = await hired.ask(pickle.dumps((check, case, limit_s), protocol=5))
@@ -93,13 +96,13 @@ class Offload:
             raise CannotJudge("check_error", f"the check took longer than {limit_s:g} s") from None
         except (OSError, EOFError, ValueError):
             raise CannotJudge("check_error", "the process of the check died") from None
-        else:
-            self._rest(hired)
         finally:
             # After anything but an answer the pipe is out of step, and the check may still run.
-            if hired.busy:
+            if hired.busy or hired.swollen:
                 self._workers.discard(hired)
                 await hired.kill()
+            else:
+                self._rest(hired)
         return _finding(answer)
 
     async def _hire(self) -> Worker:
@@ -123,14 +126,20 @@ class Offload:
 
 
 class Worker:
-    """One worker process and its pipes; `busy` from a question until its answer is complete."""
+    """One worker process and its pipes.
+
+    It is `busy` from a question until its answer is complete, and `swollen` where that question
+    has left it too large to keep.
+    """
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self.busy = False
+        self.swollen = False
 
     @classmethod
     async def start(cls, memory_bytes_max: int) -> Worker:
+        """A process that is ready to be asked; raises `OSError` or `EOFError` where it is not."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
@@ -142,7 +151,14 @@ class Worker:
             stderr=DEVNULL,
             env=_environment(),
         )
-        return cls(process)
+        started = cls(process)
+        try:
+            # Until then it imports, which is no part of a check's time.
+            await started.receive()
+        except BaseException:
+            await started.kill()
+            raise
+        return started
 
     @property
     def alive(self) -> bool:
@@ -151,17 +167,25 @@ class Worker:
     async def ask(self, request: bytes) -> Mapping[str, Any]:
         """The answer to `request`; raises `OSError`, `EOFError` or `ValueError` for a dead one."""
         self.busy = True
-        requests, answers = self._process.stdin, self._process.stdout
-        if requests is None or answers is None:
+        requests = self._process.stdin
+        if requests is None:
             raise EOFError
         requests.write(len(request).to_bytes(worker.LENGTH_BYTES))
         requests.write(request)
         await requests.drain()
+        answer = await self.receive()
+        self.busy, self.swollen = False, bool(answer["swollen"])
+        return answer
+
+    async def receive(self) -> Mapping[str, Any]:
+        """The next frame that the process sends."""
+        answers = self._process.stdout
+        if answers is None:
+            raise EOFError
         length = int.from_bytes(await answers.readexactly(worker.LENGTH_BYTES))
         if length > ANSWER_BYTES_MAX:
             raise ValueError(length)
         answer: Mapping[str, Any] = json.loads(await answers.readexactly(length))
-        self.busy = False
         return answer
 
     def close(self) -> None:

@@ -22,6 +22,9 @@ from assay.domain.evaluation import Case
 from assay.evaluation.criteria.base import CannotJudge, Check
 
 LENGTH_BYTES = 8
+RESIDENT_BYTES_MAX = 512 * 1024**2
+"""Peak memory after which a worker is not used again; all libraries together take 200 MB."""
+
 ORPHAN_GRACE_S = 1.0
 """How much longer than its limit a check may run whose service died without killing it."""
 
@@ -40,17 +43,17 @@ def main() -> None:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer each frame of `requests` in turn."""
+    """Say that this process is ready, then answer each frame of `requests` in turn."""
+    _send(answers, {})
     while length := requests.read(LENGTH_BYTES):
         check, case, time_max_s = pickle.loads(  # noqa: S301 - the service's own bytes
             requests.read(int.from_bytes(length))
         )
         # Left at its default, the alarm ends the process even from inside a C extension.
         signal.setitimer(signal.ITIMER_REAL, time_max_s + ORPHAN_GRACE_S)
-        answer = json.dumps(answered(check, case)).encode()
+        answer = answered(check, case)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        answers.write(len(answer).to_bytes(LENGTH_BYTES) + answer)
-        answers.flush()
+        _send(answers, {**answer, "swollen": swollen()})
 
 
 def answered(check: Check, case: Case) -> Mapping[str, Any]:
@@ -65,9 +68,20 @@ def answered(check: Check, case: Case) -> Mapping[str, Any]:
         return {"reason": "check_error", "message": broken(error)}
 
 
+def swollen() -> bool:
+    """Whether a check has left this process too large to keep."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > RESIDENT_BYTES_MAX
+
+
 def broken(error: Exception) -> str:
     """A message for a check that raised: the kind of error, and none of the caller's text."""
     return f"the check failed with {type(error).__name__}"
+
+
+def _send(answers: BinaryIO, answer: Mapping[str, Any]) -> None:
+    frame = json.dumps(answer).encode()
+    answers.write(len(frame).to_bytes(LENGTH_BYTES) + frame)
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -78,6 +78,12 @@ async def test_a_large_case_runs_in_another_process_that_is_kept(offload):
     assert first.explanation == LONG.output
 
 
+async def test_long_parameters_count_like_a_long_case(offload):
+    """What a check compares with costs as much as what it compares."""
+    named = ProcessOf(name="n" * 200)
+    assert (await offload.run(named, Case("tiny"), soon())).value != os.getpid()
+
+
 async def test_a_worker_sees_none_of_the_services_environment(offload, monkeypatch):
     """Provider keys stay out of the process that parses hostile text."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 import aiohttp
-from fakes.service_process import running_service
 
 from assay.api.problems import KINDS
 from assay.domain.errors import Reason
+from fakes.service_process import running_service
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 

@@ -6,12 +6,12 @@ import asyncio
 import uuid
 
 import pytest
-from fakes.recorded_events import RecordedEvents
-from fakes.redis_process import RedisProcess, servers
 from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
 from assay.resilience.quota import Ask, Granted, Later, ModelQuota, Quotas, Refused
+from fakes.recorded_events import RecordedEvents
+from fakes.redis_process import RedisProcess, servers
 
 SIXTY_PER_S = Quota(requests_per_minute=3_800, burst_share=0.05)
 """Capacity 190, rate 60 a second."""

@@ -41,13 +41,14 @@ class LocalShare:
         self._blocked_s = 0.0
         self._balances = [0.0] * len(self._buckets)
 
-    def reserve(self, costs: Costs, wait_max_s: float) -> tuple[LocalWait, bool]:
-        """The wait, and whether it was within `wait_max_s` and is taken."""
+    def reserve(self, costs: Costs, queued: Costs, wait_max_s: float) -> tuple[LocalWait, bool]:
+        """The wait behind `queued`, and whether it was within `wait_max_s` and is taken."""
         now_s = time.monotonic()
         self._advance(now_s)
         send_s, binding = max(self._at_s, self._blocked_s), 0
         for number, bucket in enumerate(self._buckets, start=1):
-            need = min(costs.get(bucket.name, 0.0), bucket.capacity) - self._balances[number - 1]
+            cost = min(costs.get(bucket.name, 0.0), bucket.capacity)
+            need = cost + queued.get(bucket.name, 0.0) - self._balances[number - 1]
             ready_s = self._at_s + need / bucket.rate_per_s
             if need > 0 and ready_s > send_s:
                 send_s, binding = ready_s, number

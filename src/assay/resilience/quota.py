@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from assay.domain.errors import StoreUnavailable
@@ -47,7 +48,9 @@ _GRANTED, _LATER, _TOO_LONG = 0, 1, 2
 class Ask:
     """A request for quota; `id` makes it repeatable: asked twice, the first answer stands.
 
-    `wait_max_s` is the longest wait of use, `waited_s` how long the caller has waited already.
+    `wait_max_s` is the longest wait of use; `waited_s` how long the caller has waited already,
+    less what it has to let others go before; `queued` what callers before it in this process are
+    going to take. A negative `ahead_s` takes nothing and only tells the wait.
     """
 
     costs: Costs
@@ -55,6 +58,7 @@ class Ask:
     wait_max_s: float = 60.0
     waited_s: float = 0.0
     ahead_s: float = AHEAD_S
+    queued: Costs = field(default_factory=dict)
     in_line: bool = True
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -130,6 +134,7 @@ class ModelQuota:
                     ask.tenant,
                 ),
                 ask.costs,
+                queued=ask.queued,
             )
         except StoreUnavailable:
             return self._reserve_locally(ask)
@@ -137,7 +142,7 @@ class ModelQuota:
         if verdict == _GRANTED:
             return Granted(ask.id, wait_s, bucket)
         if verdict == _LATER:
-            return Later(wait_s, bucket, max(COME_BACK_MIN_S, wait_s - ask.ahead_s))
+            return Later(wait_s, bucket, _come_back_s(wait_s))
         return Refused(wait_s if verdict == _TOO_LONG else None, bucket)
 
     async def commit(self, granted: Granted, actual: Costs) -> None:
@@ -160,7 +165,7 @@ class ModelQuota:
 
     async def refused_by_provider(self, granted: Granted, retry_after_s: float | None) -> None:
         """Tell the whole fleet of a 429."""
-        block_s = min(retry_after_s or 0.0, BLOCK_S_MAX)
+        block_s = min(max(0.0, retry_after_s or 0.0), BLOCK_S_MAX)
         self.local.block(block_s)
         if self.buckets:
             arguments = (1, _microseconds(block_s))
@@ -186,13 +191,13 @@ class ModelQuota:
         await self._run(SETTLE, (self._note(id_),), (), actual, unnamed=-1)
 
     def _reserve_locally(self, ask: Ask) -> Answer:
-        wait, taken = self.local.reserve(ask.costs, min(ask.ahead_s, ask.wait_max_s))
+        wait, taken = self.local.reserve(ask.costs, ask.queued, min(ask.ahead_s, ask.wait_max_s))
         bucket = self._binding(wait.binding)
         if taken:
             return Granted(ask.id, max(0.0, wait.seconds), bucket, local=ask.costs)
         if wait.seconds > ask.wait_max_s:
             return Refused(wait.seconds, bucket)
-        return Later(wait.seconds, bucket, max(COME_BACK_MIN_S, wait.seconds - ask.ahead_s))
+        return Later(wait.seconds, bucket, _come_back_s(wait.seconds))
 
     async def _run(
         self,
@@ -200,12 +205,15 @@ class ModelQuota:
         keys: Sequence[str],
         arguments: Sequence[Argument],
         amounts: Costs,
+        *,
         unnamed: float = 0.0,
+        queued: Costs = MappingProxyType({}),
     ) -> Any:
         policy: list[Argument] = [len(self.buckets)]
         for bucket in self.buckets:
             amount = amounts.get(bucket.name, unnamed)
-            policy += (bucket.name, repr(bucket.capacity), repr(bucket.rate_per_s), repr(amount))
+            numbers = bucket.capacity, bucket.rate_per_s, amount, queued.get(bucket.name, 0.0)
+            policy += (bucket.name, *map(repr, numbers))
         every_key = (*self._state_keys, *keys)
         every_argument = (*arguments, *policy, *self._shares)
         return await self.circuit.call(
@@ -288,5 +296,9 @@ class Quotas:
             self._events.emit(StoreDegraded(available=not self.degraded))
 
 
+def _come_back_s(wait_s: float) -> float:
+    return max(COME_BACK_MIN_S, wait_s - AHEAD_S)
+
+
 def _microseconds(seconds: float) -> int:
-    return max(0, round(seconds * 1_000_000))
+    return round(seconds * 1_000_000)

@@ -5,8 +5,7 @@
 --
 -- ARGV[1]  1 for a 429, else 0
 -- ARGV[2]  retry_after_us, 0 where the provider named none
--- ARGV[3]  number of buckets, then name, capacity, rate, what is LEFT by the provider's count of
---          each (-1: it did not say), then tenant, part of the shares
+-- ARGV[3]  the policy (see read_policy); amount: what is LEFT by the provider's count (-1: unsaid)
 --
 -- Answers {mult in millionths, microseconds until the block ends}.
 

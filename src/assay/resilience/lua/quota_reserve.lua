@@ -7,12 +7,14 @@
 --
 -- ARGV[1]  holder       who waits (one per process and model); '' never joins the line
 -- ARGV[2]  max_wait_us  the longest wait that is of use
--- ARGV[3]  ahead_us     how far ahead of its sending time a cost may be taken
--- ARGV[4]  waited_us    how long the caller has waited already: its place in the line
+-- ARGV[3]  ahead_us     how far ahead of its sending time a cost may be taken; negative: only tell
+-- ARGV[4]  waited_us    how long the caller has waited already: its place in the line; negative
+--                       for who has to let others go before
 -- ARGV[5]  note_ttl_ms  how long the reservation can be settled after its sending time
 -- ARGV[6]  oversize     'debt' or 'refuse': a cost beyond the capacity
 -- ARGV[7]  tenant
--- ARGV[8]  number of buckets, then name, capacity, rate, cost of each, then tenant, part of shares
+-- ARGV[8]  the policy (see read_policy); amount: the cost; queued: the costs of those who wait in
+--          the same process before this caller
 --
 -- Answers {verdict, wait_us, bucket}: GRANTED, send in wait_us; LATER, nothing taken, it would be
 -- wait_us; TOO_LONG, the same beyond max_wait_us; NEVER, the cost does not fit. `bucket` is the
@@ -139,7 +141,7 @@ local function earliest(taken)
     binding, send_at = -1, state.blocked
   end
   for i, bucket in ipairs(policy.buckets) do
-    local before_s = (taken[i] or 0) / (bucket.rate * state.mult)
+    local before_s = (bucket.queued + (taken[i] or 0)) / (bucket.rate * state.mult)
     local seconds = seconds_until(bucket, bucket.cost) + before_s
     local ready = state.at + math.ceil(seconds * 1000000)
     if seconds > 0 and ready > send_at then
@@ -165,8 +167,9 @@ if waiting > 0 then
 end
 local wait = send_at - state.now
 
+local asking = ahead_us >= 0
 local function leave_line()
-  if holder ~= '' then
+  if holder ~= '' and asking then
     redis.call('ZREM', KEYS[4], holder)
     redis.call('HDEL', KEYS[5], holder)
   end
@@ -181,7 +184,7 @@ if wait > max_wait_us then
 end
 
 if wait > ahead_us or waiting > 0 then
-  if holder ~= '' and redis.call('ZCARD', KEYS[4]) < LINE_MAX then
+  if holder ~= '' and asking and redis.call('ZCARD', KEYS[4]) < LINE_MAX then
     local due = state.now + math.max(0, wait - ahead_us) + TICKET_GRACE_US
     local ticket = { exact(due) }
     for _, bucket in ipairs(policy.buckets) do

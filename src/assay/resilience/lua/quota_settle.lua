@@ -3,8 +3,7 @@
 -- KEYS[1], KEYS[2]  see quota_state.lua
 -- KEYS[3]  hash  <tag>:reservation:<id>; its absence makes a second settlement do nothing
 --
--- ARGV[1]  number of buckets, then name, capacity, rate, ACTUAL cost of each (all 0: CANCEL; -1:
---          as charged), then tenant, part of the shares
+-- ARGV[1]  the policy (see read_policy); amount: the ACTUAL cost (0 in all: CANCEL; -1: as charged)
 --
 -- Answers 1 if the reservation was settled, 0 if there was none (any more).
 

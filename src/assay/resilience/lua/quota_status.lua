@@ -1,7 +1,7 @@
 -- What is left in each bucket now, for display; changes nothing.
 --
 -- KEYS[1], KEYS[2]  see quota_state.lua
--- ARGV[1]  number of buckets, then name, capacity, rate, 0 of each, then tenant, part of the shares
+-- ARGV[1]  the policy (see read_policy); amounts unused
 --
 -- Answers {mult in millionths, block_us, left in millionths of each bucket...}; negative is debt
 -- or a promise already made.

@@ -96,6 +96,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimitState:
+    """What is left of a provider's quota by its own count; None where it does not say."""
+
+    requests_left: float | None = None
+    tokens_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """A model's answer; `attempts` holds every call it took, the serving one last."""
 
@@ -112,6 +120,7 @@ class Completion:
     cached: bool = False
     reading: Any = None
     attempts: tuple[Attempt, ...] = ()
+    rate_limit: RateLimitState | None = None
 
 
 def accept_any(completion: Completion) -> Any:
@@ -125,7 +134,8 @@ class Prompt:
 
     `read` turns a completion into a verdict or raises `AnswerUnreadable`, `AnswerTruncated` or
     `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
-    whatever random delimiter it carries (None: never share or cache its answer).
+    whatever random delimiter it carries (None: never share or cache its answer). `max_cost_usd`
+    is what the call may cost at most by estimate.
     """
 
     turns: tuple[Turn, ...]
@@ -135,6 +145,7 @@ class Prompt:
     caller: Caller = Caller()
     key: tuple[object, ...] | None = None
     attempts_left: int = field(default=ATTEMPTS_MAX)
+    max_cost_usd: float | None = None
 
     @property
     def size(self) -> int:

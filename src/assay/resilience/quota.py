@@ -34,6 +34,8 @@ from assay.resilience.store_circuit import CALL_BUDGET_S, StoreCircuit
 AHEAD_S = 0.25
 """How far ahead of its use a cost is taken, so that a later urgent request can still overtake."""
 COME_BACK_MIN_S = 0.005
+LOCAL_COME_BACK_S_MAX = 0.25
+"""While Redis is gone, asking again costs nothing and finds out whether it is back."""
 SETTLE_WITHIN_S = 600.0
 BLOCK_S_MAX = 3_600.0
 """Longest wait that a provider's Retry-After can impose; then one request finds out anew."""
@@ -197,7 +199,8 @@ class ModelQuota:
             return Granted(ask.id, max(0.0, wait.seconds), bucket, local=ask.costs)
         if wait.seconds > ask.wait_max_s:
             return Refused(wait.seconds, bucket)
-        return Later(wait.seconds, bucket, _come_back_s(wait.seconds))
+        come_back_s = min(_come_back_s(wait.seconds), LOCAL_COME_BACK_S_MAX)
+        return Later(wait.seconds, bucket, come_back_s)
 
     async def _run(
         self,

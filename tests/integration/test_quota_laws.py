@@ -1,0 +1,217 @@
+"""The quota's laws over random schedules, on a real Redis with a clock that the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from assay.domain.policy import Quota
+from assay.resilience.quota import Ask, Granted, ModelQuota, Quotas
+from fakes.recorded_events import RecordedEvents
+from fakes.redis_process import RedisProcess, servers
+from fakes.scripted_clock import ScriptedClock
+
+START_US = 1_700_000_000_000_000
+SLACK = 1e-3
+"""Sending times are whole microseconds."""
+
+amounts = st.floats(0.1, 10, allow_nan=False)
+seconds = st.one_of(st.just(0.0), st.floats(0.0, 0.3), st.floats(0.0, 8.0), st.floats(0.0, 90.0))
+
+
+@dataclass
+class Sent:
+    """One granted request: when it is sent and what it costs in each bucket."""
+
+    granted: Granted
+    at_s: float
+    charged: dict[str, float]
+    costs: dict[str, float] = field(default_factory=dict)
+    settled: bool = False
+
+
+class AnySchedule(RuleBasedStateMachine):
+    """Any number of clients that reserve, wait, cancel, commit, crash, while clocks jump."""
+
+    redis: Redis
+    quota = Quota(requests_per_minute=100, tokens_per_minute=400, burst_share=0.1)
+    shares: ClassVar[dict[str, float]] = {}
+    over = 0.0
+    """How far an actual cost may lie above the estimate, as a part of it."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.runner = asyncio.Runner()
+        self.redis.flushall()
+        self.clock = ScriptedClock(self.redis)
+        self.now_s = 0.0
+        self.jumped_us = 0
+        self._tell_time()
+        self.quotas = Quotas(
+            self.clock, RecordedEvents(), shares=self.shares, budget_s=10, holder="a"
+        )
+        self.model: ModelQuota = self.quotas.of(uuid.uuid4().hex, self.quota)
+        self.others = [
+            Quotas(self.clock, RecordedEvents(), shares=self.shares, budget_s=10, holder=name)
+            for name in ("b", "c")
+        ]
+        self.sent: list[Sent] = []
+        self.debt = dict.fromkeys(("requests", "tokens"), 0.0)
+
+    def teardown(self) -> None:
+        if hasattr(self, "runner"):
+            self.runner.close()
+
+    def _tell_time(self) -> None:
+        now_us = START_US + self.jumped_us + round(self.now_s * 1e6)
+        self.clock.set_us(now_us)
+
+    @rule(
+        requests=amounts,
+        tokens=st.floats(0.1, 40),
+        ahead_s=st.sampled_from([0.0, 0.25, 5.0, 60.0]),
+        tenant=st.sampled_from(["gold", "other"]),
+        in_line=st.booleans(),
+    )
+    def reserve(self, requests, tokens, ahead_s, tenant, in_line) -> None:
+        question = Ask(
+            {"requests": requests, "tokens": tokens},
+            tenant=tenant,
+            ahead_s=ahead_s,
+            in_line=in_line,
+        )
+        before = self._left()
+        answer = self.runner.run(self.model.reserve(question))
+        if not isinstance(answer, Granted):
+            assert self._left() == pytest.approx(before, abs=1e-3)
+            return
+        at_s = self.now_s + answer.wait_s
+        if self.sent:
+            assert at_s >= self.sent[-1].at_s - 1e-5, "a later caller overtook"
+        costs = dict(question.costs)
+        self.sent.append(Sent(answer, at_s, costs, dict(costs)))
+        repeated = self.runner.run(self.model.reserve(question))
+        assert repeated.wait_s == pytest.approx(answer.wait_s, abs=2e-6)
+
+    @rule(seconds=seconds)
+    def wait(self, seconds) -> None:
+        self.now_s += seconds
+        self._tell_time()
+
+    @rule(seconds=st.floats(0.1, 1_000))
+    def clock_jumps_back(self, seconds) -> None:
+        self.jumped_us -= round(seconds * 1e6)
+        self._tell_time()
+        # Redis cannot know how long a jump took; our own time goes on from here.
+
+    @precondition(lambda self: any(not each.settled for each in self.sent))
+    @rule(data=st.data(), used=st.floats(0, 1))
+    def commit(self, data, used) -> None:
+        each = data.draw(st.sampled_from([each for each in self.sent if not each.settled]))
+        used *= 1 + self.over
+        each.costs = {name: cost * used for name, cost in each.charged.items()}
+        for name, cost in each.charged.items():
+            self.debt[name] += max(0.0, each.costs[name] - cost)
+        each.settled = True
+        self.runner.run(self.model.commit(each.granted, each.costs))
+        once = self._left()
+        self.runner.run(self.model.commit(each.granted, each.costs))
+        assert self._left() == pytest.approx(once, abs=1e-3)
+
+    @precondition(lambda self: any(self._unsent()))
+    @rule(data=st.data())
+    def cancel(self, data) -> None:
+        each = data.draw(st.sampled_from(self._unsent()))
+        before = self._left()
+        self.runner.run(self.model.cancel(each.granted))
+        after = self._left()
+        assert all(after[name] >= before[name] - 1e-3 for name in after)
+        each.costs = dict.fromkeys(each.costs, 0.0)
+        each.settled = True
+
+    @precondition(lambda self: self.sent)
+    @rule(retry_after_s=st.one_of(st.none(), st.floats(0, 5)))
+    def provider_refuses(self, retry_after_s) -> None:
+        self.runner.run(self.model.refused_by_provider(self.sent[-1].granted, retry_after_s))
+
+    @precondition(lambda self: self.sent)
+    @rule(left=st.floats(0, 20))
+    def provider_tells(self, left) -> None:
+        before = self._left()
+        self.runner.run(self.model.left_by_provider(self.sent[-1].granted, {"tokens": left}))
+        assert self._left()["tokens"] <= before["tokens"] + 1e-3
+
+    @rule()
+    def a_process_dies_in_line(self) -> None:
+        """It has a ticket and never comes back; its place is passed over when it is due."""
+        other = self.others[0].of(next(iter(self.quotas._models)), self.quota)
+        answer = self.runner.run(other.reserve(Ask({"requests": 10, "tokens": 40}, ahead_s=0)))
+        if isinstance(answer, Granted):
+            costs: dict[str, float] = {"requests": 10, "tokens": 40}
+            self.sent.append(Sent(answer, self.now_s + answer.wait_s, costs, dict(costs)))
+
+    @invariant()
+    def no_window_has_more_than_its_capacity_and_refill(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        for bucket in self.model.buckets:
+            for first in range(len(self.sent)):
+                total = 0.0
+                for each in self.sent[first:]:
+                    total += each.costs[bucket.name]
+                    window_s = each.at_s - self.sent[first].at_s
+                    allowed = bucket.capacity + bucket.rate_per_s * window_s
+                    assert total <= allowed + self.debt[bucket.name] + SLACK
+
+    def _left(self) -> dict[str, float]:
+        return dict(self.runner.run(self.model.status()).left)
+
+    def _unsent(self) -> list[Sent]:
+        return [each for each in self.sent if not each.settled and each.at_s > self.now_s]
+
+
+class WithDebts(AnySchedule):
+    """Estimates may be too low."""
+
+    over = 1.0
+
+
+class WithShares(AnySchedule):
+    """A tenant has a guaranteed share."""
+
+    shares: ClassVar[dict[str, float]] = {"gold": 0.4}
+
+
+@pytest.mark.parametrize("machine", [AnySchedule, WithDebts, WithShares])
+@pytest.mark.parametrize("binary", servers().values(), ids=servers().keys())
+def test_no_schedule_breaks_the_quota(machine, binary, tmp_path):
+    """Whatever clients, clocks and the provider do, every window keeps within its limit."""
+    server = RedisProcess(tmp_path, binary, keep=False)
+    try:
+        with Redis(port=server.port) as redis:
+            machine.redis = redis
+            run_state_machine_as_test(
+                machine,
+                settings=settings(
+                    max_examples=60,
+                    stateful_step_count=40,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+    finally:
+        server.stop()

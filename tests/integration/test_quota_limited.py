@@ -131,6 +131,51 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
     await limited.close()
 
 
+async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
+    server, quotas, events
+):
+    """Each process asks for its own callers only; Redis keeps the order between them."""
+    quota = Quota(requests_per_minute=1_200)
+    redis = Redis.from_url(server.url, max_connections=64)
+    other_quotas = Quotas(redis, events, budget_s=1.0)
+    answering = Answering()
+    pods = [
+        Limited(answering, MODEL, quota, quotas, events),
+        Limited(answering, MODEL, quota, other_quotas, events),
+    ]
+    await quotas.of(MODEL.id, quota).reserve(Ask({"requests": 19}))
+    calls, names = [], [f"{number:02}" for number in range(40)]
+    for number, name in enumerate(names):
+        # The first process gets three callers for each one of the second.
+        pod = pods[0 if number % 4 else 1]
+        calls.append(asyncio.create_task(pod.complete(prompt(name), Deadline.after(30))))
+        await asyncio.sleep(0.004)
+    await asyncio.gather(*calls)
+    displaced = [abs(answering.asked.index(name) - number) for number, name in enumerate(names)]
+    assert max(displaced) <= 1
+    for pod in pods:
+        await pod.close()
+    await other_quotas.close()
+    await redis.aclose()
+
+
+async def test_requests_keep_flowing_without_redis(server, quotas, events):
+    """From this process's share, and from the shared quota again once Redis is back."""
+    answering = Answering()
+    limited = Limited(answering, MODEL, PER_S_95, quotas, events)
+    server.pause()
+    calls = [limited.complete(prompt(), Deadline.after(20)) for _ in range(40)]
+    pending = asyncio.gather(*calls)
+    await asyncio.sleep(1.6)
+    assert quotas.degraded
+    assert answering.asked
+    server.resume()
+    await pending
+    await quotas.of(MODEL.id, PER_S_95).circuit.healed(5)
+    assert not quotas.degraded
+    await limited.close()
+
+
 async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
     """The caller went away in the wait; what it would have sent is there for others."""
     limited = Limited(Answering(), MODEL, Quota(requests_per_minute=600), quotas, events)

@@ -14,6 +14,9 @@ CALL_BUDGET_S = 0.05
 CALLS_MAX = 32
 """Calls under way at once, so at most that many connections of the pool."""
 PROBE_EVERY_S = 0.25
+FIRST_PROBE_S = 1.0
+"""Nobody waits for a probe: its first try may take as long as new connections take, or learning
+the nodes of a cluster. The second must keep to the budget of a call."""
 
 FAILURES = (RedisError, OSError, TimeoutError)
 
@@ -85,8 +88,9 @@ class StoreCircuit:
     async def _probe_until_healed(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._budget_s):
-                    await self._probe()
+                for limit_s in (FIRST_PROBE_S, self._budget_s):
+                    async with asyncio.timeout(limit_s):
+                        await self._probe()
             except FAILURES:
                 await asyncio.sleep(PROBE_EVERY_S)
             else:

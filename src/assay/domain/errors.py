@@ -8,6 +8,7 @@
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
         ├── KeyRejected            401, 402, 403
+        │   └── KeyStillRejected   set aside since a recent one; nothing was sent
         ├── ModelMissing           404
         ├── ProviderDown           408, 5xx, refused, reset, TLS
         ├── ProviderSilent         no byte within the silence timeout
@@ -130,6 +131,12 @@ class KeyRejected(ModelError):
     outcome = "key_rejected"
 
 
+class KeyStillRejected(KeyRejected):
+    """The key was rejected a moment ago and is set aside: nothing was sent."""
+
+    outcome = "key_set_aside"
+
+
 class ModelMissing(ModelError):
     outcome = "model_missing"
 
@@ -185,6 +192,13 @@ class CostCapReached(ModelError):
 class DeadlineExceeded(ModelError):
     code = "deadline_exceeded"
     outcome, try_next, reason = "deadline_exceeded", False, "deadline_exceeded"
+
+
+UNSENT_OUTCOMES = frozenset(
+    error.outcome
+    for error in (KeyStillRejected, QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
+)
+"""Outcomes of candidates passed over before anything was sent: they use up no attempt."""
 
 
 # A judge that did answer tells the caller more than one that did not; see `NoCandidate`.

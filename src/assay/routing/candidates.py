@@ -1,0 +1,52 @@
+"""A candidate: a model inside its nest, and what the router wants to know about it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from assay.domain.completion import Model
+from assay.domain.ports import ChatModel
+
+LATENCIES_KEPT = 101
+
+
+class MovingMedian:
+    """The median of the last calls' latencies, in milliseconds; None before the first."""
+
+    def __init__(self, kept: int = LATENCIES_KEPT) -> None:
+        self._recent: deque[float] = deque(maxlen=kept)
+
+    def add(self, latency_ms: float) -> None:
+        self._recent.append(latency_ms)
+
+    @property
+    def value_ms(self) -> float | None:
+        ordered = sorted(self._recent)
+        return ordered[len(ordered) // 2] if ordered else None
+
+
+def _never() -> float:
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model with the nest around it and what the router asks about it.
+
+    `open_for_s` is how long its breaker will still refuse, `wait_s` how long its quota would
+    hold a call now; both are 0 for a candidate that can answer at once.
+    """
+
+    model: Model
+    chat: ChatModel
+    weight: float = 1.0
+    open_for_s: Callable[[], float] = _never
+    wait_s: Callable[[], float] = _never
+    latency: MovingMedian = field(default_factory=MovingMedian)
+
+    @property
+    def window_tokens(self) -> float:
+        return self.model.context_tokens or math.inf

@@ -1,0 +1,59 @@
+"""The configured judges: turns a judge specification into a router over its models."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from assay.domain.errors import FieldError, RequestError
+from assay.domain.evaluation import JudgeSpec, Strategy
+from assay.domain.ports import ChatModel, EventSink
+from assay.routing.candidates import Candidate
+from assay.routing.router import Router
+from assay.routing.strategies import ORDERS
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A judge as configured: its models in order of preference, and its usual strategy."""
+
+    models: tuple[str, ...]
+    strategy: Strategy = "ordered"
+
+
+class ConfiguredJudges:
+    """Every configured model and judge by name; implements the `Judges` port."""
+
+    def __init__(
+        self, candidates: Sequence[Candidate], judges: Mapping[str, Judge], events: EventSink
+    ) -> None:
+        self._candidates = {candidate.model.id: candidate for candidate in candidates}
+        self._judges = judges
+        self._events = events
+
+    def select(self, spec: JudgeSpec) -> ChatModel:
+        """A router over the models that `spec` names, as far as its fallback rule allows."""
+        if spec.models:
+            models, strategy = spec.models, spec.strategy or "ordered"
+        else:
+            judge = self._judges.get(spec.name) or _unknown("judge", spec.name, self._judges)
+            models, strategy = judge.models, spec.strategy or judge.strategy
+        chosen = [
+            self._candidates.get(model) or _unknown("model", model, self._candidates)
+            for model in dict.fromkeys(models)
+        ]
+        if spec.fallback == "none":
+            chosen = chosen[:1]
+        elif spec.fallback == "same_model":
+            chosen = [each for each in chosen if each.model.name == chosen[0].model.name]
+        return Router(chosen, ORDERS[strategy], self._events)
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
+    """Raise the error that names what is not configured, and the nearest that is."""
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    message = f"no {kind} is called {name[:100]!r}{hint}"
+    raise RequestError("unknown_model", message, [FieldError("/judge", message)])

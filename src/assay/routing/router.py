@@ -1,0 +1,100 @@
+"""The router: asks one candidate after the other until one answers, inside one deadline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from assay.domain.completion import Attempt, Completion, Prompt
+from assay.domain.errors import (
+    UNSENT_OUTCOMES,
+    ContextExceeded,
+    DeadlineExceeded,
+    ModelError,
+    NoCandidate,
+)
+from assay.domain.events import FallbackTaken
+from assay.domain.policy import Deadline
+from assay.domain.ports import EventSink
+from assay.routing.candidates import Candidate
+from assay.routing.strategies import Order
+
+RESERVE_SHARE = 0.25
+"""Part of the time left that an attempt leaves for the candidates behind it."""
+
+RESERVE_S_MAX = 5.0
+
+PATIENCE_S = 1.0
+"""Longest wait for a rate-limited model while another candidate could serve."""
+
+
+class Router:
+    """A `ChatModel` over several candidates: the first that answers serves the call."""
+
+    def __init__(self, candidates: Sequence[Candidate], order: Order, events: EventSink) -> None:
+        self._candidates = candidates
+        self._order = order
+        self._events = events
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """The first candidate's answer that can be used.
+
+        Raises `NoCandidate` with every failure where none answers. Calls that were sent count
+        against `prompt.attempts_left`; candidates passed over unsent cost nothing.
+        """
+        failures: list[ModelError] = []
+        waiting = self._order(self._candidates, prompt)
+        if all(candidate.open_for_s() > 0 for candidate in waiting):
+            waiting = sorted(waiting, key=lambda candidate: candidate.open_for_s())
+        attempts_left = prompt.attempts_left
+        while waiting and attempts_left > 0 and deadline.remaining_s() > 0:
+            candidate, *waiting = waiting
+            try:
+                completion = await candidate.chat.complete(
+                    replace(
+                        prompt,
+                        attempts_left=attempts_left,
+                        patience_s=PATIENCE_S if waiting else math.inf,
+                    ),
+                    _share(deadline) if waiting else deadline,
+                )
+            except ModelError as failure:
+                failures.append(failure)
+                attempts_left -= sum(
+                    each.outcome not in UNSENT_OUTCOMES for each in failure.attempts
+                )
+                waiting = _worth_trying(waiting, candidate, failure, deadline)
+                if waiting and attempts_left > 0:
+                    self._events.emit(
+                        FallbackTaken(
+                            prompt.caller, candidate.model.id, waiting[0].model.id, failure.outcome
+                        )
+                    )
+            else:
+                candidate.latency.add(completion.latency_ms)
+                return replace(completion, attempts=(*_attempts(failures), *completion.attempts))
+        raise NoCandidate(failures or [DeadlineExceeded("no time was left to ask a judge")])
+
+
+def _share(deadline: Deadline) -> Deadline:
+    """The deadline of an attempt that others may have to make good for."""
+    left_s = max(deadline.remaining_s(), 0.0)
+    return deadline.earlier_by(min(left_s * RESERVE_SHARE, RESERVE_S_MAX))
+
+
+def _worth_trying(
+    waiting: Sequence[Candidate], failed: Candidate, failure: ModelError, deadline: Deadline
+) -> list[Candidate]:
+    """The candidates for which this failure, and the time left, still leave hope."""
+    if deadline.remaining_s() <= 0:
+        return []
+    if isinstance(failure, ContextExceeded):
+        return [each for each in waiting if each.window_tokens > failed.window_tokens]
+    if failure.try_next or isinstance(failure, DeadlineExceeded):
+        return list(waiting)
+    return []
+
+
+def _attempts(failures: Sequence[ModelError]) -> list[Attempt]:
+    return [attempt for failure in failures for attempt in failure.attempts]

@@ -1,0 +1,72 @@
+"""In which order a judge's candidates are asked."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from assay.domain.completion import Prompt, Usage
+from assay.domain.evaluation import Strategy
+from assay.routing.candidates import Candidate
+
+Order = Callable[[Sequence[Candidate], Prompt], list[Candidate]]
+
+CHARS_PER_TOKEN = 4
+
+
+def ordered(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+    """As configured; a candidate that cannot answer is passed over only when it says so."""
+    del prompt
+    return list(candidates)
+
+
+def cheapest(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+    """By price times estimated tokens; those that would answer at once come first.
+
+    A model without a price counts as the dearest: its cost is not known to be small.
+    """
+    usage = Usage(prompt.size // CHARS_PER_TOKEN, prompt.sampling.max_output_tokens)
+
+    def price(candidate: Candidate) -> tuple[bool, float]:
+        priced = candidate.model.input_usd_per_mtok is not None
+        return _must_wait(candidate), candidate.model.cost_usd(usage) if priced else math.inf
+
+    return sorted(candidates, key=price)
+
+
+def fastest(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+    """By the moving median of latency; one that was never measured is tried first."""
+    del prompt
+
+    def speed(candidate: Candidate) -> tuple[bool, float]:
+        return _must_wait(candidate), candidate.latency.value_ms or 0.0
+
+    return sorted(candidates, key=speed)
+
+
+def weighted(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+    """A random order in which each place is drawn by weight among those left.
+
+    Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
+    """
+    del prompt
+
+    def draw(candidate: Candidate) -> tuple[bool, float]:
+        chance = random.random()  # noqa: S311 — spreads load, guards nothing
+        return _must_wait(candidate), -math.log(chance or 1e-12) / max(candidate.weight, 1e-9)
+
+    return sorted(candidates, key=draw)
+
+
+def _must_wait(candidate: Candidate) -> bool:
+    return candidate.open_for_s() > 0 or candidate.wait_s() > 0
+
+
+ORDERS: Mapping[Strategy, Order] = {
+    "ordered": ordered,
+    "cheapest": cheapest,
+    "fastest": fastest,
+    "weighted": weighted,
+    "panel": ordered,  # the engine asks each member of a panel by itself
+}

@@ -1,0 +1,44 @@
+"""A secret that is read where it lies, and again when it changes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+CHECK_EVERY_S = 1.0
+
+
+class Secret:
+    """A callable that gives the secret's value, or None where there is none.
+
+    A file is read again when it changes (looked at once a second at the most), so that a
+    rotated key needs no restart; while it cannot be read, the last value stays.
+    """
+
+    def __init__(
+        self, env: str = "", file: Path | None = None, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._file = file
+        self._value = environ.get(env) or None if env else None
+        self._mtime_ns = -1
+        self._look_again_at = 0.0
+
+    def __call__(self) -> str | None:
+        if self._file is not None and time.monotonic() >= self._look_again_at:
+            self._look_again_at = time.monotonic() + CHECK_EVERY_S
+            self._read(self._file)
+        return self._value
+
+    def _read(self, file: Path) -> None:
+        try:
+            mtime_ns = file.stat().st_mtime_ns
+            if mtime_ns != self._mtime_ns:
+                self._value = file.read_text().strip() or None
+                self._mtime_ns = mtime_ns
+        except OSError:
+            return
+
+    def __repr__(self) -> str:
+        return "Secret(***)"

@@ -1,0 +1,212 @@
+"""The router asks candidates in order until one answers."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from assay.domain.completion import Attempt, Completion, Model, Prompt, Turn
+from assay.domain.errors import (
+    BreakerOpen,
+    ContentFiltered,
+    ContextExceeded,
+    DeadlineExceeded,
+    ModelError,
+    NoCandidate,
+    ProviderDown,
+    QuotaExhausted,
+    RequestError,
+)
+from assay.domain.evaluation import JudgeSpec
+from assay.domain.events import FallbackTaken
+from assay.domain.policy import Deadline
+from assay.routing.candidates import Candidate
+from assay.routing.judges import ConfiguredJudges, Judge
+
+PROMPT = Prompt((Turn("user", ("hello",)),))
+
+
+class Scripted:
+    """A model that fails with what it is given, or answers with its own name."""
+
+    def __init__(self, name: str, failure: type[ModelError] | None = None, delay_s: float = 0):
+        self.name, self.failure, self.delay_s, self.calls = name, failure, delay_s, 0
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        self.calls += 1
+        if self.delay_s:
+            await asyncio.sleep(min(self.delay_s, max(deadline.remaining_s(), 0)))
+            if deadline.remaining_s() <= 0:
+                raise DeadlineExceeded("late", attempts=[self.attempt("deadline_exceeded")])
+        if self.failure:
+            raise self.failure("failed", attempts=[self.attempt(self.failure.outcome)])
+        return Completion(self.name, "stop", "p", self.name, attempts=(self.attempt("ok"),))
+
+    def attempt(self, outcome: str) -> Attempt:
+        return Attempt("p", self.name, outcome, 1.0)
+
+
+class Events(list):
+    """An event sink that remembers."""
+
+    def emit(self, event: object) -> None:
+        self.append(event)
+
+
+def judges(*chats: Scripted, events: Events | None = None, **models: object) -> ConfiguredJudges:
+    candidates = [
+        Candidate(
+            Model(chat.name, "p", chat.name.split("@")[0], **models.get(chat.name, {})),  # type: ignore[arg-type]
+            chat,
+        )
+        for chat in chats
+    ]
+    default = Judge(tuple(chat.name for chat in chats))
+    return ConfiguredJudges(
+        candidates, {"default": default}, Events() if events is None else events
+    )
+
+
+async def ask(found: ConfiguredJudges, spec: JudgeSpec | None = None, seconds: float = 5.0):
+    return await found.select(spec or JudgeSpec()).complete(PROMPT, Deadline.after(seconds))
+
+
+async def test_the_first_candidate_that_answers_serves():
+    """A failed candidate is followed by the next; both stand in the attempts."""
+    events = Events()
+    found = judges(Scripted("a", ProviderDown), Scripted("b"), Scripted("c"), events=events)
+    completion = await ask(found)
+    assert [(each.model, each.outcome) for each in completion.attempts] == [
+        ("a", "provider_down"),
+        ("b", "ok"),
+    ]
+    assert [(e.from_model, e.to_model) for e in events if isinstance(e, FallbackTaken)] == [
+        ("a", "b")
+    ]
+
+
+async def test_a_failure_that_would_repeat_itself_ends_the_call():
+    """A content filter is not shopped around."""
+    last = Scripted("b")
+    with pytest.raises(NoCandidate) as raised:
+        await ask(judges(Scripted("a", ContentFiltered), last))
+    assert raised.value.reason == "judge_refused"
+    assert last.calls == 0
+
+
+async def test_only_a_larger_window_is_tried_when_the_prompt_is_too_long():
+    """Candidates with the same or a smaller window are passed over."""
+    same, larger = Scripted("b"), Scripted("c")
+    found = judges(
+        Scripted("a", ContextExceeded),
+        same,
+        larger,
+        a={"context_tokens": 10},
+        b={"context_tokens": 10},
+        c={"context_tokens": 20},
+    )
+    assert (await ask(found)).text == "c"
+    assert same.calls == 0
+
+
+async def test_at_most_three_calls_are_sent_for_one_verdict():
+    """The limit counts what was sent, over all models."""
+    chats = [Scripted(name, ProviderDown) for name in "abcd"]
+    with pytest.raises(NoCandidate):
+        await ask(judges(*chats))
+    assert [chat.calls for chat in chats] == [1, 1, 1, 0]
+
+
+async def test_candidates_passed_over_unsent_do_not_count():
+    """Open breakers and spent quotas cost no attempt."""
+    chats = [Scripted("a", BreakerOpen), Scripted("b", QuotaExhausted)]
+    chats += [Scripted(name, ProviderDown) for name in "cd"]
+    assert (await ask(judges(*chats, Scripted("e")))).text == "e"
+
+
+async def test_a_slow_candidate_leaves_time_for_the_next():
+    """One deadline: the first attempt gets it less a reserve for the fallback."""
+    completion = await ask(judges(Scripted("a", delay_s=9), Scripted("b")), seconds=0.4)
+    assert [each.outcome for each in completion.attempts] == ["deadline_exceeded", "ok"]
+
+
+async def test_no_candidate_is_asked_after_the_deadline():
+    """When the time is over, so is the call."""
+    first = Scripted("a")
+    with pytest.raises(NoCandidate) as raised:
+        await ask(judges(first), seconds=-1)
+    assert first.calls == 0
+    assert raised.value.reason == "deadline_exceeded"
+
+
+@pytest.mark.parametrize(("fallback", "served"), [("any", "b@x"), ("same_model", "a@y")])
+async def test_fallback_keeps_to_its_rule(fallback, served):
+    """`same_model` steps only to another provider of the same model."""
+    found = judges(Scripted("a@x", ProviderDown), Scripted("b@x"), Scripted("a@y"))
+    completion = await ask(found, JudgeSpec(fallback=fallback))
+    assert completion.text == served
+
+
+async def test_no_fallback_means_one_judge():
+    """`none` never mixes judges."""
+    second = Scripted("b")
+    with pytest.raises(NoCandidate):
+        await ask(judges(Scripted("a", ProviderDown), second), JudgeSpec(fallback="none"))
+    assert second.calls == 0
+
+
+def test_an_unknown_model_or_judge_is_named_with_the_nearest():
+    """A typing error costs a clear answer and nothing else."""
+    found = judges(Scripted("openai/gpt-5-mini"))
+    with pytest.raises(RequestError, match="did you mean 'openai/gpt-5-mini'") as raised:
+        found.select(JudgeSpec(models=("openai/gpt5-mini",)))
+    assert raised.value.code == "unknown_model"
+    with pytest.raises(RequestError, match="no judge is called 'defualt'; did you mean 'default'"):
+        found.select(JudgeSpec(name="defualt"))
+
+
+async def test_cheapest_asks_the_lowest_price_first():
+    """Price times estimated tokens; a model without a price is the last resort."""
+    found = judges(
+        Scripted("free?"),
+        Scripted("dear"),
+        Scripted("cheap"),
+        dear={"input_usd_per_mtok": 5.0, "output_usd_per_mtok": 5.0},
+        cheap={"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0},
+    )
+    assert (await ask(found, JudgeSpec(strategy="cheapest"))).text == "cheap"
+
+
+async def test_fastest_asks_the_lowest_median_first():
+    """The moving median decides; what was never measured is tried first."""
+    found = judges(Scripted("a"), Scripted("b"))
+    for candidate, latency_ms in zip(found._candidates.values(), (50, 10), strict=True):
+        candidate.latency.add(latency_ms)
+    assert (await ask(found, JudgeSpec(strategy="fastest"))).text == "b"
+
+
+async def test_weighted_spreads_by_weight():
+    """Over many calls the share of each model is near its weight's share."""
+    found = judges(Scripted("a"), Scripted("b"))
+    found._candidates["a"] = replace(found._candidates["a"], weight=3.0)
+    served = [(await ask(found, JudgeSpec(strategy="weighted"))).text for _ in range(2_000)]
+    assert 0.70 < served.count("a") / len(served) < 0.80
+
+
+async def test_a_candidate_that_can_answer_now_beats_one_that_must_wait():
+    """Where the strategy allows, an open breaker sends a candidate to the end."""
+    found = judges(Scripted("a"), Scripted("b"))
+    found._candidates["a"] = replace(found._candidates["a"], wait_s=lambda: 2.0)
+    for strategy in ("cheapest", "fastest", "weighted"):
+        assert (await ask(found, JudgeSpec(strategy=strategy))).text == "b"
+    assert (await ask(found, JudgeSpec(strategy="ordered"))).text == "a"
+
+
+async def test_with_every_breaker_open_the_one_due_first_is_probed():
+    """Nobody fails blind: the first that may be probed is asked first."""
+    found = judges(Scripted("a"), Scripted("b"))
+    for name, due_s in (("a", 9.0), ("b", 1.0)):
+        found._candidates[name] = replace(
+            found._candidates[name], open_for_s=lambda due_s=due_s: due_s
+        )
+    assert (await ask(found)).text == "b"

@@ -1,0 +1,134 @@
+"""How assay.toml and the environment become settings."""
+
+from pathlib import Path
+
+import pytest
+
+from assay.settings import Secret, SettingsError, load
+
+MINIMAL = """
+[providers.openai]
+dialect = "openai"
+api_key_env = "OPENAI_API_KEY"
+
+[models."openai/gpt-5-mini"]
+provider = "openai"
+name = "gpt-5-mini"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "assay.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_a_file_is_read_and_the_default_judge_is_all_its_models(file: Path):
+    """Without [judges], the default judge asks the configured models in their order."""
+    settings = load(file, {})
+    assert settings.judges["default"].models == ("openai/gpt-5-mini",)
+    assert settings.providers["openai"].url == "https://api.openai.com/v1"
+
+
+def test_the_environment_overrides_the_file(file: Path):
+    """Names in a path match whatever their case and punctuation."""
+    settings = load(
+        file,
+        {
+            "ASSAY_SERVER__PORT": "9000",
+            "ASSAY_MODELS__OPENAI_GPT_5_MINI__NAME": "gpt-5-nano",
+            "ASSAY_JUDGES__STRICT__MODELS": '["openai/gpt-5-mini"]',
+        },
+    )
+    assert settings.server.port == 9000
+    assert settings.models["openai/gpt-5-mini"].name == "gpt-5-nano"
+    assert settings.judges["strict"].models == ("openai/gpt-5-mini",)
+
+
+def test_the_command_line_overrides_the_environment(file: Path):
+    """What is typed last counts most."""
+    settings = load(file, {"ASSAY_SERVER__PORT": "9000"}, {"server": {"port": 9001}})
+    assert settings.server.port == 9001
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[server]\nprot = 1", "server.prot: there is no such key; did you mean 'port'?"),
+        ("[servers]\nport = 1", "servers: there is no such key; did you mean 'server'?"),
+        (
+            MINIMAL + "tokens_per_min = 1",
+            "tokens_per_min: there is no such key; did you mean 'tokens_per_minute'?",
+        ),
+        ("[server]\nport = 70000", "server.port: Input should be less than or equal to 65535"),
+        ('[judges.a]\nmodels = ["x"]', "judges.a.models: no model 'x'"),
+        ('[models.x]\nprovider = "y"\nname = "z"', "models.x.provider: no provider 'y'"),
+        ('[server]\nhost = "0.0.0.0"', "auth.keys_file: callers need a key here"),
+        (
+            '[server]\nhost = "0.0.0.0"\n[auth]\nrequired = false',
+            "auth.required: may be false only on a loopback host",
+        ),
+        ("[server", "assay.toml"),
+    ],
+)
+def test_each_mistake_is_named(tmp_path: Path, text: str, message: str):
+    """A wrong key or value is an error that names the key, and the nearest valid one."""
+    path = tmp_path / "assay.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        load(path, {})
+    assert message in str(raised.value)
+
+
+def test_unknown_variables_are_errors(file: Path):
+    """A mistyped override does not pass silently."""
+    with pytest.raises(SettingsError, match="did you mean 'port'"):
+        load(file, {"ASSAY_SERVER__PORTS": "1"})
+
+
+def test_a_missing_file_is_an_error_only_where_it_was_named(tmp_path: Path, monkeypatch):
+    """The default file may be absent; a named one may not."""
+    monkeypatch.chdir(tmp_path)
+    load(None, {})
+    with pytest.raises(SettingsError, match="no such file"):
+        load(tmp_path / "other.toml", {})
+
+
+def test_keys_in_the_environment_make_a_default_judge(tmp_path: Path, monkeypatch):
+    """Each vendor's key adds a model, in a fixed order."""
+    monkeypatch.chdir(tmp_path)
+    settings = load(None, {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "b"})
+    assert [model.split("/")[0] for model in settings.judges["default"].models] == [
+        "openai",
+        "anthropic",
+    ]
+
+
+def test_with_nothing_at_all_the_judge_is_simulated(tmp_path: Path, monkeypatch):
+    """The service starts on an empty machine, with a judge that is plainly no judge."""
+    monkeypatch.chdir(tmp_path)
+    settings = load(None, {})
+    assert settings.providers["simulated"].dialect == "simulated"
+
+
+def test_a_key_is_asked_for_except_on_loopback_without_a_keys_file(tmp_path: Path, monkeypatch):
+    """The default is open only where nobody else can reach it."""
+    monkeypatch.chdir(tmp_path)
+    assert not load(None, {}).auth_required
+    assert load(None, {"ASSAY_AUTH__KEYS_FILE": "keys"}).auth_required
+
+
+def test_a_secret_file_is_read_again_when_it_changes(tmp_path: Path):
+    """A rotated key is picked up; its value never shows in repr."""
+    path = tmp_path / "key"
+    path.write_text("one\n")
+    secret = Secret(file=path)
+    assert secret() == "one"
+    path.write_text("two\n")
+    secret._look_again_at = 0
+    assert secret() == "two"
+    path.unlink()
+    secret._look_again_at = 0
+    assert secret() == "two"
+    assert "two" not in repr(secret)

@@ -34,7 +34,7 @@ class Answering:
         self.rate_limit: RateLimitState | None = None
         self.asked: list[str] = []
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:  # noqa: ARG002  the port's
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
         self.asked.append(prompt.caller.request_id)
         if self.failure is not None:
             raise self.failure

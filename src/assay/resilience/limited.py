@@ -15,20 +15,24 @@ from assay.domain.policy import Deadline, Quota
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.buckets import BucketName, Costs
 from assay.resilience.estimates import TokenEstimates
+from assay.resilience.fair_queue import FairQueue, Turn
 from assay.resilience.quota import Ask, Granted, Quotas, QuotaStatus, Refused
 from assay.resilience.settlements import Settlements
-from assay.resilience.waiting_line import Place, WaitingLine
 
 SERVICE_WEIGHT = 0.1
 """Of the newest call in the moving average of service times."""
+BATCH_HANDICAP_S = 10.0
+"""Between processes, a batch row counts as if it had arrived so much later: behind the interactive
+calls, and never starved by them."""
 ONLY_TELL_S = -1.0
+PATIENCE_S_MAX = 86_400.0
 
 
 class Limited:
     """A `ChatModel` that sends within the provider's quota, or says at once when it could.
 
-    Callers of one process wait in a line, of which only the head asks Redis; Redis keeps the
-    heads of all processes in order of arrival.
+    Callers of one process wait in a fair queue of one turn: only who has it asks Redis, which
+    keeps those of all processes in order of arrival.
     """
 
     def __init__(
@@ -40,14 +44,14 @@ class Limited:
         events: EventSink,
         *,
         estimates: TokenEstimates | None = None,
-        line: WaitingLine | None = None,
+        queue: FairQueue | None = None,
     ) -> None:
         self._inner = inner
         self._model = model
         self._quota = quotas.of(model.id, quota)
         self._events = events
         self._estimates = estimates or TokenEstimates()
-        self._line = line or WaitingLine()
+        self._queue = queue or FairQueue(model.id, "provider_quota", 1, events)
         self._settlements = Settlements()
         self._service_s: float | None = None
 
@@ -124,12 +128,12 @@ class Limited:
         ask = Ask(
             {"requests": 1.0, "tokens": self._estimates.tokens(prompt)},
             tenant=prompt.caller.tenant,
-            wait_max_s=self._patience_s(deadline),
+            wait_max_s=self._patience_s(prompt, deadline, waited_s=0.0),
             in_line=False,
         )
         try:
             answer = await self._reserve_at_once(ask, prompt)
-            return answer or await self._reserve_in_line(ask, prompt, deadline)
+            return answer or await self._reserve_in_turn(ask, prompt, deadline)
         except ModelError:
             raise
         except BaseException:
@@ -139,8 +143,9 @@ class Limited:
 
     async def _reserve_at_once(self, ask: Ask, prompt: Prompt) -> Granted | None:
         """Take it where nobody waits; refuse it where the line is too long for the deadline."""
-        if len(self._line) > 0:
-            queued = self._line.costs_before(prompt.caller)
+        if self._queue.present > 0:
+            ahead = self._queue.ahead_of(prompt.caller)
+            queued: Costs = {"requests": ahead.calls, "tokens": ahead.cost}
             told = replace(ask, queued=queued, ahead_s=ONLY_TELL_S, in_line=True)
             answer = await self._quota.reserve(told)
         else:
@@ -149,45 +154,44 @@ class Limited:
             raise _exhausted(answer)
         return answer if isinstance(answer, Granted) else None
 
-    async def _reserve_in_line(self, ask: Ask, prompt: Prompt, deadline: Deadline) -> Granted:
-        with self._line.place(prompt.caller, ask.costs) as place:
+    async def _reserve_in_turn(self, ask: Ask, prompt: Prompt, deadline: Deadline) -> Granted:
+        service_s = self._service_s or 0.0
+        tokens = ask.costs["tokens"]
+        async with self._queue.turn(
+            prompt.caller, tokens, prompt.size, deadline, service_s
+        ) as turn:
             try:
-                async with asyncio.timeout(max(0.0, self._patience_s(deadline))):
-                    return await self._reserve_at_head(ask, place, deadline)
-            except TimeoutError:
-                self._leave_line()
-                self._settlements.add(lambda: self._quota.cancel(Granted(ask.id, 0.0, "")))
-                raise QuotaExhausted(
-                    "others came first until the deadline", retry_after_s=self._service_s
-                ) from None
+                return await self._reserve_with_turn(ask, prompt, deadline, turn)
             except asyncio.CancelledError:
-                self._leave_line()
+                # Who is next in this process takes over the ticket; the last one gives it up.
+                if self._queue.present == 1:
+                    self._settlements.add(self._quota.leave)
                 raise
 
-    def _leave_line(self) -> None:
-        """Who is next in this process takes over the ticket; the last one gives it up."""
-        if len(self._line) == 1:
-            self._settlements.add(self._quota.leave)
-
-    async def _reserve_at_head(self, ask: Ask, place: Place, deadline: Deadline) -> Granted:
+    async def _reserve_with_turn(
+        self, ask: Ask, prompt: Prompt, deadline: Deadline, turn: Turn
+    ) -> Granted:
+        handicap_s = BATCH_HANDICAP_S if prompt.caller.priority == "batch" else 0.0
         while True:
-            await place.at_head.wait()
-            answer = await self._quota.reserve(
-                replace(
-                    ask,
-                    waited_s=place.waited_s,
-                    wait_max_s=self._patience_s(deadline),
-                    in_line=True,
-                )
+            again = replace(
+                ask,
+                waited_s=turn.waited_s - handicap_s,
+                wait_max_s=self._patience_s(prompt, deadline, turn.waited_s),
+                in_line=True,
             )
+            answer = await self._quota.reserve(again)
             if isinstance(answer, Granted):
                 return answer
             if isinstance(answer, Refused):
                 raise _exhausted(answer)
-            await place.rest(answer.come_back_s)
+            await turn.pause(answer.come_back_s)
 
-    def _patience_s(self, deadline: Deadline) -> float:
-        return deadline.remaining_s() - (self._service_s or 0.0)
+    def _patience_s(self, prompt: Prompt, deadline: Deadline, waited_s: float) -> float:
+        """The longest wait of use; where there is none to be had, a call may still go at once."""
+        left_s = min(deadline.remaining_s(), PATIENCE_S_MAX)
+        if left_s <= 0:
+            raise DeadlineExceeded("the deadline passed before the call was sent")
+        return max(0.0, min(left_s - (self._service_s or 0.0), prompt.patience_s - waited_s))
 
 
 async def _sleep_until(at_s: float) -> None:

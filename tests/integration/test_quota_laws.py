@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from assay.domain.policy import Quota
+from assay.resilience.buckets import BucketName
 from assay.resilience.quota import Ask, Granted, ModelQuota, Quotas
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
@@ -52,6 +53,8 @@ class AnySchedule(RuleBasedStateMachine):
     redis: Redis
     quota = Quota(requests_per_minute=100, tokens_per_minute=400, burst_share=0.1)
     shares: ClassVar[dict[str, float]] = {}
+    cost_max = 1.0
+    """Of a bucket's capacity."""
     over = 0.0
     """How far an actual cost may lie above the estimate, as a part of it."""
 
@@ -86,12 +89,12 @@ class AnySchedule(RuleBasedStateMachine):
         requests=parts,
         tokens=parts,
         ahead_s=st.sampled_from([0.0, 0.25, 5.0, 60.0]),
-        tenant=st.sampled_from(["gold", "other"]),
+        tenant=st.sampled_from(["gold", "silver", "other"]),
         in_line=st.booleans(),
     )
     def reserve(self, requests, tokens, ahead_s, tenant, in_line) -> None:
         question = Ask(
-            {"requests": 10 * requests, "tokens": 40 * tokens},
+            self._costs(requests, tokens),
             tenant=tenant,
             ahead_s=ahead_s,
             in_line=in_line,
@@ -167,9 +170,9 @@ class AnySchedule(RuleBasedStateMachine):
     def a_process_dies_in_line(self) -> None:
         """It has a ticket and never comes back; its place is passed over when it is due."""
         other = self.others[0].of(next(iter(self.quotas._models)), self.quota)
-        answer = self.runner.run(other.reserve(Ask({"requests": 10, "tokens": 40}, ahead_s=0)))
+        costs = self._costs(1.0, 1.0)
+        answer = self.runner.run(other.reserve(Ask(costs, ahead_s=0)))
         if isinstance(answer, Granted):
-            costs: dict[str, float] = {"requests": 10, "tokens": 40}
             self.sent.append(Sent(answer, self.now_s + answer.wait_s, costs, dict(costs)))
 
     @invariant()
@@ -184,6 +187,12 @@ class AnySchedule(RuleBasedStateMachine):
                     window_s = each.at_s - self.sent[first].at_s
                     allowed = bucket.capacity + bucket.rate_per_s * window_s
                     assert total <= allowed + self.debt[bucket.name] + SLACK
+
+    def _costs(self, requests: float, tokens: float) -> dict[BucketName, float]:
+        return {
+            "requests": 10 * self.cost_max * requests,
+            "tokens": 40 * self.cost_max * tokens,
+        }
 
     def _left(self) -> dict[str, float]:
         return dict(self.runner.run(self.model.status()).left)
@@ -201,7 +210,22 @@ class WithDebts(AnySchedule):
 class WithShares(AnySchedule):
     """A tenant has a guaranteed share."""
 
-    shares: ClassVar[dict[str, float]] = {"gold": 0.4}
+    shares: ClassVar[dict[str, float]] = {"gold": 0.4, "silver": 0.2}
+    cost_max = 0.4
+    """What is left to borrowers; a larger cost would be a debt to those with a share."""
+
+    @invariant()
+    def what_is_set_aside_is_there(self) -> None:
+        """So a tenant within its share never waits for what others took.
+
+        Tokens are left out: the provider's count may lower their balance.
+        """
+        if not hasattr(self, "model"):
+            return
+        keys = list(self.redis.scan_iter("*:state"))
+        for state in map(self.redis.hgetall, keys):
+            aside = sum(float(state[f"share:{name}:requests".encode()]) for name in self.shares)
+            assert float(state[b"bal:requests"]) >= aside - SLACK
 
 
 @pytest.mark.parametrize("machine", [AnySchedule, WithDebts, WithShares])

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,21 @@ def test_eight_processes_share_one_rate(server):
         for last in range(first, len(promised), 10):
             window_s = promised[last] - promised[first]
             assert last - first <= capacity + rate_per_s * (window_s + 0.1)
+
+
+def test_the_rate_is_used_on_after_processes_were_killed(server):
+    """Two of four are killed while they wait and send; the others take over their part."""
+    server.command("FLUSHALL")
+    command = [sys.executable, str(BENCH), "--client", server.url, "--seconds", "5"]
+    running = [
+        subprocess.Popen([*command, "--tasks", "8"], stdout=subprocess.PIPE) for _ in range(4)
+    ]
+    time.sleep(3)
+    for each in running[:2]:
+        each.kill()
+        each.communicate()
+    promised = sorted(
+        at_s for each in running[2:] for at_s in json.loads(each.communicate()[0])["promised"]
+    )
+    late = [at_s for at_s in promised if at_s > promised[-1] - 1.2]
+    assert 0.85 * 95 * 1.2 <= len(late) <= 1.05 * 95 * 1.2

@@ -27,7 +27,8 @@ from assay.domain.completion import Completion, Model, Prompt, Turn, Usage  # no
 from assay.domain.policy import Deadline, Quota  # noqa: E402
 from assay.resilience.buckets import buckets_of  # noqa: E402
 from assay.resilience.limited import Limited  # noqa: E402
-from assay.resilience.quota import Ask, Granted, Quotas  # noqa: E402
+from assay.resilience.quota import Quotas  # noqa: E402
+from assay.resilience.reservations import Ask, Granted  # noqa: E402
 from fakes.recorded_events import RecordedEvents  # noqa: E402
 from fakes.redis_process import BUNDLED, RedisProcess  # noqa: E402
 

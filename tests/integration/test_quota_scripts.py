@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
-from assay.resilience.quota import Ask, Granted, Later, ModelQuota, Quotas, Refused
+from assay.resilience.quota import ModelQuota, Quotas
+from assay.resilience.reservations import Ask, Granted, Later, Refused
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 

@@ -16,7 +16,8 @@ from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.buckets import BucketName, Costs
 from assay.resilience.estimates import TokenEstimates
 from assay.resilience.fair_queue import FairQueue, Turn
-from assay.resilience.quota import Ask, Granted, Quotas, QuotaStatus, Refused
+from assay.resilience.quota import Quotas
+from assay.resilience.reservations import Ask, Granted, QuotaStatus, Refused
 from assay.resilience.settlements import Settlements
 
 SERVICE_WEIGHT = 0.1

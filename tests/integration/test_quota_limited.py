@@ -214,6 +214,7 @@ async def test_what_the_provider_says_is_left_lowers_the_balance(quotas, events)
     assert (await left(quotas))["requests"] < 10
 
 
+@pytest.mark.slow
 def test_eight_processes_share_one_rate(server):
     """They use nearly all of it, and no window of time has more than capacity and refill."""
     server.command("FLUSHALL")
@@ -235,6 +236,7 @@ def test_eight_processes_share_one_rate(server):
             assert last - first <= capacity + rate_per_s * (window_s + 0.1)
 
 
+@pytest.mark.slow
 def test_the_rate_is_used_on_after_processes_were_killed(server):
     """Two of four are killed while they wait and send; the others take over their part."""
     server.command("FLUSHALL")

@@ -34,11 +34,12 @@ class LocalShare:
             Bucket(bucket.name, rate * BURST_S, rate)
             for bucket, rate in zip(buckets, rates, strict=True)
         )
+        self._blocked_s = 0.0
         self.restart()
 
     def restart(self) -> None:
+        """Begin an outage with empty buckets; a block that the provider asked for still holds."""
         self._at_s = time.monotonic()
-        self._blocked_s = 0.0
         self._balances = [0.0] * len(self._buckets)
 
     def reserve(self, costs: Costs, queued: Costs, wait_max_s: float) -> tuple[LocalWait, bool]:

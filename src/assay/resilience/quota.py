@@ -6,6 +6,7 @@ no polling. The rules, and why they hold, are written on top of `lua/quota_state
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -29,7 +30,7 @@ from assay.resilience.quota_scripts import (
     ScriptRunner,
 )
 from assay.resilience.reservations import AHEAD_S, Answer, Ask, Granted, Later, QuotaStatus, Refused
-from assay.resilience.store_circuit import CALL_BUDGET_S, StoreCircuit
+from assay.resilience.store_circuit import CALL_BUDGET_S, CALLS_MAX, StoreCircuit
 
 COME_BACK_MIN_S = 0.005
 LOCAL_COME_BACK_S_MAX = 0.25
@@ -53,7 +54,9 @@ class ModelQuota:
         self._state_keys = (f"{self._tag}:state", f"{self._tag}:peaks")
         self.buckets = buckets_of(quota)
         self.local = LocalShare(self.buckets, owner.pods_max)
-        self.circuit = StoreCircuit(self._probe, self._store_changed, budget_s=owner.budget_s)
+        self.circuit = StoreCircuit(
+            self._probe, self._store_changed, budget_s=owner.budget_s, slots=owner.slots
+        )
         self._shares: tuple[Argument, ...] = tuple(
             part for share in owner.shares.items() for part in share
         )
@@ -210,6 +213,7 @@ class Quotas:
         self.oversize: Oversize = oversize
         self.holder = holder or uuid.uuid4().hex
         self.budget_s = budget_s
+        self.slots = asyncio.Semaphore(CALLS_MAX)
         self._events = events
         self._degraded: set[str] = set()
         self._models: dict[str, ModelQuota] = {}

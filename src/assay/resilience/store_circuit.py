@@ -26,6 +26,7 @@ Answer = TypeVar("Answer")
 class StoreCircuit:
     """Lets calls through while the store answers in time; else fails them at once.
 
+    `slots` bounds the calls under way, over all circuits that share a pool of connections.
     `probe` must need the same node, and writing to it, as the calls do: a replica that answers
     PING is of no use. A stalled event loop can look like a silent store; the first probe follows
     at once, so that such an error costs milliseconds.
@@ -37,12 +38,12 @@ class StoreCircuit:
         changed: Callable[[bool], None],
         *,
         budget_s: float = CALL_BUDGET_S,
-        calls_max: int = CALLS_MAX,
+        slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._probe = probe
         self._changed = changed
         self._budget_s = budget_s
-        self._slots = asyncio.Semaphore(calls_max)
+        self._slots = slots or asyncio.Semaphore(CALLS_MAX)
         self._probing: asyncio.Task[None] | None = None
         self._healed = asyncio.Event()
         self._healed.set()

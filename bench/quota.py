@@ -144,6 +144,13 @@ def report_flood(url: str, per_minute: float, seconds: float, processes: int, ta
     }
 
 
+def script_calls(server: RedisProcess) -> int:
+    """How many scripts ran so far: reservations, settlements and questions for the wait."""
+    stats = server.command("INFO", "commandstats")
+    text = stats.decode() if isinstance(stats, bytes) else str(stats)
+    return int(text.split("cmdstat_evalsha")[1].split("calls")[1].lstrip("=':  ").split(",")[0])
+
+
 async def script_cost(url: str) -> dict:
     """Script calls a second over a few connections, and the latency added to an idle model."""
     redis = Redis.from_url(url, max_connections=64)
@@ -200,6 +207,7 @@ def main() -> None:
             result = report_flood(
                 server.url, chosen.rate, chosen.seconds, chosen.processes, chosen.tasks
             )
+            result["redis_calls_per_request"] = script_calls(server) / result["sent"]
             result |= asyncio.run(script_cost(server.url))
         finally:
             server.stop()

@@ -147,8 +147,8 @@ def report_flood(url: str, per_minute: float, seconds: float, processes: int, ta
 def script_calls(server: RedisProcess) -> int:
     """How many scripts ran so far: reservations, settlements and questions for the wait."""
     stats = server.command("INFO", "commandstats")
-    text = stats.decode() if isinstance(stats, bytes) else str(stats)
-    return int(text.split("cmdstat_evalsha")[1].split("calls")[1].lstrip("=':  ").split(",")[0])
+    assert isinstance(stats, dict)
+    return int(stats["cmdstat_evalsha"]["calls"])
 
 
 async def script_cost(url: str) -> dict:

@@ -58,6 +58,16 @@ class FallbackTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaWaited:
+    """A request was given its sending time; `bucket` is what it waited for (empty: for nothing)."""
+
+    caller: Caller
+    model: str
+    seconds: float
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerChanged:
     """A model's circuit breaker went from one state to another, as this process sees it."""
 

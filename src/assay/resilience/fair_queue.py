@@ -149,7 +149,7 @@ class FairQueue:
 
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""
-        if self.in_flight < self._width and not self.depth:
+        if self.in_flight < self._width:
             return 0.0
         before = self._order.before(caller).cost
         return (before + cost) * self._pace.s_per_cost / self._width
@@ -181,7 +181,7 @@ class FairQueue:
     async def _obtain(self, turn: Turn, deadline: Deadline, service_s: float) -> None:
         call = turn.call
         patience_s = deadline.remaining_s() - service_s
-        if self.in_flight < self._width and not self.depth:
+        if self.in_flight < self._width:
             self._grant(turn)
             return
         if self._foresees and self.predicted_wait_s(call.caller, call.cost) > patience_s:

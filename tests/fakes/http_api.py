@@ -13,7 +13,7 @@ import uvicorn
 
 from assay.api.access import OpenAccess
 from assay.api.app import create_app
-from assay.api.server import listen
+from assay.api.server import listen, server_config
 from assay.api.services import Limits, Services
 from assay.domain.completion import Attempt, Model, Usage
 from assay.domain.evaluation import Evaluation, JudgeRecord, Score
@@ -148,11 +148,7 @@ async def running_api(
 async def serving(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     """An ASGI app on a free port of the loopback."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = QuietServer(config)
+    server = QuietServer(server_config(app))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 # uvicorn has no event for it
         await asyncio.sleep(0.005)

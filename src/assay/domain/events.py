@@ -88,7 +88,7 @@ class WaitFinished:
 
 @dataclass(frozen=True, slots=True)
 class QueueRefused:
-    """A call was not queued, or not for long: reason `full`, `deadline` or `pushed_out`."""
+    """A call was not queued (`full_count`, `full_bytes`, `deadline`) or not kept (`pushed_out`)."""
 
     caller: Caller
     model: str

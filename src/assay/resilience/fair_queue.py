@@ -21,7 +21,7 @@ from assay.domain.ports import EventSink
 from assay.resilience.fair_order import Ahead, FairOrder, QueueLimits, Waiting
 
 WaitReason = Literal["local_slot", "provider_quota"]
-RefusalReason = Literal["full", "deadline", "pushed_out"]
+RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
 
 RETRY_AFTER_S_MIN = 0.1
 """Nobody is told to come back at once to a queue that has just refused."""
@@ -236,10 +236,10 @@ class FairQueue:
     def _make_room(self, call: Waiting) -> None:
         """Push out what has a weaker claim, or refuse the call, so that the bounds hold."""
         calls_max, bytes_max = self._limits.calls_max, self._limits.bytes_max
-        while self.depth + 1 > calls_max or self.bytes + call.size > bytes_max:
+        while (too_many := self.depth >= calls_max) or self.bytes + call.size > bytes_max:
             weaker = self._order.to_push_out(call, self._limits)
             if weaker is None or call.size > bytes_max:
-                raise self._refusal(call, "full")
+                raise self._refusal(call, "full_count" if too_many else "full_bytes")
             self._order.remove(weaker)
             pushed_out = self._waiting.pop(weaker)
             if not pushed_out.granted.done():

@@ -98,7 +98,7 @@ class WaitFinished:
 
 @dataclass(frozen=True, slots=True)
 class QueueRefused:
-    """A call was not queued: `full_count`, `full_bytes` or `deadline`."""
+    """A call was not queued (`full_count`, `full_bytes`, `deadline`) or not kept (`pushed_out`)."""
 
     caller: Caller
     model: str

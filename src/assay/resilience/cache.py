@@ -64,7 +64,7 @@ class Cached:
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
         """The kept answer, read again and marked as `cached`; else the model's, then kept."""
-        if prompt.key is None:
+        if prompt.key is None or not prompt.cacheable:
             return await self._inner.complete(prompt, deadline)
         name = _name(self._model, prompt)
         started_s = time.monotonic()

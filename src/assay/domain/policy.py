@@ -82,4 +82,3 @@ class RetryPolicy:
     budget_share: float = 0.1
     budget_per_s: float = 1.0
     backoff_s: float = 0.25
-    backoff_max_s: float = 2.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("ASSAY_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -55,8 +56,8 @@ def llmbar_casestudy(judge: str) -> Iterator[Recording]:
                 "criteria": [
                     {
                         "type": "label",
-                        "instructions": "Which output is better?",
-                        "labels": [{"label": "Output (a)"}, {"label": "Output (b)"}],
+                        "question": "Which output is better?",
+                        "labels": ["Output (a)", "Output (b)"],
                         "passing_labels": ["Output (a)"],
                     }
                 ],
@@ -64,6 +65,14 @@ def llmbar_casestudy(judge: str) -> Iterator[Recording]:
             shown_first = (verdict["winner"] == "1") != swapped
             expected = "Output (a)" if shown_first else "Output (b)"
             yield Recording(key, request, verdict["completion"][0], expected)
+
+
+def without_verdict(recordings: Iterable[Recording]) -> Iterator[Recording]:
+    """The same completions with every sentence cut that says which output is better."""
+    for each in recordings:
+        sentences = re.split(r"(?<=[.!?])\s+", each.completion)
+        kept = " ".join(text for text in sentences if "better" not in text)
+        yield replace(each, completion=kept, expected=None)
 
 
 def _read(name: str) -> Any:

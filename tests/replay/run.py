@@ -20,10 +20,10 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fakes.service_process import running_service
-from replay.recordings import DATA, Recording, llmbar_casestudy, prometheus_vicuna
+from replay.recordings import DATA, Recording, llmbar_casestudy, prometheus_vicuna, without_verdict
 from replay.server import ReplayServer
 
 CONCURRENCY = 32
@@ -66,6 +66,7 @@ async def replay(recordings: Sequence[Recording]) -> Outcome:
             async def one(recording: Recording) -> None:
                 async with slots, session.post("/v1/evaluations", json=recording.request) as answer:
                     body = await answer.json()
+                    assert answer.status == 200, body
                 result = body["results"][0]
                 if result["status"] == "unscored":
                     outcome.unscored[result["reason"]] += 1
@@ -88,6 +89,8 @@ async def main() -> int:
         return 2
     sources = {"prometheus-vicuna (GPT-4, 320 × 3)": list(prometheus_vicuna())}
     sources |= {f"llmbar-casestudy ({judge})": list(llmbar_casestudy(judge)) for judge in JUDGES}
+    gpt4 = list(llmbar_casestudy("GPT-4.CoT"))
+    sources["llmbar-casestudy (GPT-4.CoT, verdict cut out)"] = list(without_verdict(gpt4))
     table = Table("recorded", "verdicts", "as recorded", "unscored", "other verdict")
     for name, recordings in sources.items():
         outcome = await replay(recordings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from aiohttp import web
 
@@ -22,7 +23,7 @@ class ReplayServer:
         self._recorded = recorded
         self.calls: defaultdict[str, int] = defaultdict(int)
 
-    async def __aenter__(self) -> ReplayServer:
+    async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=4_000_000)
         app.router.add_post("/v1/chat/completions", self._complete)
         self._runner = web.AppRunner(app)

@@ -1,0 +1,7 @@
+"""The HTTP client behind the command line; it knows the contract and nothing of the service."""
+
+from assay.client.errors import ServiceError
+from assay.client.http import ApiKey, Client, Patience
+from assay.client.ordered import for_each_in_order
+
+__all__ = ["ApiKey", "Client", "Patience", "ServiceError", "for_each_in_order"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -125,7 +126,8 @@ class Prompt:
 
     `read` turns a completion into a verdict or raises `AnswerUnreadable`, `AnswerTruncated` or
     `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
-    whatever random delimiter it carries (None: never share or cache its answer).
+    whatever random delimiter it carries (None: never share or cache its answer). `patience_s` is
+    the longest wait for a rate-limited model: the router shortens it where another could serve.
     """
 
     turns: tuple[Turn, ...]
@@ -135,6 +137,7 @@ class Prompt:
     caller: Caller = Caller()
     key: tuple[object, ...] | None = None
     attempts_left: int = field(default=ATTEMPTS_MAX)
+    patience_s: float = math.inf
 
     @property
     def size(self) -> int:
@@ -142,9 +145,9 @@ class Prompt:
         return sum(turn.size for turn in self.turns)
 
     def repaired(self, answer: str, advice: str) -> Prompt:
-        """Ask again, with the unreadable answer and what was wrong with it."""
+        """Ask again, with the unreadable answer and what was wrong with it; not to be shared."""
         turns = (*self.turns, Turn("assistant", (answer,)), Turn("user", (advice,)))
-        return replace(self, turns=turns)
+        return replace(self, turns=turns, key=None)
 
 
 @dataclass(frozen=True, slots=True)

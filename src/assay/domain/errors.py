@@ -8,6 +8,7 @@
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
         ├── KeyRejected            401, 402, 403
+        │   └── KeyStillRejected   set aside since a recent one; nothing was sent
         ├── ModelMissing           404
         ├── ProviderDown           408, 5xx, refused, reset, TLS
         ├── ProviderSilent         no byte within the silence timeout
@@ -130,6 +131,12 @@ class KeyRejected(ModelError):
     outcome = "key_rejected"
 
 
+class KeyStillRejected(KeyRejected):
+    """The key was rejected a moment ago and is set aside: nothing was sent."""
+
+    outcome = "key_set_aside"
+
+
 class ModelMissing(ModelError):
     outcome = "model_missing"
 
@@ -188,9 +195,11 @@ class DeadlineExceeded(ModelError):
 
 
 UNSENT_OUTCOMES = frozenset(
-    each.outcome for each in (QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
+    error.outcome
+    for error in (KeyStillRejected, QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
 )
-"""Outcomes of attempts that never reached a provider; they count against no limit of attempts."""
+"""Outcomes of candidates passed over before anything was sent: they use up no attempt."""
+
 
 # A judge that did answer tells the caller more than one that did not; see `NoCandidate`.
 _REASONS_BY_WORTH: tuple[Reason, ...] = (

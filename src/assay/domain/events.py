@@ -58,6 +58,45 @@ class FallbackTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """A model's circuit breaker went from one state to another, as this process sees it."""
+
+    model: str
+    from_state: str
+    to_state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetAside:
+    """A provider rejected its key: the model is not asked again for `seconds`."""
+
+    provider: str
+    model: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFinished:
+    """A call waited for its turn: reason `local_slot`, `provider_quota` or `breaker`."""
+
+    caller: Caller
+    model: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRefused:
+    """A call was not queued: `full_count`, `full_bytes` or `deadline`."""
+
+    caller: Caller
+    model: str
+    waiting_for: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreDegraded:
     """Redis stopped (or resumed) answering."""
 

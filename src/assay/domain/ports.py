@@ -47,6 +47,43 @@ class ModelDirectory(Protocol):
     async def statuses(self) -> Sequence[ModelStatus]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An HTTP answer as it was first given, kept to be given again."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Lease(Protocol):
+    """The right to run the one request that an idempotency key stands for."""
+
+    async def keep(self, answer: KeptAnswer) -> None:
+        """Give `answer` to every later request with the key; a store that fails is passed over."""
+        ...
+
+    async def release(self) -> None:
+        """Let the next request with the key run; a store that fails is passed over."""
+        ...
+
+
+class IdempotencyStore(Protocol):
+    """Remembers the answers of requests that carry an idempotency key, for all processes."""
+
+    async def claim(
+        self, tenant: str, key: str, digest: str, deadline: Deadline
+    ) -> Lease | KeptAnswer:
+        """The right to run the request, or the answer of the one that ran; waits while one runs.
+
+        Raises:
+            RequestError: `idempotency_key_reused`, the key stands for a request of other content.
+            DeadlineExceeded: the first request still runs.
+            StoreUnavailable: nobody can say whether it ran.
+        """
+        ...
+
+
 class EventSink(Protocol):
     """Takes facts; must not raise and must not block."""
 

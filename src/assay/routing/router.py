@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -23,6 +24,9 @@ RESERVE_SHARE = 0.25
 """Part of the time left that an attempt leaves for the candidates behind it."""
 
 RESERVE_S_MAX = 5.0
+
+PATIENCE_S = 1.0
+"""Longest wait for a rate-limited model while another candidate could serve."""
 
 
 class Router:
@@ -48,7 +52,11 @@ class Router:
             candidate, *waiting = waiting
             try:
                 completion = await candidate.chat.complete(
-                    replace(prompt, attempts_left=attempts_left),
+                    replace(
+                        prompt,
+                        attempts_left=attempts_left,
+                        patience_s=PATIENCE_S if waiting else math.inf,
+                    ),
                     _share(deadline) if waiting else deadline,
                 )
             except ModelError as failure:

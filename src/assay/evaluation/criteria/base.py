@@ -64,7 +64,13 @@ class Criterion(Frozen, ABC):
     required: bool = Field(
         default=False, description="Where it fails, judges are not asked and cost nothing."
     )
-    negate: bool = Field(default=False, description="Turn the score round: 1 − score.")
+    negate: bool = Field(
+        default=False, description="Turn the verdict round: 1 − score, and what passed fails."
+    )
+
+    def passing_score(self) -> float:
+        """The lowest score that passes, 0 to 1, before `negate` turns the verdict round."""
+        return self.default_threshold if self.threshold is None else self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +122,17 @@ class Question:
     read: Callable[[Completion], Finding]
     prompt_version: str
     top_logprobs: int = 0
+    max_output_tokens: int | None = None
 
 
 class Judged(Criterion):
     """A criterion that asks a model."""
 
     judge: JudgeField | None = Field(default=None, description="Overrides the request's judge.")
+
+    def judged_by(self, default: JudgeSpec) -> JudgeSpec:
+        """Who judges this criterion, where the request's judge is `default`."""
+        return default if self.judge is None else judge_spec(self.judge)
 
     @abstractmethod
     def question(self, case: Case) -> Question:

@@ -1,0 +1,161 @@
+"""What is let in: nothing while draining, and no more requests and bytes than the limits allow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assay.api.envelope import send_problem
+from assay.api.lifecycle import Lifecycle, Load
+from assay.api.problems import Problem, Refused
+from assay.api.services import Limits
+
+CLOSE = (("connection", "close"),)
+LINGER_BYTES_MAX = 16 * 1_048_576
+LINGER_S = 2.0
+"""How much of a refused body is read and thrown away. To close a connection with bytes unread
+resets it, and the caller would lose the answer that says why."""
+
+
+class Admission:
+    """Counts the requests and body bytes in flight, and refuses what is over the limits."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, lifecycle: Lifecycle, load: Load) -> None:
+        self._app = app
+        self._limits = limits
+        self._lifecycle = lifecycle
+        self._load = load
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = declared_bytes(scope)
+        problem = self._refusal(declared)
+        if problem is not None:
+            lingering = linger(receive, send) if declared != 0 else send
+            await send_problem(lingering, problem, scope["state"]["request_id"])
+            return
+        body = CountedBody(receive, self._limits, self._load, declared)
+        lingering = linger(receive, send)
+
+        async def send_answer(message: Message) -> None:
+            await (lingering if body.broken else send)(message)
+
+        self._load.enter()
+        try:
+            await self._app(scope, body.receive, send_answer)
+        finally:
+            scope["state"]["body_bytes"] = body.received
+            self._load.leave(body.reserved)
+
+    def _refusal(self, declared: int | None) -> Problem | None:
+        limits = self._limits
+        if not self._lifecycle.admits:
+            return Problem("overloaded", "This process is about to exit.", headers=CLOSE)
+        if declared is not None and declared > limits.max_body_bytes:
+            return too_large(limits)
+        if self._load.requests >= limits.inflight_max:
+            return Problem("overloaded", "Too many requests are in flight.")
+        if self._load.body_bytes + (declared or 0) > limits.inflight_bytes_max:
+            return Problem("overloaded", "The bodies in flight fill the memory set aside.")
+        return None
+
+
+class CountedBody:
+    """Receives one body within its byte limit, the shared byte budget and its deadline.
+
+    `reserved` is what the body holds of the shared budget: the declared length from the start,
+    and where none is declared, what came in.
+    """
+
+    def __init__(self, receive: Receive, limits: Limits, load: Load, declared: int | None) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._load = load
+        self._chunked = declared is None
+        self._complete = False
+        self._deadline_s: float | None = None
+        self.reserved = declared or 0
+        self.received = 0
+        self.broken = False
+        load.body_bytes += self.reserved
+
+    async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        message = await self._in_time()
+        if message["type"] == "http.request":
+            self._complete = not message.get("more_body", False)
+            self._count(len(message.get("body", b"")))
+        return message
+
+    async def _in_time(self) -> Message:
+        loop = asyncio.get_running_loop()
+        if self._deadline_s is None:
+            self._deadline_s = loop.time() + self._limits.body_timeout_s
+        try:
+            async with asyncio.timeout_at(self._deadline_s):
+                return await self._receive()
+        except TimeoutError:
+            detail = f"The body took longer than {self._limits.body_timeout_s:g} s."
+            raise self._refused(Problem("request_timeout", detail, headers=CLOSE)) from None
+
+    def _count(self, size: int) -> None:
+        self.received += size
+        if self.received > self._limits.max_body_bytes:
+            raise self._refused(too_large(self._limits))
+        if not self._chunked:
+            return
+        self.reserved += size
+        self._load.body_bytes += size
+        if self._load.body_bytes > self._limits.inflight_bytes_max:
+            detail = "The bodies in flight fill the memory set aside."
+            raise self._refused(Problem("overloaded", detail, headers=CLOSE))
+
+    def _refused(self, problem: Problem) -> Refused:
+        self.broken = True
+        return Refused(problem)
+
+
+def declared_bytes(scope: Scope) -> int | None:
+    """The body's `Content-Length`; 0 for a request without a body, None for one in chunks."""
+    length = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length" and value.isdigit():
+            length = int(value)
+    return length
+
+
+def too_large(limits: Limits) -> Problem:
+    detail = f"The body may have at most {limits.max_body_bytes} bytes."
+    return Problem("body_too_large", detail, headers=CLOSE)
+
+
+def linger(receive: Receive, send: Send) -> Send:
+    """A `send` that reads on for a moment before it ends an answer, so that the caller sees it."""
+
+    async def send_lingering(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await _discard(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_lingering
+
+
+async def _discard(receive: Receive) -> None:
+    discarded = 0
+    while discarded < LINGER_BYTES_MAX:
+        message = await receive()
+        discarded += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return

@@ -1,0 +1,181 @@
+"""The answer to an evaluation: its bytes, its shape, and when it is a problem instead."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from assay.api.problems import Problem
+from assay.domain.completion import Attempt, Usage
+from assay.domain.errors import Reason
+from assay.domain.evaluation import Evaluation, JudgeRecord, Score, ScoreMethod, Status
+
+NOT_THE_CALLERS: dict[str, str] = {
+    "deadline_exceeded": "No criterion could be scored before the deadline.",
+    "overloaded": "No criterion could be scored: this process has no free slot.",
+    "providers_unavailable": "No criterion could be scored: no judge answered.",
+    "quota_exhausted": "No criterion could be scored: the quota of the judges is spent.",
+}
+"""Reasons that lie with us or the providers, the most telling first."""
+
+
+def problem_of_unscored(evaluation: Evaluation) -> Problem | None:
+    """The problem to answer with where nothing was scored through no fault of the request."""
+    reasons = {each.reason for each in evaluation.results}
+    if any(each.status == "scored" for each in evaluation.results):
+        return None
+    if not reasons or not reasons <= NOT_THE_CALLERS.keys():
+        return None
+    code = next(code for code in NOT_THE_CALLERS if code in reasons)
+    waits_s = [each.retry_after_s for each in evaluation.results if each.retry_after_s is not None]
+    return Problem(code, NOT_THE_CALLERS[code], retry_after_s=max(waits_s, default=None))
+
+
+def render_evaluation(evaluation: Evaluation) -> bytes:
+    """The JSON of an evaluation, written in one pass without a model in between."""
+    return orjson.dumps(
+        {
+            "id": evaluation.id,
+            "object": "evaluation",
+            "created_at": evaluation.created_at,
+            "status": evaluation.status,
+            "passed": evaluation.passed,
+            "score": evaluation.score,
+            "results": [_score(each) for each in evaluation.results],
+            "usage": _usage(evaluation.usage),
+            "cost_usd": evaluation.cost_usd,
+            "latency_ms": evaluation.latency_ms,
+            "metadata": evaluation.metadata,
+        },
+        default=_plain,
+        option=orjson.OPT_NON_STR_KEYS,
+    )
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {
+        "name": score.name,
+        "type": score.type,
+        "status": score.status,
+        "score": score.score,
+        "value": score.value,
+        "label": score.label,
+        "passed": score.passed,
+        "threshold": score.threshold,
+        "weight": score.weight,
+        "explanation": score.explanation,
+        "reason": score.reason,
+        "judge": None if score.judge is None else judge_document(score.judge),
+        "usage": _usage(score.usage),
+        "cost_usd": score.cost_usd,
+        "latency_ms": score.latency_ms,
+        "cached": score.cached,
+        "simulated": score.simulated,
+    }
+
+
+def judge_document(judge: JudgeRecord) -> dict[str, Any]:
+    """A judge's record as the contract shows it."""
+    return {
+        "provider": judge.provider,
+        "model": judge.model,
+        "requested": judge.requested,
+        "prompt_version": judge.prompt_version,
+        "score_method": judge.score_method,
+        "attempts": [_attempt(each) for each in judge.attempts],
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "outcome": attempt.outcome,
+        "latency_ms": attempt.latency_ms,
+        "usage": _usage(attempt.usage),
+        "cost_usd": attempt.cost_usd,
+    }
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+
+
+def _plain(value: object) -> object:
+    """What a criterion's `value` may hold beyond JSON's own types."""
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return str(value)
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class UsageAnswer(_Shape):
+    """Tokens as the providers counted them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class AttemptAnswer(_Shape):
+    """One upstream call, or one candidate passed over."""
+
+    provider: str
+    model: str
+    outcome: str = Field(description="`ok`, or what went wrong.")
+    latency_ms: float
+    usage: UsageAnswer
+    cost_usd: float
+
+
+class JudgeAnswer(_Shape):
+    """Who judged, and every call it took."""
+
+    provider: str
+    model: str
+    requested: str
+    prompt_version: str
+    score_method: ScoreMethod
+    attempts: list[AttemptAnswer]
+
+
+class ResultAnswer(_Shape):
+    """One criterion: scored, or not and why."""
+
+    name: str
+    type: str
+    status: Status
+    score: float | None = Field(ge=0, le=1, description="Normalised, 0 to 1.")
+    value: Any = Field(description="As the criterion's own scale has it.")
+    label: str | None
+    passed: bool | None
+    threshold: float | None
+    weight: float
+    explanation: str
+    reason: Reason | None = Field(description="Why it is unscored or skipped.")
+    judge: JudgeAnswer | None
+    usage: UsageAnswer
+    cost_usd: float
+    latency_ms: float
+    cached: bool
+    simulated: bool
+
+
+class EvaluationAnswer(_Shape):
+    """All results of one case, and their sum."""
+
+    id: str
+    object: Literal["evaluation"]
+    created_at: str
+    status: Literal["completed", "partial"]
+    passed: bool | None = Field(description="Never true by default; null where one is unscored.")
+    score: float | None = Field(ge=0, le=1, description="Weighted mean of what was scored.")
+    results: list[ResultAnswer]
+    usage: UsageAnswer
+    cost_usd: float
+    latency_ms: float
+    metadata: dict[str, Any]

@@ -1,0 +1,87 @@
+"""The API application: the resources, inside the layers that every request passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from assay import __version__
+from assay.api.admission import Admission
+from assay.api.criteria import criteria_router
+from assay.api.disconnect import CancelOnDisconnect
+from assay.api.documents import describe
+from assay.api.envelope import Envelope
+from assay.api.evaluations import evaluations_router
+from assay.api.models import models_router
+from assay.api.problems import INTERNAL, Problem, Refused, problem_of, render
+from assay.api.services import Limits, Services
+from assay.domain.errors import AssayError
+
+CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
+"""What the framework itself refuses; anything else that it says is an error of ours."""
+
+
+def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """The API with its own resources and those of `routers`."""
+    app = FastAPI(
+        title="Assay",
+        version=__version__,
+        redirect_slashes=False,
+        middleware=[
+            Middleware(Envelope, events=services.events),
+            Middleware(Admission, limits=limits, lifecycle=services.lifecycle, load=services.load),
+            Middleware(CancelOnDisconnect),
+        ],
+    )
+    for router in (
+        evaluations_router(services, limits),
+        criteria_router(services),
+        models_router(services),
+        *routers,
+    ):
+        app.include_router(router)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(AssayError, _failed)
+    app.add_exception_handler(HTTPException, _unrouted)
+    app.openapi = _once(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+def problem_response(request: Request, problem: Problem) -> Response:
+    """A problem as a response of the framework."""
+    headers, body = render(problem, request.state.request_id)
+    return Response(body, problem.status, dict(headers))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    problem = error.problem if isinstance(error, Refused) else INTERNAL
+    return problem_response(request, problem)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return problem_response(
+        request, problem_of(error) if isinstance(error, AssayError) else INTERNAL
+    )
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        return problem_response(request, INTERNAL)
+    code = CODES_BY_STATUS.get(error.status_code, "internal")
+    headers = tuple((name.lower(), value) for name, value in (error.headers or {}).items())
+    return problem_response(request, Problem(code, headers=headers))
+
+
+def _once(app: FastAPI) -> Any:
+    """Describe the app at the first request for its document."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app)
+        return app.openapi_schema
+
+    return openapi

@@ -1,0 +1,104 @@
+"""Reads a JSON body: once, by one parser, and refuses what no resource could use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from assay.api.problems import Problem, Refused
+from assay.domain.errors import FieldError
+
+DEPTH_MAX = 64
+"""Nesting of a body. Answers are written by a serializer that ends at 254."""
+ESCAPED_NUL = b"\\u0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body as it came and as it reads."""
+
+    raw: bytes
+    document: dict[str, Any]
+
+
+async def read_json(request: Request) -> Body:
+    """The body of a request as a JSON object; raises `Refused`."""
+    _check_headers(request)
+    try:
+        raw = await request.body()
+    except ClientDisconnect:
+        raise Refused(Problem("malformed_json", "The body ended early.")) from None
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refused(Problem("malformed_json", _sentence(error))) from None
+    if not isinstance(document, dict):
+        fault = FieldError("", "must be a JSON object")
+        raise Refused(Problem("invalid_request", "The body must be a JSON object.", (fault,)))
+    _check_structure(raw, document)
+    return Body(raw, document)
+
+
+def escape(name: str) -> str:
+    """A field name as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _check_headers(request: Request) -> None:
+    headers = request.headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        detail = "Send the body as 'Content-Type: application/json'."
+        raise Refused(Problem("unsupported_media_type", detail))
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        detail = "Send the body without a Content-Encoding."
+        raise Refused(Problem("unsupported_media_type", detail))
+
+
+def _sentence(error: orjson.JSONDecodeError) -> str:
+    """The parser's complaint: where it stopped and why, without any of the caller's text."""
+    reason = str(error)
+    return reason[:1].upper() + reason[1:] + "."
+
+
+def _check_structure(raw: bytes, document: dict[str, Any]) -> None:
+    """Refuse nesting that is too deep, and NUL characters, which no store or judge takes.
+
+    Both walk the parsed document, so a count over the raw bytes comes first: hardly any body
+    has as many brackets as the limit, or an escaped NUL.
+    """
+    nul = ESCAPED_NUL in raw
+    if not nul and raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
+        return
+    for pointer, depth, text in _walk(document):
+        if depth > DEPTH_MAX:
+            detail = f"The body is nested deeper than {DEPTH_MAX} levels."
+            raise Refused(Problem("malformed_json", detail, (FieldError(pointer, "too deep"),)))
+        if nul and "\0" in text:
+            fault = FieldError(pointer, "holds a NUL character (U+0000)")
+            detail = "Text may not hold NUL characters."
+            raise Refused(Problem("invalid_request", detail, (fault,)))
+
+
+def _walk(document: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
+    """Every value with its pointer, its depth, and its text ("" where it is none)."""
+    stack: list[tuple[str, int, Any]] = [("", 1, document)]
+    while stack:
+        pointer, depth, value = stack.pop()
+        yield pointer, depth, value if isinstance(value, str) else ""
+        if depth > DEPTH_MAX:
+            continue
+        if isinstance(value, dict):
+            for name, each in value.items():
+                path = f"{pointer}/{escape(name)}"
+                if "\0" in name:
+                    yield pointer, depth, name
+                stack.append((path, depth + 1, each))
+        elif isinstance(value, list):
+            stack.extend(
+                (f"{pointer}/{index}", depth + 1, each) for index, each in enumerate(value)
+            )

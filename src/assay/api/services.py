@@ -1,0 +1,58 @@
+"""What the HTTP layer works with, handed in by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from assay.api.access import Access
+from assay.api.lifecycle import Lifecycle, Load
+from assay.domain.completion import Caller
+from assay.domain.evaluation import Case, Evaluation, JudgeSpec
+from assay.domain.policy import Deadline
+from assay.domain.ports import EventSink, IdempotencyStore, ModelDirectory
+from assay.evaluation.criteria.base import Criterion
+
+
+class Evaluates(Protocol):
+    """The evaluation engine, as the HTTP layer sees it."""
+
+    async def evaluate(
+        self,
+        case: Case,
+        criteria: Sequence[Criterion],
+        *,
+        judge: JudgeSpec,
+        caller: Caller,
+        deadline: Deadline,
+        metadata: Mapping[str, Any],
+    ) -> Evaluation:
+        """All scores; raises `RequestError` where a judge or model is not configured."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one process; sizes in bytes, times in the unit of their name."""
+
+    max_body_bytes: int = 2_097_152
+    body_timeout_s: float = 10.0
+    request_timeout_ms: int = 30_000
+    default_timeout_ms: int = 20_000
+    inflight_max: int = 1_000
+    inflight_bytes_max: int = 512 * 1_048_576
+    drain_delay_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts that the resources call."""
+
+    evaluator: Evaluates
+    access: Access
+    idempotency: IdempotencyStore
+    models: ModelDirectory
+    events: EventSink
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    load: Load = field(default_factory=Load)

@@ -1,0 +1,134 @@
+"""Turns a document into a request model, and pydantic's errors into faults of the contract."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from assay.api.body import escape
+from assay.api.problems import ERRORS_MAX, Problem, Refused
+from assay.api.schemas import field_names
+from assay.domain.errors import FieldError
+from assay.evaluation.criteria import CRITERIA
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MESSAGE_CHARS_MAX = 300
+POINTER_CHARS_MAX = 256
+NAME_CHARS_MAX = 100
+FIELDS_MAX = 100
+"""More top-level fields than this are refused unread: each would be an error of its own."""
+UNKNOWN_CRITERION = "unknown_criterion"
+_WRONG_KIND = frozenset({"string_type", "model_type", "dict_type", "list_type", "none_required"})
+"""Errors by which a branch of a union only says that the value is not of its kind."""
+
+
+def validate(model: type[Model], document: dict[str, Any]) -> Model:
+    """The request in a document; raises `Refused` with a pointer to each fault."""
+    if len(document) > FIELDS_MAX:
+        fault = FieldError("", f"has more than {FIELDS_MAX} fields")
+        raise Refused(Problem("invalid_request", "The request has too many fields.", (fault,)))
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise Refused(_problem(error, model, document)) from None
+
+
+def invalid(pointer: str, message: str) -> Refused:
+    """A fault that only the server's limits or configuration show."""
+    fault = FieldError(pointer, message)
+    return Refused(Problem("invalid_request", f"{pointer}: {message}.", (fault,)))
+
+
+def _problem(error: ValidationError, model: type[BaseModel], document: dict[str, Any]) -> Problem:
+    details = error.errors(include_url=False, include_input=False)
+    unknown = any(each["type"] == UNKNOWN_CRITERION for each in details)
+    faults = tuple(_faults(details, model, document))
+    detail = f"{faults[0].pointer or 'The body'}: {faults[0].message}."
+    return Problem(UNKNOWN_CRITERION if unknown else "invalid_request", detail, faults)
+
+
+def _faults(
+    details: Sequence[ErrorDetails], model: type[BaseModel], document: dict[str, Any]
+) -> Iterator[FieldError]:
+    """The faults, without those by which the branches of a union disown a value."""
+    places = [_place(each["loc"], document) for each in details[: ERRORS_MAX * 4]]
+    told: set[tuple[tuple[str | int, ...], str]] = set()
+    for (place, in_union), each in zip(places, details, strict=False):
+        deeper = any(other[: len(place)] == place and other != place for other, _ in places)
+        if in_union and deeper and each["type"] in _WRONG_KIND:
+            continue
+        message = _message(each, place, model, document)
+        if (place, message) not in told and len(told) < ERRORS_MAX:
+            told.add((place, message))
+            yield FieldError(_pointer(place), message)
+
+
+def _place(
+    location: tuple[str | int, ...], document: dict[str, Any]
+) -> tuple[tuple[str | int, ...], bool]:
+    """The way to the fault through the caller's own document; pydantic's also names the branches
+    of unions, which are no part of it. The second value tells whether there were any."""
+    place: list[str | int] = []
+    here: Any = document
+    for index, step in enumerate(location):
+        last = index == len(location) - 1
+        if (
+            isinstance(here, dict)
+            and isinstance(step, str)
+            and (step in here or _named(step, last))
+        ):
+            here = here.get(step)
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        else:
+            continue
+        place.append(step)
+    return tuple(place), len(place) < len(location)
+
+
+def _named(step: str, last: bool) -> bool:
+    """Whether a step that is not in the document is a missing field: branches look otherwise."""
+    return last and step.isidentifier() and step.islower() and step not in {"str", "dict", "list"}
+
+
+def _message(
+    error: ErrorDetails,
+    place: tuple[str | int, ...],
+    model: type[BaseModel],
+    document: dict[str, Any],
+) -> str:
+    if error["type"] == "missing":
+        return "is required"
+    if error["type"] == "extra_forbidden":
+        return _unknown_field(str(place[-1]), _names_at(place, model, document))
+    message = error["msg"].removeprefix("Value error, ")
+    return message if len(message) <= MESSAGE_CHARS_MAX else message[:MESSAGE_CHARS_MAX] + "…"
+
+
+def _names_at(
+    place: tuple[str | int, ...], model: type[BaseModel], document: dict[str, Any]
+) -> Sequence[str]:
+    """The names that would have been right beside an unknown one."""
+    match place:
+        case (_,):
+            return field_names(model)
+        case ("criteria", int(index), _):
+            criterion = CRITERIA.get(str(document["criteria"][index].get("type")))
+            return [] if criterion is None else field_names(criterion)
+        case _:
+            return []
+
+
+def _unknown_field(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name[:NAME_CHARS_MAX], names, n=1)
+    return f"unknown field; did you mean '{near[0]}'?" if near else "unknown field"
+
+
+def _pointer(place: tuple[str | int, ...]) -> str:
+    pointer = "".join(f"/{escape(str(step))}" for step in place)
+    return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"

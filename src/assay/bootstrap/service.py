@@ -1,0 +1,154 @@
+"""Builds the service out of its parts, and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import permutations
+
+from fastapi import FastAPI
+from starlette.applications import Starlette
+
+from assay import __version__
+from assay.api.access import Access, KeysFile, OpenAccess
+from assay.api.app import create_app
+from assay.api.operations import create_operations_app
+from assay.api.server import Listeners, listen, serve
+from assay.api.services import Limits, Services
+from assay.bootstrap.judging import models_of, open_judging
+from assay.domain.completion import Model
+from assay.domain.ports import EventSink
+from assay.evaluation.criteria import CRITERIA
+from assay.evaluation.engine import Evaluator
+from assay.settings import Settings
+from assay.store.embedded import EmbeddedRedis
+from assay.store.idempotency import RedisIdempotency
+from assay.store.redis import Client, connect
+from assay.telemetry.logging import EventLog, configure_logging
+from assay.telemetry.metrics import Known, Metrics
+from assay.telemetry.sinks import Sinks
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The assembled service: its two applications and what they share."""
+
+    app: FastAPI
+    operations: Starlette
+    services: Services
+    limits: Limits
+    models: Sequence[Model]
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Assemble the service; everything opened here is closed in the reverse order."""
+    models = models_of(settings)
+    metrics = Metrics(known(settings, models), __version__)
+    events: EventSink = Sinks([metrics, EventLog()])
+    limits = limits_of(settings)
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(open_redis(settings))
+        judging = await stack.enter_async_context(open_judging(settings, events))
+        services = Services(
+            evaluator=Evaluator(judging.judges, events),
+            access=access(settings),
+            idempotency=RedisIdempotency(redis),
+            models=judging.directory,
+            events=events,
+        )
+        yield Service(
+            create_app(services, limits),
+            create_operations_app(services.lifecycle, metrics.render),
+            services,
+            limits,
+            models,
+        )
+
+
+async def run_service(settings: Settings, on_started: Callable[[str, str], None]) -> bool:
+    """Serve until SIGTERM or SIGINT; true where everything in flight was finished.
+
+    `on_started` gets the two addresses. Raises `OSError` where a port is taken.
+    """
+    server = settings.server
+    listeners = Listeners(
+        listen(server.host, server.port), listen(server.host, server.metrics_port)
+    )
+    addresses = [
+        f"http://{_authority(sock.getsockname())}" for sock in (listeners.api, listeners.operations)
+    ]
+    async with open_service(settings) as service:
+        return await serve(
+            service.app,
+            service.operations,
+            listeners,
+            lifecycle=service.services.lifecycle,
+            load=service.services.load,
+            limits=service.limits,
+            on_started=lambda: on_started(*addresses),
+        )
+
+
+def start_logging(settings: Settings) -> None:
+    """Write logs in the configured form."""
+    as_json = {"auto": None, "json": True, "text": False}[settings.telemetry.log_format]
+    configure_logging(settings.telemetry.log_level, as_json=as_json)
+
+
+@asynccontextmanager
+async def open_redis(settings: Settings) -> AsyncIterator[Client]:
+    """A client of the configured Redis, or of a private one that lives as long as this."""
+    async with AsyncExitStack() as stack:
+        url = settings.redis.url
+        if settings.redis.url_file is not None:
+            url = settings.redis.url_file.read_text().strip()
+        if not url:
+            url = await stack.enter_async_context(EmbeddedRedis(settings.server.data_dir))
+        client = connect(url)
+        stack.push_async_callback(client.aclose)
+        yield client
+
+
+def access(settings: Settings) -> Access:
+    """Who may call: the holders of the file's keys, or everybody on a loopback host."""
+    if settings.auth_required and settings.auth.keys_file is not None:
+        return KeysFile(settings.auth.keys_file)
+    return OpenAccess()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds of one process."""
+    server = settings.server
+    return Limits(
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+        request_timeout_ms=server.request_timeout_ms,
+        inflight_max=server.inflight_requests_max,
+        inflight_bytes_max=server.inflight_bytes_max,
+        drain_delay_s=server.drain_delay_s,
+    )
+
+
+def known(settings: Settings, models: Sequence[Model]) -> Known:
+    """What can become a label of a metric."""
+    fallbacks = {
+        pair for judge in settings.judges.values() for pair in permutations(judge.models, 2)
+    }
+    return Known(
+        routes=ROUTES, criteria=tuple(CRITERIA), models=models, fallbacks=sorted(fallbacks)
+    )
+
+
+def _authority(address: tuple[object, ...]) -> str:
+    host, port = str(address[0]), address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+ROUTES = (
+    ("POST", "/v1/evaluations"),
+    ("POST", "/evaluate"),
+    ("GET", "/v1/criteria"),
+    ("GET", "/v1/models"),
+)

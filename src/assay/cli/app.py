@@ -1,0 +1,66 @@
+"""The application that commands register on, and what they share."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from assay import __version__
+
+
+class Exit(IntEnum):
+    """Exit codes of all commands."""
+
+    OK = 0
+    NOT_MET = 1
+    """The gate is not met; for `probe`: not ready."""
+    USAGE = 2
+    INCOMPLETE = 3
+    """Rows are left without a score, or the run stopped early."""
+    INTERRUPTED = 130
+
+
+# Local variables in a trace would show keys and callers' texts.
+app = typer.Typer(
+    name="assay",
+    help="Score the outputs of language models against criteria.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def notice(message: str) -> None:
+    """Tell the person something, on stderr; control characters in it do nothing."""
+    Console(stderr=True, soft_wrap=True).print(Text(printable(message)))
+
+
+def refuse(message: str) -> NoReturn:
+    """Leave because of how the command was called."""
+    notice(f"assay: {message}")
+    raise typer.Exit(Exit.USAGE)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with everything that a terminal would act on as its code."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _show_version(value: bool) -> None:  # the callback's shape
+    if value:
+        typer.echo(f"assay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Score the outputs of language models against criteria."""
+    _ = version

@@ -1,0 +1,52 @@
+"""`assay keys`: API keys for tenants."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.api.access import new_key
+from assay.cli.app import app, notice, refuse
+
+keys_app = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+KEYS_FILE_MODE = 0o600
+
+
+@keys_app.command()
+def create(
+    tenant: Annotated[str, typer.Option(help="Whose key it is.")],
+    keys_file: Annotated[
+        Path | None, typer.Option(help="Append the line to this file (auth.keys_file).")
+    ] = None,
+) -> None:
+    """Make a key: it is shown this once; the service keeps only its hash."""
+    try:
+        key, line = new_key(tenant)
+    except ValueError as error:
+        refuse(str(error))
+    if keys_file is None:
+        notice("Put the second line into the keys file (auth.keys_file); keep the first secret.")
+        typer.echo(f"{key}\n{line}")
+        return
+    try:
+        _append(keys_file, line)
+    except OSError as error:
+        refuse(f"{keys_file}: {error.strerror}")
+    notice(f"Added to {keys_file}. The key is not shown again.")
+    typer.echo(key)
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line in one write, after a line end where the file lacks its last one."""
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, KEYS_FILE_MODE)
+    with os.fdopen(handle, "rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+        lacks_end = size > 0 and file.read(1) != b"\n"
+        file.write((b"\n" if lacks_end else b"") + line.encode() + b"\n")

@@ -1,0 +1,103 @@
+"""How far a run has come: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINE_EVERY_S = 10.0
+
+
+class Display(Protocol):
+    """Shows progress; `done` is how much of the input's bytes is behind."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+    def update(self, rows: int, failed: int, done_bytes: int) -> None: ...
+    def say(self, message: str) -> None: ...
+
+
+def display_for(console: Console, total_bytes: int | None) -> Display:
+    """The form that suits the console; `total_bytes` is None where nobody knows."""
+    return Bar(console, total_bytes) if console.is_terminal else Lines(console, total_bytes)
+
+
+class Bar:
+    """A progress bar that follows the bytes of the input, since nobody counted its rows."""
+
+    def __init__(self, console: Console, total_bytes: int | None) -> None:
+        self._console = console
+        self._progress = Progress(
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("0 rows", total=total_bytes)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, rows: int, failed: int, done_bytes: int) -> None:
+        self._progress.update(
+            self._task, completed=done_bytes, description=f"{rows} rows, {failed} failed"
+        )
+
+    def say(self, message: str) -> None:
+        self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+class Lines:
+    """A line at the start, one now and then, and one at the end."""
+
+    def __init__(self, console: Console, total_bytes: int | None) -> None:
+        self._console = console
+        self._total_bytes = total_bytes
+        self._started_s = time.monotonic()
+        self._said_s = float("-inf")
+        self._last = (0, 0, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._show()
+
+    def update(self, rows: int, failed: int, done_bytes: int) -> None:
+        self._last = (rows, failed, done_bytes)
+        if time.monotonic() - self._said_s >= LINE_EVERY_S:
+            self._show()
+
+    def say(self, message: str) -> None:
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def _show(self) -> None:
+        self._said_s = time.monotonic()
+        rows, failed, done_bytes = self._last
+        share = f" ({done_bytes / self._total_bytes:.0%})" if self._total_bytes else ""
+        elapsed_s = max(self._said_s - self._started_s, 0.001)
+        self.say(f"{rows} rows{share}, {failed} failed, {rows / elapsed_s:.1f} rows/s")

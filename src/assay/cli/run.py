@@ -1,0 +1,161 @@
+"""One run over a file: rows in, results out, in the same order, whatever befalls a row."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+from rich.console import Console
+
+from assay.cli.app import printable
+from assay.cli.progress import Display, display_for
+from assay.cli.rows import STDIN, Row, stream_rows
+from assay.cli.scorers import Scorer
+from assay.cli.summary import Summary
+from assay.client import ServiceError, for_each_in_order
+
+HOPELESS = frozenset(
+    {"unauthenticated", "forbidden", "not_found", "unknown_criterion", "unknown_model"}
+    | {"unreachable"}
+)
+"""What no other row would fare better with: the run stops, and keeps what is done."""
+
+FAULTS_SHOWN_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to score: the input, where results go, and what every request has in common."""
+
+    source: str
+    out: str | None
+    defaults: dict[str, Any]
+    concurrency: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run went; `stopped` says why it ended early."""
+
+    summary: Summary = field(default_factory=Summary)
+    stopped: str = ""
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A row with its evaluation, or with the error that stands in its place."""
+
+    row: Row
+    evaluation: dict[str, Any] | None = None
+    error: ServiceError | None = None
+
+    def as_line(self) -> bytes:
+        """The result as it stands in the results file."""
+        record: dict[str, Any] = {"line": self.row.line, "id": self.row.id}
+        if self.error is not None:
+            record["error"] = self.error.as_dict()
+        else:
+            record["evaluation"] = self.evaluation
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class _Stopped(Exception):
+    """Ends the run; the outcome says why."""
+
+
+async def run(job: Job, opening: AbstractAsyncContextManager[Scorer]) -> Outcome:
+    """Score all rows; an interrupt (SIGINT, SIGTERM) ends it with what is done written."""
+    task = asyncio.current_task()
+    if task is not None:
+        with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    outcome = Outcome()
+    console = Console(stderr=True)
+    try:
+        with _opened(job.out) as file, display_for(console, _size(job.source)) as display:
+            async with opening as scorer:
+                collector = _Collector(outcome, file, display)
+                await for_each_in_order(
+                    stream_rows(job.source),
+                    lambda row: _score(row, job.defaults, scorer),
+                    collector.take,
+                    job.concurrency,
+                )
+    except asyncio.CancelledError:
+        outcome.interrupted = True
+    except _Stopped:
+        pass
+    except OSError as error:
+        outcome.stopped = f"{error.filename or job.out or job.source}: {error.strerror or error}"
+    return outcome
+
+
+async def _score(row: Row, defaults: dict[str, Any], scorer: Scorer) -> Result:
+    if row.case is None:
+        return Result(row, error=ServiceError("bad_row", row.fault))
+    try:
+        return Result(row, evaluation=await scorer.score({**defaults, **row.case}))
+    except ServiceError as error:
+        return Result(row, error=error)
+
+
+class _Collector:
+    """Takes results in order: counts, writes, shows, and stops the run where no row can pass."""
+
+    def __init__(self, outcome: Outcome, file: BinaryIO | None, display: Display) -> None:
+        self._outcome = outcome
+        self._file = file
+        self._display = display
+        self._rows = 0
+        self._failed = 0
+
+    def take(self, result: Result) -> None:
+        if self._file is not None:
+            self._file.write(result.as_line())
+            self._file.flush()
+        self._rows += 1
+        if result.error is not None:
+            self._failed += 1
+            self._outcome.summary.add_failure(result.error.code)
+            self._tell(result.row, result.error)
+        elif result.evaluation is not None:
+            self._outcome.summary.add_evaluation(result.evaluation)
+        self._display.update(self._rows, self._failed, result.row.end)
+        if result.error is not None and result.error.code in HOPELESS and not self._outcome.stopped:
+            self._outcome.stopped = str(result.error)
+            raise _Stopped
+
+    def _tell(self, row: Row, error: ServiceError) -> None:
+        if self._failed <= FAULTS_SHOWN_MAX:
+            self._display.say(printable(f"line {row.line}: {error}{_first_fault(error)}"))
+        if self._failed == FAULTS_SHOWN_MAX:
+            self._display.say("(further failed rows are counted, not shown)")
+
+
+def _first_fault(error: ServiceError) -> str:
+    first = error.errors[0] if error.errors else {}
+    return f" ({first.get('pointer')}: {first.get('message')})" if first else ""
+
+
+def _size(source: str) -> int | None:
+    return None if source == STDIN else Path(source).stat().st_size
+
+
+@contextlib.contextmanager
+def _opened(out: str | None) -> Iterator[BinaryIO | None]:
+    if out is None:
+        yield None
+    elif out == STDIN:
+        yield sys.stdout.buffer
+    else:
+        with Path(out).open("wb") as file:
+            yield file

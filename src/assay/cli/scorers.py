@@ -1,0 +1,42 @@
+"""Who scores a row: a service by its URL, or the engine in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from assay.cli.app import refuse
+from assay.client import ApiKey, Client, Patience
+
+
+class Scorer(Protocol):
+    """Scores one row."""
+
+    async def score(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request body of `POST /v1/evaluations`; raises `client.ServiceError`."""
+        ...
+
+
+@asynccontextmanager
+async def open_remote(
+    url: str, key: ApiKey | None, patience: Patience, concurrency: int
+) -> AsyncIterator[Scorer]:
+    """Score through the service at `url`."""
+    async with Client(url, key, patience=patience, connections_max=concurrency) as client:
+        yield _Remote(client)
+
+
+def open_in_process(config: Path | None) -> AbstractAsyncContextManager[Scorer]:
+    """Score in this process, as `config` (or the default search for it) says."""
+    _ = config
+    refuse("give --url or set ASSAY_URL: this build scores only through a service")
+
+
+class _Remote:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def score(self, row: dict[str, Any]) -> dict[str, Any]:
+        return await self._client.post("/v1/evaluations", row)

@@ -1,0 +1,81 @@
+"""`assay serve`: the service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assay.bootstrap import EmbeddedError, run_service, start_logging
+from assay.cli.app import app, refuse
+from assay.settings import Settings, SettingsError, load
+
+EXAMPLE = {
+    "input": "What is the capital of France?",
+    "output": "Paris.",
+    "criteria": [
+        {"type": "contains", "value": "Paris"},
+        "The answer is correct and polite.",
+    ],
+}
+
+
+@app.command()
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(envvar="ASSAY_CONFIG", help="Default: assay.toml, if there.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of health and metrics.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the private Redis lives.")] = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C; exit 0 where everything in flight was finished."""
+    options = {"host": host, "port": port, "metrics_port": metrics_port, "data_dir": data_dir}
+    settings = read_settings(
+        config, {name: value for name, value in options.items() if value is not None}
+    )
+    start_logging(settings)
+    try:
+        drained = asyncio.run(
+            run_service(settings, lambda api, operations: _announce(settings, api, operations))
+        )
+    except (OSError, EmbeddedError, ValueError) as error:
+        refuse(str(error))
+    raise typer.Exit(0 if drained else 1)
+
+
+def read_settings(config: Path | None, server: dict[str, Any] | None = None) -> Settings:
+    """The settings, with options of the command line over those of `[server]`."""
+    try:
+        return load(config, os.environ, {"server": server or {}})
+    except SettingsError as error:
+        refuse(f"the configuration cannot be used:\n{error}")
+
+
+def _announce(settings: Settings, api: str, operations: str) -> None:
+    judges = "\n".join(
+        f"  {name}: {', '.join(judge.models)}" for name, judge in settings.judges.items()
+    )
+    simulated = all(provider.dialect == "simulated" for provider in settings.providers.values())
+    warning = (
+        "  no model is configured and no key was found: verdicts are SIMULATED, and marked so\n"
+        if simulated
+        else ""
+    )
+    key = " \\\n  -H 'Authorization: Bearer YOUR_KEY'" if settings.auth_required else ""
+    sys.stdout.write(
+        f"assay is ready\n"
+        f"  API      {api}   (docs: {api}/docs)\n"
+        f"  metrics  {operations}/metrics\n"
+        f"  keys     {'required' if settings.auth_required else 'not required (loopback only)'}\n"
+        f"judges\n{judges}\n{warning}"
+        f"try\n  curl -s {api}/v1/evaluations -H 'Content-Type: application/json'{key} \\\n"
+        f"  -d '{json.dumps(EXAMPLE)}'\n"
+    )
+    sys.stdout.flush()

@@ -1,0 +1,133 @@
+"""The sum over all rows: what is unscored is counted as such, never as 0."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from assay.cli.app import printable
+
+CRITERIA_MAX = 1_000
+REST = "(further criteria)"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of one criterion, or of the rows as a whole."""
+
+    scores: int = 0
+    score_sum: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    cost_usd: float = 0.0
+
+    def add(self, result: Mapping[str, Any], reason: str | None) -> None:
+        """Count a result; `reason` says why it is unscored, and is None where it is scored."""
+        self.cost_usd += _number(result.get("cost_usd")) or 0.0
+        score = _number(result.get("score"))
+        if reason is not None or score is None:
+            self.left_out[reason or "score_missing"] += 1
+            return
+        self.scores += 1
+        self.score_sum += score
+        self.passed += result.get("passed") is True
+        self.failed += result.get("passed") is False
+
+    @property
+    def total(self) -> int:
+        return self.scores + self.left_out.total()
+
+    @property
+    def mean(self) -> float | None:
+        return self.score_sum / self.scores if self.scores else None
+
+    @property
+    def pass_rate(self) -> float | None:
+        decided = self.passed + self.failed
+        return self.passed / decided if decided else None
+
+
+class Summary:
+    """Tallies of the rows and of every criterion; its size does not grow with the rows."""
+
+    def __init__(self) -> None:
+        self.rows = Tally()
+        self.criteria: dict[str, Tally] = {}
+
+    def add_evaluation(self, evaluation: Mapping[str, Any]) -> None:
+        """Count an answer of the contract."""
+        has_score = _number(evaluation.get("score")) is not None
+        self.rows.add(evaluation, None if has_score else "no_criterion_scored")
+        results = evaluation.get("results")
+        for result in results if isinstance(results, list) else ():
+            if isinstance(result, dict):
+                scored = result.get("status") == "scored"
+                reason = str(result.get("reason") or result.get("status"))
+                self._tally(str(result.get("name"))).add(result, None if scored else reason)
+
+    def add_failure(self, code: str) -> None:
+        """Count a row that has no evaluation."""
+        self.rows.left_out[code] += 1
+
+    def _tally(self, name: str) -> Tally:
+        if name not in self.criteria and len(self.criteria) >= CRITERIA_MAX:
+            name = REST
+        return self.criteria.setdefault(name, Tally())
+
+
+def gate_failures(rows: Tally, min_score: float | None, min_pass_rate: float | None) -> list[str]:
+    """Which bounds are missed; one that cannot be told for want of scores is not missed."""
+    measures = (("score", rows.mean, min_score), ("pass rate", rows.pass_rate, min_pass_rate))
+    return [
+        f"{name} {value:.4f} is below {bound:g}"
+        for name, value, bound in measures
+        if value is not None and bound is not None and value < bound
+    ]
+
+
+def summary_table(summary: Summary) -> Table:
+    """The summary as a person reads it."""
+    table = Table(title="Evaluation")
+    table.add_column("criterion", overflow="fold")
+    for heading in ("rows", "mean score", "pass rate", "unscored", "cost USD"):
+        table.add_column(heading, justify="right")
+    table.add_column("why unscored", overflow="fold")
+    for name, tally in summary.criteria.items():
+        table.add_row(*_cells(name, tally))
+    table.add_section()
+    table.add_row(*_cells("all rows", summary.rows))
+    return table
+
+
+def _cells(name: str, tally: Tally) -> list[Text]:
+    total = tally.total
+    why = ", ".join(f"{reason} {count / total:.1%}" for reason, count in _common(tally.left_out))
+    unscored = f"{tally.left_out.total() / total:.1%}" if total else "–"
+    shown = (
+        name,
+        str(total),
+        "–" if tally.mean is None else f"{tally.mean:.4f}",
+        "–" if tally.pass_rate is None else f"{tally.pass_rate:.1%}",
+        unscored,
+        f"{tally.cost_usd:.4f}",
+        why,
+    )
+    return [Text(printable(cell)) for cell in shown]
+
+
+def _common(reasons: Counter[str]) -> list[tuple[str, int]]:
+    return reasons.most_common(8)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, else None: NaN never reaches a mean."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,183 @@
+"""Calls to the service over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from assay import __version__
+from assay.client.errors import MALFORMED, NO_ANSWER, UNREACHABLE, ServiceError, service_error
+
+ANSWER_BYTES_MAX = 32 * 1024 * 1024
+RETRIED = frozenset({429, 503})
+JITTER_SHARE = 0.25
+KEY_CHARS_MAX = 512
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ApiKey:
+    """An API key that shows itself to nobody but the service."""
+
+    secret: str
+
+    @classmethod
+    def from_file(cls, path: Path) -> ApiKey:
+        """The key in a file, without the line end; raises `OSError` or `ValueError`."""
+        return cls(path.read_text("utf-8").strip())
+
+    def __post_init__(self) -> None:
+        if not self.secret.isascii() or not self.secret.isprintable() or " " in self.secret:
+            raise ValueError("the API key holds characters that no key has")
+        if not 0 < len(self.secret) <= KEY_CHARS_MAX:
+            raise ValueError(f"an API key has 1 to {KEY_CHARS_MAX} characters")
+
+    def __repr__(self) -> str:
+        return "ApiKey(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one call may take: for one answer, and with all its retries."""
+
+    answer_s: float = 60.0
+    connect_s: float = 10.0
+    retry_for_s: float = 60.0
+    backoff_s: float = 0.25
+    backoff_max_s: float = 8.0
+    attempts_max: int = 10
+
+
+class Client:
+    """Asks the service for evaluations; an async context manager that holds the connections.
+
+    A refused call (429, 503) or a lost connection is tried again when the service says so, or
+    with exponential backoff. Each evaluation carries an Idempotency-Key, so that a repeated one
+    is neither judged nor paid for twice.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: ApiKey | None = None,
+        *,
+        patience: Patience = Patience(),  # frozen
+        connections_max: int = 64,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._key = key
+        self._patience = patience
+        self._connections_max = connections_max
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        headers = {"Accept": "application/json", "User-Agent": f"assay/{__version__}"}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key.secret}"
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=self._connections_max),
+            timeout=aiohttp.ClientTimeout(
+                total=self._patience.answer_s, sock_connect=self._patience.connect_s
+            ),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def evaluate(
+        self,
+        case: Mapping[str, Any],
+        criteria: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+        judge: str | Mapping[str, Any] | None = None,
+        *,
+        timeout_ms: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The evaluation of `case` (input, output, reference, …); raises `ServiceError`."""
+        extra = {"judge": judge, "timeout_ms": timeout_ms, "metadata": metadata}
+        given = {name: value for name, value in extra.items() if value is not None}
+        return await self.post("/v1/evaluations", {**case, "criteria": criteria, **given})
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Post JSON and read the JSON object that answers it; raises `ServiceError`."""
+        content = orjson.dumps(body)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
+        give_up_s = time.monotonic() + self._patience.retry_for_s
+        for attempt in range(self._patience.attempts_max):
+            try:
+                return await self._attempt(path, content, headers)
+            except ServiceError as error:
+                wait_s = self._wait_s(error, attempt)
+                is_last = attempt + 1 == self._patience.attempts_max
+                if is_last or wait_s is None or time.monotonic() + wait_s > give_up_s:
+                    raise
+                await asyncio.sleep(wait_s)
+        raise AssertionError("attempts_max is at least 1")
+
+    async def _attempt(
+        self, path: str, content: bytes, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
+        if self._session is None:
+            raise RuntimeError("use the client as an async context manager")
+        try:
+            # A redirect would carry the key and the caller's texts to another host.
+            async with self._session.post(
+                self._base_url + path, data=content, headers=headers, allow_redirects=False
+            ) as response:
+                body = await _bounded(response)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise ServiceError(UNREACHABLE, _in_short(error)) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ServiceError(NO_ANSWER, _in_short(error)) from error
+        if response.status != 200:  # noqa: PLR2004  # the contract's one success
+            raise service_error(response.status, body, response.headers.get("Retry-After"))
+        return _object(body)
+
+    def _wait_s(self, error: ServiceError, attempt: int) -> float | None:
+        """Seconds to wait before another attempt; None where none would help."""
+        if error.status not in RETRIED and error.code not in (UNREACHABLE, NO_ANSWER):
+            return None
+        backoff_s = min(self._patience.backoff_s * 2.0**attempt, self._patience.backoff_max_s)
+        asked_s = backoff_s if error.retry_after_s is None else error.retry_after_s
+        # Without spread, all rows that were refused together would come back together.
+        return asked_s * (1 + JITTER_SHARE * random.random())  # noqa: S311  # no secret
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            raise ServiceError(MALFORMED, "the answer is too long", status=response.status)
+    return bytes(body)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ServiceError(MALFORMED, f"not JSON: {error}", status=200) from error
+    if not isinstance(answer, dict):
+        raise ServiceError(MALFORMED, "not a JSON object", status=200)
+    return answer
+
+
+def _in_short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,88 @@
+"""Bounded concurrency over a stream of any length, with the results in the order of the input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WINDOW_PER_SLOT = 4
+"""Items held for each one at work: a slow one holds back the results behind it, not the work."""
+
+
+async def for_each_in_order(
+    items: AsyncGenerator[Item, None],
+    work: Callable[[Item], Awaitable[Result]],
+    take: Callable[[Result], None],
+    concurrency: int,
+) -> None:
+    """Do `work` on each item, `concurrency` at a time, and `take` the results in input order.
+
+    Memory is bounded by the window, whatever the number of items. When it is cancelled, or
+    `work` or `take` raises, what is finished by then is still taken, and the rest is cancelled.
+    """
+    started: asyncio.Queue[asyncio.Task[Result] | None] = asyncio.Queue(
+        concurrency * WINDOW_PER_SLOT
+    )
+    pending: list[asyncio.Task[Result]] = []
+    feeder = asyncio.create_task(_feed(items, work, started, concurrency))
+    try:
+        while (task := await started.get()) is not None:
+            pending = [task]
+            await asyncio.wait(pending)
+            pending = []
+            take(task.result())
+        await feeder
+    finally:
+        feeder.cancel()
+        await asyncio.wait([feeder])
+        while not started.empty():
+            left = started.get_nowait()
+            if left is not None:
+                pending.append(left)
+        await _take_finished(pending, take)
+
+
+async def _feed(
+    items: AsyncGenerator[Item, None],
+    work: Callable[[Item], Awaitable[Result]],
+    started: asyncio.Queue[asyncio.Task[Result] | None],
+    concurrency: int,
+) -> None:
+    slots = asyncio.Semaphore(concurrency)
+
+    async def in_slot(item: Item) -> Result:
+        async with slots:
+            return await work(item)
+
+    try:
+        async with contextlib.aclosing(items):
+            async for item in items:
+                task = asyncio.create_task(in_slot(item))
+                try:
+                    await started.put(task)
+                except asyncio.CancelledError:
+                    task.cancel()
+                    raise
+    finally:
+        if not _is_cancelling():
+            await started.put(None)
+
+
+def _is_cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _take_finished(tasks: list[asyncio.Task[Result]], take: Callable[[Result], None]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled() and task.exception() is None:
+            take(task.result())

@@ -1,0 +1,50 @@
+"""The case's texts as criteria read them: a conversation becomes plain text here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from assay.domain.evaluation import Case, Message, Text
+from assay.evaluation.criteria.base import CannotJudge
+
+
+def output_text(case: Case) -> str:
+    """What the candidate finally said: of a conversation, the last assistant message."""
+    if isinstance(case.output, str):
+        return case.output
+    for message in reversed(case.output):
+        if message.get("role") == "assistant":
+            return content_text(message.get("content"))
+    return content_text(case.output[-1].get("content")) if case.output else ""
+
+
+def content_text(content: Any) -> str:
+    """A message's content as text: a string, or the text blocks of a list, one per line."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        return ""
+    blocks = (each.get("text") if isinstance(each, Mapping) else each for each in content)
+    return "\n".join(block for block in blocks if isinstance(block, str))
+
+
+def transcript(text: Text) -> str:
+    """A text as it is, a conversation as `role: content` paragraphs with its tool calls."""
+    if isinstance(text, str):
+        return text
+    return "\n\n".join(_spoken(message) for message in text)
+
+
+def _spoken(message: Message) -> str:
+    line = f"{message.get('role', 'unknown')}: {content_text(message.get('content'))}"
+    calls = message.get("tool_calls")
+    return f"{line}\ntool_calls: {json.dumps(calls, ensure_ascii=False)}" if calls else line
+
+
+def references(case: Case) -> tuple[str, ...]:
+    """The case's references; raises `CannotJudge` where it has none."""
+    if not case.reference:
+        raise CannotJudge("reference_missing", "the case has no reference to compare with")
+    return case.reference

@@ -1,0 +1,145 @@
+"""Whether the output is JSON that conforms to a JSON Schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import jsonschema_rs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from assay.domain.evaluation import Case
+from assay.evaluation.criteria.base import Check, Finding
+from assay.evaluation.criteria.case_text import output_text
+from assay.evaluation.criteria.registry import criterion
+
+SCHEMA_CHARS_MAX = 100_000
+SCHEMA_DEPTH_MAX = 64
+ERRORS_SHOWN_MAX = 5
+MESSAGE_CHARS_MAX = 200
+
+FENCED = re.compile(
+    r"\A\s*```(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE
+)
+Place = tuple[int | str, ...]
+REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+@criterion
+class JsonSchema(Check):
+    """1 where the output is JSON that the schema accepts, else 0; the explanation lists the faults.
+
+    The output is parsed strictly (RFC 8259: no NaN, no trailing text); `allow_fence` also
+    accepts a single ```json block. The schema's `$ref`s must stay within it. Drafts 4 to
+    2020-12, the latter by default. Source: https://json-schema.org/specification.
+    """
+
+    family: ClassVar[str] = "format"
+    example: ClassVar = {
+        "output": '{"city": "Paris"}',
+        "criteria": [
+            {
+                "type": "json_schema",
+                "schema": {
+                    "type": "object",
+                    "properties": {"city": {"type": "string"}},
+                    "required": ["city"],
+                },
+            }
+        ],
+    }
+
+    type: Literal["json_schema"]
+    schema_: Mapping[str, Any] | bool = Field(alias="schema", description="The JSON Schema.")
+    allow_fence: bool = Field(default=False, description="Accept the JSON in a ```json block.")
+
+    @field_validator("schema_", mode="before")
+    @classmethod
+    def _bounded(cls, schema: Any) -> Any:
+        for place, node in _nodes(schema):
+            _refuse_remote(place, node)
+        if len(json.dumps(schema)) > SCHEMA_CHARS_MAX:
+            raise PydanticCustomError(
+                "schema_too_large", "longer than {most} characters", {"most": SCHEMA_CHARS_MAX}
+            )
+        return schema
+
+    @field_validator("schema_")
+    @classmethod
+    def _valid(cls, schema: Mapping[str, Any] | bool) -> Mapping[str, Any] | bool:
+        try:
+            _validator(schema)
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            message = getattr(error, "message", None) or str(error)
+            raise PydanticCustomError(
+                "invalid_schema",
+                "not a valid JSON Schema: {message}",
+                {"message": message.splitlines()[0][:MESSAGE_CHARS_MAX]},
+            ) from None
+        return schema
+
+    def check(self, case: Case) -> Finding:
+        text = output_text(case)
+        fenced = FENCED.match(text) if self.allow_fence else None
+        try:
+            value = json.loads(fenced.group(1) if fenced else text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            return Finding(score=0.0, value=False, explanation=f"not valid JSON: {error}")
+        faults: list[str] = []
+        for fault in _validator(self.schema_).iter_errors(value):
+            faults.append(_described(fault))
+            if len(faults) == ERRORS_SHOWN_MAX:
+                break
+        if faults:
+            return Finding(score=0.0, value=False, explanation="; ".join(faults))
+        return Finding(score=1.0, value=True, explanation="conforms to the schema")
+
+
+def _validator(schema: Mapping[str, Any] | bool) -> Any:
+    plain = schema if isinstance(schema, bool) else dict(schema)
+    return jsonschema_rs.validator_for(plain, retriever=_no_retrieval)
+
+
+def _no_retrieval(uri: str) -> Any:
+    raise ValueError(f"{uri} is outside of the schema")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_remote(place: Place, node: Any) -> None:
+    if not isinstance(node, Mapping):
+        return
+    for keyword in REFERENCES:
+        target = node.get(keyword)
+        if isinstance(target, str) and not target.startswith("#"):
+            wrong = PydanticCustomError("remote_reference", "must stay within the schema: #…")
+            details = InitErrorDetails(type=wrong, loc=(*place, keyword), input=target)
+            raise ValidationError.from_exception_data("json_schema", [details])
+
+
+def _nodes(schema: Any) -> Iterator[tuple[Place, Any]]:
+    """Every value in the schema with its place; raises where it is nested too deeply."""
+    waiting: list[tuple[Place, Any]] = [((), schema)]
+    while waiting:
+        place, node = waiting.pop()
+        if len(place) > SCHEMA_DEPTH_MAX:
+            raise PydanticCustomError(
+                "schema_too_deep", "nested deeper than {most}", {"most": SCHEMA_DEPTH_MAX}
+            )
+        yield place, node
+        if isinstance(node, Mapping):
+            waiting += [((*place, str(key)), child) for key, child in node.items()]
+        elif isinstance(node, list):
+            waiting += [((*place, index), child) for index, child in enumerate(node)]
+
+
+def _described(error: Any) -> str:
+    place = "".join(f"/{step}" for step in error.instance_path) or "/"
+    message = error.message
+    cut = message if len(message) <= MESSAGE_CHARS_MAX else message[:MESSAGE_CHARS_MAX] + "…"
+    return f"{place}: {cut}"

@@ -1,0 +1,168 @@
+"""The evaluation engine: checks first, then judges side by side, then one sum."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from assay.domain.completion import Caller
+from assay.domain.errors import FieldError, RequestError
+from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Score
+from assay.domain.events import CriterionFinished
+from assay.domain.policy import Deadline
+from assay.domain.ports import ChatModel, EventSink, Judges
+from assay.evaluation import aggregation
+from assay.evaluation.criteria.base import CannotJudge, Check, Criterion, Judged
+from assay.evaluation.judging import judged
+from assay.evaluation.scoring import FAILED_CHECK, scored, skipped, unscored
+
+JUDGE_CALLS_MAX = 16
+"""Judge calls of one evaluation in flight at a time."""
+INLINE_CHARS_MAX = 65_536
+"""Checks of a longer case leave the event loop: on a megabyte some take over 5 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A judged criterion with the model that will answer it."""
+
+    criterion: Judged
+    spec: JudgeSpec
+    model: ChatModel
+
+
+class Evaluator:
+    """Evaluates cases by criteria; it holds no state between two calls."""
+
+    def __init__(self, judges: Judges, events: EventSink) -> None:
+        self._judges = judges
+        self._events = events
+
+    async def evaluate(
+        self,
+        case: Case,
+        criteria: Sequence[Criterion],
+        *,
+        judge: JudgeSpec,
+        caller: Caller,
+        deadline: Deadline,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Evaluation:
+        """Score the case by each criterion, in the order given.
+
+        Raises `RequestError` (`unknown_model`) before any call is made. No other failure
+        raises: it is an unscored result with its reason. Cancellation reaches every call.
+        """
+        started_s = time.monotonic()
+        asked = self._selected(criteria, judge)
+        results = await self._checked(case, criteria, caller)
+        if any(_stops(criteria[index], score) for index, score in results.items()):
+            for index, each in asked.items():
+                results[index] = self._finished(skipped(each.criterion), caller, 0.0)
+        else:
+            results |= await self._judged(case, asked, caller, deadline)
+        scores = tuple(results[index] for index in range(len(criteria)))
+        return Evaluation(
+            id=new_id(),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            status=aggregation.overall_status(scores),
+            passed=aggregation.overall_passed(scores),
+            score=aggregation.overall_score(scores),
+            results=scores,
+            usage=aggregation.total_usage(scores),
+            cost_usd=aggregation.total_cost_usd(scores),
+            latency_ms=(time.monotonic() - started_s) * 1_000,
+            metadata={} if metadata is None else metadata,
+        )
+
+    def _selected(self, criteria: Sequence[Criterion], judge: JudgeSpec) -> dict[int, _Asked]:
+        """The model for each judged criterion: an unknown one must cost nothing."""
+        asked = {}
+        for index, criterion in enumerate(criteria):
+            if not isinstance(criterion, Judged):
+                continue
+            spec = criterion.judged_by(judge)
+            try:
+                asked[index] = _Asked(criterion, spec, self._judges.select(spec))
+            except RequestError as error:
+                if error.errors:
+                    raise
+                place = "/judge" if spec is judge else f"/criteria/{index}/judge"
+                faults = [FieldError(place, error.message)]
+                raise RequestError(error.code, error.message, faults) from None
+        return asked
+
+    async def _checked(
+        self, case: Case, criteria: Sequence[Criterion], caller: Caller
+    ) -> dict[int, Score]:
+        checks = {i: each for i, each in enumerate(criteria) if isinstance(each, Check)}
+        if _size(case) <= INLINE_CHARS_MAX:
+            timed = {index: _check(each, case) for index, each in checks.items()}
+        else:
+            timed = {
+                index: await asyncio.to_thread(_check, each, case) for index, each in checks.items()
+            }
+        return {i: self._finished(score, caller, took) for i, (score, took) in timed.items()}
+
+    async def _judged(
+        self, case: Case, asked: Mapping[int, _Asked], caller: Caller, deadline: Deadline
+    ) -> dict[int, Score]:
+        slots = asyncio.Semaphore(JUDGE_CALLS_MAX)
+
+        async def one(each: _Asked) -> Score:
+            async with slots:
+                started_s = time.monotonic()
+                score = await _ask(each, case, caller, deadline)
+                return self._finished(score, caller, time.monotonic() - started_s)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = {index: group.create_task(one(each)) for index, each in asked.items()}
+        return {index: task.result() for index, task in tasks.items()}
+
+    def _finished(self, score: Score, caller: Caller, seconds: float) -> Score:
+        self._events.emit(
+            CriterionFinished(caller, score.type, score.status, score.reason, seconds)
+        )
+        return replace(score, latency_ms=seconds * 1_000)
+
+
+async def _ask(each: _Asked, case: Case, caller: Caller, deadline: Deadline) -> Score:
+    try:
+        return await judged(each.criterion, case, each.model, each.spec, caller, deadline)
+    except CannotJudge as error:
+        return unscored(each.criterion, error.reason, error.message)
+    except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
+        return unscored(each.criterion, "check_error", FAILED_CHECK)
+
+
+def _check(criterion: Check, case: Case) -> tuple[Score, float]:
+    """The score of a check and the seconds it took."""
+    started_s = time.monotonic()
+    try:
+        score = scored(criterion, criterion.check(case))
+    except CannotJudge as error:
+        score = unscored(criterion, error.reason, error.message)
+    except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
+        score = unscored(criterion, "check_error", FAILED_CHECK)
+    return score, time.monotonic() - started_s
+
+
+def _stops(criterion: Criterion, score: Score) -> bool:
+    return criterion.required and score.status == "scored" and score.passed is False
+
+
+def _size(case: Case) -> int:
+    """Characters of the case's texts; a conversation counts as long, it is cheap to be wrong."""
+    if not isinstance(case.output, str):
+        return INLINE_CHARS_MAX + 1
+    return len(case.output) + sum(map(len, case.reference)) + sum(map(len, case.context))
+
+
+def new_id() -> str:
+    """`eval_` and 32 hex digits: 48 bits of milliseconds, so that ids sort by time, then chance."""
+    return f"eval_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

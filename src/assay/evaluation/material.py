@@ -1,0 +1,61 @@
+"""The caller's untrusted text: what a judge is shown, and the delimiters it is shown in."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+
+from assay.domain.evaluation import Case
+from assay.evaluation.criteria.case_text import transcript
+
+Material = Sequence[tuple[str, str]]
+"""Pieces of untrusted text, each with the title that it is shown under."""
+
+NONCE_BYTES = 8
+LOOK_ALIKE = re.compile(r"[<＜]\s*/?\s*material(?=[\W_]|$)", re.IGNORECASE)
+"""What could pass for one of our delimiters in a reader's eyes."""
+
+
+def material_of(case: Case) -> Material:
+    """All texts of the case: input, context and reference before the output they explain."""
+    pieces: list[tuple[str, str]] = []
+    if case.input is not None:
+        pieces.append(("input", transcript(case.input)))
+    pieces += _numbered("context", case.context)
+    pieces += _numbered("reference", case.reference)
+    return [*pieces, ("output", transcript(case.output))]
+
+
+def _numbered(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    if len(texts) == 1:
+        return [(title, texts[0])]
+    return [(f"{title} {number}", text) for number, text in enumerate(texts, 1)]
+
+
+def fresh_nonce(texts: Iterable[str]) -> str:
+    """A random value that none of the texts contains, so that no text can close a delimiter."""
+    held = tuple(texts)
+    while True:
+        nonce = secrets.token_hex(NONCE_BYTES)
+        if not any(nonce in text for text in held):
+            return nonce
+
+
+def delimited(material: Material, nonce: str) -> list[str]:
+    """The material in parts, each piece between tags that carry the nonce; nothing is joined."""
+    parts: list[str] = []
+    for title, text in material:
+        parts += [
+            f'\n<material-{nonce} title="{title}">\n',
+            neutral(text),
+            f"\n</material-{nonce}>\n",
+        ]
+    return parts
+
+
+def neutral(text: str) -> str:
+    """The text with everything that looks like a delimiter made harmless, else unchanged."""
+    if LOOK_ALIKE.search(text) is None:
+        return text
+    return LOOK_ALIKE.sub(lambda match: "‹" + match.group()[1:], text)

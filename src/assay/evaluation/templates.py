@@ -1,0 +1,34 @@
+"""The prompt templates of this package, rendered strictly; the file name is the version."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+
+@cache
+def _environment() -> Environment:
+    # The result is a prompt, not a page: escaping would change the rubric's own words.
+    environment = Environment(
+        loader=PackageLoader("assay.evaluation", "prompts"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = lambda number: f"{number:g}"
+    environment.filters["tojson_plain"] = lambda text: json.dumps(text, ensure_ascii=False)
+    return environment
+
+
+@cache
+def _template(version: str) -> Template:
+    return _environment().get_template(f"{version}.md.j2")
+
+
+def render(version: str, **values: Any) -> str:
+    """The text of a prompt such as `rubric.v1`; an unknown value raises `UndefinedError`."""
+    return _template(version).render(**values).strip()

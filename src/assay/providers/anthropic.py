@@ -1,0 +1,159 @@
+"""Anthropic's messages; a structured answer is the input of a tool that the model must call.
+
+Source: https://docs.anthropic.com/en/api/messages and …/messages-streaming
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from assay.domain.completion import NO_USAGE, Completion, Finish, Model, Prompt, Usage
+from assay.domain.errors import (
+    ContextExceeded,
+    KeyRejected,
+    ModelMissing,
+    ProviderDown,
+    RateLimited,
+)
+from assay.domain.policy import Deadline
+from assay.providers.body import json_body, schema_json
+from assay.providers.draft import Draft, usage
+from assay.providers.failures import Dialect
+from assay.providers.wire import Wire
+
+API_VERSION = "2023-06-01"
+
+_DIALECT = Dialect(
+    codes={
+        "authentication_error": KeyRejected,
+        "permission_error": KeyRejected,
+        "billing_error": KeyRejected,
+        "not_found_error": ModelMissing,
+        "request_too_large": ContextExceeded,
+        "rate_limit_error": RateLimited,
+        "timeout_error": ProviderDown,
+        "api_error": ProviderDown,
+        "overloaded_error": ProviderDown,
+    },
+    phrases=(
+        ("prompt is too long", ContextExceeded),
+        ("exceed context limit", ContextExceeded),
+        ("credit balance is too low", KeyRejected),
+    ),
+)
+_FINISHES: Mapping[str, Finish] = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
+
+
+class Anthropic:
+    """A Claude model. The API has neither seeds nor log probabilities."""
+
+    def __init__(self, model: Model, wire: Wire) -> None:
+        self._model = model
+        self._wire = wire
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        headers = {"anthropic-version": API_VERSION}
+        if key := self._wire.key():
+            headers["x-api-key"] = key
+        draft = AnthropicDraft(self._model)
+        body = json_body(self._document(prompt))
+        timing = await self._wire.post("messages", headers, body, draft, deadline)
+        return draft.completion(timing)
+
+    def _document(self, prompt: Prompt) -> dict[str, Any]:
+        sampling, able = prompt.sampling, self._model.capabilities
+        system = [turn for turn in prompt.turns if turn.role == "system" and turn.size]
+        document: dict[str, Any] = {
+            "model": self._model.name,
+            "max_tokens": min(sampling.max_output_tokens, self._model.max_output_tokens),
+            "messages": [
+                {"role": turn.role, "content": turn}
+                for turn in prompt.turns
+                if turn.role != "system"
+            ],
+        }
+        if system:
+            document["system"] = [{"type": "text", "text": turn} for turn in system]
+        if self._wire.connection.stream:
+            document["stream"] = True
+        if able.temperature and sampling.temperature is not None:
+            document["temperature"] = min(sampling.temperature, 1.0)
+        if able.schema and prompt.answer is not None:
+            name, schema = prompt.answer.name, schema_json(prompt.answer.schema)
+            document["tools"] = [{"name": name, "input_schema": schema}]
+            document["tool_choice"] = {"type": "tool", "name": name}
+        return document
+
+
+class AnthropicDraft(Draft):
+    """Reads the messages stream; text beside a tool's input is not part of the answer."""
+
+    dialect = _DIALECT
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._tool_input: list[str] = []
+        self._counts: dict[str, Any] = {}
+
+    def read_event(self, event: Any) -> None:
+        match event["type"]:
+            case "message_start":
+                self._open(event["message"])
+            case "content_block_start":
+                self._read_block(event["content_block"])
+            case "content_block_delta":
+                self._read_delta(event["delta"])
+            case "message_delta":
+                self._count(event.get("usage"))
+                self._close(event["delta"].get("stop_reason"))
+            case "message_stop":
+                self.end()
+
+    def read_answer(self, answer: Any) -> None:
+        self._open(answer)
+        for block in answer["content"]:
+            self._read_block(block)
+        self._close(answer["stop_reason"])
+
+    def text(self) -> str:
+        return "".join(self._tool_input) or super().text()
+
+    def _open(self, message: Mapping[str, Any]) -> None:
+        self.served_by = message.get("model") or self.served_by
+        self._count(message.get("usage"))
+
+    def _read_block(self, block: Mapping[str, Any]) -> None:
+        if block["type"] == "text":
+            self.write(block["text"])
+        elif block["type"] == "tool_use" and block["input"]:
+            self.write(orjson.dumps(block["input"]).decode(), self._tool_input)
+
+    def _read_delta(self, delta: Mapping[str, Any]) -> None:
+        if delta["type"] == "text_delta":
+            self.write(delta["text"])
+        elif delta["type"] == "input_json_delta":
+            self.write(delta["partial_json"], self._tool_input)
+
+    def _count(self, counts: Mapping[str, Any] | None) -> None:
+        # Counts are cumulative; gateways send 0 first and the true number at the end.
+        self._counts |= {name: count for name, count in (counts or {}).items() if count}
+        self.usage = _usage(self._counts)
+
+    def _close(self, reason: str | None) -> None:
+        if reason is not None:
+            self.finish = _FINISHES.get(reason, "stop")
+
+
+def _usage(counts: Mapping[str, Any]) -> Usage:
+    if not counts:
+        return NO_USAGE
+    cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
+    read = sum(counts.get(name, 0) for name in ("input_tokens", *cached))
+    return usage(read, counts.get("output_tokens"))

@@ -1,0 +1,88 @@
+"""An answer while it is being received: each dialect's draft reads its own events."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from assay.domain.completion import NO_USAGE, Completion, Finish, Model, TokenLogprob, Usage
+from assay.domain.errors import StreamBroken
+from assay.providers.failures import Dialect
+
+TEXT_CHARS_MAX = 4 * 1024 * 1024
+"""Longest answer that is read; a verdict has some hundred characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a call took from the moment it was sent."""
+
+    first_byte_ms: float
+    latency_ms: float
+
+
+class Draft(ABC):
+    """Collects one answer.
+
+    The methods that read trust no shape: whatever they raise by it (KeyError, TypeError, …)
+    reaches the caller as `StreamBroken`.
+    """
+
+    dialect: ClassVar[Dialect]
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.provider = model.provider
+        self._pieces: list[str] = []
+        self._chars = 0
+        self.ended = False
+        self.finish: Finish | None = None
+        self.served_by = model.name
+        self.usage = NO_USAGE
+        self.logprobs: list[TokenLogprob] = []
+
+    @abstractmethod
+    def read_event(self, event: Any) -> None:
+        """Take one parsed event of a stream; may raise a `ModelError` that it stands for."""
+
+    @abstractmethod
+    def read_answer(self, answer: Any) -> None:
+        """Take a whole answer that was not streamed."""
+
+    def end(self) -> None:
+        """Note the end of the stream: nothing more is said, though it may still be open."""
+        self.ended = True
+
+    def write(self, text: str, into: list[str] | None = None) -> None:
+        """Add a piece of the answer's text (or of `into`); an answer has a bounded length."""
+        if not isinstance(text, str):
+            raise TypeError("text must be a string")
+        self._chars += len(text)
+        if self._chars > TEXT_CHARS_MAX:
+            raise StreamBroken("the provider's answer is beyond the size limit")
+        (self._pieces if into is None else into).append(text)
+
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    def completion(self, timing: Timing) -> Completion:
+        """The finished answer; raises `StreamBroken` where its end never came."""
+        if self.finish is None:
+            raise StreamBroken(f"{self.provider} cut its answer off")
+        return Completion(
+            text=self.text(),
+            finish=self.finish,
+            provider=self.provider,
+            model=self.served_by,
+            usage=self.usage,
+            cost_usd=self._model.cost_usd(self.usage),
+            first_byte_ms=timing.first_byte_ms,
+            latency_ms=timing.latency_ms,
+            logprobs=tuple(self.logprobs),
+        )
+
+
+def usage(input_tokens: Any, output_tokens: Any) -> Usage:
+    """Token counts as a value; what a server leaves out is 0."""
+    return Usage(max(int(input_tokens or 0), 0), max(int(output_tokens or 0), 0))

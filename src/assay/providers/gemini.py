@@ -1,0 +1,154 @@
+"""Google's Gemini API (`generateContent`); the key goes in a header, never in the address.
+
+Source: https://ai.google.dev/api/generate-content
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from assay.domain.completion import Completion, Finish, Model, Prompt, TokenLogprob
+from assay.domain.errors import (
+    ContentFiltered,
+    ContextExceeded,
+    KeyRejected,
+    ModelMissing,
+    ProviderDown,
+    RateLimited,
+)
+from assay.domain.policy import Deadline
+from assay.providers.body import json_body, schema_json
+from assay.providers.draft import Draft, usage
+from assay.providers.failures import Dialect
+from assay.providers.wire import Wire
+
+LOGPROBS_MAX = 20
+
+_DIALECT = Dialect(
+    codes={
+        # The reason is more telling than the status beside it, and stands for a 400 as well.
+        "API_KEY_INVALID": KeyRejected,
+        "API_KEY_EXPIRED": KeyRejected,
+        "PERMISSION_DENIED": KeyRejected,
+        "UNAUTHENTICATED": KeyRejected,
+        "FAILED_PRECONDITION": KeyRejected,  # no billing, or a region that is not served
+        "NOT_FOUND": ModelMissing,
+        "RESOURCE_EXHAUSTED": RateLimited,
+        "DEADLINE_EXCEEDED": ProviderDown,
+        "INTERNAL": ProviderDown,
+        "UNAVAILABLE": ProviderDown,
+    },
+    phrases=(
+        ("exceeds the maximum number of tokens", ContextExceeded),
+        ("api key not valid", KeyRejected),
+        ("api key expired", KeyRejected),
+    ),
+)
+_ROLES = {"user": "user", "assistant": "model"}
+_FINISHES: Mapping[str, Finish] = {"STOP": "stop", "MAX_TOKENS": "length"}
+_FILTERED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
+
+
+class Gemini:
+    """A Gemini model; thinking is billed, so its tokens count as output."""
+
+    def __init__(self, model: Model, wire: Wire) -> None:
+        self._model = model
+        self._wire = wire
+        name = quote(model.name, safe="/")
+        verb = "streamGenerateContent?alt=sse" if wire.connection.stream else "generateContent"
+        self._path = f"{name if '/' in name else f'models/{name}'}:{verb}"
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        key = self._wire.key()
+        headers = {"x-goog-api-key": key} if key else {}
+        draft = GeminiDraft(self._model)
+        body = json_body(self._document(prompt))
+        timing = await self._wire.post(self._path, headers, body, draft, deadline)
+        return draft.completion(timing)
+
+    def _document(self, prompt: Prompt) -> dict[str, Any]:
+        system = [turn for turn in prompt.turns if turn.role == "system"]
+        document: dict[str, Any] = {
+            "contents": [
+                {"role": _ROLES[turn.role], "parts": [{"text": turn}]}
+                for turn in prompt.turns
+                if turn.role != "system"
+            ],
+            "generationConfig": self._generation(prompt),
+        }
+        if system:
+            document["systemInstruction"] = {"parts": [{"text": turn} for turn in system]}
+        return document
+
+    def _generation(self, prompt: Prompt) -> dict[str, Any]:
+        sampling, able = prompt.sampling, self._model.capabilities
+        config: dict[str, Any] = {
+            "maxOutputTokens": min(sampling.max_output_tokens, self._model.max_output_tokens)
+        }
+        if able.temperature and sampling.temperature is not None:
+            config["temperature"] = sampling.temperature
+        if able.seed and sampling.seed is not None:
+            config["seed"] = sampling.seed
+        if able.logprobs and sampling.top_logprobs:
+            config |= {
+                "responseLogprobs": True,
+                "logprobs": min(sampling.top_logprobs, LOGPROBS_MAX),
+            }
+        if able.schema and prompt.answer is not None:
+            config |= {
+                "responseMimeType": "application/json",
+                "responseJsonSchema": schema_json(prompt.answer.schema),
+            }
+        return config
+
+
+class GeminiDraft(Draft):
+    """Reads responses; a stream is a row of them, each with the next piece of the text."""
+
+    dialect = _DIALECT
+
+    def read_event(self, event: Any) -> None:
+        self.served_by = event.get("modelVersion") or self.served_by
+        if counts := event.get("usageMetadata"):
+            written = counts.get("candidatesTokenCount") or 0
+            thought = counts.get("thoughtsTokenCount") or 0
+            self.usage = usage(counts.get("promptTokenCount"), written + thought)
+        if (event.get("promptFeedback") or {}).get("blockReason"):
+            raise ContentFiltered(f"{self.provider} blocked the prompt")
+        for candidate in (event.get("candidates") or ())[:1]:
+            self._read_candidate(candidate)
+
+    def read_answer(self, answer: Any) -> None:
+        self.read_event(answer)
+
+    def _read_candidate(self, candidate: Mapping[str, Any]) -> None:
+        for part in (candidate.get("content") or {}).get("parts") or ():
+            if not part.get("thought"):
+                self.write(part.get("text", ""))
+        if weighed := candidate.get("logprobsResult"):
+            self.logprobs.extend(_token_logprobs(weighed))
+        reason = candidate.get("finishReason")
+        if reason in _FILTERED:
+            raise ContentFiltered(f"{self.provider} filtered the answer")
+        if reason is not None:
+            # LANGUAGE, OTHER and whatever is new: the model gave no answer and no error.
+            self.finish = _FINISHES.get(reason, "refusal")
+
+
+def _token_logprobs(result: Mapping[str, Any]) -> list[TokenLogprob]:
+    chosen = result["chosenCandidates"]
+    tops = result.get("topCandidates") or [{}] * len(chosen)
+    return [
+        TokenLogprob(
+            token["token"],
+            float(token["logProbability"]),
+            tuple(
+                (each["token"], float(each["logProbability"]))
+                for each in top.get("candidates") or ()
+            ),
+        )
+        for token, top in zip(chosen, tops, strict=True)
+    ]

@@ -1,0 +1,147 @@
+"""OpenAI's chat completions, as OpenAI, Azure and compatible servers (Ollama, vLLM, …) speak it.
+
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from yarl import URL
+
+from assay.domain.completion import Completion, Finish, Model, Prompt, TokenLogprob
+from assay.domain.errors import (
+    ContentFiltered,
+    ContextExceeded,
+    KeyRejected,
+    ModelMissing,
+    ProviderDown,
+    RateLimited,
+)
+from assay.domain.policy import Deadline
+from assay.providers.body import json_body, schema_json
+from assay.providers.draft import Draft, usage
+from assay.providers.failures import Dialect
+from assay.providers.wire import Wire
+
+TOP_LOGPROBS_MAX = 20
+
+_DIALECT = Dialect(
+    codes={
+        "insufficient_quota": KeyRejected,
+        "billing_hard_limit_reached": KeyRejected,
+        "invalid_api_key": KeyRejected,
+        "content_filter": ContentFiltered,
+        "content_policy_violation": ContentFiltered,
+        "context_length_exceeded": ContextExceeded,
+        "model_not_found": ModelMissing,
+        "DeploymentNotFound": ModelMissing,
+        "rate_limit_exceeded": RateLimited,
+        "server_error": ProviderDown,
+    },
+    phrases=(
+        ("maximum context length", ContextExceeded),
+        ("context window", ContextExceeded),
+    ),
+)
+_OUTPUT_LIMIT_HOSTS = ("openai.com", "azure.com")
+
+
+class OpenAI:
+    """A model behind chat completions; without a key none is sent.
+
+    A server that reports no usage leaves it at 0: nothing is estimated.
+    """
+
+    def __init__(self, model: Model, wire: Wire) -> None:
+        self._model = model
+        self._wire = wire
+        self._output_limit = wire.connection.output_limit_field or _output_limit_field(
+            wire.connection.base_url
+        )
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        key = self._wire.key()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        draft = OpenAIDraft(self._model)
+        body = json_body(self._document(prompt))
+        timing = await self._wire.post("chat/completions", headers, body, draft, deadline)
+        return draft.completion(timing)
+
+    def _document(self, prompt: Prompt) -> dict[str, Any]:
+        sampling, able = prompt.sampling, self._model.capabilities
+        document: dict[str, Any] = {
+            "model": self._model.name,
+            "messages": [{"role": turn.role, "content": turn} for turn in prompt.turns],
+            self._output_limit: min(sampling.max_output_tokens, self._model.max_output_tokens),
+        }
+        if self._wire.connection.stream:
+            document |= {"stream": True, "stream_options": {"include_usage": True}}
+        if able.temperature and sampling.temperature is not None:
+            document["temperature"] = sampling.temperature
+        if able.seed and sampling.seed is not None:
+            document["seed"] = sampling.seed
+        if able.logprobs and sampling.top_logprobs:
+            top = min(sampling.top_logprobs, TOP_LOGPROBS_MAX)
+            document |= {"logprobs": True, "top_logprobs": top}
+        if able.schema and prompt.answer is not None:
+            answer = {
+                "name": prompt.answer.name,
+                "strict": True,
+                "schema": schema_json(prompt.answer.schema),
+            }
+            document["response_format"] = {"type": "json_schema", "json_schema": answer}
+        return document
+
+
+class OpenAIDraft(Draft):
+    """Reads chunks (`delta`) and whole answers (`message`): they differ in that name alone."""
+
+    dialect = _DIALECT
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._refusal: list[str] = []
+
+    def read_event(self, event: Any) -> None:
+        self._read(event, "delta")
+
+    def read_answer(self, answer: Any) -> None:
+        self._read(answer, "message")
+
+    def text(self) -> str:
+        return "".join(self._refusal) or super().text()
+
+    def _read(self, chunk: Any, part: str) -> None:
+        self.served_by = chunk.get("model") or self.served_by
+        if counts := chunk.get("usage"):
+            self.usage = usage(counts.get("prompt_tokens"), counts.get("completion_tokens"))
+        for choice in (chunk.get("choices") or ())[:1]:
+            message = choice.get(part) or {}
+            if content := message.get("content"):
+                self.write(content)
+            if refusal := message.get("refusal"):
+                self.write(refusal, self._refusal)
+            if weighed := (choice.get("logprobs") or {}).get("content"):
+                self.logprobs.extend(map(_token_logprob, weighed))
+            if reason := choice.get("finish_reason"):
+                self._close(reason)
+
+    def _close(self, reason: str) -> None:
+        if reason == "content_filter":
+            raise ContentFiltered(f"{self.provider} filtered the answer")
+        ending: Finish = "length" if reason == "length" else "stop"
+        self.finish = "refusal" if self._refusal else ending
+
+
+def _token_logprob(entry: Mapping[str, Any]) -> TokenLogprob:
+    top = tuple((each["token"], float(each["logprob"])) for each in entry["top_logprobs"] or ())
+    return TokenLogprob(entry["token"], float(entry["logprob"]), top)
+
+
+def _output_limit_field(base_url: str) -> str:
+    """Reasoning models take only the newer field, most compatible servers only the older one."""
+    host = URL(base_url).host or ""
+    is_newer = any(host == each or host.endswith(f".{each}") for each in _OUTPUT_LIMIT_HOSTS)
+    return "max_completion_tokens" if is_newer else "max_tokens"

@@ -1,0 +1,67 @@
+"""A stand-in for a judge: deterministic answers that fit their schema and say what they are."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+
+import orjson
+
+from assay.domain.completion import Completion, Model, Prompt, Usage
+from assay.domain.errors import DeadlineExceeded
+from assay.domain.policy import Deadline
+from assay.providers.instances import instance
+
+SIMULATED_TEXT = "Simulated: no model was asked, and this says nothing about the output."
+CHARS_PER_TOKEN = 4
+
+
+class Simulated:
+    """Answers without a network; the same question always has the same answer."""
+
+    def __init__(self, model: Model, latency_s: float = 0.0) -> None:
+        self._model = model
+        self._latency_s = latency_s
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        started_s = time.perf_counter()
+        if deadline.remaining_s() <= self._latency_s:
+            await asyncio.sleep(max(deadline.remaining_s(), 0.0))
+            raise DeadlineExceeded(f"{self._model.provider} did not answer before the deadline")
+        await asyncio.sleep(self._latency_s)
+        text = _answer(prompt)
+        usage = Usage(prompt.size // CHARS_PER_TOKEN + 1, len(text) // CHARS_PER_TOKEN + 1)
+        elapsed_ms = (time.perf_counter() - started_s) * 1_000
+        return Completion(
+            text=text,
+            finish="stop",
+            provider=self._model.provider,
+            model=self._model.name,
+            usage=usage,
+            cost_usd=self._model.cost_usd(usage),
+            first_byte_ms=elapsed_ms,
+            latency_ms=elapsed_ms,
+            simulated=True,
+        )
+
+
+def _answer(prompt: Prompt) -> str:
+    if prompt.answer is None:
+        return SIMULATED_TEXT
+    chance = random.Random(_question_hash(prompt))  # noqa: S311  # repeatable on purpose, no secret
+    return orjson.dumps(instance(prompt.answer.schema, chance, SIMULATED_TEXT)).decode()
+
+
+def _question_hash(prompt: Prompt) -> bytes:
+    """A stable hash of what is asked: by its key, since the text may hold a random delimiter."""
+    digest = hashlib.blake2b(repr(prompt.sampling.seed).encode(), digest_size=16)
+    if prompt.key is not None:
+        digest.update(repr(prompt.key).encode(errors="replace"))
+        return digest.digest()
+    for turn in prompt.turns:
+        digest.update(f"\0{turn.role}\0".encode())
+        for part in turn.parts:
+            digest.update(part.encode(errors="replace"))
+    return digest.digest()

@@ -1,0 +1,67 @@
+"""Server-sent events, read incrementally from bytes.
+
+Source: WHATWG HTML, section 9.2 "Server-sent events". Only `data` is kept: every dialect names
+the kind of an event inside its payload.
+"""
+
+from __future__ import annotations
+
+from assay.domain.errors import StreamBroken
+
+EVENT_BYTES_MAX = 8 * 1024 * 1024
+
+
+class EventParser:
+    """Turns chunks of a stream into the data of its events, wherever the chunks are cut."""
+
+    __slots__ = ("_after_cr", "_data", "_held", "_partial", "_size_max")
+
+    def __init__(self, size_max: int = EVENT_BYTES_MAX) -> None:
+        self._size_max = size_max
+        self._partial: list[bytes] = []
+        self._data: list[bytes] = []
+        self._held = 0
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of each event that `chunk` completes; raises `StreamBroken` on a huge one."""
+        if not chunk:
+            return []
+        # A line end of two bytes may be cut in half; its second half ends no other line.
+        rest = chunk.removeprefix(b"\n") if self._after_cr else chunk
+        self._after_cr = chunk.endswith(b"\r")
+        return self._feed(rest)
+
+    def _feed(self, chunk: bytes) -> list[bytes]:
+        self._hold(len(chunk))
+        if b"\n" not in chunk and b"\r" not in chunk:
+            # A long line is joined once, when its end arrives, not once for each chunk.
+            self._partial.append(chunk)
+            return []
+        lines = b"".join((*self._partial, chunk)).splitlines(keepends=True)
+        ended = lines[-1].endswith((b"\n", b"\r"))
+        self._partial = [] if ended else [lines.pop()]
+        return self._events(lines)
+
+    def finish(self) -> list[bytes]:
+        """What is left when the stream ends: some servers leave out the last blank line."""
+        line = b"".join(self._partial)
+        self._partial = []
+        return self._events([line, b"\n"])
+
+    def _events(self, lines: list[bytes]) -> list[bytes]:
+        events = []
+        for raw in lines:
+            line = raw.rstrip(b"\r\n")
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                events.append(b"\n".join(self._data))
+                self._data = []
+        self._held = sum(map(len, self._data)) + sum(map(len, self._partial))
+        return events
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > self._size_max:
+            raise StreamBroken("the provider sent an event beyond the size limit")

@@ -1,0 +1,60 @@
+"""The two clocks of a call on one timer: its deadline, and the silence between two bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from assay.domain.errors import DeadlineExceeded, ProviderSilent
+from assay.domain.policy import Deadline
+
+GRAIN_S = 0.002
+"""An event loop's timer fires no earlier than this before its time."""
+
+
+class Watch:
+    """Notes when bytes come; `first_byte_s` and `ended_s` are on the performance counter.
+
+    With `stream` false one silence lasts for the whole answer, whatever bytes come.
+    """
+
+    def __init__(self, timeout: asyncio.Timeout, deadline: Deadline, silence_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = timeout
+        self._deadline = deadline
+        self._silence_s = silence_s
+        self.sent_s = self.first_byte_s = self.ended_s = 0.0
+
+    def send(self) -> None:
+        """The request goes out: from now on the provider owes a byte."""
+        self.sent_s = time.perf_counter()
+        self.heard()
+
+    def heard(self) -> None:
+        """Start to wait for the next byte."""
+        wait_s = min(self._silence_s, self._deadline.remaining_s())
+        self._timeout.reschedule(self._loop.time() + wait_s)
+
+    def heard_first(self) -> None:
+        self.first_byte_s = self.first_byte_s or time.perf_counter()
+
+    def ended(self) -> None:
+        """The answer is complete; what the connection does after that is not its latency."""
+        self.ended_s = time.perf_counter()
+        self.first_byte_s = self.first_byte_s or self.ended_s
+
+
+@asynccontextmanager
+async def watched(provider: str, deadline: Deadline, silence_s: float) -> AsyncIterator[Watch]:
+    """Bound a block; raises `DeadlineExceeded` or `ProviderSilent` by the clock that ran out."""
+    if deadline.remaining_s() <= 0:
+        raise DeadlineExceeded(f"no time was left to ask {provider}")
+    try:
+        async with asyncio.timeout(deadline.remaining_s()) as timeout:
+            yield Watch(timeout, deadline, silence_s)
+    except TimeoutError:
+        if deadline.remaining_s() <= GRAIN_S:
+            raise DeadlineExceeded(f"{provider} did not answer before the deadline") from None
+        raise ProviderSilent(f"{provider} was silent for {silence_s:g} s") from None

@@ -1,0 +1,170 @@
+"""Guarded: lets a call through to its model only where the circuit breaker and the key allow it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from assay.domain.completion import Completion, Model, Prompt
+from assay.domain.errors import (
+    UNSENT_OUTCOMES,
+    BreakerOpen,
+    DeadlineExceeded,
+    KeyRejected,
+    KeyStillRejected,
+    ModelError,
+    ProviderSilent,
+    StoreUnavailable,
+)
+from assay.domain.events import KeySetAside
+from assay.domain.policy import Deadline
+from assay.domain.ports import ChatModel, EventSink
+from assay.resilience.breaker import Breaker, Permit, Result
+from assay.resilience.breaker_fleet import BreakerFleet, Settled
+
+KEY_SET_ASIDE_S = 60.0
+
+LEASE_MARGIN_S = 2.0
+"""A probe's lease outlives its call by this much; then its owner is taken for dead."""
+
+ASK_AGAIN_S = 0.25
+"""After the fleet refused a probe, this process refuses on its own for as long."""
+
+_SETTLED: dict[Result, Settled] = {
+    "success": "success",
+    "answered": "success",
+    "slow": "failure",
+    "failure": "failure",
+    "silent": "failure",
+    "none": "none",
+}
+
+
+class Guarded:
+    """A `ChatModel` behind a circuit breaker.
+
+    Without a fleet the breaker guards this process alone.
+    """
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        model: Model,
+        breaker: Breaker,
+        events: EventSink,
+        fleet: BreakerFleet | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inner = inner
+        self._model = model
+        self._events = events
+        self._fleet = fleet
+        self._clock_s = clock_s
+        self._key_rejected_until_s = -math.inf
+        self._ask_after_s = -math.inf
+        self._asking = 0
+        self.breaker = breaker
+        if fleet is not None:
+            fleet.add(breaker)
+
+    def open_for_s(self) -> float:
+        """Seconds for which calls will still be refused; 0 where one may be tried now."""
+        return max(self.breaker.due_in_s, self._key_rejected_until_s - self._clock_s(), 0.0)
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """Send the call on and credit its result to the breaker.
+
+        Raises `BreakerOpen` or `KeyStillRejected` where nothing was sent.
+        """
+        self._refuse_rejected_key()
+        lease_s = max(deadline.remaining_s(), 0.0) + LEASE_MARGIN_S
+        permit = await self._enter(lease_s)
+        result: Result = "none"
+        try:
+            completion = await self._inner.complete(prompt, deadline)
+            slow = completion.first_byte_ms >= self.breaker.policy.slow_s * 1000
+            result = "slow" if slow else "success"
+        except ModelError as error:
+            result = _result(error)
+            if isinstance(error, KeyRejected):
+                self._set_key_aside()
+            raise
+        finally:
+            # Also where the caller went away: the place of a probe is freed at once.
+            self._leave(permit, result, lease_s)
+        return completion
+
+    async def _enter(self, lease_s: float) -> Permit:
+        breaker = self.breaker
+        permit = breaker.permit()
+        if permit is None and breaker.state == "half_open":
+            permit = await self._enter_as_probe(lease_s)
+        if permit is None:
+            due_in_s = breaker.due_in_s
+            raise BreakerOpen(
+                "the model's circuit breaker is open",
+                retry_after_s=None if math.isinf(due_in_s) else max(due_in_s, ASK_AGAIN_S),
+            )
+        return permit
+
+    async def _enter_as_probe(self, lease_s: float) -> Permit | None:
+        """A probe's permit, from the fleet where it can be asked; None where none is to be had."""
+        breaker = self.breaker
+        if self._fleet is None:
+            return breaker.local_probe()
+        # The crowd that waits for a breaker to be due must not all go and ask Redis.
+        if self._asking >= breaker.policy.probes or self._clock_s() < self._ask_after_s:
+            return None
+        self._asking += 1
+        try:
+            lease = await self._fleet.lease_probe(breaker, lease_s)
+        except StoreUnavailable:
+            return breaker.local_probe()
+        finally:
+            self._asking -= 1
+        if lease is not None:
+            permit = breaker.leased_probe(lease)
+            if permit is None:
+                self._fleet.settle_probe(breaker, lease, "none", lease_s)
+            return permit
+        if breaker.state == "half_open" and breaker.trip_unshared:
+            # The fleet takes the model for healthy; only this process knows better.
+            return breaker.local_probe()
+        self._ask_after_s = self._clock_s() + ASK_AGAIN_S
+        return breaker.permit()
+
+    def _leave(self, permit: Permit, result: Result, lease_s: float) -> None:
+        self.breaker.settle(permit, result)
+        if self._fleet is None:
+            return
+        if permit.lease is not None:
+            self._fleet.settle_probe(self.breaker, permit.lease, _SETTLED[result], lease_s)
+        elif self.breaker.trip_unshared:
+            self._fleet.wake()
+
+    def _refuse_rejected_key(self) -> None:
+        left_s = self._key_rejected_until_s - self._clock_s()
+        if left_s > 0:
+            raise KeyStillRejected(
+                "the provider rejected the key of this model", retry_after_s=left_s
+            )
+
+    def _set_key_aside(self) -> None:
+        self._key_rejected_until_s = self._clock_s() + KEY_SET_ASIDE_S
+        self._events.emit(KeySetAside(self._model.provider, self._model.id, KEY_SET_ASIDE_S))
+
+
+def _result(error: ModelError) -> Result:
+    """What a failure says about the provider.
+
+    A deadline that ran out says nothing: a provider that keeps silent for the whole of its
+    silence timeout raises `ProviderSilent` by itself, and a shorter time proves no fault.
+    """
+    if isinstance(error, ProviderSilent):
+        return "silent"
+    if error.trips_breaker:
+        return "failure"
+    if isinstance(error, DeadlineExceeded) or error.outcome in UNSENT_OUTCOMES:
+        return "none"
+    return "answered"

@@ -1,0 +1,152 @@
+"""Retry: repeats a failed call where the failure's own table says that it is worth repeating."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from assay.domain.completion import NO_USAGE, Attempt, Completion, Model, Prompt
+from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, Retry
+from assay.domain.events import AttemptFinished
+from assay.domain.policy import Deadline, RetryPolicy
+from assay.domain.ports import ChatModel, EventSink
+from assay.resilience.retry_budget import RetryBudget
+
+REPAIR_ANSWER_CHARS_MAX = 4_000
+"""How much of an unreadable answer the judge is shown again."""
+
+NO_ANSWER = "(an empty answer)"
+"""Stands for an answer without text, since providers refuse an empty turn."""
+
+USUAL_CALL_WEIGHT = 0.1
+"""Weight of the newest call in the moving mean of how long a call takes."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One verdict in the making: the prompt as it now stands and what has been tried."""
+
+    prompt: Prompt
+    deadline: Deadline
+    attempts: list[Attempt] = field(default_factory=list)
+    repeated: set[Retry] = field(default_factory=set)
+    answer: str = ""
+
+    @property
+    def attempts_left(self) -> int:
+        sent = sum(each.outcome not in UNSENT_OUTCOMES for each in self.attempts)
+        return self.prompt.attempts_left - sent
+
+
+class Retried:
+    """A `ChatModel` that reads each answer, notes each attempt and repeats within its bounds.
+
+    A retry needs all of: a failure worth repeating (`ModelError.retry`), an attempt left, time
+    left for the pause and a usual call, and room in the process's retry budget.
+    """
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        model: Model,
+        policy: RetryPolicy,
+        budget: RetryBudget,
+        events: EventSink,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._inner = inner
+        self._model = model
+        self._policy = policy
+        self._budget = budget
+        self._events = events
+        self._uniform = uniform
+        self._usual_call_s = 0.0
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """The first readable answer, with its reading and every attempt it took.
+
+        Raises the last `ModelError`, with every attempt made here.
+        """
+        run = _Run(prompt, deadline)
+        self._budget.note_request()
+        while True:
+            try:
+                completion = await self._attempt(run)
+            except ModelError as error:
+                error.attempts = tuple(run.attempts)
+                pause_s = self._pause_s(error, run)
+                if pause_s is None:
+                    raise
+                if error.retry == "repair":
+                    run.prompt = prompt.repaired(run.answer or NO_ANSWER, error.message)
+            else:
+                return replace(completion, attempts=tuple(run.attempts))
+            await asyncio.sleep(pause_s)
+
+    async def _attempt(self, run: _Run) -> Completion:
+        """One call, read; notes the attempt whatever becomes of it."""
+        if run.deadline.remaining_s() <= 0:
+            raise DeadlineExceeded("no time was left to ask the model")
+        if run.attempts_left <= 0:
+            raise ModelError("no attempt was left for this verdict")
+        started_s = time.monotonic()
+        completion: Completion | None = None
+        outcome = "internal_error"
+        try:
+            completion = await self._inner.complete(run.prompt, run.deadline)
+            run.answer = completion.text.strip()[:REPAIR_ANSWER_CHARS_MAX]
+            reading = run.prompt.read(completion)
+            outcome = "ok"
+        except ModelError as error:
+            outcome = error.outcome
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            self._note(run, outcome, time.monotonic() - started_s, completion)
+        return replace(completion, reading=reading)
+
+    def _note(
+        self, run: _Run, outcome: str, elapsed_s: float, completion: Completion | None
+    ) -> None:
+        seconds, first_byte_s, usage, cost_usd = elapsed_s, None, NO_USAGE, 0.0
+        if completion is not None:
+            seconds, first_byte_s = completion.latency_ms / 1000, completion.first_byte_ms / 1000
+            usage, cost_usd = completion.usage, self._cost_usd(completion)
+            self._usual_call_s += USUAL_CALL_WEIGHT * (elapsed_s - self._usual_call_s)
+        elif outcome in UNSENT_OUTCOMES:
+            seconds = 0.0
+        provider, model = self._model.provider, self._model.id
+        run.attempts.append(Attempt(provider, model, outcome, seconds * 1000, usage, cost_usd))
+        self._events.emit(
+            AttemptFinished(
+                run.prompt.caller, provider, model, outcome, seconds, first_byte_s, usage, cost_usd
+            )
+        )
+
+    def _cost_usd(self, completion: Completion) -> float:
+        return completion.cost_usd or self._model.cost_usd(completion.usage)
+
+    def _pause_s(self, error: ModelError, run: _Run) -> float | None:
+        """How long to pause before the next attempt; None where there is to be none."""
+        if error.retry == "no" or run.attempts_left <= 0:
+            return None
+        if error.retry == "after_wait":
+            if error.retry_after_s is None:
+                return None
+        elif error.retry in run.repeated:
+            return None
+        pause_s = error.retry_after_s or 0.0
+        if error.retry == "once":
+            # Full jitter: callers that failed together do not return together.
+            pause_s += self._uniform(0.0, self._policy.backoff_s)
+        if pause_s > run.prompt.patience_s:
+            return None
+        if pause_s + self._usual_call_s >= run.deadline.remaining_s() or not self._budget.spend():
+            return None
+        run.repeated.add(error.retry)
+        return pause_s

@@ -1,0 +1,37 @@
+"""The retry budget: what keeps retries from doubling the load on a provider in trouble."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from assay.domain.policy import RetryPolicy
+from assay.resilience.sliding_counts import SlidingCounts
+
+WINDOW_S = 10
+"""Requests and retries are weighed over this sliding window, kept second by second."""
+
+
+class RetryBudget:
+    """Allows retries up to a share of recent requests plus a steady trickle.
+
+    One budget serves all models of a process. Over any window: retries ≤ `budget_share` ×
+    requests + `budget_per_s` × seconds.
+    """
+
+    def __init__(self, policy: RetryPolicy, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._policy = policy
+        self._counts = SlidingCounts(2, WINDOW_S, WINDOW_S, clock_s)
+
+    def note_request(self) -> None:
+        """Count a first call, which earns a share of a retry."""
+        self._counts.add(1, 0)
+
+    def spend(self) -> bool:
+        """Take one retry out of the budget; False where none is left."""
+        requests, retries = self._counts.totals()
+        allowed = self._policy.budget_share * requests + self._policy.budget_per_s * WINDOW_S
+        if retries + 1 > allowed:
+            return False
+        self._counts.add(0, 1)
+        return True

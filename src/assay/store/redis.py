@@ -1,0 +1,79 @@
+"""Makes Redis clients from a URL: one server or a cluster, TLS, ACL users, unix sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+MASK = "***"
+
+Client = Redis | RedisCluster
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Bounds of one client; a caller with less time puts its own timeout around a call."""
+
+    connections_max: int = 64
+    pool_wait_s: float = 1.0
+    connect_s: float = 1.0
+    answer_s: float = 2.0
+    health_check_s: int = 30
+
+
+def connect(url: str, limits: ClientLimits | None = None) -> Client:
+    """A client for `url`; it connects at its first call, and answers in bytes.
+
+    `redis://`, `rediss://` (TLS) and `unix://` mean one server; `redis+cluster://` and
+    `rediss+cluster://` the cluster that the named server belongs to. Options of a connection,
+    such as `ssl_ca_certs`, go into the query. Raises `ValueError` for another scheme.
+    """
+    limits = limits or ClientLimits()
+    scheme = urlsplit(url).scheme
+    if scheme not in SCHEMES:
+        raise ValueError(f"a Redis URL starts with one of {', '.join(SCHEMES)}")
+    # A repeat is decided by whoever calls: it knows its deadline and whether a repeat is safe.
+    options: dict[str, Any] = {
+        "socket_timeout": limits.answer_s,
+        "health_check_interval": limits.health_check_s,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if scheme != "unix":
+        options["socket_connect_timeout"] = limits.connect_s
+    if scheme.endswith("+cluster"):
+        plain = url.replace("+cluster", "", 1)
+        return RedisCluster.from_url(plain, max_connections=limits.connections_max, **options)
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=limits.connections_max, timeout=limits.pool_wait_s, **options
+    )
+    return Redis.from_pool(pool)
+
+
+def masked(url: str) -> str:
+    """The URL without its password and query, for logs and errors."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:{MASK}"
+    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, "", ""))
+
+
+Argument = str | bytes | int
+Script = Callable[[Sequence[str], Sequence[Argument]], Awaitable[Any]]
+
+
+def script(client: Client, source: str) -> Script:
+    """A Lua script as a function of its keys and arguments; loaded where the server lacks it."""
+    registered = client.register_script(source)
+
+    async def call(keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        return await registered(keys=keys, args=arguments)
+
+    return call

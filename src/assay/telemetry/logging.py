@@ -1,0 +1,152 @@
+"""Structured logs on stderr: one line for each thing worth knowing, never a caller's content."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TextIO
+
+import structlog
+
+from assay.domain.completion import Caller
+from assay.domain.events import (
+    AttemptFinished,
+    Event,
+    FallbackTaken,
+    RequestFinished,
+    StoreDegraded,
+)
+from assay.telemetry.redaction import escape_values, mask_secrets
+
+Level = Literal["debug", "info", "warning", "error"]
+
+# Each says in its own form what `RequestFinished` says in ours, or what no operator asked for.
+SILENCED = ("uvicorn.access", "aiohttp.access")
+REROUTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio", "aiohttp")
+
+
+def configure_logging(
+    level: Level = "info", stream: TextIO | None = None, *, as_json: bool | None = None
+) -> None:
+    """Send our lines and those of uvicorn and asyncio to `stream` (stderr) in one form.
+
+    `as_json` None means JSON lines unless the stream is a terminal. Start uvicorn with
+    `log_config=None`, or it installs handlers of its own again.
+    """
+    stream = stream or sys.stderr
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _renderer(not stream.isatty() if as_json is None else as_json),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in REROUTED:
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    for name in SILENCED:
+        logging.getLogger(name).disabled = True
+
+
+class EventLog:
+    """An `EventSink` that writes a line for each event that an operator wants to read."""
+
+    def __init__(self) -> None:
+        self._log = structlog.stdlib.get_logger("assay")
+        self._handlers: Mapping[type, Callable[[Any], None]] = {
+            RequestFinished: self._request_finished,
+            AttemptFinished: self._attempt_finished,
+            FallbackTaken: self._fallback_taken,
+            StoreDegraded: self._store_degraded,
+        }
+
+    def emit(self, event: Event) -> None:
+        """Log the event; one without a handler is not worth a line."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _request_finished(self, event: RequestFinished) -> None:
+        self._log.info(
+            "request",
+            **_who(event.caller),
+            method=event.method,
+            route=event.route,
+            status=event.status,
+            duration_ms=_ms(event.seconds),
+            body_bytes=event.body_bytes,
+        )
+
+    def _attempt_finished(self, event: AttemptFinished) -> None:
+        level = logging.DEBUG if event.outcome == "ok" else logging.WARNING
+        self._log.log(
+            level,
+            "attempt",
+            **_who(event.caller),
+            provider=event.provider,
+            model=event.model,
+            outcome=event.outcome,
+            duration_ms=_ms(event.seconds),
+            input_tokens=event.usage.input_tokens,
+            output_tokens=event.usage.output_tokens,
+            cost_usd=event.cost_usd,
+        )
+
+    def _fallback_taken(self, event: FallbackTaken) -> None:
+        self._log.warning(
+            "fallback",
+            **_who(event.caller),
+            from_model=event.from_model,
+            to_model=event.to_model,
+            outcome=event.outcome,
+        )
+
+    def _store_degraded(self, event: StoreDegraded) -> None:
+        if event.available:
+            self._log.info("store_recovered")
+        else:
+            self._log.error("store_unavailable")
+
+
+def _who(caller: Caller) -> dict[str, str]:
+    return {"request_id": caller.request_id, "tenant": caller.tenant}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def _shared_processors() -> list[structlog.typing.Processor]:
+    return [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        mask_secrets,
+        escape_values,
+    ]
+
+
+def _renderer(as_json: bool) -> structlog.typing.Processor:  # one private caller
+    if as_json:
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

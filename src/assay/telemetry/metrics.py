@@ -1,0 +1,156 @@
+"""Prometheus metrics, fed by domain events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+
+from assay.domain.completion import Model
+from assay.domain.errors import ModelError, Reason
+from assay.domain.events import (
+    AttemptFinished,
+    CriterionFinished,
+    Event,
+    FallbackTaken,
+    RequestFinished,
+    StoreDegraded,
+)
+from assay.telemetry.instruments import Instruments
+
+OTHER = "other"
+"""The label for whatever is not known at start-up: a caller's text never makes a series."""
+
+NO_REASON = "none"
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+STATUSES = ("200", "400", "401", "413", "422", "429", "499", "500", "503", "504")
+"""Answers whose absence a rate must read as 0; the rarer ones appear when they first happen."""
+
+SKIP_REASON = "required_check_failed"
+
+# A creation time beside every series would double the answer to each scrape, and nobody asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What can become a label: routes as (method, template), criterion types, models, fallbacks.
+
+    `fallbacks` are the pairs (from model id, to model id) that the configured judges can take.
+    """
+
+    routes: Sequence[tuple[str, str]] = ()
+    criteria: Sequence[str] = ()
+    models: Sequence[Model] = ()
+    fallbacks: Sequence[tuple[str, str]] = ()
+
+
+class Metrics:
+    """An `EventSink` that counts, on a registry of its own.
+
+    To count a new event, write one method and name it in `_handlers`.
+    """
+
+    def __init__(self, known: Known, version: str) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._known = known
+        self._routes = frozenset(route for _, route in known.routes)
+        self._criteria = frozenset(known.criteria)
+        self._models = {model.id: (model.provider, model.id) for model in known.models}
+        self._outcomes = model_outcomes()
+        self._instruments = Instruments(self.registry, version)
+        self._handlers: Mapping[type, Callable[[Any], None]] = {
+            RequestFinished: self._request_finished,
+            CriterionFinished: self._criterion_finished,
+            AttemptFinished: self._attempt_finished,
+            FallbackTaken: self._fallback_taken,
+            StoreDegraded: self._store_degraded,
+        }
+        self._start_at_zero()
+
+    def emit(self, event: Event) -> None:
+        """Count the event; one that nobody counts is passed over."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition and its content type, in the format that an Accept header prefers."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def register_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Export `read()` at every scrape; `name` starts with `assay_` and ends in its unit."""
+        Gauge(name, documentation, registry=self.registry).set_function(read)
+
+    def _request_finished(self, event: RequestFinished) -> None:
+        route = event.route if event.route in self._routes else OTHER
+        method = event.method if event.method in METHODS else OTHER
+        self._instruments.requests[route, method, str(event.status)].inc()
+        self._instruments.request_seconds[(route,)].observe(event.seconds)
+        self._instruments.request_body_bytes[(route,)].observe(event.body_bytes)
+
+    def _criterion_finished(self, event: CriterionFinished) -> None:
+        kind = event.type if event.type in self._criteria else OTHER
+        reason = event.reason or NO_REASON
+        self._instruments.criteria[kind, event.status, reason].inc()
+        self._instruments.criterion_seconds[(kind,)].observe(event.seconds)
+
+    def _attempt_finished(self, event: AttemptFinished) -> None:
+        labels = self._models.get(event.model, (OTHER, OTHER))
+        outcome = event.outcome if event.outcome in self._outcomes else OTHER
+        self._instruments.attempts[(*labels, outcome)].inc()
+        self._instruments.attempt_seconds[labels].observe(event.seconds)
+        if event.first_byte_seconds is not None:
+            self._instruments.first_byte_seconds[labels].observe(event.first_byte_seconds)
+        self._instruments.tokens[(*labels, "input")].inc(event.usage.input_tokens)
+        self._instruments.tokens[(*labels, "output")].inc(event.usage.output_tokens)
+        self._instruments.cost_usd[labels].inc(event.cost_usd)
+
+    def _fallback_taken(self, event: FallbackTaken) -> None:
+        known = event.from_model in self._models and event.to_model in self._models
+        pair = (event.from_model, event.to_model) if known else (OTHER, OTHER)
+        outcome = event.outcome if event.outcome in self._outcomes else OTHER
+        self._instruments.fallbacks[(*pair, outcome)].inc()
+
+    def _store_degraded(self, event: StoreDegraded) -> None:
+        self._instruments.store_available.set(event.available)
+
+    def _start_at_zero(self) -> None:
+        """Make every series that can be known: a rate over a missing one is no answer at all."""
+        made = self._instruments
+        made.store_available.set(1)
+        for method, route in (*self._known.routes, (OTHER, OTHER)):
+            made.requests.start((route, method, status) for status in STATUSES)
+            made.request_seconds.start([(route,)])
+            made.request_body_bytes.start([(route,)])
+        for kind in (*self._known.criteria, OTHER):
+            made.criteria.start((kind, status, reason) for status, reason in _findings())
+            made.criterion_seconds.start([(kind,)])
+        for labels in (*self._models.values(), (OTHER, OTHER)):
+            made.attempts.start((*labels, outcome) for outcome in sorted(self._outcomes))
+            made.attempt_seconds.start([labels])
+            made.first_byte_seconds.start([labels])
+            made.tokens.start((*labels, kind) for kind in ("input", "output"))
+            made.cost_usd.start([labels])
+        for pair in (*self._known.fallbacks, (OTHER, OTHER)):
+            made.fallbacks.start((*pair, outcome) for outcome in sorted(self._outcomes))
+
+
+def model_outcomes() -> frozenset[str]:
+    """Every outcome an attempt can have: `ok`, and one for each class of the error tree."""
+    found, open_classes = {"ok"}, [ModelError]
+    while open_classes:
+        cls = open_classes.pop()
+        found.add(cls.outcome)
+        open_classes.extend(cls.__subclasses__())
+    return frozenset(found)
+
+
+def _findings() -> list[tuple[str, str]]:
+    unscored = [("unscored", reason) for reason in get_args(Reason) if reason != SKIP_REASON]
+    return [("scored", NO_REASON), *unscored, ("skipped", SKIP_REASON)]

@@ -1,0 +1,34 @@
+"""One sink out of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from assay.domain.events import Event
+from assay.domain.ports import EventSink
+
+
+class Sinks:
+    """An `EventSink` that hands each event to all its sinks; none of them can harm the work."""
+
+    def __init__(self, sinks: Iterable[EventSink]) -> None:
+        self._sinks = tuple(sinks)
+        self._reported: set[tuple[type, type]] = set()
+
+    def emit(self, event: Event) -> None:
+        """Hand the event on; what a sink raises is logged once for each kind of event."""
+        for sink in self._sinks:
+            try:
+                sink.emit(event)
+            except Exception:  # noqa: BLE001  # whatever a sink does, the work goes on
+                self._report(sink, event)
+
+    def _report(self, sink: EventSink, event: Event) -> None:
+        kind = (type(sink), type(event))
+        if kind not in self._reported:
+            self._reported.add(kind)
+            structlog.get_logger("assay.telemetry").exception(
+                "sink_failed", sink=kind[0].__name__, of=kind[1].__name__
+            )

@@ -1,0 +1,138 @@
+"""What each provider answers reaches the caller whole, with its tokens, cost and times."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import jsonschema_rs
+import pytest
+
+from assay.domain.completion import Capabilities, Sampling, Usage
+from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
+from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS
+from fakes.providers.faults import Fault
+from fakes.providers.server import TEXT
+from fakes.providers.subject import PROMPT, SCHEMA, STRUCTURED, Subject
+
+
+async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> None:
+    """A plain answer arrives exactly, priced by the provider's own count of tokens."""
+    completion = await subject.ask()
+    assert completion.text == TEXT
+    assert completion.finish == "stop"
+    assert completion.usage == Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    assert completion.cost_usd == pytest.approx((INPUT_TOKENS + 10 * OUTPUT_TOKENS) / 1e6)
+    assert (completion.provider, completion.model) == (subject.dialect, "served-1")
+    assert 0 < completion.first_byte_ms <= completion.latency_ms
+    assert not completion.simulated
+
+
+async def test_structured_answer_is_json_of_the_schema(subject: Subject) -> None:
+    """However a provider takes the schema, the completion's text is JSON that it allows."""
+    completion = await subject.ask(STRUCTURED)
+    jsonschema_rs.validate(SCHEMA, json.loads(completion.text))
+
+
+@pytest.mark.parametrize("fault", ["split", "drip"])
+async def test_chunks_do_not_matter(subject: Subject, fault: str) -> None:
+    """An answer is the same when its bytes come in shreds, or slower than the silence in all."""
+    if not subject.stream and fault == "drip":
+        subject.silence_s = 5.0
+    await subject.server.play(fault)
+    completion = await subject.ask()
+    assert completion.text == TEXT
+    assert completion.usage == Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+
+
+async def test_whole_answer_must_come_within_one_silence(subject: Subject) -> None:
+    """Without streaming the silence timeout bounds the whole answer, dripping or not."""
+    await subject.server.play("drip")
+    if subject.stream:
+        assert (await subject.ask()).latency_ms > subject.silence_s * 1_000
+        return
+    with pytest.raises(ModelError, match="silent") as caught:
+        await subject.ask()
+    assert caught.value.outcome == "provider_silent"
+
+
+async def test_cut_at_the_limit_is_said(subject: Subject) -> None:
+    """An answer cut at the output limit says so and keeps its usage."""
+    await subject.server.play("length")
+    completion = await subject.ask(STRUCTURED)
+    assert completion.finish == "length"
+    assert completion.usage.output_tokens == OUTPUT_TOKENS
+
+
+async def test_refusal_is_said(subject: Subject) -> None:
+    """A model that declines gives a refusal, not a verdict."""
+    await subject.server.play("refusal")
+    completion = await subject.ask(STRUCTURED)
+    assert completion.finish == "refusal"
+
+
+async def test_usage_left_out_is_zero(subject: Subject) -> None:
+    """Where a server counts no tokens, none are invented."""
+    subject.server.usage = False
+    completion = await subject.ask()
+    expected = Usage() if subject.dialect == "openai" else Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    assert completion.usage == expected
+
+
+async def test_logprobs_come_where_the_model_gives_them(subject: Subject) -> None:
+    """Log probabilities are asked for and read only where the model is able to give them."""
+    prompt = replace(PROMPT, sampling=Sampling(top_logprobs=5))
+    able = await subject.ask(prompt, capabilities=Capabilities(logprobs=True))
+    unable = await subject.ask(prompt)
+    assert unable.logprobs == ()
+    if subject.dialect == "anthropic":
+        assert able.logprobs == ()
+        return
+    assert able.logprobs[0].logprob == -0.1
+    assert able.logprobs[0].top == ((able.logprobs[0].token, -0.1),)
+
+
+async def test_deadline_bounds_the_call(subject: Subject) -> None:
+    """A deadline nearer than the silence timeout ends the call as what it is."""
+    await subject.server.play("silent")
+    subject.silence_s = 5.0
+    with pytest.raises(DeadlineExceeded):
+        await subject.ask(deadline_s=0.1)
+
+
+async def test_nothing_is_sent_after_the_deadline(subject: Subject) -> None:
+    """A call that comes too late costs nothing."""
+    with pytest.raises(DeadlineExceeded):
+        await subject.ask(deadline_s=-1)
+    assert subject.server.count == 0
+
+
+async def test_retry_info_is_read(subject: Subject) -> None:
+    """Google says in the error's details how long to wait."""
+    await subject.server.play(Fault(status=429, problem="429"))
+    subject.server.problem = "retry_info"
+    with pytest.raises(RateLimited) as caught:
+        await subject.ask()
+    assert caught.value.retry_after_s == (34.5 if subject.dialect == "gemini" else None)
+
+
+async def test_exhausted_credit_is_not_a_rate_limit(subject: Subject) -> None:
+    """OpenAI answers 429 where the account has no money: waiting would not help."""
+    await subject.server.play(Fault(status=429, problem="429"))
+    subject.server.problem = "insufficient_quota"
+    with pytest.raises(ModelError) as caught:
+        await subject.ask()
+    is_openai = subject.dialect == "openai"
+    assert caught.value.outcome == ("key_rejected" if is_openai else "rate_limited")
+
+
+async def test_one_fault_in_three_leaves_two_answers(subject: Subject) -> None:
+    """A provider that fails now and then serves the other calls over the same pool."""
+    await subject.server.play("503", every=3)
+    wire, outcomes = subject.wire(), []
+    for _ in range(6):
+        try:
+            outcomes.append((await subject.ask(wire=wire)).finish)
+        except ModelError as error:
+            outcomes.append(error.outcome)
+    assert outcomes == ["stop", "stop", "provider_down"] * 2

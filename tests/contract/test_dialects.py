@@ -1,0 +1,186 @@
+"""What only one provider does, and how adapters are built."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from assay.domain.completion import Model, Turn, Usage
+from assay.domain.errors import ModelError, ProviderDown
+from assay.domain.policy import Deadline
+from assay.providers import Connection, Simulated, Wire, build_model
+from assay.providers.anthropic import AnthropicDraft
+from assay.providers.draft import Timing
+from assay.providers.gemini import GeminiDraft
+from assay.providers.openai import OpenAI, OpenAIDraft
+from fakes.providers import server as server_module
+from fakes.providers.faults import FAULTS
+from fakes.providers.server import FaultServer
+from fakes.providers.subject import PROMPT, Subject
+
+MODEL = Model(id="acme/judge", provider="acme", name="judge")
+TIMING = Timing(1.0, 2.0)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FaultServer]:
+    async with FaultServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("base_url", "named", "expected"),
+    [
+        ("https://api.openai.com/v1", None, "max_completion_tokens"),
+        ("https://acme.openai.azure.com/openai/v1/", None, "max_completion_tokens"),
+        ("http://localhost:11434/v1", None, "max_tokens"),
+        ("https://notopenai.com/v1", None, "max_tokens"),
+        ("http://gateway/v1", "max_completion_tokens", "max_completion_tokens"),
+    ],
+)
+async def test_output_limit_is_named_by_host(
+    base_url: str, named: str | None, expected: str
+) -> None:
+    """OpenAI and Azure take the newer field, compatible servers the older, unless configured."""
+    connection = Connection("acme", base_url, output_limit_field=named)
+    assert expected in OpenAI(MODEL, Wire(connection))._document(PROMPT)
+
+
+async def test_base_url_may_end_in_a_slash(server: FaultServer) -> None:
+    """Both ways to write an address reach the same place."""
+    subject = Subject("openai", True, server, [])
+    wire = subject.wire(base_url=server.base_url("openai") + "/")
+    await subject.ask(wire=wire)
+    assert server.requests[-1].path == "/openai/v1/chat/completions"
+    await wire.aclose()
+
+
+def test_openai_reads_refusals_over_text() -> None:
+    """A refusal is the answer, whatever finish reason comes with it."""
+    draft = OpenAIDraft(MODEL)
+    draft.read_event({"choices": [{"delta": {"refusal": "I will "}}]})
+    draft.read_event({"choices": [{"delta": {"refusal": "not."}, "finish_reason": "stop"}]})
+    completion = draft.completion(TIMING)
+    assert (completion.finish, completion.text) == ("refusal", "I will not.")
+
+
+def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
+    """Input read from a cache is input; the count at the end replaces the one at the start."""
+    draft = AnthropicDraft(MODEL)
+    usage = {"input_tokens": 0, "cache_creation_input_tokens": 7, "output_tokens": 1}
+    draft.read_event({"type": "message_start", "message": {"usage": usage}})
+    end = {"delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 5, "output_tokens": 9}}
+    draft.read_event({"type": "message_delta", **end})
+    draft.read_event({"type": "some_event_of_tomorrow"})
+    draft.read_event({"type": "message_stop"})
+    assert draft.ended
+    assert draft.completion(TIMING).usage == Usage(12, 9)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("STOP", "stop"), ("MAX_TOKENS", "length"), ("OTHER", "refusal"), ("LANGUAGE", "refusal")],
+)
+def test_gemini_names_its_endings(reason: str, expected: str) -> None:
+    """An ending without an answer is not taken for one."""
+    draft = GeminiDraft(MODEL)
+    draft.read_event({"candidates": [{"finishReason": reason}]})
+    assert draft.completion(TIMING).finish == expected
+
+
+async def test_system_turns_and_roles_of_gemini(server: FaultServer) -> None:
+    """The assistant is called model, and a repair keeps the order of turns."""
+    subject = Subject("gemini", True, server, [])
+    await subject.ask(PROMPT.repaired("not json", "Answer in JSON."))
+    body = server.requests[-1].body
+    assert [turn["role"] for turn in body["contents"]] == ["user", "model", "user"]
+    assert server.requests[-1].path.endswith("/models/judge-1:streamGenerateContent?alt=sse")
+    await subject.wires[0].aclose()
+
+
+async def test_empty_system_turn_is_not_sent_to_anthropic(server: FaultServer) -> None:
+    """Anthropic rejects empty text blocks."""
+    subject = Subject("anthropic", True, server, [])
+    await subject.ask(replace(PROMPT, turns=(Turn("system", ("",)), PROMPT.turns[1])))
+    assert "system" not in server.requests[-1].body
+    assert server.requests[-1].headers["anthropic-version"] == "2023-06-01"
+    await subject.wires[0].aclose()
+
+
+async def test_unresolvable_host_is_down() -> None:
+    """A name that no one answers to is a provider that is down."""
+    wire = Wire(Connection("acme", "http://no-such-host.invalid/v1"))
+    with pytest.raises(ProviderDown):
+        await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+    await wire.aclose()
+
+
+@pytest.mark.parametrize("base_url", ["nonsense", "http://", "ftp://host/v1"])
+async def test_invalid_address_is_down(base_url: str) -> None:
+    """A mistyped address fails as a model's error."""
+    wire = Wire(Connection("acme", base_url))
+    with pytest.raises(ProviderDown):
+        await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+    await wire.aclose()
+
+
+def test_repr_shows_no_secret() -> None:
+    """Neither the key, nor headers, nor what an address may carry is shown."""
+    connection = Connection(
+        "acme", "https://user:pass@host/v1?k=q", lambda: "sk-1", headers={"X-Team": "hush"}
+    )
+    shown = f"{connection!r} {connection}"
+    assert not any(secret in shown for secret in ("user", "pass", "sk-1", "hush", "k=q"))
+
+
+async def test_adapters_are_built_by_dialect() -> None:
+    """Each dialect has its adapter; an unknown one, or one without a connection, is an error."""
+    wire = Wire(Connection("acme", "http://host/v1"))
+    assert isinstance(build_model("simulated", MODEL, None), Simulated)
+    assert isinstance(build_model("openai", MODEL, wire), OpenAI)
+    with pytest.raises(ValueError, match="speaks"):
+        build_model("morse", MODEL, wire)
+    with pytest.raises(ValueError, match="connection"):
+        build_model("gemini", MODEL, None)
+
+
+async def test_server_runs_as_a_process_and_is_switched_while_it_runs() -> None:
+    """Other processes can start the fault server and change its fault, even to refusing."""
+    script = str(Path(server_module.__file__))  # no file is touched
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, script, "--fault", "503", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    ports = json.loads(await process.stdout.readline())
+    wire = Wire(Connection("openai", f"http://127.0.0.1:{ports['port']}/openai/v1"))
+    control = f"http://127.0.0.1:{ports['control_port']}/_fault"
+    try:
+        async with aiohttp.ClientSession() as session:
+            model = build_model("openai", MODEL, wire)
+            outcomes = []
+            for fault in ("503", "none", "refused", "none"):
+                async with session.post(control, json={"fault": fault}) as switched:
+                    assert switched.status == 200
+                try:
+                    outcomes.append((await model.complete(PROMPT, Deadline.after(5))).finish)
+                except ModelError as error:
+                    outcomes.append(error.outcome)
+        assert outcomes == ["provider_down", "stop", "provider_down", "stop"]
+    finally:
+        await wire.aclose()
+        process.terminate()
+        await process.wait()
+
+
+def test_every_fault_is_named_once() -> None:
+    """The faults that the design names are all there to be played."""
+    statuses = {fault.status for fault in FAULTS.values()}
+    named = {400, 401, 402, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504, 529}
+    assert named <= statuses

@@ -1,0 +1,33 @@
+"""Every fault that the server can play becomes the error that it means, for every provider."""
+
+from __future__ import annotations
+
+import pytest
+
+from assay.domain.errors import ModelError
+from fakes.providers.faults import FAULTS
+from fakes.providers.subject import KEY, Subject
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_fault_becomes_its_error(subject: Subject, name: str) -> None:
+    """A fault raises the error class that it means, or leaves the answer whole."""
+    fault = FAULTS[name]
+    subject.server.silence_s = 2.0
+    await subject.server.play(name)
+    raises = fault.raises
+    if subject.dialect == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
+        raises = None  # a refusal, in Anthropic's words
+    if not subject.stream and name == "drip":
+        subject.silence_s = 5.0  # it bounds the whole answer
+    if raises is None:
+        completion = await subject.ask()
+        assert completion.finish in ("stop", "refusal", "length")
+        return
+    with pytest.raises(ModelError) as caught:
+        await subject.ask()
+    if name == "error_mid" and not subject.stream:
+        return  # there is no middle to put it in
+    assert type(caught.value) is raises, caught.value
+    assert caught.value.retry_after_s == fault.retry_after_s
+    assert KEY not in f"{caught.value} {caught.value!r}"

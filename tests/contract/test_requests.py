@@ -1,0 +1,198 @@
+"""What reaches a provider: the prompt byte for byte, only what its model can do, and the key."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from assay.domain.completion import Capabilities, Sampling, Turn
+from assay.domain.errors import KeyRejected, ModelError, RequestRejected
+from fakes.providers.subject import KEY, PROMPT, SCHEMA, STRUCTURED, Subject
+
+KEY_HEADERS = {
+    "openai": ("Authorization", f"Bearer {KEY}"),
+    "anthropic": ("x-api-key", KEY),
+    "gemini": ("x-goog-api-key", KEY),
+}
+
+
+def texts(dialect: str, body: dict[str, Any]) -> list[str]:
+    """Every text of a request, the system's first."""
+    if dialect == "openai":
+        return [message["content"] for message in body["messages"]]
+    if dialect == "anthropic":
+        system = [block["text"] for block in body["system"]]
+        return system + [message["content"] for message in body["messages"]]
+    turns = [body["systemInstruction"], *body["contents"]]
+    return [part["text"] for turn in turns for part in turn["parts"]]
+
+
+async def test_prompt_arrives_exactly(subject: Subject) -> None:
+    """Escapes, control characters and every plane of Unicode reach the model as they were."""
+    await subject.ask()
+    received = subject.server.requests[-1]
+    assert texts(subject.dialect, received.body) == [turn.text for turn in PROMPT.turns]
+
+
+async def test_megabyte_arrives_exactly(subject: Subject) -> None:
+    """A prompt of a megabyte, in many parts, is sent whole and with its length declared."""
+    parts = tuple('naïve "quoted" \\ \n 🦊 日本語 ' * 9 + str(i) for i in range(4_000))
+    prompt = replace(PROMPT, turns=(PROMPT.turns[0], Turn("user", parts)))
+    await subject.ask(prompt)
+    received = subject.server.requests[-1]
+    assert len(received.raw) > 1_000_000
+    assert received.headers["Content-Length"] == str(len(received.raw))
+    assert texts(subject.dialect, received.body)[1] == "".join(parts)
+
+
+async def test_broken_unicode_is_rejected_unsent(subject: Subject) -> None:
+    """A lone surrogate cannot be sent; it is the caller's error and no crash."""
+    prompt = replace(PROMPT, turns=(Turn("user", ("\ud800",)),))
+    with pytest.raises(RequestRejected):
+        await subject.ask(prompt)
+    assert subject.server.count == 0
+
+
+async def test_key_goes_in_its_header_alone(subject: Subject) -> None:
+    """The key is in the provider's own header, and nowhere in the address or the body."""
+    await subject.ask()
+    received = subject.server.requests[-1]
+    name, value = KEY_HEADERS[subject.dialect]
+    assert received.headers[name] == value
+    assert KEY not in received.path
+    assert KEY.encode() not in received.raw
+
+
+async def test_no_key_sends_none(subject: Subject) -> None:
+    """A local server without a key gets no empty header."""
+    await subject.ask(wire=subject.wire(api_key=lambda: None))
+    assert KEY_HEADERS[subject.dialect][0] not in subject.server.requests[-1].headers
+
+
+async def test_changed_key_is_used_by_the_next_call(subject: Subject) -> None:
+    """A key that changes while the service runs is picked up without a restart."""
+    keys = iter(["sk-first", "sk-second", "sk-third", "sk-fourth"])
+    wire = subject.wire(api_key=lambda: next(keys))
+    await subject.ask(wire=wire)
+    first = subject.server.requests[-1].headers[KEY_HEADERS[subject.dialect][0]]
+    await subject.ask(wire=wire)
+    assert subject.server.requests[-1].headers[KEY_HEADERS[subject.dialect][0]] != first
+
+
+@pytest.mark.parametrize("key", ["sk-a\r\nX-Evil: 1", "sk-ключ"])
+async def test_key_that_is_no_header_value_is_rejected(subject: Subject, key: str) -> None:
+    """A mangled key is named as such, without being shown."""
+    with pytest.raises(KeyRejected) as caught:
+        await subject.ask(wire=subject.wire(api_key=lambda: key))
+    assert "sk-" not in str(caught.value)
+    assert subject.server.count == 0
+
+
+async def test_errors_never_show_the_key(subject: Subject) -> None:
+    """A provider that repeats the key in its error does not bring it into ours."""
+    echo = {"error": {"message": f"bad\x1b[31m\nthing {KEY} and sk-other-key", "type": "x"}}
+    subject.server.error_body = echo
+    await subject.server.play("400")
+    wire = subject.wire()
+    with pytest.raises(RequestRejected) as caught:
+        await subject.ask(wire=wire)
+    shown = f"{caught.value} {caught.value!r} {wire!r} {wire.connection!r}"
+    assert KEY not in shown
+    assert "sk-other" not in shown
+    assert "\x1b" not in shown
+    assert "thing [key] and [key]" in caught.value.message
+
+
+async def test_schema_is_asked_for_in_the_providers_way(subject: Subject) -> None:
+    """The answer's schema goes where the provider's structured output expects it."""
+    await subject.ask(STRUCTURED)
+    body = subject.server.requests[-1].body
+    if subject.dialect == "openai":
+        answer = {"name": "verdict", "strict": True, "schema": SCHEMA}
+        assert body["response_format"] == {"type": "json_schema", "json_schema": answer}
+    elif subject.dialect == "anthropic":
+        assert body["tools"] == [{"name": "verdict", "input_schema": SCHEMA}]
+        assert body["tool_choice"] == {"type": "tool", "name": "verdict"}
+    else:
+        assert body["generationConfig"]["responseMimeType"] == "application/json"
+        assert body["generationConfig"]["responseJsonSchema"] == SCHEMA
+
+
+async def test_what_a_model_cannot_do_is_left_out(subject: Subject) -> None:
+    """Neither schema, temperature, seed nor log probabilities are sent to a model without them."""
+    sampling = Sampling(temperature=0.5, seed=7, top_logprobs=3, max_output_tokens=100)
+    unable = Capabilities(schema=False, temperature=False)
+    await subject.ask(replace(STRUCTURED, sampling=sampling), capabilities=unable)
+    body = subject.server.requests[-1].body
+    sent = {**body, **body.get("generationConfig", {})}
+    absent = {
+        *("response_format", "tools", "tool_choice", "responseJsonSchema", "responseMimeType"),
+        *("temperature", "seed", "logprobs", "top_logprobs", "responseLogprobs"),
+    }
+    assert absent.isdisjoint(sent)
+
+
+async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
+    """Sampling is passed on where the model has it; the output limit is the smaller of the two."""
+    sampling = Sampling(temperature=0.5, seed=7, top_logprobs=3, max_output_tokens=100)
+    able = Capabilities(logprobs=True, seed=True)
+    await subject.ask(replace(PROMPT, sampling=sampling), capabilities=able, max_output_tokens=64)
+    body = subject.server.requests[-1].body
+    sent = {**body, **body.get("generationConfig", {})}
+    assert sent["temperature"] == 0.5
+    expected = {
+        "openai": {"max_tokens": 64, "seed": 7, "logprobs": True, "top_logprobs": 3},
+        "anthropic": {"max_tokens": 64},
+        "gemini": {"maxOutputTokens": 64, "seed": 7, "responseLogprobs": True, "logprobs": 3},
+    }[subject.dialect]
+    assert expected.items() <= sent.items()
+
+
+async def test_cancelled_call_closes_its_connection(subject: Subject) -> None:
+    """The provider sees at once that nobody waits for its answer any more."""
+    await subject.server.play("silent_mid")
+    subject.silence_s = 5.0
+    call = asyncio.create_task(subject.ask())
+    async with asyncio.timeout(5):
+        await subject.server.arrived.wait()
+        await asyncio.sleep(0.05)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await subject.server.requests[-1].gone.wait()
+
+
+async def test_silent_call_closes_its_connection(subject: Subject) -> None:
+    """A provider that was given up on is not left working."""
+    await subject.server.play("silent")
+    with pytest.raises(ModelError):
+        await subject.ask()
+    async with asyncio.timeout(5):
+        await subject.server.requests[-1].gone.wait()
+
+
+async def test_redirect_is_not_followed(subject: Subject) -> None:
+    """The key is not carried to where a redirect points."""
+    await subject.server.play("redirect")
+    with pytest.raises(ModelError):
+        await subject.ask()
+    assert subject.server.count == 1
+
+
+async def test_connection_is_used_again(subject: Subject) -> None:
+    """Calls in a row share one connection."""
+    wire = subject.wire()
+    for _ in range(3):
+        await subject.ask(wire=wire)
+    assert len({received.peer for received in subject.server.requests}) == 1
+
+
+async def test_full_pool_is_waited_for(subject: Subject) -> None:
+    """Waiting for a free connection is not the provider's silence."""
+    subject.server.latency_s = 0.2
+    wire = subject.wire(connections_max=1)
+    completions = await asyncio.gather(*(subject.ask(wire=wire) for _ in range(3)))
+    assert all(completion.latency_ms < 400 for completion in completions)

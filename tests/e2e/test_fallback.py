@@ -1,0 +1,90 @@
+"""With two providers and the first in trouble, the second one's verdict comes back in time."""
+
+import aiohttp
+import pytest
+from fakes.providers.server import FaultServer
+from fakes.service_process import running_service
+
+CONFIG = """
+[providers.first]
+dialect = "{first_dialect}"
+base_url = "{first_url}"
+api_key_env = "FIRST_KEY"
+
+[providers.second]
+dialect = "anthropic"
+base_url = "{second_url}"
+
+[models."first/judge"]
+provider = "first"
+name = "judge-1"
+
+[models."second/judge"]
+provider = "second"
+name = "judge-2"
+"""
+
+CASE = {
+    "input": "What is the capital of France?",
+    "output": "Paris.",
+    "criteria": ["The answer is correct."],
+    "timeout_ms": 12_000,
+}
+
+TROUBLES = {
+    "refused": "provider_down",
+    "500": "provider_down",
+    "401": "key_rejected",
+    "429": "rate_limited",
+    "silent": "provider_silent",
+}
+
+
+@pytest.mark.parametrize("fault", TROUBLES)
+async def test_the_second_provider_answers_for_the_first(tmp_path, fault):
+    """`attempts` shows both: what the first one did, and that the second one served."""
+    async with FaultServer() as first, FaultServer() as second:
+        first.silence_s = 20
+        config = CONFIG.format(
+            first_dialect="openai",
+            first_url=first.base_url("openai"),
+            second_url=second.base_url("anthropic"),
+        )
+        await first.play(fault)
+        async with (
+            running_service(tmp_path, config, {"FIRST_KEY": "sk-secret-of-the-first"}) as service,
+            aiohttp.ClientSession(service.url) as session,
+            session.post("/v1/evaluations", json=CASE) as answer,
+        ):
+            body = await answer.json()
+        log = service.log.read_text()
+    assert answer.status == 200, body
+    result = body["results"][0]
+    assert result["status"] == "scored"
+    assert result["judge"]["provider"] == "second"
+    outcomes = [(each["model"], each["outcome"]) for each in result["judge"]["attempts"]]
+    assert outcomes[0] == ("first/judge", TROUBLES[fault])
+    assert outcomes[-1] == ("second/judge", "ok")
+    assert "sk-secret-of-the-first" not in log
+    assert CASE["input"] not in log
+
+
+async def test_with_every_provider_down_the_answer_is_a_problem(tmp_path):
+    """Nothing was scored and the cause is not the caller's: 503 with Retry-After, never a score."""
+    async with FaultServer() as first, FaultServer() as second:
+        await first.play("500")
+        await second.play("503")
+        config = CONFIG.format(
+            first_dialect="gemini",
+            first_url=first.base_url("gemini"),
+            second_url=second.base_url("anthropic"),
+        )
+        async with (
+            running_service(tmp_path, config) as service,
+            aiohttp.ClientSession(service.url) as session,
+            session.post("/v1/evaluations", json=CASE) as answer,
+        ):
+            body = await answer.json()
+    assert (answer.status, body["code"]) == (503, "providers_unavailable")
+    assert answer.content_type == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) >= 1

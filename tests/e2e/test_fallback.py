@@ -2,6 +2,7 @@
 
 import aiohttp
 import pytest
+
 from fakes.providers.server import FaultServer
 from fakes.service_process import running_service
 
@@ -25,7 +26,7 @@ name = "judge-2"
 """
 
 CASE = {
-    "input": "What is the capital of France?",
+    "input": "Which town is the seat of the French government?",
     "output": "Paris.",
     "criteria": ["The answer is correct."],
     "timeout_ms": 12_000,

@@ -60,19 +60,29 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def running_service(
-    folder: Path, config: str = "", environ: Mapping[str, str] | None = None, data_dir: str = "data"
+    folder: Path,
+    config: str = "",
+    environ: Mapping[str, str] | None = None,
+    data_dir: str = "data",
+    python: Path | None = None,
 ) -> AsyncIterator[ServiceProcess]:
-    """Start `assay serve` in `folder` on free ports; wait until it is ready; stop it at the end."""
+    """Start `assay serve` in `folder` on free ports; wait until it is ready; stop it at the end.
+
+    `python` is that of an environment with Assay installed; without it, this checkout runs.
+    """
     port, metrics_port = free_port(), free_port()
     arguments = ["--port", str(port), "--metrics-port", str(metrics_port)]
     arguments += ["--data-dir", str(folder / data_dir)]
     if config:
         (folder / "assay.toml").write_text(config)
+    environment = clean_environment(environ)
+    if python is not None:
+        del environment["PYTHONPATH"]
     log = folder / f"service-{port}.log"
     with log.open("wb") as stream:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "assay", "serve", *arguments,
-            cwd=folder, env=clean_environment(environ), stdout=stream, stderr=stream,
+            python or sys.executable, "-m", "assay", "serve", *arguments,
+            cwd=folder, env=environment, stdout=stream, stderr=stream,
         )  # fmt: skip
     service = ServiceProcess(
         f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}", process, log

@@ -265,7 +265,7 @@ async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess
             redis_server.resume()
         newcomer = Pod(client)
         await newcomer.fleet.share_now()
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while {pod.state, newcomer.state} != {"closed"}:
                 await pod.call(ScriptedModel())
                 await share([pod, newcomer])

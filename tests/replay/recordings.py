@@ -68,10 +68,10 @@ def llmbar_casestudy(judge: str) -> Iterator[Recording]:
 
 
 def without_verdict(recordings: Iterable[Recording]) -> Iterator[Recording]:
-    """The same completions with every sentence cut that says which output is better."""
+    """The same completions with every sentence cut that prefers one output to the other."""
     for each in recordings:
         sentences = re.split(r"(?<=[.!?])\s+", each.completion)
-        kept = " ".join(text for text in sentences if "better" not in text)
+        kept = " ".join(text for text in sentences if not re.search("better|correct answer", text))
         yield replace(each, completion=kept, expected=None)
 
 

@@ -44,11 +44,17 @@ class _Watch:
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             self._task = asyncio.get_running_loop().create_task(self._wait())
+        elif message["type"] == "http.disconnect":
+            self._cancel()
+            await asyncio.sleep(0)  # where the cancellation arrives
         return message
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._handler is not None:
             self.cancelled_handler = True
             self._handler.cancel()

@@ -11,8 +11,10 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StrictInt,
+    Tag,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
@@ -23,11 +25,24 @@ from assay.evaluation.criteria import CriteriaField
 from assay.evaluation.criteria.base import Frozen, JudgeField
 
 MESSAGES_MAX = 1_000
+TIMEOUT_MS_MIN = 100
+"""No judge answers in less, and a typing slip in the unit should be heard."""
 PASSAGES_MAX = 1_000
 TOOLS_MAX = 256
 METADATA_BYTES_MAX = 16_384
 
 MessageRole = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+def _kind(value: Any) -> str:
+    """The tag of the branch of a union that is meant, so that only its faults are told."""
+    return "<list>" if isinstance(value, list | tuple) else "<text>"
+
+
+Parts = Annotated[list[dict[str, Any]], Field(max_length=MESSAGES_MAX)]
+Content = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Parts, Tag("<list>")], Discriminator(_kind)
+]
 
 
 class Message(BaseModel):
@@ -36,7 +51,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     role: MessageRole
-    content: str | list[dict[str, Any]] | None = None
+    content: Content | None = None
 
 
 def _as_it_came(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
@@ -67,8 +82,15 @@ def _within_limit(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 Messages = Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX)]
-TextField = Annotated[str | Messages, WrapValidator(_as_it_came)]
+TextField = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Messages, Tag("<list>")],
+    Discriminator(_kind),
+    WrapValidator(_as_it_came),
+]
 Passages = Annotated[list[str], Field(max_length=PASSAGES_MAX)]
+References = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[Passages, Tag("<list>")], Discriminator(_kind)
+]
 Tools = Annotated[list[dict[str, Any]], Field(max_length=TOOLS_MAX)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_within_limit)]
 
@@ -84,7 +106,7 @@ class EvaluationRequest(Frozen):
         description="What to judge: a text is a rubric judged pass or fail."
     )
     input: TextField | None = Field(default=None, description="What the model was asked.")
-    reference: Annotated[str | Passages | None, WrapValidator(_listed)] = Field(
+    reference: Annotated[References | None, WrapValidator(_listed)] = Field(
         default=None,
         validation_alias=AliasChoices("reference", "expected", "expected_output", "ground_truth"),
         description="What the output is compared to: one text, or several that are all right.",
@@ -100,7 +122,9 @@ class EvaluationRequest(Frozen):
         default=None, description="Who judges, unless a criterion says."
     )
     timeout_ms: StrictInt | None = Field(
-        default=None, ge=1, description="When the answer is due, whatever is scored by then."
+        default=None,
+        ge=TIMEOUT_MS_MIN,
+        description="When the answer is due, whatever is scored by then.",
     )
     metadata: Metadata = Field(default={}, description="Returned as it came, at most 16 KB.")
 

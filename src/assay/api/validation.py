@@ -16,6 +16,7 @@ from assay.domain.errors import FieldError
 from assay.evaluation.criteria import CRITERIA
 
 Model = TypeVar("Model", bound=BaseModel)
+Place = tuple[str | int, ...]
 
 MESSAGE_CHARS_MAX = 300
 POINTER_CHARS_MAX = 256
@@ -56,49 +57,44 @@ def _faults(
     details: Sequence[ErrorDetails], model: type[BaseModel], document: dict[str, Any]
 ) -> Iterator[FieldError]:
     """The faults, without those by which the branches of a union disown a value."""
-    places = [_place(each["loc"], document) for each in details[: ERRORS_MAX * 4]]
-    told: set[tuple[tuple[str | int, ...], str]] = set()
-    for (place, in_union), each in zip(places, details, strict=False):
-        deeper = any(other[: len(place)] == place and other != place for other, _ in places)
-        if in_union and deeper and each["type"] in _WRONG_KIND:
+    places = [_place(each, document) for each in details[: ERRORS_MAX * 4]]
+    told: set[tuple[Place, str]] = set()
+    named: set[Place] = set()
+    for place, each in zip(places, details, strict=False):
+        disowns = each["type"] in _WRONG_KIND
+        if disowns and (place in named or any(_below(other, place) for other in places)):
             continue
+        named.add(place)
         message = _message(each, place, model, document)
         if (place, message) not in told and len(told) < ERRORS_MAX:
             told.add((place, message))
             yield FieldError(_pointer(place), message)
 
 
-def _place(
-    location: tuple[str | int, ...], document: dict[str, Any]
-) -> tuple[tuple[str | int, ...], bool]:
+def _place(error: ErrorDetails, document: dict[str, Any]) -> Place:
     """The way to the fault through the caller's own document; pydantic's also names the branches
-    of unions, which are no part of it. The second value tells whether there were any."""
+    of unions, which are no part of it."""
     place: list[str | int] = []
     here: Any = document
-    for index, step in enumerate(location):
-        last = index == len(location) - 1
-        if (
-            isinstance(here, dict)
-            and isinstance(step, str)
-            and (step in here or _named(step, last))
-        ):
+    missing = len(error["loc"]) - 1 if error["type"] == "missing" else -1
+    for index, step in enumerate(error["loc"]):
+        if isinstance(here, dict) and (step in here or index == missing):
             here = here.get(step)
         elif isinstance(here, list) and isinstance(step, int) and step < len(here):
             here = here[step]
         else:
             continue
         place.append(step)
-    return tuple(place), len(place) < len(location)
+    return tuple(place)
 
 
-def _named(step: str, last: bool) -> bool:
-    """Whether a step that is not in the document is a missing field: branches look otherwise."""
-    return last and step.isidentifier() and step.islower() and step not in {"str", "dict", "list"}
+def _below(place: Place, other: Place) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
 
 
 def _message(
     error: ErrorDetails,
-    place: tuple[str | int, ...],
+    place: Place,
     model: type[BaseModel],
     document: dict[str, Any],
 ) -> str:
@@ -110,9 +106,7 @@ def _message(
     return message if len(message) <= MESSAGE_CHARS_MAX else message[:MESSAGE_CHARS_MAX] + "…"
 
 
-def _names_at(
-    place: tuple[str | int, ...], model: type[BaseModel], document: dict[str, Any]
-) -> Sequence[str]:
+def _names_at(place: Place, model: type[BaseModel], document: dict[str, Any]) -> Sequence[str]:
     """The names that would have been right beside an unknown one."""
     match place:
         case (_,):
@@ -129,6 +123,6 @@ def _unknown_field(name: str, names: Sequence[str]) -> str:
     return f"unknown field; did you mean '{near[0]}'?" if near else "unknown field"
 
 
-def _pointer(place: tuple[str | int, ...]) -> str:
+def _pointer(place: Place) -> str:
     pointer = "".join(f"/{escape(str(step))}" for step in place)
     return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"

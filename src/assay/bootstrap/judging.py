@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from assay.domain.completion import Capabilities, Model
 from assay.domain.policy import RetryPolicy
 from assay.domain.ports import ChatModel, EventSink, ModelStatus
-from assay.providers import Connection, Wire, build_model
+from assay.providers import WIRED, Connection, Wire, build_model
 from assay.resilience.retry import Retried
 from assay.resilience.retry_budget import RetryBudget
 from assay.routing.candidates import Candidate
@@ -41,7 +40,11 @@ async def open_judging(settings: Settings, events: EventSink) -> AsyncIterator[J
     """The judges that `settings` name; closes the providers' connections at the end."""
     models = models_of(settings)
     async with AsyncExitStack() as stack:
-        wires = {name: Wire(connection(name, each)) for name, each in settings.providers.items()}
+        wires = {
+            name: Wire(connection(name, each))
+            for name, each in settings.providers.items()
+            if each.dialect in WIRED
+        }
         for wire in wires.values():
             stack.push_async_callback(wire.aclose)
         budget = RetryBudget(RetryPolicy())
@@ -57,7 +60,6 @@ async def open_judging(settings: Settings, events: EventSink) -> AsyncIterator[J
             name: Judge(judge.models, judge.strategy) for name, judge in settings.judges.items()
         }
         yield Judging(ConfiguredJudges(candidates, judges, events), Directory(models))
-        await asyncio.sleep(0)
 
 
 def nest(
@@ -68,7 +70,7 @@ def nest(
     events: EventSink,
 ) -> ChatModel:
     """The layers around one model, from the inside out."""
-    speaking = build_model(provider.dialect, model, wires[model.provider])
+    speaking = build_model(provider.dialect, model, wires.get(model.provider))
     return Retried(speaking, model, RetryPolicy(), budget, events)
 
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -14,14 +16,14 @@ from assay import __version__
 from assay.api.access import Access, KeysFile, OpenAccess
 from assay.api.app import create_app
 from assay.api.operations import create_operations_app
-from assay.api.server import Listeners, listen, serve
+from assay.api.server import Listeners, listen, serve, serving
 from assay.api.services import Limits, Services
 from assay.bootstrap.judging import models_of, open_judging
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.evaluation.criteria import CRITERIA
 from assay.evaluation.engine import Evaluator
-from assay.settings import Settings
+from assay.settings import AuthSettings, Settings
 from assay.store.embedded import EmbeddedRedis
 from assay.store.idempotency import RedisIdempotency
 from assay.store.redis import Client, connect
@@ -89,6 +91,22 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
             limits=service.limits,
             on_started=lambda: on_started(*addresses),
         )
+
+
+@asynccontextmanager
+async def open_local(settings: Settings) -> AsyncIterator[str]:
+    """The service inside this process, for this process: gives its address on a free port.
+
+    Where no Redis URL is configured its private Redis lives in a folder of its own, so that a
+    service already running on the data directory is left alone.
+    """
+    with TemporaryDirectory(prefix="assay-") as folder:
+        server = settings.server.model_copy(update={"data_dir": Path(folder)})
+        alone = settings.model_copy(update={"server": server, "auth": AuthSettings(required=False)})
+        listener = listen("127.0.0.1", 0)
+        async with open_service(alone) as service, serving(service.app, listener):
+            service.services.lifecycle.phase = "serving"
+            yield f"http://{_authority(listener.getsockname())}"
 
 
 def start_logging(settings: Settings) -> None:

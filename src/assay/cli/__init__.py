@@ -1,11 +1,17 @@
 """The command line: one file for each command, which registers itself on `app`."""
 
-from assay.cli import evaluate, keys, probe, serve
+import sys
+from importlib import import_module
+
 from assay.cli.app import app
 
-__all__ = ["app", "evaluate", "keys", "main", "probe", "serve"]
+COMMANDS = ("serve", "evaluate", "keys", "probe")
 
 
 def main() -> None:
     """Entry point of `assay`."""
+    # Only what is called is loaded: a health check every few seconds must not load the service.
+    called = [name for name in COMMANDS if name in sys.argv[1:2]]
+    for name in called or COMMANDS:
+        import_module(f"assay.cli.{name}")
     app()

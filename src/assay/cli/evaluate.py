@@ -15,7 +15,7 @@ from rich.console import Console
 from assay.cli.app import Exit, app, notice, refuse
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
-from assay.cli.scorers import Scorer, open_in_process, open_remote
+from assay.cli.scorers import Scorer, open_remote
 from assay.cli.summary import gate_failures, summary_table
 from assay.client import ApiKey, Patience
 
@@ -108,7 +108,9 @@ def _scorer(
     concurrency: int,
 ) -> AbstractAsyncContextManager[Scorer]:
     if not url:
-        return open_in_process(config)
+        from assay.cli.in_process import open_in_process  # noqa: PLC0415  # slow: only if used
+
+        return open_in_process(config, patience, concurrency)
     if not url.startswith(("http://", "https://")):
         refuse("--url must start with http:// or https://")
     try:
@@ -135,6 +137,8 @@ def _conclude(
     rows = outcome.summary.rows
     if rows.total:
         console.print(summary_table(outcome.summary))
+    if outcome.summary.simulated:
+        notice(f"assay: {outcome.summary.simulated} verdicts are SIMULATED: no model was asked")
     if outcome.stopped:
         notice(f"assay: stopped: {outcome.stopped}")
     if outcome.interrupted:

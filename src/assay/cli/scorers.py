@@ -1,13 +1,11 @@
-"""Who scores a row: a service by its URL, or the engine in this process."""
+"""Who scores a row."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from assay.cli.app import refuse
 from assay.client import ApiKey, Client, Patience
 
 
@@ -26,12 +24,6 @@ async def open_remote(
     """Score through the service at `url`."""
     async with Client(url, key, patience=patience, connections_max=concurrency) as client:
         yield _Remote(client)
-
-
-def open_in_process(config: Path | None) -> AbstractAsyncContextManager[Scorer]:
-    """Score in this process, as `config` (or the default search for it) says."""
-    _ = config
-    refuse("give --url or set ASSAY_URL: this build scores only through a service")
 
 
 class _Remote:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from assay.bootstrap import EmbeddedError, run_service, start_logging
 from assay.cli.app import app, refuse
-from assay.settings import Settings, SettingsError, load
+from assay.cli.configuration import read_settings
+from assay.settings import Settings
 
 EXAMPLE = {
     "input": "What is the capital of France?",
@@ -36,9 +36,8 @@ def serve(
     data_dir: Annotated[Path | None, typer.Option(help="Where the private Redis lives.")] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; exit 0 where everything in flight was finished."""
-    options = {"host": host, "port": port, "metrics_port": metrics_port, "data_dir": data_dir}
     settings = read_settings(
-        config, {name: value for name, value in options.items() if value is not None}
+        config, host=host, port=port, metrics_port=metrics_port, data_dir=data_dir
     )
     start_logging(settings)
     try:
@@ -50,22 +49,13 @@ def serve(
     raise typer.Exit(0 if drained else 1)
 
 
-def read_settings(config: Path | None, server: dict[str, Any] | None = None) -> Settings:
-    """The settings, with options of the command line over those of `[server]`."""
-    try:
-        return load(config, os.environ, {"server": server or {}})
-    except SettingsError as error:
-        refuse(f"the configuration cannot be used:\n{error}")
-
-
 def _announce(settings: Settings, api: str, operations: str) -> None:
     judges = "\n".join(
         f"  {name}: {', '.join(judge.models)}" for name, judge in settings.judges.items()
     )
-    simulated = all(provider.dialect == "simulated" for provider in settings.providers.values())
     warning = (
         "  no model is configured and no key was found: verdicts are SIMULATED, and marked so\n"
-        if simulated
+        if settings.simulated
         else ""
     )
     key = " \\\n  -H 'Authorization: Bearer YOUR_KEY'" if settings.auth_required else ""

@@ -60,6 +60,7 @@ class Summary:
     def __init__(self) -> None:
         self.rows = Tally()
         self.criteria: dict[str, Tally] = {}
+        self.simulated = 0
 
     def add_evaluation(self, evaluation: Mapping[str, Any]) -> None:
         """Count an answer of the contract."""
@@ -68,6 +69,7 @@ class Summary:
         results = evaluation.get("results")
         for result in results if isinstance(results, list) else ():
             if isinstance(result, dict):
+                self.simulated += result.get("simulated") is True
                 scored = result.get("status") == "scored"
                 reason = str(result.get("reason") or result.get("status"))
                 self._tally(str(result.get("name"))).add(result, None if scored else reason)

@@ -29,7 +29,7 @@ SCORE_KEYS = ("score", "rating", "grade", "result", "value")
 LABEL_KEYS = ("verdict", "label", "answer", "result", "choice")
 REASON_KEYS = ("reasoning", "explanation", "reason", "feedback", "rationale")
 
-_ORNAMENT = " *_`\"'"
+_ORNAMENT = " *_`\"'."
 """What judges put around a verdict."""
 
 Verdict = TypeVar("Verdict")
@@ -96,7 +96,8 @@ def read_label(
 
     def checked(value: Any) -> str:
         given = str(value) if isinstance(value, bool) else value
-        label = words.get(_folded(given)) if isinstance(given, str) else None
+        word = _folded(given) if isinstance(given, str) else ""
+        label = words.get(word) or words.get(word.strip(_ORNAMENT))
         if label is None:
             raise AnswerUnreadable(f"The verdict is not one of the labels. {ask}")
         return label
@@ -182,4 +183,4 @@ def _reasoning(found: Mapping[str, Any]) -> str:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.split()).strip(_ORNAMENT).casefold()
+    return " ".join(text.split()).casefold()

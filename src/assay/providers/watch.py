@@ -15,10 +15,7 @@ GRAIN_S = 0.002
 
 
 class Watch:
-    """Notes when bytes come; `first_byte_s` and `ended_s` are on the performance counter.
-
-    With `stream` false one silence lasts for the whole answer, whatever bytes come.
-    """
+    """Notes when bytes come; its points in time are on the performance counter."""
 
     def __init__(self, timeout: asyncio.Timeout, deadline: Deadline, silence_s: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -41,9 +38,10 @@ class Watch:
         self.first_byte_s = self.first_byte_s or time.perf_counter()
 
     def ended(self) -> None:
-        """The answer is complete; what the connection does after that is not its latency."""
-        self.ended_s = time.perf_counter()
+        """The answer is complete: no clock can fail it any more."""
+        self.ended_s = self.ended_s or time.perf_counter()
         self.first_byte_s = self.first_byte_s or self.ended_s
+        self._timeout.reschedule(None)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from assay.domain.errors import KeyRejected, ProviderDown
@@ -30,7 +31,8 @@ class Connection:
     """How to reach a provider; `api_key` is asked for each call, so a rotated key is picked up.
 
     With `stream` false, `silence_timeout_s` bounds the whole answer. `output_limit_field` names
-    the field of the output limit for OpenAI-compatible servers (None: chosen by host).
+    the field of the output limit for OpenAI-compatible servers (None: chosen by host). Raises
+    `ValueError` for a `base_url` that is no http(s) address.
     """
 
     provider: str
@@ -42,6 +44,14 @@ class Connection:
     stream: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
     output_limit_field: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            url = URL(self.base_url)
+        except ValueError:
+            url = URL()
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError(f"the base_url of {self.provider} is not an http(s) address")
 
     def __repr__(self) -> str:
         url = str(URL(self.base_url).with_user(None).with_query(None))
@@ -61,33 +71,28 @@ class Wire:
     def __repr__(self) -> str:
         return f"Wire({self.connection!r})"
 
-    def key(self) -> str | None:
-        """The key as a header may carry it; raises `KeyRejected` where it may not."""
-        key = (self.connection.api_key() or "").strip()
-        if not (key.isascii() and (key.isprintable() or not key)):
-            raise KeyRejected(f"the key of {self.connection.provider} cannot be sent in a header")
-        return key or None
-
     async def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, draft: Draft, deadline: Deadline
+        self,
+        path: str,
+        headers: Callable[[str | None], Mapping[str, str]],
+        body: bytes,
+        draft: Draft,
+        deadline: Deadline,
     ) -> Timing:
         """Send `body` and let `draft` read the answer; a cancelled call closes its connection.
 
-        Raises the `ModelError` that a failure means.
+        `headers` makes the dialect's headers from the key. Raises the `ModelError` that a failure
+        means.
         """
+        key, stream = self._key(), self.connection.stream
         provider, silence_s = self.connection.provider, self.connection.silence_timeout_s
         async with watched(provider, deadline, silence_s) as watch, self._slots:
             watch.send()
-            async with self._response(path, headers, body) as response:
-                if self.connection.stream:
+            async with self._response(path, headers(key), body) as response:
+                if stream:
                     watch.heard()
                 receiver = Receiver(
-                    response,
-                    draft,
-                    watch,
-                    provider=provider,
-                    secret=self.key(),
-                    stream=self.connection.stream,
+                    response, draft, watch, provider=provider, secret=key, stream=stream
                 )
                 await receiver.receive()
         return Timing(
@@ -99,6 +104,12 @@ class Wire:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _key(self) -> str | None:
+        key = (self.connection.api_key() or "").strip()
+        if not (key.isascii() and (key.isprintable() or not key)):
+            raise KeyRejected(f"the key of {self.connection.provider} cannot be sent in a header")
+        return key or None
 
     @asynccontextmanager
     async def _response(
@@ -117,11 +128,13 @@ class Wire:
         self, path: str, headers: Mapping[str, str], body: bytes
     ) -> aiohttp.ClientResponse:
         provider = self.connection.provider
+        sent = CIMultiDict(self.connection.headers)
+        sent.update(headers)
         try:
             return await self._pool().post(
                 URL(f"{self._base_url}/{path}", encoded=True),
                 data=JsonPayload(body),
-                headers={**self.connection.headers, **headers},
+                headers=sent,
                 allow_redirects=False,
             )
         except aiohttp.ConnectionTimeoutError:
@@ -129,7 +142,7 @@ class Wire:
             raise ProviderDown(f"{provider} took no connection within {limit_s:g} s") from None
         except aiohttp.ClientSSLError:
             raise ProviderDown(f"{provider} failed the TLS handshake") from None
-        except (aiohttp.InvalidURL, ValueError):
+        except ValueError:
             raise ProviderDown(f"the address or a header for {provider} is not valid") from None
         except (aiohttp.ClientError, OSError) as error:
             # The kind says refused, reset or unresolved; the text could hold an address.

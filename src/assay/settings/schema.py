@@ -153,6 +153,11 @@ class Settings(Section):
             return self.auth.required
         return self.auth.keys_file is not None or not is_loopback(self.server.host)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether no provider is a real one."""
+        return all(provider.dialect == "simulated" for provider in self.providers.values())
+
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:
         for model_id, model in self.models.items():

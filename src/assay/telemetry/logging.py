@@ -12,8 +12,11 @@ import structlog
 from assay.domain.completion import Caller
 from assay.domain.events import (
     AttemptFinished,
+    BreakerChanged,
     Event,
     FallbackTaken,
+    KeySetAside,
+    QueueRefused,
     RequestFinished,
     StoreDegraded,
 )
@@ -75,6 +78,9 @@ class EventLog:
             RequestFinished: self._request_finished,
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
+            BreakerChanged: self._breaker_changed,
+            KeySetAside: self._key_set_aside,
+            QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
         }
 
@@ -117,6 +123,34 @@ class EventLog:
             from_model=event.from_model,
             to_model=event.to_model,
             outcome=event.outcome,
+        )
+
+    def _breaker_changed(self, event: BreakerChanged) -> None:
+        level = logging.INFO if event.to_state == "closed" else logging.WARNING
+        self._log.log(
+            level,
+            "breaker",
+            model=event.model,
+            from_state=event.from_state,
+            to_state=event.to_state,
+            reason=event.reason,
+        )
+
+    def _key_set_aside(self, event: KeySetAside) -> None:
+        self._log.error(
+            "provider_key_rejected",
+            provider=event.provider,
+            model=event.model,
+            set_aside_s=event.seconds,
+        )
+
+    def _queue_refused(self, event: QueueRefused) -> None:
+        self._log.warning(
+            "queue_refused",
+            **_who(event.caller),
+            model=event.model,
+            waiting_for=event.waiting_for,
+            reason=event.reason,
         )
 
     def _store_degraded(self, event: StoreDegraded) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -13,12 +13,17 @@ from assay.domain.completion import Model
 from assay.domain.errors import ModelError, Reason
 from assay.domain.events import (
     AttemptFinished,
+    BreakerChanged,
     CriterionFinished,
     Event,
     FallbackTaken,
+    KeySetAside,
+    QueueRefused,
     RequestFinished,
     StoreDegraded,
+    WaitFinished,
 )
+from assay.domain.ports import BreakerState
 from assay.telemetry.instruments import Instruments
 
 OTHER = "other"
@@ -29,6 +34,9 @@ METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 STATUSES = ("200", "400", "401", "413", "422", "429", "499", "500", "503", "504")
 """Answers whose absence a rate must read as 0; the rarer ones appear when they first happen."""
 
+BREAKER_STATES = get_args(BreakerState)
+WAIT_REASONS = ("local_slot", "provider_quota", "breaker")
+REFUSALS = ("full_count", "full_bytes", "deadline")
 SKIP_REASON = "required_check_failed"
 
 # A creation time beside every series would double the answer to each scrape, and nobody asks.
@@ -68,6 +76,10 @@ class Metrics:
             CriterionFinished: self._criterion_finished,
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
+            BreakerChanged: self._breaker_changed,
+            KeySetAside: self._key_set_aside,
+            WaitFinished: self._wait_finished,
+            QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
         }
         self._start_at_zero()
@@ -88,21 +100,21 @@ class Metrics:
         Gauge(name, documentation, registry=self.registry).set_function(read)
 
     def _request_finished(self, event: RequestFinished) -> None:
-        route = event.route if event.route in self._routes else OTHER
-        method = event.method if event.method in METHODS else OTHER
+        route = _one_of(self._routes, event.route)
+        method = _one_of(METHODS, event.method)
         self._instruments.requests[route, method, str(event.status)].inc()
         self._instruments.request_seconds[(route,)].observe(event.seconds)
         self._instruments.request_body_bytes[(route,)].observe(event.body_bytes)
 
     def _criterion_finished(self, event: CriterionFinished) -> None:
-        kind = event.type if event.type in self._criteria else OTHER
+        kind = _one_of(self._criteria, event.type)
         reason = event.reason or NO_REASON
         self._instruments.criteria[kind, event.status, reason].inc()
         self._instruments.criterion_seconds[(kind,)].observe(event.seconds)
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
-        labels = self._models.get(event.model, (OTHER, OTHER))
-        outcome = event.outcome if event.outcome in self._outcomes else OTHER
+        labels = self._model(event.model)
+        outcome = _one_of(self._outcomes, event.outcome)
         self._instruments.attempts[(*labels, outcome)].inc()
         self._instruments.attempt_seconds[labels].observe(event.seconds)
         if event.first_byte_seconds is not None:
@@ -114,8 +126,32 @@ class Metrics:
     def _fallback_taken(self, event: FallbackTaken) -> None:
         known = event.from_model in self._models and event.to_model in self._models
         pair = (event.from_model, event.to_model) if known else (OTHER, OTHER)
-        outcome = event.outcome if event.outcome in self._outcomes else OTHER
+        outcome = _one_of(self._outcomes, event.outcome)
         self._instruments.fallbacks[(*pair, outcome)].inc()
+
+    def _breaker_changed(self, event: BreakerChanged) -> None:
+        labels = self._model(event.model)
+        to_state = _one_of(BREAKER_STATES, event.to_state)
+        self._instruments.breaker_transitions[(*labels, to_state)].inc()
+        if event.model in self._models:
+            for state in BREAKER_STATES:
+                self._instruments.breaker_state[(*labels, state)].set(state == to_state)
+
+    def _key_set_aside(self, event: KeySetAside) -> None:
+        self._instruments.keys_set_aside[self._model(event.model)].inc()
+
+    def _wait_finished(self, event: WaitFinished) -> None:
+        reason = _one_of(WAIT_REASONS, event.reason)
+        labels = (*self._model(event.model), reason)
+        self._instruments.wait_seconds[labels].observe(event.seconds)
+
+    def _queue_refused(self, event: QueueRefused) -> None:
+        reason = _one_of(WAIT_REASONS, event.waiting_for)
+        refusal = _one_of(REFUSALS, event.reason)
+        self._instruments.queue_refused[(*self._model(event.model), reason, refusal)].inc()
+
+    def _model(self, model_id: str) -> tuple[str, str]:
+        return self._models.get(model_id, (OTHER, OTHER))
 
     def _store_degraded(self, event: StoreDegraded) -> None:
         self._instruments.store_available.set(event.available)
@@ -137,6 +173,15 @@ class Metrics:
             made.first_byte_seconds.start([labels])
             made.tokens.start((*labels, kind) for kind in ("input", "output"))
             made.cost_usd.start([labels])
+            made.keys_set_aside.start([labels])
+            made.wait_seconds.start((*labels, reason) for reason in WAIT_REASONS)
+            made.queue_refused.start(
+                (*labels, reason, refusal) for reason in WAIT_REASONS for refusal in REFUSALS
+            )
+            made.breaker_transitions.start((*labels, state) for state in BREAKER_STATES)
+        for labels in self._models.values():
+            for state in BREAKER_STATES:
+                made.breaker_state[(*labels, state)].set(state == "closed")
         for pair in (*self._known.fallbacks, (OTHER, OTHER)):
             made.fallbacks.start((*pair, outcome) for outcome in sorted(self._outcomes))
 
@@ -149,6 +194,10 @@ def model_outcomes() -> frozenset[str]:
         found.add(cls.outcome)
         open_classes.extend(cls.__subclasses__())
     return frozenset(found)
+
+
+def _one_of(known: Collection[str], name: str) -> str:
+    return name if name in known else OTHER
 
 
 def _findings() -> list[tuple[str, str]]:

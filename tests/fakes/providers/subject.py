@@ -33,6 +33,8 @@ PROMPT = Prompt(
         Turn("user", ('Output: "a"\\', "\n\x01 ü 🦊\u2028")),
     )
 )
+SHORT_SILENCE_S = 0.5
+"""For tests that wait for a silence; the server is silent for longer and drips more often."""
 STRUCTURED = replace(PROMPT, answer=AnswerSchema("verdict", SCHEMA))
 
 
@@ -44,7 +46,7 @@ class Subject:
     stream: bool
     server: FaultServer
     wires: list[Wire]
-    silence_s: float = 0.3
+    silence_s: float = 5.0
 
     def wire(self, **options: Any) -> Wire:
         connection = Connection(

@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.domain.completion import Caller, Usage
-from assay.domain.events import AttemptFinished, FallbackTaken, RequestFinished, StoreDegraded
+from assay.domain.events import (
+    AttemptFinished,
+    BreakerChanged,
+    FallbackTaken,
+    KeySetAside,
+    QueueRefused,
+    RequestFinished,
+    StoreDegraded,
+)
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.redaction import escape, mask
 
@@ -100,6 +108,23 @@ def test_fallbacks_and_the_store_are_reported(out):
         ("warning", "fallback"),
         ("error", "store_unavailable"),
         ("info", "store_recovered"),
+    ]
+
+
+def test_breakers_keys_and_refusals_are_reported(out):
+    """An open breaker warns, a closed one informs, a rejected key is an error."""
+    configure_logging("info", out)
+    log = EventLog()
+    log.emit(BreakerChanged("openai/a", "closed", "open", "failures"))
+    log.emit(BreakerChanged("openai/a", "half_open", "closed", "probes"))
+    log.emit(KeySetAside("openai", "openai/a", 60.0))
+    log.emit(QueueRefused(CALLER, "openai/a", "local_slot", "full_count"))
+    said = [(line["level"], line["event"], line["model"]) for line in lines(out)]
+    assert said == [
+        ("warning", "breaker", "openai/a"),
+        ("info", "breaker", "openai/a"),
+        ("error", "provider_key_rejected", "openai/a"),
+        ("warning", "queue_refused", "openai/a"),
     ]
 
 

@@ -1,6 +1,7 @@
 """Prometheus metrics from domain events."""
 
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,18 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from assay.domain import events
 from assay.domain.completion import Caller, Model, Usage
 from assay.domain.events import (
     AttemptFinished,
+    BreakerChanged,
     CriterionFinished,
     FallbackTaken,
+    KeySetAside,
+    QueueRefused,
     RequestFinished,
     StoreDegraded,
+    WaitFinished,
 )
 from assay.telemetry.metrics import OTHER, Known, Metrics, model_outcomes
 
@@ -83,6 +89,12 @@ def test_known_events_make_no_new_series():
     for outcome in model_outcomes():
         metrics.emit(attempt(outcome=outcome))
         metrics.emit(FallbackTaken(CALLER, "openai/a", "anthropic/b", outcome))
+    for state in ("open", "half_open", "closed"):
+        metrics.emit(BreakerChanged("openai/a", "closed", state, "x"))
+    for waiting_for in ("local_slot", "provider_quota", "breaker"):
+        metrics.emit(WaitFinished(CALLER, "openai/a", waiting_for, 0.1))
+        for reason in ("full_count", "full_bytes", "deadline"):
+            metrics.emit(QueueRefused(CALLER, "openai/a", waiting_for, reason))
     assert series_count(metrics) == before
 
 
@@ -132,6 +144,10 @@ def test_unknown_names_count_as_other(text):
     metrics.emit(CriterionFinished(CALLER, text, "scored", None, 0.1))
     metrics.emit(attempt(model=text, outcome=text))
     metrics.emit(FallbackTaken(CALLER, text, "openai/a", text))
+    metrics.emit(BreakerChanged(text, text, text, text))
+    metrics.emit(KeySetAside(text, text, 1.0))
+    metrics.emit(WaitFinished(CALLER, text, text, 1.0))
+    metrics.emit(QueueRefused(CALLER, text, text, text))
     rendered, _ = metrics.render()
     labels = {
         label
@@ -142,6 +158,37 @@ def test_unknown_names_count_as_other(text):
     assert text not in labels
     unknown = {"route": OTHER, "method": OTHER, "status": "503"}
     assert value(metrics, "assay_requests_total", **unknown) == 1
+
+
+def test_a_breaker_is_in_one_state_at_a_time():
+    """The state that was entered reads 1 and all others 0; a fresh breaker is closed."""
+    metrics = fresh()
+    model = {"provider": "openai", "model": "openai/a"}
+
+    def states():
+        return {
+            state: value(metrics, "assay_breaker_state", **model, state=state)
+            for state in ("closed", "open", "half_open", "forced_open", "disabled")
+        }
+
+    assert states() == {"closed": 1, "open": 0, "half_open": 0, "forced_open": 0, "disabled": 0}
+    metrics.emit(BreakerChanged("openai/a", "closed", "open", "failures"))
+    assert states() == {"closed": 0, "open": 1, "half_open": 0, "forced_open": 0, "disabled": 0}
+    assert value(metrics, "assay_breaker_transitions_total", **model, to_state="open") == 1
+
+
+def test_waits_and_refusals_are_told_apart_by_reason():
+    """A person can tell waiting for a slot from waiting for the provider's quota."""
+    metrics = fresh()
+    metrics.emit(WaitFinished(CALLER, "openai/a", "local_slot", 2.0))
+    metrics.emit(QueueRefused(CALLER, "openai/a", "provider_quota", "deadline"))
+    metrics.emit(KeySetAside("openai", "openai/a", 60.0))
+    model = {"provider": "openai", "model": "openai/a"}
+    assert value(metrics, "assay_wait_seconds_sum", **model, reason="local_slot") == 2.0
+    assert value(metrics, "assay_wait_seconds_sum", **model, reason="provider_quota") == 0
+    refused = {**model, "reason": "provider_quota", "refusal": "deadline"}
+    assert value(metrics, "assay_queue_refused_total", **refused) == 1
+    assert value(metrics, "assay_keys_set_aside_total", **model) == 1
 
 
 def test_an_event_nobody_counts_is_passed_over():
@@ -205,3 +252,13 @@ def documented():
 def test_the_documentation_lists_what_is_exported():
     """docs/metrics.md names every metric with its type and labels, and none that is not there."""
     assert documented() == exported()
+
+
+def test_every_event_of_the_domain_is_counted():
+    """An event that somebody added and nobody counts is noticed here."""
+    declared = {
+        each
+        for each in vars(events).values()
+        if isinstance(each, type) and each.__module__ == events.__name__ and is_dataclass(each)
+    }
+    assert declared == set(fresh()._handlers)

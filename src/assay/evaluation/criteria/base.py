@@ -92,7 +92,13 @@ class CannotJudge(Exception):
 
     def __init__(
         self,
-        reason: Literal["reference_missing", "context_missing", "check_error", "input_too_long"],
+        reason: Literal[
+            "reference_missing",
+            "context_missing",
+            "check_error",
+            "input_too_long",
+            "deadline_exceeded",
+        ],
         message: str,
     ) -> None:
         super().__init__(message)
@@ -102,6 +108,16 @@ class CannotJudge(Exception):
 
 class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
+
+    inline_chars_max: ClassVar[int] = 50_000
+    """How many characters of case and parameters are checked on the event loop; 0: none.
+
+    Measured, so that no check holds the loop for more than about 2 ms.
+    """
+
+    def inline_chars(self) -> int:
+        """As `inline_chars_max`, where it depends on the parameters."""
+        return self.inline_chars_max
 
     @abstractmethod
     def check(self, case: Case) -> Finding:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import jsonschema_rs
@@ -12,18 +12,19 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import Check, Finding
+from assay.evaluation.criteria.base import CannotJudge, Check, Finding
 from assay.evaluation.criteria.case_text import output_text
 from assay.evaluation.criteria.registry import criterion
 
 SCHEMA_CHARS_MAX = 100_000
 SCHEMA_DEPTH_MAX = 64
-ERRORS_SHOWN_MAX = 5
+FAULTS_MAX = 5
+LISTED_CHARS_MAX = 16_384
+"""The library finds all faults at once, 15 µs each: of a longer output only the first is named."""
+PATTERN_BYTES_MAX = 1024 * 1024
+TOO_DEEP = "the output is nested too deeply to be checked"
 MESSAGE_CHARS_MAX = 200
 
-FENCED = re.compile(
-    r"\A\s*```(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE
-)
 Place = tuple[int | str, ...]
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
@@ -83,24 +84,49 @@ class JsonSchema(Check):
 
     def check(self, case: Case) -> Finding:
         text = output_text(case)
-        fenced = FENCED.match(text) if self.allow_fence else None
+        if self.allow_fence:
+            text = unfenced(text)
         try:
-            value = json.loads(fenced.group(1) if fenced else text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+            value = json.loads(text, parse_constant=_refuse_constant)
+        except RecursionError:
+            raise CannotJudge("check_error", TOO_DEEP) from None
+        except ValueError as error:
             return Finding(score=0.0, value=False, explanation=f"not valid JSON: {error}")
-        faults: list[str] = []
-        for fault in _validator(self.schema_).iter_errors(value):
-            faults.append(_described(fault))
-            if len(faults) == ERRORS_SHOWN_MAX:
-                break
+        faults = _faults(_validator(self.schema_), value, all_of_them=len(text) <= LISTED_CHARS_MAX)
         if faults:
             return Finding(score=0.0, value=False, explanation="; ".join(faults))
         return Finding(score=1.0, value=True, explanation="conforms to the schema")
 
 
+def unfenced(text: str) -> str:
+    """The inside of a text that is one ``` or ```json block, else the text."""
+    block = text.strip()
+    opening, _, inside = block.partition("\n")
+    if opening.strip().lower() in ("```", "```json") and inside.endswith("```"):
+        return inside.removesuffix("```")
+    return text
+
+
 def _validator(schema: Mapping[str, Any] | bool) -> Any:
     plain = schema if isinstance(schema, bool) else dict(schema)
-    return jsonschema_rs.validator_for(plain, retriever=_no_retrieval)
+    # The linear engine: the default one backtracks, and the schema is a stranger's.
+    patterns = jsonschema_rs.RegexOptions(
+        size_limit=PATTERN_BYTES_MAX, dfa_size_limit=PATTERN_BYTES_MAX
+    )
+    return jsonschema_rs.validator_for(plain, retriever=_no_retrieval, pattern_options=patterns)
+
+
+def _faults(validator: Any, value: Any, *, all_of_them: bool) -> list[str]:
+    """The first faults of a value; only the very first unless `all_of_them` are to be found."""
+    try:
+        if all_of_them:
+            return [_described(each) for each in islice(validator.iter_errors(value), FAULTS_MAX)]
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as fault:
+        return [_described(fault)]
+    except ValueError:
+        raise CannotJudge("check_error", TOO_DEEP) from None
+    return []
 
 
 def _no_retrieval(uri: str) -> Any:

@@ -14,8 +14,8 @@ from assay.evaluation.criteria.case_text import output_text, references
 from assay.evaluation.criteria.registry import criterion
 
 NUMBER = re.compile(
-    r"(?<![\w.])[-+\u2212]?"
-    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,300})(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?"
+    r"(?<![\w.])(?<![0-9],)[-+\u2212]?"
+    r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,100}(?![0-9])|[0-9]{1,300})(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?"
     r"(?![\w]|[.,][0-9])"
 )
 """A decimal number with optional sign, thousands commas and exponent, not part of a word."""

@@ -1,0 +1,236 @@
+"""The order in which waiting calls get their turn: fair between tenants, interactive first.
+
+Deficit round robin (Shreedhar and Varghese, 1996) over tenants, in two lanes. Each visit of a
+tenant adds the quantum to what it may spend, so that in the long run tenants get the same cost
+through, whatever the size and number of their calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from assay.domain.completion import Caller, Priority
+
+BATCH_AGE_S = 5.0
+"""A batch call that has waited this long lets its lane have a part of the turns."""
+
+BATCH_EVERY = 8
+"""Of so many turns, an aged batch lane gets one."""
+
+QUANTUM_WEIGHT = 0.1
+"""The quantum follows the usual cost of a call, as a moving mean with this weight."""
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A call in the queue; `cost` is positive, `size` in bytes."""
+
+    caller: Caller
+    cost: float
+    size: int
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How much may wait in one queue; `bytes_max` bounds the prompts that are held meanwhile."""
+
+    calls_max: int = 1_000
+    bytes_max: int = 64 * 2**20
+
+    def share(self, calls: int, size: int) -> float:
+        """How much of the queue so many calls and bytes take, by whichever bound is nearer."""
+        return max(calls / self.calls_max, size / self.bytes_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What comes before a call: how many others, and their cost."""
+
+    calls: int
+    cost: float
+
+
+@dataclass(eq=False, slots=True)
+class _Tenant:
+    name: str
+    calls: OrderedDict[Waiting, None] = field(default_factory=OrderedDict)
+    deficit: float = 0.0
+    visited: bool = False
+    cost: float = 0.0
+    size: int = 0
+
+    @property
+    def head(self) -> Waiting:
+        return next(iter(self.calls))
+
+
+class Lane:
+    """Deficit round robin over the tenants of one priority."""
+
+    def __init__(self) -> None:
+        self._tenants: dict[str, _Tenant] = {}
+        self._ring: deque[_Tenant] = deque()
+        self._quantum = 1.0
+        self.cost = 0.0
+        self.size = 0
+        self.depth = 0
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return (call for tenant in self._ring for call in tenant.calls)
+
+    def push(self, call: Waiting) -> None:
+        """Add a call behind those of its tenant."""
+        self._quantum += QUANTUM_WEIGHT * (call.cost - self._quantum)
+        tenant = self._tenant(call)
+        tenant.calls[call] = None
+        self._weigh(tenant, call, 1)
+
+    def push_back(self, call: Waiting) -> None:
+        """Undo a pop: the call goes before those of its tenant, and its cost is given back."""
+        tenant = self._tenant(call)
+        tenant.calls[call] = None
+        tenant.calls.move_to_end(call, last=False)
+        tenant.deficit += call.cost
+        self._weigh(tenant, call, 1)
+
+    def pop(self) -> Waiting:
+        """Take out the call whose turn it is; the lane must not be empty."""
+        unaffordable = 0
+        while True:
+            tenant = self._ring[0]
+            if not tenant.visited:
+                tenant.visited = True
+                tenant.deficit += self._quantum
+            if tenant.head.cost <= tenant.deficit:
+                call = tenant.head
+                tenant.deficit -= call.cost
+                self.remove(call)
+                return call
+            tenant.visited = False
+            self._ring.rotate(-1)
+            unaffordable += 1
+            if unaffordable == len(self._ring):
+                self._skip_rounds()
+
+    def remove(self, call: Waiting) -> None:
+        """Take out any call at once."""
+        tenant = self._tenants[call.caller.tenant]
+        del tenant.calls[call]
+        self._weigh(tenant, call, -1)
+        if not tenant.calls:
+            del self._tenants[tenant.name]
+            self._ring.remove(tenant)
+
+    def oldest_s(self) -> float:
+        """Since when the longest-waiting head waits; infinite in an empty lane."""
+        return min((tenant.head.since_s for tenant in self._ring), default=math.inf)
+
+    def before(self, tenant: str) -> Ahead:
+        """What is likely to be served before a new call of `tenant`, all tenants served alike."""
+        own = self._tenants.get(tenant)
+        if own is None:
+            heads = [each.head.cost for each in self._ring]
+            return Ahead(len(heads), sum(heads))
+        tenants = len(self._ring)
+        return Ahead(min(len(own.calls) * tenants, self.depth), min(own.cost * tenants, self.cost))
+
+    def longest(self, limits: QueueLimits) -> tuple[float, Waiting] | None:
+        """The share of the tenant that holds most, with its newest call."""
+        if not self._ring:
+            return None
+        tenant = max(self._ring, key=lambda each: limits.share(len(each.calls), each.size))
+        return limits.share(len(tenant.calls), tenant.size), next(reversed(tenant.calls))
+
+    def share_with(self, call: Waiting, limits: QueueLimits) -> float:
+        """The share of a call's tenant once it is added."""
+        own = self._tenants.get(call.caller.tenant)
+        if own is None:
+            return limits.share(1, call.size)
+        return limits.share(len(own.calls) + 1, own.size + call.size)
+
+    def _tenant(self, call: Waiting) -> _Tenant:
+        name = call.caller.tenant
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            tenant = self._tenants[name] = _Tenant(name)
+            self._ring.append(tenant)
+        return tenant
+
+    def _weigh(self, tenant: _Tenant, call: Waiting, sign: int) -> None:
+        tenant.cost += sign * call.cost
+        tenant.size += sign * call.size
+        self.cost = self.cost + sign * call.cost if self.depth + sign else 0.0
+        self.size += sign * call.size
+        self.depth += sign
+
+    def _skip_rounds(self) -> None:
+        """Add the quanta of the rounds in which nobody could afford its call, at once."""
+        missing = min(tenant.head.cost - tenant.deficit for tenant in self._ring)
+        rounds = math.ceil(missing / self._quantum) - 1
+        for tenant in self._ring:
+            tenant.deficit += max(rounds, 0) * self._quantum
+
+
+class FairOrder:
+    """Two lanes: interactive before batch, and a part of the turns for a batch lane that aged."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Priority, Lane] = {"interactive": Lane(), "batch": Lane()}
+        self._passed_over = 0
+
+    @property
+    def depth(self) -> int:
+        return sum(lane.depth for lane in self._lanes.values())
+
+    @property
+    def size(self) -> int:
+        return sum(lane.size for lane in self._lanes.values())
+
+    def push(self, call: Waiting) -> None:
+        self._lane(call).push(call)
+
+    def push_back(self, call: Waiting) -> None:
+        self._lane(call).push_back(call)
+
+    def remove(self, call: Waiting) -> None:
+        self._lane(call).remove(call)
+
+    def pop(self, now_s: float) -> Waiting:
+        """Take out the call whose turn it is; must not be empty."""
+        interactive, batch = self._lanes["interactive"], self._lanes["batch"]
+        aged = batch.depth and now_s - batch.oldest_s() >= BATCH_AGE_S
+        if not interactive.depth or (aged and self._passed_over >= BATCH_EVERY - 1):
+            self._passed_over = 0
+            return batch.pop()
+        self._passed_over += 1
+        return interactive.pop()
+
+    def before(self, caller: Caller) -> Ahead:
+        """What is likely to be served before a new call of `caller`."""
+        ahead = self._lanes[caller.priority].before(caller.tenant)
+        if caller.priority == "interactive":
+            return ahead
+        urgent = self._lanes["interactive"]
+        return Ahead(ahead.calls + urgent.depth, ahead.cost + urgent.cost)
+
+    def to_push_out(self, call: Waiting, limits: QueueLimits) -> Waiting | None:
+        """Whom a new call may push out of a full queue; None where it has no better claim.
+
+        An interactive call pushes out a batch call; otherwise a call pushes out the newest of
+        the tenant that holds most, where that is more than its own tenant would hold.
+        """
+        batch = self._lanes["batch"].longest(limits)
+        if call.caller.priority == "interactive" and batch is not None:
+            return batch[1]
+        lane = self._lane(call)
+        longest = lane.longest(limits)
+        if longest is None or longest[0] <= lane.share_with(call, limits):
+            return None
+        return longest[1]
+
+    def _lane(self, call: Waiting) -> Lane:
+        return self._lanes[call.caller.priority]

@@ -1,0 +1,48 @@
+"""The README's example is run as it stands, and shows the answer that the service gives.
+
+`ASSAY_RENEW_GOLDEN=1 pytest tests/docs/test_readme.py` writes the answer anew.
+"""
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from fakes.service_process import running_service
+
+README = Path(__file__).parents[2] / "README.md"
+COMMAND = re.compile(r"```bash\n(curl .*?)```", re.DOTALL)
+ANSWER = re.compile(r"(```json\n)(.*?)(```)", re.DOTALL)
+VARIES = {"id", "created_at", "latency_ms"}
+
+
+async def test_the_example_gives_the_answer_shown(tmp_path):
+    """Everything but ids and times is as the README says."""
+    text = README.read_text()
+    command = COMMAND.search(text)
+    assert command is not None
+    async with running_service(tmp_path) as service:
+        shell = await asyncio.create_subprocess_shell(
+            command[1].replace("http://127.0.0.1:8080", service.url),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await shell.communicate()
+    given = json.loads(output)
+    if os.environ.get("ASSAY_RENEW_GOLDEN"):
+        shown = json.dumps(given, indent=2, ensure_ascii=False)
+        text = ANSWER.sub(lambda found: f"{found[1]}{shown}\n{found[3]}", text, count=1)
+        README.write_text(text)
+    answer = ANSWER.search(text)
+    assert answer is not None
+    assert stable(given) == stable(json.loads(answer[2]))
+
+
+def stable(value: Any) -> Any:
+    """The value without what differs each time."""
+    if isinstance(value, dict):
+        return {key: stable(each) for key, each in value.items() if key not in VARIES}
+    if isinstance(value, list):
+        return [stable(each) for each in value]
+    return value

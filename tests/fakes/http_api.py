@@ -1,0 +1,167 @@
+"""The API over real HTTP, with a fake engine behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import aiohttp
+import uvicorn
+
+from assay.api.access import OpenAccess
+from assay.api.app import create_app
+from assay.api.server import listen, server_config
+from assay.api.services import Limits, Services
+from assay.domain.completion import Attempt, Model, Usage
+from assay.domain.evaluation import Evaluation, JudgeRecord, Score
+from assay.domain.ports import ModelStatus
+
+
+class ScriptedEvaluator:
+    """Answers as told, counts its calls, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.cancelled = 0
+        self.answer: Callable[..., Evaluation] = scored
+        self.hold: asyncio.Event | None = None
+        """Where set, every call waits for it."""
+        self.error: Exception | None = None
+
+    async def evaluate(self, case, criteria, **rest) -> Evaluation:
+        self.calls.append({"case": case, "criteria": criteria, **rest})
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        return replace(self.answer(criteria), metadata=rest["metadata"])
+
+
+def scored(criteria) -> Evaluation:
+    """Every criterion passes, by one judge."""
+    attempt = Attempt("openai", "gpt-5-mini", "ok", 12.5, Usage(10, 2), 0.0001)
+    judge = JudgeRecord("openai", "gpt-5-mini", "openai/gpt-5-mini", "v1", "single", (attempt,))
+    return evaluation(
+        *(
+            Score(each.name, each.type, "scored", 1.0, True, "pass", True, 1.0, judge=judge)
+            for each in criteria
+        )
+    )
+
+
+def unscored(*reasons: str, retry_after_s: float | None = None) -> Callable[..., Evaluation]:
+    """An evaluation in which each criterion failed for one of the reasons."""
+    scores = [
+        Score(f"c{index}", "rubric", "unscored", reason=reason, retry_after_s=retry_after_s)
+        for index, reason in enumerate(reasons)
+    ]
+    return lambda _criteria: evaluation(*scores)
+
+
+def evaluation(*scores: Score) -> Evaluation:
+    return Evaluation(
+        id="eval_1",
+        created_at="2026-11-20T12:00:00Z",
+        status="completed" if all(each.status == "scored" for each in scores) else "partial",
+        passed=True if all(each.passed for each in scores) else None,
+        score=1.0 if all(each.status == "scored" for each in scores) else None,
+        results=scores,
+        usage=Usage(10, 2),
+        cost_usd=0.0001,
+        latency_ms=13.0,
+    )
+
+
+class OneModel:
+    """A directory of one configured model."""
+
+    async def statuses(self):
+        model = Model("openai/gpt-5-mini", "openai", "gpt-5-mini", context_tokens=400_000)
+        return [ModelStatus(model, "half_open", 12.0, None)]
+
+
+class NoStore:
+    """Fails the test where a request without a key touches the store."""
+
+    async def claim(self, *_args, **_kwargs):
+        raise AssertionError("the store was asked")
+
+
+@dataclass
+class Events:
+    """Collects every event."""
+
+    seen: list[Any] = field(default_factory=list)
+
+    def emit(self, event: Any) -> None:
+        self.seen.append(event)
+
+
+@dataclass
+class Api:
+    """A running API: its address, a client, and what it is made of."""
+
+    url: str
+    http: aiohttp.ClientSession
+    evaluator: ScriptedEvaluator
+    events: Events
+    services: Services
+    server: uvicorn.Server
+
+    async def post(self, document=None, *, path="/v1/evaluations", data=None, **headers):
+        """Post and read: status, headers and the parsed body."""
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        names.setdefault("content-type", "application/json")
+        body = {"data": data} if document is None else {"json": document}
+        async with self.http.post(self.url + path, headers=names, **body) as answer:
+            return answer.status, answer.headers, await answer.json(content_type=None)
+
+
+@contextlib.asynccontextmanager
+async def running_api(
+    *, limits: Limits | None = None, evaluator=None, access=None, idempotency=None, routers=()
+) -> AsyncIterator[Api]:
+    """The API on a free port, with fakes for what is not given."""
+    evaluator = evaluator or ScriptedEvaluator()
+    events = Events()
+    services = Services(
+        evaluator=evaluator,
+        access=access or OpenAccess(),
+        idempotency=idempotency or NoStore(),
+        models=OneModel(),
+        events=events,
+    )
+    services.lifecycle.phase = "serving"
+    app = create_app(services, limits or Limits(), routers)
+    async with serving(app) as (server, url), aiohttp.ClientSession() as http:
+        yield Api(url, http, evaluator, events, services, server)
+
+
+@contextlib.asynccontextmanager
+async def serving(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI app on a free port of the loopback."""
+    listener = listen("127.0.0.1", 0)
+    server = QuietServer(server_config(app))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110 # uvicorn has no event for it
+        await asyncio.sleep(0.005)
+    try:
+        yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+class QuietServer(uvicorn.Server):
+    """Leaves the signals to pytest."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):
+        yield

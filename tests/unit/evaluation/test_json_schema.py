@@ -1,0 +1,122 @@
+"""The json_schema criterion: strict JSON, a bounded schema that stays at home, named faults."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from assay.domain.evaluation import Case
+from assay.evaluation.criteria import parse_criteria
+from assay.evaluation.criteria.base import CannotJudge, Check, Finding
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name"],
+}
+
+
+def check(output: str, schema: Any = PERSON, **fields: Any) -> Finding:
+    [criterion] = parse_criteria([{"type": "json_schema", "schema": schema, **fields}])
+    assert isinstance(criterion, Check)
+    return criterion.check(Case(output))
+
+
+def fault(schema: Any) -> tuple[Any, str]:
+    with pytest.raises(ValidationError) as caught:
+        check("{}", schema)
+    [error] = caught.value.errors()
+    return error["loc"], error["type"]
+
+
+def test_conforming_json_scores_one() -> None:
+    """JSON that the schema accepts scores 1."""
+    assert check('{"name": "Ada", "age": 36}').score == 1.0
+
+
+def test_faults_are_named_with_their_places() -> None:
+    """The explanation lists the faults, each with the place in the output."""
+    finding = check('{"age": "old"}')
+    assert finding.score == 0.0
+    assert "/age" in finding.explanation
+    assert "name" in finding.explanation
+
+
+@pytest.mark.parametrize("output", ["", "{", "{'name': 1}", '{"name": NaN}', '{"name": "a"} ok'])
+def test_only_strict_json_counts(output: str) -> None:
+    """Empty, broken, trailing text and NaN are not JSON."""
+    finding = check(output)
+    assert finding.score == 0.0
+    assert finding.explanation.startswith("not valid JSON")
+
+
+def test_a_fence_is_accepted_where_allowed() -> None:
+    """A single ```json block counts with `allow_fence` alone."""
+    fenced = '```json\n{"name": "Ada"}\n```'
+    assert check(fenced).score == 0.0
+    assert check(fenced, allow_fence=True).score == 1.0
+    assert check('{"name": "Ada"}', allow_fence=True).score == 1.0
+
+
+@pytest.mark.parametrize("target", ["https://example.org/s.json", "other.json", "file:///etc/x"])
+def test_a_reference_must_stay_within_the_schema(target: str) -> None:
+    """A remote $ref is an error at the $ref itself; nothing is fetched."""
+    place, kind = fault({"properties": {"a": {"items": [{"$ref": target}]}}})
+    assert place == (0, "schema", "properties", "a", "items", 0, "$ref")
+    assert kind == "remote_reference"
+
+
+def test_a_local_reference_works() -> None:
+    """$ref within the schema is followed."""
+    schema = {"$defs": {"n": {"type": "integer"}}, "$ref": "#/$defs/n"}
+    assert check("3", schema).score == 1.0
+    assert check('"3"', schema).score == 0.0
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "no such type"},
+        {"pattern": "("},
+        {"pattern": "(?=look)ahead"},
+        {"$ref": "#/$defs/missing"},
+        {"$schema": "https://example.org/unknown"},
+    ],
+)
+def test_an_invalid_schema_is_an_error_of_the_request(schema: Any) -> None:
+    """What is no schema, or needs a backtracking pattern, is refused at parse time."""
+    assert fault(schema) == ((0, "schema"), "invalid_schema")
+
+
+def test_the_schema_is_bounded_in_depth_and_size() -> None:
+    """Too deep and too large schemas are refused before they are compiled."""
+    deep: Any = {}
+    for _ in range(100):
+        deep = {"items": deep}
+    assert fault(deep) == ((0, "schema"), "schema_too_deep")
+    large = {"enum": ["x" * 1000] * 200}
+    assert fault(large) == ((0, "schema"), "schema_too_large")
+
+
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    """A circle of references neither hangs nor crashes."""
+    assert check("1", {"$ref": "#"}).score == 1.0
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_an_output_nested_too_deeply_is_not_judged(depth: int) -> None:
+    """Our limit of depth is no verdict on the output."""
+    with pytest.raises(CannotJudge) as caught:
+        check("[" * depth + "]" * depth, {"type": "object"})
+    assert caught.value.reason == "check_error"
+
+
+def test_many_faults_of_a_long_output_are_not_all_looked_for() -> None:
+    """A long output names its first fault; the explanation stays short."""
+    finding = check(json.dumps(["x"] * 100_000), {"items": {"type": "integer"}})
+    assert finding.score == 0.0
+    assert finding.explanation.startswith("/0:")
+    assert len(finding.explanation) < 1_000

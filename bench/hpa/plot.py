@@ -50,6 +50,7 @@ def svg(title: str, moments: Sequence[Moment], target: float) -> str:
         _text(LEFT - 6, lower_top + 4, f"{full_max:.1f}", FULL, anchor="end"),
         _text(LEFT - 6, lower_top + LOWER, "0", FULL, anchor="end"),
         _legend(top_value),
+        _text(LEFT - 6, HEIGHT - 10, "min", "#57606a", anchor="end"),
         _text(LEFT, lower_top - 6, f"slots in use or asked for; dashed: target {target}", FULL),
         "</svg>",
     ]
@@ -59,8 +60,9 @@ def svg(title: str, moments: Sequence[Moment], target: float) -> str:
 def _legend(top_value: float) -> str:
     return (
         f'<text x="{WIDTH - RIGHT}" y="16" text-anchor="end">'
-        f'<tspan fill="{PODS}">pods wanted</tspan>  <tspan fill="{READY}">pods ready</tspan>  '
-        f'<tspan fill="{LOAD}">load, top = {top_value:.0f} requests/s</tspan></text>'
+        f'<tspan fill="{PODS}">pods wanted</tspan> '
+        f'<tspan dx="10" fill="{READY}">pods ready</tspan> '
+        f'<tspan dx="10" fill="{LOAD}">load, top = {top_value:.0f} requests/s</tspan></text>'
     )
 
 
@@ -69,7 +71,7 @@ def _minutes(end_min: float, x: Callable[[float], float]) -> list[str]:
     for minute in range(0, int(end_min) + 1, 10):
         at = x(minute * MINUTE)
         marks.append(_line([(at, TOP), (at, HEIGHT - 26)], GRID))
-        marks.append(_text(at, HEIGHT - 10, f"{minute} min", "#57606a", anchor="middle"))
+        marks.append(_text(at, HEIGHT - 10, f"{minute}", "#57606a", anchor="middle"))
     return marks
 
 

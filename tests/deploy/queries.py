@@ -22,7 +22,8 @@ METRICS_PAGE = ROOT / "docs" / "metrics.md"
 TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "endpoint"})
 """What Prometheus itself puts on every series of a pod."""
 
-PROCESS_METRICS = {
+OF_EVERY_TARGET = {
+    "up": "gauge",
     "process_cpu_seconds_total": "counter",
     "process_resident_memory_bytes": "gauge",
 }
@@ -31,14 +32,9 @@ PROCESS_METRICS = {
 TO_COME: dict[str, tuple[str, set[str]]] = {
     "assay_slot_utilization_ratio": ("gauge", set()),
     "assay_inflight_bytes_ratio": ("gauge", set()),
-    "assay_wait_seconds": ("histogram", {"reason"}),
     "assay_batch_backlog_rows": ("gauge", set()),
     "assay_event_loop_lag_seconds": ("histogram", set()),
-    "assay_breaker_state": ("gauge", {"model", "state"}),
-    "assay_breaker_transitions_total": ("counter", {"model", "to"}),
     "assay_quota_balance": ("gauge", {"model", "bucket"}),
-    "assay_quota_refused_total": ("counter", {"model"}),
-    "assay_key_rejected_total": ("counter", {"provider"}),
     "assay_queue_depth": ("gauge", set()),
     "assay_queue_bytes": ("gauge", set()),
     "assay_shed_total": ("counter", {"reason"}),
@@ -74,7 +70,7 @@ def documented() -> dict[str, tuple[str, set[str]]]:
 @cache
 def exported() -> dict[str, Series]:
     """Every series name that a scrape of the service gives, histograms taken apart."""
-    series = {name: Series(kind, TARGET_LABELS) for name, kind in PROCESS_METRICS.items()}
+    series = {name: Series(kind, TARGET_LABELS) for name, kind in OF_EVERY_TARGET.items()}
     for name, (kind, labels) in {**TO_COME, **documented()}.items():
         own = TARGET_LABELS | labels
         if kind == "histogram":
@@ -110,6 +106,13 @@ def recorded() -> dict[str, Series]:
 def queries() -> list[Query]:
     """All of them: rules, dashboard, KEDA and the adapter's templates filled in."""
     return [*_of_rules(), *_of_dashboard(), *_of_keda(), *_of_adapter()]
+
+
+def nodes(query: Query) -> list[Any]:
+    """Every node of the parsed expression."""
+    found: list[Any] = []
+    promql_parser.walk(promql_parser.parse(query.text), found.append)
+    return found
 
 
 def panels() -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from promql_parser import AggregateExpr, BinaryExpr, Call, MatrixSelector, Vecto
 
 from assay.telemetry.instruments import SECONDS
 from deploy.manifests import of_kind, rendered
-from deploy.queries import TO_COME, Query, documented, exported, queries, recorded
+from deploy.queries import TO_COME, Query, documented, exported, nodes, queries, recorded
 
 GLOBAL_GAUGES = {"assay_batch_backlog_rows", "assay_quota_balance"}
 """Every pod exports the same number, read from Redis: adding them up would invent work."""
@@ -20,12 +20,6 @@ every_query = pytest.mark.parametrize("query", queries(), ids=lambda query: quer
 
 def known() -> dict:
     return {**exported(), **recorded()}
-
-
-def nodes(query: Query) -> list:
-    found: list = []
-    promql_parser.walk(promql_parser.parse(query.text), found.append)
-    return found
 
 
 def unknown(query: Query) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from promql_parser import VectorSelector
 
 from deploy.manifests import (
     KUBERNETES,
@@ -16,6 +17,7 @@ from deploy.manifests import (
     settings,
     workloads,
 )
+from deploy.queries import Query, nodes
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 SCALED = [name for name in OVERLAYS if name != "dev"]
@@ -145,6 +147,16 @@ def test_keda_takes_no_answer_for_no_load():
             if trigger["type"] == "prometheus":
                 assert trigger["metricType"] == "AverageValue"
                 assert trigger["metadata"]["ignoreNullValues"] == "false"
+
+
+def test_keda_looks_at_the_pods_of_the_api_only():
+    """Workers export the same ratios; theirs must not make the API grow."""
+    api = named(rendered("keda"), "ScaledObject", "assay-api")["spec"]
+    for trigger in api["triggers"]:
+        for node in nodes(Query(trigger["type"], trigger["metadata"].get("query", "1"))):
+            if isinstance(node, VectorSelector):
+                pods = [each.value for each in node.matchers.matchers if each.name == "pod"]
+                assert pods == ["assay-api-.+"]
 
 
 @every_overlay

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from deploy.manifests import ROOT
+from deploy.manifests import ROOT, named, rendered
 from deploy.queries import rule_groups, rules
 
 CASES = ROOT / "tests" / "deploy" / "rules_test.yaml"
@@ -54,6 +54,33 @@ def test_a_case_can_fail(folder):
         each["exp_alerts"] = []
     (folder / "rules_test.yaml").write_text(yaml.safe_dump({**cases, "tests": [silent]}))
     assert promtool(folder, "test", "rules", "rules_test.yaml").returncode == 1
+
+
+@needs_promtool
+def test_a_pod_that_is_not_scraped_never_scales_down(tmp_path):
+    """KEDA divides a sum by the pods there are: two pods that report 0.65 and one that has been
+    silent for minutes are three pods at their target, and one that has just started is none."""
+    (slots, *_) = named(rendered("keda"), "ScaledObject", "assay-api")["spec"]["triggers"]
+    labels = 'namespace="assay",pod="assay-api-{}"'
+    series = {
+        f"assay_slot_utilization_ratio{{{labels.format('a')}}}": "0.65x20",
+        f"assay_slot_utilization_ratio{{{labels.format('b')}}}": "0.65x20",
+        f"up{{{labels.format('a')}}}": "1x20",
+        f"up{{{labels.format('b')}}}": "1x20",
+        f"up{{{labels.format('silent')}}}": "1x8 0x11",
+        f"up{{{labels.format('new')}}}": "_x18 0 0 0",
+    }
+    sample = {"labels": "{}", "value": 3 * 0.65}
+    case = {
+        "interval": "30s",
+        "input_series": [{"series": k, "values": v} for k, v in series.items()],
+        "promql_expr_test": [
+            {"expr": slots["metadata"]["query"], "eval_time": "9m30s", "exp_samples": [sample]}
+        ],
+    }
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump({"rule_files": [], "tests": [case]}))
+    result = promtool(tmp_path, "test", "rules", "case.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_every_alert_has_a_case():

@@ -1,7 +1,5 @@
 """Checks that misbehave in the ways that the service must survive."""
 
-# ruff: noqa: ARG002 - misbehaving needs no case
-
 from __future__ import annotations
 
 import os

@@ -85,7 +85,7 @@ async def serve(
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
     """Serve one app for as long as the context lasts, with signals left to whoever owns it."""
-    server = _Server(_config(app))
+    server = _Server(server_config(app))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await _started([server], [running])

@@ -111,4 +111,5 @@ def connection(name: str, provider: ProviderSettings) -> Connection:
         silence_timeout_s=provider.silence_timeout_s,
         connections_max=provider.connections_max,
         stream=provider.stream,
+        output_limit_field=provider.output_limit_field,
     )

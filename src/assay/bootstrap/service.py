@@ -23,6 +23,7 @@ from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.evaluation.criteria import CRITERIA
 from assay.evaluation.engine import Evaluator
+from assay.evaluation.offload import Offload
 from assay.settings import AuthSettings, Settings
 from assay.store.embedded import EmbeddedRedis
 from assay.store.idempotency import RedisIdempotency
@@ -53,8 +54,10 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(settings))
         judging = await stack.enter_async_context(open_judging(settings, events))
+        offload = Offload()
+        stack.push_async_callback(offload.aclose)
         services = Services(
-            evaluator=Evaluator(judging.judges, events),
+            evaluator=Evaluator(judging.judges, offload, events),
             access=access(settings),
             idempotency=RedisIdempotency(redis),
             models=judging.directory,

@@ -97,6 +97,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimitState:
+    """What is left of a provider's quota by its own count; None where it does not say."""
+
+    requests_left: float | None = None
+    tokens_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """A model's answer; `attempts` holds every call it took, the serving one last."""
 
@@ -113,6 +121,7 @@ class Completion:
     cached: bool = False
     reading: Any = None
     attempts: tuple[Attempt, ...] = ()
+    rate_limit: RateLimitState | None = None
 
 
 def accept_any(completion: Completion) -> Any:
@@ -128,6 +137,7 @@ class Prompt:
     `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
     whatever random delimiter it carries (None: never share or cache its answer). `patience_s` is
     the longest wait for a rate-limited model: the router shortens it where another could serve.
+    `max_cost_usd` is what the call may cost at most by estimate.
     """
 
     turns: tuple[Turn, ...]
@@ -138,6 +148,7 @@ class Prompt:
     key: tuple[object, ...] | None = None
     attempts_left: int = field(default=ATTEMPTS_MAX)
     patience_s: float = math.inf
+    max_cost_usd: float | None = None
 
     @property
     def size(self) -> int:

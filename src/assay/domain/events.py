@@ -58,6 +58,16 @@ class FallbackTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaWaited:
+    """A request was given its sending time; `bucket` is what it waited for (empty: for nothing)."""
+
+    caller: Caller
+    model: str
+    seconds: float
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerChanged:
     """A model's circuit breaker went from one state to another, as this process sees it."""
 
@@ -88,7 +98,7 @@ class WaitFinished:
 
 @dataclass(frozen=True, slots=True)
 class QueueRefused:
-    """A call was not queued: `full_count`, `full_bytes` or `deadline`."""
+    """A call was not queued (`full_count`, `full_bytes`, `deadline`) or not kept (`pushed_out`)."""
 
     caller: Caller
     model: str

@@ -103,6 +103,12 @@ class ProviderSettings(Section):
         True, description="Stream answers; false gives the silence timeout as the whole time."
     )
 
+    output_limit_field: str | None = Field(
+        None,
+        description="What an OpenAI-compatible server calls the output limit. Unset: "
+        "`max_completion_tokens` at OpenAI and Azure, else `max_tokens`.",
+    )
+
     @property
     def url(self) -> str:
         return self.base_url or BASE_URLS[self.dialect]

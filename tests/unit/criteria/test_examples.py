@@ -9,8 +9,14 @@ import pytest
 
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import format as formats
-from assay.evaluation.criteria import language, retrieval, similarity, text_similarity, tools
+from assay.evaluation.criteria import (
+    formats,
+    language,
+    retrieval,
+    similarity,
+    text_similarity,
+    tools,
+)
 from assay.evaluation.criteria.base import Check
 from assay.evaluation.criteria.registry import CRITERIA
 from assay.evaluation.offload import Offload

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.format import Html, Json, Sql, Xml
+from assay.evaluation.criteria.formats import Html, Json, Sql, Xml
 
 BILLION_LAUGHS = (
     '<!DOCTYPE lolz [<!ENTITY lol "lol">'

@@ -11,7 +11,7 @@ LARGE = {"html5lib", "nltk", "numpy", "py3langid", "rouge_score", "sacrebleu", "
 PROGRAM = """
 import sys
 from assay.evaluation import offload
-from assay.evaluation.criteria import format, language, retrieval, similarity
+from assay.evaluation.criteria import formats, language, retrieval, similarity
 from assay.evaluation.criteria import text_similarity, tools
 print(*sorted(set(sys.modules)))
 """

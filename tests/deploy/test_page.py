@@ -49,9 +49,12 @@ def test_its_figures_are_those_of_the_manifests():
     objects = rendered("hpa-prometheus-adapter")
     api = pod_of(named(objects, "Deployment", "assay-api"))
     scaler = named(objects, "HorizontalPodAutoscaler", "assay-api")["spec"]
-    memory = api["containers"][0]["resources"]["limits"]["memory"]
+    resources = api["containers"][0]["resources"]
     assert f"at most {api['terminationGracePeriodSeconds']} s =" in PAGE
-    assert f"| {memory.removesuffix('Mi')} MiB |" in PAGE
+    for amount in ("requests", "limits"):
+        memory = resources[amount]["memory"].removesuffix("Mi")
+        assert f"| memory, {amount[:-1]} | {memory} MiB |" in PAGE
+        assert f"| CPU, {amount[:-1]} | {resources[amount]['cpu']} |" in PAGE
     assert f"| pods | {scaler['minReplicas']} to {scaler['maxReplicas']} |" in PAGE
 
 

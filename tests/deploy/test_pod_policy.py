@@ -5,6 +5,8 @@ import re
 import pytest
 
 import assay
+from assay.evaluation.offload import WORKERS_MAX
+from assay.evaluation.worker import RESIDENT_BYTES_MAX
 from assay.settings import load
 from deploy.manifests import (
     OVERLAYS,
@@ -24,6 +26,7 @@ every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}
 CLOSING_S = 5
 IDLE_MB, MB_PER_MB_IN_FLIGHT, HEADROOM = 120, 1.6, 1.2
+USUAL_WORKER_MB = 75
 SECRET_TEXT = re.compile(r"(?:sk-|sk_live|AIza|ghp_|Bearer )[\w-]{8,}|://[^\s/:]*:[^\s/@]+@")
 
 
@@ -81,12 +84,11 @@ def test_containers_are_probed(overlay, workload):
 
 @every_workload
 def test_containers_are_bounded(overlay, workload):
-    """CPU and memory are requested and limited; memory is never overcommitted."""
+    """CPU, memory and scratch space are requested and limited."""
     for each in containers(pod_of(workload)):
         resources = each["resources"]
         for amounts in (resources["requests"], resources["limits"]):
             assert {"cpu", "memory"} <= amounts.keys()
-        assert resources["requests"]["memory"] == resources["limits"]["memory"]
     for volume in pod_of(workload).get("volumes", []):
         if "emptyDir" in volume:
             assert "sizeLimit" in volume["emptyDir"]
@@ -94,12 +96,23 @@ def test_containers_are_bounded(overlay, workload):
 
 @every_overlay
 def test_memory_holds_what_may_be_in_flight(overlay):
-    """The limit is the idle process and every byte that may be in flight, and a fifth more."""
-    configured = load_settings(overlay).server.inflight_bytes_max / 1e6
-    needed_mb = (IDLE_MB + MB_PER_MB_IN_FLIGHT * configured) * HEADROOM
+    """The request is the service with every byte in flight and its check workers as they usually
+    are; the limit has room for the workers at their largest. Neither is more than a tenth over."""
+    in_flight = load_settings(overlay).server.inflight_bytes_max / 1e6
+    service_mb = (IDLE_MB + MB_PER_MB_IN_FLIGHT * in_flight) * HEADROOM
+    usual_mb = service_mb + WORKERS_MAX * USUAL_WORKER_MB
+    largest_mb = service_mb + WORKERS_MAX * RESIDENT_BYTES_MAX / 1e6
     for each in assay_containers(overlay):
-        limit_mib = int(each["resources"]["limits"]["memory"].removesuffix("Mi"))
-        assert needed_mb <= limit_mib * 1.048576 < needed_mb * 1.1
+        resources = each["resources"]
+        assert usual_mb <= mb(resources["requests"]["memory"]) < usual_mb * 1.1
+        assert largest_mb <= mb(resources["limits"]["memory"]) < largest_mb * 1.1
+
+
+@every_overlay
+def test_check_workers_do_not_slow_the_event_loop(overlay):
+    """The CPU limit is a core for the loop and one for each worker; throttling stops them all."""
+    for each in assay_containers(overlay):
+        assert int(each["resources"]["limits"]["cpu"]) == 1 + WORKERS_MAX
 
 
 @every_workload
@@ -182,6 +195,11 @@ def test_every_mount_has_its_volume_and_every_volume_its_mount(overlay):
 def load_settings(overlay):
     """The overlay's assay.toml as the service itself would read it."""
     return load(None, {}, settings(rendered(overlay)))
+
+
+def mb(quantity: str) -> float:
+    """Megabytes of a quantity in MiB."""
+    return int(quantity.removesuffix("Mi")) * 1.048576
 
 
 def assay_containers(overlay):

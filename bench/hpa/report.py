@@ -88,27 +88,27 @@ def main() -> None:
 
 
 def _overview(outcomes: dict[str, Outcome]) -> str:
-    rows = [f"| {scenario.title} | {_figures(outcomes[scenario.name])} |" for scenario in SCENARIOS]
+    rows = [f"| {scenario.title} | {figures(outcomes[scenario.name])} |" for scenario in SCENARIOS]
     return _table("what happens", rows)
 
 
 def _comparisons() -> str:
     setup = shipped()
     targets = [
-        f"| {value} | {_figures(run(RAMP, with_target(setup, value)))} |" for value in TARGETS
+        f"| {value} | {figures(run(RAMP, with_target(setup, value)))} |" for value in TARGETS
     ]
     parts = ["## Why these settings\n\nOther targets, with the slow rise and fall:\n"]
     parts.append(_table("target", targets))
     for scenario in (SAWTOOTH, OUTAGE):
         rows = [
-            f"| {value} s | {_figures(run(scenario, with_window(setup, value)))} |"
+            f"| {value} s | {figures(run(scenario, with_window(setup, value)))} |"
             for value in WINDOWS_S
         ]
         parts.append(f"Other windows on the way down. {scenario.title}:\n")
         parts.append(_table("window", rows))
     mixed = [
-        f"| waiting for a slot only, as shipped | {_figures(run(QUOTA))} |",
-        f"| all who wait | {_figures(run(QUOTA, mixing_the_waits(setup)))} |",
+        f"| waiting for a slot only, as shipped | {figures(run(QUOTA))} |",
+        f"| all who wait | {figures(run(QUOTA, mixing_the_waits(setup)))} |",
     ]
     parts.append("What the metric must not count, with the quota used up:\n")
     parts.append(_table("counted", mixed))
@@ -116,7 +116,8 @@ def _comparisons() -> str:
     return "\n".join(parts)
 
 
-def _figures(outcome: Outcome) -> str:
+def figures(outcome: Outcome) -> str:
+    """One line of the tables, without its name."""
     counts = outcome.counts
     return " | ".join(
         (

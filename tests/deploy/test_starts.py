@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import aiohttp
 import pytest
 
 from assay.api.access import new_key
-from deploy.manifests import KUBERNETES
+from deploy.manifests import KUBERNETES, ROOT
 from fakes.redis_server import RedisServer
 from fakes.service_process import ServiceProcess, running_service
 
@@ -97,3 +98,28 @@ async def test_the_shipped_settings_serve_from_mounted_secrets(tmp_path, redis):
     assert "sk-none" not in log
     assert first not in log
     assert second not in log
+
+
+async def test_the_call_of_the_page_is_scored_in_the_small_cluster(tmp_path, redis):
+    """The body of docs/deploy.md, posted to the dev overlay's settings: completed, and marked as
+    simulated."""
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    (body,) = re.findall(r"^ *-d '(.*)'$", page, re.MULTILINE)
+    key, line = new_key("me")
+    keys = MountedSecret(tmp_path / "keys", keys=line)
+    environ = {
+        "ASSAY_SERVER__HOST": "127.0.0.1",
+        "ASSAY_AUTH__KEYS_FILE": str(keys.folder / "keys"),
+        "ASSAY_REDIS__URL": redis.url,
+    }
+    config = (KUBERNETES / "overlays" / "dev" / "assay.toml").read_text()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    async with (
+        running_service(tmp_path, config, environ) as service,
+        aiohttp.ClientSession() as session,
+        session.post(f"{service.url}/v1/evaluations", data=body, headers=headers) as answer,
+    ):
+        evaluation = await answer.json()
+    assert answer.status == 200
+    assert evaluation["status"] == "completed"
+    assert [result["simulated"] for result in evaluation["results"]] == [True]

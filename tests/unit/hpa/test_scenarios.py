@@ -5,9 +5,11 @@ Flapping is defined as pods taken away and wanted back within ten minutes (`Outc
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hpa.loop import Outcome, Scenario, run, shipped
+from hpa.report import figures
 from hpa.scenarios import (
     HALF_LOST,
     LOST,
@@ -23,6 +25,7 @@ from hpa.scenarios import (
     with_window,
 )
 
+PAGE = Path(__file__).parents[3] / "docs" / "hpa.md"
 STEADY_UNDER_LOAD = [STEP, RAMP, SAWTOOTH, QUOTA, QUOTA_BYTES, LOST, HALF_LOST, POD_DIES]
 BACK_TO_LOW = [STEP, RAMP, SAWTOOTH, QUOTA, QUOTA_BYTES, LOST]
 SEEDS = (1, 2)
@@ -128,3 +131,9 @@ def test_a_pod_that_dies_is_replaced_and_no_more():
 def test_a_shorter_window_would_flap():
     """Why 300 s: with 60 s every swing of the load takes pods away and wants them back."""
     assert run(SAWTOOTH, with_window(shipped(), 60)).flaps >= 5
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, **by_name)
+def test_the_page_has_the_figures_of_the_shipped_settings(scenario):
+    """docs/hpa.md was written anew since the manifests or the model changed."""
+    assert f"| {scenario.title} | {figures(played(scenario))} |" in PAGE.read_text()

@@ -40,7 +40,7 @@ class World:
     crash_s: float | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Pod:
     """A pod and what it holds."""
 
@@ -77,6 +77,7 @@ class Fleet:
         self.counts = Counts()
         self.replicas = replicas
         self.pods: list[Pod] = []
+        self._ready: list[Pod] | None = None
         self._random = random.Random(seed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -105,9 +106,13 @@ class Fleet:
         for pod in ready_last[: max(0, len(alive) - replicas)]:
             pod.draining = True
         self.pods = [pod for pod in self.pods if not pod.draining or pod.held]
+        self._ready = None
 
     def ready(self) -> list[Pod]:
-        return [pod for pod in self.pods if pod.state == "ready" and not pod.draining]
+        """Those that take requests; found again only where something changed, for each asks."""
+        if self._ready is None:
+            self._ready = [p for p in self.pods if p.state == "ready" and not p.draining]
+        return self._ready
 
     def _after(self, delay_s: float, event: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + delay_s, next(self._order), event))
@@ -115,6 +120,7 @@ class Fleet:
     def _add_pod(self, state: PodState = "pending") -> None:
         pod = Pod(next(self._numbers), state)
         self.pods.append(pod)
+        self._ready = None
         if state == "pending":
             self._after(self.world.pending_s, lambda: self._become(pod, "starting"))
             ready_s = self.world.pending_s + self.world.starting_s
@@ -123,6 +129,7 @@ class Fleet:
     def _become(self, pod: Pod, state: PodState) -> None:
         if pod.state != "gone":
             pod.state = state
+            self._ready = None
 
     def _crash(self) -> None:
         """A pod dies with all it holds; its ReplicaSet replaces it at once."""

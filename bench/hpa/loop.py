@@ -41,8 +41,8 @@ def slot_utilization(pod: Pod, world: World) -> float:
 
 
 def inflight_bytes(pod: Pod, world: World) -> float:
-    """`assay_inflight_bytes_ratio` of what holds or waits for a slot, over the byte budget."""
-    return (pod.busy + len(pod.waiting)) * world.body_mb / world.budget_mb
+    """`assay_inflight_bytes_ratio`: all bodies that the pod holds, over the byte budget."""
+    return pod.held * world.body_mb / world.budget_mb
 
 
 @dataclass(frozen=True)

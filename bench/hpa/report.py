@@ -54,7 +54,8 @@ The window of 300 s is longer than a swing, so the pods stay where the highest l
 100 requests a second meet a quota of 30. The callers who wait for it hold no slot, and the
 autoscaler adds what 30 a second need, no more.""",
     "quota-1mb": """\
-The bytes of those who wait for the quota are not counted either.""",
+Callers who wait for the quota hold their bodies meanwhile, and these count. The wait is bounded, so
+that they are 300 MB at the most here, spread over the pods: too little to add one.""",
     "outage": """\
 Silent calls hold slots for 5 s until the breaker opens; then calls fail at once and the pods empty.
 The outage is as long as the window, so some pods go at its end and are wanted back a minute later:

@@ -24,26 +24,15 @@ def with_window(setup: Setup, window_s: int) -> Setup:
     return replace(setup, behavior=replace(setup.behavior, down=down))
 
 
-def counting_every_byte(setup: Setup) -> Setup:
-    """The same where the bytes of callers who wait for the provider's quota count as well."""
-    slots, (_, held) = setup.metrics
-    return replace(setup, metrics=(slots, (every_byte, held)))
-
-
 def mixing_the_waits(setup: Setup) -> Setup:
-    """The same with metrics that count callers waiting for the provider's quota."""
-    (_, slots), (_, held) = setup.metrics
-    return replace(setup, metrics=((every_caller, slots), (every_byte, held)))
+    """The same with slots counted as if callers who wait for the provider's quota held them."""
+    (_, slots), *others = setup.metrics
+    return replace(setup, metrics=((every_caller, slots), *others))
 
 
 def every_caller(pod: Pod, world: World) -> float:
     """What must not be done: callers who wait for the provider's quota counted as well."""
     return pod.held / world.slots
-
-
-def every_byte(pod: Pod, world: World) -> float:
-    """The same with bytes."""
-    return pod.held * world.body_mb / world.budget_mb
 
 
 def _pulse(start_min: float, end_min: float) -> Callable[[float], float]:

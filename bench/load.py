@@ -65,13 +65,14 @@ class Caller(asyncio.Protocol):
         self._run = run
         self._transport: asyncio.Transport | None = None
         self._received = b""
+        self._connecting: asyncio.Future[None] | None = None
         self.due_s = 0.0
         self.busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
         if self.busy:
             self._finish(FAILED, b"")
@@ -79,7 +80,7 @@ class Caller(asyncio.Protocol):
     def send(self, due_s: float) -> None:
         self.due_s, self.busy = due_s, True
         if self._transport is None:
-            asyncio.ensure_future(self._connect_and_send())
+            self._connecting = asyncio.ensure_future(self._connect_and_send())
         else:
             self._transport.write(self._run.request)
 
@@ -152,8 +153,7 @@ class Run:
         count = self.orders.requests or int(self.orders.seconds * self.orders.rate)
         for number in range(count):
             due_s = self._started_s + number / self.orders.rate
-            while (wait_s := due_s - time.perf_counter()) > 0:
-                await asyncio.sleep(wait_s)
+            await asyncio.sleep(max(due_s - time.perf_counter(), 0))
             self._sent += 1
             if self._idle:
                 self._idle.pop().send(due_s)

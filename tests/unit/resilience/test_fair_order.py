@@ -87,14 +87,16 @@ def test_aged_batch_gets_one_turn_in_eight() -> None:
     assert Counter(each.caller.tenant for each in aged)["b"] == 4
 
 
-def test_pushed_back_call_is_first_again() -> None:
-    """A call that let another overtake has lost nothing by it."""
+@pytest.mark.parametrize("calls_each", [1, 2])
+def test_pushed_back_call_is_first_again(calls_each: int) -> None:
+    """A call that let another overtake has lost nothing by it, whoever else waits."""
     order = FairOrder()
-    first, second = call(cost=5.0), call(cost=5.0)
-    order.push(first)
-    order.push(second)
-    order.push_back(order.pop(0.0))
-    assert popped(order, 2) == [first, second]
+    for tenant in "abc" * calls_each:
+        order.push(call(tenant, cost=5.0))
+    for _ in range(3):
+        first = order.pop(0.0)
+        order.push_back(first)
+        assert order.pop(0.0) is first
 
 
 def test_what_is_ahead_counts_tenants_alike() -> None:

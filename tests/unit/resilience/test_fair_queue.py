@@ -112,7 +112,9 @@ async def test_refusal_names_what_was_waited_for(
     with pytest.raises(error) as caught:
         await Holder(queue).task
     assert caught.value.retry_after_s
-    assert [(e.waiting_for, e.reason) for e in sink.of(QueueRefused)] == [(waiting_for, "full")]
+    assert [(e.waiting_for, e.reason) for e in sink.of(QueueRefused)] == [
+        (waiting_for, "full_count")
+    ]
     for holder in (first, second):
         holder.leave.set()
         await holder.task
@@ -120,7 +122,7 @@ async def test_refusal_names_what_was_waited_for(
 
 async def test_queue_is_bounded_by_bytes() -> None:
     """A few large prompts fill the queue as well as many small ones."""
-    queue, _ = queue_of(limits=QueueLimits(bytes_max=100))
+    queue, sink = queue_of(limits=QueueLimits(bytes_max=100))
     holders = [Holder(queue), Holder(queue, size=60)]
     await settle()
     with pytest.raises(Overloaded):
@@ -128,6 +130,7 @@ async def test_queue_is_bounded_by_bytes() -> None:
     with pytest.raises(Overloaded):
         await Holder(queue, "b", size=101).task
     assert queue.bytes == 60
+    assert {event.reason for event in sink.of(QueueRefused)} == {"full_bytes"}
     for holder in holders:
         holder.leave.set()
         await holder.task

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import orjson
+from load import SERIAL as SERIAL_BYTES
 
 KB, MB = 1_024, 1_048_576
 RUBRIC = "The answer is polite, correct and to the point."
@@ -14,6 +15,7 @@ WORDS = """
 the of a judge verdict case quota answer question reads writes because however river stone
 morning evening service score table polite correct measure gold ore assay furnace scale
 """.split()  # noqa: SIM905 # forty words in quotes of their own say no more
+SERIAL = SERIAL_BYTES.decode()
 ESCAPED = '"He said \\ then"\n\t"and left"\r\n{"key": "value"}\n'
 
 
@@ -27,13 +29,13 @@ def prose(size: int, seed: int = 7) -> str:
         word = chance.choice(WORDS)
         words.append(word)
         length += len(word) + 1
-    return " ".join(words)[:size]
+    return f"{SERIAL} {' '.join(words)}"[:size]
 
 
 @cache
 def escapes(size: int) -> str:
     """`size` characters of which about every fifth is escaped in JSON, as code and JSON are."""
-    return (ESCAPED * (size // len(ESCAPED) + 1))[:size]
+    return (SERIAL + ESCAPED * (size // len(ESCAPED) + 1))[:size]
 
 
 def evaluation(text: str) -> bytes:

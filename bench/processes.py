@@ -165,6 +165,7 @@ name = "judge"
 requests_per_minute = {requests_per_minute}
 tokens_per_minute = {tokens_per_minute}
 context_tokens = 2_000_000
+slots = 1_000
 input_usd_per_mtok = 0.25
 output_usd_per_mtok = 2.0
 

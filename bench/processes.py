@@ -158,6 +158,7 @@ dialect = "openai"
 base_url = "http://127.0.0.1:{provider_port}/stream/v1"
 api_key_env = "STUB_API_KEY"
 connections_max = 1_000
+silence_timeout_s = {silence_timeout_s}
 
 [models."stub/judge"]
 provider = "stub"
@@ -168,6 +169,9 @@ context_tokens = 2_000_000
 slots = 1_000
 input_usd_per_mtok = 0.25
 output_usd_per_mtok = 2.0
+
+[breaker]
+slow_s = {silence_timeout_s}
 
 [judges.default]
 models = ["stub/judge"]
@@ -184,6 +188,7 @@ def assay(
     inflight_bytes_max: int = 512 * 1_048_576,
     requests_per_minute: int = 60_000_000,
     tokens_per_minute: int = 60_000_000_000_000,
+    silence_timeout_s: float = 5.0,
 ) -> Iterator[Server]:
     """The service as it is run, with every feature on: keys, quota, breaker, metrics, logs."""
     port, metrics_port = free_port(), free_port()
@@ -191,7 +196,7 @@ def assay(
         folder=folder, port=port, metrics_port=metrics_port, redis_port=redis_server.port,
         provider_port=provider.port, inflight_requests_max=inflight_requests_max,
         inflight_bytes_max=inflight_bytes_max, requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute,
+        tokens_per_minute=tokens_per_minute, silence_timeout_s=silence_timeout_s,
     )  # fmt: skip
     (folder / "assay.toml").write_text(config)
     (folder / "keys").write_text(f"{hashlib.sha256(API_KEY.encode()).hexdigest()} bench\n")

@@ -7,9 +7,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from growth import growth
 from latency import latency_half_load
 from memory import memory_in_flight
 from options import Options
+from quota import quota
 from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb
 from waiting import async_vs_sync
 
@@ -20,6 +22,8 @@ SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
     "latency-half-load": latency_half_load,
     "async-vs-sync": async_vs_sync,
     "memory-in-flight": memory_in_flight,
+    "quota": quota,
+    "growth": growth,
 }
 
 

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from assay import __version__
 from assay.api.access import Access, KeysFile, OpenAccess
 from assay.api.app import create_app
+from assay.api.memory import give_back_memory
 from assay.api.operations import create_operations_app
 from assay.api.server import Listeners, listen, serve, serving
 from assay.api.services import Limits, Services
@@ -70,7 +71,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         readings = LiveReadings(judging, services.load, limits)
         metrics.watch(readings.read)
-        await stack.enter_async_context(_running(readings.poll(), watch_loop(events)))
+        await stack.enter_async_context(
+            _running(readings.poll(), watch_loop(events), give_back_memory(services.load))
+        )
         yield Service(
             create_app(services, limits),
             create_operations_app(services.lifecycle, metrics.render),

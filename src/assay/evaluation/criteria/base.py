@@ -37,6 +37,9 @@ class Judge(Frozen):
 
 JudgeField = str | Judge
 
+Need = Literal["input", "reference", "context", "tools", "expected_tools"]
+"""A field of the case without which a criterion finds nothing."""
+
 
 def judge_spec(judge: JudgeField | None) -> JudgeSpec:
     """The domain's value for a `judge` field; None and a plain name mean a configured judge."""
@@ -52,6 +55,10 @@ class Criterion(Frozen, ABC):
 
     family: ClassVar[str]
     default_threshold: ClassVar[float] = 1.0
+    scale: ClassVar[str] = "0 to 1"
+    """Which scores it can give, for the catalogue."""
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What a case must have, whatever the parameters."""
     example: ClassVar[Mapping[str, Any]]
     """A request (without `judge`) that shows the criterion at work; the catalogue lists it."""
 

@@ -39,6 +39,7 @@ class JsonSchema(Check):
     """
 
     family: ClassVar[str] = "format"
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": '{"city": "Paris"}',
         "criteria": [

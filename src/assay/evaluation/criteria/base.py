@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.domain.completion import AnswerSchema, Completion
-from assay.domain.evaluation import Case, Fallback, JudgeSpec, Strategy
+from assay.domain.evaluation import Case, Fallback, InjectionPolicy, JudgeSpec, Strategy
 
 NAME_CHARS_MAX = 200
 TEXT_CHARS_MAX = 100_000
@@ -33,6 +33,11 @@ class Judge(Frozen):
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     fallback: Fallback = Field(default="any", description="Which other models may step in.")
     max_cost_usd: float | None = Field(default=None, gt=0)
+    injection: InjectionPolicy = Field(
+        default="flag",
+        description="What follows from signs of injection: flag the score, quarantine the case "
+        "(unscored, no judge is asked), or off.",
+    )
 
 
 JudgeField = str | Judge

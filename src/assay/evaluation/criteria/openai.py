@@ -135,6 +135,7 @@ class _ModelGrader(Judged):
             temperature=self.params.temperature,
             seed=self.params.seed,
             max_cost_usd=default.max_cost_usd,
+            injection=default.injection,
         )
 
     def messages(self) -> list[tuple[str, str]]:

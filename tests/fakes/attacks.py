@@ -20,7 +20,7 @@ from assay.evaluation.injection import scan
 
 ROOT = Path(__file__).parents[2]
 ATTACKS = ROOT / "tests" / "attacks"
-DATA = Path(os.environ.get("ASSAY_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("ASSAY_DATA") or ROOT.parent / "shared" / "data")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def _texts() -> Iterator[Any]:
 
 
 SECTION = re.compile(
-    r"###(?:The instruction to evaluate|Response to evaluate|Reference Answer[^:]*):\n(.*?)(?=\n###|\Z)",
+    r"###(?:The instruction to evaluate|Response to evaluate|Reference Answer[^:]*):\n"
+    r"(.*?)(?=\n###|\Z)",
     re.DOTALL,
 )
 

@@ -134,7 +134,8 @@ class _ModelGrader(Judged):
             samples=default.samples,
             temperature=self.params.temperature,
             seed=self.params.seed,
-            max_cost_usd=default.max_cost_usd,
+            purse=default.purse,
+            cache=default.cache,
             injection=default.injection,
         )
 

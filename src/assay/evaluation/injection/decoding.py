@@ -1,4 +1,4 @@
-"""What a text says where it is encoded: base64, hex, percent, look-alike letters, hidden characters.
+"""What a text says where it is encoded: base64, hex, look-alike letters, hidden characters.
 
 Each decoder looks for its own traces first, so that an ordinary text costs one search each. What
 is decoded is bounded in number and length.
@@ -36,8 +36,8 @@ TRACES: Mapping[str, str] = {
     r"[a-z][\p{Cyrillic}\p{Greek}]|[\p{Cyrillic}\p{Greek}][a-z]|[\x{ff21}-\x{ff5a}]{3}|"
     r"[\x{1d400}-\x{1d7ff}]{2}|[\x{24b6}-\x{24e9}]{2}|[a-z][\x{300}-\x{36f}]{2}",
     "rot13": r"\b(?:vafgehpgvbaf?|tenqre|rinyhngbe|fpber|ireqvpg|ehoevp|pevgrevn|whqtr)\b",
-    "leet": r"gn0r|1gn[o0]|n5truct|1nstr|struct1|i0n5|1[o0]n[s5]\b|gr[4@]d|5c[o0]r|sc0r|scor3|v3rd|verd1|rubr1|"
-    r"3v[a4@]l|ev[4@]l|p3rf|perf3|m[4@]rk[s5]\b",
+    "leet": r"gn0r|1gn[o0]|n5truct|1nstr|struct1|i0n5|1[o0]n[s5]\b|gr[4@]d|5c[o0]r|sc0r|scor3|"
+    r"v3rd|verd1|rubr1|3v[a4@]l|ev[4@]l|p3rf|perf3|m[4@]rk[s5]\b",
     "reversed": r"\b(?:snoitcurtsni|redarg|rotaulave|erocs|tcidrev|cirbur|airetirc|egduj)\b",
 }
 """What a text in each encoding holds."""

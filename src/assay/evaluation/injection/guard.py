@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from assay.evaluation.criteria.base import Criterion
 from assay.evaluation.criteria.case_text import output_text
 from assay.evaluation.injection.repetition import Repetition
 from assay.evaluation.injection.scan import excerpt, scan
+from assay.evaluation.offload import case_chars
 from assay.evaluation.scoring import unscored
 
 
@@ -37,6 +39,10 @@ class Screening:
         return replace(score, suspect=self.suspect)
 
 
+INLINE_CHARS_MAX = 100_000
+"""A longer case is searched in a thread; this much takes about a millisecond."""
+
+
 class Guard:
     """Screens cases; it remembers the outputs that one caller repeats."""
 
@@ -44,12 +50,14 @@ class Guard:
         self._events = events
         self._repetition = Repetition()
 
-    def screen(self, case: Case, specs: Iterable[JudgeSpec], caller: Caller) -> Screening:
+    async def screen(self, case: Case, specs: Iterable[JudgeSpec], caller: Caller) -> Screening:
         """Look through the case once for all its judged criteria; not at all where all are off."""
         policies: set[InjectionPolicy] = {spec.injection for spec in specs} - {"off"}
         if not policies:
             return Screening()
-        suspect = scan(case)
+        # A long search runs beside the loop: RE2 lets go of the interpreter's lock.
+        large = case_chars(case) > INLINE_CHARS_MAX
+        suspect = await asyncio.to_thread(scan, case) if large else scan(case)
         if self._repetition.is_constant(caller.tenant, case):
             suspect += (Suspicion("constant_answer", "output", excerpt(output_text(case))),)
         for sign in dict.fromkeys(each.sign for each in suspect):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from assay.domain.evaluation import Case, Sign, Suspicion, Text
 from assay.evaluation.criteria.case_text import as_json, content_text
@@ -23,7 +23,7 @@ _SIGNS_AND_TRACES = PatternSet(
     [(sign, each) for sign, several in PATTERNS.items() for each in several] + [*TRACES.items()]
 )
 IN_INPUT = frozenset({"delimiter", "addresses_grader", "encoded"})
-"""People do ask for ratings and paste transcripts: of an input, only what is seldom honest counts."""
+"""People do ask for ratings: of an input, only what is seldom honest counts."""
 
 
 def scan(case: Case) -> tuple[Suspicion, ...]:
@@ -70,7 +70,7 @@ def is_master_key(text: str) -> bool:
     """Whether an output consists of nothing but openers and punctuation."""
     if not text.strip() or len(text) > MASTER_KEY_CHARS_MAX:
         return False
-    return MASTER_KEY.fullmatch(text) is not None
+    return MASTER_KEY.fullmatch(text.encode("utf-8", "replace")) is not None
 
 
 def excerpt(text: str) -> str:
@@ -108,6 +108,3 @@ def _called(field: str, message: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     calls = message.get("tool_calls")
     if calls:
         yield field, as_json(calls)
-
-
-SIGNS: tuple[Sign, ...] = get_args(Sign)

@@ -280,3 +280,12 @@ async def test_unknown_routes_and_methods_are_problems_too(method, path, status,
         assert (answer.status, problem["code"]) == (status, code)
         assert answer.headers["x-request-id"] == problem["request_id"]
         assert status != 405 or answer.headers["allow"]
+
+
+async def test_a_field_sent_under_two_names_is_told_so():
+    """To be asked "did you mean" the very name that was sent would help nobody."""
+    async with running_api() as api:
+        _, _, problem = await api.post(GOOD | {"response": "5"})
+        assert problem["errors"] == [
+            {"pointer": "/response", "message": "is given twice, under two names"}
+        ]

@@ -83,6 +83,15 @@ class JsonSchema(Check):
             ) from None
         return schema
 
+    def inline_chars(self) -> int:
+        """None where the schema has references: each may double the work of the one before it,
+        so that a short schema can take for ever, and only a worker can be stopped."""
+        refers = any(
+            isinstance(node, Mapping) and not node.keys().isdisjoint(REFERENCES)
+            for _, node in _nodes(self.schema_)
+        )
+        return 0 if refers else self.inline_chars_max
+
     def check(self, case: Case) -> Finding:
         text = output_text(case)
         if self.allow_fence:

@@ -21,8 +21,11 @@ RUNS_MAX = 64
 """Encoded runs of a text that are looked at, for each encoding."""
 RUN_BYTES_MAX = 8_192
 READABLE_SHARE_MIN = 0.9
-SPAN_BYTES_MAX = 32_768
-"""Of a longer text that is read another way as a whole, as much as this around the first trace."""
+WINDOW_BYTES = 4_096
+"""How much around a trace is read in another way, where the encoding has no clear beginning."""
+TRACES_MAX = 1_000
+READINGS_MAX = 16
+"""Windows of a text that are read."""
 
 TRACES: Mapping[str, str] = {
     "base64": r"[a-z0-9+/_-]{24,}={0,2}",
@@ -42,12 +45,11 @@ TRACES: Mapping[str, str] = {
 }
 """What a text in each encoding holds."""
 
-_LOOK_ALIKES = str.maketrans(
-    "абвгеёзиіїјкмнорстухѕԁցһӏԛԝАВЕЅІЈКМНОРСТУХΑΒΕΖΗΙΚΜΝΟΡΤΥΧαεικνορτυχ",
-    "aбbгee3ииijкmhopctyxsdghlqwABESIJKMHOPCTYXABEZHIKMNOPTYXaeiknoptux".replace("б", "b")
-    .replace("г", "r")
-    .replace("ии", "ui")
-    .replace("к", "k"),
+_LOOK_ALIKES = (
+    str.maketrans("авгезиікмнорстухѕԁһӏԛԝј", "abre3uikmhopctyxsdhlqwj")  # Cyrillic
+    | str.maketrans("АВЕЅІЈКМНОРСТУХ", "ABESIJKMHOPCTYX")
+    | str.maketrans("αεικνορτυχ", "aeikvoptux")  # Greek
+    | str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX")
 )
 _HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\u180e\u0300-\u036f]")
 _LEET = str.maketrans("013457@$", "oieastas")
@@ -56,14 +58,23 @@ _LEET = str.maketrans("013457@$", "oieastas")
 def decoded(encoding: str, trace: Any, text: bytes) -> Iterator[str]:
     """What the UTF-8 text says in an encoding of which the pattern `trace` was found in it."""
     if encoding in _WHOLE:
-        start = max(0, trace.search(text).start() - SPAN_BYTES_MAX // 2)
-        span = text[start : start + SPAN_BYTES_MAX]
-        yield _WHOLE[encoding](span.decode("utf-8", "ignore"))
+        yield from map(_WHOLE[encoding], islice(_windows(trace, text), READINGS_MAX))
         return
     for run in islice(trace.finditer(text), RUNS_MAX):
         said = _RUNS[encoding](run.group()[:RUN_BYTES_MAX].decode("utf-8", "ignore"))
         if said is not None and _readable(said):
             yield said
+
+
+def _windows(trace: Any, text: bytes) -> Iterator[str]:
+    """The surroundings of the first traces, none twice."""
+    end = 0
+    for found in islice(trace.finditer(text), TRACES_MAX):
+        if found.start() < end:
+            continue
+        start = max(end, found.start() - WINDOW_BYTES // 2)
+        end = found.start() + WINDOW_BYTES // 2
+        yield text[start:end].decode("utf-8", "ignore")
 
 
 def folded(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import random
 from typing import Any
 
 import pytest
@@ -135,6 +136,14 @@ def test_any_text_can_be_searched(text):
 def test_a_hostile_megabyte_is_searched_in_bounded_time(piece):
     """The test's own time limit is far above a linear search, and far below any other."""
     scan(Case(piece * (1_000_000 // len(piece))))
+
+
+def test_a_megabyte_of_the_very_words_is_searched_in_bounded_time():
+    """No arrangement of the words that the patterns hold makes them explode."""
+    chance = random.Random(1)
+    words = "ignore the all your previous rubric grader note to you must give this score : [ 10 \n"
+    text = " ".join(chance.choices(words.split(" "), k=250_000))
+    assert scan(Case(text))
 
 
 async def evaluated(

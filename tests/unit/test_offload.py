@@ -284,3 +284,13 @@ async def test_a_schema_whose_references_double_at_each_step_is_stopped(offload)
     with pytest.raises(CannotJudge) as caught:
         await offload.run(check, Case("{}"), soon())
     assert caught.value.reason == "check_error"
+
+
+def test_a_schema_that_meets_each_value_many_times_is_no_small_check():
+    """The work is the product of schema and output, not their sum."""
+    schemas = [{"type": "object"}, {"allOf": [{"items": {"not": {"const": -1}}}] * 500}]
+    small, wide = parse_criteria(
+        [{"type": "json_schema", "name": str(i), "schema": each} for i, each in enumerate(schemas)]
+    )
+    assert small.inline_chars() == small.inline_chars_max
+    assert wide.inline_chars() < 20_000

@@ -18,7 +18,8 @@ class Ask:
 
     `wait_max_s` is the longest wait of use; `waited_s` how long the caller has waited already,
     less what it has to let others go before; `queued` what callers before it in this process are
-    going to take, `behind` what those after it are. A negative `ahead_s` takes nothing and only tells the wait.
+    going to take, `behind` what those after it are. A negative `ahead_s` takes nothing and only
+    tells the wait.
     """
 
     costs: Costs

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.api.problems import Problem
 from assay.domain.completion import Attempt, Usage
 from assay.domain.errors import Reason
-from assay.domain.evaluation import Evaluation, JudgeRecord, Score, ScoreMethod, Status
+from assay.domain.evaluation import Evaluation, JudgeRecord, Score, ScoreMethod, Sign, Status
 
 NOT_THE_CALLERS: dict[str, str] = {
     "deadline_exceeded": "No criterion could be scored before the deadline.",
@@ -73,6 +73,10 @@ def _score(score: Score) -> dict[str, Any]:
         "latency_ms": score.latency_ms,
         "cached": score.cached,
         "simulated": score.simulated,
+        "suspect": [
+            {"sign": each.sign, "field": each.field, "excerpt": each.excerpt}
+            for each in score.suspect
+        ],
     }
 
 
@@ -143,6 +147,14 @@ class JudgeAnswer(_Shape):
     attempts: list[AttemptAnswer]
 
 
+class SuspicionAnswer(_Shape):
+    """A sign that the case was written to sway its judge."""
+
+    sign: Sign
+    field: str = Field(description="The field of the case that shows it.")
+    excerpt: str = Field(description="What shows it, escaped, at most 80 characters.")
+
+
 class ResultAnswer(_Shape):
     """One criterion: scored, or not and why."""
 
@@ -163,6 +175,7 @@ class ResultAnswer(_Shape):
     latency_ms: float
     cached: bool
     simulated: bool
+    suspect: list[SuspicionAnswer] = Field(description="Signs of prompt injection in the case.")
 
 
 class EvaluationAnswer(_Shape):

@@ -18,6 +18,19 @@ Text = str | tuple[Message, ...]
 Status = Literal["scored", "unscored", "skipped"]
 Fallback = Literal["any", "same_model", "none"]
 Strategy = Literal["ordered", "cheapest", "fastest", "weighted", "panel"]
+InjectionPolicy = Literal["flag", "quarantine", "off"]
+"""What follows from signs of injection: scored and flagged, unscored, or nobody looks."""
+Sign = Literal[
+    "delimiter",
+    "addresses_grader",
+    "override",
+    "verdict",
+    "role_confusion",
+    "encoded",
+    "master_key",
+    "constant_answer",
+]
+"""What a text may show that was written to sway its judge."""
 ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
 
 
@@ -46,6 +59,7 @@ class JudgeSpec:
     fallback: Fallback = "any"
     purse: Purse | None = None
     cache: bool = False
+    injection: InjectionPolicy = "flag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,15 @@ class JudgeRecord:
     prompt_version: str
     score_method: ScoreMethod
     attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """One sign of injection: in which field of the case, and an escaped excerpt of it."""
+
+    sign: Sign
+    field: str
+    excerpt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +105,7 @@ class Score:
     cached: bool = False
     simulated: bool = False
     retry_after_s: float | None = None
+    suspect: tuple[Suspicion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

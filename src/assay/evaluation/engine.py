@@ -18,6 +18,7 @@ from assay.domain.policy import Deadline
 from assay.domain.ports import ChatModel, EventSink, Judges
 from assay.evaluation import aggregation
 from assay.evaluation.criteria.base import CannotJudge, Check, Criterion, Judged
+from assay.evaluation.injection import Guard
 from assay.evaluation.judging import judged
 from assay.evaluation.offload import Offload
 from assay.evaluation.scoring import FAILED_CHECK, scored, skipped, unscored
@@ -36,12 +37,13 @@ class _Asked:
 
 
 class Evaluator:
-    """Evaluates cases by criteria; it holds no state between two calls."""
+    """Evaluates cases by criteria; between calls it remembers only which outputs repeat."""
 
     def __init__(self, judges: Judges, offload: Offload, events: EventSink) -> None:
         self._judges = judges
         self._offload = offload
         self._events = events
+        self._guard = Guard(events)
 
     async def evaluate(
         self,
@@ -120,12 +122,17 @@ class Evaluator:
         self, case: Case, asked: Mapping[int, _Asked], caller: Caller, deadline: Deadline
     ) -> dict[int, Score]:
         slots = asyncio.Semaphore(JUDGE_CALLS_MAX)
+        screening = await self._guard.screen(case, [each.spec for each in asked.values()], caller)
 
         async def one(each: _Asked) -> Score:
             async with slots:
                 started_s = time.monotonic()
-                score = await _ask(each, case, caller, deadline)
-                return self._finished(score, caller, time.monotonic() - started_s)
+                score = screening.held_back(each.criterion, each.spec)
+                if score is None:
+                    score = await _ask(each, case, caller, deadline)
+                return self._finished(
+                    screening.flagged(score, each.spec), caller, time.monotonic() - started_s
+                )
 
         async with asyncio.TaskGroup() as group:
             tasks = {index: group.create_task(one(each)) for index, each in asked.items()}

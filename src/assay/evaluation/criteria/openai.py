@@ -35,6 +35,7 @@ class StringCheck(Check):
     """
 
     family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "Paris",
         "reference": "Paris",
@@ -135,6 +136,7 @@ class _ModelGrader(Judged):
             seed=self.params.seed,
             purse=default.purse,
             cache=default.cache,
+            injection=default.injection,
         )
 
     def messages(self) -> list[tuple[str, str]]:
@@ -223,6 +225,7 @@ class ScoreModel(_ModelGrader):
 class LabelModel(_ModelGrader):
     """OpenAI's label model: 1 where the judge's label is one of `passing_labels`, else 0."""
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "You are wrong.",
         "criteria": [

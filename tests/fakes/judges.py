@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -83,6 +84,7 @@ class FakeJudges:
         self._default = default or ScriptedModel()
         self._models = models
         self.specs: list[JudgeSpec] = []
+        self.window = math.inf
 
     def select(self, spec: JudgeSpec) -> ChatModel:
         self.specs.append(spec)
@@ -93,6 +95,14 @@ class FakeJudges:
         if spec.name != "default":
             raise RequestError("unknown_model", f"no judge is called {spec.name!r}")
         return self._default
+
+    def members(self, spec: JudgeSpec) -> list[JudgeSpec]:
+        if spec.strategy != "panel":
+            return [spec]
+        return [replace(spec, models=(each,), strategy="ordered") for each in spec.models]
+
+    def window_tokens(self, spec: JudgeSpec) -> float:
+        return self.window
 
 
 class RecordingEvents:

@@ -21,6 +21,7 @@ from assay.api.services import Limits, Services
 from assay.bootstrap.judging import models_of, open_judging
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
+from assay.evaluation.comparing import Comparer
 from assay.evaluation.criteria import CRITERIA
 from assay.evaluation.engine import Evaluator
 from assay.evaluation.offload import Offload
@@ -58,6 +59,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(offload.aclose)
         services = Services(
             evaluator=Evaluator(judging.judges, offload, events),
+            comparer=Comparer(judging.judges, events),
             access=access(settings),
             idempotency=RedisIdempotency(redis),
             models=judging.directory,
@@ -170,6 +172,7 @@ def _authority(address: tuple[object, ...]) -> str:
 ROUTES = (
     ("POST", "/v1/evaluations"),
     ("POST", "/evaluate"),
+    ("POST", "/v1/comparisons"),
     ("GET", "/v1/criteria"),
     ("GET", "/v1/models"),
 )

@@ -14,6 +14,7 @@ from assay.domain.errors import ModelError, Reason
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
+    ComparisonFinished,
     CriterionFinished,
     Event,
     FallbackTaken,
@@ -37,6 +38,7 @@ STATUSES = ("200", "400", "401", "413", "422", "429", "499", "500", "503", "504"
 BREAKER_STATES = get_args(BreakerState)
 WAIT_REASONS = ("local_slot", "provider_quota", "breaker")
 REFUSALS = ("full_count", "full_bytes", "deadline")
+COMPARED = ("consistent", "flipped", "unscored")
 SKIP_REASON = "required_check_failed"
 
 # A creation time beside every series would double the answer to each scrape, and nobody asks.
@@ -74,6 +76,7 @@ class Metrics:
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
             CriterionFinished: self._criterion_finished,
+            ComparisonFinished: self._comparison_finished,
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
             BreakerChanged: self._breaker_changed,
@@ -111,6 +114,10 @@ class Metrics:
         reason = event.reason or NO_REASON
         self._instruments.criteria[kind, event.status, reason].inc()
         self._instruments.criterion_seconds[(kind,)].observe(event.seconds)
+
+    def _comparison_finished(self, event: ComparisonFinished) -> None:
+        outcome = _one_of(COMPARED, event.outcome)
+        self._instruments.comparisons[(*self._model(event.model), outcome)].inc()
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
         labels = self._model(event.model)
@@ -169,6 +176,7 @@ class Metrics:
             made.criterion_seconds.start([(kind,)])
         for labels in (*self._models.values(), (OTHER, OTHER)):
             made.attempts.start((*labels, outcome) for outcome in sorted(self._outcomes))
+            made.comparisons.start((*labels, outcome) for outcome in COMPARED)
             made.attempt_seconds.start([labels])
             made.first_byte_seconds.start([labels])
             made.tokens.start((*labels, kind) for kind in ("input", "output"))

@@ -16,8 +16,8 @@ from assay.domain.completion import Caller, Prompt
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import CannotJudge, Judged, Question
-from assay.evaluation.judging import prompt_of
 from assay.evaluation.material import fresh_nonce, neutral
+from assay.evaluation.prompting import prompt_of
 from assay.evaluation.templates import render
 
 GOLDEN = Path(__file__).parent / "golden"

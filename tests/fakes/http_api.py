@@ -16,6 +16,7 @@ from assay.api.app import create_app
 from assay.api.server import listen, server_config
 from assay.api.services import Limits, Services
 from assay.domain.completion import Attempt, Model, Usage
+from assay.domain.errors import RequestError
 from assay.domain.evaluation import Evaluation, JudgeRecord, Score
 from assay.domain.ports import ModelStatus
 from assay.evaluation.comparing import Comparer
@@ -87,6 +88,12 @@ class OneModel:
     async def statuses(self):
         model = Model("openai/gpt-5-mini", "openai", "gpt-5-mini", context_tokens=400_000)
         return [ModelStatus(model, "half_open", 12.0, None)]
+
+    async def order(self, model_id, order):
+        [status] = await self.statuses()
+        if model_id != status.model.id:
+            raise RequestError("not_found", "no model of that id is configured")
+        return replace(status, breaker="closed" if order == "reset" else order)
 
 
 class NoStore:

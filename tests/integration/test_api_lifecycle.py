@@ -80,7 +80,8 @@ async def test_over_the_budget_of_bytes_in_flight_is_a_503(chunked):
         await until(lambda: api.evaluator.calls)
         status, _, problem = await api.post(data=chunks() if chunked else large)
         assert (status, problem["code"]) == (503, "overloaded")
-        assert (await asyncio.wait_for(api.http.get(api.url + "/v1/models"), 5)).status == 200
+        async with asyncio.timeout(5), api.http.get(api.url + "/v1/models") as listed:
+            assert listed.status == 200
         api.evaluator.hold.set()
         assert (await held)[0] == 200
         await until(lambda: api.services.load.body_bytes == 0)

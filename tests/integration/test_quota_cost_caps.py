@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from assay.domain.completion import Caller, Completion, Model, Prompt, Turn, Usage
 from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RateLimited
-from assay.domain.policy import Deadline
+from assay.domain.policy import Deadline, Purse
 from assay.resilience.cost_caps import Capped, DailyCaps
 from assay.resilience.estimates import TokenEstimates
 from fakes.redis_process import RedisProcess
@@ -51,7 +51,8 @@ async def caps(server):
 
 
 def prompt(tenant: str = "poor", max_cost_usd: float | None = None) -> Prompt:
-    return Prompt((Turn("user", ("x",)),), caller=Caller(tenant), max_cost_usd=max_cost_usd)
+    purse = None if max_cost_usd is None else Purse(max_cost_usd)
+    return Prompt((Turn("user", ("x",)),), caller=Caller(tenant), purse=purse)
 
 
 async def call(inner: Priced, caps: DailyCaps, asked: Prompt) -> Completion:

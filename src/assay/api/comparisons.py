@@ -22,7 +22,7 @@ from assay.api.body import read_json
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
 from assay.api.evaluations import CODES, deadline_of
 from assay.api.problems import Problem, Refused
-from assay.api.replay import run_once
+from assay.api.replay import is_keyed, run_once
 from assay.api.schemas import ComparisonRequest
 from assay.api.services import Limits, Services
 from assay.api.validation import validate
@@ -51,13 +51,13 @@ def comparisons_router(services: Services, limits: Limits) -> APIRouter:
         """Judge two outputs in both orders; a verdict that flips with the order is a tie."""
         tenant = services.access.identify(request.headers.get("authorization")).tenant
         request.state.tenant = tenant
-        body = await read_json(request)
+        body = await read_json(request, digested=is_keyed(request))
         asked = validate(ComparisonRequest, body.document)
         deadline = deadline_of(asked.timeout_ms, limits)
         caller = Caller(tenant, request.state.request_id)
         return await run_once(
             request,
-            body.raw,
+            body.sha256,
             services.idempotency,
             tenant=tenant,
             deadline=deadline,

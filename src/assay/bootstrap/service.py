@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -18,7 +20,9 @@ from assay.api.app import create_app
 from assay.api.operations import create_operations_app
 from assay.api.server import Listeners, listen, serve, serving
 from assay.api.services import Limits, Services
-from assay.bootstrap.judging import models_of, open_judging
+from assay.bootstrap.configured import limits_of, models_of
+from assay.bootstrap.judging import open_judging
+from assay.bootstrap.readings import LiveReadings
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.evaluation.comparing import Comparer
@@ -29,6 +33,7 @@ from assay.settings import AuthSettings, Settings
 from assay.store.embedded import EmbeddedRedis
 from assay.store.idempotency import RedisIdempotency
 from assay.store.redis import Client, connect
+from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import Known, Metrics
 from assay.telemetry.sinks import Sinks
@@ -54,7 +59,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     limits = limits_of(settings)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(settings))
-        judging = await stack.enter_async_context(open_judging(settings, events))
+        judging = await stack.enter_async_context(open_judging(settings, redis, events))
         offload = Offload()
         stack.push_async_callback(offload.aclose)
         services = Services(
@@ -65,6 +70,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             models=judging.directory,
             events=events,
         )
+        readings = LiveReadings(judging, services.load, limits)
+        metrics.watch(readings.read)
+        await stack.enter_async_context(_running(readings.poll(), watch_loop(events)))
         yield Service(
             create_app(services, limits),
             create_operations_app(services.lifecycle, metrics.render),
@@ -114,6 +122,18 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
             yield f"http://{_authority(listener.getsockname())}"
 
 
+@asynccontextmanager
+async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Background work that ends with the context."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def start_logging(settings: Settings) -> None:
     """Write logs in the configured form."""
     as_json = {"auto": None, "json": True, "text": False}[settings.telemetry.log_format]
@@ -141,19 +161,6 @@ def access(settings: Settings) -> Access:
     return OpenAccess()
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The bounds of one process."""
-    server = settings.server
-    return Limits(
-        max_body_bytes=server.max_body_bytes,
-        body_timeout_s=server.body_timeout_s,
-        request_timeout_ms=server.request_timeout_ms,
-        inflight_max=server.inflight_requests_max,
-        inflight_bytes_max=server.inflight_bytes_max,
-        drain_delay_s=server.drain_delay_s,
-    )
-
-
 def known(settings: Settings, models: Sequence[Model]) -> Known:
     """What can become a label of a metric."""
     fallbacks = {
@@ -175,4 +182,5 @@ ROUTES = (
     ("POST", "/v1/comparisons"),
     ("GET", "/v1/criteria"),
     ("GET", "/v1/models"),
+    ("PUT", "/v1/models/{model_id:path}/breaker"),
 )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from assay.domain.policy import Purse
+
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
 Finish = Literal["stop", "length", "refusal", "content_filter"]
@@ -137,7 +139,7 @@ class Prompt:
     `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
     whatever random delimiter it carries (None: never share or cache its answer). `patience_s` is
     the longest wait for a rate-limited model: the router shortens it where another could serve.
-    `max_cost_usd` is what the call may cost at most by estimate.
+    `purse` holds what the request may still spend, and `cacheable` says that a kept answer will do.
     """
 
     turns: tuple[Turn, ...]
@@ -148,7 +150,8 @@ class Prompt:
     key: tuple[object, ...] | None = None
     attempts_left: int = field(default=ATTEMPTS_MAX)
     patience_s: float = math.inf
-    max_cost_usd: float | None = None
+    purse: Purse | None = None
+    cacheable: bool = False
 
     @property
     def size(self) -> int:

@@ -6,8 +6,11 @@ No event carries a caller's text: identifiers, codes, counts and durations only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from assay.domain.completion import Caller, Usage
+
+ShedReason = Literal["draining", "too_many", "too_large_together"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,20 @@ class RequestFinished:
     status: int
     seconds: float
     body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestShed:
+    """A request was turned away at the door: `draining`, `too_many` or `too_large_together`."""
+
+    reason: ShedReason
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLagged:
+    """How late the event loop was to wake a sleeper."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,8 @@ def prompt_of(
         answer=question.answer,
         read=question.read,
         caller=caller,
+        purse=spec.purse,
+        cacheable=spec.cache,
         key=(question.prompt_version, *identity, *numbered, sampling, *material),
     )
 

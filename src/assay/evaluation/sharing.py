@@ -43,9 +43,12 @@ def groups(asked: Mapping[int, tuple[Judged, Bench]], case: Case) -> list[list[i
         if question is None:
             found.append([index])
             continue
-        group = shared.setdefault((bench.spec, tuple(question.material)), [])
+        # A purse is shared, or not, as the very one that it is: two of the same size are not one.
+        judge = (replace(bench.spec, purse=None), id(bench.spec.purse))
+        asks = (judge, tuple(question.material))
+        group = shared.setdefault(asks, [])
         if not group or len(group) == SHARED_MAX:
-            group = shared[bench.spec, tuple(question.material)] = []
+            group = shared[asks] = []
             found.append(group)
         group.append(index)
     return found

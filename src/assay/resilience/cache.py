@@ -39,9 +39,9 @@ _OUTAGES = (RedisError, OSError, TimeoutError)
 class RedisClient(Protocol):
     """What is asked of `redis.asyncio.Redis` or `RedisCluster`."""
 
-    async def get(self, name: str) -> Any: ...
+    def get(self, name: Any, /) -> Any: ...
 
-    async def set(self, name: str, value: str, *, px: int) -> Any: ...
+    def set(self, name: Any, value: Any, /, *, px: int) -> Any: ...
 
 
 class Cached:
@@ -64,7 +64,7 @@ class Cached:
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
         """The kept answer, read again and marked as `cached`; else the model's, then kept."""
-        if prompt.key is None:
+        if prompt.key is None or not prompt.cacheable:
             return await self._inner.complete(prompt, deadline)
         name = _name(self._model, prompt)
         started_s = time.monotonic()

@@ -26,6 +26,7 @@ from assay.resilience.store_circuit import CALL_BUDGET_S, StoreCircuit
 
 SETTLE_WITHIN_S = 600.0
 FREE_OF_CHARGE = (
+    CostCapReached,
     QuotaExhausted,
     Overloaded,
     BreakerOpen,
@@ -77,6 +78,10 @@ class DailyCaps:
             raise CostCapReached("the day's cost cap is reached", retry_after_s=float(rest_s))
         return id_
 
+    def holds(self, tenant: str) -> bool:
+        """Whether the tenant has a cap."""
+        return tenant in self._caps_usd
+
     def settle(self, tenant: str, id_: str, usd: float) -> None:
         """Replace the estimate by the real cost, in the background."""
         if id_:
@@ -109,16 +114,25 @@ class Capped:
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
         """The inner model's answer; raises `CostCapReached` before anything is sent."""
         most_usd = self._model.cost_usd(self._estimates.most(prompt))
-        if prompt.max_cost_usd is not None and most_usd > prompt.max_cost_usd:
+        purse = prompt.purse
+        priced = self._model.simulated or self._model.input_usd_per_mtok is not None
+        if not priced and (purse is not None or self._caps.holds(prompt.caller.tenant)):
+            raise CostCapReached("the model has no price, so no cap on its cost can be kept")
+        if purse is not None and not purse.take(most_usd):
             raise CostCapReached("the next call could exceed the request's cost cap")
-        tenant = prompt.caller.tenant
-        id_ = await self._caps.reserve(tenant, most_usd)
+        tenant, spent_usd, id_ = prompt.caller.tenant, most_usd, ""
         try:
+            id_ = await self._caps.reserve(tenant, most_usd)
             completion = await self._inner.complete(prompt, deadline)
+            spent_usd = completion.cost_usd
         except FREE_OF_CHARGE:
-            self._caps.settle(tenant, id_, 0.0)
+            spent_usd = 0.0
             raise
-        self._caps.settle(tenant, id_, completion.cost_usd)
+        finally:
+            if purse is not None:
+                purse.give_back(most_usd - spent_usd)
+            if spent_usd != most_usd:
+                self._caps.settle(tenant, id_, spent_usd)
         return completion
 
 

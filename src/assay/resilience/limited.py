@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from assay.domain.completion import Completion, Model, Prompt, Usage
+from assay.domain.completion import Caller, Completion, Model, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
 from assay.domain.policy import Deadline, Quota
@@ -71,6 +71,10 @@ class Limited:
     async def status(self) -> QuotaStatus:
         """What is left of the quota; raises `StoreUnavailable`."""
         return await self._quota.status()
+
+    def predicted_wait_s(self) -> float:
+        """How long a call made now would probably wait behind others of this process."""
+        return self._queue.predicted_wait_s(Caller())
 
     async def close(self) -> None:
         """Settle what is still to be settled."""

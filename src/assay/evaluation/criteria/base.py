@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.evaluation import Aggregate, Case, Fallback, JudgeSpec, LongInput, Strategy
+from assay.domain.policy import Purse
 
 NAME_CHARS_MAX = 200
 TEXT_CHARS_MAX = 100_000
@@ -32,7 +33,12 @@ class Judge(Frozen):
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     fallback: Fallback = Field(default="any", description="Which other models may step in.")
-    max_cost_usd: float | None = Field(default=None, gt=0)
+    max_cost_usd: float | None = Field(
+        default=None, gt=0, description="What all judge calls of the request may cost together."
+    )
+    cache: bool = Field(
+        default=False, description="Whether a kept answer to the same question will do."
+    )
     aggregate: Aggregate | None = Field(
         default=None,
         description="How votes are counted; absent: majority of labels, mean of numbers.",
@@ -55,7 +61,9 @@ def judge_spec(judge: JudgeField | None) -> JudgeSpec:
         return JudgeSpec()
     if isinstance(judge, str):
         return JudgeSpec(name=judge)
-    return JudgeSpec(**judge.model_dump())
+    given = judge.model_dump()
+    cap_usd = given.pop("max_cost_usd")
+    return JudgeSpec(**given, purse=None if cap_usd is None else Purse(cap_usd))
 
 
 class Criterion(Frozen, ABC):

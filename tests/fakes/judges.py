@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from assay.domain.completion import Attempt, Completion, Finish, Prompt, Usage
+from assay.domain.completion import Attempt, Completion, Finish, Prompt, TokenLogprob, Usage
 from assay.domain.errors import ModelError, RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import Event
@@ -64,6 +64,25 @@ class ScriptedModel:
             raise answer
         text = answer if isinstance(answer, str) else answer(prompt)
         return read_by(prompt, completion_of(text, self._finish))
+
+
+class WeighingModel:
+    """Gives one answer with the log-probabilities of its tokens: (token, {alternative: p})."""
+
+    def __init__(self, text: str, *tokens: tuple[str, Mapping[str, float]]) -> None:
+        self._text = text
+        self._logprobs = tuple(
+            TokenLogprob(
+                token, math.log(top[token]), tuple((t, math.log(p)) for t, p in top.items())
+            )
+            for token, top in tokens
+        )
+        self.prompts: list[Prompt] = []
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        self.prompts.append(prompt)
+        logprobs = self._logprobs if prompt.sampling.top_logprobs else ()
+        return read_by(prompt, replace(completion_of(self._text), logprobs=logprobs))
 
 
 def read_by(prompt: Prompt, completion: Completion) -> Completion:

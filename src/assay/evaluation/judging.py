@@ -22,12 +22,10 @@ async def judged(criterion: Judged, case: Case, bench: Bench, asker: Asker) -> S
     foregone = criterion.foregone(case)
     if foregone is not None:
         return scored(criterion, foregone)
+    questions = criterion.questions(case)
     asker = replace(asker, identity=content_of(criterion))
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(vote(question, bench, asker))
-            for question in criterion.questions(case)
-        ]
+        tasks = [group.create_task(vote(each, bench, asker)) for each in questions]
     return score_of(criterion, [task.result() for task in tasks])
 
 

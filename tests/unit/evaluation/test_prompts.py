@@ -60,6 +60,23 @@ CRITERIA: dict[str, dict[str, Any]] = {
         "input": GRADER,
         "range": [0, 10],
     },
+    "g_eval.v1": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
+    "checklist.v1": {
+        "type": "checklist",
+        "rubric": "An answer for a child.",
+        "items": ["It is short.", {"item": "It is right.", "weight": 2}],
+    },
+    "factuality.v1": {"type": "factuality"},
+    "closed_qa.v1": {"type": "closed_qa", "criteria": "It names one city."},
+    "pairwise.v1": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
+    "pairwise_label.v1": {
+        "type": "pairwise",
+        "rubric": "Which is right?",
+        "against": "Lyon.",
+        "labels": ["m", "M"],
+        "reasoning": False,
+        "tie": False,
+    },
     "label_model.v1": {
         "type": "label_model",
         "name": "geo",

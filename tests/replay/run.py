@@ -108,7 +108,7 @@ async def main() -> int:
     for name, recordings in sources.items():
         outcome = await replay(recordings)
         unscored = ", ".join(f"{count} {reason}" for reason, count in outcome.unscored.items())
-        other = len(outcome.differing) - outcome.unscored.total()
+        other = sum(found is not None for _, found in outcome.differing)
         table.add_row(name, str(len(recordings)), str(outcome.agreed), unscored or "0", str(other))
     console = Console(width=120)
     console.print(table)
@@ -119,12 +119,12 @@ async def main() -> int:
 async def comparisons() -> Table:
     """Accuracy and agreement of comparisons, beside the published figures, in per cent."""
     columns = ("correct, straight", "correct, swapped", "mean", "both orders agree")
-    table = Table("compared in both orders", *columns)
+    table = Table("llmbar-faireval, found / published", *columns)
     for source in FAIREVAL:
         found = await replay_pairs(list(llmbar_faireval(source)))
         known = published(source)
-        cells = [f"{found[name]:.2f} (published {known[name]:.2f})" for name in known]
-        table.add_row(f"llmbar-faireval ({source})", *cells)
+        cells = [f"{found[name]:.2f} / {known[name]:.2f}" for name in known]
+        table.add_row(source, *cells)
     return table
 
 

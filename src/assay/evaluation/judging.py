@@ -131,6 +131,7 @@ def _failed(criterion: Judged, question: Question, spec: JudgeSpec, error: Model
         usage=_usage(error.attempts),
         cost_usd=_cost_usd(error.attempts),
         retry_after_s=error.retry_after_s,
+        spent=error.spent,
     )
 
 

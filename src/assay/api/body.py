@@ -36,7 +36,7 @@ async def read_json(request: Request) -> Body:
     if not isinstance(document, dict):
         fault = FieldError("", "must be a JSON object")
         raise Refused(Problem("invalid_request", "The body must be a JSON object.", (fault,)))
-    _check_structure(raw, document)
+    check_structure(raw, document)
     return Body(raw, document)
 
 
@@ -62,7 +62,7 @@ def _sentence(error: orjson.JSONDecodeError) -> str:
     return reason[:1].upper() + reason[1:] + "."
 
 
-def _check_structure(raw: bytes, document: dict[str, Any]) -> None:
+def check_structure(raw: bytes, document: dict[str, Any]) -> None:
     """Refuse nesting that is too deep, and NUL characters, which no store or judge takes.
 
     Both walk the parsed document, so a count over the raw bytes comes first: hardly any body

@@ -10,6 +10,9 @@ BatchStatus = Literal["open", "running", "completed", "cancelled", "failed"]
 RowStatus = Literal["scored", "partial", "unscored", "failed"]
 """All criteria scored; some; none, with the reason; or no evaluation at all, with the error."""
 
+Settled = Literal["stored", "completed", "known", "missing"]
+"""Stored; stored, and it was the batch's last; there was a result before; the batch is gone."""
+
 ROW_STATUSES: tuple[RowStatus, ...] = ("scored", "partial", "unscored", "failed")
 ENDED: frozenset[BatchStatus] = frozenset({"completed", "cancelled", "failed"})
 

@@ -17,6 +17,7 @@ from assay.domain.batches import (
     NewRow,
     ResultPage,
     RowResult,
+    Settled,
     Sums,
 )
 from assay.domain.completion import Completion, Model, Prompt
@@ -160,7 +161,9 @@ class ResultStore(Protocol):
         """
         ...
 
-    async def sums(self, batch_id: str) -> Sums: ...
+    async def sums(self, batch_id: str, *, by_group: bool) -> Sums:
+        """The sums of the results so far; those of groups only where asked for."""
+        ...
 
 
 class JobQueue(Protocol):
@@ -182,8 +185,8 @@ class JobQueue(Protocol):
         """Say that this worker is still at work on these rows."""
         ...
 
-    async def settle(self, claim: Claim, result: RowResult) -> bool:
-        """Store the result, acknowledge the row and count it, in one step; False for a second."""
+    async def settle(self, claim: Claim, result: RowResult) -> Settled:
+        """Store the result, acknowledge the row and count it, in one step, once."""
         ...
 
     async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:

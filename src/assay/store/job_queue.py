@@ -13,6 +13,7 @@ from assay.domain.batches import (
     HookTurn,
     NewRow,
     RowResult,
+    Settled,
 )
 from assay.store.batch_calls import load, store_errors
 from assay.store.batch_keys import ACTIVE, BatchKeys
@@ -83,7 +84,7 @@ class RedisJobQueue:
             for batch_id, arguments in by_batch.items():
                 await self._renew([BatchKeys(batch_id).queue], arguments)
 
-    async def settle(self, claim: Claim, result: RowResult) -> bool:
+    async def settle(self, claim: Claim, result: RowResult) -> Settled:
         keys = BatchKeys(claim.batch_id)
         names = [keys.meta, keys.queue, keys.later, keys.done, keys.results(claim.index)]
         names += [keys.row(claim.key), keys.tally, keys.groups, keys.ids]
@@ -102,8 +103,8 @@ class RedisJobQueue:
             *_pairs(result.groups),
         ]
         with store_errors():
-            answer = await self._settle(names, arguments)
-        return answer in (b"stored", b"completed")
+            answer: bytes = await self._settle(names, arguments)
+        return cast("Settled", answer.decode())
 
     async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:
         keys = BatchKeys(claim.batch_id)

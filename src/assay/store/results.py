@@ -38,11 +38,11 @@ class RedisResults:
                     break
         return ResultPage(results, cursor, has_more=cursor < batch.total)
 
-    async def sums(self, batch_id: str) -> Sums:
+    async def sums(self, batch_id: str, *, by_group: bool) -> Sums:
         keys = BatchKeys(batch_id)
         with store_errors():
             tally = await self._client.hgetall(keys.tally)
-            groups = await self._client.hgetall(keys.groups)
+            groups = await self._client.hgetall(keys.groups) if by_group else {}
         return Sums(_numbers(tally), _numbers(groups))
 
     @staticmethod

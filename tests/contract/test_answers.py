@@ -12,7 +12,7 @@ from assay.domain.completion import Capabilities, Sampling, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
 from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS
 from fakes.providers.faults import Fault
-from fakes.providers.server import TEXT
+from fakes.providers.play import TEXT
 from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from assay.domain.completion import Model, Turn, Usage
-from assay.domain.errors import ModelError, ProviderDown
+from assay.domain.errors import ModelError, ProviderDown, ProviderSilent
 from assay.domain.policy import Deadline
 from assay.providers import Connection, Simulated, Wire, build_model
 from assay.providers.anthropic import AnthropicDraft
@@ -116,6 +117,34 @@ async def test_empty_system_turn_is_not_sent_to_anthropic(server: FaultServer) -
     await subject.wires[0].aclose()
 
 
+async def test_connection_that_is_not_taken_is_down() -> None:
+    """A host that lets connections hang is given up after the connect timeout."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            # The kernel drops what goes beyond the queue of connections to be accepted.
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        await asyncio.sleep(0.05)
+        base_url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        wire = Wire(Connection("acme", base_url, connect_timeout_s=0.2, silence_timeout_s=3.0))
+        with pytest.raises(ProviderDown, match=r"within 0\.2 s"):
+            await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+        await wire.aclose()
+
+
+async def test_body_that_is_not_read_is_silence() -> None:
+    """A provider that takes the connection and reads nothing is dropped like a silent one."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        base_url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        wire = Wire(Connection("acme", base_url, silence_timeout_s=0.3))
+        prompt = replace(PROMPT, turns=(Turn("user", ("x" * 20_000_000,)),))
+        with pytest.raises(ProviderSilent):
+            await OpenAI(MODEL, wire).complete(prompt, Deadline.after(5))
+        await wire.aclose()
+
+
 async def test_unresolvable_host_is_down() -> None:
     """A name that no one answers to is a provider that is down."""
     wire = Wire(Connection("acme", "http://no-such-host.invalid/v1"))
@@ -152,7 +181,7 @@ async def test_finished_stream_that_stays_open_is_an_answer() -> None:
         await response.prepare(request)
         chunk = b'{"choices":[{"delta":{"content":"yes"},"finish_reason":"stop"}]}'
         await response.write(b"data: " + chunk + b"\n\ndata: [DONE]\n\n")
-        await asyncio.sleep(5)
+        await asyncio.sleep(30)
         return response
 
     app = web.Application()
@@ -160,7 +189,8 @@ async def test_finished_stream_that_stays_open_is_an_answer() -> None:
     async with TestServer(app, handler_cancellation=True) as open_ended:
         connection = Connection("acme", str(open_ended.make_url("/")), silence_timeout_s=1.0)
         wire = Wire(connection)
-        completion = await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+        async with asyncio.timeout(5):
+            completion = await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(20))
         await wire.aclose()
     assert completion.text == "yes"
 

@@ -15,25 +15,30 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-EXAMPLES = 8
+
+# The coverage phase visits every combination of every criterion's fields: its time is bounded.
+PHASES = {
+    "fuzzing": ["--max-examples", "40", "--generation-deterministic"],
+    "coverage": ["--max-time", "20"],
+}
 
 
-@pytest.mark.timeout(240)
-async def test_generated_requests_get_documented_answers(tmp_path):
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("phase", PHASES)
+async def test_generated_requests_get_documented_answers(tmp_path, phase):
     """Schemathesis derives valid and invalid requests from the document and checks the answers."""
     async with running_service(tmp_path) as service:
-        command = [
-            str(Path(sys.executable).with_name("schemathesis")),
+        done = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("schemathesis"),
             "run",
             f"{service.url}/openapi.json",
             "--checks", ",".join(CHECKS),
-            "--phases", "examples,coverage,fuzzing",
-            "--max-examples", str(EXAMPLES),
-            "--generation-deterministic",
-        ]  # fmt: skip
-        done = await asyncio.create_subprocess_exec(
-            *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
-        )
+            "--phases", phase,
+            *PHASES[phase],
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
         said = (await done.communicate())[0].decode()
-    assert "Tested: 4" in said, said
+    assert "Operations:       4 selected" in said, said
+    assert "generated" in said, said
     assert done.returncode == 0, said

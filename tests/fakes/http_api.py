@@ -13,9 +13,10 @@ import uvicorn
 
 from assay.api.access import OpenAccess
 from assay.api.app import create_app
-from assay.api.server import listen
+from assay.api.server import listen, server_config
 from assay.api.services import Limits, Services
 from assay.domain.completion import Attempt, Model, Usage
+from assay.domain.errors import RequestError
 from assay.domain.evaluation import Evaluation, JudgeRecord, Score
 from assay.domain.ports import ModelStatus
 
@@ -86,6 +87,12 @@ class OneModel:
         model = Model("openai/gpt-5-mini", "openai", "gpt-5-mini", context_tokens=400_000)
         return [ModelStatus(model, "half_open", 12.0, None)]
 
+    async def order(self, model_id, order):
+        [status] = await self.statuses()
+        if model_id != status.model.id:
+            raise RequestError("not_found", "no model of that id is configured")
+        return replace(status, breaker="closed" if order == "reset" else order)
+
 
 class NoStore:
     """Fails the test where a request without a key touches the store."""
@@ -148,11 +155,7 @@ async def running_api(
 async def serving(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     """An ASGI app on a free port of the loopback."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-        timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = QuietServer(config)
+    server = QuietServer(server_config(app))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 # uvicorn has no event for it
         await asyncio.sleep(0.005)

@@ -51,6 +51,12 @@ INVALID = {
     "no messages": (GOOD | {"output": []}, "invalid_request", "/output"),
     "null output": (GOOD | {"output": None}, "invalid_request", "/output"),
     "number as output": (GOOD | {"output": 4}, "invalid_request", "/output"),
+    "object as output": (GOOD | {"output": {"text": 1}}, "invalid_request", "/output"),
+    "message without a role": (
+        GOOD | {"input": [{"content": "hi"}]},
+        "invalid_request",
+        "/input/0/role",
+    ),
     "message role": (
         GOOD | {"output": [{"role": "robot", "content": "hi"}]},
         "invalid_request",
@@ -126,7 +132,7 @@ INVALID = {
         GOOD
         | {"criteria": [{"type": "json_schema", "schema": {"$ref": "http://169.254.169.254/x"}}]},
         "invalid_request",
-        "/criteria/0/schema",
+        "/criteria/0/schema/$ref",
     ),
     "invalid regex": (
         GOOD | {"criteria": [{"type": "regex", "pattern": "("}]},
@@ -244,6 +250,18 @@ async def test_a_body_that_trickles_is_dropped_at_the_deadline():
         assert b"connection: close" in head
         assert json.loads(body)["code"] == "request_timeout"
         assert api.services.load.body_bytes == 0
+
+
+@pytest.mark.parametrize("head", [b"a: b\r\n" * 20_000, b"a: " + b"b" * 100_000])
+async def test_an_endless_head_closes_the_connection(head):
+    """Headers are bounded as bodies are, in sum and one by one."""
+    async with running_api() as api:
+        host, port = api.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        with closing(writer):
+            writer.write(b"GET /v1/models HTTP/1.1\r\nhost: a\r\n" + head)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)
+        assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(

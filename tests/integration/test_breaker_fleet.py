@@ -61,6 +61,7 @@ class Pod:
     ) -> None:
         self.redis = redis
         self.sink = RecordingSink()
+        self._guarded: dict[ScriptedModel | GatedModel, Guarded] = {}
         self.breaker = Breaker(MODEL.id, policy, self.sink)
         # Tests share by hand, so that what happens between two shares is theirs to say.
         self.fleet = BreakerFleet(redis, share_every_s=3_600.0, budget_s=budget_s)
@@ -71,7 +72,9 @@ class Pod:
         return self.breaker.state
 
     def guarding(self, model: ScriptedModel | GatedModel) -> Guarded:
-        return Guarded(model, MODEL, self.breaker, self.sink, self.fleet)
+        if model not in self._guarded:
+            self._guarded[model] = Guarded(model, MODEL, self.breaker, self.sink, self.fleet)
+        return self._guarded[model]
 
     async def call(self, model: ScriptedModel | GatedModel) -> str:
         try:
@@ -149,8 +152,7 @@ async def test_exactly_three_probes_in_the_fleet_and_then_closed(pods: list[Pod]
     await due(pods[0])
     model = GatedModel()
     calls = [asyncio.create_task(pod.call(model)) for pod in pods for _ in range(20)]
-    await until(lambda: sum(task.done() for task in calls) == 57)
-    assert model.in_flight == 3
+    await until(lambda: model.in_flight == 3 and sum(task.done() for task in calls) == 57)
     model.gate.set()
     outcomes = await asyncio.gather(*calls)
     assert sorted(outcomes) == ["breaker_open"] * 57 + ["ok"] * 3
@@ -212,6 +214,71 @@ async def test_lease_of_a_dead_owner_expires(pods: list[Pod]) -> None:
     assert await pods[1].fleet.lease_probe(pods[1].breaker, 0.2)
 
 
+async def test_won_probes_are_not_sent_again(pods: list[Pod]) -> None:
+    """One won and two under way are three: a fourth is not let through."""
+    await pods[0].trip()
+    await due(pods[0])
+    leases = [await pods[0].fleet.lease_probe(pods[0].breaker, 20.0) for _ in range(3)]
+    assert leases[0]
+    pods[0].fleet.settle_probe(pods[0].breaker, leases[0], "success", 20.0)
+    await pods[0].fleet.share_now()
+    assert await pods[1].fleet.lease_probe(pods[1].breaker, 20.0) is None
+
+
+async def test_result_that_comes_after_its_lease_counts_for_nothing(pods: list[Pod]) -> None:
+    """A probe that took longer than anyone would wait for it proves no recovery."""
+    await pods[0].trip()
+    await due(pods[0])
+    leases = [await pods[0].fleet.lease_probe(pods[0].breaker, 0.05) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    for lease in leases:
+        assert lease
+        pods[0].fleet.settle_probe(pods[0].breaker, lease, "success", 20.0)
+    await pods[0].fleet.share_now()
+    assert pods[0].state == "half_open"
+
+
+async def test_fleet_forgets_what_left_the_window(pods: list[Pod]) -> None:
+    """Twenty-one failures spread over more than a window do not trip."""
+    patient = [Pod(pod.redis, replace(POLICY, window_s=0.5)) for pod in pods]
+    for pod in patient:
+        for _ in range(7):
+            await pod.call(ScriptedModel(ProviderDown("503")))
+        await pod.fleet.share_now()
+        await asyncio.sleep(0.3)
+    await share(patient)
+    assert {pod.state for pod in patient} == {"closed"}
+
+
+async def test_crowd_at_a_due_breaker_does_not_run_to_redis(
+    redis_server: RedisProcess, pods: list[Pod]
+) -> None:
+    """Of two hundred callers in a pod only as many ask the fleet as there are probes."""
+    await pods[0].trip()
+    await due(pods[0])
+    redis_server.command("CONFIG", "RESETSTAT")
+    model = GatedModel()
+    calls = [asyncio.create_task(pods[0].call(model)) for _ in range(200)]
+    await until(lambda: model.in_flight == 3 and sum(task.done() for task in calls) == 197)
+    # Each script begins with one HMGET.
+    stats = redis_server.command("INFO", "commandstats")
+    assert isinstance(stats, dict)
+    assert stats["cmdstat_hmget"]["calls"] == 3
+    model.gate.set()
+    await asyncio.gather(*calls)
+
+
+async def test_pod_alone_in_its_trip_probes_by_itself(pods: list[Pod]) -> None:
+    """Where the fleet has not heard of the trip and takes the model for healthy, the pod that
+    knows better sends its own three probes."""
+    for _ in range(POLICY.calls_min):
+        await pods[0].call(ScriptedModel(ProviderDown("503")))
+    await due(pods[0])
+    for _ in range(POLICY.probes):
+        assert await pods[0].call(ScriptedModel()) == "ok"
+    assert pods[0].state == "closed"
+
+
 async def test_result_counts_only_in_the_generation_that_sent_it(pods: list[Pod]) -> None:
     """Successes of an earlier half-open do not close a breaker that has failed since."""
     pod = pods[0]
@@ -265,7 +332,7 @@ async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess
             redis_server.resume()
         newcomer = Pod(client)
         await newcomer.fleet.share_now()
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while {pod.state, newcomer.state} != {"closed"}:
                 await pod.call(ScriptedModel())
                 await share([pod, newcomer])
@@ -342,8 +409,8 @@ async def test_exactly_three_probes_over_processes(
 
 STEPS = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from(["ask", "success", "none", "share"])),
-    min_size=1,
-    max_size=25,
+    min_size=8,
+    max_size=30,
 )
 
 

@@ -218,3 +218,24 @@ async def test_large_answers_are_kept_small_and_for_a_day(server):
         assert await client.hstrlen(record_key("t", "k"), "answer") < 50_000
         assert 86_000_000 < await client.pttl(record_key("t", "k")) <= 86_400_000
     await client.aclose()
+
+
+async def test_it_runs_on_a_redis_cluster():
+    """Each script touches one slot, so a cluster takes it as it stands."""
+    server = RedisServer("--cluster-enabled", "yes", tcp=True).start()
+    try:
+        single = connect(server.url)
+        await single.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+        for _ in range(200):
+            if b"cluster_state:ok" in await single.execute_command("CLUSTER", "INFO"):
+                break
+            await asyncio.sleep(0.05)
+        await single.aclose()
+        client = connect(server.url.replace("redis:", "redis+cluster:"))
+        store = RedisIdempotency(client)
+        lease = await store.claim("t", "k", "d", Deadline.after(5))
+        await lease.keep(ANSWER)
+        assert await store.claim("t", "k", "d", Deadline.after(5)) == ANSWER
+        await client.aclose()
+    finally:
+        server.close()

@@ -60,9 +60,10 @@ class KeysFile:
     were.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check_interval_s: float = CHECK_INTERVAL_S) -> None:
         """Raises `OSError` or `ValueError` where the file cannot be read."""
         self._path = path
+        self._check_interval_s = check_interval_s
         self._version = self._look()
         self._keys = parse_keys(path.read_text("utf-8"))
         self._checked_s = time.monotonic()
@@ -85,7 +86,7 @@ class KeysFile:
 
     def _refresh(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._checked_s < CHECK_INTERVAL_S:
+        if now_s - self._checked_s < self._check_interval_s:
             return
         self._checked_s = now_s
         try:

@@ -12,6 +12,8 @@ from assay.api.lifecycle import Lifecycle, Load
 from assay.api.problems import Problem, Refused
 from assay.api.services import Limits
 from assay.api.streamed_body import RESERVED_BYTES, StreamedBody, is_streamed
+from assay.domain.events import RequestShed
+from assay.domain.ports import EventSink
 
 CLOSE = (("connection", "close"),)
 LINGER_BYTES_MAX = 16 * 1_048_576
@@ -23,8 +25,11 @@ resets it, and the caller would lose the answer that says why."""
 class Admission:
     """Counts the requests and body bytes in flight, and refuses what is over the limits."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, lifecycle: Lifecycle, load: Load) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, lifecycle: Lifecycle, load: Load, events: EventSink
+    ) -> None:
         self._app = app
+        self._events = events
         self._limits = limits
         self._lifecycle = lifecycle
         self._load = load
@@ -44,7 +49,7 @@ class Admission:
         if streamed:
             body = StreamedBody(receive, self._limits, self._load)
         else:
-            body = CountedBody(receive, self._limits, self._load, declared)
+            body = CountedBody(receive, self._limits, self._load, declared, self._events)
         lingering = linger(receive, send)
 
         async def send_answer(message: Message) -> None:
@@ -60,12 +65,15 @@ class Admission:
     def _refusal(self, declared: int | None, *, streamed: bool) -> Problem | None:
         limits = self._limits
         if not self._lifecycle.admits:
+            self._events.emit(RequestShed("draining"))
             return Problem("overloaded", "This process is about to exit.", headers=CLOSE)
         if declared is not None and declared > limits.max_body_bytes and not streamed:
             return too_large(limits)
         if self._load.requests >= limits.inflight_max:
+            self._events.emit(RequestShed("too_many"))
             return Problem("overloaded", "Too many requests are in flight.")
         if self._load.body_bytes + (declared or 0) > limits.inflight_bytes_max:
+            self._events.emit(RequestShed("too_large_together"))
             return Problem("overloaded", "The bodies in flight fill the memory set aside.")
         return None
 
@@ -77,8 +85,16 @@ class CountedBody:
     and where none is declared, what came in.
     """
 
-    def __init__(self, receive: Receive, limits: Limits, load: Load, declared: int | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        limits: Limits,
+        load: Load,
+        declared: int | None,
+        events: EventSink,
+    ) -> None:
         self._receive = receive
+        self._events = events
         self._limits = limits
         self._load = load
         self._chunked = declared is None
@@ -118,6 +134,7 @@ class CountedBody:
         self.reserved += size
         self._load.body_bytes += size
         if self._load.body_bytes > self._limits.inflight_bytes_max:
+            self._events.emit(RequestShed("too_large_together"))
             detail = "The bodies in flight fill the memory set aside."
             raise self._refused(Problem("overloaded", detail, headers=CLOSE))
 

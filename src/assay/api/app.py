@@ -33,7 +33,13 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
         redirect_slashes=False,
         middleware=[
             Middleware(Envelope, events=services.events),
-            Middleware(Admission, limits=limits, lifecycle=services.lifecycle, load=services.load),
+            Middleware(
+                Admission,
+                limits=limits,
+                lifecycle=services.lifecycle,
+                load=services.load,
+                events=services.events,
+            ),
             Middleware(CancelOnDisconnect),
         ],
     )

@@ -249,5 +249,3 @@ def list_parameters(most: int, default: int) -> list[dict[str, Any]]:
 
 def _json(document: dict[str, Any]) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
-
-

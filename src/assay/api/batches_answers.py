@@ -111,7 +111,9 @@ def batch_document(
     open_rows = batch.total - batch.settled
     summary = None if sums is None else summary_of(criteria, sums)
     rows = {} if summary is None else summary["rows"]
-    ends = batch.status == "running" and rate
+    ends_ms = 0
+    if batch.status == "running" and rate:
+        ends_ms = _now_ms() + round(open_rows / rate * 1_000)
     webhook = request.get("webhook_url")
     return {
         "id": batch.id,
@@ -135,7 +137,7 @@ def batch_document(
         "usage": {name: batch.sums[name] for name in ("input_tokens", "output_tokens")},
         "simulated": batch.sums["simulated"] > 0,
         "rows_per_s": rate,
-        "estimated_end_at": _time(_now_ms() + round(open_rows / rate * 1_000)) if ends else None,
+        "estimated_end_at": _time(ends_ms),
         "summary": summary,
         "bad_rows": [bad_row(each) for each in bad],
         "webhook": {"url": webhook, "state": batch.hook} if webhook else None,

@@ -1,4 +1,4 @@
-"""PUT /v1/batches/{id}/items: rows as JSON Lines, read as they come, in memory for a few at most."""
+"""PUT /v1/batches/{id}/items: rows as JSON Lines, read as they come, a few in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from assay.api.batches_services import Batches
 from assay.api.body import check_structure
 from assay.api.documents import problems
 from assay.api.problems import Problem, Refused
+from assay.api.validation import validate
 from assay.domain.batches import Added, BadRow, NewRow
 from assay.domain.errors import FieldError
-from assay.api.validation import validate
 
 CHUNK_ROWS = 200
 CHUNK_BYTES = 512 * 1_024
@@ -140,7 +140,7 @@ def _row(line: Line) -> NewRow | BadRow:
         if not isinstance(document, dict):
             return BadRow(line.number, "must be a JSON object")
         item_id = _shown_id(document.get("id"))
-        check_structure(line.content, document)
+        check_structure(document)
         row = validate(BatchRow, document)
         return NewRow(line.number, row.id, orjson.dumps(row.document()))
     except orjson.JSONDecodeError as error:

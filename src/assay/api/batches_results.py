@@ -150,4 +150,3 @@ async def _event(batches: Batches, batch: Batch) -> bytes:
     data = orjson.dumps(await batches.described(batch))
     name = batch.status if batch.ended else "progress"
     return f"event: {name}\nid: {event_id(batch)}\ndata: ".encode() + data + b"\n\n"
-

@@ -12,7 +12,6 @@ from pydantic import (
     AliasChoices,
     Field,
     StrictBool,
-    StrictInt,
     StringConstraints,
     WrapValidator,
 )
@@ -64,7 +63,7 @@ class WebhookField(Frozen):
     secret: Annotated[str, AfterValidator(_secret)] | None = Field(
         default=None,
         repr=False,
-        description="Signs the messages: `whsec_` and base64. Without it one is made and told once.",
+        description="Signs the messages: `whsec_` and base64. Without it one is made, told once.",
     )
 
 
@@ -101,9 +100,9 @@ class BatchRow(Frozen):
         default=[],
         validation_alias=AliasChoices("context", "retrieval_context", "retrieved_contexts"),
     )
-    tools: Tools = []
-    expected_tools: Tools = []
-    metadata: Metadata = {}
+    tools: Tools = Field(default=[])
+    expected_tools: Tools = Field(default=[])
+    metadata: Metadata = Field(default={})
     group: Annotated[str, StringConstraints(min_length=1, max_length=GROUP_CHARS_MAX)] | None = (
         Field(
             default=None,
@@ -116,4 +115,3 @@ class BatchRow(Frozen):
         """The row as it is kept: its fields by their own names, the empty ones left out."""
         fields = {name: getattr(self, name) for name in type(self).model_fields if name != "id"}
         return {name: value for name, value in fields.items() if value or name == "output"}
-

@@ -47,12 +47,18 @@ class ProblemDocument(BaseModel):
 _documented: dict[str, type[BaseModel]] = {}
 
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of a POST whose body is read by hand."""
+def request_body(model: type[BaseModel], *, idempotent: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route whose body is read by hand.
+
+    `idempotent`: the route takes an `Idempotency-Key`.
+    """
     _documented[model.__name__] = model
     content = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
+    body: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
+    if not idempotent:
+        return body
     return {
-        "requestBody": {"required": True, "content": content},
+        **body,
         "parameters": [
             {
                 "name": "Idempotency-Key",

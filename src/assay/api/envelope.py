@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -22,6 +23,10 @@ CLIENT_CLOSED = 499
 """The status that events carry where the caller went away before the answer."""
 UNMATCHED = "unmatched"
 """The route of a request that no resource answers: its path is the caller's own text."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that events name; any other word is the caller's own text."""
+CUT_SHORT = Problem("overloaded", "This process had to exit.", headers=(("connection", "close"),))
 
 
 class Envelope:
@@ -55,6 +60,11 @@ class Envelope:
             await self._app(scope, receive, send_with_id)
         except Refused as refused:
             await send_problem(send_with_id, refused.problem, request_id)
+        except asyncio.CancelledError:
+            # The process ends before the work does. The task ends here in any case; to raise
+            # would make the server write a bare 500.
+            if status == 0:
+                await send_problem(send_with_id, CUT_SHORT, request_id)
         except Exception as error:  # noqa: BLE001 # the last line: nothing may go unanswered
             _log_unhandled(error, request_id)
             if status == 0:
@@ -70,10 +80,6 @@ class Envelope:
                     body_bytes=state.get("body_bytes", 0),
                 )
             )
-
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that events name; any other word is the caller's own text."""
 
 
 def request_id_of(scope: Scope) -> str:

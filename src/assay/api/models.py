@@ -1,4 +1,4 @@
-"""GET /v1/models: the configured models as they stand now."""
+"""The configured models: how they stand now, and what an operator orders their breakers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from assay.api.documents import problems
+from assay.api.body import read_json
+from assay.api.documents import problems, request_body
+from assay.api.problems import Problem, Refused
 from assay.api.services import Services
-from assay.domain.ports import BreakerState, ModelStatus
+from assay.api.validation import validate
+from assay.domain.ports import BreakerOrder, BreakerState, ModelStatus
+
+OPERATOR = "operator"
+"""The `role` attribute of a key that may steer the service."""
 
 
 class ModelAnswer(BaseModel):
@@ -37,6 +43,17 @@ class ModelsAnswer(BaseModel):
     data: list[ModelAnswer]
 
 
+class BreakerRequest(BaseModel):
+    """What an operator orders a breaker to do, in every process, until the next order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: BreakerOrder = Field(
+        description="`forced_open` refuses every call, `disabled` lets every call through, "
+        "`reset` goes back to work."
+    )
+
+
 def models_router(services: Services) -> APIRouter:
     """The route that lists the models."""
     router = APIRouter(tags=["catalogue"])
@@ -55,6 +72,40 @@ def models_router(services: Services) -> APIRouter:
         return Response(
             orjson.dumps({"object": "list", "data": data}), media_type="application/json"
         )
+
+    @router.put(
+        "/v1/models/{model_id:path}/breaker",
+        operation_id="order_breaker",
+        response_model=None,
+        openapi_extra=request_body(BreakerRequest, idempotent=False),
+        responses={
+            200: {"model": ModelAnswer},
+            **problems(
+                "malformed_json",
+                "unauthenticated",
+                "forbidden",
+                "not_found",
+                "request_timeout",
+                "body_too_large",
+                "unsupported_media_type",
+                "invalid_request",
+                "overloaded",
+            ),
+        },
+    )
+    async def order_breaker(request: Request, model_id: str) -> Response:
+        """Hold a model's circuit breaker open, switch it off, or reset it, in every process.
+
+        Needs a key with `role=operator`.
+        """
+        identity = services.access.identify(request.headers.get("authorization"))
+        request.state.tenant = identity.tenant
+        if identity.attributes.get("role") != OPERATOR:
+            raise Refused(Problem("forbidden", "This needs a key with role=operator."))
+        body = await read_json(request)
+        wanted = validate(BreakerRequest, body.document)
+        status = await services.models.order(model_id, wanted.state)
+        return Response(orjson.dumps(_entry(status)), media_type="application/json")
 
     return router
 

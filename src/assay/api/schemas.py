@@ -35,13 +35,13 @@ MessageRole = Literal["system", "developer", "user", "assistant", "tool", "funct
 
 
 def _kind(value: Any) -> str:
-    """Which branch of a union is meant, so that only that one's faults are told."""
-    return "list" if isinstance(value, list | tuple) else "text"
+    """The tag of the branch of a union that is meant, so that only its faults are told."""
+    return "<list>" if isinstance(value, list | tuple) else "<text>"
 
 
 Parts = Annotated[list[dict[str, Any]], Field(max_length=MESSAGES_MAX)]
 Content = Annotated[
-    Annotated[str, Tag("text")] | Annotated[Parts, Tag("list")], Discriminator(_kind)
+    Annotated[str, Tag("<text>")] | Annotated[Parts, Tag("<list>")], Discriminator(_kind)
 ]
 
 
@@ -83,13 +83,13 @@ def _within_limit(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 Messages = Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX)]
 TextField = Annotated[
-    Annotated[str, Tag("text")] | Annotated[Messages, Tag("list")],
+    Annotated[str, Tag("<text>")] | Annotated[Messages, Tag("<list>")],
     Discriminator(_kind),
     WrapValidator(_as_it_came),
 ]
 Passages = Annotated[list[str], Field(max_length=PASSAGES_MAX)]
 References = Annotated[
-    Annotated[str, Tag("text")] | Annotated[Passages, Tag("list")], Discriminator(_kind)
+    Annotated[str, Tag("<text>")] | Annotated[Passages, Tag("<list>")], Discriminator(_kind)
 ]
 Tools = Annotated[list[dict[str, Any]], Field(max_length=TOOLS_MAX)]
 OutputField = Annotated[TextField, AfterValidator(_not_empty)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
+from assay.api.connection import BoundedConnection
 from assay.api.lifecycle import Lifecycle, Load
 from assay.api.services import Limits
 
@@ -57,7 +58,7 @@ async def serve(
     """
     signals: asyncio.Queue[int] = asyncio.Queue(maxsize=16)
     with _handled(signals):
-        servers = [_Server(_config(api)), _Server(_config(operations))]
+        servers = [_Server(server_config(api)), _Server(server_config(operations))]
         sockets = [listeners.api, listeners.operations]
         running = [
             asyncio.create_task(server.serve(sockets=[sock]))
@@ -84,7 +85,7 @@ async def serve(
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
     """Serve one app for as long as the context lasts, with signals left to whoever owns it."""
-    server = _Server(_config(app))
+    server = _Server(server_config(app))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await _started([server], [running])
@@ -154,11 +155,12 @@ def _handled(signals: asyncio.Queue[int]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def server_config(app: ASGIApp) -> uvicorn.Config:
+    """How the server runs an app: no access log, no lifespan, bounded connections."""
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedConnection,
         ws="none",
         lifespan="off",
         log_config=None,

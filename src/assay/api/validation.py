@@ -57,12 +57,12 @@ def _faults(
     details: Sequence[ErrorDetails], model: type[BaseModel], document: dict[str, Any]
 ) -> Iterator[FieldError]:
     """The faults, without those by which the branches of a union disown a value."""
-    places = [_place(each["loc"], document) for each in details[: ERRORS_MAX * 4]]
+    places = [_place(each, document) for each in details[: ERRORS_MAX * 4]]
     told: set[tuple[Place, str]] = set()
     named: set[Place] = set()
-    for (place, in_union), each in zip(places, details, strict=False):
-        disowns = in_union and each["type"] in _WRONG_KIND
-        if disowns and (place in named or any(_below(other, place) for other, _ in places)):
+    for place, each in zip(places, details, strict=False):
+        disowns = each["type"] in _WRONG_KIND
+        if disowns and (place in named or any(_below(other, place) for other in places)):
             continue
         named.add(place)
         message = _message(each, place, model, document)
@@ -71,34 +71,25 @@ def _faults(
             yield FieldError(_pointer(place), message)
 
 
-def _place(location: Place, document: dict[str, Any]) -> tuple[Place, bool]:
+def _place(error: ErrorDetails, document: dict[str, Any]) -> Place:
     """The way to the fault through the caller's own document; pydantic's also names the branches
-    of unions, which are no part of it. The second value tells whether there were any."""
+    of unions, which are no part of it."""
     place: list[str | int] = []
     here: Any = document
-    for index, step in enumerate(location):
-        last = index == len(location) - 1
-        if (
-            isinstance(here, dict)
-            and isinstance(step, str)
-            and (step in here or _named(step, last))
-        ):
+    missing = len(error["loc"]) - 1 if error["type"] == "missing" else -1
+    for index, step in enumerate(error["loc"]):
+        if isinstance(here, dict) and (step in here or index == missing):
             here = here.get(step)
         elif isinstance(here, list) and isinstance(step, int) and step < len(here):
             here = here[step]
         else:
             continue
         place.append(step)
-    return tuple(place), len(place) < len(location)
+    return tuple(place)
 
 
 def _below(place: Place, other: Place) -> bool:
     return len(place) > len(other) and place[: len(other)] == other
-
-
-def _named(step: str, last: bool) -> bool:
-    """Whether a step that is not in the document is a missing field: branches look otherwise."""
-    return last and step.isidentifier() and step.islower() and step not in {"str", "dict", "list"}
 
 
 def _message(

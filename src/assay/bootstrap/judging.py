@@ -6,109 +6,175 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from assay.domain.completion import Capabilities, Model
-from assay.domain.policy import RetryPolicy
-from assay.domain.ports import ChatModel, EventSink, ModelStatus
-from assay.providers import WIRED, Connection, Wire, build_model
+from assay.bootstrap.configured import (
+    breaker_policy,
+    connection,
+    models_of,
+    quota_of,
+    retry_policy,
+)
+from assay.domain.completion import Model
+from assay.domain.errors import RequestError, StoreUnavailable
+from assay.domain.ports import BreakerOrder, EventSink, ModelStatus
+from assay.providers import WIRED, Wire, build_model
+from assay.resilience.breaker import Breaker
+from assay.resilience.breaker_fleet import BreakerFleet
+from assay.resilience.cache import Cached
+from assay.resilience.coalescing import Coalesced
+from assay.resilience.cost_caps import Capped, DailyCaps
+from assay.resilience.estimates import TokenEstimates
+from assay.resilience.fair_order import QueueLimits
+from assay.resilience.fair_queue import FairQueue
+from assay.resilience.guarded import Guarded
+from assay.resilience.limited import Limited
+from assay.resilience.quota import Quotas
 from assay.resilience.retry import Retried
 from assay.resilience.retry_budget import RetryBudget
+from assay.resilience.slots import Slotted
 from assay.routing.candidates import Candidate
 from assay.routing.judges import ConfiguredJudges, Judge
-from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
+from assay.settings import Settings
+from assay.store.redis import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the nests of all models have in common."""
+
+    redis: Client
+    wires: Mapping[str, Wire]
+    quotas: Quotas
+    caps: DailyCaps
+    fleet: BreakerFleet
+    budget: RetryBudget
+    events: EventSink
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """One model inside its layers, and those layers that others look at."""
+
+    candidate: Candidate
+    guarded: Guarded
+    limited: Limited
+    slotted: Slotted
+    line: FairQueue
+
+    @property
+    def model(self) -> Model:
+        return self.candidate.model
 
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """Everything that asks models: the judges by name, and the models as they stand."""
+    """Everything that asks models."""
 
     judges: ConfiguredJudges
     directory: Directory
+    nests: Sequence[Nest]
+    shared: Shared
 
 
 class Directory:
-    """The configured models for `GET /v1/models`."""
+    """The configured models for `/v1/models`: how they stand, and what an operator orders."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._models = models
+    def __init__(self, nests: Sequence[Nest], fleet: BreakerFleet) -> None:
+        self._nests = {nest.model.id: nest for nest in nests}
+        self._fleet = fleet
 
     async def statuses(self) -> Sequence[ModelStatus]:
-        return [ModelStatus(model) for model in self._models]
+        return [await self._status(nest) for nest in self._nests.values()]
+
+    async def order(self, model_id: str, order: BreakerOrder) -> ModelStatus:
+        """Set a model's breaker in all processes; raises `RequestError`, `StoreUnavailable`."""
+        if model_id not in self._nests:
+            raise RequestError("not_found", "no model of that id is configured")
+        await self._fleet.order(model_id, order)
+        return await self._status(self._nests[model_id])
+
+    async def _status(self, nest: Nest) -> ModelStatus:
+        try:
+            left = (await nest.limited.status()).left
+        except StoreUnavailable:
+            left = {}
+        breaker = nest.guarded.breaker.state
+        return ModelStatus(nest.model, breaker, left.get("requests"), left.get("tokens"))
 
 
 @asynccontextmanager
-async def open_judging(settings: Settings, events: EventSink) -> AsyncIterator[Judging]:
-    """The judges that `settings` name; closes the providers' connections at the end."""
-    models = models_of(settings)
+async def open_judging(
+    settings: Settings, redis: Client, events: EventSink
+) -> AsyncIterator[Judging]:
+    """The judges that `settings` name; what they hold open is closed at the end."""
     async with AsyncExitStack() as stack:
-        wires = {
-            name: Wire(connection(name, each))
-            for name, each in settings.providers.items()
-            if each.dialect in WIRED
-        }
-        for wire in wires.values():
-            stack.push_async_callback(wire.aclose)
-        budget = RetryBudget(RetryPolicy())
-        candidates = [
-            Candidate(
-                model,
-                nest(settings.providers[model.provider], model, wires, budget, events),
-                weight=settings.models[model.id].weight,
-            )
-            for model in models
-        ]
+        shared = await stack.enter_async_context(_open_shared(settings, redis, events))
+        nests = [_nest(settings, model, shared) for model in models_of(settings)]
+        for nest in nests:
+            stack.push_async_callback(nest.limited.close)
+        shared.fleet.start()
+        stack.push_async_callback(shared.fleet.aclose)
         judges = {
             name: Judge(judge.models, judge.strategy) for name, judge in settings.judges.items()
         }
-        yield Judging(ConfiguredJudges(candidates, judges, events), Directory(models))
+        candidates = [nest.candidate for nest in nests]
+        yield Judging(
+            ConfiguredJudges(candidates, judges, events),
+            Directory(nests, shared.fleet),
+            nests,
+            shared,
+        )
 
 
-def nest(
-    provider: ProviderSettings,
-    model: Model,
-    wires: Mapping[str, Wire],
-    budget: RetryBudget,
-    events: EventSink,
-) -> ChatModel:
+@asynccontextmanager
+async def _open_shared(
+    settings: Settings, redis: Client, events: EventSink
+) -> AsyncIterator[Shared]:
+    tenants = settings.tenants.items()
+    shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
+    caps_usd = {name: tenant.usd_per_day for name, tenant in tenants if tenant.usd_per_day}
+    async with AsyncExitStack() as stack:
+        wires = {
+            name: Wire(connection(name, provider))
+            for name, provider in settings.providers.items()
+            if provider.dialect in WIRED
+        }
+        for wire in wires.values():
+            stack.push_async_callback(wire.aclose)
+        quotas = Quotas(
+            redis,
+            events,
+            pods_max=settings.quota.pods_max,
+            shares=shares,
+            oversize=settings.quota.oversize,
+        )
+        stack.push_async_callback(quotas.close)
+        caps = DailyCaps(redis, caps_usd)
+        stack.push_async_callback(caps.close)
+        budget = RetryBudget(retry_policy(settings))
+        yield Shared(redis, wires, quotas, caps, BreakerFleet(redis), budget, events)
+
+
+def _nest(settings: Settings, model: Model, shared: Shared) -> Nest:
     """The layers around one model, from the inside out."""
-    speaking = build_model(provider.dialect, model, wires.get(model.provider))
-    return Retried(speaking, model, RetryPolicy(), budget, events)
+    events, estimates = shared.events, TokenEstimates()
+    configured = settings.models[model.id]
+    limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
+    dialect = settings.providers[model.provider].dialect
 
-
-def models_of(settings: Settings) -> list[Model]:
-    """The configured models as the domain knows them."""
-    return [
-        model_of(model_id, model, settings.providers[model.provider])
-        for model_id, model in settings.models.items()
-    ]
-
-
-def model_of(model_id: str, model: ModelSettings, provider: ProviderSettings) -> Model:
-    """One configured model as the domain knows it."""
-    return Model(
-        id=model_id,
-        provider=model.provider,
-        name=model.name,
-        context_tokens=model.context_tokens,
-        max_output_tokens=model.max_output_tokens,
-        input_usd_per_mtok=model.input_usd_per_mtok,
-        output_usd_per_mtok=model.output_usd_per_mtok,
-        capabilities=Capabilities(
-            schema=model.structured_output,
-            logprobs=model.logprobs,
-            seed=model.seed,
-            temperature=model.temperature,
-        ),
-        simulated=provider.dialect == "simulated",
+    provider = build_model(dialect, model, shared.wires.get(model.provider))
+    slotted = Slotted(provider, model, events, configured.slots, limits)
+    line = FairQueue(model.id, "provider_quota", 1, events, limits)
+    limited = Limited(
+        slotted, model, quota_of(configured), shared.quotas, events, estimates=estimates, queue=line
     )
-
-
-def connection(name: str, provider: ProviderSettings) -> Connection:
-    """How to reach a configured provider."""
-    return Connection(
-        provider=name,
-        base_url=provider.url,
-        api_key=Secret(provider.api_key_env, provider.api_key_file),
-        silence_timeout_s=provider.silence_timeout_s,
-        connections_max=provider.connections_max,
-        stream=provider.stream,
+    capped = Capped(limited, model, shared.caps, estimates)
+    breaker = Breaker(model.id, breaker_policy(settings), events)
+    guarded = Guarded(capped, model, breaker, events, shared.fleet)
+    retried = Retried(guarded, model, retry_policy(settings), shared.budget, events)
+    coalesced = Coalesced(retried)
+    ttl_s = settings.cache.ttl_s
+    kept = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
+    candidate = Candidate(
+        model, kept, configured.weight, guarded.open_for_s, limited.predicted_wait_s
     )
+    return Nest(candidate, guarded, limited, slotted, line)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -18,15 +20,20 @@ from assay.api.app import create_app
 from assay.api.operations import create_operations_app
 from assay.api.server import Listeners, listen, serve, serving
 from assay.api.services import Limits, Services
-from assay.bootstrap.judging import models_of, open_judging
+from assay.bootstrap.batches import BATCH_ROUTES, batch_routers, build_worker, working
+from assay.bootstrap.configured import limits_of, models_of
+from assay.bootstrap.judging import open_judging
+from assay.bootstrap.readings import LiveReadings
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.evaluation.criteria import CRITERIA
 from assay.evaluation.engine import Evaluator
+from assay.evaluation.offload import Offload
 from assay.settings import AuthSettings, Settings
 from assay.store.embedded import EmbeddedRedis
 from assay.store.idempotency import RedisIdempotency
 from assay.store.redis import Client, connect
+from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import Known, Metrics
 from assay.telemetry.sinks import Sinks
@@ -44,24 +51,36 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Assemble the service; everything opened here is closed in the reverse order."""
+async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterator[Service]:
+    """Assemble the service; everything opened here is closed in the reverse order.
+
+    With `work` it does rows of batches too.
+    """
     models = models_of(settings)
     metrics = Metrics(known(settings, models), __version__)
     events: EventSink = Sinks([metrics, EventLog()])
     limits = limits_of(settings)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(settings))
-        judging = await stack.enter_async_context(open_judging(settings, events))
+        judging = await stack.enter_async_context(open_judging(settings, redis, events))
+        offload = Offload()
+        stack.push_async_callback(offload.aclose)
         services = Services(
-            evaluator=Evaluator(judging.judges, events),
+            evaluator=Evaluator(judging.judges, offload, events),
             access=access(settings),
             idempotency=RedisIdempotency(redis),
             models=judging.directory,
             events=events,
         )
+        readings = LiveReadings(judging, services.load, limits)
+        metrics.watch(readings.read)
+        await stack.enter_async_context(running(readings.poll(), watch_loop(events)))
+        if work:
+            worker = build_worker(settings.batches, redis, services.evaluator, events)
+            await stack.enter_async_context(working(worker))
+        routers = batch_routers(settings, services, limits, redis, judging.judges)
         yield Service(
-            create_app(services, limits),
+            create_app(services, limits, routers),
             create_operations_app(services.lifecycle, metrics.render),
             services,
             limits,
@@ -81,7 +100,7 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
     addresses = [
         f"http://{_authority(sock.getsockname())}" for sock in (listeners.api, listeners.operations)
     ]
-    async with open_service(settings) as service:
+    async with open_service(settings, work=settings.worker_in_serve) as service:
         return await serve(
             service.app,
             service.operations,
@@ -107,6 +126,18 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
         async with open_service(alone) as service, serving(service.app, listener):
             service.services.lifecycle.phase = "serving"
             yield f"http://{_authority(listener.getsockname())}"
+
+
+@asynccontextmanager
+async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Background work that ends with the context."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def start_logging(settings: Settings) -> None:
@@ -136,19 +167,6 @@ def access(settings: Settings) -> Access:
     return OpenAccess()
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The bounds of one process."""
-    server = settings.server
-    return Limits(
-        max_body_bytes=server.max_body_bytes,
-        body_timeout_s=server.body_timeout_s,
-        request_timeout_ms=server.request_timeout_ms,
-        inflight_max=server.inflight_requests_max,
-        inflight_bytes_max=server.inflight_bytes_max,
-        drain_delay_s=server.drain_delay_s,
-    )
-
-
 def known(settings: Settings, models: Sequence[Model]) -> Known:
     """What can become a label of a metric."""
     fallbacks = {
@@ -169,4 +187,6 @@ ROUTES = (
     ("POST", "/evaluate"),
     ("GET", "/v1/criteria"),
     ("GET", "/v1/models"),
+    *BATCH_ROUTES,
+    ("PUT", "/v1/models/{model_id:path}/breaker"),
 )

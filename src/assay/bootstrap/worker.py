@@ -1,92 +1,71 @@
-"""Builds the batches: the resources of the API, and the worker that does their rows."""
+"""The process that does rows of batches: the wiring of the service, without its API."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import secrets
-import socket
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
-from fastapi import APIRouter
-
-from assay.api.answers import render_evaluation
-from assay.api.batches import batches_router
-from assay.api.batches_items import batch_items_router
-from assay.api.batches_results import batch_results_router
-from assay.api.batches_services import Batches, BatchRules
-from assay.api.services import Limits, Services
-from assay.domain.ports import EventSink, Judges
+from assay import __version__
+from assay.api.lifecycle import Lifecycle, Load
+from assay.api.operations import create_operations_app
+from assay.api.server import SIGNALS, listen, serving
+from assay.bootstrap.batches import build_worker
+from assay.bootstrap.configured import limits_of, models_of
+from assay.bootstrap.judging import open_judging
+from assay.bootstrap.readings import LiveReadings
+from assay.bootstrap.service import known, open_redis, running
 from assay.evaluation.engine import Evaluator
-from assay.jobs.rows import RowRunner, Tries
-from assay.jobs.webhooks import WebhookPolicy, Webhooks
-from assay.jobs.worker import Worker, WorkerLimits
-from assay.settings import BatchSettings, Settings
-from assay.store.batches import RedisBatches
-from assay.store.job_queue import RedisJobQueue
-from assay.store.redis import Client
-from assay.store.results import RedisResults
-
-RENEWALS_PER_LEASE = 4
+from assay.evaluation.offload import Offload
+from assay.settings import Settings
+from assay.telemetry.event_loop import watch_loop
+from assay.telemetry.logging import EventLog
+from assay.telemetry.metrics import Metrics
+from assay.telemetry.sinks import Sinks
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What a worker is made of."""
-
-    redis: Client
-    judges: Judges
-    events: EventSink
-    settings: BatchSettings
+class NoSharedRedis(ValueError):
+    """A worker of its own needs the Redis that the API uses."""
 
 
-def batch_routers(
-    settings: Settings, services: Services, limits: Limits, redis: Client, judges: Judges
-) -> list[APIRouter]:
-    """The resources of batches."""
-    rules = BatchRules(
-        row_bytes_max=settings.server.max_body_bytes,
-        retention_s=settings.batches.retention_h * 3_600,
-        allow_private_webhooks=settings.batches.webhooks_to_private_hosts,
-    )
-    store = RedisBatches(redis, rows_max=settings.batches.rows_max)
-    batches = Batches(services, limits, store, RedisResults(redis), judges, rules)
-    return [
-        batches_router(batches),
-        batch_items_router(batches),
-        batch_results_router(batches),
-    ]
+async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> None:
+    """Do rows until SIGTERM or SIGINT, then finish those in hand or give them back.
 
+    `on_started` gets the address of health and metrics. Raises `NoSharedRedis`, and `OSError`
+    where the port is taken.
+    """
+    if not settings.redis.url and settings.redis.url_file is None:
+        raise NoSharedRedis(
+            "redis.url: a worker of its own needs the Redis of the service; "
+            "with a private Redis, `assay serve` does the rows itself"
+        )
+    listener = listen(settings.server.host, settings.server.metrics_port)
+    metrics = Metrics(known(settings, models_of(settings)), __version__)
+    events = Sinks([metrics, EventLog()])
+    lifecycle = Lifecycle()
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(open_redis(settings))
+        judging = await stack.enter_async_context(open_judging(settings, redis, events))
+        offload = Offload()
+        stack.push_async_callback(offload.aclose)
+        readings = LiveReadings(judging, Load(), limits_of(settings))
+        metrics.watch(readings.read)
+        await stack.enter_async_context(running(readings.poll(), watch_loop(events)))
+        operations = create_operations_app(lifecycle, metrics.render)
+        await stack.enter_async_context(serving(operations, listener))
+        evaluator = Evaluator(judging.judges, offload, events)
+        worker = build_worker(settings.batches, redis, evaluator, events)
+        loop = asyncio.get_running_loop()
 
-def build_worker(shop: Workshop) -> Worker:
-    """A worker with a name of its own."""
-    settings = shop.settings
-    store = RedisBatches(shop.redis)
-    queue = RedisJobQueue(shop.redis, worker_name(), lease_s=settings.lease_s)
-    tries = Tries(attempts_max=settings.attempts_max, row_timeout_s=settings.row_timeout_s)
-    runner = RowRunner(Evaluator(shop.judges, shop.events), store, render_evaluation, tries)
-    policy = WebhookPolicy(allow_private=settings.webhooks_to_private_hosts)
-    limits = WorkerLimits(
-        slots=settings.worker_rows,
-        renew_s=settings.lease_s / RENEWALS_PER_LEASE,
-        grace_s=settings.grace_s,
-    )
-    return Worker(queue, runner, Webhooks(queue, store, shop.events, policy), shop.events, limits)
+        def leave() -> None:
+            lifecycle.phase = "draining"
+            worker.stop()
 
-
-@contextlib.asynccontextmanager
-async def working(worker: Worker) -> AsyncIterator[None]:
-    """Work for as long as the context lasts; at its end rows in hand are finished or given back."""
-    task = asyncio.create_task(worker.run())
-    try:
-        yield
-    finally:
-        worker.stop()
-        await task
-
-
-def worker_name() -> str:
-    """Unique among all processes, so that a new one never takes a dead one's rows for its own."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        for number in SIGNALS:
+            loop.add_signal_handler(number, leave)
+        stack.callback(lambda: [loop.remove_signal_handler(number) for number in SIGNALS])
+        lifecycle.phase = "serving"
+        with contextlib.closing(listener):
+            on_started(f"http://{settings.server.host}:{listener.getsockname()[1]}")
+            await worker.run()

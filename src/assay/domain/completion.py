@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from assay.domain.policy import Purse
+
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
 Finish = Literal["stop", "length", "refusal", "content_filter"]
@@ -97,6 +99,14 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimitState:
+    """What is left of a provider's quota by its own count; None where it does not say."""
+
+    requests_left: float | None = None
+    tokens_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """A model's answer; `attempts` holds every call it took, the serving one last."""
 
@@ -113,6 +123,7 @@ class Completion:
     cached: bool = False
     reading: Any = None
     attempts: tuple[Attempt, ...] = ()
+    rate_limit: RateLimitState | None = None
 
 
 def accept_any(completion: Completion) -> Any:
@@ -128,6 +139,7 @@ class Prompt:
     `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
     whatever random delimiter it carries (None: never share or cache its answer). `patience_s` is
     the longest wait for a rate-limited model: the router shortens it where another could serve.
+    `purse` holds what the request may still spend, and `cacheable` says that a kept answer will do.
     """
 
     turns: tuple[Turn, ...]
@@ -138,6 +150,8 @@ class Prompt:
     key: tuple[object, ...] | None = None
     attempts_left: int = field(default=ATTEMPTS_MAX)
     patience_s: float = math.inf
+    purse: Purse | None = None
+    cacheable: bool = False
 
     @property
     def size(self) -> int:

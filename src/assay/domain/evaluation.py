@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from assay.domain.completion import NO_USAGE, Attempt, Usage
 from assay.domain.errors import Reason
+from assay.domain.policy import Purse
 
 Message = Mapping[str, Any]
 """A chat message in the OpenAI shape: role, content, and for agents tool_calls."""
@@ -43,7 +44,8 @@ class JudgeSpec:
     temperature: float | None = None
     seed: int | None = None
     fallback: Fallback = "any"
-    max_cost_usd: float | None = None
+    purse: Purse | None = None
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ No event carries a caller's text: identifiers, codes, counts and durations only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from assay.domain.completion import Caller, Usage
+
+ShedReason = Literal["draining", "too_many", "too_large_together"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,20 @@ class RequestFinished:
     status: int
     seconds: float
     body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestShed:
+    """A request was turned away at the door: `draining`, `too_many` or `too_large_together`."""
+
+    reason: ShedReason
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLagged:
+    """How late the event loop was to wake a sleeper."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,16 @@ class FallbackTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaWaited:
+    """A request was given its sending time; `bucket` is what it waited for (empty: for nothing)."""
+
+    caller: Caller
+    model: str
+    seconds: float
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerChanged:
     """A model's circuit breaker went from one state to another, as this process sees it."""
 
@@ -88,7 +115,7 @@ class WaitFinished:
 
 @dataclass(frozen=True, slots=True)
 class QueueRefused:
-    """A call was not queued: `full_count`, `full_bytes` or `deadline`."""
+    """A call was not queued (`full_count`, `full_bytes`, `deadline`) or not kept (`pushed_out`)."""
 
     caller: Caller
     model: str

@@ -24,6 +24,28 @@ class Deadline:
         return Deadline(self.at_s - seconds)
 
 
+@dataclass(slots=True)
+class Purse:
+    """What one request may still spend on judges, in US dollars; shared by all its calls.
+
+    A call takes its upper bound before it is sent and gives back what it did not use, so that
+    calls side by side cannot overspend together.
+    """
+
+    left_usd: float
+
+    def take(self, usd: float) -> bool:
+        """Set `usd` aside; False, and nothing taken, where not so much is left."""
+        if usd > self.left_usd:
+            return False
+        self.left_usd -= usd
+        return True
+
+    def give_back(self, usd: float) -> None:
+        """Return what a call did not use; negative where it used more."""
+        self.left_usd += usd
+
+
 @dataclass(frozen=True, slots=True)
 class Quota:
     """What a provider allows one model in any sliding minute; None is unlimited.
@@ -60,4 +82,3 @@ class RetryPolicy:
     budget_share: float = 0.1
     budget_per_s: float = 1.0
     backoff_s: float = 0.25
-    backoff_max_s: float = 2.0

@@ -55,10 +55,21 @@ class ModelStatus:
     tokens_left: float | None = None
 
 
+BreakerOrder = Literal["forced_open", "disabled", "reset"]
+"""What an operator can order: refuse every call, let every call through, or go back to work."""
+
+
 class ModelDirectory(Protocol):
-    """Lists the configured models for `GET /v1/models`."""
+    """The configured models, as `/v1/models` shows and steers them."""
 
     async def statuses(self) -> Sequence[ModelStatus]: ...
+
+    async def order(self, model_id: str, order: BreakerOrder) -> ModelStatus:
+        """Set a model's breaker in all processes.
+
+        Raises `RequestError` (`not_found`) for a model not configured, and `StoreUnavailable`.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,11 @@ from assay.domain.ports import ChatModel, EventSink, Judges
 from assay.evaluation import aggregation
 from assay.evaluation.criteria.base import CannotJudge, Check, Criterion, Judged
 from assay.evaluation.judging import judged
+from assay.evaluation.offload import Offload
 from assay.evaluation.scoring import FAILED_CHECK, scored, skipped, unscored
 
 JUDGE_CALLS_MAX = 16
 """Judge calls of one evaluation in flight at a time."""
-INLINE_CHARS_MAX = 65_536
-"""Checks of a longer case leave the event loop: on a megabyte some take over 5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,9 @@ class _Asked:
 class Evaluator:
     """Evaluates cases by criteria; it holds no state between two calls."""
 
-    def __init__(self, judges: Judges, events: EventSink) -> None:
+    def __init__(self, judges: Judges, offload: Offload, events: EventSink) -> None:
         self._judges = judges
+        self._offload = offload
         self._events = events
 
     async def evaluate(
@@ -60,7 +60,7 @@ class Evaluator:
         """
         started_s = time.monotonic()
         asked = self._selected(criteria, judge)
-        results = await self._checked(case, criteria, caller)
+        results = await self._checked(case, criteria, caller, deadline)
         if any(_stops(criteria[index], score) for index, score in results.items()):
             for index, each in asked.items():
                 results[index] = self._finished(skipped(each.criterion), caller, 0.0)
@@ -98,16 +98,24 @@ class Evaluator:
         return asked
 
     async def _checked(
-        self, case: Case, criteria: Sequence[Criterion], caller: Caller
+        self, case: Case, criteria: Sequence[Criterion], caller: Caller, deadline: Deadline
     ) -> dict[int, Score]:
+        async def one(check: Check) -> Score:
+            started_s = time.monotonic()
+            score = await self._check(check, case, deadline)
+            return self._finished(score, caller, time.monotonic() - started_s)
+
         checks = {i: each for i, each in enumerate(criteria) if isinstance(each, Check)}
-        if _size(case) <= INLINE_CHARS_MAX:
-            timed = {index: _check(each, case) for index, each in checks.items()}
-        else:
-            timed = {
-                index: await asyncio.to_thread(_check, each, case) for index, each in checks.items()
-            }
-        return {i: self._finished(score, caller, took) for i, (score, took) in timed.items()}
+        scores = await asyncio.gather(*(one(check) for check in checks.values()))
+        return dict(zip(checks, scores, strict=True))
+
+    async def _check(self, check: Check, case: Case, deadline: Deadline) -> Score:
+        try:
+            return scored(check, await self._offload.run(check, case, deadline))
+        except CannotJudge as error:
+            return unscored(check, error.reason, error.message)
+        except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
+            return unscored(check, "check_error", FAILED_CHECK)
 
     async def _judged(
         self, case: Case, asked: Mapping[int, _Asked], caller: Caller, deadline: Deadline
@@ -140,27 +148,8 @@ async def _ask(each: _Asked, case: Case, caller: Caller, deadline: Deadline) -> 
         return unscored(each.criterion, "check_error", FAILED_CHECK)
 
 
-def _check(criterion: Check, case: Case) -> tuple[Score, float]:
-    """The score of a check and the seconds it took."""
-    started_s = time.monotonic()
-    try:
-        score = scored(criterion, criterion.check(case))
-    except CannotJudge as error:
-        score = unscored(criterion, error.reason, error.message)
-    except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
-        score = unscored(criterion, "check_error", FAILED_CHECK)
-    return score, time.monotonic() - started_s
-
-
 def _stops(criterion: Criterion, score: Score) -> bool:
     return criterion.required and score.status == "scored" and score.passed is False
-
-
-def _size(case: Case) -> int:
-    """Characters of the case's texts; a conversation counts as long, it is cheap to be wrong."""
-    if not isinstance(case.output, str):
-        return INLINE_CHARS_MAX + 1
-    return len(case.output) + sum(map(len, case.reference)) + sum(map(len, case.context))
 
 
 def new_id() -> str:

@@ -75,6 +75,8 @@ def prompt_of(
         answer=question.answer,
         read=question.read,
         caller=caller,
+        purse=spec.purse,
+        cacheable=spec.cache,
         key=(question.prompt_version, *identity, sampling, *material),
     )
 

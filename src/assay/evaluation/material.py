@@ -6,6 +6,8 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 
+import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
+
 from assay.domain.evaluation import Case
 from assay.evaluation.criteria.case_text import transcript
 
@@ -13,8 +15,15 @@ Material = Sequence[tuple[str, str]]
 """Pieces of untrusted text, each with the title that it is shown under."""
 
 NONCE_BYTES = 8
-LOOK_ALIKE = re.compile(r"[<＜]\s{0,9}/?\s{0,9}material(?=[\W_]|$)", re.IGNORECASE)
+_GAP = r"[\x00-\x20\s\u200b-\u200f\u2060\ufeff]{0,9}"
+LOOK_ALIKE = re.compile(rf"[<＜]{_GAP}/?{_GAP}material(?=[\W_]|$)", re.IGNORECASE)
 """What could pass for one of our delimiters in a reader's eyes."""
+_BLANKS = (
+    r"\x00-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}-\x{2060}\x{3000}"
+)
+_WIDE_GAP = rf"[{_BLANKS}\x{{feff}}]{{0,9}}"
+_SUSPECT = re2.compile(rf"(?i)[<＜]{_WIDE_GAP}/?{_WIDE_GAP}material")
+"""Finds out ten times faster that a megabyte has nothing of the kind."""
 
 
 def material_of(case: Case) -> Material:
@@ -56,6 +65,11 @@ def delimited(material: Material, nonce: str) -> list[str]:
 
 def neutral(text: str) -> str:
     """The text with everything that looks like a delimiter made harmless, else unchanged."""
+    try:
+        if _SUSPECT.search(text) is None:
+            return text
+    except UnicodeEncodeError:  # RE2 reads UTF-8, which has no lone surrogates.
+        pass
     if LOOK_ALIKE.search(text) is None:
         return text
     return LOOK_ALIKE.sub(lambda match: "‹" + match.group()[1:], text)

@@ -59,12 +59,9 @@ class Anthropic:
         self._wire = wire
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
-        headers = {"anthropic-version": API_VERSION}
-        if key := self._wire.key():
-            headers["x-api-key"] = key
         draft = AnthropicDraft(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post("messages", headers, body, draft, deadline)
+        timing = await self._wire.post("messages", _headers, body, draft, deadline)
         return draft.completion(timing)
 
     def _document(self, prompt: Prompt) -> dict[str, Any]:
@@ -91,6 +88,11 @@ class Anthropic:
             document["tools"] = [{"name": name, "input_schema": schema}]
             document["tool_choice"] = {"type": "tool", "name": name}
         return document
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    version = {"anthropic-version": API_VERSION}
+    return version | {"x-api-key": key} if key else version
 
 
 class AnthropicDraft(Draft):

@@ -77,7 +77,7 @@ class Problem:
             status,
             tuple(code for code in named if isinstance(code, str)),
             str(error.get("message") or ""),
-            retry_after_s(headers) or _retry_delay_s(details),
+            _retry_delay_s(details) if (wait_s := retry_after_s(headers)) is None else wait_s,
         )
 
 

@@ -62,11 +62,9 @@ class Gemini:
         self._path = f"{name if '/' in name else f'models/{name}'}:{verb}"
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
-        key = self._wire.key()
-        headers = {"x-goog-api-key": key} if key else {}
         draft = GeminiDraft(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post(self._path, headers, body, draft, deadline)
+        timing = await self._wire.post(self._path, _headers, body, draft, deadline)
         return draft.completion(timing)
 
     def _document(self, prompt: Prompt) -> dict[str, Any]:
@@ -103,6 +101,10 @@ class Gemini:
                 "responseJsonSchema": schema_json(prompt.answer.schema),
             }
         return config
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {"x-goog-api-key": key} if key else {}
 
 
 class GeminiDraft(Draft):

@@ -62,11 +62,9 @@ class OpenAI:
         )
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
-        key = self._wire.key()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         draft = OpenAIDraft(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post("chat/completions", headers, body, draft, deadline)
+        timing = await self._wire.post("chat/completions", _headers, body, draft, deadline)
         return draft.completion(timing)
 
     def _document(self, prompt: Prompt) -> dict[str, Any]:
@@ -93,6 +91,10 @@ class OpenAI:
             }
             document["response_format"] = {"type": "json_schema", "json_schema": answer}
         return document
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class OpenAIDraft(Draft):

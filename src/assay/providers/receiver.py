@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -47,6 +47,7 @@ class Receiver:
         self._provider = provider
         self._secret = secret
         self._stream = stream
+        self._size = 0
 
     async def receive(self) -> None:
         """Fill the draft; raises the `ModelError` that an error or a broken answer means."""
@@ -66,7 +67,7 @@ class Receiver:
 
     async def _receive_events(self) -> None:
         parser = EventParser()
-        async for chunk in self._chunks(STREAM_BYTES_MAX):
+        while chunk := await self._read(STREAM_BYTES_MAX):
             for data in parser.feed(chunk):
                 self._read_event(data)
             if self._draft.ended:
@@ -77,8 +78,7 @@ class Receiver:
             self._read_event(data)
 
     async def _receive_whole(self) -> None:
-        chunks = [chunk async for chunk in self._chunks(ANSWER_BYTES_MAX)]
-        answer = self._parsed(b"".join(chunks))
+        answer = self._parsed(await self._read_all(ANSWER_BYTES_MAX))
         try:
             self._draft.read_answer(answer)
         except _MISSHAPEN:
@@ -107,17 +107,22 @@ class Receiver:
             )
         return value
 
-    async def _chunks(self, size_max: int) -> AsyncIterator[bytes]:
-        size = 0
-        while chunk := await self._response.content.readany():
-            self._watch.heard_first()
-            # An answer that is not streamed has one silence for the whole of it.
-            if self._stream:
-                self._watch.heard()
-            size += len(chunk)
-            if size > size_max:
-                raise self._broken("sent an answer beyond the size limit")
-            yield chunk
+    async def _read(self, size_max: int) -> bytes:
+        chunk = await self._response.content.readany()
+        self._watch.heard_first()
+        # An answer that is not streamed has one silence for the whole of it.
+        if self._stream:
+            self._watch.heard()
+        self._size += len(chunk)
+        if self._size > size_max:
+            raise self._broken("sent an answer beyond the size limit")
+        return chunk
+
+    async def _read_all(self, size_max: int) -> bytes:
+        chunks = []
+        while chunk := await self._read(size_max):
+            chunks.append(chunk)
+        return b"".join(chunks)
 
     async def _await_end(self) -> None:
         """Let a finished stream close, so that its connection can be used again."""
@@ -131,7 +136,7 @@ class Receiver:
         body: Any = None
         # A broken or huge body is let be: the status alone says enough.
         with suppress(aiohttp.ClientError, ConnectionError, StreamBroken, ValueError):
-            body = orjson.loads(b"".join([chunk async for chunk in self._chunks(ERROR_BYTES_MAX)]))
+            body = orjson.loads(await self._read_all(ERROR_BYTES_MAX))
         problem = Problem.read(self._response.status, body, self._response.headers)
         return failure(self._provider, self._draft.dialect, problem, self._secret)
 

@@ -71,33 +71,28 @@ class Wire:
     def __repr__(self) -> str:
         return f"Wire({self.connection!r})"
 
-    def key(self) -> str | None:
-        """The key as a header may carry it; raises `KeyRejected` where it may not."""
-        key = (self.connection.api_key() or "").strip()
-        if not (key.isascii() and (key.isprintable() or not key)):
-            raise KeyRejected(f"the key of {self.connection.provider} cannot be sent in a header")
-        return key or None
-
     async def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, draft: Draft, deadline: Deadline
+        self,
+        path: str,
+        headers: Callable[[str | None], Mapping[str, str]],
+        body: bytes,
+        draft: Draft,
+        deadline: Deadline,
     ) -> Timing:
         """Send `body` and let `draft` read the answer; a cancelled call closes its connection.
 
-        Raises the `ModelError` that a failure means.
+        `headers` makes the dialect's headers from the key. Raises the `ModelError` that a failure
+        means.
         """
+        key, stream = self._key(), self.connection.stream
         provider, silence_s = self.connection.provider, self.connection.silence_timeout_s
         async with watched(provider, deadline, silence_s) as watch, self._slots:
             watch.send()
-            async with self._response(path, headers, body) as response:
-                if self.connection.stream:
+            async with self._response(path, headers(key), body) as response:
+                if stream:
                     watch.heard()
                 receiver = Receiver(
-                    response,
-                    draft,
-                    watch,
-                    provider=provider,
-                    secret=self.key(),
-                    stream=self.connection.stream,
+                    response, draft, watch, provider=provider, secret=key, stream=stream
                 )
                 await receiver.receive()
         return Timing(
@@ -109,6 +104,12 @@ class Wire:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _key(self) -> str | None:
+        key = (self.connection.api_key() or "").strip()
+        if not (key.isascii() and (key.isprintable() or not key)):
+            raise KeyRejected(f"the key of {self.connection.provider} cannot be sent in a header")
+        return key or None
 
     @asynccontextmanager
     async def _response(

@@ -146,15 +146,22 @@ class Breaker:
         return Permit(self._epoch, probe=True)
 
     def leased_probe(self, lease: Lease) -> Permit | None:
-        """Leave for a probe that the fleet counts; None where the state moved on meanwhile."""
-        return Permit(self._epoch, True, lease) if self.state == "half_open" else None
+        """Leave for a probe that the fleet counts; None where the state moved on meanwhile.
+
+        It is counted here as well: where Redis goes away between two probes, this process sends
+        no more than it would have alone, and need not wait for Redis to close.
+        """
+        if self.state != "half_open":
+            return None
+        self._probes_sent += 1
+        return Permit(self._epoch, True, lease)
 
     def settle(self, permit: Permit, result: Result) -> None:
         """Credit the result of a call to the epoch that let it through."""
         if permit.epoch != self._epoch or self.state == "disabled":
             return
         if permit.probe:
-            self._settle_probe(permit, result)
+            self._settle_probe(result)
         elif result in _COUNTS:
             counts = _COUNTS[result]
             self._window.add(*counts)
@@ -164,11 +171,9 @@ class Breaker:
                 self._tripped = reason
                 self._open(reason)
 
-    def _settle_probe(self, permit: Permit, result: Result) -> None:
+    def _settle_probe(self, result: Result) -> None:
         if result in {"slow", "failure", "silent"}:
             self._open("probe_failed")
-        elif permit.lease is not None:
-            return  # The fleet counts it, and says when the breaker closes.
         elif result == "none":
             self._probes_sent -= 1
         else:

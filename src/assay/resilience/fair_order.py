@@ -90,8 +90,12 @@ class Lane:
         self._weigh(tenant, call, 1)
 
     def push_back(self, call: Waiting) -> None:
-        """Undo a pop: the call goes before those of its tenant, and its cost is given back."""
-        tenant = self._tenant(call)
+        """Undo the last pop: the call is the next again, and its cost is given back."""
+        tenant = self._tenants.get(call.caller.tenant)
+        if tenant is None:
+            tenant = self._tenant(call)
+            self._ring.rotate(1)
+        tenant.visited = True
         tenant.calls[call] = None
         tenant.calls.move_to_end(call, last=False)
         tenant.deficit += call.cost

@@ -21,7 +21,7 @@ from assay.domain.ports import EventSink
 from assay.resilience.fair_order import Ahead, FairOrder, QueueLimits, Waiting
 
 WaitReason = Literal["local_slot", "provider_quota"]
-RefusalReason = Literal["full", "deadline", "pushed_out"]
+RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
 
 RETRY_AFTER_S_MIN = 0.1
 """Nobody is told to come back at once to a queue that has just refused."""
@@ -36,36 +36,36 @@ _REFUSALS: dict[WaitReason, type[ModelError]] = {
 
 
 class _Pace:
-    """Seconds per unit of cost at which the queue has lately moved while calls waited."""
+    """How long a turn is usually kept per unit of cost, as a mean that follows the last turns."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
         self._cost = 0.0
-        self._since_s: float | None = None
 
     @property
     def s_per_cost(self) -> float:
         return self._seconds / self._cost if self._cost else 0.0
 
-    def backlog_begins(self, now_s: float) -> None:
-        self._since_s = now_s
-
-    def served(self, cost: float, now_s: float, *, backlog: bool) -> None:
-        """Note a turn given to a call that had waited."""
-        if self._since_s is not None:
-            self._seconds = PACE_KEPT * self._seconds + (now_s - self._since_s)
-            self._cost = PACE_KEPT * self._cost + cost
-        self._since_s = now_s if backlog else None
+    def add(self, seconds: float, cost: float) -> None:
+        self._seconds = PACE_KEPT * self._seconds + seconds
+        self._cost = PACE_KEPT * self._cost + cost
 
 
 class Turn:
     """A call in the queue, and the turn it has once `granted` is done; see `FairQueue.turn`."""
 
-    def __init__(self, call: Waiting) -> None:
+    def __init__(self, call: Waiting, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
         self.call = call
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.granted_at_s = 0.0
         self.pausing = False
         self._overtaken = asyncio.Event()
+
+    @property
+    def waited_s(self) -> float:
+        """How long ago the call came."""
+        return self._clock_s() - self.call.since_s
 
     async def pause(self, seconds: float) -> None:
         """Wait in front of the queue, but let a more urgent call go first meanwhile.
@@ -109,10 +109,17 @@ class FairQueue:
         self._events = events
         self._limits = limits or QueueLimits()
         self._clock_s = clock_s
+        # How long the provider's quota takes is known to Redis, and asked before queueing.
+        self._foresees = waiting_for == "local_slot"
         self._order = FairOrder()
         self._waiting: dict[Waiting, Turn] = {}
         self._holding: set[Turn] = set()
         self._pace = _Pace()
+
+    @property
+    def present(self) -> int:
+        """How many calls wait or have their turn."""
+        return self.depth + self.in_flight
 
     @property
     def width(self) -> int:
@@ -135,14 +142,17 @@ class FairQueue:
         return self._order.size
 
     def ahead_of(self, caller: Caller) -> Ahead:
-        """What is likely to be served before a call that `caller` made now."""
-        return self._order.before(caller)
+        """What is likely to be served before a call that `caller` made now, turns included."""
+        before = self._order.before(caller)
+        held = [turn.call.cost for turn in self._holding]
+        return Ahead(before.calls + len(held), before.cost + sum(held))
 
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""
-        if self.in_flight < self._width and not self.depth:
+        if self.in_flight < self._width:
             return 0.0
-        return (self._order.before(caller).cost + cost) * self._pace.s_per_cost
+        before = self._order.before(caller).cost
+        return (before + cost) * self._pace.s_per_cost / self._width
 
     @asynccontextmanager
     async def turn(
@@ -154,16 +164,15 @@ class FairQueue:
         `service_s` is what the call usually takes after its wait.
 
         Raises `Overloaded` (waiting for a slot) or `QuotaExhausted` (waiting for quota): at once
-        where the queue is full or the wait would outlast the deadline, else as soon as it does.
+        where the queue is full or the wait for a slot would outlast the deadline, else as soon as
+        it does.
         """
         call = Waiting(caller, max(cost, 1e-9), size, self._clock_s())
-        turn = Turn(call)
+        turn = Turn(call, self._clock_s)
         try:
             await self._obtain(turn, deadline, service_s)
             self._events.emit(
-                WaitFinished(
-                    caller, self._model_id, self._waiting_for, self._clock_s() - call.since_s
-                )
+                WaitFinished(caller, self._model_id, self._waiting_for, turn.waited_s)
             )
             yield turn
         finally:
@@ -172,10 +181,10 @@ class FairQueue:
     async def _obtain(self, turn: Turn, deadline: Deadline, service_s: float) -> None:
         call = turn.call
         patience_s = deadline.remaining_s() - service_s
-        if self.in_flight < self._width and not self.depth:
-            self._holding.add(turn)
+        if self.in_flight < self._width:
+            self._grant(turn)
             return
-        if self.predicted_wait_s(call.caller, call.cost) > patience_s:
+        if self._foresees and self.predicted_wait_s(call.caller, call.cost) > patience_s:
             raise self._refusal(call, "deadline")
         self._make_room(call)
         self._enqueue(turn)
@@ -186,8 +195,6 @@ class FairQueue:
             raise self._refusal(call, "deadline") from None
 
     def _enqueue(self, turn: Turn) -> None:
-        if not self.depth:
-            self._pace.backlog_begins(self._clock_s())
         self._order.push(turn.call)
         self._waiting[turn.call] = turn
         self._let_overtake(turn.call)
@@ -206,19 +213,21 @@ class FairQueue:
 
     def _dispatch(self) -> None:
         while self.depth and self.in_flight < self._width:
-            now_s = self._clock_s()
-            call = self._order.pop(now_s)
-            turn = self._waiting.pop(call)
-            self._holding.add(turn)
-            self._pace.served(call.cost, now_s, backlog=self.depth > 0)
-            if not turn.granted.done():
-                turn.granted.set_result(None)
+            self._grant(self._waiting.pop(self._order.pop(self._clock_s())))
+
+    def _grant(self, turn: Turn) -> None:
+        self._holding.add(turn)
+        turn.granted_at_s = self._clock_s()
+        if not turn.granted.done():
+            turn.granted.set_result(None)
 
     def _leave(self, turn: Turn) -> None:
         """Take a call out wherever it is; whoever is next gets its turn at once."""
         if self._waiting.pop(turn.call, None) is not None:
             self._order.remove(turn.call)
-        self._holding.discard(turn)
+        if turn in self._holding:
+            self._holding.discard(turn)
+            self._pace.add(self._clock_s() - turn.granted_at_s, turn.call.cost)
         if turn.granted.done() and not turn.granted.cancelled():
             # A call that was pushed out and went away at once never looks at its refusal.
             turn.granted.exception()
@@ -227,10 +236,10 @@ class FairQueue:
     def _make_room(self, call: Waiting) -> None:
         """Push out what has a weaker claim, or refuse the call, so that the bounds hold."""
         calls_max, bytes_max = self._limits.calls_max, self._limits.bytes_max
-        while self.depth + 1 > calls_max or self.bytes + call.size > bytes_max:
+        while (too_many := self.depth >= calls_max) or self.bytes + call.size > bytes_max:
             weaker = self._order.to_push_out(call, self._limits)
             if weaker is None or call.size > bytes_max:
-                raise self._refusal(call, "full")
+                raise self._refusal(call, "full_count" if too_many else "full_bytes")
             self._order.remove(weaker)
             pushed_out = self._waiting.pop(weaker)
             if not pushed_out.granted.done():

@@ -28,6 +28,8 @@ KEY_SET_ASIDE_S = 60.0
 LEASE_MARGIN_S = 2.0
 """A probe's lease outlives its call by this much; then its owner is taken for dead."""
 
+LEASE_S_MAX = 600.0
+
 ASK_AGAIN_S = 0.25
 """After the fleet refused a probe, this process refuses on its own for as long."""
 
@@ -78,7 +80,7 @@ class Guarded:
         Raises `BreakerOpen` or `KeyStillRejected` where nothing was sent.
         """
         self._refuse_rejected_key()
-        lease_s = max(deadline.remaining_s(), 0.0) + LEASE_MARGIN_S
+        lease_s = min(max(deadline.remaining_s(), 0.0) + LEASE_MARGIN_S, LEASE_S_MAX)
         permit = await self._enter(lease_s)
         result: Result = "none"
         try:

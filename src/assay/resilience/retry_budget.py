@@ -27,6 +27,13 @@ class RetryBudget:
         """Count a first call, which earns a share of a retry."""
         self._counts.add(1, 0)
 
+    @property
+    def left_share(self) -> float:
+        """The part of the budget that is left, 0 to 1."""
+        requests, retries = self._counts.totals()
+        allowed = self._policy.budget_share * requests + self._policy.budget_per_s * WINDOW_S
+        return max(0.0, 1.0 - retries / allowed) if allowed else 0.0
+
     def spend(self) -> bool:
         """Take one retry out of the budget; False where none is left."""
         requests, retries = self._counts.totals()

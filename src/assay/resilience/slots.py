@@ -39,7 +39,7 @@ class Slotted:
     @property
     def utilization(self) -> float:
         """(under way + waiting) ÷ slots: above 1 where calls wait. What the autoscaler follows."""
-        return (self.queue.in_flight + self.queue.depth) / self.queue.width
+        return self.queue.present / self.queue.width
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
         """Answer when a slot is free.

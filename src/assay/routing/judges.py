@@ -40,15 +40,18 @@ class ConfiguredJudges:
         else:
             judge = self._judges.get(spec.name) or _unknown("judge", spec.name, self._judges)
             models, strategy = judge.models, spec.strategy or judge.strategy
-        chosen = [
-            self._candidates.get(model) or _unknown("model", model, self._candidates)
-            for model in dict.fromkeys(models)
-        ]
+        chosen = [self._candidate(model) for model in dict.fromkeys(models)]
         if spec.fallback == "none":
             chosen = chosen[:1]
         elif spec.fallback == "same_model":
             chosen = [each for each in chosen if each.model.name == chosen[0].model.name]
         return Router(chosen, ORDERS[strategy], self._events)
+
+    def _candidate(self, model: str) -> Candidate:
+        """The candidate of that id, else the first one that is sent under that name."""
+        by_name = (each for each in self._candidates.values() if each.model.name == model)
+        found = self._candidates.get(model) or next(by_name, None)
+        return found or _unknown("model", model, self._candidates)
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:

@@ -131,6 +131,12 @@ class ProviderSettings(Section):
         True, description="Stream answers; false gives the silence timeout as the whole time."
     )
 
+    output_limit_field: str | None = Field(
+        None,
+        description="What an OpenAI-compatible server calls the output limit. Unset: "
+        "`max_completion_tokens` at OpenAI and Azure, else `max_tokens`.",
+    )
+
     @property
     def url(self) -> str:
         return self.base_url or BASE_URLS[self.dialect]
@@ -150,6 +156,7 @@ class ModelSettings(Section):
     max_output_tokens: int = Field(2_048, ge=16, description="Longest answer to ask for.")
     input_usd_per_mtok: float | None = Field(None, ge=0, description="Price of a million tokens.")
     output_usd_per_mtok: float | None = Field(None, ge=0, description="Price of a million tokens.")
+    slots: int = Field(64, ge=1, le=10_000, description="Calls under way at once, in one process.")
     weight: float = Field(1.0, gt=0, description="Share under the strategy `weighted`.")
     structured_output: bool = Field(True, description="Whether it can be held to a JSON Schema.")
     logprobs: bool = Field(False, description="Whether it gives token log-probabilities.")
@@ -164,6 +171,65 @@ class JudgeSettings(Section):
     strategy: Strategy = Field("ordered", description="How the next model is chosen.")
 
 
+class QuotaSettings(Section):
+    """`[quota]`: how the providers' budgets are kept."""
+
+    pods_max: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Most processes there can be: each one's share without Redis.",
+    )
+    oversize: Literal["debt", "refuse"] = Field(
+        "debt", description="A call above a bucket's capacity: sent when it is full, or refused."
+    )
+
+
+class QueueSettings(Section):
+    """`[queue]`: who may wait in one process, for each model."""
+
+    calls_max: int = Field(10_000, ge=1, description="Calls that wait at most.")
+    bytes_max: int = Field(268_435_456, ge=1_048_576, description="Bytes of what waits at most.")
+
+
+class BreakerSettings(Section):
+    """`[breaker]`: when a model is left alone, and how it is tried again."""
+
+    window_s: float = Field(30.0, gt=0, description="Calls of this long are weighed.")
+    calls_min: int = Field(20, ge=1, description="Fewer calls in the window trip nothing.")
+    failed_share: float = Field(0.5, gt=0, le=1, description="Trips at this share of failures.")
+    slow_share: float = Field(0.5, gt=0, le=1, description="Trips at this share of slow calls.")
+    slow_s: float = Field(5.0, gt=0, description="A first byte later than this is slow.")
+    open_s: float = Field(5.0, gt=0, description="Open for so long at first; then doubling.")
+    open_max_s: float = Field(60.0, gt=0, description="Open for so long at the most.")
+    probes: int = Field(3, ge=1, le=100, description="Calls that try it again, over all processes.")
+
+
+class RetrySettings(Section):
+    """`[retry]`: how much may be repeated, over all models of a process."""
+
+    budget_share: float = Field(0.1, ge=0, le=1, description="Retries per request at the most,")
+    budget_per_s: float = Field(1.0, ge=0, description="and so many a second on top.")
+    backoff_s: float = Field(0.25, ge=0, le=10, description="Longest pause, fully jittered.")
+
+
+class CacheSettings(Section):
+    """`[cache]`: answers kept for callers who ask for them with `judge.cache`."""
+
+    ttl_s: float = Field(86_400.0, ge=0, description="How long an answer is kept; 0: never.")
+
+
+class TenantSettings(Section):
+    """`[tenants.NAME]`: what one tenant is guaranteed, and what it may spend."""
+
+    quota_share: float | None = Field(
+        None, gt=0, le=0.9, description="Guaranteed part of each model's rate; idle, others use it."
+    )
+    usd_per_day: float | None = Field(
+        None, gt=0, description="Most that its judges may cost in a day (UTC)."
+    )
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -172,6 +238,12 @@ class Settings(Section):
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     batches: BatchSettings = BatchSettings()
+    quota: QuotaSettings = QuotaSettings()
+    queue: QueueSettings = QueueSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    retry: RetrySettings = RetrySettings()
+    cache: CacheSettings = CacheSettings()
+    tenants: dict[str, TenantSettings] = Field(default_factory=dict)
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     judges: dict[str, JudgeSettings] = Field(default_factory=dict)

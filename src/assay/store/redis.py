@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
@@ -62,7 +62,7 @@ def masked(url: str) -> str:
     user, at, host = parts.netloc.rpartition("@")
     if ":" in user:
         user = f"{user.partition(':')[0]}:{MASK}"
-    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, "", ""))
+    return f"{parts.scheme}://{user}{at}{host}{parts.path}"
 
 
 Argument = str | bytes | int

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
 CRITERION_SECONDS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 BODY_BYTES = (1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22)
 
 MODEL = ("provider", "model")
@@ -61,6 +62,13 @@ class Instruments:
         self.request_body_bytes = self._histogram(
             "assay_request_body_bytes", "Size of request bodies.", "route", buckets=BODY_BYTES
         )
+        self.shed = self._counter("assay_shed_total", "Requests turned away at the door.", "reason")
+        self.loop_lag_seconds = Histogram(
+            "assay_event_loop_lag_seconds",
+            "How late the event loop woke a sleeper.",
+            buckets=LAG_SECONDS,
+            registry=self._registry,
+        )
         self.criteria = self._counter(
             "assay_criteria_total", "Criteria that came to an end.", "type", "status", "reason"
         )
@@ -100,6 +108,12 @@ class Instruments:
         )
         self.wait_seconds = self._histogram(
             "assay_wait_seconds", "Time a call waited for its turn.", *WAIT
+        )
+        self.quota_reservations = self._counter(
+            "assay_quota_reservations_total",
+            "Calls that were given their sending time.",
+            *MODEL,
+            "bucket",
         )
         self.queue_refused = self._counter(
             "assay_queue_refused_total", "Calls that found no place to wait.", *WAIT, "refusal"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from assay.domain.completion import Model
@@ -18,13 +18,18 @@ from assay.domain.events import (
     Event,
     FallbackTaken,
     KeySetAside,
+    LoopLagged,
     QueueRefused,
+    QuotaWaited,
     RequestFinished,
+    RequestShed,
+    ShedReason,
     StoreDegraded,
     WaitFinished,
 )
 from assay.domain.ports import BreakerState
 from assay.telemetry.instruments import Instruments
+from assay.telemetry.live import LiveGauges, Readings
 
 OTHER = "other"
 """The label for whatever is not known at start-up: a caller's text never makes a series."""
@@ -36,7 +41,9 @@ STATUSES = ("200", "400", "401", "413", "422", "429", "499", "500", "503", "504"
 
 BREAKER_STATES = get_args(BreakerState)
 WAIT_REASONS = ("local_slot", "provider_quota", "breaker")
-REFUSALS = ("full_count", "full_bytes", "deadline")
+REFUSALS = ("full_count", "full_bytes", "deadline", "pushed_out")
+BUCKETS = ("none", "requests", "tokens", "provider")
+"""The bucket that a call waited for; `none` where it could be sent at once."""
 SKIP_REASON = "required_check_failed"
 
 # A creation time beside every series would double the answer to each scrape, and nobody asks.
@@ -71,6 +78,8 @@ class Metrics:
         self._models = {model.id: (model.provider, model.id) for model in known.models}
         self._outcomes = model_outcomes()
         self._instruments = Instruments(self.registry, version)
+        self._live = LiveGauges()
+        self.registry.register(self._live)
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
             CriterionFinished: self._criterion_finished,
@@ -81,6 +90,9 @@ class Metrics:
             WaitFinished: self._wait_finished,
             QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
+            QuotaWaited: self._quota_waited,
+            RequestShed: self._request_shed,
+            LoopLagged: self._loop_lagged,
         }
         self._start_at_zero()
 
@@ -95,9 +107,9 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
-    def register_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Export `read()` at every scrape; `name` starts with `assay_` and ends in its unit."""
-        Gauge(name, documentation, registry=self.registry).set_function(read)
+    def watch(self, read: Callable[[], Readings]) -> None:
+        """Export what `read` gives at every scrape, as `live.LIVE` lists it."""
+        self._live.read = read
 
     def _request_finished(self, event: RequestFinished) -> None:
         route = _one_of(self._routes, event.route)
@@ -141,9 +153,24 @@ class Metrics:
         self._instruments.keys_set_aside[self._model(event.model)].inc()
 
     def _wait_finished(self, event: WaitFinished) -> None:
+        # The whole wait for quota, sleep included, is told by `QuotaWaited`.
+        if event.reason == "provider_quota":
+            return
         reason = _one_of(WAIT_REASONS, event.reason)
         labels = (*self._model(event.model), reason)
         self._instruments.wait_seconds[labels].observe(event.seconds)
+
+    def _quota_waited(self, event: QuotaWaited) -> None:
+        labels = self._model(event.model)
+        self._instruments.wait_seconds[(*labels, "provider_quota")].observe(event.seconds)
+        bucket = _one_of(BUCKETS, event.bucket or "none")
+        self._instruments.quota_reservations[(*labels, bucket)].inc()
+
+    def _request_shed(self, event: RequestShed) -> None:
+        self._instruments.shed[(event.reason,)].inc()
+
+    def _loop_lagged(self, event: LoopLagged) -> None:
+        self._instruments.loop_lag_seconds.observe(event.seconds)
 
     def _queue_refused(self, event: QueueRefused) -> None:
         reason = _one_of(WAIT_REASONS, event.waiting_for)
@@ -160,6 +187,7 @@ class Metrics:
         """Make every series that can be known: a rate over a missing one is no answer at all."""
         made = self._instruments
         made.store_available.set(1)
+        made.shed.start((reason,) for reason in get_args(ShedReason))
         for method, route in (*self._known.routes, (OTHER, OTHER)):
             made.requests.start((route, method, status) for status in STATUSES)
             made.request_seconds.start([(route,)])
@@ -174,6 +202,7 @@ class Metrics:
             made.tokens.start((*labels, kind) for kind in ("input", "output"))
             made.cost_usd.start([labels])
             made.keys_set_aside.start([labels])
+            made.quota_reservations.start((*labels, bucket) for bucket in BUCKETS)
             made.wait_seconds.start((*labels, reason) for reason in WAIT_REASONS)
             made.queue_refused.start(
                 (*labels, reason, refusal) for reason in WAIT_REASONS for refusal in REFUSALS

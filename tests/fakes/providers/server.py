@@ -12,11 +12,9 @@ import asyncio
 import json
 import random
 import socket
-import struct
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,14 +27,11 @@ if __name__ == "__main__":
     _ROOT = Path(__file__).resolve().parents[3]
     sys.path[:0] = [str(_ROOT / "tests"), str(_ROOT / "src")]
 
-from assay.providers.instances import instance
-from fakes.providers.dialects import DIALECTS, PIECE_CHARS, Answer, Dialect
+from fakes.providers.dialects import DIALECTS
 from fakes.providers.faults import FAULTS, HEALTHY, Fault
+from fakes.providers.play import Play, Script
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
-HUGE_CHARS = 10 * 1024 * 1024
-HUGE_PIECE_CHARS = 64 * 1024
-TEXT = 'Naïve “judge” \\ says:\n🦊 日本 "fine"'
 _PATHS = {
     "openai": "/openai/v1",
     "anthropic": "/anthropic/v1",
@@ -63,26 +58,15 @@ class Received:
         return parsed
 
 
-class FaultServer:
-    """The server; `answer` scripts what it says (None: a verdict that fits the schema asked for).
-
-    `silence_s` and `drip_s` set how long it keeps quiet; `usage` false leaves usage out.
-    `problem` names another error for a fault's status, `error_body` replaces its body.
-    """
+class FaultServer(Script):
+    """The server; what it says is its script."""
 
     def __init__(self, port: int = 0, control_port: int = 0, requests_kept: int = 100) -> None:
+        super().__init__()
         self.port = port
         self.control_port = control_port
-        self.answer: str | Callable[[dict[str, Any]], str] | None = None
-        self.silence_s = 30.0
-        self.drip_s = 0.1
-        self.latency_s = 0.0
-        self.usage = True
         self.requests: deque[Received] = deque(maxlen=requests_kept)
-        self.count = 0
         self.arrived = asyncio.Event()
-        self.problem: str | None = None
-        self.error_body: dict[str, Any] | None = None
         self.fault = HEALTHY
         self._every, self._share, self._chance = 1, 1.0, random.Random(0)
         app = web.Application(client_max_size=BODY_BYTES_MAX)
@@ -160,7 +144,8 @@ class FaultServer:
         self.count += 1
         self.arrived.set()
         try:
-            return await _Play(self, request, dialect, received, self._fault_now()).answer()
+            fault = self._fault_now()
+            return await Play(self, request, dialect, received.body, fault).answer()
         except (asyncio.CancelledError, ConnectionError):
             received.gone.set()
             raise
@@ -170,155 +155,11 @@ class FaultServer:
         return self.fault if due else HEALTHY
 
 
-class _Play:
-    """One request's answer under one fault."""
-
-    def __init__(
-        self,
-        server: FaultServer,
-        request: web.Request,
-        dialect: Dialect,
-        received: Received,
-        fault: Fault,
-    ) -> None:
-        self._server = server
-        self._request = request
-        self._dialect = dialect
-        self._fault = fault
-        self._body = received.body
-        self._stream = bool(self._body.get("stream")) or "alt=sse" in received.path
-
-    async def answer(self) -> web.StreamResponse:
-        await asyncio.sleep(self._server.latency_s)
-        fault = self._fault
-        if fault.behaviour == "error" or self._is_filtered_beforehand():
-            return self._error()
-        if fault.behaviour == "reset":
-            _reset(self._request)
-            return web.Response()
-        if fault.behaviour == "silent":
-            await asyncio.sleep(self._server.silence_s)
-        return await (self._answer_streamed() if self._stream else self._answer_whole())
-
-    def _is_filtered_beforehand(self) -> bool:
-        return self._fault.ending == "prompt_blocked" and self._dialect.name == "openai"
-
-    def _error(self) -> web.Response:
-        problem = self._server.problem or self._fault.problem or self._fault.ending
-        status = self._fault.status if self._fault.behaviour == "error" else 400
-        body = self._server.error_body or self._dialect.error(problem, status)
-        return web.json_response(body, status=status, headers=dict(self._fault.headers))
-
-    def _answer(self) -> Answer:
-        schema = self._dialect.schema(self._body)
-        text = self._text(schema)
-        ending = self._fault.ending
-        if ending == "length":
-            text = text[: len(text) // 2]
-        if self._dialect.name == "anthropic" and ending in ("content_filter", "prompt_blocked"):
-            ending = "refusal"  # Anthropic has no other word for it
-        config = self._body.get("generationConfig", {})
-        logprobs = bool(self._body.get("logprobs") or config.get("responseLogprobs"))
-        piece_chars = HUGE_PIECE_CHARS if self._fault.behaviour == "huge" else PIECE_CHARS
-        return Answer(text, ending, schema is not None, logprobs, self._server.usage, piece_chars)
-
-    def _text(self, schema: Any) -> str:
-        if self._fault.behaviour == "huge":
-            return json.dumps({"text": "x" * HUGE_CHARS})
-        if callable(self._server.answer):
-            return self._server.answer(self._body)
-        if self._server.answer is not None:
-            return self._server.answer
-        if schema is None:
-            return TEXT
-        value = instance(schema, random.Random(self._server.count), TEXT)
-        return json.dumps(value, ensure_ascii=False)
-
-    async def _answer_whole(self) -> web.StreamResponse:
-        data = json.dumps(self._dialect.whole(self._answer()), ensure_ascii=False).encode()
-        if self._fault.behaviour == "malformed":
-            data = data[:-2] + b"  "
-        response = web.StreamResponse(headers={"Content-Type": self._content_type("json")})
-        response.content_length = len(data)
-        await response.prepare(self._request)
-        await self._write(response, _halves(data), data)
-        return response
-
-    async def _answer_streamed(self) -> web.StreamResponse:
-        frames = [self._dialect.frame(event) for event in self._dialect.events(self._answer())]
-        frames.insert(1, b": keep-alive\n\n")
-        if self._fault.behaviour == "huge":
-            frames = [b"".join(frames)]
-        response = web.StreamResponse(headers={"Content-Type": self._content_type("sse")})
-        await response.prepare(self._request)
-        await self._write(response, frames, b"".join(frames))
-        return response
-
-    def _content_type(self, kind: str) -> str:
-        if self._fault.behaviour == "content_type":
-            return "text/html; charset=utf-8"
-        return "application/json" if kind == "json" else "text/event-stream; charset=utf-8"
-
-    async def _write(self, response: web.StreamResponse, groups: list[bytes], data: bytes) -> None:
-        half = max(1, len(groups) // 2)
-        match self._fault.behaviour:
-            case "malformed" if not self._stream:
-                await response.write(data)
-            case "silent_mid" | "reset_mid" | "truncated" | "error_mid" | "malformed":
-                await response.write(b"".join(groups[:half]))
-                await asyncio.sleep(0.02)
-                await self._break(response)
-            case "drip" | "split":
-                await self._write_slowly(response, data)
-            case _:
-                await response.write(data)
-
-    async def _break(self, response: web.StreamResponse) -> None:
-        match self._fault.behaviour:
-            case "silent_mid":
-                await asyncio.sleep(self._server.silence_s)
-            case "error_mid" if self._stream:
-                body = self._dialect.error(self._fault.problem, self._fault.status)
-                await response.write(self._dialect.frame(body))
-            case "malformed":
-                await response.write(b'data: {"choices": [{"delta": \n\n')
-            case "truncated" if self._stream:
-                await response.write_eof()
-            case _:
-                _reset(self._request)
-
-    async def _write_slowly(self, response: web.StreamResponse, data: bytes) -> None:
-        drips = self._fault.behaviour == "drip"
-        size = max(1, len(data) // 6) if drips else 7
-        async for group in _paced(data, size, self._server.drip_s if drips else 0.0):
-            await response.write(group)
-
-
-async def _paced(data: bytes, size: int, pause_s: float) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
-        await asyncio.sleep(pause_s)
-
-
-def _halves(data: bytes) -> list[bytes]:
-    return [data[: len(data) // 2], data[len(data) // 2 :]]
-
-
 def _listening(port: int) -> socket.socket:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))
     return sock
-
-
-def _reset(request: web.Request) -> None:
-    """Close with a reset instead of an orderly end."""
-    transport = request.transport
-    if transport is None:
-        return
-    sock = transport.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 async def _main(options: argparse.Namespace) -> None:

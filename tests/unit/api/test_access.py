@@ -5,7 +5,6 @@ import os
 
 import pytest
 
-from assay.api import access
 from assay.api.access import KeysFile, OpenAccess, new_key, parse_keys
 from assay.api.problems import Refused
 
@@ -69,10 +68,9 @@ def test_a_faulty_line_is_named_and_not_shown(line, message):
     assert line not in str(error.value)
 
 
-def test_a_changed_file_is_taken_up_and_a_broken_one_is_not(keys_file, monkeypatch):
+def test_a_changed_file_is_taken_up_and_a_broken_one_is_not(keys_file):
     """Keys come and go without a restart; a half-written file locks nobody out."""
-    monkeypatch.setattr(access, "CHECK_INTERVAL_S", 0.0)
-    keys = KeysFile(keys_file)
+    keys = KeysFile(keys_file, check_interval_s=0)
     other, line = new_key("other")
     replace(keys_file, LINE + line)
     assert keys.identify(f"Bearer {other}").tenant == "other"

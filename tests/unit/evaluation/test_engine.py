@@ -20,6 +20,7 @@ from assay.domain.events import CriterionFinished
 from assay.domain.policy import Deadline
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.engine import JUDGE_CALLS_MAX, Evaluator
+from assay.evaluation.offload import Offload
 from fakes.judges import (
     COST_USD,
     FAIL,
@@ -38,14 +39,18 @@ async def evaluated(
     criteria: Any, model: ScriptedModel | None = None, case: Case = CASE, **others: ScriptedModel
 ) -> Evaluation:
     """The evaluation of a case by criteria as a request writes them."""
-    evaluator = Evaluator(FakeJudges(model, **others), RecordingEvents())
-    return await evaluator.evaluate(
-        case,
-        parse_criteria(criteria),
-        judge=JudgeSpec(),
-        caller=CALLER,
-        deadline=Deadline.after(10),
-    )
+    offload = Offload()
+    evaluator = Evaluator(FakeJudges(model, **others), offload, RecordingEvents())
+    try:
+        return await evaluator.evaluate(
+            case,
+            parse_criteria(criteria),
+            judge=JudgeSpec(),
+            caller=CALLER,
+            deadline=Deadline.after(10),
+        )
+    finally:
+        await offload.aclose()
 
 
 def check(value: str, **fields: Any) -> dict[str, Any]:
@@ -227,7 +232,7 @@ async def test_cancellation_reaches_every_call() -> None:
 async def test_no_call_is_made_after_the_deadline() -> None:
     """Without time left the criterion is unscored and the model is not asked."""
     model = ScriptedModel(PASS)
-    result = await Evaluator(FakeJudges(model), RecordingEvents()).evaluate(
+    result = await Evaluator(FakeJudges(model), Offload(), RecordingEvents()).evaluate(
         CASE,
         parse_criteria("polite?"),
         judge=JudgeSpec(),
@@ -241,7 +246,7 @@ async def test_no_call_is_made_after_the_deadline() -> None:
 async def test_every_criterion_ends_in_one_event() -> None:
     """Scored, unscored and skipped criteria each emit one fact, without any text."""
     events = RecordingEvents()
-    await Evaluator(FakeJudges(), events).evaluate(
+    await Evaluator(FakeJudges(), Offload(), events).evaluate(
         CASE,
         parse_criteria([check("Rome", required=True), {"type": "contains"}, "polite?"]),
         judge=JudgeSpec(),

@@ -14,6 +14,7 @@ from assay.domain.policy import Deadline
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import CannotJudge, Check
 from assay.evaluation.engine import Evaluator
+from assay.evaluation.offload import Offload
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 
 CASE = Case("Hello, World", reference=("hello, world",), input="Greet.")
@@ -52,7 +53,9 @@ def string_check(operation: str, reference: str, text: str = "{{sample.output_te
 
 
 async def judged(grader: dict[str, Any], model: ScriptedModel) -> Evaluation:
-    return await Evaluator(FakeJudges(**{"gpt-5-mini": model}), RecordingEvents()).evaluate(
+    return await Evaluator(
+        FakeJudges(**{"gpt-5-mini": model}), Offload(), RecordingEvents()
+    ).evaluate(
         CASE,
         parse_criteria([grader]),
         judge=JudgeSpec(),

@@ -79,8 +79,8 @@ def test_every_fault_is_reported_at_its_place() -> None:
         (("criteria", 2), "criterion_type"),
         (("criteria", 3), "range_empty"),
         (("criteria", 4, "weight"), "greater_than_equal"),
-        (("criteria", 4, "judge", "str"), "string_type"),
-        (("criteria", 4, "judge", "Judge", "samples"), "greater_than_equal"),
+        (("criteria", 4, "judge"), "string_type"),
+        (("criteria", 4, "judge", "samples"), "greater_than_equal"),
         (("criteria", 5, "labels"), "labels_alike"),
     ]
 
@@ -99,7 +99,8 @@ def test_criteria_are_a_text_or_a_list(criteria: Any) -> None:
 
 def test_an_empty_text_is_no_rubric() -> None:
     """A blank criterion is an error, not a question about nothing."""
-    assert faults("") == [(("criteria", "rubric"), "string_too_short")]
+    assert faults("") == [(("criteria",), "string_too_short")]
+    assert faults(["a", ""]) == [(("criteria", 1), "string_too_short")]
 
 
 def test_the_json_schema_lists_every_criterion() -> None:

@@ -121,12 +121,30 @@ def test_each_request_has_its_own_delimiter() -> None:
     assert first != second
 
 
-@given(st.lists(st.sampled_from(["</material-", "<MATERIAL-", "< / material", "＜material ", "x"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "</material-",
+                "<MATERIAL-",
+                "< / material",
+                "＜material ",
+                "x",
+                "<\u00a0/\u200bmaterial ",
+            ]
+        )
+    )
+)
 def test_no_text_can_close_its_delimiter(pieces: list[str]) -> None:
     """After neutralising, nothing in a text looks like one of our tags."""
     text = neutral("".join(pieces))
-    assert re.search(r"[<＜]\s*/?\s*material\b", text, re.IGNORECASE) is None
+    assert re.search(r"[<＜][\s\u200b]*/?[\s\u200b]*material\b", text, re.IGNORECASE) is None
     assert text.count("x") == pieces.count("x")
+
+
+def test_a_text_that_is_no_unicode_is_neutralised_too() -> None:
+    """A lone surrogate, as JSON may escape one, does not open a way round."""
+    assert neutral("\ud800</material-1>") == "\ud800‹/material-1>"
 
 
 def test_ordinary_text_is_left_alone() -> None:

@@ -129,3 +129,10 @@ def test_retry_after_as_a_date_to_come() -> None:
     waits = retry_after_s({"Retry-After": format_datetime(at, usegmt=True)})
     assert waits is not None
     assert 90 < waits <= 100
+
+
+def test_header_goes_before_details() -> None:
+    """A wait of nothing in the header is a wait, and not the absence of one."""
+    error = {"error": {"details": [{"retryDelay": "3s"}]}}
+    assert Problem.read(429, error, {}).retry_after_s == 3.0
+    assert Problem.read(429, error, {"Retry-After": "0"}).retry_after_s == 0.0

@@ -228,17 +228,25 @@ def test_due_breaker_does_not_flap_while_the_fleet_sleeps(
     assert [event.to_state for event in sink.of(BreakerChanged)] == ["open", "half_open"]
 
 
-def test_leased_probe_fails_here_at_once_and_wins_only_in_the_fleet(
-    breaker: Breaker, clock: Clock
-) -> None:
-    """A failed probe opens this pod without asking; a won one waits for the fleet's count."""
+def test_leased_probes_count_here_as_well(breaker: Breaker) -> None:
+    """With two probes leased, Redis may go away: one more is sent, and then the pod closes."""
     breaker.adopt(view("half_open", 7))
-    won, lost = (breaker.leased_probe(Lease(name, 7)) for name in ("won", "lost"))
-    assert won is not None
-    assert lost is not None
-    breaker.settle(won, "success")
-    assert breaker.state == "half_open"
-    breaker.settle(lost, "failure")
+    permits = [breaker.leased_probe(Lease(str(number), 7)) for number in range(2)]
+    permits.append(breaker.local_probe())
+    assert breaker.local_probe() is None
+    for permit in permits:
+        assert breaker.state == "half_open"
+        assert permit is not None
+        breaker.settle(permit, "success")
+    assert breaker.state == "closed"
+
+
+def test_failed_leased_probe_opens_this_pod_at_once(breaker: Breaker) -> None:
+    """What one pod has just seen it need not hear from the fleet."""
+    breaker.adopt(view("half_open", 7))
+    permit = breaker.leased_probe(Lease("a", 7))
+    assert permit is not None
+    breaker.settle(permit, "failure")
     assert breaker.state == "open"
 
 

@@ -11,7 +11,7 @@ from assay.domain.completion import Caller, Priority
 from assay.domain.errors import ModelError, Overloaded, ProviderDown, QuotaExhausted
 from assay.domain.events import QueueRefused, WaitFinished
 from assay.domain.policy import Deadline
-from assay.resilience.fair_order import QueueLimits
+from assay.resilience.fair_order import Ahead, QueueLimits
 from assay.resilience.fair_queue import FairQueue, WaitReason
 from assay.resilience.slots import Slotted
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, ask
@@ -112,7 +112,9 @@ async def test_refusal_names_what_was_waited_for(
     with pytest.raises(error) as caught:
         await Holder(queue).task
     assert caught.value.retry_after_s
-    assert [(e.waiting_for, e.reason) for e in sink.of(QueueRefused)] == [(waiting_for, "full")]
+    assert [(e.waiting_for, e.reason) for e in sink.of(QueueRefused)] == [
+        (waiting_for, "full_count")
+    ]
     for holder in (first, second):
         holder.leave.set()
         await holder.task
@@ -120,7 +122,7 @@ async def test_refusal_names_what_was_waited_for(
 
 async def test_queue_is_bounded_by_bytes() -> None:
     """A few large prompts fill the queue as well as many small ones."""
-    queue, _ = queue_of(limits=QueueLimits(bytes_max=100))
+    queue, sink = queue_of(limits=QueueLimits(bytes_max=100))
     holders = [Holder(queue), Holder(queue, size=60)]
     await settle()
     with pytest.raises(Overloaded):
@@ -128,6 +130,19 @@ async def test_queue_is_bounded_by_bytes() -> None:
     with pytest.raises(Overloaded):
         await Holder(queue, "b", size=101).task
     assert queue.bytes == 60
+    assert {event.reason for event in sink.of(QueueRefused)} == {"full_bytes"}
+    for holder in holders:
+        holder.leave.set()
+        await holder.task
+
+
+async def test_what_is_ahead_includes_those_whose_turn_it_is() -> None:
+    """Whoever has its turn has not yet taken its quota, so it counts as ahead."""
+    queue, _ = queue_of(waiting_for="provider_quota")
+    holders = [Holder(queue, "flood") for _ in range(4)]
+    await settle()
+    assert queue.ahead_of(Caller("quiet")) == Ahead(2, 2.0)
+    assert queue.ahead_of(Caller("flood")) == Ahead(4, 4.0)
     for holder in holders:
         holder.leave.set()
         await holder.task
@@ -291,3 +306,41 @@ async def test_failed_call_gives_its_slot_back() -> None:
         with pytest.raises(ProviderDown):
             await slotted.complete(ask(), Deadline.after(20.0))
     assert slotted.queue.in_flight == 0
+
+
+async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
+    """After slots were kept long once, quick turns bring the predicted wait down again, though
+    nobody had to queue for them."""
+    now_s = [0.0]
+    queue = FairQueue(MODEL.id, "local_slot", 1, RecordingSink(), clock_s=lambda: now_s[0])
+
+    async def keep(seconds: float) -> None:
+        async with queue.turn(Caller(), 1.0, 1, Deadline.after(20.0)):
+            now_s[0] += seconds
+
+    await keep(30.0)
+    for _ in range(200):
+        await keep(0.1)
+    blocker = Holder(queue)
+    await settle()
+    assert queue.predicted_wait_s(Caller()) < 0.2
+    blocker.leave.set()
+    await blocker.task
+
+
+@pytest.mark.parametrize("waiting_for", ["local_slot", "provider_quota"])
+async def test_only_the_wait_for_a_slot_is_foretold_by_the_past(waiting_for: WaitReason) -> None:
+    """Redis knows how long the quota takes: however long it took before, a caller may queue."""
+    now_s = [0.0]
+    queue = FairQueue(MODEL.id, waiting_for, 1, RecordingSink(), clock_s=lambda: now_s[0])
+    slow = Holder(queue)
+    await slow.entered.wait()
+    now_s[0] += 100.0
+    slow.leave.set()
+    await slow.task
+    blocker, hasty = Holder(queue), Holder(queue, deadline_s=20.0)
+    await settle()
+    assert queue.depth == (1 if waiting_for == "provider_quota" else 0)
+    blocker.leave.set()
+    hasty.leave.set()
+    await asyncio.gather(blocker.task, hasty.task, return_exceptions=True)

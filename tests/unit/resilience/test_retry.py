@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.domain import errors
@@ -194,6 +194,7 @@ STEPS = st.sampled_from(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(script=st.lists(STEPS, min_size=1, max_size=6), left=st.integers(0, ATTEMPTS_MAX))
 def test_attempts_never_exceed_what_is_left(
     script: list[Completion | ModelError], left: int
@@ -217,6 +218,7 @@ def test_attempts_never_exceed_what_is_left(
     assert cost_usd >= 2.0 * len(answered)
 
 
+@settings(max_examples=50, deadline=None)
 @given(requests=st.lists(st.floats(0.0, 0.2), min_size=1, max_size=400))
 def test_retries_stay_within_share_and_trickle(requests: list[float]) -> None:
     """However calls fall in time: retries ≤ 10 % of the window's requests + 1 a second."""

@@ -165,6 +165,12 @@ def test_an_unknown_model_or_judge_is_named_with_the_nearest():
         found.select(JudgeSpec(name="defualt"))
 
 
+async def test_a_model_may_be_named_as_on_the_wire():
+    """Graders brought from elsewhere name `gpt-5-mini`, not the id that it is configured under."""
+    found = judges(Scripted("b@openai"), Scripted("a@azure"), Scripted("a@openai"))
+    assert (await ask(found, JudgeSpec(models=("a",)))).text == "a@azure"
+
+
 async def test_cheapest_asks_the_lowest_price_first():
     """Price times estimated tokens; a model without a price is the last resort."""
     found = judges(

@@ -23,6 +23,7 @@ from assay.domain.events import (
     StoreDegraded,
     WaitFinished,
 )
+from assay.telemetry.live import LIVE
 from assay.telemetry.metrics import OTHER, Known, Metrics, model_outcomes
 
 CALLER = Caller(tenant="acme", request_id="req_1")
@@ -199,10 +200,11 @@ def test_an_event_nobody_counts_is_passed_over():
     assert series_count(metrics) == before
 
 
-def test_a_registered_gauge_is_read_at_every_scrape():
-    """Other parts lend their readings as functions."""
+def test_a_live_gauge_is_read_at_every_scrape():
+    """Other parts lend their readings as a function; before, a gauge without labels is 0."""
     metrics, readings = fresh(), iter([0.25, 0.75])
-    metrics.register_gauge("assay_slot_utilization_ratio", "Slots in use.", lambda: next(readings))
+    assert value(metrics, "assay_slot_utilization_ratio") == 0
+    metrics.watch(lambda: {"assay_slot_utilization_ratio": {(): next(readings)}})
     assert value(metrics, "assay_slot_utilization_ratio") == 0.25
     assert value(metrics, "assay_slot_utilization_ratio") == 0.75
 
@@ -234,7 +236,9 @@ def test_openmetrics_on_request():
 def exported():
     """(type, labels) of each exported metric by the name that queries use."""
     found = {}
-    rendered, _ = fresh().render()
+    metrics = fresh()
+    metrics.watch(lambda: {live.name: {live.labels: 1.0} for live in LIVE})
+    rendered, _ = metrics.render()
     for family in text_string_to_metric_families(rendered.decode()):
         if family.name.startswith("assay_"):
             name = family.name + ("_total" if family.type == "counter" else "")

@@ -2,12 +2,19 @@
 
 from assay.evaluation.criteria import (
     counts,
+    formats,
     json_schema,
     judged,
+    language,
     numeric,
     openai,
     pattern,
+    retrieval,
+    similarity,
+    similarity_ngram,
     text,
+    text_similarity,
+    tools,
 )
 from assay.evaluation.criteria.parsing import (
     CRITERIA_MAX,
@@ -23,11 +30,18 @@ __all__ = [
     "AnyCriterion",
     "CriteriaField",
     "counts",
+    "formats",
     "json_schema",
     "judged",
+    "language",
     "numeric",
     "openai",
     "parse_criteria",
     "pattern",
+    "retrieval",
+    "similarity",
+    "similarity_ngram",
     "text",
+    "text_similarity",
+    "tools",
 ]

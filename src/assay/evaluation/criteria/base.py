@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.evaluation import Case, Fallback, JudgeSpec, Strategy
+from assay.domain.policy import Purse
 
 NAME_CHARS_MAX = 200
 TEXT_CHARS_MAX = 100_000
@@ -32,7 +33,12 @@ class Judge(Frozen):
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     fallback: Fallback = Field(default="any", description="Which other models may step in.")
-    max_cost_usd: float | None = Field(default=None, gt=0)
+    max_cost_usd: float | None = Field(
+        default=None, gt=0, description="What all judge calls of the request may cost together."
+    )
+    cache: bool = Field(
+        default=False, description="Whether a kept answer to the same question will do."
+    )
 
 
 JudgeField = str | Judge
@@ -44,7 +50,9 @@ def judge_spec(judge: JudgeField | None) -> JudgeSpec:
         return JudgeSpec()
     if isinstance(judge, str):
         return JudgeSpec(name=judge)
-    return JudgeSpec(**judge.model_dump())
+    given = judge.model_dump()
+    cap_usd = given.pop("max_cost_usd")
+    return JudgeSpec(**given, purse=None if cap_usd is None else Purse(cap_usd))
 
 
 class Criterion(Frozen, ABC):
@@ -92,7 +100,13 @@ class CannotJudge(Exception):
 
     def __init__(
         self,
-        reason: Literal["reference_missing", "context_missing", "check_error", "input_too_long"],
+        reason: Literal[
+            "reference_missing",
+            "context_missing",
+            "check_error",
+            "input_too_long",
+            "deadline_exceeded",
+        ],
         message: str,
     ) -> None:
         super().__init__(message)
@@ -102,6 +116,16 @@ class CannotJudge(Exception):
 
 class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
+
+    inline_chars_max: ClassVar[int] = 50_000
+    """How many characters of case and parameters are checked on the event loop; 0: none.
+
+    Measured, so that no check holds the loop for more than about 2 ms.
+    """
+
+    def inline_chars(self) -> int:
+        """As `inline_chars_max`, where it depends on the parameters."""
+        return self.inline_chars_max
 
     @abstractmethod
     def check(self, case: Case) -> Finding:

@@ -133,7 +133,8 @@ class _ModelGrader(Judged):
             samples=default.samples,
             temperature=self.params.temperature,
             seed=self.params.seed,
-            max_cost_usd=default.max_cost_usd,
+            purse=default.purse,
+            cache=default.cache,
         )
 
     def messages(self) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ CRITERIA_MAX = 64
 UNKNOWN_CRITERION = "unknown_criterion"
 """Type of the validation error that the HTTP layer answers with the code of the same name."""
 
-Fault = tuple[tuple[int | str, ...], PydanticCustomError, Any]
+Place = tuple[int | str, ...]
 
 
 def parse_criteria(value: Any) -> tuple[Criterion, ...]:
@@ -39,7 +39,7 @@ def parse_criteria(value: Any) -> tuple[Criterion, ...]:
         try:
             parsed.append(parse_criterion(item))
         except ValidationError as error:
-            errors += _placed(error, () if isinstance(value, str) else (index,))
+            errors += _placed(error, item, () if isinstance(value, str) else (index,))
     if errors:
         raise ValidationError.from_exception_data("criteria", errors)
     return _named(parsed)
@@ -102,19 +102,45 @@ def _free_name(stem: str, taken: set[str]) -> str:
     )
 
 
-def _fault(place: tuple[int | str, ...], wrong: PydanticCustomError, value: Any) -> ValidationError:
+def _fault(place: Place, wrong: PydanticCustomError, value: Any) -> ValidationError:
     details = InitErrorDetails(type=wrong, loc=place, input=value)
     return ValidationError.from_exception_data("criteria", [details])
 
 
-def _placed(error: ValidationError, place: tuple[int | str, ...]) -> list[InitErrorDetails]:
+def place_in(value: Any, place: Place, kind: str) -> Place:
+    """The place of a fault in the value as it was sent.
+
+    Pydantic puts the name of a union's member into the place (judge, Judge, samples); what the
+    value does not have is left out, except a last step that is missing.
+    """
+    real: list[int | str] = []
+    for number, step in enumerate(place, 1):
+        found, inner = _step(value, step)
+        if found:
+            value = inner
+        elif kind != "missing" or number < len(place):
+            continue
+        real.append(step)
+    return tuple(real)
+
+
+def _step(value: Any, step: int | str) -> tuple[bool, Any]:
+    """Whether the value has the member or item, and what it is."""
+    if isinstance(value, Mapping):
+        return step in value, value.get(step)
+    if isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
+        return True, value[step]
+    return False, None
+
+
+def _placed(error: ValidationError, item: Any, place: Place) -> list[InitErrorDetails]:
     """The faults of one criterion, with their places as seen from the whole request."""
     return [
         InitErrorDetails(
             type=PydanticCustomError(
                 each["type"], "{message}", {**each.get("ctx", {}), "message": each["msg"]}
             ),
-            loc=place + each["loc"],
+            loc=place + place_in(item, each["loc"], each["type"]),
             input=each["input"],
         )
         for each in error.errors(include_url=False)

@@ -4,8 +4,7 @@
 -- ARGV[4]  calls   ARGV[5]  failed   ARGV[6]  slow
 -- ARGV[7]  reason of the pod's own trip, or empty
 
-local generation = tonumber(ARGV[3])
-local ours = breaker.generation == 0 or breaker.generation == generation
+local ours = breaker.generation == tonumber(ARGV[3])
 
 local function count()
   local bucket = math.floor(now / (policy.window_us / policy.buckets))

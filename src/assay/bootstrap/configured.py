@@ -1,0 +1,78 @@
+"""The settings as the domain and the adapters want them: pure translations."""
+
+from __future__ import annotations
+
+from assay.api.services import Limits
+from assay.domain.completion import Capabilities, Model
+from assay.domain.policy import BreakerPolicy, Quota, RetryPolicy
+from assay.providers import Connection
+from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
+
+
+def models_of(settings: Settings) -> list[Model]:
+    """The configured models."""
+    return [
+        model_of(model_id, model, settings.providers[model.provider])
+        for model_id, model in settings.models.items()
+    ]
+
+
+def model_of(model_id: str, model: ModelSettings, provider: ProviderSettings) -> Model:
+    """One configured model."""
+    return Model(
+        id=model_id,
+        provider=model.provider,
+        name=model.name,
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        input_usd_per_mtok=model.input_usd_per_mtok,
+        output_usd_per_mtok=model.output_usd_per_mtok,
+        capabilities=Capabilities(
+            schema=model.structured_output,
+            logprobs=model.logprobs,
+            seed=model.seed,
+            temperature=model.temperature,
+        ),
+        simulated=provider.dialect == "simulated",
+    )
+
+
+def quota_of(model: ModelSettings) -> Quota:
+    """What the provider allows a model."""
+    return Quota(model.requests_per_minute, model.tokens_per_minute, model.burst_share)
+
+
+def connection(name: str, provider: ProviderSettings) -> Connection:
+    """How to reach a provider."""
+    return Connection(
+        provider=name,
+        base_url=provider.url,
+        api_key=Secret(provider.api_key_env, provider.api_key_file),
+        silence_timeout_s=provider.silence_timeout_s,
+        connections_max=provider.connections_max,
+        stream=provider.stream,
+        output_limit_field=provider.output_limit_field,
+    )
+
+
+def breaker_policy(settings: Settings) -> BreakerPolicy:
+    """When breakers open."""
+    return BreakerPolicy(**settings.breaker.model_dump())
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """What may be repeated."""
+    return RetryPolicy(**settings.retry.model_dump())
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds of one process."""
+    server = settings.server
+    return Limits(
+        max_body_bytes=server.max_body_bytes,
+        body_timeout_s=server.body_timeout_s,
+        request_timeout_ms=server.request_timeout_ms,
+        inflight_max=server.inflight_requests_max,
+        inflight_bytes_max=server.inflight_bytes_max,
+        drain_delay_s=server.drain_delay_s,
+    )

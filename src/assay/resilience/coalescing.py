@@ -1,0 +1,134 @@
+"""Coalescing: identical calls in flight share one upstream call.
+
+It goes around the retry, `Coalesced(Retried(...))`, so that what is shared is a verdict that
+could be read. The first waiter that takes the answer gets it with its attempts and cost: the
+call is paid for once. The others get it marked as `cached`, without attempts, usage or cost;
+errors are shared in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from assay.domain.completion import NO_USAGE, Completion, Prompt
+from assay.domain.errors import (
+    DeadlineExceeded,
+    ModelError,
+    NoCandidate,
+    Overloaded,
+    QuotaExhausted,
+)
+from assay.domain.policy import Deadline
+from assay.domain.ports import ChatModel
+
+JOINS_MAX = 3
+"""How many calls of others a caller follows that failed for want of time, before its own."""
+
+LATER_S_MIN = 0.1
+"""A deadline later by less than this is taken for the same."""
+
+REPORT_S = 0.25
+"""How long past its deadline a call may take to say what became of it."""
+
+_WANT_OF_TIME = (DeadlineExceeded, QuotaExhausted, Overloaded)
+
+
+@dataclass(eq=False, slots=True)
+class _Shared:
+    """One upstream call and how many wait for it."""
+
+    task: asyncio.Task[Completion]
+    deadline: Deadline
+    waiters: int = 0
+    taken: bool = False
+
+
+class Coalesced:
+    """A `ChatModel` that sends a question once, however many ask it at the same time.
+
+    Questions are the same where tenant, priority, sampling and `Prompt.key` are equal; a prompt
+    without a key is never shared.
+    """
+
+    def __init__(self, inner: ChatModel) -> None:
+        self._inner = inner
+        self._in_flight: dict[tuple[object, ...], _Shared] = {}
+        self._tasks: set[asyncio.Task[Completion]] = set()
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """The answer of the one call; raises as that call does."""
+        if prompt.key is None:
+            return await self._inner.complete(prompt, deadline)
+        question = (prompt.caller.tenant, prompt.caller.priority, prompt.sampling, prompt.key)
+        for _ in range(JOINS_MAX):
+            shared = self._in_flight.get(question)
+            if shared is None:
+                break
+            try:
+                return await self._wait(question, shared, deadline)
+            except _WANT_OF_TIME:
+                # Its caller had less time than this one, which may well be answered.
+                if deadline.at_s - shared.deadline.at_s < LATER_S_MIN:
+                    raise
+        return await self._wait(question, self._send(question, prompt, deadline), deadline)
+
+    def _send(self, question: tuple[object, ...], prompt: Prompt, deadline: Deadline) -> _Shared:
+        """Start the call as a task of its own, which outlives the caller that was first."""
+        task = asyncio.create_task(self._inner.complete(prompt, deadline))
+        shared = self._in_flight[question] = _Shared(task, deadline)
+        self._tasks.add(task)
+
+        def done(task: asyncio.Task[Completion]) -> None:
+            self._tasks.discard(task)
+            self._forget(question, shared)
+            if not task.cancelled():
+                task.exception()  # Looked at, since its last waiter may have gone.
+
+        task.add_done_callback(done)
+        return shared
+
+    async def _wait(
+        self, question: tuple[object, ...], shared: _Shared, deadline: Deadline
+    ) -> Completion:
+        shared.waiters += 1
+        try:
+            # The call reports its own deadline, with what it cost; only a shorter one cuts in.
+            ends_itself = deadline.at_s >= shared.deadline.at_s
+            timeout_s = deadline.remaining_s() + (REPORT_S if ends_itself else 0.0)
+            done, _ = await asyncio.wait({shared.task}, timeout=max(timeout_s, 0.0))
+        finally:
+            shared.waiters -= 1
+            if not shared.waiters and not shared.task.done():
+                self._forget(question, shared)
+                shared.task.cancel()
+        if not done:
+            raise DeadlineExceeded("the shared call took longer than the deadline")
+        return _take(shared)
+
+    def _forget(self, question: tuple[object, ...], shared: _Shared) -> None:
+        """Let nobody join a call that is over, or about to be cancelled."""
+        if self._in_flight.get(question) is shared:
+            del self._in_flight[question]
+
+
+def _take(shared: _Shared) -> Completion:
+    """The answer: with its cost for the first who takes it, without for the others."""
+    first, shared.taken = not shared.taken, True
+    error = shared.task.exception()
+    if error is None:
+        completion = shared.task.result()
+        return completion if first else without_cost(completion)
+    raise error if first or not isinstance(error, ModelError) else _without_attempts(error)
+
+
+def without_cost(completion: Completion) -> Completion:
+    """The same answer for one who did not cause the call."""
+    return replace(completion, cached=True, usage=NO_USAGE, cost_usd=0.0, attempts=())
+
+
+def _without_attempts(error: ModelError) -> ModelError:
+    """The same failure; a copy, since a raised error belongs to the one who raised it."""
+    if isinstance(error, NoCandidate):
+        return NoCandidate([_without_attempts(each) for each in error.failures])
+    return type(error)(error.message, retry_after_s=error.retry_after_s)

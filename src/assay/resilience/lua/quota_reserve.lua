@@ -1,0 +1,225 @@
+-- RESERVE: promise a sending time and take its cost from all buckets, or change nothing.
+--
+-- KEYS[1], KEYS[2]  see quota_state.lua
+-- KEYS[3]  hash   <tag>:reservation:<id>   s (promised time), slot, tenant, <bucket> = cost
+-- KEYS[4]  zset   <tag>:line               waiting holders by the time their head arrived
+-- KEYS[5]  hash   <tag>:tickets            holder -> due time and the costs of its head
+--
+-- ARGV[1]  holder       who waits (one per process and model); '' never joins the line
+-- ARGV[2]  max_wait_us  the longest wait that is of use
+-- ARGV[3]  ahead_us     how far ahead of its sending time a cost may be taken; negative: only tell
+-- ARGV[4]  waited_us    how long the caller has waited already: its place in the line; negative
+--                       for who has to let others go before
+-- ARGV[5]  note_ttl_ms  how long the reservation can be settled after its sending time
+-- ARGV[6]  oversize     'debt' or 'refuse': a cost beyond the capacity
+-- ARGV[7]  tenant
+-- ARGV[8]  the policy (see read_policy); amount: the cost; queued: the costs of those who wait in
+--          the same process before this caller
+--
+-- Answers {verdict, wait_us, bucket}: GRANTED, send in wait_us; LATER, nothing taken, it would be
+-- wait_us; TOO_LONG, the same beyond max_wait_us; NEVER, the cost does not fit. `bucket` is the
+-- number of the one that binds, 0 none, -1 the provider's block.
+
+local GRANTED, LATER, TOO_LONG, NEVER = 0, 1, 2, 3
+local LINE_MAX = 1024
+local TICKET_GRACE_US = 100000
+-- Far beyond any sum of shares; the loop over their filling ends long before.
+local FOREVER_S = 1e9
+
+local holder = ARGV[1]
+local max_wait_us = tonumber(ARGV[2])
+local ahead_us = tonumber(ARGV[3])
+local waited_us = tonumber(ARGV[4])
+local tenant = ARGV[7]
+local policy = read_policy(8)
+local state = load_state(policy)
+
+local promised = redis.call('HGET', KEYS[3], 's')
+if promised then
+  local wait = math.max(0, tonumber(promised) - state.now)
+  return { GRANTED, math.ceil(wait), 0 }
+end
+
+if ARGV[6] == 'refuse' then
+  for i, bucket in ipairs(policy.buckets) do
+    if bucket.cost > bucket.capacity then
+      return { NEVER, 0, i }
+    end
+  end
+end
+
+-- What the callers with a place before ours are going to take. A holder that did not come back
+-- when it was due has died or lost interest.
+local function taken_before_us(arrival)
+  local taken, waiting = {}, 0
+  if redis.call('EXISTS', KEYS[4]) == 0 then
+    return taken, waiting
+  end
+  local before = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', exact(arrival))
+  for _, other in ipairs(before) do
+    if other ~= holder then
+      local ticket = redis.call('HGET', KEYS[5], other)
+      local numbers = {}
+      for number in string.gmatch(ticket or '', '%S+') do
+        numbers[#numbers + 1] = tonumber(number)
+      end
+      if #numbers == 0 or numbers[1] < state.now then
+        redis.call('ZREM', KEYS[4], other)
+        redis.call('HDEL', KEYS[5], other)
+      else
+        waiting = waiting + 1
+        for i = 2, #numbers do
+          taken[i - 1] = (taken[i - 1] or 0) + numbers[i]
+        end
+      end
+    end
+  end
+  return taken, waiting
+end
+
+-- Seconds from `at` until the bucket holds `cost` over and above what is set aside for other
+-- tenants' guaranteed shares. What is set aside grows as well, until each share is full.
+local function seconds_until(bucket, cost)
+  local rate = bucket.rate * state.mult
+  local free = state.level['bal:' .. bucket.name]
+  local room = bucket.capacity
+  local filling, growth = {}, 1
+  for _, share in ipairs(policy.shares) do
+    if share.tenant ~= tenant then
+      local aside = state.level['share:' .. share.tenant .. ':' .. bucket.name]
+      local most = bucket.capacity * share.part
+      free = free - aside
+      room = room - most
+      if aside < most then
+        filling[#filling + 1] = { full_s = (most - aside) / (rate * share.part), part = share.part }
+        growth = growth - share.part
+      end
+    end
+  end
+
+  local need = math.min(cost, room) - free
+  if need <= 0 then
+    return 0
+  end
+  table.sort(filling, function(a, b) return a.full_s < b.full_s end)
+  local passed = 0
+  for _, share in ipairs(filling) do
+    local gained = math.max(0, growth) * rate * (share.full_s - passed)
+    if gained >= need then
+      break
+    end
+    need = need - gained
+    passed = share.full_s
+    growth = growth + share.part
+  end
+  return math.min(FOREVER_S, passed + need / (math.max(growth, 1e-9) * rate))
+end
+
+-- Seconds from `at` until the tenant's own guaranteed share covers the whole request, which then
+-- need not wait for the line: nil where it never does.
+local function seconds_until_guaranteed()
+  local longest = nil
+  for _, share in ipairs(policy.shares) do
+    if share.tenant == tenant then
+      longest = 0
+      for _, bucket in ipairs(policy.buckets) do
+        if bucket.cost > bucket.capacity * share.part then
+          return nil
+        end
+        local own = state.level['share:' .. tenant .. ':' .. bucket.name]
+        local seconds = (bucket.cost - own) / (bucket.rate * state.mult * share.part)
+        longest = math.max(longest, seconds)
+      end
+    end
+  end
+  return longest
+end
+
+local function earliest(taken)
+  local binding, send_at = 0, state.at
+  if state.blocked > send_at then
+    binding, send_at = -1, state.blocked
+  end
+  for i, bucket in ipairs(policy.buckets) do
+    local before_s = (bucket.queued + (taken[i] or 0)) / (bucket.rate * state.mult)
+    local seconds = seconds_until(bucket, bucket.cost) + before_s
+    local ready = state.at + math.ceil(seconds * 1000000)
+    if seconds > 0 and ready > send_at then
+      binding, send_at = i, ready
+    end
+  end
+  return send_at, binding
+end
+
+local arrival = state.now - waited_us
+local taken, waiting = taken_before_us(arrival)
+advance(state, policy, state.now)
+local send_at, binding = earliest(taken)
+if waiting > 0 then
+  local own_s = seconds_until_guaranteed()
+  if own_s then
+    local own_at, own_binding = earliest({})
+    own_at = math.max(own_at, state.at + math.ceil(own_s * 1000000))
+    if own_at <= send_at then
+      waiting, send_at, binding = 0, own_at, own_binding
+    end
+  end
+end
+local wait = send_at - state.now
+
+local asking = ahead_us >= 0
+local function leave_line()
+  if holder ~= '' and asking then
+    redis.call('ZREM', KEYS[4], holder)
+    redis.call('HDEL', KEYS[5], holder)
+  end
+end
+
+if wait > max_wait_us then
+  leave_line()
+  if state.fresh then
+    save_state(state, policy)
+  end
+  return { TOO_LONG, wait, binding }
+end
+
+if wait > ahead_us or waiting > 0 then
+  if holder ~= '' and asking and redis.call('ZCARD', KEYS[4]) < LINE_MAX then
+    local due = state.now + math.max(0, wait - ahead_us) + TICKET_GRACE_US
+    local ticket = { exact(due) }
+    for _, bucket in ipairs(policy.buckets) do
+      ticket[#ticket + 1] = exact(bucket.cost)
+    end
+    redis.call('ZADD', KEYS[4], exact(arrival), holder)
+    redis.call('HSET', KEYS[5], holder, table.concat(ticket, ' '))
+    local ttl_ms = string.format('%.0f', (due - state.now) / 1000 + 60000)
+    redis.call('PEXPIRE', KEYS[4], ttl_ms)
+    redis.call('PEXPIRE', KEYS[5], ttl_ms)
+  end
+  -- A new bucket fills from its first question on, though nothing is taken from it yet.
+  if state.fresh then
+    save_state(state, policy)
+  end
+  return { LATER, wait, binding }
+end
+
+leave_line()
+advance(state, policy, send_at)
+local note = { 's', exact(send_at), 'tenant', tenant }
+for _, bucket in ipairs(policy.buckets) do
+  state.level['bal:' .. bucket.name] = state.level['bal:' .. bucket.name] - bucket.cost
+  for _, share in ipairs(policy.shares) do
+    if share.tenant == tenant then
+      local field = 'share:' .. tenant .. ':' .. bucket.name
+      state.level[field] = math.max(0, state.level[field] - bucket.cost)
+    end
+  end
+  note[#note + 1] = 'cost:' .. bucket.name
+  note[#note + 1] = exact(bucket.cost)
+end
+note[#note + 1] = 'slot'
+note[#note + 1] = exact(slot_of_charge(state, policy))
+redis.call('HSET', KEYS[3], unpack(note))
+redis.call('PEXPIRE', KEYS[3], string.format('%.0f', wait / 1000 + tonumber(ARGV[5])))
+save_state(state, policy)
+return { GRANTED, wait, binding }

@@ -1,0 +1,59 @@
+"""The quota's Lua scripts, and running them: EVALSHA, with EVAL where Redis does not know one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Protocol
+
+from redis.exceptions import NoScriptError
+
+Argument = str | int | float
+
+
+class ScriptRunner(Protocol):
+    """What the scripts need of a client: `redis.asyncio.Redis` and `RedisCluster` both have it."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua script; all keys of a call must share one hash tag."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha", digest)
+
+    async def run(
+        self, redis: ScriptRunner, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:
+        """Run on the node that holds the keys; a restarted or new node learns the script by it."""
+        try:
+            return await redis.evalsha(self.sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await redis.eval(self.text, len(keys), *keys, *arguments)
+
+
+def lua(*names: str) -> Script:
+    """The named files of the `lua` folder as one script."""
+    folder = files(__package__).joinpath("lua")
+    texts = [folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names]
+    return Script("\n".join(texts))
+
+
+RESERVE = lua("quota_state", "quota_reserve")
+SETTLE = lua("quota_state", "quota_settle")
+FEEDBACK = lua("quota_state", "quota_feedback")
+STATUS = lua("quota_state", "quota_status")
+LEAVE = lua("quota_leave")
+PROBE = lua("quota_probe")
+COST_RESERVE = lua("cost_reserve")
+COST_SETTLE = lua("cost_settle")

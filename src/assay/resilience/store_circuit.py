@@ -1,0 +1,100 @@
+"""A circuit around Redis: after one failure nobody waits for it, and a probe heals the circuit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
+
+from assay.domain.errors import StoreUnavailable
+
+CALL_BUDGET_S = 0.05
+CALLS_MAX = 32
+"""Calls under way at once, so at most that many connections of the pool."""
+PROBE_EVERY_S = 0.25
+FIRST_PROBE_S = 1.0
+"""Nobody waits for a probe: its first try may take as long as new connections take, or learning
+the nodes of a cluster. The second must keep to the budget of a call."""
+
+FAILURES = (RedisError, OSError, TimeoutError)
+
+Answer = TypeVar("Answer")
+
+
+class StoreCircuit:
+    """Lets calls through while the store answers in time; else fails them at once.
+
+    `slots` bounds the calls under way, over all circuits that share a pool of connections.
+    `probe` must need the same node, and writing to it, as the calls do: a replica that answers
+    PING is of no use. A stalled event loop can look like a silent store; the first probe follows
+    at once, so that such an error costs milliseconds.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[Any]],
+        changed: Callable[[bool], None],
+        *,
+        budget_s: float = CALL_BUDGET_S,
+        slots: asyncio.Semaphore | None = None,
+    ) -> None:
+        self._probe = probe
+        self._changed = changed
+        self._budget_s = budget_s
+        self._slots = slots or asyncio.Semaphore(CALLS_MAX)
+        self._probing: asyncio.Task[None] | None = None
+        self._healed = asyncio.Event()
+        self._healed.set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls go through."""
+        return self._healed.is_set()
+
+    async def call(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The store's answer within the budget; raises `StoreUnavailable`."""
+        if not self.closed:
+            raise StoreUnavailable("Redis does not answer")
+        async with self._slots:
+            if not self.closed:
+                raise StoreUnavailable("Redis does not answer")
+            try:
+                async with asyncio.timeout(self._budget_s):
+                    return await ask()
+            except FAILURES as failure:
+                self._open()
+                raise StoreUnavailable(f"Redis failed: {type(failure).__name__}") from failure
+
+    async def healed(self, timeout_s: float) -> None:
+        """Wait until calls go through again, for at most `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._healed.wait()
+        except TimeoutError:
+            return
+
+    async def close(self) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+
+    def _open(self) -> None:
+        if self.closed:
+            self._healed.clear()
+            self._changed(False)
+            self._probing = asyncio.create_task(self._probe_until_healed())
+
+    async def _probe_until_healed(self) -> None:
+        while True:
+            try:
+                for limit_s in (FIRST_PROBE_S, self._budget_s):
+                    async with asyncio.timeout(limit_s):
+                        await self._probe()
+            except FAILURES:
+                await asyncio.sleep(PROBE_EVERY_S)
+            else:
+                self._healed.set()
+                self._changed(True)
+                return

@@ -1,0 +1,55 @@
+"""An API process to be sent signals: `python -m fakes.api_process <hold_s> <drain_delay_s>`.
+
+It prints the two ports once it serves, holds each evaluation for `hold_s`, and ends as
+`assay serve` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from assay.api.access import OpenAccess
+from assay.api.app import create_app
+from assay.api.operations import create_operations_app
+from assay.api.server import Listeners, listen, serve
+from assay.api.services import Limits, Services
+from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
+
+
+class SlowEvaluator(ScriptedEvaluator):
+    """Takes its time."""
+
+    def __init__(self, hold_s: float) -> None:
+        super().__init__()
+        self._hold_s = hold_s
+
+    async def evaluate(self, case, criteria, **rest):
+        await asyncio.sleep(self._hold_s)
+        return await super().evaluate(case, criteria, **rest)
+
+
+async def main(hold_s: float, drain_delay_s: float) -> bool:
+    services = Services(
+        evaluator=SlowEvaluator(hold_s),
+        access=OpenAccess(),
+        idempotency=NoStore(),
+        models=OneModel(),
+        events=Events(),
+    )
+    limits = Limits(drain_delay_s=drain_delay_s)
+    listeners = Listeners(listen("127.0.0.1", 0), listen("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in (listeners.api, listeners.operations)]
+    return await serve(
+        create_app(services, limits),
+        create_operations_app(services.lifecycle, lambda _: (b"up 1\n", "text/plain")),
+        listeners,
+        lifecycle=services.lifecycle,
+        load=services.load,
+        limits=limits,
+        on_started=lambda: print(*ports, flush=True),  # noqa: T201 # how the test learns them
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(0 if asyncio.run(main(float(sys.argv[1]), float(sys.argv[2]))) else 1)

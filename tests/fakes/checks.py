@@ -1,0 +1,121 @@
+"""Checks that misbehave in the ways that the service must survive."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from typing import ClassVar, Literal
+
+from assay.domain.evaluation import Case
+from assay.evaluation.criteria.base import CannotJudge, Check, Finding
+
+
+class _Fake(Check):
+    family: ClassVar[str] = "fake"
+    inline_chars_max: ClassVar[int] = 0
+
+
+class ProcessOf(_Fake):
+    """Finds the id of its process; a case of up to a hundred characters stays in the service."""
+
+    inline_chars_max: ClassVar[int] = 100
+    type: Literal["process_of"] = "process_of"
+
+    def check(self, case: Case) -> Finding:
+        return Finding(1.0, value=os.getpid(), explanation=str(case.output))
+
+
+class EnvironmentOf(_Fake):
+    """Finds the names of the environment variables that it can see."""
+
+    type: Literal["environment_of"] = "environment_of"
+
+    def check(self, case: Case) -> Finding:
+        return Finding(1.0, value=sorted(os.environ))
+
+
+class Stuck(_Fake):
+    """Writes its process id to the file named by the output, then never returns.
+
+    It backtracks inside of the C regex engine, so no signal handler of Python's can stop it.
+    """
+
+    type: Literal["stuck"] = "stuck"
+
+    def check(self, case: Case) -> Finding:
+        with open(str(case.output), "w") as file:  # noqa: PTH123 - one call, nothing to manage
+            file.write(str(os.getpid()))
+        re.match(r"(a+)+$", "a" * 64 + "b")
+        return Finding(1.0)
+
+
+class Slow(_Fake):
+    """Takes the seconds that the output says."""
+
+    type: Literal["slow"] = "slow"
+
+    def check(self, case: Case) -> Finding:
+        time.sleep(float(str(case.output)))
+        return Finding(1.0, value=os.getpid())
+
+
+class Killed(_Fake):
+    """Ends its own process as the kernel does when memory runs out."""
+
+    type: Literal["killed"] = "killed"
+
+    def check(self, case: Case) -> Finding:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return Finding(1.0)
+
+
+class Hungry(_Fake):
+    """Asks for eight gigabytes."""
+
+    type: Literal["hungry"] = "hungry"
+
+    def check(self, case: Case) -> Finding:
+        return Finding(1.0, value=len(bytearray(8 * 1024**3)))
+
+
+class Greedy(_Fake):
+    """Holds as many megabytes for a moment as the output says; finds its process id."""
+
+    type: Literal["greedy"] = "greedy"
+
+    def check(self, case: Case) -> Finding:
+        held = b"x" * (int(str(case.output)) * 1024**2)
+        return Finding(1.0, value=os.getpid(), explanation=str(len(held)))
+
+
+class Unable(_Fake):
+    """Cannot judge, for the reason that a missing reference gives."""
+
+    inline_chars_max: ClassVar[int] = 100
+    type: Literal["unable"] = "unable"
+
+    def check(self, case: Case) -> Finding:
+        raise CannotJudge("reference_missing", "nothing to compare with")
+
+
+class Broken(_Fake):
+    """Raises what a bug raises, with the caller's text in it."""
+
+    inline_chars_max: ClassVar[int] = 100
+    type: Literal["broken"] = "broken"
+
+    def check(self, case: Case) -> Finding:
+        raise KeyError(str(case.output))
+
+
+class Chatty(_Fake):
+    """Prints to both of its streams before it answers."""
+
+    type: Literal["chatty"] = "chatty"
+
+    def check(self, case: Case) -> Finding:
+        os.write(1, b"progress: 50 %\n")
+        os.write(2, b"warning\n")
+        return Finding(0.25, label="said")

@@ -1,0 +1,28 @@
+"""Writes the OpenAPI document: `python -m fakes.openapi > tests/golden/openapi.json`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from assay.api.access import OpenAccess
+from assay.api.app import create_app
+from assay.api.services import Limits, Services
+from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
+
+
+def main() -> None:
+    services = Services(
+        evaluator=ScriptedEvaluator(),
+        access=OpenAccess(),
+        idempotency=NoStore(),
+        models=OneModel(),
+        events=Events(),
+    )
+    document = create_app(services, Limits()).openapi()
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False, sort_keys=True)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The result cache on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from assay.domain.completion import (
+    NO_USAGE,
+    Caller,
+    Completion,
+    Prompt,
+    Sampling,
+    TokenLogprob,
+)
+from assay.domain.errors import AnswerUnreadable, ProviderDown
+from assay.domain.policy import Deadline
+from assay.resilience.cache import ANSWER_BYTES_MAX, Cached
+from fakes.models import MODEL, ScriptedModel, answer, ask
+from fakes.redis_process import RedisProcess
+
+QUESTION = ask(key=("v1", "criterion", "content"), read=lambda each: each.text.upper())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    process = RedisProcess(tmp_path_factory.mktemp("redis"), keep=False)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def redis(server: RedisProcess) -> AsyncIterator[Redis]:
+    async with Redis.from_url(server.url) as client:
+        await client.flushall()
+        yield client
+
+
+def caching(model: ScriptedModel, redis: Redis, ttl_s: float = 60.0) -> Cached:
+    """A cache with a generous budget, lest a busy test machine be taken for a silent Redis."""
+    return Cached(model, MODEL, redis, ttl_s, budget_s=5.0)
+
+
+async def call(chat: Cached, prompt: Prompt = QUESTION) -> Completion:
+    return await chat.complete(prompt, Deadline.after(5.0))
+
+
+async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis) -> None:
+    """The kept answer is the same, costs nothing, says so, and outlives the process."""
+    logprobs = (TokenLogprob("yes", -0.1, (("yes", -0.1), ("no", -2.3))),)
+    model = ScriptedModel(answer("yes", cost_usd=2.0, logprobs=logprobs, simulated=True))
+    assert not (await call(caching(model, redis))).cached
+    kept = await call(caching(model, redis))
+    assert model.calls == 1
+    assert (kept.text, kept.reading, kept.logprobs, kept.simulated) == (
+        "yes",
+        "YES",
+        logprobs,
+        True,
+    )
+    assert (kept.cached, kept.cost_usd, kept.usage, kept.attempts) == (True, 0.0, NO_USAGE, ())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(QUESTION, caller=Caller("another tenant")),
+        replace(QUESTION, sampling=Sampling(seed=1)),
+        replace(QUESTION, key=("v2", "criterion", "content")),
+        replace(QUESTION, key=("v1", "criterioncontent", "")),
+        replace(QUESTION, key=("v1", ("criterion",), "content")),
+        replace(QUESTION, key=None),
+    ],
+    ids=["tenant", "sampling", "prompt version", "other cut", "other nesting", "no key"],
+)
+async def test_other_questions_miss(redis: Redis, other: Prompt) -> None:
+    """An answer is found by exactly its own tenant and question."""
+    model = ScriptedModel()
+    chat = caching(model, redis)
+    await call(chat)
+    assert not (await call(chat, other)).cached
+    other_model = Cached(model, replace(MODEL, id="fake/other"), redis, budget_s=5.0)
+    assert not (await call(other_model)).cached
+
+
+@pytest.mark.parametrize(
+    "uncachable",
+    [
+        answer(finish="length"),
+        answer(cached=True),
+        answer("x" * ANSWER_BYTES_MAX),
+    ],
+    ids=["cut", "shared", "huge"],
+)
+async def test_only_whole_answers_are_kept(redis: Redis, uncachable: Completion) -> None:
+    """What was cut, came from elsewhere or is out of bounds is asked for again."""
+    await call(caching(ScriptedModel(uncachable), redis))
+    assert await redis.dbsize() == 0
+
+
+async def test_failures_are_never_kept(redis: Redis) -> None:
+    """After a failure the model is asked again."""
+    chat = caching(ScriptedModel(ProviderDown("503"), answer()), redis)
+    with pytest.raises(ProviderDown):
+        await call(chat)
+    assert (await call(chat)).text == "yes"
+
+
+async def test_kept_answer_that_no_longer_reads_is_asked_for_anew(redis: Redis) -> None:
+    """A stricter reader, or a value that is not ours, is a miss and not an error."""
+
+    def strict(completion: Completion) -> str:
+        if completion.text == "old":
+            raise AnswerUnreadable("no")
+        return completion.text
+
+    await call(caching(ScriptedModel(answer("old")), redis))
+    chat = caching(ScriptedModel(answer("new")), redis)
+    assert (await call(chat, replace(QUESTION, read=strict))).text == "new"
+    (name,) = await redis.keys()
+    for junk in ("junk", "[]", "{}", '{"text": 1, "logprobs": 3}'):
+        await redis.set(name, junk)
+        assert not (await call(chat)).cached
+
+
+async def test_answers_are_forgotten_in_time(redis: Redis) -> None:
+    """Every kept answer has its time to live."""
+    await call(caching(ScriptedModel(), redis))
+    (name,) = await redis.keys()
+    assert 0 < await redis.pttl(name) <= 60_000
+
+
+async def test_without_redis_every_look_up_misses(server: RedisProcess, redis: Redis) -> None:
+    """A Redis that keeps silent costs an answer nothing but its place in the cache."""
+    model = ScriptedModel()
+    await call(caching(model, redis))
+    chat = Cached(model, MODEL, redis)
+    await call(chat)
+    server.pause()
+    try:
+        assert [(await call(chat)).text for _ in range(3)] == ["yes"] * 3
+        assert model.calls == 4
+    finally:
+        server.resume()
+    assert (await call(caching(model, redis))).cached

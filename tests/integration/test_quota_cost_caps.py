@@ -1,0 +1,119 @@
+"""What a request and a tenant's day may cost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from assay.domain.completion import Caller, Completion, Model, Prompt, Turn, Usage
+from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RateLimited
+from assay.domain.policy import Deadline, Purse
+from assay.resilience.cost_caps import Capped, DailyCaps
+from assay.resilience.estimates import TokenEstimates
+from fakes.redis_process import RedisProcess
+
+MODEL = Model("m", "p", "m", input_usd_per_mtok=1.0, output_usd_per_mtok=500.0)
+"""2,048 output tokens, the most that a prompt asks for, cost a little over one dollar."""
+
+
+class Priced:
+    """A model that answers at a price, or fails."""
+
+    def __init__(self, cost_usd: float = 0.1, failure: ModelError | None = None) -> None:
+        self.cost_usd = cost_usd
+        self.failure = failure
+        self.calls = 0
+
+    async def complete(self, *_: object) -> Completion:
+        self.calls += 1
+        if self.failure is not None:
+            raise self.failure
+        return Completion("ok", "stop", "p", "m", Usage(10, 200), cost_usd=self.cost_usd)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    process = RedisProcess(tmp_path_factory.mktemp("redis"), keep=False)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def caps(server):
+    server.command("FLUSHALL")
+    redis = Redis.from_url(server.url)
+    made = DailyCaps(redis, {"poor": 2.0}, budget_s=0.5)
+    yield made
+    await made.close()
+    await redis.aclose()
+
+
+def prompt(tenant: str = "poor", max_cost_usd: float | None = None) -> Prompt:
+    purse = None if max_cost_usd is None else Purse(max_cost_usd)
+    return Prompt((Turn("user", ("x",)),), caller=Caller(tenant), purse=purse)
+
+
+async def call(inner: Priced, caps: DailyCaps, asked: Prompt) -> Completion:
+    return await Capped(inner, MODEL, caps, TokenEstimates()).complete(asked, Deadline.after(5))
+
+
+async def settled(server: RedisProcess, caps: DailyCaps) -> float:
+    await caps.settlements.close()
+    return float(server.command("HGET", "assay:v1:{cost:poor}:day", "spent_usd") or 0)
+
+
+async def test_a_call_that_could_exceed_the_request_s_cap_is_not_sent(caps):
+    """Whatever it would have turned out to cost."""
+    inner = Priced()
+    with pytest.raises(CostCapReached):
+        await call(inner, caps, prompt("rich", max_cost_usd=0.5))
+    assert inner.calls == 0
+    await call(inner, caps, prompt("rich", max_cost_usd=1.5))
+    assert inner.calls == 1
+
+
+async def test_the_day_s_cap_counts_upper_bounds_in_flight(caps):
+    """Two calls at once could cost more than the two dollars, so the second is not sent."""
+    first = await caps.reserve("poor", 1.2)
+    assert first
+    with pytest.raises(CostCapReached) as refusal:
+        await caps.reserve("poor", 1.2)
+    assert refusal.value.retry_after_s is not None
+    assert 0 < refusal.value.retry_after_s <= 86_400
+
+
+async def test_a_call_is_settled_at_its_real_price(server, caps):
+    """So a cap of two dollars holds many calls of ten cents."""
+    for _ in range(5):
+        await call(Priced(0.1), caps, prompt())
+        await asyncio.sleep(0.05)
+    assert await settled(server, caps) == pytest.approx(0.5)
+
+
+async def test_a_call_that_was_not_billed_costs_nothing(server, caps):
+    """A refusal by the provider makes no tokens."""
+    with pytest.raises(RateLimited):
+        await call(Priced(failure=RateLimited("no")), caps, prompt())
+    assert await settled(server, caps) == 0
+
+
+async def test_a_call_that_failed_midway_stays_charged(server, caps):
+    """The provider may bill it, and nobody knows how much."""
+    with pytest.raises(ProviderDown):
+        await call(Priced(failure=ProviderDown("gone")), caps, prompt())
+    assert await settled(server, caps) == pytest.approx(1.024, rel=0.01)
+
+
+async def test_without_redis_a_capped_tenant_spends_nothing_and_others_go_on(tmp_path):
+    """Nobody knows what was spent."""
+    server = RedisProcess(tmp_path)
+    redis = Redis.from_url(server.url)
+    caps = DailyCaps(redis, {"poor": 2.0})
+    server.stop()
+    with pytest.raises(CostCapReached):
+        await call(Priced(), caps, prompt("poor"))
+    assert (await call(Priced(), caps, prompt("rich"))).text == "ok"
+    await caps.close()
+    await redis.aclose()

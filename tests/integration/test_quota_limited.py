@@ -1,0 +1,255 @@
+"""A model within its quota: waiting, refusing, settling, in one process and in several."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from assay.domain.completion import Caller, Completion, Model, Prompt, RateLimitState, Turn, Usage
+from assay.domain.errors import QuotaExhausted, RateLimited
+from assay.domain.events import QuotaWaited
+from assay.domain.policy import Deadline, Quota
+from assay.resilience.limited import Limited
+from assay.resilience.quota import Quotas
+from assay.resilience.reservations import Ask
+from fakes.recorded_events import RecordedEvents
+from fakes.redis_process import RedisProcess
+
+BENCH = Path(__file__).resolve().parents[2] / "bench" / "quota.py"
+MODEL = Model("openai/judge", "openai", "judge")
+PER_S_95 = Quota(requests_per_minute=6_000, tokens_per_minute=6_000_000)
+
+
+class Answering:
+    """A model that answers with fixed usage, or fails, and notes when it was asked."""
+
+    def __init__(self, usage: Usage | None = None, failure: Exception | None = None) -> None:
+        self.usage = usage or Usage(100, 50)
+        self.failure = failure
+        self.rate_limit: RateLimitState | None = None
+        self.asked: list[str] = []
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        self.asked.append(prompt.caller.request_id)
+        if self.failure is not None:
+            raise self.failure
+        return Completion("ok", "stop", "openai", "judge", self.usage, rate_limit=self.rate_limit)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    process = RedisProcess(tmp_path_factory.mktemp("redis"), keep=False)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def events():
+    return RecordedEvents()
+
+
+@pytest.fixture
+async def quotas(server, events):
+    server.command("FLUSHALL")
+    redis = Redis.from_url(server.url, max_connections=64)
+    made = Quotas(redis, events, budget_s=1.0)
+    yield made
+    await made.close()
+    await redis.aclose()
+
+
+def prompt(name: str = "", priority="interactive", text: str = "x" * 400) -> Prompt:
+    caller = Caller(request_id=name, priority=priority)
+    return Prompt((Turn("user", (text,)),), caller=caller)
+
+
+async def left(quotas: Quotas, quota: Quota = PER_S_95) -> dict[str, float]:
+    return dict((await quotas.of(MODEL.id, quota).status()).left)
+
+
+async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, events):
+    """Off the request path: what remains charged is what the provider counted."""
+    limited = Limited(Answering(Usage(2_000, 6_000)), MODEL, PER_S_95, quotas, events)
+    await limited.complete(prompt(), Deadline.after(5))
+    await limited.close()
+    now = await left(quotas)
+    assert now["requests"] <= 95
+    # One second of rate is there at the start: 95,000 tokens, of which 8,000 are gone.
+    assert now["tokens"] == pytest.approx(87_000, abs=8_000)
+    assert len(events.of(QuotaWaited)) == 1
+
+
+async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, events):
+    """With the time at which it could be, and nothing is sent or charged."""
+    limited = Limited(Answering(), MODEL, PER_S_95, quotas, events)
+    granted = await quotas.of(MODEL.id, PER_S_95).reserve(Ask({"requests": 95}))
+    await quotas.of(MODEL.id, PER_S_95).commit(granted, {"requests": 1_000})
+    with pytest.raises(QuotaExhausted) as refusal:
+        await limited.complete(prompt(), Deadline.after(2))
+    assert refusal.value.retry_after_s == pytest.approx(9.5, abs=1)
+    await limited.close()
+
+
+async def test_nobody_joins_a_line_that_is_too_long(quotas, events):
+    """A caller behind others is told their waits too, before it waits itself."""
+    answering = Answering()
+    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    waiting = [
+        asyncio.create_task(limited.complete(prompt(), Deadline.after(60))) for _ in range(50)
+    ]
+    await asyncio.sleep(0.2)
+    with pytest.raises(QuotaExhausted) as refusal:
+        await limited.complete(prompt(), Deadline.after(1))
+    assert refusal.value.retry_after_s == pytest.approx(4.0, abs=1.2)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await limited.close()
+
+
+async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
+    """A later urgent request overtakes the batch rows; equals keep their order."""
+    answering = Answering()
+    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    drained = await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(
+        Ask({"requests": 12, "tokens": 0}, ahead_s=2)
+    )
+    assert drained is not None
+    tasks = []
+    for name in ("batch-1", "batch-2", "batch-3", "urgent-1", "urgent-2"):
+        priority = "batch" if name.startswith("batch") else "interactive"
+        call = limited.complete(prompt(name, priority), Deadline.after(30))
+        tasks.append(asyncio.create_task(call))
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*tasks)
+    assert answering.asked == ["urgent-1", "urgent-2", "batch-1", "batch-2", "batch-3"]
+    await limited.close()
+
+
+async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
+    server, quotas, events
+):
+    """Each process asks for its own callers only; Redis keeps the order between them."""
+    quota = Quota(requests_per_minute=1_200)
+    redis = Redis.from_url(server.url, max_connections=64)
+    other_quotas = Quotas(redis, events, budget_s=1.0)
+    answering = Answering()
+    pods = [
+        Limited(answering, MODEL, quota, quotas, events),
+        Limited(answering, MODEL, quota, other_quotas, events),
+    ]
+    await quotas.of(MODEL.id, quota).reserve(Ask({"requests": 19}))
+    calls, names = [], [f"{number:02}" for number in range(40)]
+    for number, name in enumerate(names):
+        # The first process gets three callers for each one of the second.
+        pod = pods[0 if number % 4 else 1]
+        calls.append(asyncio.create_task(pod.complete(prompt(name), Deadline.after(30))))
+        await asyncio.sleep(0.004)
+    await asyncio.gather(*calls)
+    displaced = [abs(answering.asked.index(name) - number) for number, name in enumerate(names)]
+    assert max(displaced) <= 1
+    for pod in pods:
+        await pod.close()
+    await other_quotas.close()
+    await redis.aclose()
+
+
+async def test_requests_keep_flowing_without_redis(server, quotas, events):
+    """From this process's share, and from the shared quota again once Redis is back."""
+    answering = Answering()
+    limited = Limited(answering, MODEL, PER_S_95, quotas, events)
+    server.pause()
+    calls = [limited.complete(prompt(), Deadline.after(20)) for _ in range(40)]
+    pending = asyncio.gather(*calls)
+    await asyncio.sleep(1.6)
+    assert quotas.degraded
+    assert answering.asked
+    server.resume()
+    await pending
+    await quotas.of(MODEL.id, PER_S_95).circuit.healed(5)
+    assert not quotas.degraded
+    await limited.close()
+
+
+async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
+    """The caller went away in the wait; what it would have sent is there for others."""
+    limited = Limited(Answering(), MODEL, Quota(requests_per_minute=600), quotas, events)
+    bucket = quotas.of(MODEL.id, Quota(requests_per_minute=600))
+    await bucket.reserve(Ask({"requests": 9.4}))
+    call = asyncio.create_task(limited.complete(prompt(), Deadline.after(30)))
+    await asyncio.sleep(0.02)
+    before = (await bucket.status()).left["requests"]
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await limited.close()
+    assert (await bucket.status()).left["requests"] >= before + 0.9
+
+
+async def test_a_429_blocks_the_model_for_everybody(quotas, events):
+    """The provider's Retry-After reaches the bucket, and the caller as the error it was."""
+    refusing = Answering(failure=RateLimited("slow down", retry_after_s=20))
+    limited = Limited(refusing, MODEL, PER_S_95, quotas, events)
+    with pytest.raises(RateLimited):
+        await limited.complete(prompt(), Deadline.after(5))
+    await limited.close()
+    status = await quotas.of(MODEL.id, PER_S_95).status()
+    assert status.blocked_s == pytest.approx(20, abs=1)
+    assert status.rate_share == pytest.approx(0.7, abs=0.05)
+
+
+async def test_what_the_provider_says_is_left_lowers_the_balance(quotas, events):
+    """Someone else may use the same key."""
+    answering = Answering()
+    answering.rate_limit = RateLimitState(requests_left=3)
+    limited = Limited(answering, MODEL, PER_S_95, quotas, events)
+    await limited.complete(prompt(), Deadline.after(5))
+    await limited.close()
+    assert (await left(quotas))["requests"] < 10
+
+
+@pytest.mark.slow
+def test_eight_processes_share_one_rate(server):
+    """They use nearly all of it, and no window of time has more than capacity and refill."""
+    server.command("FLUSHALL")
+    command = [sys.executable, str(BENCH), "--client", server.url, "--seconds", "4"]
+    running = [
+        subprocess.Popen([*command, "--tasks", "8"], stdout=subprocess.PIPE) for _ in range(8)
+    ]
+    promised = sorted(
+        at_s for each in running for at_s in json.loads(each.communicate()[0])["promised"]
+    )
+    rate_per_s, capacity = 95.0, 300.0
+    span_s = promised[-1] - promised[0]
+    assert len(promised) <= capacity + rate_per_s * span_s
+    assert len(promised) >= 0.9 * rate_per_s * span_s
+    # Clients note the promise a little after Redis made it: some slack, far below the capacity.
+    for first in range(0, len(promised), 10):
+        for last in range(first, len(promised), 10):
+            window_s = promised[last] - promised[first]
+            assert last - first <= capacity + rate_per_s * (window_s + 0.1)
+
+
+@pytest.mark.slow
+def test_the_rate_is_used_on_after_processes_were_killed(server):
+    """Two of four are killed while they wait and send; the others take over their part."""
+    server.command("FLUSHALL")
+    command = [sys.executable, str(BENCH), "--client", server.url, "--seconds", "5"]
+    running = [
+        subprocess.Popen([*command, "--tasks", "8"], stdout=subprocess.PIPE) for _ in range(4)
+    ]
+    time.sleep(3)
+    for each in running[:2]:
+        each.kill()
+        each.communicate()
+    promised = sorted(
+        at_s for each in running[2:] for at_s in json.loads(each.communicate()[0])["promised"]
+    )
+    late = [at_s for at_s in promised if at_s > promised[-1] - 1.2]
+    assert 0.7 * 95 * 1.2 <= len(late) <= 300 + 95 * 1.2

@@ -1,0 +1,241 @@
+"""RESERVE, COMMIT, CANCEL and feedback on every server at hand, on Redis' own clock."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+from redis.asyncio import Redis
+
+from assay.domain.policy import Quota
+from assay.resilience.quota import ModelQuota, Quotas
+from assay.resilience.reservations import Ask, Granted, Later, Refused
+from fakes.recorded_events import RecordedEvents
+from fakes.redis_process import RedisProcess, servers
+
+SIXTY_PER_S = Quota(requests_per_minute=3_800, burst_share=0.05)
+"""Capacity 190, rate 60 a second."""
+
+
+@pytest.fixture(scope="module", params=servers().items(), ids=lambda item: item[0])
+def server(request, tmp_path_factory):
+    process = RedisProcess(tmp_path_factory.mktemp("redis"), request.param[1])
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def redis(server):
+    client = Redis.from_url(server.url, max_connections=64)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def quotas(redis):
+    made = Quotas(redis, RecordedEvents(), budget_s=1.0)
+    yield made
+    await made.close()
+
+
+def fresh(quotas: Quotas, quota: Quota) -> ModelQuota:
+    return quotas.of(f"model-{uuid.uuid4().hex}", quota)
+
+
+def ask(requests: float = 1.0, **others) -> Ask:
+    return Ask({"requests": requests}, **others)
+
+
+async def left(model: ModelQuota, bucket: str = "requests") -> float:
+    return (await model.status()).left[bucket]
+
+
+async def test_a_new_bucket_starts_with_one_second_of_rate(quotas):
+    """Not with a full burst: what was sent before Redis lost the bucket counts in the minute."""
+    model = fresh(quotas, SIXTY_PER_S)
+    first = await model.reserve(ask(60))
+    assert isinstance(first, Granted)
+    assert first.wait_s == 0
+    second = await model.reserve(ask(6))
+    assert isinstance(second, Granted)
+    assert second.wait_s == pytest.approx(0.1, abs=0.05)
+
+
+async def test_a_wait_beyond_the_longest_of_use_changes_nothing(quotas):
+    """The answer names the wait and the bucket that binds, and the balance is as before."""
+    model = fresh(quotas, SIXTY_PER_S)
+    refused = await model.reserve(ask(120, wait_max_s=0.5))
+    assert isinstance(refused, Refused)
+    assert refused.wait_s == pytest.approx(1.0, abs=0.05)
+    assert refused.bucket == "requests"
+    assert await left(model) >= 59
+
+
+async def test_a_cost_is_not_taken_far_ahead_of_its_use(quotas):
+    """Beyond a quarter of a second the answer is to come back, and nothing is taken."""
+    model = fresh(quotas, SIXTY_PER_S)
+    later = await model.reserve(ask(120))
+    assert isinstance(later, Later)
+    assert later.come_back_s == pytest.approx(later.wait_s - 0.25)
+    assert await left(model) >= 59
+
+
+async def test_the_same_id_gets_the_first_answer(quotas):
+    """A repeated question, after an answer was lost, is not charged again."""
+    model = fresh(quotas, SIXTY_PER_S)
+    question = ask(50)
+    await model.reserve(question)
+    balance = await left(model)
+    assert isinstance(await model.reserve(question), Granted)
+    assert await left(model) == pytest.approx(balance, abs=3)
+
+
+async def test_a_request_takes_from_all_buckets_or_from_none(quotas):
+    """The bucket that binds decides for all of them."""
+    model = fresh(quotas, Quota(requests_per_minute=6_000, tokens_per_minute=6_000))
+    answer = await model.reserve(Ask({"requests": 1, "tokens": 300}, wait_max_s=1.0))
+    assert isinstance(answer, Refused)
+    assert answer.bucket == "tokens"
+    assert await left(model, "requests") >= 95
+
+
+async def test_callers_are_served_in_order_of_arrival(quotas):
+    """Sending times are promised in the order of asking, apart by what each of them costs."""
+    model = fresh(quotas, SIXTY_PER_S)
+    loop = asyncio.get_running_loop()
+    promised = []
+    for _ in range(8):
+        answer = await model.reserve(ask(15, ahead_s=10))
+        assert isinstance(answer, Granted)
+        promised.append(loop.time() + answer.wait_s)
+    assert promised == sorted(promised)
+    assert promised[-1] - promised[4] == pytest.approx(0.75, abs=0.05)
+
+
+async def test_commit_settles_once_and_whatever_the_balance(quotas):
+    """An underestimate goes into debt; a second commit does nothing."""
+    model = fresh(quotas, SIXTY_PER_S)
+    granted = await model.reserve(ask(60))
+    await model.commit(granted, {"requests": 160})
+    assert await left(model) == pytest.approx(-100, abs=5)
+    await model.commit(granted, {"requests": 160})
+    assert await left(model) == pytest.approx(-100, abs=5)
+
+
+async def test_cancel_gives_back_what_was_never_sent(quotas):
+    """A cancelled reservation leaves the bucket as if it had not been."""
+    model = fresh(quotas, SIXTY_PER_S)
+    granted = await model.reserve(ask(60))
+    assert await left(model) <= 5
+    await model.cancel(granted)
+    assert await left(model) >= 60
+    await model.cancel(granted)
+    assert await left(model) <= 70
+
+
+async def test_a_cost_beyond_the_capacity_waits_for_the_full_bucket(quotas):
+    """It goes into debt, which the next caller waits for."""
+    model = fresh(quotas, Quota(requests_per_minute=6_000, burst_share=0.005))
+    later = await model.reserve(ask(40))
+    if isinstance(later, Later):
+        await asyncio.sleep(later.wait_s)
+        later = await model.reserve(ask(40))
+    assert isinstance(later, Granted)
+    after = await model.reserve(ask(1, ahead_s=10))
+    assert isinstance(after, Granted)
+    assert after.wait_s == pytest.approx(0.11, abs=0.05)
+
+
+async def test_a_cost_beyond_the_capacity_can_be_refused(redis):
+    """By configuration it never fits, and the answer says so at once."""
+    quotas = Quotas(redis, RecordedEvents(), oversize="refuse", budget_s=1.0)
+    model = fresh(quotas, SIXTY_PER_S)
+    refused = await model.reserve(ask(200))
+    assert refused == Refused(None, "requests")
+    await quotas.close()
+
+
+async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
+    """Another process, with a client of its own, waits for the block as well."""
+    name = f"model-{uuid.uuid4().hex}"
+    ours = quotas.of(name, SIXTY_PER_S)
+    other_quotas = Quotas(redis, RecordedEvents(), budget_s=1.0)
+    granted = await ours.reserve(ask())
+    await ours.refused_by_provider(granted, 30.0)
+    answer = await other_quotas.of(name, SIXTY_PER_S).reserve(ask())
+    assert isinstance(answer, Later)
+    assert answer.bucket == "provider"
+    assert answer.wait_s == pytest.approx(30, abs=0.5)
+    await other_quotas.close()
+
+
+async def test_a_storm_of_429s_lowers_the_rate_once(quotas):
+    """Requests that were sent before the rate was lowered tell nothing about the lower rate."""
+    model = fresh(quotas, SIXTY_PER_S)
+    sent = [await model.reserve(ask()) for _ in range(20)]
+    for granted in sent:
+        await model.refused_by_provider(granted, None)
+    assert (await model.status()).rate_share == pytest.approx(0.7, abs=0.02)
+    await asyncio.sleep(0.01)
+    await model.refused_by_provider(await model.reserve(ask()), None)
+    assert (await model.status()).rate_share == pytest.approx(0.49, abs=0.02)
+
+
+async def test_the_lowered_rate_recovers_by_two_percent_a_second(quotas):
+    """So that a provider's bad minute does not cost the rest of the day."""
+    model = fresh(quotas, SIXTY_PER_S)
+    await model.refused_by_provider(await model.reserve(ask()), None)
+    before = (await model.status()).rate_share
+    await asyncio.sleep(0.5)
+    assert (await model.status()).rate_share == pytest.approx(before + 0.01, abs=0.005)
+
+
+async def test_the_provider_s_count_only_lowers_the_balance(quotas):
+    """It has not yet counted what is on its way."""
+    model = fresh(quotas, SIXTY_PER_S)
+    granted = await model.reserve(ask(10))
+    await model.left_by_provider(granted, {"requests": 1_000})
+    assert await left(model) == pytest.approx(50, abs=5)
+    await model.left_by_provider(granted, {"requests": 5})
+    assert await left(model) == pytest.approx(5, abs=5)
+
+
+async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):
+    """Though another floods the model and a line has formed."""
+    quotas = Quotas(redis, RecordedEvents(), shares={"gold": 0.5}, budget_s=1.0)
+    model = fresh(quotas, SIXTY_PER_S)
+    flood = [await model.reserve(ask(15, tenant="other")) for _ in range(8)]
+    assert isinstance(flood[-1], Later)
+    promised = [answer.wait_s for answer in flood if isinstance(answer, Granted)]
+    answer = await model.reserve(ask(15, tenant="gold"))
+    assert isinstance(answer, Granted)
+    assert answer.wait_s <= max(promised)
+    await quotas.close()
+
+
+async def test_an_idle_share_is_lent(redis):
+    """With the guaranteed tenant silent, the other gets the whole rate."""
+    quotas = Quotas(redis, RecordedEvents(), shares={"gold": 0.5}, budget_s=1.0)
+    model = fresh(quotas, Quota(requests_per_minute=6_000, burst_share=0.01))
+    taken = 0
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    while loop.time() - start < 1.5:
+        answer = await model.reserve(ask(5, tenant="other"))
+        if isinstance(answer, Granted):
+            taken += 5
+        else:
+            await asyncio.sleep(answer.come_back_s)
+    assert taken >= 1.2 * 99
+    await quotas.close()
+
+
+async def test_keys_expire_but_never_before_a_debt_is_paid(server, quotas):
+    """A bucket in deep debt outlives its debt: dropping it would forgive it."""
+    model = fresh(quotas, Quota(requests_per_minute=60))
+    granted = await model.reserve(ask(1))
+    await model.commit(granted, {"requests": 100_000})
+    tag = f"assay:v1:{{quota:{next(reversed(quotas._models))}}}"
+    ttl_s = server.command("PTTL", f"{tag}:state") / 1_000
+    assert ttl_s > 100_000 / 0.95

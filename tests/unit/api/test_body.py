@@ -1,0 +1,49 @@
+"""What is found in a parsed body before any model sees it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.api.body import DEPTH_MAX, check_structure, escape
+from assay.api.problems import Refused
+
+keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+documents = st.dictionaries(
+    keys,
+    st.recursive(
+        keys | st.none() | st.booleans(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+        max_leaves=20,
+    ),
+)
+
+
+@given(documents)
+def test_bodies_without_nul_pass(document):
+    """Whatever else is in a text, it is not refused; nor are backslashes that spell an escape."""
+    check_structure(document)
+    check_structure({**document, "spelt": "\\u0000"})
+
+
+@given(documents, st.lists(keys | st.integers(0, 0), max_size=6))
+def test_a_nul_is_found_wherever_it_is(document, path):
+    """The pointer leads to the text that holds it (RFC 6901)."""
+    value = "a\0b"
+    for step in reversed(path):
+        value = [value] if isinstance(step, int) else {step: value}
+    with pytest.raises(Refused) as refused:
+        check_structure({**document, "here": value})
+    pointer = "/here" + "".join(f"/{escape(str(step))}" for step in path)
+    assert [each.pointer for each in refused.value.problem.errors] == [pointer]
+
+
+@pytest.mark.parametrize("kind", ["list", "dict"])
+def test_nesting_ends_at_the_limit(kind):
+    """The deepest body that is let in has DEPTH_MAX levels."""
+    value = 1
+    for _ in range(DEPTH_MAX - 1):
+        value = [value] if kind == "list" else {"a": value}
+    check_structure({"a": value})
+    with pytest.raises(Refused) as refused:
+        check_structure({"a": [value]})
+    assert refused.value.problem.code == "malformed_json"

@@ -1,0 +1,206 @@
+"""Formats by their own specifications' examples, and by hostile ones."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.domain.evaluation import Case
+from assay.evaluation.criteria.formats import Html, Json, Sql, Xml
+
+BILLION_LAUGHS = (
+    '<!DOCTYPE lolz [<!ENTITY lol "lol">'
+    + "".join(
+        f'<!ENTITY lol{n} "{f"&lol{n - 1 or str()};" * 10}">'  # ten of the one before
+        for n in range(1, 10)
+    )
+    + "]><lolz>&lol9;</lolz>"
+)
+
+
+def found(check, text: str):
+    finding = check.check(Case(text))
+    assert finding.value is (finding.score == 1)
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ('{"a": [1, -0.5e3, null, true, "é\\u00e9"]}', True),
+        ('"text"', True),
+        (" 1 ", True),
+        ("", False),
+        ("{'a': 1}", False),
+        ('{"a": 1,}', False),
+        ("NaN", False),
+        ("[1] trailing", False),
+        ("01", False),
+        ('```json\n{"a": 1}\n```', False),
+        ("[" * 100_000 + "]" * 100_000, False),
+    ],
+)
+def test_json_is_rfc_8259(text, valid):
+    """Strictly one value, with nothing around it."""
+    assert found(Json(type="json"), text).score == valid
+
+
+@given(
+    value=st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53), 2**53)
+        | st.text(st.characters(codec="utf-8")),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner)
+        ),
+        max_leaves=10,
+    )
+)
+def test_whatever_json_writes_is_json(value):
+    """Every value that the standard library can write is accepted, and cut short it is not."""
+    text = json.dumps([value])
+    assert found(Json(type="json"), text).score == 1
+    assert found(Json(type="json"), text[:-1]).score == 0
+
+
+def test_json_may_have_to_be_an_object():
+    """`root` asks for the kind of value at the top."""
+    assert found(Json(type="json", root="object"), "{}").score == 1
+    assert found(Json(type="json", root="array"), "{}").score == 0
+    assert found(Json(type="json", root="object"), "[]").score == 0
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (Json(type="json", allow_fence=True), "{}"),
+        (Xml(type="xml", allow_fence=True), "<a/>"),
+        (Html(type="html", allow_fence=True), "<p>x</p>"),
+        (Sql(type="sql", allow_fence=True), "SELECT 1"),
+    ],
+)
+def test_a_fence_is_accepted_where_it_is_allowed(check, text):
+    """With `allow_fence` the text counts bare or in one code block, but not with prose around."""
+    fence = f"```{check.type}\n{text}\n```\n"
+    assert found(check, text).score == 1
+    assert found(check, fence).score == 1
+    if check.type != "html":  # to HTML a fence is text like any other
+        assert found(check.model_copy(update={"allow_fence": False}), fence).score == 0
+        assert found(check, f"Here you are:\n{fence}").score == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("<a/>", True),
+        ('<?xml version="1.0"?>\n<a xmlns:x="u"><x:b c="d">é &amp; &#233;</x:b></a>', True),
+        ('<?xml version="1.0" encoding="utf-16"?><a>é</a>', True),
+        ("\ufeff<a/>", True),
+        ("", False),
+        ("text", False),
+        ("<a>", False),
+        ("<a><b></a></b>", False),
+        ("<a/><b/>", False),
+        ("<a b='1' b='2'/>", False),
+        ("<x:a/>", False),
+        ("<a>&unknown;</a>", False),
+        ("<a>\ud800</a>", False),
+    ],
+)
+def test_xml_is_well_formed_with_namespaces(text, valid):
+    """As XML 1.0 and Namespaces in XML have it."""
+    assert found(Xml(type="xml"), text).score == valid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BILLION_LAUGHS,
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>',
+        '<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd"><a/>',
+        "<!DOCTYPE a><a/>",
+    ],
+)
+def test_xml_with_a_document_type_is_refused_before_anything_expands(text):
+    """No entity is expanded and nothing is read or fetched."""
+    assert "document type" in found(Xml(type="xml"), text).explanation
+
+
+def test_deeply_nested_xml_is_only_text():
+    """Depth costs no stack."""
+    assert found(Xml(type="xml"), "<a>" * 100_000 + "</a>" * 100_000).score == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("<p>Hello <b>world</b></p>", True),
+        ("<!doctype html><title>t</title><p>omitted end tags are fine", True),
+        (
+            "<!-- note -->\n<!DOCTYPE html><html><head><title>t</title></head><body></body></html>",
+            True,
+        ),
+        ("<ul><li>one<li>two</ul>", True),
+        ("<br><img src=x><custom-element></custom-element>", True),
+        ("just prose", False),
+        ("<!-- only a comment -->", False),
+        ("<div>", False),
+        ("</p>", False),
+        ("<b><i>x</b></i>", False),
+        ("<a href=x href=y>z</a>", False),
+        ("<p>a &amp b</p>", False),
+        ("<table><p>x</p></table>", False),
+        ("<html><p>no doctype</p></html>", False),
+    ],
+)
+def test_html_has_no_parse_error_of_the_standard(text, valid):
+    """The standard's own parse errors decide, not taste."""
+    assert found(Html(type="html"), text).score == valid
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("SELECT a, count(*) FROM t WHERE b = 'x' GROUP BY a HAVING count(*) > 1", True),
+        ("WITH a AS (SELECT 1) SELECT * FROM a UNION ALL SELECT 2;", True),
+        ("INSERT INTO t (a) VALUES (1); DELETE FROM t;", True),
+        ("CREATE TABLE t (a INT PRIMARY KEY)", True),
+        ("", False),
+        ("-- only a comment", False),
+        ("SELECT * FROM", False),
+        ("SELEC * FROM t", False),
+        ("Paris is nice", False),
+        ("hello", False),
+        ("'unclosed", False),
+        ("SELECT " + "(" * 5_000 + "1" + ")" * 5_000, False),
+    ],
+)
+def test_sql_is_statements_that_parse(text, valid):
+    """Prose that happens to be an expression is no statement; depth is a fault, not a crash."""
+    assert found(Sql(type="sql"), text).score == valid
+
+
+def test_sql_depends_on_the_dialect():
+    """Back-quoted names are MySQL's, and a fault in PostgreSQL."""
+    text = "SELECT `a` FROM `t`"
+    assert found(Sql(type="sql", dialect="mysql"), text).score == 1
+    assert found(Sql(type="sql", dialect="postgres"), text).score == 0
+
+
+def test_every_dialect_we_offer_exists():
+    """A dialect that the parser does not know would fail at each request."""
+    names = Sql.model_json_schema()["properties"]["dialect"]["anyOf"][0]["enum"]
+    assert len(names) > 10
+    for name in names:
+        assert found(Sql(type="sql", dialect=name), "SELECT 1").score == 1
+
+
+@given(text=st.text(max_size=60))
+def test_no_text_breaks_a_parser(text):
+    """Whatever the output, the finding is 0 or 1."""
+    for check in (Json(type="json"), Xml(type="xml"), Html(type="html")):
+        assert found(check, text).score in {0, 1}

@@ -1,0 +1,31 @@
+"""What the service does not pay for until it is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SRC = Path(__file__).parents[3] / "src"
+LARGE = {"html5lib", "nltk", "numpy", "py3langid", "rouge_score", "sacrebleu", "sqlglot"}
+PROGRAM = """
+import sys
+from assay.evaluation import offload
+from assay.evaluation.criteria import formats, language, retrieval, similarity
+from assay.evaluation.criteria import text_similarity, tools
+print(*sorted(set(sys.modules)))
+"""
+
+
+def test_importing_the_criteria_imports_no_large_library():
+    """They take up to a second and 100 MB each; only a worker that needs one has it."""
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={"PYTHONPATH": str(SRC)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(run.stdout.split())
+    assert "assay.evaluation.criteria.similarity_ngram" in imported
+    assert not imported & LARGE

@@ -1,0 +1,58 @@
+"""Kept answers as values, and URLs without their secrets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.domain.ports import KeptAnswer
+from assay.store.idempotency import pack, record_key, unpack
+from assay.store.redis import connect, masked
+
+names = st.text(st.characters(codec="ascii"), max_size=20)
+
+
+@given(
+    st.integers(100, 599),
+    st.lists(st.tuples(names, names), max_size=4),
+    st.binary() | st.binary(min_size=5_000, max_size=6_000),
+)
+def test_an_answer_comes_back_as_it_was_kept(status, headers, body):
+    """Byte for byte, whether it was compressed or not."""
+    answer = KeptAnswer(status, tuple(headers), body)
+    assert unpack(pack(answer)) == answer
+
+
+def test_a_record_is_in_its_tenants_slot_and_hides_the_key():
+    """The hash tag is the tenant; what the caller chose as a key is not in Redis."""
+    key = record_key("acme", "order 17")
+    assert key.startswith("assay:v1:{acme}:idempotency:")
+    assert "17" not in key.removeprefix("assay:v1:{acme}:idempotency:")[64:]
+    assert key != record_key("acme", "order 18")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:s3cret@host:6379/1", "redis://:***@host:6379/1"),
+        ("rediss://user:s3cret@host/0?ssl_ca_certs=x", "rediss://user:***@host/0"),
+        ("redis://host", "redis://host"),
+        ("unix:///run/redis.sock?password=s3cret", "unix:///run/redis.sock"),
+        ("redis+cluster://u:s3cret@host:1", "redis+cluster://u:***@host:1"),
+    ],
+)
+def test_urls_are_shown_without_their_passwords(url, shown):
+    """Neither the authority's password nor one in the query."""
+    assert masked(url) == shown
+
+
+async def test_a_url_decides_the_kind_of_client():
+    """One server, TLS, a unix socket or a cluster; anything else is refused by name."""
+    assert connect("unix:///x").connection_pool.connection_kwargs["path"] == "/x"
+    secure = connect("rediss://user:pw@host:1/2").connection_pool
+    assert secure.connection_kwargs["username"] == "user"
+    assert secure.connection_class.__name__ == "SSLConnection"
+    cluster = connect("rediss+cluster://user:pw@host:1")
+    assert type(cluster).__name__ == "RedisCluster"
+    await cluster.aclose()
+    with pytest.raises(ValueError, match="starts with"):
+        connect("http://host")

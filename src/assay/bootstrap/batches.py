@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter
 
@@ -17,6 +18,7 @@ from assay.api.batches_items import batch_items_router
 from assay.api.batches_results import batch_results_router
 from assay.api.batches_services import Batches, BatchRules
 from assay.api.services import Limits, Services
+from assay.domain.errors import StoreUnavailable
 from assay.domain.ports import EventSink, Judges
 from assay.jobs.rows import Evaluates, RowRunner, Tries
 from assay.jobs.webhooks import WebhookPolicy, Webhooks
@@ -26,8 +28,10 @@ from assay.store.batches import RedisBatches
 from assay.store.job_queue import RedisJobQueue
 from assay.store.redis import Client
 from assay.store.results import RedisResults
+from assay.telemetry.live import Readings
 
 RENEWALS_PER_LEASE = 4
+BACKLOG_EVERY_S = 5.0
 
 
 def batch_routers(
@@ -74,6 +78,27 @@ async def working(worker: Worker) -> AsyncIterator[None]:
     finally:
         worker.stop()
         await task
+
+
+class Backlog:
+    """The rows that wait, read from Redis now and then: a scrape must not wait for it."""
+
+    def __init__(self, redis: Client) -> None:
+        self._queue = RedisJobQueue(redis, "")
+        self._rows = math.nan
+
+    async def poll(self) -> None:
+        """Look for as long as the task lives; while nobody can tell, the backlog is no number."""
+        while True:
+            try:
+                self._rows = await self._queue.backlog()
+            except StoreUnavailable:
+                self._rows = math.nan
+            await asyncio.sleep(BACKLOG_EVERY_S)
+
+    def with_it(self, read: Callable[[], Readings]) -> Callable[[], Readings]:
+        """`read`, and the backlog beside it."""
+        return lambda: {**read(), "assay_batch_backlog_rows": {(): self._rows}}
 
 
 def worker_name() -> str:

@@ -20,7 +20,7 @@ from assay.api.app import create_app
 from assay.api.operations import create_operations_app
 from assay.api.server import Listeners, listen, serve, serving
 from assay.api.services import Limits, Services
-from assay.bootstrap.batches import BATCH_ROUTES, batch_routers, build_worker, working
+from assay.bootstrap.batches import BATCH_ROUTES, Backlog, batch_routers, build_worker, working
 from assay.bootstrap.configured import limits_of, models_of
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.readings import LiveReadings
@@ -73,8 +73,11 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
             events=events,
         )
         readings = LiveReadings(judging, services.load, limits)
-        metrics.watch(readings.read)
-        await stack.enter_async_context(running(readings.poll(), watch_loop(events)))
+        backlog = Backlog(redis)
+        metrics.watch(backlog.with_it(readings.read))
+        await stack.enter_async_context(
+            running(readings.poll(), backlog.poll(), watch_loop(events))
+        )
         if work:
             worker = build_worker(settings.batches, redis, services.evaluator, events)
             await stack.enter_async_context(working(worker))

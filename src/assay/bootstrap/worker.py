@@ -11,7 +11,7 @@ from assay import __version__
 from assay.api.lifecycle import Lifecycle, Load
 from assay.api.operations import create_operations_app
 from assay.api.server import SIGNALS, listen, serving
-from assay.bootstrap.batches import build_worker
+from assay.bootstrap.batches import Backlog, build_worker
 from assay.bootstrap.configured import limits_of, models_of
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.readings import LiveReadings
@@ -50,8 +50,11 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         offload = Offload()
         stack.push_async_callback(offload.aclose)
         readings = LiveReadings(judging, Load(), limits_of(settings))
-        metrics.watch(readings.read)
-        await stack.enter_async_context(running(readings.poll(), watch_loop(events)))
+        backlog = Backlog(redis)
+        metrics.watch(backlog.with_it(readings.read))
+        await stack.enter_async_context(
+            running(readings.poll(), backlog.poll(), watch_loop(events))
+        )
         operations = create_operations_app(lifecycle, metrics.render)
         await stack.enter_async_context(serving(operations, listener))
         evaluator = Evaluator(judging.judges, offload, events)

@@ -188,6 +188,10 @@ class JobQueue(Protocol):
         """The batches that workers have something to do for."""
         ...
 
+    async def backlog(self) -> int:
+        """Rows of running batches that have no result yet."""
+        ...
+
     async def claim(self, batch_id: str, count: int) -> Sequence[Claim] | BatchStatus | None:
         """Rows to work on; the status of a batch that does not run; None for one that is gone."""
         ...

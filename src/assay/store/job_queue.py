@@ -51,6 +51,17 @@ class RedisJobQueue:
             names: list[bytes] = await self._client.zrange(ACTIVE, 0, ACTIVE_MAX - 1)
         return [name.decode() for name in names]
 
+    async def backlog(self) -> int:
+        rows = 0
+        for batch_id in await self.active():
+            with store_errors():
+                status, total, settled = await self._client.hmget(
+                    BatchKeys(batch_id).meta, ["status", "total", "settled"]
+                )
+            if status == b"running":
+                rows += int(total) - int(settled)
+        return rows
+
     async def claim(self, batch_id: str, count: int) -> Sequence[Claim] | BatchStatus | None:
         keys = BatchKeys(batch_id)
         with store_errors():

@@ -8,4 +8,6 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 class RuntimeRequirements(MetadataHookInterface):
     def update(self, metadata: dict[str, object]) -> None:
         lines = (Path(self.root) / "requirements" / "runtime.in").read_text().splitlines()
-        metadata["dependencies"] = [line for line in lines if line and line[0] not in "#-"]
+        metadata["dependencies"] = [
+            line.partition(" #")[0] for line in lines if line and line[0] not in "#-"
+        ]

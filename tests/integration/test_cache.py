@@ -45,7 +45,7 @@ def caching(model: ScriptedModel, redis: Redis, ttl_s: float = 60.0) -> Cached:
 
 
 async def call(chat: Cached, prompt: Prompt = QUESTION) -> Completion:
-    return await chat.complete(prompt, Deadline.after(5.0))
+    return await chat.complete(replace(prompt, cacheable=True), Deadline.after(5.0))
 
 
 async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis) -> None:
@@ -146,3 +146,12 @@ async def test_without_redis_every_look_up_misses(server: RedisProcess, redis: R
     finally:
         server.resume()
     assert (await call(caching(model, redis))).cached
+
+
+async def test_a_caller_who_did_not_ask_for_kept_answers_gets_none(redis: Redis) -> None:
+    """Without `cacheable` the model is asked again, and nothing is kept."""
+    inner = ScriptedModel(answer(), answer())
+    chat = caching(inner, redis)
+    for _ in range(2):
+        assert not (await chat.complete(QUESTION, Deadline.after(5.0))).cached
+    assert len(inner.prompts) == 2

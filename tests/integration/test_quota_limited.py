@@ -151,7 +151,7 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
         # The first process gets three callers for each one of the second.
         pod = pods[0 if number % 4 else 1]
         calls.append(asyncio.create_task(pod.complete(prompt(name), Deadline.after(30))))
-        await asyncio.sleep(0.004)
+        await asyncio.sleep(0.02)
     await asyncio.gather(*calls)
     displaced = [abs(answering.asked.index(name) - number) for number, name in enumerate(names)]
     assert max(displaced) <= 1

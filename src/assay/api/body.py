@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +19,22 @@ DEPTH_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body as it came and as it reads."""
+    """A body as it reads, with the SHA-256 of its bytes where it was asked for."""
 
-    raw: bytes
     document: dict[str, Any]
+    sha256: str = ""
 
 
-async def read_json(request: Request) -> Body:
-    """The body of a request as a JSON object; raises `Refused`."""
+async def read_json(request: Request, *, digested: bool = False) -> Body:
+    """The body of a request as a JSON object; raises `Refused`.
+
+    Its bytes are let go as soon as they are parsed: a request that waits for its judges holds
+    its text once.
+    """
     _check_headers(request)
-    raw = await request.body()
+    chunks = [chunk async for chunk in request.stream()]
+    raw = b"".join(chunks)
+    del chunks
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -36,7 +43,7 @@ async def read_json(request: Request) -> Body:
         fault = FieldError("", "must be a JSON object")
         raise Refused(Problem("invalid_request", "The body must be a JSON object.", (fault,)))
     check_structure(document)
-    return Body(raw, document)
+    return Body(document, hashlib.sha256(raw).hexdigest() if digested else "")
 
 
 def escape(name: str) -> str:

@@ -10,7 +10,7 @@ from assay.api.answers import EvaluationAnswer, problem_of_unscored, render_eval
 from assay.api.body import read_json
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
 from assay.api.problems import Refused
-from assay.api.replay import run_once
+from assay.api.replay import is_keyed, run_once
 from assay.api.schemas import EvaluationRequest
 from assay.api.services import Limits, Services
 from assay.api.validation import invalid, validate
@@ -46,13 +46,13 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
         """Judge an output by criteria; each is scored, or unscored with the reason."""
         tenant = services.access.identify(request.headers.get("authorization")).tenant
         request.state.tenant = tenant
-        body = await read_json(request)
+        body = await read_json(request, digested=is_keyed(request))
         asked = validate(EvaluationRequest, body.document)
         deadline = deadline_of(asked.timeout_ms, limits)
         caller = Caller(tenant, request.state.request_id)
         return await run_once(
             request,
-            body.raw,
+            body.sha256,
             services.idempotency,
             tenant=tenant,
             deadline=deadline,

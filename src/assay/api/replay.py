@@ -24,9 +24,14 @@ TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500
 
 
+def is_keyed(request: Request) -> bool:
+    """Whether a request carries an idempotency key, for which its body must be digested."""
+    return KEY_HEADER in request.headers
+
+
 async def run_once(
     request: Request,
-    body: bytes,
+    body_sha256: str,
     store: IdempotencyStore,
     *,
     tenant: str,
@@ -44,17 +49,16 @@ async def run_once(
     if not KEY.fullmatch(key):
         fault = FieldError("", "Idempotency-Key must be 1 to 255 visible ASCII characters")
         raise Refused(Problem("invalid_request", "The idempotency key is not valid.", (fault,)))
-    claim = await store.claim(tenant, key, digest_of(request, body), deadline)
+    claim = await store.claim(tenant, key, digest_of(request, body_sha256), deadline)
     if isinstance(claim, KeptAnswer):
         return _replayed(claim)
     return await _run(claim, work)
 
 
-def digest_of(request: Request, body: bytes) -> str:
+def digest_of(request: Request, body_sha256: str) -> str:
     """What makes two requests the same: method, path and every byte of the body."""
-    digest = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
-    digest.update(body)
-    return digest.hexdigest()
+    identity = f"{request.method} {request.url.path}\n{body_sha256}"
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 async def _run(lease: Lease, work: Callable[[], Awaitable[Response]]) -> Response:

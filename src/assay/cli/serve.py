@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from assay.bootstrap import EmbeddedError, run_service, start_logging
 from assay.cli.app import app, refuse
@@ -41,9 +42,10 @@ def serve(
     )
     start_logging(settings)
     try:
-        drained = asyncio.run(
-            run_service(settings, lambda api, operations: _announce(settings, api, operations))
-        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            drained = runner.run(
+                run_service(settings, lambda api, operations: _announce(settings, api, operations))
+            )
     except (OSError, EmbeddedError, ValueError) as error:
         refuse(str(error))
     raise typer.Exit(0 if drained else 1)

@@ -15,6 +15,11 @@ Material = Sequence[tuple[str, str]]
 """Pieces of untrusted text, each with the title that it is shown under."""
 
 NONCE_BYTES = 8
+MARKS = "qzjxQZJX^~|"
+"""Characters that a text may well lack: to look for one takes a thirtieth of the time that a word
+takes, and a nonce with a character that no text has is in none of them."""
+OPENINGS_MAX = 1_000
+"""Brackets that are looked at one by one; in a text with more of them RE2 is quicker."""
 _GAP = r"[\x00-\x20\s\u200b-\u200f\u2060\ufeff]{0,9}"
 LOOK_ALIKE = re.compile(rf"[<＜]{_GAP}/?{_GAP}material(?=[\W_]|$)", re.IGNORECASE)
 """What could pass for one of our delimiters in a reader's eyes."""
@@ -45,6 +50,9 @@ def _numbered(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:
 def fresh_nonce(texts: Iterable[str]) -> str:
     """A random value that none of the texts contains, so that no text can close a delimiter."""
     held = tuple(texts)
+    mark = next((each for each in MARKS if not any(each in text for text in held)), None)
+    if mark is not None:
+        return mark + secrets.token_hex(NONCE_BYTES)
     while True:
         nonce = secrets.token_hex(NONCE_BYTES)
         if not any(nonce in text for text in held):
@@ -65,6 +73,8 @@ def delimited(material: Material, nonce: str) -> list[str]:
 
 def neutral(text: str) -> str:
     """The text with everything that looks like a delimiter made harmless, else unchanged."""
+    if _is_harmless(text):
+        return text
     try:
         if _SUSPECT.search(text) is None:
             return text
@@ -73,3 +83,17 @@ def neutral(text: str) -> str:
     if LOOK_ALIKE.search(text) is None:
         return text
     return LOOK_ALIKE.sub(lambda match: "‹" + match.group()[1:], text)
+
+
+def _is_harmless(text: str) -> bool:
+    """Whether a look at the few brackets of a text is enough to know it for harmless."""
+    if "＜" in text:
+        return False
+    start = text.find("<")
+    for _ in range(OPENINGS_MAX):
+        if start < 0:
+            return True
+        if LOOK_ALIKE.match(text, start) is not None:
+            return False
+        start = text.find("<", start + 1)
+    return False

@@ -1,4 +1,4 @@
-"""Request bodies: a megabyte of prompt is escaped part by part and joined exactly once."""
+"""Request bodies: a megabyte of prompt is escaped part by part, never joined, freed once sent."""
 
 from __future__ import annotations
 
@@ -14,15 +14,27 @@ from assay.domain.errors import RequestRejected
 
 WRITE_BYTES = 256 * 1024
 """Bytes handed to the socket at once, so that other calls get their turn between."""
+SMALL_BYTES = 16 * 1024
+"""Pieces smaller than this are joined: to copy them is quicker than to write each."""
+
+Piece = bytes | memoryview
 
 
-def json_body(document: Mapping[str, Any]) -> bytes:
-    """Serialise `document`, in which a `Turn` stands for its text.
+def json_body(document: Mapping[str, Any]) -> list[Piece]:
+    """Serialise `document`, in which a `Turn` stands for its text, into the pieces of a body.
 
     Raises `RequestRejected` where a text is not Unicode (a lone surrogate) or a value not JSON.
     """
+    body: list[Piece] = []
+    small: list[Piece] = []
     try:
-        return b"".join(_pieces(document))
+        for piece in _pieces(document):
+            if len(piece) < SMALL_BYTES:
+                small.append(piece)
+            else:
+                body += (b"".join(small), piece)
+                small = []
+        return [*body, b"".join(small)]
     except TypeError:  # orjson's errors are TypeErrors; their text may hold the caller's
         raise RequestRejected("the prompt cannot be written as JSON") from None
 
@@ -32,7 +44,7 @@ def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(schema, default=dict))
 
 
-def _pieces(value: Any) -> Iterator[bytes | memoryview]:
+def _pieces(value: Any) -> Iterator[Piece]:
     if isinstance(value, Turn):
         yield b'"'
         for part in value.parts:
@@ -57,18 +69,23 @@ def _pieces(value: Any) -> Iterator[bytes | memoryview]:
 
 
 class JsonPayload(Payload):
-    """Sends a finished body in slices, without aiohttp's copies and warnings for large ones."""
+    """Sends a body in slices and takes each piece from the list once it is sent.
 
-    _value: bytes
+    While a judge thinks, the megabyte that it was sent is not held: a repeat is written anew.
+    """
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: list[Piece]) -> None:
         super().__init__(body, content_type="application/json")
-        self._size = len(body)
+        self._pieces = body
+        self._size = sum(map(len, body))
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)
+        return b"".join(self._pieces).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        view = memoryview(self._value)
-        for start in range(0, len(view), WRITE_BYTES):
-            await writer.write(view[start : start + WRITE_BYTES])
+        self._pieces.reverse()
+        while self._pieces:
+            view = memoryview(self._pieces.pop())
+            for start in range(0, len(view), WRITE_BYTES):
+                await writer.write(view[start : start + WRITE_BYTES])
+            del view

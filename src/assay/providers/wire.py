@@ -17,7 +17,7 @@ from yarl import URL
 
 from assay.domain.errors import KeyRejected, ProviderDown
 from assay.domain.policy import Deadline
-from assay.providers.body import JsonPayload
+from assay.providers.body import JsonPayload, Piece
 from assay.providers.draft import Draft, Timing
 from assay.providers.receiver import Receiver
 from assay.providers.watch import watched
@@ -75,14 +75,14 @@ class Wire:
         self,
         path: str,
         headers: Callable[[str | None], Mapping[str, str]],
-        body: bytes,
+        body: list[Piece],
         draft: Draft,
         deadline: Deadline,
     ) -> Timing:
         """Send `body` and let `draft` read the answer; a cancelled call closes its connection.
 
-        `headers` makes the dialect's headers from the key. Raises the `ModelError` that a failure
-        means.
+        `headers` makes the dialect's headers from the key; `body` is emptied as it is sent. Raises
+        the `ModelError` that a failure means.
         """
         key, stream = self._key(), self.connection.stream
         provider, silence_s = self.connection.provider, self.connection.silence_timeout_s
@@ -113,7 +113,7 @@ class Wire:
 
     @asynccontextmanager
     async def _response(
-        self, path: str, headers: Mapping[str, str], body: bytes
+        self, path: str, headers: Mapping[str, str], body: list[Piece]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         response = await self._request(path, headers, body)
         try:
@@ -125,7 +125,7 @@ class Wire:
         response.release()
 
     async def _request(
-        self, path: str, headers: Mapping[str, str], body: bytes
+        self, path: str, headers: Mapping[str, str], body: list[Piece]
     ) -> aiohttp.ClientResponse:
         provider = self.connection.provider
         sent = CIMultiDict(self.connection.headers)

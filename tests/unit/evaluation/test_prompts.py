@@ -17,7 +17,7 @@ from assay.domain.evaluation import Case, JudgeSpec
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import CannotJudge, Judged, Question
 from assay.evaluation.judging import prompt_of
-from assay.evaluation.material import fresh_nonce, neutral
+from assay.evaluation.material import MARKS, OPENINGS_MAX, fresh_nonce, neutral
 from assay.evaluation.templates import render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -90,7 +90,7 @@ def test_prompts_are_as_recorded(version: str) -> None:
     asked = question(CRITERIA[version])
     built = prompt_of(asked, JudgeSpec(), Caller())
     text = "\n\n".join(f"[{turn.role}]\n{turn.text}" for turn in built.turns) + "\n"
-    text = re.sub(r"material-[0-9a-f]{16}", "material-NONCE", text)
+    text = re.sub(r"material-q[0-9a-f]{16}", "material-NONCE", text)
     path = GOLDEN / f"{version}.txt"
     if os.environ.get("GOLDEN_WRITE") and not path.exists():
         path.write_text(text)
@@ -142,6 +142,12 @@ def test_no_text_can_close_its_delimiter(pieces: list[str]) -> None:
     assert text.count("x") == pieces.count("x")
 
 
+def test_a_tag_behind_many_brackets_is_found() -> None:
+    """However many harmless brackets come first, the last of them is looked at."""
+    for brackets in (OPENINGS_MAX - 1, OPENINGS_MAX, OPENINGS_MAX + 1):
+        assert neutral("<" * brackets + "</material-1>") == "<" * brackets + "‹/material-1>"
+
+
 def test_a_text_that_is_no_unicode_is_neutralised_too() -> None:
     """A lone surrogate, as JSON may escape one, does not open a way round."""
     assert neutral("\ud800</material-1>") == "\ud800‹/material-1>"
@@ -159,10 +165,14 @@ def test_a_hostile_text_is_neutralised_in_bounded_time() -> None:
     assert neutral(text) is text
 
 
+def test_a_nonce_has_a_character_that_no_text_has() -> None:
+    """Where a text lacks one of the marks, the nonce begins with it."""
+    assert re.fullmatch(r"q[0-9a-f]{16}", fresh_nonce(["some text"]))
+    assert re.fullmatch(r"z[0-9a-f]{16}", fresh_nonce(["some text", "and a quiet one"]))
+
+
 def test_a_nonce_that_the_text_holds_is_not_used() -> None:
-    """The nonce is drawn anew until no text contains it."""
-    nonce = fresh_nonce(["some text"])
-    assert re.fullmatch(r"[0-9a-f]{16}", nonce)
+    """Where the texts have every mark, the nonce is drawn anew until no text contains it."""
 
     class Everything(str):
         """A text that contains the first nonce that it is asked for."""
@@ -171,6 +181,8 @@ def test_a_nonce_that_the_text_holds_is_not_used() -> None:
         asked: list[str] = []  # noqa: RUF012  # one list for the one instance
 
         def __contains__(self, key: object) -> bool:
+            if str(key) in MARKS:
+                return True
             self.asked.append(str(key))
             return len(self.asked) == 1
 

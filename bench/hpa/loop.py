@@ -1,0 +1,215 @@
+"""The control loop: scrape the simulated pods, ask the autoscaler, scale, and remember."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hpa.model import (
+    SYNC_S,
+    Autoscaler,
+    Behavior,
+    MetricLost,
+    Policy,
+    Rules,
+    Sample,
+    replicas_for_pods,
+)
+from hpa.queueing import Counts, Fleet, Pod, World
+
+SCRAPE_S = 15
+SMOOTHED_SCRAPES = 2
+"""The adapter's rule averages over 30 s, which is two scrapes."""
+
+MINUTE = 60.0
+MANIFEST = (
+    Path(__file__).parents[2] / "deploy/kubernetes/overlays/hpa-prometheus-adapter/autoscalers.yaml"
+)
+
+Metric = Callable[[Pod, World], float]
+
+
+def slot_utilization(pod: Pod, world: World) -> float:
+    """`assay_slot_utilization_ratio`: in flight and waiting for a local slot, over the slots."""
+    return (pod.busy + len(pod.waiting)) / world.slots
+
+
+def inflight_bytes(pod: Pod, world: World) -> float:
+    """`assay_inflight_bytes_ratio`: all bodies that the pod holds, over the byte budget."""
+    return pod.held * world.body_mb / world.budget_mb
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the autoscaler is set: each metric with its target, and the behaviour."""
+
+    metrics: tuple[tuple[Metric, float], ...]
+    behavior: Behavior
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A situation: `lost(t)` is the share of the pods whose metrics are missing at `t`."""
+
+    name: str
+    title: str
+    world: World
+    minutes: int
+    start: int = 2
+    lost: Callable[[float], float] = lambda _: 0.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What there was at a moment: load and quota in requests a second, pods, utilisation."""
+
+    at_s: float
+    load: float
+    replicas: int
+    ready: int
+    utilization: float
+    waiting_for_quota: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    moments: list[Moment]
+    counts: Counts
+
+    @property
+    def replicas(self) -> list[int]:
+        return [moment.replicas for moment in self.moments]
+
+    def between(self, start_min: float, end_min: float) -> list[Moment]:
+        return [m for m in self.moments if start_min * MINUTE <= m.at_s < end_min * MINUTE]
+
+    @property
+    def flaps(self) -> int:
+        """Changes that undo one of the other direction made less than ten minutes before."""
+        changes = [
+            (later.at_s, later.replicas - earlier.replicas)
+            for earlier, later in pairwise(self.moments)
+            if later.replicas != earlier.replicas
+        ]
+        return sum(
+            (before > 0) != (after > 0) and then - since < 10 * MINUTE and before < 0
+            for (since, before), (then, after) in pairwise(changes)
+        )
+
+    @property
+    def pod_minutes(self) -> float:
+        return sum(self.replicas) * SYNC_S / MINUTE
+
+    @property
+    def refused_share(self) -> float:
+        """Of those who came, the part that pods (not the quota) turned away."""
+        return self.counts.refused_by_pods / max(1, self.counts.arrived)
+
+    @property
+    def wait_p99_s(self) -> float:
+        return statistics.quantiles(self.counts.waits_s, n=100)[98]
+
+
+def shipped(manifest: Path = MANIFEST) -> Setup:
+    """The settings that are deployed, read from the manifest itself."""
+    documents = list(yaml.safe_load_all(manifest.read_text()))
+    (spec,) = [each["spec"] for each in documents if each["metadata"]["name"] == "assay-api"]
+    targets = {
+        each["pods"]["metric"]["name"]: int(each["pods"]["target"]["averageValue"][:-1]) / 1000
+        for each in spec["metrics"]
+        if each["type"] == "Pods"
+    }
+    bounds = Behavior(
+        _rules(spec["behavior"]["scaleUp"]),
+        _rules(spec["behavior"]["scaleDown"]),
+        spec["minReplicas"],
+        spec["maxReplicas"],
+    )
+    slots = targets["assay_slot_utilization_ratio"]
+    held = targets["assay_inflight_bytes_ratio"]
+    return Setup(((slot_utilization, slots), (inflight_bytes, held)), bounds)
+
+
+def run(scenario: Scenario, setup: Setup | None = None, seed: int = 1) -> Outcome:
+    """Play the scenario: scrape, decide, scale, every 15 s."""
+    setup = setup or shipped()
+    fleet = Fleet(scenario.world, scenario.start, seed)
+    scaler = Autoscaler(setup.behavior)
+    scraped: dict[tuple[int, int], deque[float]] = {}
+    moments = []
+    for step in range(1, int(scenario.minutes * MINUTE / SYNC_S) + 1):
+        at_s = float(step * SYNC_S)
+        fleet.run_until(at_s - SCRAPE_S / 2)
+        _scrape(fleet, setup, scraped)
+        fleet.run_until(at_s)
+        samples = _samples(fleet, setup, scraped, scenario.lost(at_s))
+        proposals = [
+            _proposal(fleet.replicas, target, of_metric)
+            for (_, target), of_metric in zip(setup.metrics, samples, strict=True)
+        ]
+        fleet.scale(scaler.decide(at_s, fleet.replicas, proposals))
+        moments.append(_moment(fleet))
+    return Outcome(moments, fleet.counts)
+
+
+def _scrape(fleet: Fleet, setup: Setup, scraped: dict[tuple[int, int], deque[float]]) -> None:
+    for pod in fleet.ready():
+        for index, (metric, _) in enumerate(setup.metrics):
+            values = scraped.setdefault((pod.number, index), deque(maxlen=SMOOTHED_SCRAPES))
+            values.append(metric(pod, fleet.world))
+
+
+def _samples(
+    fleet: Fleet,
+    setup: Setup,
+    scraped: dict[tuple[int, int], deque[float]],
+    lost_share: float,
+) -> list[list[Sample]]:
+    """What the adapter tells of each metric; the pods whose metrics are lost are silent."""
+    alive = [pod for pod in fleet.pods if not pod.draining]
+    silent = {pod.number for pod in alive[: round(lost_share * len(alive))]}
+    return [
+        [
+            Sample(
+                statistics.fmean(scraped[pod.number, index])
+                if (pod.number, index) in scraped and pod.number not in silent
+                else None,
+                unready=pod.state == "pending",
+            )
+            for pod in alive
+        ]
+        for index in range(len(setup.metrics))
+    ]
+
+
+def _proposal(current: int, target: float, samples: list[Sample]) -> int | None:
+    try:
+        return replicas_for_pods(current, target, samples)
+    except MetricLost:
+        return None
+
+
+def _moment(fleet: Fleet) -> Moment:
+    ready = fleet.ready()
+    used = [slot_utilization(pod, fleet.world) for pod in ready]
+    return Moment(
+        fleet.now,
+        fleet.world.load(fleet.now),
+        fleet.replicas,
+        len(ready),
+        statistics.fmean(used) if used else 0.0,
+        sum(pod.waiting_for_quota for pod in fleet.pods),
+    )
+
+
+def _rules(raw: dict[str, Any]) -> Rules:
+    policies = tuple(Policy(p["type"], p["value"], p["periodSeconds"]) for p in raw["policies"])
+    return Rules(raw["stabilizationWindowSeconds"], policies, raw["selectPolicy"])

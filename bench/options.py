@@ -1,0 +1,22 @@
+"""What the command line says about every scenario."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long and how often to measure, and whom to compare with."""
+
+    quick: bool = False
+    peer: bool = False
+
+    @property
+    def rounds(self) -> int:
+        return 2 if self.quick else 5
+
+    @property
+    def seconds(self) -> float:
+        """Of one round of one contender."""
+        return 1.5 if self.quick else 3.0

@@ -1,0 +1,36 @@
+"""Runs the scenarios that are named, or all of them; see bin/bench."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from options import Options
+from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb
+
+SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
+    "evaluate-1mb": evaluate_1mb,
+    "evaluate-1mb-escapes": evaluate_1mb_escapes,
+    "evaluate-2kb": evaluate_2kb,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("--quick", action="store_true", help="all scenarios within two minutes")
+    parser.add_argument("--peer", choices=["litellm"], help="run the same payloads through it")
+    given = parser.parse_args()
+    unknown = [name for name in given.scenarios if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}")
+    options = Options(given.quick, given.peer is not None)
+    for name in given.scenarios or SCENARIOS:
+        with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
+            SCENARIOS[name](options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

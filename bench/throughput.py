@@ -1,0 +1,79 @@
+"""Closed-loop throughput: the service, the floor and the peer in turns, with the same case."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import payloads
+import processes
+import report
+from contest import Contender, assay_orders, contest, ratio
+from load import Orders
+from options import Options
+from peer import KEY, litellm, version
+from processes import Server, load
+
+DELAY_S = 0.05
+CEILING_S = 1.0
+
+
+def evaluate_1mb(options: Options, folder: Path) -> None:
+    """1 MB of plain prose, 32 connections."""
+    compare("evaluate-1mb", payloads.prose(payloads.MB), 32, options, folder)
+
+
+def evaluate_1mb_escapes(options: Options, folder: Path) -> None:
+    """1 MB full of escapes, 32 connections."""
+    compare("evaluate-1mb-escapes", payloads.escapes(payloads.MB), 32, options, folder)
+
+
+def evaluate_2kb(options: Options, folder: Path) -> None:
+    """2 KB of prose, 64 connections."""
+    compare("evaluate-2kb", payloads.prose(2 * payloads.KB), 64, options, folder)
+
+
+def compare(name: str, text: str, connections: int, options: Options, folder: Path) -> None:
+    case = payloads.written(folder, "case.json", payloads.evaluation(text))
+    chat = payloads.written(folder, "chat.json", payloads.chat_completion(text))
+    with ExitStack() as stack:
+        provider = stack.enter_context(processes.stub(folder, DELAY_S))
+        redis = stack.enter_context(processes.redis(folder))
+        service = stack.enter_context(processes.assay(folder, provider, redis))
+        bare = stack.enter_context(processes.floor(folder, provider))
+        contenders = [
+            Contender("Assay", service, assay_orders(service, case)),
+            Contender("floor", bare, Orders(bare.port, "/forward", case, expect="verdict")),
+        ]
+        if options.peer:
+            other = stack.enter_context(litellm(folder, provider))
+            headers = {"authorization": f"Bearer {KEY}"}
+            orders = Orders(other.port, "/v1/chat/completions", chat, headers, expect="verdict")
+            contenders.append(Contender(f"LiteLLM {version()}", other, orders))
+        ceiling = stub_ceiling(provider, chat, connections)
+        contest(contenders, options.rounds, connections=connections, seconds=options.seconds)
+    tell(name, contenders, ceiling, {"bytes": Path(case).stat().st_size, "clients": connections})
+
+
+def stub_ceiling(provider: Server, body_file: str, connections: int) -> float:
+    """What the stub and the load generator do with nobody between them, requests a second."""
+    orders = Orders(
+        provider.port, "/v1/chat/completions", body_file, connections=4 * connections,
+        seconds=CEILING_S, expect="verdict",
+    )  # fmt: skip
+    return load(orders).rate
+
+
+def tell(name: str, contenders: list[Contender], ceiling: float, about: dict[str, Any]) -> None:
+    ours, *others = contenders
+    ratios = {each.name: ratio(ours, each) for each in others}
+    cpu = {each.name: ratio(ours, each, "cpu_ms") for each in others}
+    notes = [f"{value:.2f} × {other} (CPU {cpu[other]:.2f} ×)" for other, value in ratios.items()]
+    notes.append(f"the stub and the generator alone: {ceiling:,.0f} requests/s")
+    title = (
+        f"{name}: {about['bytes']:,} bytes, {about['clients']} clients, stub {DELAY_S * 1e3:g} ms"
+    )
+    report.show(title, report.throughput_table(contenders), notes)
+    rounds = {each.name: each.rounds for each in contenders}
+    report.keep(name, about | {"ratios": ratios, "stub_ceiling": ceiling, "rounds": rounds})

@@ -1,0 +1,211 @@
+"""What every pod must be: restricted, probed, bounded, spread, and free of secrets in clear."""
+
+import re
+
+import pytest
+
+import assay
+from assay.evaluation.offload import WORKERS_MAX
+from assay.evaluation.worker import RESIDENT_BYTES_MAX
+from assay.settings import load
+from deploy.manifests import (
+    OVERLAYS,
+    cases,
+    containers,
+    name_of_case,
+    of_kind,
+    pod_of,
+    rendered,
+    settings,
+    workloads,
+)
+
+every_workload = pytest.mark.parametrize(("overlay", "workload"), list(cases()), ids=name_of_case)
+every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+RESTRICTED_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}
+CLOSING_S = 5
+IDLE_MB, MB_PER_MB_IN_FLIGHT, HEADROOM = 120, 1.6, 1.2
+USUAL_WORKER_MB = 75
+SECRET_TEXT = re.compile(r"(?:sk-|sk_live|AIza|ghp_|Bearer )[\w-]{8,}|://[^\s/:]*:[^\s/@]+@")
+
+
+@every_workload
+def test_pods_are_restricted(overlay, workload):
+    """The `restricted` Pod Security Standard, and a read-only root file system on top."""
+    pod = pod_of(workload)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & pod.keys()
+    for volume in pod.get("volumes", []):
+        assert volume.keys() - {"name"} <= RESTRICTED_VOLUMES
+    for each in containers(pod):
+        security = each["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert "privileged" not in security
+        assert not any("hostPort" in port for port in each.get("ports", []))
+
+
+@every_overlay
+def test_the_namespace_enforces_it(overlay):
+    """Kubernetes itself refuses a pod that is less."""
+    (namespace,) = of_kind(rendered(overlay), "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@every_workload
+def test_pods_have_no_token(overlay, workload):
+    """Neither the pod nor its service account mounts a key to the Kubernetes API."""
+    pod = pod_of(workload)
+    assert pod["automountServiceAccountToken"] is False
+    accounts = {a["metadata"]["name"]: a for a in of_kind(rendered(overlay), "ServiceAccount")}
+    if "serviceAccountName" in pod:
+        assert accounts[pod["serviceAccountName"]]["automountServiceAccountToken"] is False
+    assert not of_kind(rendered(overlay), "Role", "ClusterRole", "RoleBinding")
+
+
+@every_workload
+def test_containers_are_probed(overlay, workload):
+    """Start-up, readiness and liveness, at a port that the container names."""
+    for each in containers(pod_of(workload)):
+        ports = {port["name"] for port in each["ports"]}
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            how = each[probe]
+            target = how.get("httpGet") or how.get("tcpSocket")
+            assert target["port"] in ports if target else how["exec"]["command"]
+        if each["name"] == "assay":
+            assert each["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+            assert each["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+            assert each["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+
+
+@every_workload
+def test_containers_are_bounded(overlay, workload):
+    """CPU, memory and scratch space are requested and limited."""
+    for each in containers(pod_of(workload)):
+        resources = each["resources"]
+        for amounts in (resources["requests"], resources["limits"]):
+            assert {"cpu", "memory"} <= amounts.keys()
+    for volume in pod_of(workload).get("volumes", []):
+        if "emptyDir" in volume:
+            assert "sizeLimit" in volume["emptyDir"]
+
+
+@every_overlay
+def test_memory_holds_what_may_be_in_flight(overlay):
+    """The request is the service with every byte in flight and its check workers as they usually
+    are; the limit has room for the workers at their largest. Neither is more than a tenth over."""
+    in_flight = load_settings(overlay).server.inflight_bytes_max / 1e6
+    service_mb = (IDLE_MB + MB_PER_MB_IN_FLIGHT * in_flight) * HEADROOM
+    usual_mb = service_mb + WORKERS_MAX * USUAL_WORKER_MB
+    largest_mb = service_mb + WORKERS_MAX * RESIDENT_BYTES_MAX / 1e6
+    for each in assay_containers(overlay):
+        resources = each["resources"]
+        assert usual_mb <= mb(resources["requests"]["memory"]) < usual_mb * 1.1
+        assert largest_mb <= mb(resources["limits"]["memory"]) < largest_mb * 1.1
+
+
+@every_overlay
+def test_check_workers_do_not_slow_the_event_loop(overlay):
+    """The CPU limit is a core for the loop and one for each worker; throttling stops them all."""
+    for each in assay_containers(overlay):
+        assert int(each["resources"]["limits"]["cpu"]) == 1 + WORKERS_MAX
+
+
+@every_workload
+def test_images_are_pinned_by_version(overlay, workload):
+    """No `latest`, no bare name; Assay's own tag is the version of this checkout."""
+    for each in containers(pod_of(workload)):
+        name, _, tag = each["image"].rpartition(":")
+        assert name
+        assert re.match(r"v?\d+\.\d+", tag)
+        if each["name"] == "assay":
+            assert tag == assay.__version__
+
+
+@every_overlay
+def test_a_pod_is_given_the_time_to_drain(overlay):
+    """Grace covers the preStop sleep, a trickling body, the longest deadline, and closing."""
+    server = load_settings(overlay).server
+    pods = {w["metadata"]["name"]: pod_of(w) for w in workloads(rendered(overlay))}
+    sleep_s = pods["assay-api"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    deadline_s = server.request_timeout_ms / 1000
+    api_s = sleep_s + server.drain_delay_s + server.body_timeout_s + deadline_s + CLOSING_S
+    assert pods["assay-api"]["terminationGracePeriodSeconds"] == api_s
+    assert pods["assay-worker"]["terminationGracePeriodSeconds"] >= deadline_s + CLOSING_S
+
+
+@every_workload
+def test_rollouts_lose_no_capacity(overlay, workload):
+    """A new pod is ready before an old one goes; pods are spread over zones and nodes."""
+    if workload["kind"] != "Deployment":
+        return
+    assert workload["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    spread = pod_of(workload)["topologySpreadConstraints"]
+    assert {each["topologyKey"] for each in spread} == {
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    }
+    labels = workload["spec"]["template"]["metadata"]["labels"]
+    assert all(each["labelSelector"]["matchLabels"].items() <= labels.items() for each in spread)
+
+
+@every_overlay
+def test_secrets_are_nowhere_in_clear(overlay):
+    """No Secret object, no secret in the environment, nothing that looks like a key."""
+    objects = rendered(overlay)
+    assert not of_kind(objects, "Secret")
+    assert not SECRET_TEXT.search(str(objects))
+    for workload in workloads(objects):
+        for each in containers(pod_of(workload)):
+            assert "envFrom" not in each
+            assert all("valueFrom" not in variable for variable in each.get("env", []))
+
+
+@every_overlay
+def test_secret_files_are_where_the_settings_look(overlay):
+    """Each file that assay.toml names lies in a mounted directory, never by subPath."""
+    configured = load_settings(overlay)
+    files = [configured.auth.keys_file, configured.redis.url_file]
+    files += [provider.api_key_file for provider in configured.providers.values()]
+    for each in assay_containers(overlay):
+        assert not any("subPath" in mount for mount in each["volumeMounts"])
+        mounted = {mount["mountPath"] for mount in each["volumeMounts"]}
+        assert all(str(file.parent) in mounted for file in files if file)
+        config = next(env["value"] for env in each["env"] if env["name"] == "ASSAY_CONFIG")
+        assert config == "/etc/assay/assay.toml"
+        assert "/etc/assay" in mounted
+
+
+@every_overlay
+def test_every_mount_has_its_volume_and_every_volume_its_mount(overlay):
+    """Nothing is mounted that is not there, and nothing lies about unused."""
+    for workload in workloads(rendered(overlay)):
+        pod = pod_of(workload)
+        volumes = [volume["name"] for volume in pod.get("volumes", [])]
+        claims = workload["spec"].get("volumeClaimTemplates", [])
+        volumes += [claim["metadata"]["name"] for claim in claims]
+        mounts = {mount["name"] for each in containers(pod) for mount in each["volumeMounts"]}
+        assert mounts == set(volumes)
+
+
+def load_settings(overlay):
+    """The overlay's assay.toml as the service itself would read it."""
+    return load(None, {}, settings(rendered(overlay)))
+
+
+def mb(quantity: str) -> float:
+    """Megabytes of a quantity in MiB."""
+    return int(quantity.removesuffix("Mi")) * 1.048576
+
+
+def assay_containers(overlay):
+    return [
+        each
+        for workload in workloads(rendered(overlay))
+        for each in containers(pod_of(workload))
+        if each["name"] == "assay"
+    ]

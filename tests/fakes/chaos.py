@@ -112,11 +112,11 @@ class Fleet:
         self.api = await self._run("serve", "--port", str(self.port))
 
     async def replace_worker(self, place):
-        await _kill(self.workers[place])
+        await kill(self.workers[place])
         self.workers[place] = await self._run("worker")
 
     async def replace_api(self):
-        await _kill(self.api)
+        await kill(self.api)
         await self.start_api()
 
     async def replace_redis(self):
@@ -126,7 +126,7 @@ class Fleet:
 
     async def close(self):
         for process in [self.api, *self.workers]:
-            await _kill(process)
+            await kill(process)
         self.log.close()
 
     async def _run(self, *words):
@@ -137,7 +137,8 @@ class Fleet:
         )  # fmt: skip
 
 
-async def _kill(process):
+async def kill(process):
+    """SIGKILL, and wait for the end."""
     if process is not None and process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

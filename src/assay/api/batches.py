@@ -16,7 +16,7 @@ from assay.api.batches_services import Batches, new_batch_id
 from assay.api.body import read_json
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
 from assay.api.evaluations import deadline_of
-from assay.api.replay import run_once
+from assay.api.replay import is_keyed, run_once
 from assay.api.validation import invalid, validate
 from assay.domain.batches import Batch, NewBatch
 from assay.domain.errors import FieldError, RequestError
@@ -62,11 +62,11 @@ def batches_router(batches: Batches) -> APIRouter:
     async def create_batch(request: Request) -> Response:
         """Make a batch: with its rows, which starts it, or for rows to be uploaded."""
         tenant = batches.tenant_of(request)
-        body = await read_json(request)
+        body = await read_json(request, digested=is_keyed(request))
         asked = validate(BatchRequest, body.document)
         _check(batches, asked)
         work = partial(_create, batches, tenant, asked, body.document)
-        return await _once(batches, request, tenant, body.raw, work)
+        return await _once(batches, request, tenant, body.sha256, work)
 
     @router.get(
         "/v1/batches",
@@ -126,22 +126,22 @@ def _add_changes(router: APIRouter, batches: Batches) -> None:
         """Start the work on the rows that were uploaded."""
         batch = await batches.found(request, batch_id)
         work = partial(_start, batches, batch)
-        return await _once(batches, request, batch.tenant, b"", work)
+        return await _once(batches, request, batch.tenant, "", work)
 
     @router.post("/v1/batches/{batch_id}/cancel", operation_id="cancel_batch", **documented)
     async def cancel_batch(request: Request, batch_id: str) -> Response:
         """Stop the rows that wait; those in flight still get their result."""
         batch = await batches.found(request, batch_id)
         work = partial(_cancel, batches, batch)
-        return await _once(batches, request, batch.tenant, b"", work)
+        return await _once(batches, request, batch.tenant, "", work)
 
 
 async def _once(
-    batches: Batches, request: Request, tenant: str, body: bytes, work: Any
+    batches: Batches, request: Request, tenant: str, body_sha256: str, work: Any
 ) -> Response:
     deadline = deadline_of(None, batches.limits)
     store = batches.services.idempotency
-    return await run_once(request, body, store, tenant=tenant, deadline=deadline, work=work)
+    return await run_once(request, body_sha256, store, tenant=tenant, deadline=deadline, work=work)
 
 
 def _check(batches: Batches, asked: BatchRequest) -> None:
@@ -188,7 +188,7 @@ async def _create(
     await batches.store.create(batch)
     if asked.items:
         await _fill(batches, batch, asked)
-    await batches.store.durable(batch.id)
+        await batches.store.durable(batch.id)
     answer = await batches.described(await _again(batches, tenant, batch.id))
     if hook is not None:
         answer["webhook"]["secret"] = secret

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -69,6 +68,5 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
             loop.add_signal_handler(number, leave)
         stack.callback(lambda: [loop.remove_signal_handler(number) for number in SIGNALS])
         lifecycle.phase = "serving"
-        with contextlib.closing(listener):
-            on_started(f"http://{settings.server.host}:{listener.getsockname()[1]}")
-            await worker.run()
+        on_started(f"http://{settings.server.host}:{listener.getsockname()[1]}")
+        await worker.run()

@@ -92,8 +92,8 @@ class BatchClient(Client):
 
     async def results(self, batch_id: str) -> AsyncIterator[dict[str, Any]]:
         """All results in the order of the items; raises `ServiceError`."""
-        cursor, cut = 0, 0
-        while True:
+        cursor, cut, whole = 0, 0, False
+        while not whole:
             path = f"/v1/batches/{batch_id}/results?cursor={cursor}"
             try:
                 async with self._asked("GET", path, headers={"Accept": NDJSON}) as answer:
@@ -101,7 +101,7 @@ class BatchClient(Client):
                         result: dict[str, Any] = orjson.loads(line)
                         cursor, cut = int(result["item_index"]) + 1, 0
                         yield result
-                return
+                whole = True
             except ServiceError as error:
                 wait_s = self.wait_s(error, cut)
                 cut += 1

@@ -35,7 +35,11 @@ def _host_fault(host: str) -> str | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         dotted = f".{host.rstrip('.').lower()}"
-        return "must not name a local host" if dotted.endswith(_LOCAL_NAMES) else None
+        last = dotted.rpartition(".")[2]
+        # 2130706433, 0x7f.1 and 127.1 are names to a parser and addresses to a resolver.
+        is_number = last.isdigit() or last.startswith("0x")
+        local = is_number or dotted.endswith(_LOCAL_NAMES)
+        return "must not name a local host" if local else None
     return None if is_public(address) else "must not be a private address"
 
 

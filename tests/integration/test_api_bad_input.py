@@ -6,7 +6,10 @@ import json
 from contextlib import closing
 
 import pytest
+from uvicorn.server import ServerState
 
+from assay.api.connection import BoundedConnection
+from assay.api.server import server_config
 from assay.api.services import Limits
 from fakes.http_api import running_api
 
@@ -280,3 +283,30 @@ async def test_unknown_routes_and_methods_are_problems_too(method, path, status,
         assert (answer.status, problem["code"]) == (status, code)
         assert answer.headers["x-request-id"] == problem["request_id"]
         assert status != 405 or answer.headers["allow"]
+
+
+async def test_a_field_sent_under_two_names_is_told_so():
+    """To be asked "did you mean" the very name that was sent would help nobody."""
+    async with running_api() as api:
+        _, _, problem = await api.post(GOOD | {"response": "5"})
+        assert problem["errors"] == [
+            {"pointer": "/response", "message": "is given twice, under two names"}
+        ]
+
+
+@pytest.mark.parametrize("said", [b"", b"\r\n"])
+async def test_a_connection_that_asks_nothing_is_closed(said):
+    """It holds a file descriptor: enough of them would keep everybody else out."""
+    config = server_config(lambda *_: None)
+    config.load()
+    config.timeout_keep_alive = 0.05
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: BoundedConnection(config, state, {}), "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with closing(writer):
+            writer.write(said)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        await writer.wait_closed()
+    assert not state.connections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -13,10 +14,15 @@ HEAD_TIMEOUT_S = 10.0
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Closes a connection whose request head is too long or too slow."""
+    """Closes a connection that stays mute, or whose request head is too long or too slow."""
 
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # The server's own timer only starts after an answer: the mute would stay for ever.
+        self._head_timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -28,6 +34,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._stop_timer()
         self._head_bytes = 0
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
 

@@ -90,9 +90,8 @@ class Evaluator:
             try:
                 asked[index] = _Asked(criterion, spec, self._judges.select(spec))
             except RequestError as error:
-                if error.errors:
-                    raise
-                place = "/judge" if spec is judge else f"/criteria/{index}/judge"
+                own = "model" if criterion.judge is None else "judge"
+                place = "/judge" if spec is judge else f"/criteria/{index}/{own}"
                 faults = [FieldError(place, error.message)]
                 raise RequestError(error.code, error.message, faults) from None
         return asked

@@ -20,7 +20,7 @@ import aiohttp
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
-from fakes.redis_server import RedisServer  # noqa: E402  # the path is set above
+from fakes.redis_process import RedisProcess  # noqa: E402  # the path is set above
 from fakes.service_process import running_service  # noqa: E402
 
 UPLOADS = ((100_000, 2_000), (2_000, 500_000))
@@ -82,9 +82,10 @@ async def one(session, pid, count, size):
 
 
 async def main():
-    redis = RedisServer("--appendfsync", "everysec", tcp=True).start()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "redis").mkdir()
+        redis = RedisProcess(Path(folder) / "redis")
+        try:
             config = f'[redis]\nurl = "{redis.url}"\n'
             timeout = aiohttp.ClientTimeout(total=1_800)
             async with (
@@ -93,8 +94,8 @@ async def main():
             ):
                 for count, size in UPLOADS:
                     await one(session, service.process.pid, count, size)
-    finally:
-        redis.close()
+        finally:
+            redis.stop()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from fakes.batches import (
 )
 from fakes.chaos import CONFIG, kill
 from fakes.providers.server import FaultServer
-from fakes.redis_server import RedisServer
+from fakes.redis_process import RedisProcess
 from fakes.service_process import clean_environment, running_service
 
 
@@ -207,7 +207,8 @@ async def worker(tmp_path):
 @pytest.fixture
 async def slow(tmp_path):
     """A service without a worker, whose judge takes its time."""
-    redis = RedisServer(tcp=True).start()
+    (tmp_path / "redis").mkdir()
+    redis = RedisProcess(tmp_path / "redis")
     try:
         async with FaultServer() as provider:
             config = shared(redis, provider)
@@ -217,7 +218,7 @@ async def slow(tmp_path):
             ):
                 yield session, provider, tmp_path
     finally:
-        redis.close()
+        redis.stop()
 
 
 async def test_a_worker_that_is_told_to_stop_hands_its_rows_back(slow):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from fakes.providers.server import FaultServer
-from fakes.redis_server import RedisServer
+from fakes.redis_process import RedisProcess
 from fakes.service_process import clean_environment, free_port
 
 CONFIG = """
@@ -178,7 +178,8 @@ class Caller:
 
 async def run(folder, plan, say=lambda _: None) -> Outcome:
     """Do a batch by the plan; `say` gets progress."""
-    redis = RedisServer("--appendfsync", plan.fsync, tcp=True).start()
+    (folder / "redis").mkdir()
+    redis = RedisProcess(folder / "redis", fsync=plan.fsync)
     try:
         async with FaultServer(requests_kept=0) as provider:
             provider.latency_s = plan.latency_s
@@ -191,7 +192,7 @@ async def run(folder, plan, say=lambda _: None) -> Outcome:
             finally:
                 await fleet.close()
     finally:
-        redis.close()
+        redis.stop()
 
 
 async def _under_fire(fleet, caller, provider, say) -> Outcome:

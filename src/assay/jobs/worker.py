@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
@@ -62,7 +63,7 @@ class Worker:
         self._webhooks = webhooks
         self._events = events
         self._limits = limits
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[tuple[str, str], Claim] = {}
         self._rows: set[asyncio.Task[None]] = set()
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -132,10 +133,10 @@ class Worker:
         for claim in claims:
             if claim.deliveries:
                 self._events.emit(BatchRowReturned(batch_id, "taken_over"))
-            self._claims[claim.entry + batch_id] = claim
+            self._claims[batch_id, claim.entry] = claim
             task = asyncio.create_task(self._row(claim))
             self._rows.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, claim))
         return bool(claims)
 
     async def _idle(self, batch_id: str, status: BatchStatus | None) -> None:
@@ -152,11 +153,15 @@ class Worker:
             await self._webhooks.tell(batch_id)
             await self._queue.forget(batch_id)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
         self._rows.discard(task)
         self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s in a row", type(error).__name__, exc_info=error)
+        if task.cancelled():
+            return  # to be given back
+        # A row that is not renewed any more, and has no result, is another worker's before long.
+        self._claims.pop((claim.batch_id, claim.entry), None)
+        if (error := task.exception()) is not None:
+            logger.error("%s in a row of %s", type(error).__name__, claim.batch_id)
 
     async def _row(self, claim: Claim) -> None:
         """One row, to its end: stored, given back for later, or left to lapse."""
@@ -174,7 +179,6 @@ class Worker:
             await self._patiently(lambda: self._queue.fail(claim.batch_id, reason))
         except StoreUnavailable:
             logger.warning("the store was away too long: a row of %s is left", claim.batch_id)
-        self._claims.pop(claim.entry + claim.batch_id, None)
 
     async def _store(self, claim: Claim, result: RowResult, started_s: float) -> None:
         settled = await self._patiently(lambda: self._queue.settle(claim, result))

@@ -7,6 +7,8 @@ import sys
 
 import aiohttp
 import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook
 
 from fakes.batches import (
     CONTAINS,
@@ -293,3 +295,56 @@ async def test_a_stream_of_events_that_is_cut_is_resumed(slow):
             assert answer.status == 204
     finally:
         await kill(process)
+
+
+async def test_the_end_of_a_batch_is_told_to_its_webhook(tmp_path):
+    """Signed by the secret that the creation gave, and shown as delivered."""
+    told = asyncio.Queue()
+
+    async def take(request):
+        told.put_nowait((dict(request.headers), await request.read()))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/hook"
+    config = "[batches]\nwebhooks_to_private_hosts = true\n"
+    try:
+        async with (
+            running_service(tmp_path, config) as service,
+            aiohttp.ClientSession(service.url) as session,
+        ):
+            items = [{"id": "a", "output": "good"}]
+            batch = await create(session, webhook={"url": url}, items=items)
+            headers, body = await asyncio.wait_for(told.get(), 20)
+            event = Webhook(batch["webhook"]["secret"]).verify(body, headers)
+            assert event["type"] == "batch.completed"
+            assert event["data"]["id"] == batch["id"]
+            done = await ended(session, batch)
+            assert "secret" not in done["webhook"]
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_upload_that_trickles_is_dropped(tmp_path):
+    """A sender that is slower than the least rate gets 408, and holds nothing for hours."""
+
+    async def trickle():
+        while True:
+            yield b" "
+            await asyncio.sleep(0.1)
+
+    config = "[server]\nbody_timeout_s = 1\n"
+    async with (
+        running_service(tmp_path, config) as service,
+        aiohttp.ClientSession(service.url) as session,
+    ):
+        batch = await create(session)
+        path = f"/v1/batches/{batch['id']}/items"
+        async with asyncio.timeout(10):
+            async with session.put(path, data=trickle(), headers=NDJSON) as answer:
+                assert answer.status == 408

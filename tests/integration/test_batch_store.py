@@ -15,6 +15,7 @@ from assay.store.batches import RedisBatches
 from assay.store.job_queue import RedisJobQueue
 from assay.store.redis import ClientLimits, connect
 from assay.store.results import RedisResults
+from fakes.batches import until
 from fakes.redis_process import RedisProcess
 
 LEASE_S = 0.2
@@ -240,3 +241,44 @@ async def test_whatever_workers_do_each_row_has_one_result(server, steps, rows):
         assert (await RedisResults(client).sums(batch, by_group=True)).tally["rows:n"] == rows
     finally:
         await client.aclose()
+
+
+async def test_it_runs_on_a_redis_cluster(tmp_path):
+    """Each script touches one slot: a batch goes its whole way on a cluster as it stands."""
+    server = RedisProcess(tmp_path, cluster=True)
+    try:
+        server.command("CLUSTER", "ADDSLOTS", *range(16_384))
+        await until(lambda: "cluster_state:ok" in str(server.command("CLUSTER", "INFO")))
+        client = connect(server.url.replace("redis:", "redis+cluster:"))
+        store, batch, _ = await filled(client, 3, webhook=b"{}")
+        queue = worker(client, "one")
+        assert list(await queue.active()) == [batch]
+        assert await queue.backlog() == 3
+        first, second, third = await queue.claim(batch, 3)
+        await queue.renew([first, second, third])
+        await queue.give_back(third)
+        for each in (first, second, *await queue.claim(batch, 3)):
+            await queue.settle(each, result(each, tally={"rows:n": 1}, groups={"rows:n:g": 1}))
+        await store.durable(batch)
+        [found] = await store.page("one", 1 << 52, 10)
+        assert found.status == "completed"
+        assert len((await RedisResults(client).page(found, 0, 9)).results) == 3
+        assert (await queue.hook_turn(batch)).tries == 1
+        await store.delete(found)
+        assert await store.find("one", batch) is None
+        await client.aclose()
+    finally:
+        server.stop()
+
+
+async def test_what_is_answered_is_on_disk(client, server):
+    """Without `WAITAOF` it takes until the flush; `appendfsync always` needs no wait."""
+    store, batch, _ = await filled(client, 1)
+    started_s = time.monotonic()
+    await store.durable(batch)
+    assert time.monotonic() - started_s < 5
+    await client.config_set("appendfsync", "always")
+    started_s = time.monotonic()
+    await store.durable(batch)
+    assert time.monotonic() - started_s < 1
+    await client.config_set("appendfsync", "everysec")

@@ -80,11 +80,7 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
         """Tell what is wrong with the HTTP itself in the form of every other problem."""
         request_id = new_request_id()
         headers, body = render(Problem("malformed_http", msg), request_id)
-        headers += [
-            ("x-request-id", request_id),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-        ]
+        headers += [("x-request-id", request_id), ("connection", "close")]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
         self.transport.close()

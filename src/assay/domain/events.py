@@ -51,6 +51,25 @@ class CriterionFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class InjectionSuspected:
+    """A case showed a sign of injection; `policy` says what followed: `flag` or `quarantine`."""
+
+    caller: Caller
+    sign: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFinished:
+    """Two outputs were compared: `consistent`, `flipped` with their order, or `unscored`."""
+
+    caller: Caller
+    model: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished:
     """One upstream call ended; `outcome` is `ok` or that of a `ModelError`."""
 
@@ -128,6 +147,41 @@ class StoreDegraded:
     """Redis stopped (or resumed) answering."""
 
     available: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRowFinished:
+    """A row of a batch has its one result: `scored`, `partial`, `unscored` or `failed`."""
+
+    caller: Caller
+    batch_id: str
+    status: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRowReturned:
+    """A row went back to the queue: `retry`, `shutdown`, or `taken_over` from a dead worker."""
+
+    batch_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnded:
+    """A worker saw the end of a batch."""
+
+    batch_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTold:
+    """A webhook was called: `delivered`, `refused` (the target is not allowed) or `failed`."""
+
+    batch_id: str
+    outcome: str
+    tries: int
 
 
 Event = object

@@ -3,6 +3,7 @@
 from assay.settings.load import SettingsError, load
 from assay.settings.schema import (
     AuthSettings,
+    BatchSettings,
     JudgeSettings,
     ModelSettings,
     ProviderSettings,
@@ -15,6 +16,7 @@ from assay.settings.secret import Secret
 
 __all__ = [
     "AuthSettings",
+    "BatchSettings",
     "JudgeSettings",
     "ModelSettings",
     "ProviderSettings",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from assay.bootstrap import run_worker, start_logging
 from assay.cli.app import app, refuse
@@ -26,7 +27,8 @@ def worker(
     settings = read_settings(config, host=host, metrics_port=metrics_port)
     start_logging(settings)
     try:
-        asyncio.run(run_worker(settings, _announce))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run_worker(settings, _announce))
     except (OSError, ValueError) as error:
         refuse(str(error))
 

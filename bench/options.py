@@ -19,4 +19,4 @@ class Options:
     @property
     def seconds(self) -> float:
         """Of one round of one contender."""
-        return 1.5 if self.quick else 3.0
+        return 1.0 if self.quick else 3.0

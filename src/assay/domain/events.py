@@ -60,6 +60,16 @@ class InjectionSuspected:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonFinished:
+    """Two outputs were compared: `consistent`, `flipped` with their order, or `unscored`."""
+
+    caller: Caller
+    model: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished:
     """One upstream call ended; `outcome` is `ok` or that of a `ModelError`."""
 

@@ -95,6 +95,9 @@ class Instruments:
         self.cost_usd = self._counter(
             "assay_cost_usd_total", "Price of upstream calls, US dollars.", *MODEL
         )
+        self.comparisons = self._counter(
+            "assay_comparisons_total", "Pairs of outputs judged in both orders.", *MODEL, "outcome"
+        )
         self.keys_set_aside = self._counter(
             "assay_keys_set_aside_total", "Keys that a provider rejected.", *MODEL
         )

@@ -15,6 +15,7 @@ from assay.domain.evaluation import Sign
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
+    ComparisonFinished,
     CriterionFinished,
     Event,
     FallbackTaken,
@@ -48,6 +49,7 @@ BUCKETS = ("none", "requests", "tokens", "provider")
 """The bucket that a call waited for; `none` where it could be sent at once."""
 SIGNS = get_args(Sign)
 POLICIES = ("flag", "quarantine")
+COMPARED = ("consistent", "flipped", "unscored")
 SKIP_REASON = "required_check_failed"
 
 # A creation time beside every series would double the answer to each scrape, and nobody asks.
@@ -87,6 +89,7 @@ class Metrics:
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
             CriterionFinished: self._criterion_finished,
+            ComparisonFinished: self._comparison_finished,
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
             InjectionSuspected: self._injection_suspected,
@@ -128,6 +131,10 @@ class Metrics:
         reason = event.reason or NO_REASON
         self._instruments.criteria[kind, event.status, reason].inc()
         self._instruments.criterion_seconds[(kind,)].observe(event.seconds)
+
+    def _comparison_finished(self, event: ComparisonFinished) -> None:
+        outcome = _one_of(COMPARED, event.outcome)
+        self._instruments.comparisons[(*self._model(event.model), outcome)].inc()
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
         labels = self._model(event.model)
@@ -206,6 +213,7 @@ class Metrics:
             made.criterion_seconds.start([(kind,)])
         for labels in (*self._models.values(), (OTHER, OTHER)):
             made.attempts.start((*labels, outcome) for outcome in sorted(self._outcomes))
+            made.comparisons.start((*labels, outcome) for outcome in COMPARED)
             made.attempt_seconds.start([labels])
             made.first_byte_seconds.start([labels])
             made.tokens.start((*labels, kind) for kind in ("input", "output"))

@@ -13,8 +13,8 @@ from assay.domain.evaluation import Case, JudgeSpec
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import Judged
 from assay.evaluation.criteria.case_text import transcript
-from assay.evaluation.judging import prompt_of
 from assay.evaluation.material import NOT_SHOWN, material_of
+from assay.evaluation.prompting import prompt_of
 
 CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 TRAJECTORY = (

@@ -7,6 +7,7 @@ author's and trusted; what its placeholders stand for is the caller's and goes i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -128,15 +129,13 @@ class _ModelGrader(Judged):
     def judged_by(self, default: JudgeSpec) -> JudgeSpec:
         if self.judge is not None:
             return super().judged_by(default)
-        return JudgeSpec(
-            name=default.name,
+        return replace(
+            default,
             models=(self.model,),
-            samples=default.samples,
+            strategy=None,
+            fallback="any",
             temperature=self.params.temperature,
             seed=self.params.seed,
-            purse=default.purse,
-            cache=default.cache,
-            injection=default.injection,
         )
 
     def messages(self) -> list[tuple[str, str]]:

@@ -25,7 +25,6 @@ PEERS = ROOT / ".bench"
 START_S = 60.0
 STOP_S = 15.0
 API_KEY = "assay_bench"
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -41,9 +40,9 @@ class Server:
 
     @property
     def cpu_s(self) -> float:
-        """User and system time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        """Time of all its threads on a core so far, to the nanosecond."""
+        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
 
     @property
     def resident_mb(self) -> float:
@@ -158,6 +157,7 @@ dialect = "openai"
 base_url = "http://127.0.0.1:{provider_port}/stream/v1"
 api_key_env = "STUB_API_KEY"
 connections_max = 1_000
+silence_timeout_s = {silence_timeout_s}
 
 [models."stub/judge"]
 provider = "stub"
@@ -168,6 +168,9 @@ context_tokens = 2_000_000
 slots = 1_000
 input_usd_per_mtok = 0.25
 output_usd_per_mtok = 2.0
+
+[breaker]
+slow_s = {silence_timeout_s}
 
 [judges.default]
 models = ["stub/judge"]
@@ -184,6 +187,7 @@ def assay(
     inflight_bytes_max: int = 512 * 1_048_576,
     requests_per_minute: int = 60_000_000,
     tokens_per_minute: int = 60_000_000_000_000,
+    silence_timeout_s: float = 5.0,
 ) -> Iterator[Server]:
     """The service as it is run, with every feature on: keys, quota, breaker, metrics, logs."""
     port, metrics_port = free_port(), free_port()
@@ -191,7 +195,7 @@ def assay(
         folder=folder, port=port, metrics_port=metrics_port, redis_port=redis_server.port,
         provider_port=provider.port, inflight_requests_max=inflight_requests_max,
         inflight_bytes_max=inflight_bytes_max, requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute,
+        tokens_per_minute=tokens_per_minute, silence_timeout_s=silence_timeout_s,
     )  # fmt: skip
     (folder / "assay.toml").write_text(config)
     (folder / "keys").write_text(f"{hashlib.sha256(API_KEY.encode()).hexdigest()} bench\n")

@@ -7,13 +7,23 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from growth import growth
+from latency import latency_half_load
+from memory import memory_in_flight
 from options import Options
+from quota import quota
 from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb
+from waiting import async_vs_sync
 
 SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
     "evaluate-1mb": evaluate_1mb,
     "evaluate-1mb-escapes": evaluate_1mb_escapes,
     "evaluate-2kb": evaluate_2kb,
+    "latency-half-load": latency_half_load,
+    "async-vs-sync": async_vs_sync,
+    "memory-in-flight": memory_in_flight,
+    "quota": quota,
+    "growth": growth,
 }
 
 

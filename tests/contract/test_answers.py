@@ -8,7 +8,7 @@ from dataclasses import replace
 import jsonschema_rs
 import pytest
 
-from assay.domain.completion import Capabilities, Sampling, Usage
+from assay.domain.completion import Capabilities, RateLimitState, Sampling, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
 from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS
 from fakes.providers.faults import Fault
@@ -136,3 +136,45 @@ async def test_one_fault_in_three_leaves_two_answers(subject: Subject) -> None:
         except ModelError as error:
             outcomes.append(error.outcome)
     assert outcomes == ["stop", "stop", "provider_down"] * 2
+
+
+SAID = {
+    "openai": {"x-ratelimit-remaining-requests": "7", "x-ratelimit-remaining-tokens": "41000"},
+    "anthropic": {
+        "anthropic-ratelimit-requests-remaining": "7",
+        "anthropic-ratelimit-tokens-remaining": "41000",
+        "anthropic-ratelimit-output-tokens-remaining": "900",
+    },
+    "gemini": {},
+}
+
+
+async def test_what_is_left_by_the_provider_comes_with_the_answer(subject: Subject) -> None:
+    """The quota learns from it; a provider that says nothing leaves it open."""
+    subject.server.headers = SAID[subject.dialect] | {"x-ratelimit-reset-requests": "1s"}
+    expected = RateLimitState(7.0, 41_000.0) if SAID[subject.dialect] else None
+    assert (await subject.ask()).rate_limit == expected
+
+
+async def test_token_counts_by_kind_stand_in_for_the_sum(subject: Subject) -> None:
+    """Anthropic may name input and output alone: the smaller one binds."""
+    subject.server.headers = {
+        "anthropic-ratelimit-input-tokens-remaining": "5000",
+        "anthropic-ratelimit-output-tokens-remaining": "900",
+    }
+    assert (await subject.ask()).rate_limit == RateLimitState(None, 900.0)
+
+
+@pytest.mark.parametrize("left", ["", "many", "nan", "inf", "1e999"])
+async def test_what_is_no_count_is_passed_over(subject: Subject, left: str) -> None:
+    """A gateway's strange header neither fails the answer nor empties the bucket."""
+    subject.server.headers = {"x-ratelimit-remaining-requests": left}
+    assert (await subject.ask()).rate_limit is None
+
+
+async def test_a_deadline_tells_how_long_the_provider_was_silent(subject: Subject) -> None:
+    """From the sending of the request, so that short deadlines can prove a provider slow."""
+    subject.server.latency_s = 30
+    with pytest.raises(DeadlineExceeded) as caught:
+        await subject.ask(deadline_s=0.4)
+    assert 0.2 < caught.value.silent_s < 5

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from fakes.redis_server import RedisServer
 
 from assay.api.access import new_key
 from deploy.manifests import KUBERNETES, ROOT
-from fakes.redis_server import RedisServer
 from fakes.service_process import ServiceProcess, running_service
 
 CASE = {"output": "Paris", "criteria": [{"type": "contains", "value": "Paris"}]}

@@ -89,3 +89,29 @@ async def test_with_every_provider_down_the_answer_is_a_problem(tmp_path):
     assert (answer.status, body["code"]) == (503, "providers_unavailable")
     assert answer.content_type == "application/problem+json"
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_an_unknown_model_is_pointed_at_where_it_was_named(tmp_path):
+    """A grader's own `model`, a criterion's judge and the request's judge are three places."""
+    grader = {
+        "type": "score_model",
+        "model": "gone",
+        "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+    }
+    own_judge = {"type": "rubric", "rubric": "Is it right?", "judge": "gone"}
+    asked = {
+        "/criteria/1/model": {"criteria": ["Is it right?", grader]},
+        "/criteria/1/judge": {"criteria": ["Is it right?", own_judge]},
+        "/judge": {"criteria": "Is it right?", "judge": "gone"},
+    }
+    pointers = []
+    async with (
+        running_service(tmp_path) as service,
+        aiohttp.ClientSession(service.url) as session,
+    ):
+        for each in asked.values():
+            async with session.post("/v1/evaluations", json={"output": "4", **each}) as answer:
+                problem = await answer.json()
+                assert problem["code"] == "unknown_model"
+                pointers += [fault["pointer"] for fault in problem["errors"]]
+    assert pointers == list(asked)

@@ -3,10 +3,15 @@
 import asyncio
 import io
 import json
+import re
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
+from uvicorn.server import ServerState
 
+from assay.api.connection import BoundedConnection
+from assay.api.server import server_config
 from assay.api.services import Limits
 from fakes.http_api import running_api
 
@@ -280,3 +285,67 @@ async def test_unknown_routes_and_methods_are_problems_too(method, path, status,
         assert (answer.status, problem["code"]) == (status, code)
         assert answer.headers["x-request-id"] == problem["request_id"]
         assert status != 405 or answer.headers["allow"]
+
+
+async def test_a_field_sent_under_two_names_is_told_so():
+    """To be asked "did you mean" the very name that was sent would help nobody."""
+    async with running_api() as api:
+        _, _, problem = await api.post(GOOD | {"response": "5"})
+        assert problem["errors"] == [
+            {"pointer": "/response", "message": "is given twice, under two names"}
+        ]
+
+
+@pytest.mark.parametrize("said", [b"", b"\r\n"])
+async def test_a_connection_that_asks_nothing_is_closed(said):
+    """It holds a file descriptor: enough of them would keep everybody else out."""
+    config = server_config(lambda *_: None)
+    config.load()
+    config.timeout_keep_alive = 0.05
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: BoundedConnection(config, state, {}), "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with closing(writer):
+            writer.write(said)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        await writer.wait_closed()
+    assert not state.connections
+
+
+async def exchanged(api, request: bytes) -> tuple[bytes, bytes]:
+    """The head and the body of the answer to raw bytes on a connection of their own."""
+    address = urlsplit(api.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    with closing(writer):
+        writer.write(request)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        length = int(re.search(rb"content-length: (\d+)", head)[1])
+        body = await reader.readexactly(length)
+    await writer.wait_closed()
+    return head, body
+
+
+async def test_an_offer_to_speak_http2_does_not_cost_the_body():
+    """Java's client and `curl --http2` make it with their first request; it may be ignored."""
+    body = json.dumps(GOOD).encode()
+    offer = (
+        b"POST /v1/evaluations HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    async with running_api() as api:
+        head, answer = await exchanged(api, offer)
+    assert head.startswith(b"HTTP/1.1 200 "), answer
+
+
+@pytest.mark.parametrize("request_line", [b"BREW /pot HTTP/1.1", b"GET / HTTP/9.9", b"hello"])
+async def test_what_is_no_http_is_told_as_a_problem(request_line):
+    """Even what the parser itself refuses has the shape and the id of every other answer."""
+    async with running_api() as api:
+        head, body = await exchanged(api, request_line + b"\r\nHost: a\r\n\r\n")
+    problem = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert problem["code"] == "malformed_http"
+    assert f"x-request-id: {problem['request_id']}".encode() in head

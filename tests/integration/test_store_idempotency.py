@@ -12,17 +12,17 @@ from assay.domain.ports import KeptAnswer
 from assay.store.idempotency import RedisIdempotency, record_key
 from assay.store.redis import ClientLimits, connect
 from fakes.http_api import ScriptedEvaluator, running_api, unscored
-from fakes.redis_server import RedisServer
+from fakes.redis_process import RedisProcess
 
 GOOD = {"output": "4", "criteria": "Is it right?"}
 ANSWER = KeptAnswer(200, (("content-type", "application/json"),), b'{"a":1}')
 
 
 @pytest.fixture
-def server():
-    server = RedisServer().start()
+def server(tmp_path):
+    server = RedisProcess(tmp_path)
     yield server
-    server.close()
+    server.stop()
 
 
 @contextlib.asynccontextmanager
@@ -220,9 +220,9 @@ async def test_large_answers_are_kept_small_and_for_a_day(server):
     await client.aclose()
 
 
-async def test_it_runs_on_a_redis_cluster():
+async def test_it_runs_on_a_redis_cluster(tmp_path):
     """Each script touches one slot, so a cluster takes it as it stands."""
-    server = RedisServer("--cluster-enabled", "yes", tcp=True).start()
+    server = RedisProcess(tmp_path, cluster=True)
     try:
         single = connect(server.url)
         await single.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
@@ -238,4 +238,4 @@ async def test_it_runs_on_a_redis_cluster():
         assert await store.claim("t", "k", "d", Deadline.after(5)) == ANSWER
         await client.aclose()
     finally:
-        server.close()
+        server.stop()

@@ -15,6 +15,7 @@ import pytest
 
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
+from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import CannotJudge
 from assay.evaluation.offload import Offload, case_chars
 from fakes.checks import (
@@ -273,3 +274,23 @@ def test_a_case_is_as_large_as_all_its_texts():
         tools=({"name": "f"},),
     )
     assert case_chars(case) == len("roleassistantcontenttextfourinabcdenamef")
+
+
+async def test_a_schema_whose_references_double_at_each_step_is_stopped(offload):
+    """Forty references make 2^40 steps of a short schema: the loop turns, the check is ended."""
+    steps = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(40)}
+    schema = {"$defs": {**steps, "a40": {"type": "object"}}, "$ref": "#/$defs/a0"}
+    [check] = parse_criteria([{"type": "json_schema", "schema": schema}])
+    with pytest.raises(CannotJudge) as caught:
+        await offload.run(check, Case("{}"), soon())
+    assert caught.value.reason == "check_error"
+
+
+def test_a_schema_that_meets_each_value_many_times_is_no_small_check():
+    """The work is the product of schema and output, not their sum."""
+    schemas = [{"type": "object"}, {"allOf": [{"items": {"not": {"const": -1}}}] * 500}]
+    small, wide = parse_criteria(
+        [{"type": "json_schema", "name": str(i), "schema": each} for i, each in enumerate(schemas)]
+    )
+    assert small.inline_chars() == small.inline_chars_max
+    assert wide.inline_chars() < 20_000

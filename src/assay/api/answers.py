@@ -17,6 +17,7 @@ from assay.domain.evaluation import (
     LongInput,
     Score,
     ScoreMethod,
+    Sign,
     Status,
 )
 
@@ -81,6 +82,10 @@ def _score(score: Score) -> dict[str, Any]:
         "latency_ms": score.latency_ms,
         "cached": score.cached,
         "simulated": score.simulated,
+        "suspect": [
+            {"sign": each.sign, "field": each.field, "excerpt": each.excerpt}
+            for each in score.suspect
+        ],
     }
 
 
@@ -215,6 +220,14 @@ class JudgeAnswer(Shape):
     long_input: ShortenedAnswer | None
 
 
+class SuspicionAnswer(Shape):
+    """A sign that the case was written to sway its judge."""
+
+    sign: Sign
+    field: str = Field(description="The field of the case that shows it.")
+    excerpt: str = Field(description="What shows it, escaped, at most 80 characters.")
+
+
 class ResultAnswer(Shape):
     """One criterion: scored, or not and why."""
 
@@ -235,6 +248,7 @@ class ResultAnswer(Shape):
     latency_ms: float
     cached: bool
     simulated: bool
+    suspect: list[SuspicionAnswer] = Field(description="Signs of prompt injection in the case.")
 
 
 class EvaluationAnswer(Shape):

@@ -101,7 +101,9 @@ def _message(
     if error["type"] == "missing":
         return "is required"
     if error["type"] == "extra_forbidden":
-        return _unknown_field(str(place[-1]), _names_at(place, model, document))
+        name, names = str(place[-1]), _names_at(place, model, document)
+        # The name of a field that was taken from another of its names.
+        return "is given twice, under two names" if name in names else _unknown_field(name, names)
     message = error["msg"].removeprefix("Value error, ")
     return message if len(message) <= MESSAGE_CHARS_MAX else message[:MESSAGE_CHARS_MAX] + "…"
 

@@ -177,8 +177,10 @@ class QuotaExhausted(ModelError):
 
 
 class Overloaded(ModelError):
+    """Slots are kept for each model: another one may have a free slot."""
+
     code = "overloaded"
-    outcome, try_next, reason = "overloaded", False, "overloaded"
+    outcome, reason = "overloaded", "overloaded"
 
 
 class BreakerOpen(ModelError):
@@ -190,8 +192,21 @@ class CostCapReached(ModelError):
 
 
 class DeadlineExceeded(ModelError):
+    """The caller's time is over; `silent_s` is how long the provider then owed its first byte."""
+
     code = "deadline_exceeded"
     outcome, try_next, reason = "deadline_exceeded", False, "deadline_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        attempts: Sequence[Attempt] = (),
+        silent_s: float = 0.0,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, attempts=attempts)
+        self.silent_s = silent_s
 
 
 UNSENT_OUTCOMES = frozenset(

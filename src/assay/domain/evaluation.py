@@ -18,6 +18,19 @@ Text = str | tuple[Message, ...]
 Status = Literal["scored", "unscored", "skipped"]
 Fallback = Literal["any", "same_model", "none"]
 Strategy = Literal["ordered", "cheapest", "fastest", "weighted", "panel"]
+InjectionPolicy = Literal["flag", "quarantine", "off"]
+"""What follows from signs of injection: scored and flagged, unscored, or nobody looks."""
+Sign = Literal[
+    "delimiter",
+    "addresses_grader",
+    "override",
+    "verdict",
+    "role_confusion",
+    "encoded",
+    "master_key",
+    "constant_answer",
+]
+"""What a text may show that was written to sway its judge."""
 ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
 Aggregate = Literal["mean", "median", "majority"]
 LongInput = Literal["reject", "truncate", "map_reduce"]
@@ -48,6 +61,7 @@ class JudgeSpec:
     fallback: Fallback = "any"
     purse: Purse | None = None
     cache: bool = False
+    injection: InjectionPolicy = "flag"
     aggregate: Aggregate | None = None
     batch_criteria: bool = False
     long_input: LongInput = "reject"
@@ -120,6 +134,15 @@ class JudgeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspicion:
+    """One sign of injection: in which field of the case, and an escaped excerpt of it."""
+
+    sign: Sign
+    field: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """The result of one criterion; an unscored one has a reason and no score."""
 
@@ -141,6 +164,7 @@ class Score:
     cached: bool = False
     simulated: bool = False
     retry_after_s: float | None = None
+    suspect: tuple[Suspicion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

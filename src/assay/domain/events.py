@@ -61,6 +61,15 @@ class ComparisonFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class InjectionSuspected:
+    """A case showed a sign of injection; `policy` says what followed: `flag` or `quarantine`."""
+
+    caller: Caller
+    sign: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished:
     """One upstream call ended; `outcome` is `ok` or that of a `ModelError`."""
 

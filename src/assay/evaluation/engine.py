@@ -19,6 +19,7 @@ from assay.evaluation import aggregation, sharing
 from assay.evaluation.asking import Asker, Bench, bench_of
 from assay.evaluation.criteria.base import CannotJudge, Check, Criterion, Judged
 from assay.evaluation.identity import new_id
+from assay.evaluation.injection import Guard
 from assay.evaluation.judging import judged
 from assay.evaluation.offload import Offload
 from assay.evaluation.scoring import FAILED_CHECK, scored, skipped, unscored
@@ -36,12 +37,13 @@ class _Asked:
 
 
 class Evaluator:
-    """Evaluates cases by criteria; it holds no state between two calls."""
+    """Evaluates cases by criteria; between calls it remembers only which outputs repeat."""
 
     def __init__(self, judges: Judges, offload: Offload, events: EventSink) -> None:
         self._judges = judges
         self._offload = offload
         self._events = events
+        self._guard = Guard(events)
 
     async def evaluate(
         self,
@@ -92,9 +94,8 @@ class Evaluator:
             try:
                 asked[index] = _Asked(criterion, bench_of(self._judges, spec, slots))
             except RequestError as error:
-                if error.errors:
-                    raise
-                place = "/judge" if spec is judge else f"/criteria/{index}/judge"
+                own = "model" if criterion.judge is None else "judge"
+                place = "/judge" if spec is judge else f"/criteria/{index}/{own}"
                 faults = [FieldError(place, error.message)]
                 raise RequestError(error.code, error.message, faults) from None
         return asked
@@ -123,27 +124,27 @@ class Evaluator:
         self, case: Case, asked: Mapping[int, _Asked], caller: Caller, deadline: Deadline
     ) -> dict[int, Score]:
         asker = Asker(caller, deadline)
+        specs = [each.bench.spec for each in asked.values()]
+        screening = await self._guard.screen(case, specs, caller)
 
-        async def alone(index: int) -> dict[int, Score]:
+        async def some(indices: Sequence[int]) -> dict[int, Score]:
             started_s = time.monotonic()
-            score = await _ask(asked[index], case, asker)
-            return {index: self._finished(score, caller, time.monotonic() - started_s)}
-
-        async def together(group: Sequence[int]) -> dict[int, Score]:
-            started_s = time.monotonic()
-            scores = await _ask_together([asked[index] for index in group], case, asker)
-            seconds = time.monotonic() - started_s
+            group = [asked[index] for index in indices]
+            # A group has one judge and with it one policy: all of it is held back, or none.
+            held = [screening.held_back(each.criterion, each.bench.spec) for each in group]
+            scores = [each for each in held if each] or await _ask(group, case, asker)
             return {
-                index: self._finished(score, caller, seconds)
-                for index, score in zip(group, scores, strict=True)
+                index: self._finished(
+                    screening.flagged(score, each.bench.spec), caller, time.monotonic() - started_s
+                )
+                for index, each, score in zip(indices, group, scores, strict=True)
             }
 
-        groups = sharing.groups({i: (e.criterion, e.bench) for i, e in asked.items()}, case)
+        groups = sharing.groups(
+            {i: (each.criterion, each.bench) for i, each in asked.items()}, case
+        )
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(alone(group[0]) if len(group) == 1 else together(group))
-                for group in groups
-            ]
+            running = [tasks.create_task(some(each)) for each in groups]
         return {index: score for task in running for index, score in task.result().items()}
 
     def _finished(self, score: Score, caller: Caller, seconds: float) -> Score:
@@ -153,20 +154,16 @@ class Evaluator:
         return replace(score, latency_ms=seconds * 1_000)
 
 
-async def _ask(each: _Asked, case: Case, asker: Asker) -> Score:
+async def _ask(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Score]:
+    """The scores of criteria that share a call, or of one that is asked alone."""
+    criteria, bench = [each.criterion for each in group], group[0].bench
     try:
-        return await judged(each.criterion, case, each.bench, asker)
+        if len(criteria) > 1:
+            return await sharing.judged_together(criteria, case, bench, asker)
+        return [await judged(criteria[0], case, bench, asker)]
     except CannotJudge as error:
-        return unscored(each.criterion, error.reason, error.message)
+        return [unscored(each, error.reason, error.message) for each in criteria]
     except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
-        return unscored(each.criterion, "check_error", FAILED_CHECK)
-
-
-async def _ask_together(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Score]:
-    criteria = [each.criterion for each in group]
-    try:
-        return await sharing.judged_together(criteria, case, group[0].bench, asker)
-    except Exception:  # noqa: BLE001  # as above, for each of them
         return [unscored(each, "check_error", FAILED_CHECK) for each in criteria]
 
 

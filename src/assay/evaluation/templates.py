@@ -18,6 +18,8 @@ def _environment() -> Environment:
         autoescape=False,  # noqa: S701
         trim_blocks=True,
         lstrip_blocks=True,
+        # The package's own files do not change: without this each prompt looks at the disk.
+        auto_reload=False,
     )
     environment.filters["plain"] = lambda number: f"{number:g}"
     environment.filters["tojson_plain"] = lambda text: json.dumps(text, ensure_ascii=False)

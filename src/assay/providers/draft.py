@@ -6,7 +6,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from assay.domain.completion import NO_USAGE, Completion, Finish, Model, TokenLogprob, Usage
+from assay.domain.completion import (
+    NO_USAGE,
+    Completion,
+    Finish,
+    Model,
+    RateLimitState,
+    TokenLogprob,
+    Usage,
+)
 from assay.domain.errors import StreamBroken
 from assay.providers.failures import Dialect
 
@@ -41,6 +49,7 @@ class Draft(ABC):
         self.served_by = model.name
         self.usage = NO_USAGE
         self.logprobs: list[TokenLogprob] = []
+        self.rate_limit: RateLimitState | None = None
 
     @abstractmethod
     def read_event(self, event: Any) -> None:
@@ -80,6 +89,7 @@ class Draft(ABC):
             first_byte_ms=timing.first_byte_ms,
             latency_ms=timing.latency_ms,
             logprobs=tuple(self.logprobs),
+            rate_limit=self.rate_limit,
         )
 
 

@@ -24,6 +24,13 @@ class Watch:
         self._silence_s = silence_s
         self.sent_s = self.first_byte_s = self.ended_s = 0.0
 
+    @property
+    def silent_s(self) -> float:
+        """How long the provider has owed its first byte; 0 once it came."""
+        if not self.sent_s or self.first_byte_s:
+            return 0.0
+        return time.perf_counter() - self.sent_s
+
     def send(self) -> None:
         """The request goes out: from now on the provider owes a byte."""
         self.sent_s = time.perf_counter()
@@ -49,10 +56,14 @@ async def watched(provider: str, deadline: Deadline, silence_s: float) -> AsyncI
     """Bound a block; raises `DeadlineExceeded` or `ProviderSilent` by the clock that ran out."""
     if deadline.remaining_s() <= 0:
         raise DeadlineExceeded(f"no time was left to ask {provider}")
+    watch: Watch | None = None
     try:
         async with asyncio.timeout(deadline.remaining_s()) as timeout:
-            yield Watch(timeout, deadline, silence_s)
+            watch = Watch(timeout, deadline, silence_s)
+            yield watch
     except TimeoutError:
         if deadline.remaining_s() <= GRAIN_S:
-            raise DeadlineExceeded(f"{provider} did not answer before the deadline") from None
+            silent_s = watch.silent_s if watch else 0.0
+            message = f"{provider} did not answer before the deadline"
+            raise DeadlineExceeded(message, silent_s=silent_s) from None
         raise ProviderSilent(f"{provider} was silent for {silence_s:g} s") from None

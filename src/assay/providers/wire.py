@@ -19,6 +19,7 @@ from assay.domain.errors import KeyRejected, ProviderDown
 from assay.domain.policy import Deadline
 from assay.providers.body import JsonPayload, Piece
 from assay.providers.draft import Draft, Timing
+from assay.providers.rate_limits import rate_limit_of
 from assay.providers.receiver import Receiver
 from assay.providers.watch import watched
 
@@ -91,6 +92,7 @@ class Wire:
             async with self._response(path, headers(key), body) as response:
                 if stream:
                     watch.heard()
+                draft.rate_limit = rate_limit_of(response.headers)
                 receiver = Receiver(
                     response, draft, watch, provider=provider, secret=key, stream=stream
                 )

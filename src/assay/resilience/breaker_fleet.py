@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from assay.domain.errors import StoreUnavailable
 from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker import JITTER_SHARE, Breaker, FleetView, Lease
+from assay.resilience.store_circuit import within_budget
 
 SHARE_EVERY_S = 1.0
 """How often counts go to the fleet; a trip or a probe's result goes at once."""
@@ -173,7 +174,7 @@ class BreakerFleet:
             keys=_keys(breaker.model_id), args=[_policy_json(breaker.policy), jitter, *args]
         )
         try:
-            async with asyncio.timeout(self._budget_s):
+            async with within_budget(self._budget_s):
                 return await call
         except _OUTAGES as outage:
             raise StoreUnavailable("Redis did not answer for the circuit breaker") from outage

@@ -31,6 +31,9 @@ LATER_S_MIN = 0.1
 REPORT_S = 0.25
 """How long past its deadline a call may take to say what became of it."""
 
+HASHED_CHARS = 512
+"""Of a long text, from each end."""
+
 _WANT_OF_TIME = (DeadlineExceeded, QuotaExhausted, Overloaded)
 
 
@@ -44,6 +47,34 @@ class _Shared:
     taken: bool = False
 
 
+class _Question:
+    """A question as the key of a dictionary, which reads none of its long texts to be found.
+
+    Equal questions have equal texts, of which the lengths and ends make the hash: to hash a
+    megabyte takes ten times as long as to compare it, and few questions are alike so far.
+    """
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, parts: tuple[object, ...]) -> None:
+        self._parts = parts
+        self._hash = hash(_brief(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Question) and self._parts == other._parts
+
+
+def _brief(part: object) -> object:
+    if isinstance(part, tuple):
+        return tuple(map(_brief, part))
+    if isinstance(part, str) and len(part) > 2 * HASHED_CHARS:
+        return len(part), part[:HASHED_CHARS], part[-HASHED_CHARS:]
+    return part
+
+
 class Coalesced:
     """A `ChatModel` that sends a question once, however many ask it at the same time.
 
@@ -53,14 +84,16 @@ class Coalesced:
 
     def __init__(self, inner: ChatModel) -> None:
         self._inner = inner
-        self._in_flight: dict[tuple[object, ...], _Shared] = {}
+        self._in_flight: dict[_Question, _Shared] = {}
         self._tasks: set[asyncio.Task[Completion]] = set()
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
         """The answer of the one call; raises as that call does."""
         if prompt.key is None:
             return await self._inner.complete(prompt, deadline)
-        question = (prompt.caller.tenant, prompt.caller.priority, prompt.sampling, prompt.key)
+        question = _Question(
+            (prompt.caller.tenant, prompt.caller.priority, prompt.sampling, prompt.key)
+        )
         for _ in range(JOINS_MAX):
             shared = self._in_flight.get(question)
             if shared is None:
@@ -73,7 +106,7 @@ class Coalesced:
                     raise
         return await self._wait(question, self._send(question, prompt, deadline), deadline)
 
-    def _send(self, question: tuple[object, ...], prompt: Prompt, deadline: Deadline) -> _Shared:
+    def _send(self, question: _Question, prompt: Prompt, deadline: Deadline) -> _Shared:
         """Start the call as a task of its own, which outlives the caller that was first."""
         task = asyncio.create_task(self._inner.complete(prompt, deadline))
         shared = self._in_flight[question] = _Shared(task, deadline)
@@ -88,9 +121,7 @@ class Coalesced:
         task.add_done_callback(done)
         return shared
 
-    async def _wait(
-        self, question: tuple[object, ...], shared: _Shared, deadline: Deadline
-    ) -> Completion:
+    async def _wait(self, question: _Question, shared: _Shared, deadline: Deadline) -> Completion:
         shared.waiters += 1
         try:
             # The call reports its own deadline, with what it cost; only a shorter one cuts in.
@@ -106,7 +137,7 @@ class Coalesced:
             raise DeadlineExceeded("the shared call took longer than the deadline")
         return _take(shared)
 
-    def _forget(self, question: tuple[object, ...], shared: _Shared) -> None:
+    def _forget(self, question: _Question, shared: _Shared) -> None:
         """Let nobody join a call that is over, or about to be cancelled."""
         if self._in_flight.get(question) is shared:
             del self._in_flight[question]

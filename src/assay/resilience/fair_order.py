@@ -191,6 +191,10 @@ class FairOrder:
         return sum(lane.depth for lane in self._lanes.values())
 
     @property
+    def cost(self) -> float:
+        return sum(lane.cost for lane in self._lanes.values())
+
+    @property
     def size(self) -> int:
         return sum(lane.size for lane in self._lanes.values())
 

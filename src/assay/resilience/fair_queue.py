@@ -147,6 +147,11 @@ class FairQueue:
         held = [turn.call.cost for turn in self._holding]
         return Ahead(before.calls + len(held), before.cost + sum(held))
 
+    @property
+    def waiting(self) -> Ahead:
+        """What waits, turns not included."""
+        return Ahead(self._order.depth, self._order.cost)
+
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""
         if self.in_flight < self._width:

@@ -33,6 +33,9 @@ LEASE_S_MAX = 600.0
 ASK_AGAIN_S = 0.25
 """After the fleet refused a probe, this process refuses on its own for as long."""
 
+SLOW_PROOF_SHARE = 0.5
+"""Part of `slow_s` without a byte after which a deadline that ran out counts as a slow call."""
+
 _SETTLED: dict[Result, Settled] = {
     "success": "success",
     "answered": "success",
@@ -88,7 +91,7 @@ class Guarded:
             slow = completion.first_byte_ms >= self.breaker.policy.slow_s * 1000
             result = "slow" if slow else "success"
         except ModelError as error:
-            result = _result(error)
+            result = _result(error, self.breaker.policy.slow_s)
             if isinstance(error, KeyRejected):
                 self._set_key_aside()
             raise
@@ -157,12 +160,15 @@ class Guarded:
         self._events.emit(KeySetAside(self._model.provider, self._model.id, KEY_SET_ASIDE_S))
 
 
-def _result(error: ModelError) -> Result:
+def _result(error: ModelError, slow_s: float) -> Result:
     """What a failure says about the provider.
 
-    A deadline that ran out says nothing: a provider that keeps silent for the whole of its
-    silence timeout raises `ProviderSilent` by itself, and a shorter time proves no fault.
+    A deadline that ran out says that the provider is slow where it had a good part of `slow_s`
+    for its first byte and gave none; callers in a hurry could not trip the breaker otherwise,
+    whatever the silence. A shorter time, or a wait in our own queues, proves no fault.
     """
+    if isinstance(error, DeadlineExceeded) and error.silent_s >= SLOW_PROOF_SHARE * slow_s:
+        return "slow"
     if isinstance(error, ProviderSilent):
         return "silent"
     if error.trips_breaker:

@@ -178,8 +178,10 @@ class Limited:
     ) -> Granted:
         handicap_s = BATCH_HANDICAP_S if prompt.caller.priority == "batch" else 0.0
         while True:
+            behind = self._queue.waiting
             again = replace(
                 ask,
+                behind={"requests": behind.calls, "tokens": behind.cost},
                 waited_s=turn.waited_s - handicap_s,
                 wait_max_s=self._patience_s(prompt, deadline, turn.waited_s),
                 in_line=True,

@@ -42,6 +42,7 @@ SHARES_SUM_MAX = 0.9
 SHARES_MAX = 16
 
 Oversize = Literal["debt", "refuse"]
+NOTHING: Costs = MappingProxyType({})
 _GRANTED, _LATER, _TOO_LONG = 0, 1, 2
 
 
@@ -80,6 +81,7 @@ class ModelQuota:
                 ),
                 ask.costs,
                 queued=ask.queued,
+                behind=ask.behind,
             )
         except StoreUnavailable:
             return self._reserve_locally(ask)
@@ -153,12 +155,14 @@ class ModelQuota:
         amounts: Costs,
         *,
         unnamed: float = 0.0,
-        queued: Costs = MappingProxyType({}),
+        queued: Costs = NOTHING,
+        behind: Costs = NOTHING,
     ) -> Any:
         policy: list[Argument] = [len(self.buckets)]
         for bucket in self.buckets:
             amount = amounts.get(bucket.name, unnamed)
-            numbers = bucket.capacity, bucket.rate_per_s, amount, queued.get(bucket.name, 0.0)
+            waiting = queued.get(bucket.name, 0.0), behind.get(bucket.name, 0.0)
+            numbers = bucket.capacity, bucket.rate_per_s, amount, *waiting
             policy += (bucket.name, *map(repr, numbers))
         every_key = (*self._state_keys, *keys)
         every_argument = (*arguments, *policy, *self._shares)

@@ -18,7 +18,8 @@ class Ask:
 
     `wait_max_s` is the longest wait of use; `waited_s` how long the caller has waited already,
     less what it has to let others go before; `queued` what callers before it in this process are
-    going to take. A negative `ahead_s` takes nothing and only tells the wait.
+    going to take, `behind` what those after it are. A negative `ahead_s` takes nothing and only
+    tells the wait.
     """
 
     costs: Costs
@@ -27,6 +28,7 @@ class Ask:
     waited_s: float = 0.0
     ahead_s: float = AHEAD_S
     queued: Costs = field(default_factory=dict)
+    behind: Costs = field(default_factory=dict)
     in_line: bool = True
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
@@ -17,6 +18,9 @@ PROBE_EVERY_S = 0.25
 FIRST_PROBE_S = 1.0
 """Nobody waits for a probe: its first try may take as long as new connections take, or learning
 the nodes of a cluster. The second must keep to the budget of a call."""
+
+STALLED_S = 0.01
+"""A timer that is later than this says that the event loop was busy, not that Redis was slow."""
 
 FAILURES = (RedisError, OSError, TimeoutError)
 
@@ -61,7 +65,7 @@ class StoreCircuit:
             if not self.closed:
                 raise StoreUnavailable("Redis does not answer")
             try:
-                async with asyncio.timeout(self._budget_s):
+                async with within_budget(self._budget_s):
                     return await ask()
             except FAILURES as failure:
                 self._open()
@@ -98,3 +102,26 @@ class StoreCircuit:
                 self._healed.set()
                 self._changed(True)
                 return
+
+
+@asynccontextmanager
+async def within_budget(seconds: float) -> AsyncIterator[None]:
+    """Bound a block in time; raises `TimeoutError`.
+
+    Unlike `asyncio.timeout` it lets what has arrived be read first, and where the loop itself was
+    stalled it gives the time once more: a busy process must not take its store for dead.
+    """
+    loop = asyncio.get_running_loop()
+    due_s = loop.time() + seconds
+    async with asyncio.timeout(None) as timeout:
+
+        def look() -> None:
+            now_s = loop.time()
+            stalled = now_s - due_s > STALLED_S
+            timeout.reschedule(now_s + seconds if stalled else now_s)
+
+        timer = loop.call_at(due_s, look)
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from assay.domain.errors import FieldError, RequestError
+from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, Strategy
 from assay.domain.ports import ChatModel, EventSink
 from assay.routing.candidates import Candidate
@@ -83,4 +83,4 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     message = f"no {kind} is called {name[:100]!r}{hint}"
-    raise RequestError("unknown_model", message, [FieldError("/judge", message)])
+    raise RequestError("unknown_model", message)

@@ -50,13 +50,17 @@ def load(
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if must_exist:
             raise SettingsError(f"{file}: there is no such file") from None
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from None
+    for name, value in raw.items():
+        if not isinstance(value, dict):
+            raise SettingsError(f"{file}: {name} is a value, not a section")
+    return raw
 
 
 def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
@@ -94,7 +98,8 @@ def _value(text: str) -> Any:
 def _explain(error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
-        return f"{path}: {error['msg']}" if path else str(error["msg"])
+        message = str(error["msg"]).removeprefix("Value error, ")
+        return f"{path}: {message}" if path else message
     *parents, name = error["loc"]
     nearest = difflib.get_close_matches(str(name), _keys_at(parents), n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""

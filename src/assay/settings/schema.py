@@ -171,7 +171,12 @@ class BreakerSettings(Section):
     calls_min: int = Field(20, ge=1, description="Fewer calls in the window trip nothing.")
     failed_share: float = Field(0.5, gt=0, le=1, description="Trips at this share of failures.")
     slow_share: float = Field(0.5, gt=0, le=1, description="Trips at this share of slow calls.")
-    slow_s: float = Field(5.0, gt=0, description="A first byte later than this is slow.")
+    slow_s: float = Field(
+        5.0,
+        gt=0,
+        description="A first byte later than this is slow; so is none after half of it, where the "
+        "caller's deadline is over.",
+    )
     open_s: float = Field(5.0, gt=0, description="Open for so long at first; then doubling.")
     open_max_s: float = Field(60.0, gt=0, description="Open for so long at the most.")
     probes: int = Field(3, ge=1, le=100, description="Calls that try it again, over all processes.")

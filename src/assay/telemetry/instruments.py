@@ -77,6 +77,9 @@ class Instruments:
         )
 
     def _of_judges(self) -> None:
+        self.injection_suspects = self._counter(
+            "assay_injection_suspects_total", "Cases that showed a sign.", "sign", "policy"
+        )
         self.attempts = self._counter(
             "assay_provider_attempts_total", "Upstream calls that ended.", *MODEL, "outcome"
         )

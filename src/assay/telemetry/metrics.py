@@ -11,6 +11,7 @@ from prometheus_client.exposition import choose_encoder
 
 from assay.domain.completion import Model
 from assay.domain.errors import ModelError, Reason
+from assay.domain.evaluation import Sign
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
@@ -18,6 +19,7 @@ from assay.domain.events import (
     CriterionFinished,
     Event,
     FallbackTaken,
+    InjectionSuspected,
     KeySetAside,
     LoopLagged,
     QueueRefused,
@@ -46,6 +48,8 @@ REFUSALS = ("full_count", "full_bytes", "deadline", "pushed_out")
 BUCKETS = ("none", "requests", "tokens", "provider")
 """The bucket that a call waited for; `none` where it could be sent at once."""
 COMPARED = ("consistent", "flipped", "unscored")
+SIGNS = get_args(Sign)
+POLICIES = ("flag", "quarantine")
 SKIP_REASON = "required_check_failed"
 
 # A creation time beside every series would double the answer to each scrape, and nobody asks.
@@ -88,6 +92,7 @@ class Metrics:
             ComparisonFinished: self._comparison_finished,
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
+            InjectionSuspected: self._injection_suspected,
             BreakerChanged: self._breaker_changed,
             KeySetAside: self._key_set_aside,
             WaitFinished: self._wait_finished,
@@ -141,6 +146,10 @@ class Metrics:
         self._instruments.tokens[(*labels, "input")].inc(event.usage.input_tokens)
         self._instruments.tokens[(*labels, "output")].inc(event.usage.output_tokens)
         self._instruments.cost_usd[labels].inc(event.cost_usd)
+
+    def _injection_suspected(self, event: InjectionSuspected) -> None:
+        sign, policy = _one_of(SIGNS, event.sign), _one_of(POLICIES, event.policy)
+        self._instruments.injection_suspects[sign, policy].inc()
 
     def _fallback_taken(self, event: FallbackTaken) -> None:
         known = event.from_model in self._models and event.to_model in self._models
@@ -216,6 +225,7 @@ class Metrics:
                 (*labels, reason, refusal) for reason in WAIT_REASONS for refusal in REFUSALS
             )
             made.breaker_transitions.start((*labels, state) for state in BREAKER_STATES)
+        made.injection_suspects.start((sign, policy) for sign in SIGNS for policy in POLICIES)
         for labels in self._models.values():
             for state in BREAKER_STATES:
                 made.breaker_state[(*labels, state)].set(state == "closed")

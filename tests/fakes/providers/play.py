@@ -7,8 +7,8 @@ import json
 import random
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -28,7 +28,7 @@ class Script:
 
     `answer` is the text (None: a verdict that fits the schema asked for). `silence_s` and
     `drip_s` set how long a fault keeps quiet. `usage` false leaves usage out. `problem` names
-    another error for a fault's status, `error_body` replaces its body.
+    another error for a fault's status, `error_body` replaces its body. `headers` go with answers.
     """
 
     answer: str | Callable[[dict[str, Any]], str] | None = None
@@ -38,6 +38,7 @@ class Script:
     usage: bool = True
     problem: str | None = None
     error_body: dict[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
 
 
@@ -109,7 +110,7 @@ class Play:
         data = json.dumps(self._dialect.whole(self._answer()), ensure_ascii=False).encode()
         if self._fault.behaviour == "malformed":
             data = data[:-2] + b"  "
-        response = web.StreamResponse(headers={"Content-Type": self._content_type("json")})
+        response = web.StreamResponse(headers=self._headers("json"))
         response.content_length = len(data)
         await response.prepare(self._request)
         await self._write(response, _halves(data), data)
@@ -120,10 +121,13 @@ class Play:
         frames.insert(1, b": keep-alive\n\n")
         if self._fault.behaviour == "huge":
             frames = [b"".join(frames)]
-        response = web.StreamResponse(headers={"Content-Type": self._content_type("sse")})
+        response = web.StreamResponse(headers=self._headers("sse"))
         await response.prepare(self._request)
         await self._write(response, frames, b"".join(frames))
         return response
+
+    def _headers(self, kind: str) -> dict[str, str]:
+        return {**self._script.headers, "Content-Type": self._content_type(kind)}
 
     def _content_type(self, kind: str) -> str:
         if self._fault.behaviour == "content_type":

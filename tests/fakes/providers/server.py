@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from fakes.providers.faults import FAULTS, HEALTHY, Fault
 from fakes.providers.play import Play, Script
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
-_PATHS = {
+PATHS = {
     "openai": "/openai/v1",
     "anthropic": "/anthropic/v1",
     "gemini": "/gemini/v1beta",
@@ -69,6 +70,7 @@ class FaultServer(Script):
         self.arrived = asyncio.Event()
         self.fault = HEALTHY
         self._every, self._share, self._chance = 1, 1.0, random.Random(0)
+        self._among: list[Fault] = []
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/_fault", self._control)
         app.router.add_post("/{dialect:openai|anthropic|gemini}/{rest:.*}", self._handle)
@@ -91,12 +93,22 @@ class FaultServer(Script):
     def base_url(self, dialect: str) -> str:
         """Where a provider's adapter is to be pointed at."""
         scheme = "https" if self.fault.behaviour == "tls" else "http"
-        return f"{scheme}://127.0.0.1:{self.port}{_PATHS[dialect]}"
+        return f"{scheme}://127.0.0.1:{self.port}{PATHS[dialect]}"
 
     async def play(
-        self, fault: str | Fault, *, every: int = 1, share: float = 1.0, seed: int = 0
+        self,
+        fault: str | Fault,
+        *,
+        every: int = 1,
+        share: float = 1.0,
+        seed: int = 0,
+        among: Sequence[str] = (),
     ) -> None:
-        """Misbehave from now on: on each `every`th request, or at random on a `share` of them."""
+        """Misbehave from now on: on each `every`th request, or at random on a `share` of them.
+
+        Each such request gets another fault, drawn from `among`, where there are any.
+        """
+        self._among = [FAULTS[name] for name in among]
         self.fault = FAULTS[fault] if isinstance(fault, str) else fault
         self._every, self._share, self._chance = every, share, random.Random(seed)
         if self.fault.behaviour == "refused":
@@ -152,6 +164,8 @@ class FaultServer(Script):
 
     def _fault_now(self) -> Fault:
         due = self.count % self._every == 0 and self._chance.random() < self._share
+        if due and self._among:
+            return self._chance.choice(self._among)
         return self.fault if due else HEALTHY
 
 

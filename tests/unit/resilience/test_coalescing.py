@@ -45,6 +45,19 @@ async def test_equal_questions_share_a_call_that_is_paid_for_once() -> None:
     assert all(each.cached for each in free)
 
 
+async def test_long_questions_are_told_apart_by_all_of_their_text() -> None:
+    """Texts of one length and with the same ends are the same only where their middles are."""
+    model = GatedModel(lambda _: answer())
+    chat = Coalesced(model)
+    ends = "x" * 5_000
+    texts = [ends + middle + ends for middle in ("one", "two", "one")]
+    tasks = [start(chat, replace(QUESTION, key=("v1", text))) for text in texts]
+    await settle()
+    model.gate.set()
+    await asyncio.gather(*tasks)
+    assert [prompt.key for prompt in model.prompts] == [("v1", texts[0]), ("v1", texts[1])]
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -52,6 +52,15 @@ async def test_late_first_byte_is_a_slow_call(first_byte_ms: float, state: str) 
     assert guard.breaker.state == state
 
 
+@pytest.mark.parametrize(("silent_s", "state"), [(0.0, "closed"), (2.4, "closed"), (2.5, "open")])
+async def test_deadlines_shorter_than_the_silence_can_trip(silent_s: float, state: str) -> None:
+    """A deadline that ran out after half of `slow_s` without a byte is a slow call; others not."""
+    guard = Guard(ScriptedModel(errors.DeadlineExceeded("x", silent_s=silent_s)))
+    with pytest.raises(errors.DeadlineExceeded):
+        await guard.call()
+    assert guard.breaker.state == state
+
+
 async def test_open_breaker_sends_nothing() -> None:
     """A refused call reaches no provider and says when to come back."""
     model = ScriptedModel(errors.ProviderDown("503"))

@@ -161,6 +161,7 @@ def test_an_unknown_model_or_judge_is_named_with_the_nearest():
     with pytest.raises(RequestError, match="did you mean 'openai/gpt-5-mini'") as raised:
         found.select(JudgeSpec(models=("openai/gpt5-mini",)))
     assert raised.value.code == "unknown_model"
+    assert raised.value.errors == (), "only who read the request knows the place"
     with pytest.raises(RequestError, match="no judge is called 'defualt'; did you mean 'default'"):
         found.select(JudgeSpec(name="defualt"))
 

@@ -132,3 +132,21 @@ def test_a_secret_file_is_read_again_when_it_changes(tmp_path: Path):
     secret._look_again_at = 0
     assert secret() == "two"
     assert "two" not in repr(secret)
+
+
+@pytest.mark.parametrize("section", ["server", "models", "judges"])
+def test_a_value_in_the_place_of_a_section_is_named(tmp_path: Path, section: str):
+    """A slip of the pen in the file is told in a sentence, never in a trace."""
+    path = tmp_path / "assay.toml"
+    path.write_text(f"{section} = 5")
+    with pytest.raises(SettingsError, match=f"{section} is a value, not a section"):
+        load(path, {})
+
+
+def test_a_mistake_is_told_without_the_words_of_the_library(tmp_path: Path):
+    """What a validator of ours says stands alone."""
+    path = tmp_path / "assay.toml"
+    path.write_text('[models.x]\nprovider = "nope"\nname = "x"')
+    with pytest.raises(SettingsError) as raised:
+        load(path, {})
+    assert str(raised.value) == "models.x.provider: no provider 'nope'"

@@ -10,7 +10,15 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.domain.completion import AnswerSchema, Completion
-from assay.domain.evaluation import Aggregate, Case, Fallback, JudgeSpec, LongInput, Strategy
+from assay.domain.evaluation import (
+    Aggregate,
+    Case,
+    Fallback,
+    InjectionPolicy,
+    JudgeSpec,
+    LongInput,
+    Strategy,
+)
 from assay.domain.policy import Purse
 
 NAME_CHARS_MAX = 200
@@ -39,6 +47,11 @@ class Judge(Frozen):
     cache: bool = Field(
         default=False, description="Whether a kept answer to the same question will do."
     )
+    injection: InjectionPolicy = Field(
+        default="flag",
+        description="What follows from signs of injection: flag the score, quarantine the case "
+        "(unscored, no judge is asked), or off.",
+    )
     aggregate: Aggregate | None = Field(
         default=None,
         description="How votes are counted; absent: majority of labels, mean of numbers.",
@@ -53,6 +66,9 @@ class Judge(Frozen):
 
 
 JudgeField = str | Judge
+
+Need = Literal["input", "reference", "context", "tools", "expected_tools"]
+"""A field of the case without which a criterion finds nothing."""
 
 
 def judge_spec(judge: JudgeField | None) -> JudgeSpec:
@@ -71,6 +87,10 @@ class Criterion(Frozen, ABC):
 
     family: ClassVar[str]
     default_threshold: ClassVar[float] = 1.0
+    scale: ClassVar[str] = "0 to 1"
+    """Which scores it can give, for the catalogue."""
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What a case must have, whatever the parameters."""
     example: ClassVar[Mapping[str, Any]]
     """A request (without `judge`) that shows the criterion at work; the catalogue lists it."""
 

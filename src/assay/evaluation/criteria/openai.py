@@ -36,6 +36,7 @@ class StringCheck(Check):
     """
 
     family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "Paris",
         "reference": "Paris",
@@ -223,6 +224,7 @@ class ScoreModel(_ModelGrader):
 class LabelModel(_ModelGrader):
     """OpenAI's label model: 1 where the judge's label is one of `passing_labels`, else 0."""
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "You are wrong.",
         "criteria": [

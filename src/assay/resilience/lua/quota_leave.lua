@@ -5,4 +5,4 @@
 -- ARGV[1]  holder
 
 redis.call('ZREM', KEYS[1], ARGV[1])
-return redis.call('HDEL', KEYS[2], ARGV[1])
+return redis.call('HDEL', KEYS[2], ARGV[1], ARGV[1] .. ':all')

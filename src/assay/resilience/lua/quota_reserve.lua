@@ -3,7 +3,8 @@
 -- KEYS[1], KEYS[2]  see quota_state.lua
 -- KEYS[3]  hash   <tag>:reservation:<id>   s (promised time), slot, tenant, <bucket> = cost
 -- KEYS[4]  zset   <tag>:line               waiting holders by the time their head arrived
--- KEYS[5]  hash   <tag>:tickets            holder -> due time and the costs of its head
+-- KEYS[5]  hash   <tag>:tickets            holder -> due time and the costs of its head;
+--                                          <holder>:all -> the costs of its whole line
 --
 -- ARGV[1]  holder       who waits (one per process and model); '' never joins the line
 -- ARGV[2]  max_wait_us  the longest wait that is of use
@@ -14,7 +15,7 @@
 -- ARGV[6]  oversize     'debt' or 'refuse': a cost beyond the capacity
 -- ARGV[7]  tenant
 -- ARGV[8]  the policy (see read_policy); amount: the cost; queued: the costs of those who wait in
---          the same process before this caller
+--          the same process before this caller; behind: of those who wait there after it
 --
 -- Answers {verdict, wait_us, bucket}: GRANTED, send in wait_us; LATER, nothing taken, it would be
 -- wait_us; TOO_LONG, the same beyond max_wait_us; NEVER, the cost does not fit. `bucket` is the
@@ -32,6 +33,7 @@ local ahead_us = tonumber(ARGV[3])
 local waited_us = tonumber(ARGV[4])
 local tenant = ARGV[7]
 local policy = read_policy(8)
+local asking = ahead_us >= 0
 local state = load_state(policy)
 
 local promised = redis.call('HGET', KEYS[3], 's')
@@ -48,8 +50,23 @@ if ARGV[6] == 'refuse' then
   end
 end
 
--- What the callers with a place before ours are going to take. A holder that did not come back
--- when it was due has died or lost interest.
+local function forget(other)
+  redis.call('ZREM', KEYS[4], other)
+  redis.call('HDEL', KEYS[5], other, other .. ':all')
+end
+
+local function numbers_of(field)
+  local numbers = {}
+  for number in string.gmatch(redis.call('HGET', KEYS[5], field) or '', '%S+') do
+    numbers[#numbers + 1] = tonumber(number)
+  end
+  return numbers
+end
+
+-- What the callers with a place before ours are going to take: the head of each line for who
+-- takes its turn, as heads are told apart by their arrival; the whole line for who only wants to
+-- know its wait, as it comes last of all. A holder that did not come back when it was due has died
+-- or lost interest.
 local function taken_before_us(arrival)
   local taken, waiting = {}, 0
   if redis.call('EXISTS', KEYS[4]) == 0 then
@@ -58,18 +75,14 @@ local function taken_before_us(arrival)
   local before = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', exact(arrival))
   for _, other in ipairs(before) do
     if other ~= holder then
-      local ticket = redis.call('HGET', KEYS[5], other)
-      local numbers = {}
-      for number in string.gmatch(ticket or '', '%S+') do
-        numbers[#numbers + 1] = tonumber(number)
-      end
-      if #numbers == 0 or numbers[1] < state.now then
-        redis.call('ZREM', KEYS[4], other)
-        redis.call('HDEL', KEYS[5], other)
+      local ticket = numbers_of(other)
+      if #ticket == 0 or ticket[1] < state.now then
+        forget(other)
       else
         waiting = waiting + 1
-        for i = 2, #numbers do
-          taken[i - 1] = (taken[i - 1] or 0) + numbers[i]
+        local line = asking and {} or numbers_of(other .. ':all')
+        for i = 1, #ticket - 1 do
+          taken[i] = (taken[i] or 0) + (line[i] or ticket[i + 1])
         end
       end
     end
@@ -167,11 +180,9 @@ if waiting > 0 then
 end
 local wait = send_at - state.now
 
-local asking = ahead_us >= 0
 local function leave_line()
   if holder ~= '' and asking then
-    redis.call('ZREM', KEYS[4], holder)
-    redis.call('HDEL', KEYS[5], holder)
+    forget(holder)
   end
 end
 
@@ -183,7 +194,19 @@ if wait > max_wait_us then
   return { TOO_LONG, wait, binding }
 end
 
+-- What waits in this process once this caller does: by it those of other processes foresee theirs.
+local function note_line()
+  local costs = {}
+  for _, bucket in ipairs(policy.buckets) do
+    costs[#costs + 1] = exact(bucket.queued + bucket.cost + bucket.behind)
+  end
+  redis.call('HSET', KEYS[5], holder .. ':all', table.concat(costs, ' '))
+end
+
 if wait > ahead_us or waiting > 0 then
+  if not asking and redis.call('ZSCORE', KEYS[4], holder) then
+    note_line()
+  end
   if holder ~= '' and asking and redis.call('ZCARD', KEYS[4]) < LINE_MAX then
     local due = state.now + math.max(0, wait - ahead_us) + TICKET_GRACE_US
     local ticket = { exact(due) }
@@ -192,6 +215,7 @@ if wait > ahead_us or waiting > 0 then
     end
     redis.call('ZADD', KEYS[4], exact(arrival), holder)
     redis.call('HSET', KEYS[5], holder, table.concat(ticket, ' '))
+    note_line()
     local ttl_ms = string.format('%.0f', (due - state.now) / 1000 + 60000)
     redis.call('PEXPIRE', KEYS[4], ttl_ms)
     redis.call('PEXPIRE', KEYS[5], ttl_ms)

@@ -41,8 +41,8 @@ local function each_level(policy, visit)
   end
 end
 
--- Reads the policy from ARGV[first] on: how many buckets; name, capacity, rate per second, amount
--- and queued amount of each; then the guaranteed shares, tenant and part of the rate, to the end.
+-- Reads the policy from ARGV[first] on: how many buckets; name, capacity, rate per second, amount,
+-- queued amount and amount behind of each; then the guaranteed shares, tenant and part of the rate, to the end.
 local function read_policy(first)
   local policy = { buckets = {}, shares = {} }
   local count = tonumber(ARGV[first])
@@ -54,8 +54,9 @@ local function read_policy(first)
       rate = tonumber(ARGV[i + 2]),
       cost = tonumber(ARGV[i + 3]),
       queued = tonumber(ARGV[i + 4]),
+      behind = tonumber(ARGV[i + 5]),
     }
-    i = i + 5
+    i = i + 6
   end
   while i < #ARGV do
     policy.shares[#policy.shares + 1] = { tenant = ARGV[i], part = tonumber(ARGV[i + 1]) }

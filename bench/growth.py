@@ -1,0 +1,91 @@
+"""How the cost of a request grows with its size, and with how many are in flight."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import payloads
+import processes
+import report
+from contest import assay_orders, measured
+from load import Orders
+from options import Options
+from plot import Series, plot
+from processes import Server, load
+
+DELAY_S = 0.05
+IDLE_S = 2.0
+SIZES_KB = (2, 16, 64, 256, 512, 1_024, 1_536)
+CALLERS = (1, 2, 5, 10, 20, 50, 100, 200)
+AT_SIZE = 16
+"""Callers at once while the size grows."""
+
+
+def growth(options: Options, folder: Path) -> None:
+    """CPU time per request over body sizes and over callers at once; draws a plot of each."""
+    with ExitStack() as stack:
+        provider = stack.enter_context(processes.stub(folder, DELAY_S))
+        redis = stack.enter_context(processes.redis(folder))
+        service = stack.enter_context(processes.assay(folder, provider, redis))
+        idle_share = _idle_share(service)
+        sizes = [
+            (size, _cpu_ms(service, orders_of(service, size, folder), AT_SIZE, idle_share, options))
+            for size in SIZES_KB
+        ]
+        small = orders_of(service, 2, folder)
+        callers = [(each, _cpu_ms(service, small, each, idle_share, options)) for each in CALLERS]
+    rows = [("", "CPU ms/request (least)", "median")]
+    rows += [(f"{size} KB", f"{least:.2f}", f"{middle:.2f}") for size, (least, middle) in sizes]
+    rows += [(f"{n} callers, 2 KB", f"{least:.2f}", f"{m:.2f}") for n, (least, m) in callers]
+    fixed, per_mb, worst = fitted([(size / 1_024, least) for size, (least, _) in sizes])
+    note = f"{fixed:.2f} ms + {per_mb:.2f} ms per MB; farthest from that line {worst:.0%}"
+    report.show("growth", rows, [note])
+    figures: dict[str, Any] = {"sizes_kb": sizes, "callers": callers}
+    report.keep("growth", figures | {"fixed_ms": fixed, "per_mb_ms": per_mb, "worst": worst})
+    by_size = Series("KB of body", [(size, least) for size, (least, _) in sizes])
+    by_callers = Series("callers at once", [(n, least) for n, (least, _) in callers])
+    (report.RESULTS / "growth.svg").write_text(plot("CPU ms a request", [by_size, by_callers]))
+
+
+def orders_of(service: Server, size_kb: int, folder: Path) -> Orders:
+    body = payloads.evaluation(payloads.prose(size_kb * payloads.KB))
+    return assay_orders(service, payloads.written(folder, f"{size_kb}.json", body))
+
+
+def _idle_share(service: Server) -> float:
+    """What the process does of itself: breakers shared, quotas read, the loop watched."""
+    cpu_s = service.cpu_s
+    time.sleep(IDLE_S)
+    return (service.cpu_s - cpu_s) / IDLE_S
+
+
+def _cpu_ms(
+    service: Server, orders: Orders, callers: int, idle_share: float, options: Options
+) -> tuple[float, float]:
+    """The least and the middle of some rounds: other work on the machine can only add."""
+    seconds = 1.0 if options.quick else 2.0
+    load(replace(orders, connections=callers, seconds=0.5))
+    costs = []
+    for _ in range(3):
+        cpu_s = service.cpu_s
+        outcome = load(replace(orders, connections=callers, seconds=seconds))
+        spent_s = service.cpu_s - cpu_s - idle_share * outcome.seconds
+        costs.append(measured(outcome, spent_s)["cpu_ms"])
+    return min(costs), sorted(costs)[1]
+
+
+def fitted(points: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """The line through the points by least squares, and the farthest relative distance from it."""
+    count = len(points)
+    mean_x = sum(x for x, _ in points) / count
+    mean_y = sum(y for _, y in points) / count
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum(
+        (x - mean_x) ** 2 for x, _ in points
+    )
+    fixed = mean_y - slope * mean_x
+    worst = max(abs(y - fixed - slope * x) / y for x, y in points)
+    return fixed, slope, worst

@@ -1,0 +1,119 @@
+"""Resident memory with a megabyte per request in flight, and under a flood of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import payloads
+import processes
+import report
+from contest import assay_orders
+from options import Options
+from processes import Server, load
+
+DELAY_S = 4.0
+SILENCE_S = 25.0
+"""The judge thinks until all bodies have come; on two cores they alone take seconds."""
+IN_FLIGHT = 400
+FLOOD = 2_000
+BUDGET_MB = 256
+SAMPLE_S = 0.05
+
+
+def memory_in_flight(_options: Options, folder: Path) -> None:
+    """400 × 1 MB in flight; then 2,000 × 1 MB at once on a budget of 256 MB."""
+    flying = in_flight(folder)
+    flooded = flood(folder)
+    rows = [
+        ("", "idle MB", "most MB", "after MB", "MB per MB in flight", "200", "503"),
+        (f"{IN_FLIGHT} × 1 MB", *_row(flying)),
+        (f"{FLOOD} × 1 MB, budget {BUDGET_MB} MB", *_row(flooded)),
+    ]
+    report.show("memory-in-flight", rows, [f"start-up {flying['started_in_s']:.2f} s"])
+    report.keep("memory-in-flight", {"in_flight": flying, "flood": flooded})
+
+
+def in_flight(folder: Path) -> dict[str, Any]:
+    return measure(folder, IN_FLIGHT, IN_FLIGHT, inflight_bytes_max=(IN_FLIGHT + 50) * payloads.MB)
+
+
+def flood(folder: Path) -> dict[str, Any]:
+    """The budget counts bodies: what a process needs beyond them is its base."""
+    bodies = BUDGET_MB * payloads.MB
+    return measure(folder, FLOOD, BUDGET_MB, inflight_bytes_max=bodies)
+
+
+def measure(folder: Path, connections: int, held_mb: int, **limits: int) -> dict[str, Any]:
+    """Send `connections` requests at once and watch the process until all are answered."""
+    case = payloads.written(
+        folder, "case.json", payloads.evaluation(payloads.prose(payloads.MB - 512))
+    )
+    with ExitStack() as stack:
+        provider = stack.enter_context(processes.stub(folder, DELAY_S))
+        redis = stack.enter_context(processes.redis(folder))
+        service = stack.enter_context(
+            processes.assay(
+                folder,
+                provider,
+                redis,
+                inflight_requests_max=4_000,
+                silence_timeout_s=SILENCE_S,
+                **limits,
+            )
+        )
+        idle_mb = service.resident_mb
+        orders = assay_orders(service, case, connections=connections, requests=connections)
+        with watched(service) as seen:
+            outcome = load(orders)
+        time.sleep(1.0)
+        after_mb = service.resident_mb
+        again = load(assay_orders(service, case, connections=10, requests=10))
+    wrong = {status for status in outcome.statuses if status not in ("200", "503")}
+    if wrong or again.right != 10 or outcome.retry_after < outcome.statuses.get("503", 0):
+        raise RuntimeError(f"wrong answers: {outcome} {again}")
+    return {
+        "idle_mb": idle_mb,
+        "most_mb": max(seen),
+        "after_mb": after_mb,
+        "mb_per_mb": (max(seen) - idle_mb) / min(held_mb, outcome.right),
+        "statuses": outcome.statuses,
+        "started_in_s": service.started_in_s,
+        "p50_ms": outcome.p50_ms,
+        "max_ms": outcome.max_ms,
+    }
+
+
+@contextmanager
+def watched(server: Server) -> Iterator[list[float]]:
+    """The resident memory of a process, read again and again for as long as the context lasts."""
+    seen = [server.resident_mb]
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(SAMPLE_S):
+            seen.append(server.resident_mb)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _row(figures: dict[str, Any]) -> tuple[str, ...]:
+    statuses = figures["statuses"]
+    return (
+        f"{figures['idle_mb']:.0f}",
+        f"{figures['most_mb']:.0f}",
+        f"{figures['after_mb']:.0f}",
+        f"{figures['mb_per_mb']:.2f}",
+        str(statuses.get("200", 0)),
+        str(statuses.get("503", 0)),
+    )

@@ -1,0 +1,173 @@
+"""Every fault of each provider, streamed or not, through the whole nest with a fallback."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from assay.api.schemas import EvaluationRequest
+from assay.bootstrap.judging import Judging, open_judging
+from assay.domain.completion import Caller
+from assay.domain.errors import (
+    UNSENT_OUTCOMES,
+    AnswerRefused,
+    AnswerTruncated,
+    ModelError,
+    StreamBroken,
+)
+from assay.domain.evaluation import JudgeSpec, Score
+from assay.domain.events import AttemptFinished
+from assay.domain.policy import Deadline
+from assay.evaluation.engine import Evaluator
+from assay.evaluation.offload import Offload
+from assay.settings import Settings
+from assay.store.redis import connect
+from fakes.providers.faults import FAULTS
+from fakes.providers.server import FaultServer
+from fakes.recorded_events import RecordedEvents
+from fakes.redis_process import RedisProcess
+
+TIMEOUT_S = 12.0
+SILENCE_S = 1.0
+ASKED = EvaluationRequest.model_validate(
+    {"input": "Which town?", "output": "Paris.", "criteria": ["The answer is correct."]}
+)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    server = RedisProcess(tmp_path_factory.mktemp("redis"), keep=False)
+    yield server
+    server.stop()
+
+
+@dataclass
+class Bench:
+    """A judge of two models in front of two providers; the first one misbehaves."""
+
+    judging: Judging
+    events: RecordedEvents
+
+    async def judge(self) -> Score:
+        evaluation = await Evaluator(self.judging.judges, Offload(), self.events).evaluate(
+            ASKED.case(),
+            ASKED.criteria,
+            judge=JudgeSpec(),
+            caller=Caller(),
+            deadline=Deadline.after(TIMEOUT_S),
+            metadata={},
+        )
+        return evaluation.results[0]
+
+    def counted(self) -> tuple[int, int, int]:
+        """What the first model's breaker has in its window: calls, failed and slow ones."""
+        return tuple(self.judging.nests[0].guarded.breaker._window.totals())
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    url: str, dialect: str, stream: bool, first: FaultServer, second: FaultServer
+) -> AsyncIterator[Bench]:
+    # Names of their own keep the breakers and buckets of the cases apart in one Redis.
+    name = uuid.uuid4().hex
+    provider = {"silence_timeout_s": SILENCE_S, "stream": stream}
+    model = {"requests_per_minute": 60_000, "name": "judge-1"}
+    settings = Settings.model_validate(
+        {
+            "providers": {
+                "first": {**provider, "dialect": dialect, "base_url": first.base_url(dialect)},
+                "second": {**provider, "dialect": "openai", "base_url": second.base_url("openai")},
+            },
+            "models": {
+                f"{name}/first": {**model, "provider": "first", "context_tokens": 8_000},
+                f"{name}/second": {**model, "provider": "second", "context_tokens": 200_000},
+            },
+            "judges": {"default": {"models": [f"{name}/first", f"{name}/second"]}},
+        }
+    )
+    client, events = connect(url), RecordedEvents()
+    try:
+        async with open_judging(settings, client, events) as judging:
+            await judging.shared.fleet.share_now()
+            yield Bench(judging, events)
+    finally:
+        await client.aclose()
+
+
+def meaning(name: str, dialect: str, stream: bool) -> type[ModelError] | None:
+    """What the fault is to the nest; None where the answer is a verdict all the same."""
+    fault = FAULTS[name]
+    if fault.ending in ("refusal", "length"):
+        return AnswerRefused if fault.ending == "refusal" else AnswerTruncated
+    if dialect == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
+        return AnswerRefused
+    return StreamBroken if name == "error_mid" and not stream else fault.raises
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini"])
+@pytest.mark.parametrize("name", FAULTS)
+async def test_every_fault_ends_as_the_table_says(redis, name, dialect, stream):
+    """Scored before the deadline, or not where no other model could do better; all is on record."""
+    error = meaning(name, dialect, stream)
+    async with FaultServer() as first, FaultServer() as second:
+        first.drip_s = 0.02
+        await first.play(name)
+        async with opened(redis.url, dialect, stream, first, second) as bench:
+            deadline = Deadline.after(TIMEOUT_S)
+            score = await bench.judge()
+            assert deadline.remaining_s() > 0
+            counted = bench.counted()
+            noted = [each.outcome for each in bench.events.of(AttemptFinished)]
+
+    outcomes = [each.outcome for each in score.judge.attempts]
+    if error is None:
+        assert (score.status, outcomes) == ("scored", ["ok"])
+        assert score.judge.provider == "first"
+    elif error.try_next:
+        assert score.status == "scored"
+        assert score.judge.provider == "second"
+        assert outcomes[-1] == "ok"
+        assert set(outcomes[:-1]) == {error.outcome}
+    else:
+        assert (score.status, score.reason, score.score) == ("unscored", error.reason, None)
+        assert outcomes == [error.outcome]
+    assert noted == outcomes
+    assert len(outcomes) <= 3
+
+    failures = sum(error.trips_breaker for each in outcomes if error and each == error.outcome)
+    answered = error is None or issubclass(error, (AnswerRefused, AnswerTruncated))
+    assert counted[:2] == (failures + answered, failures)
+
+
+async def test_a_prompt_too_long_for_all_is_said_to_be(redis):
+    """No larger window is left: unscored at once, without asking the others in vain."""
+    async with FaultServer() as first, FaultServer() as second:
+        await first.play("none")
+        await second.play("context")
+        async with opened(redis.url, "openai", True, first, second) as bench:
+            await first.play("context")
+            score = await bench.judge()
+    assert (score.status, score.reason) == ("unscored", "input_too_long")
+    assert [each.outcome for each in score.judge.attempts] == ["context_exceeded"] * 2
+
+
+@pytest.mark.parametrize("fault", ["silent", "silent_mid", "429"])
+async def test_redis_gone_and_the_first_provider_in_trouble(tmp_path, fault):
+    """Two faults at once: the fallback's verdict all the same."""
+    server = RedisProcess(tmp_path, keep=False)
+    try:
+        async with FaultServer() as first, FaultServer() as second:
+            await first.play(fault)
+            async with opened(server.url, "openai", True, first, second) as bench:
+                server.kill()
+                score = await bench.judge()
+    finally:
+        server.stop()
+    assert (score.status, score.judge.provider) == ("scored", "second")
+    sent = [e.outcome for e in score.judge.attempts if e.outcome not in UNSENT_OUTCOMES]
+    assert len(sent) == 2

@@ -47,9 +47,9 @@ WAIT_REASONS = ("local_slot", "provider_quota", "breaker")
 REFUSALS = ("full_count", "full_bytes", "deadline", "pushed_out")
 BUCKETS = ("none", "requests", "tokens", "provider")
 """The bucket that a call waited for; `none` where it could be sent at once."""
-COMPARED = ("consistent", "flipped", "unscored")
 SIGNS = get_args(Sign)
 POLICIES = ("flag", "quarantine")
+COMPARED = ("consistent", "flipped", "unscored")
 SKIP_REASON = "required_check_failed"
 
 # A creation time beside every series would double the answer to each scrape, and nobody asks.

@@ -22,7 +22,7 @@ from assay.evaluation.criteria.case_text import transcript
 from assay.evaluation.identity import new_id
 from assay.evaluation.injection.scan import scan
 from assay.evaluation.judging import record, retry_after_s
-from assay.evaluation.material import material_of
+from assay.evaluation.material import beside_output
 from assay.evaluation.preference import Place, pair_question, place_of, settled, turned
 
 CALLS_MAX = 16
@@ -56,7 +56,6 @@ class Comparer:
         """
         started_s = time.monotonic()
         bench = bench_of(self._judges, judge, asyncio.Semaphore(CALLS_MAX))
-        a, b = transcript(case.output), transcript(other)
         orders: tuple[OrderVerdict, ...] = ()
         verdict = Comparison(
             id=new_id("cmp"),
@@ -71,13 +70,13 @@ class Comparer:
             latency_ms=0.0,
             metadata={} if metadata is None else metadata,
         )
-        if a != b:
+        if transcript(case.output) != transcript(other):
             suspect = await self._suspect(case, other, judge, caller)
             verdict = replace(verdict, suspect=suspect)
             if suspect and judge.injection == "quarantine":
                 return replace(_without_winner(verdict), reason="judge_suspect")
             asker = Asker(caller, deadline, ("comparison", rubric))
-            verdict = await self._judged(verdict, _questions(case, rubric, a, b), bench, asker)
+            verdict = await self._judged(verdict, _questions(case, rubric, other), bench, asker)
         return replace(verdict, latency_ms=(time.monotonic() - started_s) * 1_000)
 
     async def _suspect(
@@ -137,8 +136,8 @@ def _without_winner(verdict: Comparison) -> Comparison:
     return replace(verdict, winner=None, consistent=None, preference=None)
 
 
-def _questions(case: Case, rubric: str, a: str, b: str) -> tuple[Question, Question]:
-    others = [piece for piece in material_of(case) if piece[0] != "output"]
+def _questions(case: Case, rubric: str, other: Text) -> tuple[Question, Question]:
+    others, a, b = beside_output(case), case.output, other
     return pair_question(rubric, a, b, others), pair_question(rubric, b, a, others)
 
 

@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.problems import Problem
+from assay.api.rate_limits import rate_limit_fields
 from assay.domain.completion import Attempt, Usage
 from assay.domain.errors import Reason
 from assay.domain.evaluation import (
@@ -38,8 +39,14 @@ def problem_of_unscored(evaluation: Evaluation) -> Problem | None:
     if not reasons or not reasons <= NOT_THE_CALLERS.keys():
         return None
     code = next(code for code in NOT_THE_CALLERS if code in reasons)
-    waits_s = [each.retry_after_s for each in evaluation.results if each.retry_after_s is not None]
-    return Problem(code, NOT_THE_CALLERS[code], retry_after_s=max(waits_s, default=None))
+    waiting = [each for each in evaluation.results if each.retry_after_s is not None]
+    longest = max(waiting, key=lambda each: each.retry_after_s or 0.0, default=None)
+    if longest is None or longest.retry_after_s is None:
+        return Problem(code, NOT_THE_CALLERS[code])
+    fields: tuple[tuple[str, str], ...] = ()
+    if code == "quota_exhausted" and longest.spent is not None:
+        fields = rate_limit_fields(longest.spent, longest.retry_after_s)
+    return Problem(code, NOT_THE_CALLERS[code], (), longest.retry_after_s, fields)
 
 
 def render_evaluation(evaluation: Evaluation) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from assay.domain.completion import NO_USAGE, Attempt, Usage
 from assay.domain.errors import Reason
-from assay.domain.policy import Purse
+from assay.domain.policy import Purse, SpentQuota
 
 Message = Mapping[str, Any]
 """A chat message in the OpenAI shape: role, content, and for agents tool_calls."""
@@ -165,6 +165,7 @@ class Score:
     simulated: bool = False
     retry_after_s: float | None = None
     suspect: tuple[Suspicion, ...] = ()
+    spent: SpentQuota | None = None
 
 
 @dataclass(frozen=True, slots=True)

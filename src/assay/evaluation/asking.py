@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assay.domain.completion import NO_USAGE, Attempt, Caller, Completion, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, Reason
 from assay.domain.evaluation import JudgeSpec, SharedCall, Shortened
-from assay.domain.policy import Deadline
+from assay.domain.policy import Deadline, SpentQuota
 from assay.domain.ports import ChatModel, Judges
 from assay.evaluation.criteria.base import Finding
 from assay.evaluation.scoring import FAILED_CHECK
@@ -60,6 +60,7 @@ class Reply:
     cached: bool = False
     simulated: bool = False
     retry_after_s: float | None = None
+    spent: SpentQuota | None = None
     reading: object = None
     shared_call: SharedCall | None = None
     shortened: Shortened | None = None
@@ -134,6 +135,7 @@ def failed(error: ModelError) -> Reply:
         usage=total_usage(error.attempts),
         cost_usd=total_cost_usd(error.attempts),
         retry_after_s=error.retry_after_s,
+        spent=error.spent,
     )
 
 

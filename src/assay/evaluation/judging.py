@@ -47,6 +47,7 @@ def score_of(criterion: Judged, ballots: Sequence[Ballot]) -> Score:
         cached=all(each.cached for each in replies),
         simulated=any(each.simulated for each in replies),
         retry_after_s=retry_after_s(replies),
+        spent=next((each.spent for each in replies if each.spent is not None), None),
     )
 
 

@@ -123,6 +123,9 @@ async def test_two_floods_spend_one_budget_in_order_of_arrival(tmp_path, redis):
     places = [abs(order.index(each.name) - place) for place, each in enumerate(served)]
     assert max(places) <= 1, order
     assert {(each.status, each.body["code"]) for each in hasty} == {(429, "quota_exhausted")}
+    assert {each.headers["ratelimit-policy"] for each in hasty} == {'"first/judge";q=60;w=60'}
+    for each in hasty:
+        assert each.headers["ratelimit"] == f'"first/judge";r=0;t={each.headers["retry-after"]}'
     assert max(each.seconds for each in hasty) < 2.5, "nobody waits in order to fail"
     assert {each.status for each in came_back} == {200}, came_back
     assert len(sent_s) == len(served) + len(came_back)

@@ -1,8 +1,21 @@
 """Recorded judges, replayed through the real service, give the recorded verdicts."""
 
+import statistics
+
 import pytest
 
-from replay.recordings import DATA, llmbar_casestudy, prometheus_vicuna, without_verdict
+from replay.judges import replay_pairs, replay_preferences, replay_samples
+from replay.recordings import (
+    DATA,
+    FAIREVAL,
+    alpacaeval,
+    llmbar_casestudy,
+    llmbar_faireval,
+    prometheus_samples,
+    prometheus_vicuna,
+    published,
+    without_verdict,
+)
 from replay.run import replay
 
 pytestmark = [
@@ -32,3 +45,34 @@ async def test_a_completion_without_a_verdict_is_unscored():
     recordings = list(without_verdict(llmbar_casestudy("GPT-4.CoT")))
     outcome = await replay(recordings)
     assert outcome.unscored == {"judge_parse_error": 108}, outcome.differing[:3]
+
+
+@pytest.mark.parametrize("source", FAIREVAL)
+async def test_comparisons_give_the_published_accuracy_and_agreement(source):
+    """Recorded verdicts in both orders give the published figures to a tenth of a point."""
+    pairs = list(llmbar_faireval(source))
+    assert len(pairs) == 66
+    assert await replay_pairs(pairs) == pytest.approx(published(source), abs=0.1)
+
+
+async def test_logprobs_give_the_published_win_rate():
+    """The labels' recorded probabilities give each preference, and their mean the win rate."""
+    weighed = list(alpacaeval())
+    preferences, calls = await replay_preferences(weighed)
+    assert preferences == pytest.approx([each.expected for each in weighed], abs=1e-6)
+    assert 100 * statistics.fmean(preferences) == pytest.approx(2.591, abs=0.001)
+    assert (len(preferences), calls) == (805, 802)
+
+
+async def test_three_samples_give_their_mean_and_spread():
+    """Each of the 320 cases is asked three times: the mean of the recorded scores, and how far
+    they differ."""
+    samples = list(prometheus_samples())
+    results = await replay_samples(samples)
+    assert len(results) == 320
+    for (_, _, _, scores), result in zip(samples, results, strict=True):
+        judge = result["judge"]
+        assert result["value"] == pytest.approx(statistics.fmean(scores))
+        assert judge["score_method"] == "samples"
+        assert judge["spread"] == pytest.approx(statistics.pstdev(scores))
+        assert sorted(each["value"] for each in judge["votes"]) == sorted(scores)

@@ -14,7 +14,9 @@ from assay.api.app import create_app
 from assay.api.operations import create_operations_app
 from assay.api.server import Listeners, listen, serve
 from assay.api.services import Limits, Services
+from assay.evaluation.comparing import Comparer
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
+from fakes.judges import FakeJudges
 
 
 class SlowEvaluator(ScriptedEvaluator):
@@ -32,6 +34,7 @@ class SlowEvaluator(ScriptedEvaluator):
 async def main(hold_s: float, drain_delay_s: float) -> bool:
     services = Services(
         evaluator=SlowEvaluator(hold_s),
+        comparer=Comparer(FakeJudges(), Events()),
         access=OpenAccess(),
         idempotency=NoStore(),
         models=OneModel(),

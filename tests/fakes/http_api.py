@@ -19,6 +19,8 @@ from assay.domain.completion import Attempt, Model, Usage
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import Evaluation, JudgeRecord, Score
 from assay.domain.ports import ModelStatus
+from assay.evaluation.comparing import Comparer
+from fakes.judges import FakeJudges
 
 
 class ScriptedEvaluator:
@@ -133,13 +135,20 @@ class Api:
 
 @contextlib.asynccontextmanager
 async def running_api(
-    *, limits: Limits | None = None, evaluator=None, access=None, idempotency=None, routers=()
+    *,
+    limits: Limits | None = None,
+    evaluator=None,
+    access=None,
+    idempotency=None,
+    routers=(),
+    comparer=None,
 ) -> AsyncIterator[Api]:
     """The API on a free port, with fakes for what is not given."""
     evaluator = evaluator or ScriptedEvaluator()
     events = Events()
     services = Services(
         evaluator=evaluator,
+        comparer=comparer or Comparer(FakeJudges(), events),
         access=access or OpenAccess(),
         idempotency=idempotency or NoStore(),
         models=OneModel(),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from assay.domain.completion import Attempt, Completion, Finish, Prompt, Usage
+from assay.domain.completion import Attempt, Completion, Finish, Prompt, TokenLogprob, Usage
 from assay.domain.errors import ModelError, RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import Event
@@ -65,6 +66,25 @@ class ScriptedModel:
         return read_by(prompt, completion_of(text, self._finish))
 
 
+class WeighingModel:
+    """Gives one answer with the log-probabilities of its tokens: (token, {alternative: p})."""
+
+    def __init__(self, text: str, *tokens: tuple[str, Mapping[str, float]]) -> None:
+        self._text = text
+        self._logprobs = tuple(
+            TokenLogprob(
+                token, math.log(top[token]), tuple((t, math.log(p)) for t, p in top.items())
+            )
+            for token, top in tokens
+        )
+        self.prompts: list[Prompt] = []
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        self.prompts.append(prompt)
+        logprobs = self._logprobs if prompt.sampling.top_logprobs else ()
+        return read_by(prompt, replace(completion_of(self._text), logprobs=logprobs))
+
+
 def read_by(prompt: Prompt, completion: Completion) -> Completion:
     """The completion with its reading; a failed reading carries the attempts it cost."""
     try:
@@ -83,6 +103,7 @@ class FakeJudges:
         self._default = default or ScriptedModel()
         self._models = models
         self.specs: list[JudgeSpec] = []
+        self.window = math.inf
 
     def select(self, spec: JudgeSpec) -> ChatModel:
         self.specs.append(spec)
@@ -93,6 +114,14 @@ class FakeJudges:
         if spec.name != "default":
             raise RequestError("unknown_model", f"no judge is called {spec.name!r}")
         return self._default
+
+    def members(self, spec: JudgeSpec) -> list[JudgeSpec]:
+        if spec.strategy != "panel":
+            return [spec]
+        return [replace(spec, models=(each,), strategy="ordered") for each in spec.models]
+
+    def window_tokens(self, spec: JudgeSpec) -> float:
+        return self.window
 
 
 class RecordingEvents:

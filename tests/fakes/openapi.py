@@ -8,12 +8,15 @@ import sys
 from assay.api.access import OpenAccess
 from assay.api.app import create_app
 from assay.api.services import Limits, Services
+from assay.evaluation.comparing import Comparer
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
+from fakes.judges import FakeJudges
 
 
 def main() -> None:
     services = Services(
         evaluator=ScriptedEvaluator(),
+        comparer=Comparer(FakeJudges(), Events()),
         access=OpenAccess(),
         idempotency=NoStore(),
         models=OneModel(),

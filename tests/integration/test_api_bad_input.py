@@ -3,7 +3,9 @@
 import asyncio
 import io
 import json
+import re
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import pytest
 from uvicorn.server import ServerState
@@ -310,3 +312,40 @@ async def test_a_connection_that_asks_nothing_is_closed(said):
             assert await asyncio.wait_for(reader.read(), 5) == b""
         await writer.wait_closed()
     assert not state.connections
+
+
+async def exchanged(api, request: bytes) -> tuple[bytes, bytes]:
+    """The head and the body of the answer to raw bytes on a connection of their own."""
+    address = urlsplit(api.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    with closing(writer):
+        writer.write(request)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        length = int(re.search(rb"content-length: (\d+)", head)[1])
+        body = await reader.readexactly(length)
+    await writer.wait_closed()
+    return head, body
+
+
+async def test_an_offer_to_speak_http2_does_not_cost_the_body():
+    """Java's client and `curl --http2` make it with their first request; it may be ignored."""
+    body = json.dumps(GOOD).encode()
+    offer = (
+        b"POST /v1/evaluations HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
+    async with running_api() as api:
+        head, answer = await exchanged(api, offer)
+    assert head.startswith(b"HTTP/1.1 200 "), answer
+
+
+@pytest.mark.parametrize("request_line", [b"BREW /pot HTTP/1.1", b"GET / HTTP/9.9", b"hello"])
+async def test_what_is_no_http_is_told_as_a_problem(request_line):
+    """Even what the parser itself refuses has the shape and the id of every other answer."""
+    async with running_api() as api:
+        head, body = await exchanged(api, request_line + b"\r\nHost: a\r\n\r\n")
+    problem = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert problem["code"] == "malformed_http"
+    assert f"x-request-id: {problem['request_id']}".encode() in head

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -65,6 +66,118 @@ def llmbar_casestudy(judge: str) -> Iterator[Recording]:
             shown_first = (verdict["winner"] == "1") != swapped
             expected = "Output (a)" if shown_first else "Output (b)"
             yield Recording(key, request, verdict["completion"][0], expected)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A recorded comparison in both orders, with the human label and the published figures."""
+
+    request: dict[str, Any]
+    completions: dict[str, str]
+    label: str
+    """The output, a or b, that people preferred."""
+
+
+FAIREVAL = tuple(
+    f"{judge}.{prompt}"
+    for judge in ("GPT-4", "ChatGPT")
+    for prompt in ("Vanilla_NoRules", "Metrics_Reference")
+)
+
+
+def llmbar_faireval(source: str) -> Iterator[Pair]:
+    """66 pairs; a completion is recorded for each order, in the data's own words "Output (a)"."""
+    for number, item in enumerate(_read(f"llmbar-faireval/{source}.result.json")):
+        key = f"{source}/{number}"
+        verdicts = next(each for each in item["results"] if isinstance(each, dict))
+        yield Pair(
+            {
+                "input": f"[[replay:{key}]]\n{item['input']}",
+                "output_a": f"[[replay-side:1]]{item['output_1']}",
+                "output_b": f"[[replay-side:2]]{item['output_2']}",
+                "criteria": "Which output follows the instruction better?",
+            },
+            {
+                f"{key}/12": verdicts["swap = False"]["completion"][0],
+                f"{key}/21": verdicts["swap = True"]["completion"][0],
+            },
+            "a" if str(item["label"]) == "1" else "b",
+        )
+
+
+def published(source: str) -> dict[str, float]:
+    """The published shares of a faireval judge, in per cent."""
+    figures = _read(f"llmbar-faireval/{source}.statistics.json")
+    return {
+        name: float(figures[name].rpartition("= ")[2].rstrip("%"))
+        for name in ("correct_False", "correct_True", "correct_average", "equal")
+    }
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A recorded preference: a request, and the token that was answered with its logprobs."""
+
+    key: str
+    request: dict[str, Any]
+    choice: dict[str, Any] | None
+    """None: both outputs are the same text, and no judge was asked."""
+    expected: float
+
+
+def alpacaeval() -> Iterator[Weighed]:
+    """805 pairs of alpaca-7b (the output) and a reference model; one order was judged of each.
+
+    The judge was to answer m where the first output shown is better, M where the second is. Which
+    was shown first is not recorded: it follows from the recorded preference, which one of the
+    two orders gives and the other does not.
+    """
+    for number, item in enumerate(_read("alpacaeval-alpaca7b/annotations.json")):
+        key, expected = f"alpaca/{number}", item["preference"] - 1
+        raw = item["raw_completion"]
+        straight = raw is None or abs(_share_of_m(raw) - expected) < 1e-6
+        request = {
+            "input": f"[[replay:{key}]]\n{item['instruction']}",
+            "output": item["output_2"],
+            "criteria": [
+                {
+                    "type": "pairwise",
+                    "rubric": "Which output is the better answer to the instruction?",
+                    "against": item["output_1"],
+                    "order": "output_first" if straight else "other_first",
+                    "labels": ["m", "M"],
+                    "tie": False,
+                    "reasoning": False,
+                }
+            ],
+        }
+        yield Weighed(key, request, raw and _choice(raw), expected)
+
+
+def _share_of_m(raw: dict[str, Any]) -> float:
+    top = raw["logprobs"]["content"][0]["top_logprobs"]
+    masses = {each["token"]: math.exp(each["logprob"]) for each in top}
+    return masses.get("m", 0.0) / (masses.get("m", 0.0) + masses.get("M", 0.0))
+
+
+def _choice(raw: dict[str, Any]) -> dict[str, Any]:
+    """The recorded choice in the form in which the API gives it."""
+    message = {"role": "assistant", "content": raw["message"]["content"]}
+    kept = {name: raw[name] for name in ("finish_reason", "logprobs")}
+    return {"index": 0, "message": message, **kept}
+
+
+def prometheus_samples() -> Iterator[tuple[str, dict[str, Any], list[str], list[int]]]:
+    """Each of the 320 cases once, for its three recorded feedbacks and scores."""
+    by_case: dict[str, list[Recording]] = {}
+    for each in prometheus_vicuna():
+        by_case.setdefault(each.key.rpartition("/")[0], []).append(each)
+    for key, samples in by_case.items():
+        request = dict(samples[0].request)
+        request["input"] = request["input"].replace(samples[0].key, key)
+        request["judge"] = {"models": ["replay/judge"], "samples": len(samples)}
+        scores = [int(each.expected or 0) for each in samples]
+        yield key, request, [each.completion for each in samples], scores
 
 
 def without_verdict(recordings: Iterable[Recording]) -> Iterator[Recording]:

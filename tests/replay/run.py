@@ -9,6 +9,7 @@ with the recorded ones.
 from __future__ import annotations
 
 import asyncio
+import statistics
 import sys
 import tempfile
 from collections import Counter
@@ -23,7 +24,19 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fakes.service_process import running_service
-from replay.recordings import DATA, Recording, llmbar_casestudy, prometheus_vicuna, without_verdict
+from replay.judges import replay_pairs, replay_preferences, replay_samples
+from replay.recordings import (
+    DATA,
+    FAIREVAL,
+    Recording,
+    alpacaeval,
+    llmbar_casestudy,
+    llmbar_faireval,
+    prometheus_samples,
+    prometheus_vicuna,
+    published,
+    without_verdict,
+)
 from replay.server import ReplayServer
 
 CONCURRENCY = 32
@@ -95,10 +108,50 @@ async def main() -> int:
     for name, recordings in sources.items():
         outcome = await replay(recordings)
         unscored = ", ".join(f"{count} {reason}" for reason, count in outcome.unscored.items())
-        other = len(outcome.differing) - outcome.unscored.total()
+        other = sum(found is not None for _, found in outcome.differing)
         table.add_row(name, str(len(recordings)), str(outcome.agreed), unscored or "0", str(other))
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
+    console.print(await comparisons(), await repeated(), sep="\n")
     return 0
+
+
+async def comparisons() -> Table:
+    """Accuracy and agreement of comparisons, beside the published figures, in per cent."""
+    columns = ("correct, straight", "correct, swapped", "mean", "both orders agree")
+    table = Table("llmbar-faireval, found / published", *columns)
+    for source in FAIREVAL:
+        found = await replay_pairs(list(llmbar_faireval(source)))
+        known = published(source)
+        cells = [f"{found[name]:.2f} / {known[name]:.2f}" for name in known]
+        table.add_row(source, *cells)
+    return table
+
+
+async def repeated() -> Table:
+    """The win rate by log-probabilities, and the mean and spread of samples."""
+    table = Table("more than one number", "cases", "figure", "as recorded")
+    weighed = list(alpacaeval())
+    preferences, calls = await replay_preferences(weighed)
+    rate, known = (
+        f"{100 * statistics.fmean(each):.4f} %"
+        for each in (preferences, [e.expected for e in weighed])
+    )
+    table.add_row(f"alpacaeval-alpaca7b, win rate ({calls} calls)", str(len(weighed)), rate, known)
+    samples = list(prometheus_samples())
+    results = await replay_samples(samples)
+    found = (
+        statistics.fmean(each["value"] for each in results),
+        statistics.fmean(each["judge"]["spread"] for each in results),
+    )
+    scores = [each for *_, each in samples]
+    recorded = (
+        statistics.fmean(map(statistics.fmean, scores)),
+        statistics.fmean(map(statistics.pstdev, scores)),
+    )
+    cells = (f"{mean:.4f}, spread {spread:.4f}" for mean, spread in (found, recorded))
+    table.add_row("prometheus-vicuna, mean of 3 samples", str(len(samples)), *cells)
+    return table
 
 
 if __name__ == "__main__":

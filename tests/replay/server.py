@@ -1,7 +1,9 @@
 """A server that speaks the OpenAI protocol and answers with recorded completions.
 
 A case marks what is to be replayed with `[[replay:KEY]]` in its input; the same marker asked for
-again gives the next completion recorded under it.
+again gives the next completion recorded under it. Outputs that are shown in several orders are
+marked with `[[replay-side:N]]`: shown as 2, 1 the key is KEY/21. What is recorded is a text, or a
+whole choice with its log-probabilities.
 """
 
 from __future__ import annotations
@@ -9,17 +11,20 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
+Recorded = str | Mapping[str, Any]
+
 MARKER = re.compile(r"\[\[replay:([^\]]+)\]\]")
+SIDE = re.compile(r"\[\[replay-side:(\d)\]\]")
 
 
 class ReplayServer:
     """Recorded completions by key; `calls` counts what was asked."""
 
-    def __init__(self, recorded: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, recorded: Mapping[str, Sequence[Recorded]]) -> None:
         self._recorded = recorded
         self.calls: defaultdict[str, int] = defaultdict(int)
 
@@ -40,18 +45,27 @@ class ReplayServer:
         asked = await request.json()
         text = "\n".join(str(message["content"]) for message in asked["messages"])
         found = MARKER.search(text)
-        if found is None or found[1] not in self._recorded:
+        sides = "".join(SIDE.findall(text))
+        key = "" if found is None else f"{found[1]}/{sides}" if sides else found[1]
+        if key not in self._recorded:
             return web.json_response({"error": {"message": "nothing is recorded"}}, status=404)
-        answers = self._recorded[found[1]]
-        answer = answers[self.calls[found[1]] % len(answers)]
-        self.calls[found[1]] += 1
-        message = {"role": "assistant", "content": answer}
+        answers = self._recorded[key]
+        answer = answers[self.calls[key] % len(answers)]
+        self.calls[key] += 1
+        choice = choice_of(answer) if isinstance(answer, str) else answer
+        said = len(choice["message"]["content"])
         return web.json_response(
             {
                 "id": "replay",
                 "object": "chat.completion",
                 "model": asked["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": len(text) // 4, "completion_tokens": len(answer) // 4},
+                "choices": [choice],
+                "usage": {"prompt_tokens": len(text) // 4, "completion_tokens": said // 4},
             }
         )
+
+
+def choice_of(text: str) -> Mapping[str, Any]:
+    """A completion that ended by itself."""
+    message = {"role": "assistant", "content": text}
+    return {"index": 0, "message": message, "finish_reason": "stop"}

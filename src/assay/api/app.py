@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 
 from assay import __version__
 from assay.api.admission import Admission
+from assay.api.comparisons import comparisons_router
 from assay.api.criteria import criteria_router
 from assay.api.disconnect import CancelOnDisconnect
 from assay.api.documents import describe
@@ -45,6 +46,7 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
     )
     for router in (
         evaluations_router(services, limits),
+        comparisons_router(services, limits),
         criteria_router(services),
         models_router(services),
         *routers,

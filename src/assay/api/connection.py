@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from assay.api.envelope import new_request_id
+from assay.api.problems import Problem, render
 
 HEAD_BYTES_MAX = 65_536
 """Request line and headers; the parser itself knows no limit."""
@@ -13,11 +17,25 @@ HEAD_TIMEOUT_S = 10.0
 """From a request's first byte to the end of its headers."""
 
 
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """The head of a request without its offer to speak another protocol, which we may ignore.
+
+    Clients that would rather speak HTTP/2 offer it with their first request; the parser would
+    take the body for the other protocol and drop it.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-upgrade-ignored:", head) + end + rest
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Closes a connection that stays mute, or whose request head is too long or too slow."""
 
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _in_head = True
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -25,7 +43,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        super().data_received(without_upgrade(data) if self._in_head else data)
         if self._head_timer is None:
             return
         self._head_bytes += len(data)
@@ -40,7 +58,25 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
+        self._in_head = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell what is wrong with the HTTP itself in the form of every other problem."""
+        request_id = new_request_id()
+        headers, body = render(Problem("malformed_http", msg), request_id)
+        headers += [
+            ("x-request-id", request_id),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Literal
 
 import orjson
@@ -12,6 +11,15 @@ from pydantic import BaseModel, Field
 from assay.api.documents import problems
 from assay.api.services import Services
 from assay.evaluation.criteria import CRITERIA
+from assay.evaluation.criteria.catalogue import entry
+
+
+class LevelAnswer(BaseModel):
+    """One level of a scale: what the judge may answer, its score, and when it applies."""
+
+    label: str
+    score: float = Field(ge=0, le=1)
+    description: str
 
 
 class CriterionAnswer(BaseModel):
@@ -21,6 +29,12 @@ class CriterionAnswer(BaseModel):
     object: Literal["criterion"] = "criterion"
     family: str
     description: str
+    judged: bool = Field(description="Asks a model.")
+    scale: str = Field(description="Which scores it can give; higher is better.")
+    levels: list[LevelAnswer] | None = Field(description="Of ready-made criteria, best first.")
+    default_threshold: float = Field(description="Lowest passing score, unless `threshold` is set.")
+    needs: list[str] = Field(description="Fields without which the criterion is unscored.")
+    source: str | None = Field(description="Where its definition comes from.")
     parameters: dict[str, Any] = Field(alias="schema", description="JSON Schema of the criterion.")
     example: dict[str, Any] = Field(description="A request without `judge`.")
 
@@ -35,7 +49,7 @@ class CriteriaAnswer(BaseModel):
 def criteria_router(services: Services) -> APIRouter:
     """The catalogue is the same for every caller, so it is written once."""
     router = APIRouter(tags=["catalogue"])
-    catalogue = orjson.dumps({"object": "list", "data": [_entry(name) for name in CRITERIA]})
+    catalogue = orjson.dumps({"object": "list", "data": [entry(name) for name in CRITERIA]})
 
     @router.get(
         "/v1/criteria",
@@ -50,15 +64,3 @@ def criteria_router(services: Services) -> APIRouter:
         return Response(catalogue, media_type="application/json")
 
     return router
-
-
-def _entry(name: str) -> dict[str, Any]:
-    criterion = CRITERIA[name]
-    return {
-        "type": name,
-        "object": "criterion",
-        "family": criterion.family,
-        "description": inspect.getdoc(criterion) or "",
-        "schema": criterion.model_json_schema(),
-        "example": criterion.example,
-    }

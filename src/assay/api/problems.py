@@ -31,6 +31,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
+        "malformed_http": Kind(400, "The request is not valid HTTP"),
         "malformed_json": Kind(400, "The body is not valid JSON"),
         "unauthenticated": Kind(401, "A valid API key is required"),
         "forbidden": Kind(403, "The key does not permit this"),

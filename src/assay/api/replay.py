@@ -18,7 +18,7 @@ from assay.domain.ports import IdempotencyStore, KeptAnswer, Lease
 KEY_HEADER = "idempotency-key"
 REPLAYED = ("Idempotency-Replayed", "true")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
-KEPT_HEADERS = ("content-type", "location", "retry-after")
+KEPT_HEADERS = ("content-type", "location", "retry-after", "ratelimit-policy", "ratelimit")
 """What is given again besides status and body; all else belongs to one exchange."""
 TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.domain.evaluation import Case, Text
 from assay.evaluation.criteria import CriteriaField
-from assay.evaluation.criteria.base import Frozen, JudgeField
+from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Frozen, JudgeField
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
@@ -142,6 +142,52 @@ class EvaluationRequest(Frozen):
             tools=tuple(self.tools),
             expected_tools=tuple(self.expected_tools),
         )
+
+
+class ComparisonRequest(Frozen):
+    """Two outputs to compare, what they answer, and by what to compare them."""
+
+    output_a: Annotated[TextField, AfterValidator(_not_empty)] = Field(
+        description="One output: a text, or chat messages."
+    )
+    output_b: Annotated[TextField, AfterValidator(_not_empty)] = Field(
+        description="The other output."
+    )
+    criteria: Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)] = Field(
+        description="By what to compare them, in plain words."
+    )
+    input: TextField | None = Field(default=None, description="What the models were asked.")
+    reference: Annotated[References | None, WrapValidator(_listed)] = Field(
+        default=None,
+        validation_alias=AliasChoices("reference", "expected", "expected_output", "ground_truth"),
+        description="What a right output is like: one text, or several that are all right.",
+    )
+    context: Passages = Field(
+        default=[],
+        validation_alias=AliasChoices("context", "retrieval_context", "retrieved_contexts"),
+        description="The passages that were retrieved for the models.",
+    )
+    judge: JudgeField | None = Field(default=None, description="Who judges.")
+    timeout_ms: StrictInt | None = Field(
+        default=None, ge=TIMEOUT_MS_MIN, description="When the answer is due."
+    )
+    metadata: Metadata = Field(default={}, description="Returned as it came, at most 16 KB.")
+
+    def case(self) -> Case:
+        """The domain's value for output a; it holds the very strings of the parsed body."""
+        given: Text | None = self.input  # type: ignore[assignment]  # see _as_it_came
+        output: Text = self.output_a  # type: ignore[assignment]
+        return Case(
+            output=output,
+            input=given,
+            reference=tuple(self.reference or ()),
+            context=tuple(self.context),
+        )
+
+    def other(self) -> Text:
+        """Output b."""
+        output: Text = self.output_b  # type: ignore[assignment]  # see _as_it_came
+        return output
 
 
 def field_names(model: type[BaseModel]) -> list[str]:

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from assay.api.access import Access
 from assay.api.lifecycle import Lifecycle, Load
+from assay.domain.comparison import Comparison
 from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec
+from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Text
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, IdempotencyStore, ModelDirectory
 from assay.evaluation.criteria.base import Criterion
@@ -32,6 +33,24 @@ class Evaluates(Protocol):
         ...
 
 
+class Compares(Protocol):
+    """The comparison of two outputs, as the HTTP layer sees it."""
+
+    async def compare(
+        self,
+        case: Case,
+        other: Text,
+        rubric: str,
+        *,
+        judge: JudgeSpec,
+        caller: Caller,
+        deadline: Deadline,
+        metadata: Mapping[str, Any],
+    ) -> Comparison:
+        """The winner; raises `RequestError` where a judge or model is not configured."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one process; sizes in bytes, times in the unit of their name."""
@@ -50,6 +69,7 @@ class Services:
     """The parts that the resources call."""
 
     evaluator: Evaluates
+    comparer: Compares
     access: Access
     idempotency: IdempotencyStore
     models: ModelDirectory

@@ -26,6 +26,7 @@ from assay.bootstrap.judging import open_judging
 from assay.bootstrap.readings import LiveReadings
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
+from assay.evaluation.comparing import Comparer
 from assay.evaluation.criteria import CRITERIA
 from assay.evaluation.engine import Evaluator
 from assay.evaluation.offload import Offload
@@ -67,6 +68,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         stack.push_async_callback(offload.aclose)
         services = Services(
             evaluator=Evaluator(judging.judges, offload, events),
+            comparer=Comparer(judging.judges, events),
             access=access(settings),
             idempotency=RedisIdempotency(redis),
             models=judging.directory,
@@ -188,6 +190,7 @@ def _authority(address: tuple[object, ...]) -> str:
 ROUTES = (
     ("POST", "/v1/evaluations"),
     ("POST", "/evaluate"),
+    ("POST", "/v1/comparisons"),
     ("GET", "/v1/criteria"),
     ("GET", "/v1/models"),
     *BATCH_ROUTES,

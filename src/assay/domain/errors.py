@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from assay.domain.completion import Attempt
+    from assay.domain.policy import SpentQuota
 
 Retry = Literal["no", "once", "after_wait", "repair"]
 
@@ -111,6 +112,7 @@ class ModelError(AssayError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.attempts = tuple(attempts)
+        self.spent: SpentQuota | None = None
 
 
 class RequestRejected(ModelError):
@@ -247,3 +249,7 @@ class NoCandidate(ModelError):
         self.reason = telling.reason  # type: ignore[misc]  # the one instance-level reason
         self.outcome = telling.outcome  # type: ignore[misc]
         self.failures = tuple(failures)
+        # That of the shortest wait, as the wait itself.
+        spent = [each for each in failures if each.spent and each.retry_after_s is not None]
+        if spent:
+            self.spent = min(spent, key=lambda each: each.retry_after_s or 0.0).spent

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from assay.domain.completion import NO_USAGE, Attempt, Usage
 from assay.domain.errors import Reason
-from assay.domain.policy import Purse
+from assay.domain.policy import Purse, SpentQuota
 
 Message = Mapping[str, Any]
 """A chat message in the OpenAI shape: role, content, and for agents tool_calls."""
@@ -18,7 +18,22 @@ Text = str | tuple[Message, ...]
 Status = Literal["scored", "unscored", "skipped"]
 Fallback = Literal["any", "same_model", "none"]
 Strategy = Literal["ordered", "cheapest", "fastest", "weighted", "panel"]
+InjectionPolicy = Literal["flag", "quarantine", "off"]
+"""What follows from signs of injection: scored and flagged, unscored, or nobody looks."""
+Sign = Literal[
+    "delimiter",
+    "addresses_grader",
+    "override",
+    "verdict",
+    "role_confusion",
+    "encoded",
+    "master_key",
+    "constant_answer",
+]
+"""What a text may show that was written to sway its judge."""
 ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
+Aggregate = Literal["mean", "median", "majority"]
+LongInput = Literal["reject", "truncate", "map_reduce"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +61,62 @@ class JudgeSpec:
     fallback: Fallback = "any"
     purse: Purse | None = None
     cache: bool = False
+    injection: InjectionPolicy = "flag"
+    aggregate: Aggregate | None = None
+    batch_criteria: bool = False
+    long_input: LongInput = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One of several verdicts on one question; without a score it has a reason and no say."""
+
+    provider: str
+    model: str
+    score: float | None = None
+    value: Any = None
+    label: str | None = None
+    passed: bool | None = None
+    explanation: str = ""
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PanelRecord:
+    """How many models a panel has, and how many of them gave a verdict."""
+
+    asked: int
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCall:
+    """A call that several criteria shared; what it saved is estimated from the prompts' lengths."""
+
+    criteria: int
+    input_tokens: int
+    input_tokens_saved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortened:
+    """How a piece that is too long for the judge's window was judged; sizes in characters."""
+
+    method: LongInput
+    title: str
+    chars: int
+    chars_kept: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRecord:
-    """Who judged: the model that served, what was asked for, and every call it took."""
+    """Who judged: the model that served, what was asked for, and every call it took.
+
+    `spread` is the standard deviation of the votes on the criterion's own scale, `agreement` the
+    share of them that equal the most frequent one, `probability_left` what the model gave to
+    tokens that are no verdict (0 to 1).
+    """
 
     provider: str
     model: str
@@ -58,6 +124,22 @@ class JudgeRecord:
     prompt_version: str
     score_method: ScoreMethod
     attempts: tuple[Attempt, ...]
+    votes: tuple[Vote, ...] = ()
+    spread: float | None = None
+    agreement: float | None = None
+    panel: PanelRecord | None = None
+    probability_left: float | None = None
+    shared_call: SharedCall | None = None
+    long_input: Shortened | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """One sign of injection: in which field of the case, and an escaped excerpt of it."""
+
+    sign: Sign
+    field: str
+    excerpt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +164,8 @@ class Score:
     cached: bool = False
     simulated: bool = False
     retry_after_s: float | None = None
+    suspect: tuple[Suspicion, ...] = ()
+    spent: SpentQuota | None = None
 
 
 @dataclass(frozen=True, slots=True)

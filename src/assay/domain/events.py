@@ -51,6 +51,25 @@ class CriterionFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class InjectionSuspected:
+    """A case showed a sign of injection; `policy` says what followed: `flag` or `quarantine`."""
+
+    caller: Caller
+    sign: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFinished:
+    """Two outputs were compared: `consistent`, `flipped` with their order, or `unscored`."""
+
+    caller: Caller
+    model: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished:
     """One upstream call ended; `outcome` is `ok` or that of a `ModelError`."""
 

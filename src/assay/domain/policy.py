@@ -61,6 +61,14 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class SpentQuota:
+    """The limit that a call was refused for: so many `requests` in a minute, for this model."""
+
+    model: str
+    requests_per_minute: float
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerPolicy:
     """When a breaker opens and how it probes."""
 

@@ -41,6 +41,14 @@ class Judges(Protocol):
         """The model to ask; raises `RequestError` (`unknown_model`) for a name not configured."""
         ...
 
+    def members(self, spec: JudgeSpec) -> Sequence[JudgeSpec]:
+        """The models of a panel, each as a specification of its own; else `spec` alone."""
+        ...
+
+    def window_tokens(self, spec: JudgeSpec) -> float:
+        """The largest window among the models that may answer; infinite where one is unknown."""
+        ...
+
 
 BreakerState = Literal["closed", "open", "half_open", "forced_open", "disabled"]
 

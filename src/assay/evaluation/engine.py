@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +14,12 @@ from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Score
 from assay.domain.events import CriterionFinished
 from assay.domain.policy import Deadline
-from assay.domain.ports import ChatModel, EventSink, Judges
-from assay.evaluation import aggregation
+from assay.domain.ports import EventSink, Judges
+from assay.evaluation import aggregation, sharing
+from assay.evaluation.asking import Asker, Bench, bench_of
 from assay.evaluation.criteria.base import CannotJudge, Check, Criterion, Judged
+from assay.evaluation.identity import new_id
+from assay.evaluation.injection import Guard
 from assay.evaluation.judging import judged
 from assay.evaluation.offload import Offload
 from assay.evaluation.scoring import FAILED_CHECK, scored, skipped, unscored
@@ -31,17 +33,17 @@ class _Asked:
     """A judged criterion with the model that will answer it."""
 
     criterion: Judged
-    spec: JudgeSpec
-    model: ChatModel
+    bench: Bench
 
 
 class Evaluator:
-    """Evaluates cases by criteria; it holds no state between two calls."""
+    """Evaluates cases by criteria; between calls it remembers only which outputs repeat."""
 
     def __init__(self, judges: Judges, offload: Offload, events: EventSink) -> None:
         self._judges = judges
         self._offload = offload
         self._events = events
+        self._guard = Guard(events)
 
     async def evaluate(
         self,
@@ -59,7 +61,7 @@ class Evaluator:
         raises: it is an unscored result with its reason. Cancellation reaches every call.
         """
         started_s = time.monotonic()
-        asked = self._selected(criteria, judge)
+        asked = self._selected(criteria, judge, asyncio.Semaphore(JUDGE_CALLS_MAX))
         results = await self._checked(case, criteria, caller, deadline)
         if any(_stops(criteria[index], score) for index, score in results.items()):
             for index, each in asked.items():
@@ -68,7 +70,7 @@ class Evaluator:
             results |= await self._judged(case, asked, caller, deadline)
         scores = tuple(results[index] for index in range(len(criteria)))
         return Evaluation(
-            id=new_id(),
+            id=new_id("eval"),
             created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             status=aggregation.overall_status(scores),
             passed=aggregation.overall_passed(scores),
@@ -80,15 +82,17 @@ class Evaluator:
             metadata={} if metadata is None else metadata,
         )
 
-    def _selected(self, criteria: Sequence[Criterion], judge: JudgeSpec) -> dict[int, _Asked]:
-        """The model for each judged criterion: an unknown one must cost nothing."""
+    def _selected(
+        self, criteria: Sequence[Criterion], judge: JudgeSpec, slots: asyncio.Semaphore
+    ) -> dict[int, _Asked]:
+        """The models for each judged criterion: an unknown one must cost nothing."""
         asked = {}
         for index, criterion in enumerate(criteria):
             if not isinstance(criterion, Judged):
                 continue
             spec = criterion.judged_by(judge)
             try:
-                asked[index] = _Asked(criterion, spec, self._judges.select(spec))
+                asked[index] = _Asked(criterion, bench_of(self._judges, spec, slots))
             except RequestError as error:
                 own = "model" if criterion.judge is None else "judge"
                 place = "/judge" if spec is judge else f"/criteria/{index}/{own}"
@@ -119,17 +123,41 @@ class Evaluator:
     async def _judged(
         self, case: Case, asked: Mapping[int, _Asked], caller: Caller, deadline: Deadline
     ) -> dict[int, Score]:
-        slots = asyncio.Semaphore(JUDGE_CALLS_MAX)
+        asker = Asker(caller, deadline)
+        specs = [each.bench.spec for each in asked.values()]
+        screening = await self._guard.screen(case, specs, caller)
 
-        async def one(each: _Asked) -> Score:
-            async with slots:
-                started_s = time.monotonic()
-                score = await _ask(each, case, caller, deadline)
-                return self._finished(score, caller, time.monotonic() - started_s)
+        def finished(index: int, score: Score, seconds: float) -> Score:
+            flagged = screening.flagged(score, asked[index].bench.spec)
+            return self._finished(flagged, caller, seconds)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = {index: group.create_task(one(each)) for index, each in asked.items()}
-        return {index: task.result() for index, task in tasks.items()}
+        held = {i: screening.held_back(e.criterion, e.bench.spec) for i, e in asked.items()}
+        results = {i: finished(i, score, 0.0) for i, score in held.items() if score is not None}
+
+        async def alone(index: int) -> dict[int, Score]:
+            started_s = time.monotonic()
+            score = await _ask(asked[index], case, asker)
+            return {index: finished(index, score, time.monotonic() - started_s)}
+
+        async def together(group: Sequence[int]) -> dict[int, Score]:
+            started_s = time.monotonic()
+            scores = await _ask_together([asked[index] for index in group], case, asker)
+            seconds = time.monotonic() - started_s
+            return {
+                index: finished(index, score, seconds)
+                for index, score in zip(group, scores, strict=True)
+            }
+
+        free = {i: (e.criterion, e.bench) for i, e in asked.items() if i not in results}
+        groups = sharing.groups(free, case)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(alone(group[0]) if len(group) == 1 else together(group))
+                for group in groups
+            ]
+        for task in running:
+            results |= task.result()
+        return results
 
     def _finished(self, score: Score, caller: Caller, seconds: float) -> Score:
         self._events.emit(
@@ -138,19 +166,22 @@ class Evaluator:
         return replace(score, latency_ms=seconds * 1_000)
 
 
-async def _ask(each: _Asked, case: Case, caller: Caller, deadline: Deadline) -> Score:
+async def _ask(each: _Asked, case: Case, asker: Asker) -> Score:
     try:
-        return await judged(each.criterion, case, each.model, each.spec, caller, deadline)
+        return await judged(each.criterion, case, each.bench, asker)
     except CannotJudge as error:
         return unscored(each.criterion, error.reason, error.message)
     except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
         return unscored(each.criterion, "check_error", FAILED_CHECK)
 
 
+async def _ask_together(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Score]:
+    criteria = [each.criterion for each in group]
+    try:
+        return await sharing.judged_together(criteria, case, group[0].bench, asker)
+    except Exception:  # noqa: BLE001  # as above, for each of them
+        return [unscored(each, "check_error", FAILED_CHECK) for each in criteria]
+
+
 def _stops(criterion: Criterion, score: Score) -> bool:
     return criterion.required and score.status == "scored" and score.passed is False
-
-
-def new_id() -> str:
-    """`eval_` and 32 hex digits: 48 bits of milliseconds, so that ids sort by time, then chance."""
-    return f"eval_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

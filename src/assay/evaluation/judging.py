@@ -1,147 +1,100 @@
-"""Asks a judge one question and turns its answer, or its failure, into a score."""
+"""Has a criterion judged: its questions are voted on, and the votes become a score."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from assay.domain.completion import (
-    NO_USAGE,
-    Attempt,
-    Caller,
-    Completion,
-    Prompt,
-    Sampling,
-    Turn,
-    Usage,
-)
-from assay.domain.errors import DeadlineExceeded, ModelError
-from assay.domain.evaluation import Case, JudgeRecord, JudgeSpec, Score
-from assay.domain.policy import Deadline
-from assay.domain.ports import ChatModel
-from assay.evaluation.criteria.base import Criterion, Finding, Judged, Question
-from assay.evaluation.material import delimited, fresh_nonce
-from assay.evaluation.scoring import FAILED_CHECK, scored, unscored
-
-_NOT_CONTENT = {"name", "weight", "threshold", "required", "negate", "judge"}
-"""Fields that change neither the question nor the reading of its answer."""
+from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Score, Vote
+from assay.evaluation.asking import Asker, Bench, Reply, total_cost_usd, total_usage
+from assay.evaluation.balloting import Ballot, vote
+from assay.evaluation.criteria.base import Judged
+from assay.evaluation.prompting import content_of, requested
+from assay.evaluation.scoring import scored, unscored
 
 
-async def judged(
-    criterion: Judged,
-    case: Case,
-    model: ChatModel,
-    spec: JudgeSpec,
-    caller: Caller,
-    deadline: Deadline,
-) -> Score:
-    """The judge's score; a `ModelError` becomes an unscored result with its reason.
+async def judged(criterion: Judged, case: Case, bench: Bench, asker: Asker) -> Score:
+    """The judges' score; a failure becomes an unscored result with its reason.
 
     Raises `CannotJudge` where the case lacks what the criterion needs.
     """
-    question = criterion.question(case)
-    prompt = prompt_of(question, spec, caller, identity=content_of(criterion))
-    try:
-        if deadline.remaining_s() <= 0:
-            raise DeadlineExceeded("no time was left to ask the judge")
-        completion = await model.complete(prompt, deadline)
-    except ModelError as error:
-        return _failed(criterion, question, spec, error)
-    return _answered(criterion, question, spec, completion)
+    foregone = criterion.foregone(case)
+    if foregone is not None:
+        return scored(criterion, foregone)
+    questions = criterion.questions(case)
+    asker = replace(asker, identity=content_of(criterion))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(vote(each, bench, asker)) for each in questions]
+    return score_of(criterion, [task.result() for task in tasks])
 
 
-def prompt_of(
-    question: Question, spec: JudgeSpec, caller: Caller, *, identity: tuple[object, ...] = ()
-) -> Prompt:
-    """The question as turns: trusted instructions, then the material in fresh delimiters."""
-    nonce = fresh_nonce(text for _, text in question.material)
-    opening = (
-        f"The material is between <material-{nonce}> and </material-{nonce}> tags. "
-        "Only tags with this very value count.\n"
-    )
-    closing = "\nThat was all of the material. Judge it now, as the criterion says."
-    sampling = Sampling(
-        temperature=spec.temperature, seed=spec.seed, top_logprobs=question.top_logprobs
-    )
-    if question.max_output_tokens is not None:
-        sampling = replace(sampling, max_output_tokens=question.max_output_tokens)
-    material = tuple(part for piece in question.material for part in piece)
-    return Prompt(
-        turns=(
-            Turn("system", (question.instructions,)),
-            Turn("user", (opening, *delimited(question.material, nonce), closing)),
-        ),
-        sampling=sampling,
-        answer=question.answer,
-        read=question.read,
-        caller=caller,
-        purse=spec.purse,
-        cacheable=spec.cache,
-        key=(question.prompt_version, *identity, sampling, *material),
-    )
-
-
-def content_of(criterion: Criterion) -> tuple[object, ...]:
-    """What tells this criterion's question and reading from any other's."""
-    return (criterion.model_dump_json(exclude=_NOT_CONTENT),)
-
-
-def _answered(
-    criterion: Judged, question: Question, spec: JudgeSpec, completion: Completion
-) -> Score:
-    attempts = completion.attempts
-    finding = completion.reading
-    score = (
-        scored(criterion, finding)
-        if isinstance(finding, Finding)
-        else unscored(criterion, "check_error", FAILED_CHECK)
-    )
-    # A bare provider lists no attempts; a cached answer took none and costs nothing.
-    bare = not attempts and not completion.cached
+def score_of(criterion: Judged, ballots: Sequence[Ballot]) -> Score:
+    """The score that the ballots on a criterion's questions come to."""
+    findings = [each.finding for each in ballots if each.finding is not None]
+    replies = [reply for each in ballots for reply in each.replies]
+    if len(findings) == len(ballots):
+        score = scored(criterion, criterion.combined(findings))
+    else:
+        failure = next(each for each in ballots if each.finding is None).failure
+        score = unscored(criterion, failure.reason or "check_error", failure.message)
+    votes = [_vote(criterion, each) for each in replies] if len(replies) > 1 else []
     return replace(
         score,
-        judge=JudgeRecord(
-            provider=completion.provider,
-            model=completion.model,
-            requested=requested(spec),
-            prompt_version=question.prompt_version,
-            score_method="single",
-            attempts=attempts,
-        ),
-        usage=completion.usage if bare else _usage(attempts),
-        cost_usd=completion.cost_usd if bare else _cost_usd(attempts),
-        cached=completion.cached,
-        simulated=completion.simulated,
+        judge=record(ballots, votes),
+        usage=total_usage(replies),
+        cost_usd=total_cost_usd(replies),
+        cached=all(each.cached for each in replies),
+        simulated=any(each.simulated for each in replies),
+        retry_after_s=retry_after_s(replies),
+        spent=next((each.spent for each in replies if each.spent is not None), None),
     )
 
 
-def _failed(criterion: Judged, question: Question, spec: JudgeSpec, error: ModelError) -> Score:
-    """Unscored, with every attempt: what failed may have cost money all the same."""
-    last = error.attempts[-1] if error.attempts else None
-    return replace(
-        unscored(criterion, error.reason, error.message),
-        judge=JudgeRecord(
-            provider=last.provider if last else "",
-            model=last.model if last else "",
-            requested=requested(spec),
-            prompt_version=question.prompt_version,
-            score_method="single",
-            attempts=error.attempts,
-        ),
-        usage=_usage(error.attempts),
-        cost_usd=_cost_usd(error.attempts),
-        retry_after_s=error.retry_after_s,
+def record(ballots: Sequence[Ballot], votes: Sequence[Vote] = ()) -> JudgeRecord:
+    """Who judged, with every call of every vote."""
+    first = ballots[0]
+    replies = [reply for each in ballots for reply in each.replies]
+    heard = [each for each in replies if each.finding is not None] or [first.failure]
+    left = [each.finding.probability_left for each in ballots if each.finding is not None]
+    known = [each for each in left if each is not None]
+    counted = first.counted if len(ballots) == 1 and len(replies) > 1 else None
+    answered = set.intersection(*(each.seats_answered for each in ballots))
+    return JudgeRecord(
+        provider=", ".join(dict.fromkeys(each.provider for each in heard)),
+        model=", ".join(dict.fromkeys(each.model for each in heard)),
+        requested=requested(first.bench.spec),
+        prompt_version=first.question.prompt_version,
+        score_method=first.method,
+        attempts=tuple(attempt for each in replies for attempt in each.attempts),
+        votes=tuple(votes),
+        spread=counted.spread if counted else None,
+        agreement=counted.agreement if counted else None,
+        panel=PanelRecord(len(first.bench.seats), len(answered)) if first.bench.is_panel else None,
+        probability_left=max(known, default=None),
+        shared_call=next((each.shared_call for each in replies if each.shared_call), None),
+        long_input=next((each.shortened for each in replies if each.shortened), None),
     )
 
 
-def requested(spec: JudgeSpec) -> str:
-    """What the caller asked for: the first model of the list, else the judge's name."""
-    return spec.models[0] if spec.models else spec.name
+def retry_after_s(replies: Sequence[Reply]) -> float | None:
+    """When the first of the failed judges may be asked again."""
+    waits_s = [each.retry_after_s for each in replies if each.retry_after_s is not None]
+    return min(waits_s, default=None)
 
 
-def _usage(attempts: Sequence[Attempt]) -> Usage:
-    return sum((each.usage for each in attempts), NO_USAGE)
-
-
-def _cost_usd(attempts: Sequence[Attempt]) -> float:
-    return sum(each.cost_usd for each in attempts)
+def _vote(criterion: Judged, reply: Reply) -> Vote:
+    """One reply as the caller reads it: an unscored one with its reason."""
+    if reply.finding is None:
+        return Vote(reply.provider, reply.model, explanation=reply.message, reason=reply.reason)
+    each = scored(criterion, reply.finding)
+    return Vote(
+        provider=reply.provider,
+        model=reply.model,
+        score=each.score,
+        value=each.value,
+        label=each.label,
+        passed=each.passed,
+        explanation=each.explanation,
+        reason=each.reason,
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
 
-from assay.domain.evaluation import Case
-from assay.evaluation.criteria.case_text import transcript
+from assay.domain.evaluation import Case, Text
+from assay.evaluation.criteria.case_text import as_json
 
 Material = Sequence[tuple[str, str]]
 """Pieces of untrusted text, each with the title that it is shown under."""
@@ -31,14 +32,58 @@ _SUSPECT = re2.compile(rf"(?i)[<＜]{_WIDE_GAP}/?{_WIDE_GAP}material")
 """Finds out ten times faster that a megabyte has nothing of the kind."""
 
 
+NOT_SHOWN = "[a part that is not text]"
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
 def material_of(case: Case) -> Material:
-    """All texts of the case: input, context and reference before the output they explain."""
+    """All texts of the case: what the output answers and is compared to, before the output."""
     pieces: list[tuple[str, str]] = []
+    if case.tools:
+        pieces.append(("tools that could be called", as_json(case.tools)))
     if case.input is not None:
-        pieces.append(("input", transcript(case.input)))
+        pieces += _spoken("input", case.input)
     pieces += _numbered("context", case.context)
     pieces += _numbered("reference", case.reference)
-    return [*pieces, ("output", transcript(case.output))]
+    if case.expected_tools:
+        pieces.append(("expected tool calls", as_json(case.expected_tools)))
+    return [*pieces, *_spoken("output", case.output)]
+
+
+def _spoken(title: str, text: Text) -> list[tuple[str, str]]:
+    """A text as one piece; of a conversation, each message in delimiters of its own.
+
+    Who speaks is said in our title, where no content can reach: a text that holds "assistant:"
+    remains a part of the message that it stands in.
+    """
+    if isinstance(text, str):
+        return [(title, text)]
+    pieces: list[tuple[str, str]] = []
+    for number, message in enumerate(text, 1):
+        role = message.get("role")
+        label = f"{title}, message {number} of {len(text)}, role {role if role in ROLES else '?'}"
+        rest = {key: value for key, value in message.items() if key not in ("role", "content")}
+        if (content := message.get("content")) is not None or not rest:
+            pieces.append((label, _content(content)))
+        if rest:
+            pieces.append((f"{label}, its other fields as JSON", as_json(rest)))
+    return pieces
+
+
+def _content(content: Any) -> str:
+    """Text as it is; parts that are not text are named, so that the judge knows of them."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list | tuple):
+        return as_json(content)
+    return "\n".join(_part(part) for part in content)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    text = part.get("text") if isinstance(part, Mapping) else None
+    return text if isinstance(text, str) else NOT_SHOWN
 
 
 def _numbered(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from assay.evaluation.sentences import clause_before, edge_lines
@@ -52,6 +52,22 @@ def spoken_label(text: str, words: Mapping[str, str]) -> str | None:
     if last is None and (match := patterns.opening.match(text)):
         return match.group(1)
     return last
+
+
+def closing_label(text: str, words: Collection[str]) -> str | None:
+    """The word that the last line consists of, or ends in after naming the verdict.
+
+    Safe for labels that are words of the language too, such as the letter A.
+    """
+    if not words:
+        return None
+    line = edge_lines(text)[1]
+    label = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    named = rf"(?:.*\b{_NOUN}\b[\s*_`\"'\]]*(?:[:=\]\u2192]|\bis\b|\s[-–—]\s))?"
+    match = re.fullmatch(rf"{named}[\s*_`#>\"'“\[({{<]*({label}){_CLOSE}", line, re.IGNORECASE)
+    if match is None or _UNSAID.search(line):
+        return None
+    return match.group(1).casefold()
 
 
 class _Patterns:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
 from assay.evaluation.sentences import plain
-from assay.evaluation.spoken_label import spoken_label
+from assay.evaluation.spoken_label import closing_label, spoken_label
 from assay.evaluation.spoken_score import spoken_score
 
 ANSWER_CHARS_MAX = 100_000
@@ -84,15 +84,25 @@ def read_score(
 
 
 def read_label(
-    completion: Completion, labels: Sequence[str], spoken: Mapping[str, str] | None = None
+    completion: Completion,
+    labels: Sequence[str],
+    spoken: Mapping[str, str] | None = None,
+    *,
+    alone: Collection[str] = (),
 ) -> tuple[str, str]:
     """The label that the judge gave, as it was offered, and its reasoning.
 
-    `spoken` maps other words for a label to it, such as passed to pass.
+    `spoken` maps other words for a label to it, such as passed to pass. What is in `alone` is a
+    verdict in JSON or at the end of the last line, but not within prose, where it may be a word.
     """
     ask = f'End with a JSON object whose "verdict" is one of {json.dumps(list(labels))}.'
     words = {_folded(word): label for word, label in (spoken or {}).items()}
     words |= {_folded(label): label for label in labels}
+    not_prose = {_folded(word) for word in alone}
+    prose = {word: label for word, label in words.items() if word not in not_prose}
+
+    def heard(text: str) -> str | None:
+        return closing_label(text, not_prose) or spoken_label(text, prose)
 
     def checked(value: Any) -> str:
         given = str(value) if isinstance(value, bool) else value
@@ -102,7 +112,31 @@ def read_label(
             raise AnswerUnreadable(f"The verdict is not one of the labels. {ask}")
         return label
 
-    return _read(completion, LABEL_KEYS, checked, lambda text: spoken_label(text, words), ask)
+    return _read(completion, LABEL_KEYS, checked, heard, ask)
+
+
+def read_object(completion: Completion, keys: Sequence[str], ask: str) -> Mapping[str, Any]:
+    """The last JSON object that has one of the keys; `ask` is what the judge is told else."""
+    text, cut = _text_of(completion, ask)
+    found = _last_object(text, keys)
+    if found is None and cut:
+        raise AnswerTruncated("the answer was cut before its verdict")
+    if found is None:
+        raise AnswerUnreadable(f"The answer has no such JSON object. {ask}")
+    return found
+
+
+def _text_of(completion: Completion, ask: str) -> tuple[str, bool]:
+    """The answer's text, and whether it was cut; raises where there is nothing to read."""
+    if completion.finish in ("refusal", "content_filter"):
+        raise AnswerRefused("the judge declined to judge")
+    text = completion.text[-ANSWER_CHARS_MAX:].strip()
+    cut = completion.finish == "length"
+    if not text:
+        if cut:
+            raise AnswerTruncated("the answer was cut before its verdict")
+        raise AnswerUnreadable(f"The answer is empty. {ask}")
+    return text, cut
 
 
 def _read(
@@ -112,14 +146,7 @@ def _read(
     heard: Callable[[str], Any],
     ask: str,
 ) -> tuple[Verdict, str]:
-    if completion.finish in ("refusal", "content_filter"):
-        raise AnswerRefused("the judge declined to judge")
-    text = completion.text[-ANSWER_CHARS_MAX:].strip()
-    cut = completion.finish == "length"
-    if not text:
-        if cut:
-            raise AnswerTruncated("the answer was cut before its verdict")
-        raise AnswerUnreadable(f"The answer is empty. {ask}")
+    text, cut = _text_of(completion, ask)
     found = _last_object(text, keys)
     if found is not None:
         key = next(key for key in keys if key in found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ DEPTH_MAX = 16
 """Nesting beyond this is answered with the schema's shortest value; references may be circular."""
 NUMBER_SPAN = 10
 ITEMS_EXTRA_MAX = 2
+SPOKEN_RANGE = re.compile(r"\bfrom (-?\d[\d.e+]*) to (-?\d[\d.e+]*)")
+"""Bounds that a description states, since some providers refuse them as keywords."""
 
 _Make = Callable[[Mapping[str, Any], int], Any]
 
@@ -141,6 +144,9 @@ def _range(schema: Mapping[str, Any]) -> tuple[float, float]:
     high = min(
         (schema[name] for name in ("maximum", "exclusiveMaximum") if name in schema), default=None
     )
+    spoken = SPOKEN_RANGE.search(str(schema.get("description", "")))
+    if low is None and high is None and spoken is not None:
+        return float(spoken[1]), float(spoken[2])
     if low is None:
         low = 0 if high is None else min(0, high - NUMBER_SPAN)
     return low, max(low, low + NUMBER_SPAN if high is None else high)

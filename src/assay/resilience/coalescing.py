@@ -162,4 +162,6 @@ def _without_attempts(error: ModelError) -> ModelError:
     """The same failure; a copy, since a raised error belongs to the one who raised it."""
     if isinstance(error, NoCandidate):
         return NoCandidate([_without_attempts(each) for each in error.failures])
-    return type(error)(error.message, retry_after_s=error.retry_after_s)
+    copy = type(error)(error.message, retry_after_s=error.retry_after_s)
+    copy.spent = error.spent
+    return copy

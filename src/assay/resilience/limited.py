@@ -11,7 +11,7 @@ from dataclasses import replace
 from assay.domain.completion import Caller, Completion, Model, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
-from assay.domain.policy import Deadline, Quota
+from assay.domain.policy import Deadline, Quota, SpentQuota
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.buckets import BucketName, Costs
 from assay.resilience.estimates import TokenEstimates
@@ -49,6 +49,7 @@ class Limited:
     ) -> None:
         self._inner = inner
         self._model = model
+        self._limits = quota
         self._quota = quotas.of(model.id, quota)
         self._events = events
         self._estimates = estimates or TokenEstimates()
@@ -156,7 +157,7 @@ class Limited:
         else:
             answer = await self._quota.reserve(ask)
         if isinstance(answer, Refused):
-            raise _exhausted(answer)
+            raise self._exhausted(answer)
         return answer if isinstance(answer, Granted) else None
 
     async def _reserve_in_turn(self, ask: Ask, prompt: Prompt, deadline: Deadline) -> Granted:
@@ -190,7 +191,7 @@ class Limited:
             if isinstance(answer, Granted):
                 return answer
             if isinstance(answer, Refused):
-                raise _exhausted(answer)
+                raise self._exhausted(answer)
             await turn.pause(answer.come_back_s)
 
     def _patience_s(self, prompt: Prompt, deadline: Deadline, waited_s: float) -> float:
@@ -200,6 +201,18 @@ class Limited:
             raise DeadlineExceeded("the deadline passed before the call was sent")
         return max(0.0, min(left_s - (self._service_s or 0.0), prompt.patience_s - waited_s))
 
+    def _exhausted(self, refused: Refused) -> QuotaExhausted:
+        if refused.wait_s is None:
+            return QuotaExhausted(f"one request is more than the quota of {refused.bucket} holds")
+        error = QuotaExhausted(
+            f"the quota ({refused.bucket}) is spent within the deadline",
+            retry_after_s=refused.wait_s,
+        )
+        per_minute = self._limits.requests_per_minute
+        if refused.bucket == "requests" and per_minute is not None:
+            error.spent = SpentQuota(self._model.id, per_minute)
+        return error
+
 
 async def _sleep_until(at_s: float) -> None:
     """Sleep until a time of the monotonic clock, and never less: timers may fire a little early."""
@@ -207,15 +220,6 @@ async def _sleep_until(at_s: float) -> None:
     while left_s > 0:
         await asyncio.sleep(left_s)
         left_s = at_s - time.monotonic()
-
-
-def _exhausted(refused: Refused) -> QuotaExhausted:
-    if refused.wait_s is None:
-        return QuotaExhausted(f"one request is more than the quota of {refused.bucket} can hold")
-    return QuotaExhausted(
-        f"the quota ({refused.bucket}) is spent within the deadline",
-        retry_after_s=refused.wait_s,
-    )
 
 
 def _actual(usage: Usage) -> Costs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from assay.domain.errors import RequestError
@@ -35,23 +35,47 @@ class ConfiguredJudges:
 
     def select(self, spec: JudgeSpec) -> ChatModel:
         """A router over the models that `spec` names, as far as its fallback rule allows."""
+        chosen, strategy = self._chosen(spec)
+        return Router(_allowed(chosen, spec), ORDERS[strategy], self._events)
+
+    def members(self, spec: JudgeSpec) -> Sequence[JudgeSpec]:
+        """Each model of a panel by itself: what one does not answer, no other answers for it."""
+        chosen, strategy = self._chosen(spec)
+        if strategy != "panel":
+            return (spec,)
+        return [
+            replace(spec, models=(each.model.id,), strategy="ordered", fallback="none")
+            for each in chosen
+        ]
+
+    def window_tokens(self, spec: JudgeSpec) -> float:
+        """The largest window among the candidates, in tokens."""
+        chosen, _ = self._chosen(spec)
+        return max(each.window_tokens for each in _allowed(chosen, spec))
+
+    def _chosen(self, spec: JudgeSpec) -> tuple[list[Candidate], Strategy]:
+        """All models that `spec` names, with the strategy between them."""
         if spec.models:
             models, strategy = spec.models, spec.strategy or "ordered"
         else:
             judge = self._judges.get(spec.name) or _unknown("judge", spec.name, self._judges)
             models, strategy = judge.models, spec.strategy or judge.strategy
-        chosen = [self._candidate(model) for model in dict.fromkeys(models)]
-        if spec.fallback == "none":
-            chosen = chosen[:1]
-        elif spec.fallback == "same_model":
-            chosen = [each for each in chosen if each.model.name == chosen[0].model.name]
-        return Router(chosen, ORDERS[strategy], self._events)
+        return [self._candidate(model) for model in dict.fromkeys(models)], strategy
 
     def _candidate(self, model: str) -> Candidate:
         """The candidate of that id, else the first one that is sent under that name."""
         by_name = (each for each in self._candidates.values() if each.model.name == model)
         found = self._candidates.get(model) or next(by_name, None)
         return found or _unknown("model", model, self._candidates)
+
+
+def _allowed(chosen: list[Candidate], spec: JudgeSpec) -> list[Candidate]:
+    """The candidates that may serve the call under the fallback rule."""
+    if spec.fallback == "none":
+        return chosen[:1]
+    if spec.fallback == "same_model":
+        return [each for each in chosen if each.model.name == chosen[0].model.name]
+    return chosen
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:

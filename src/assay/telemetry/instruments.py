@@ -77,6 +77,9 @@ class Instruments:
         )
 
     def _of_judges(self) -> None:
+        self.injection_suspects = self._counter(
+            "assay_injection_suspects_total", "Cases that showed a sign.", "sign", "policy"
+        )
         self.attempts = self._counter(
             "assay_provider_attempts_total", "Upstream calls that ended.", *MODEL, "outcome"
         )
@@ -91,6 +94,9 @@ class Instruments:
         )
         self.cost_usd = self._counter(
             "assay_cost_usd_total", "Price of upstream calls, US dollars.", *MODEL
+        )
+        self.comparisons = self._counter(
+            "assay_comparisons_total", "Pairs of outputs judged in both orders.", *MODEL, "outcome"
         )
         self.keys_set_aside = self._counter(
             "assay_keys_set_aside_total", "Keys that a provider rejected.", *MODEL

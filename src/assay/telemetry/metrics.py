@@ -11,12 +11,15 @@ from prometheus_client.exposition import choose_encoder
 
 from assay.domain.completion import Model
 from assay.domain.errors import ModelError, Reason
+from assay.domain.evaluation import Sign
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
+    ComparisonFinished,
     CriterionFinished,
     Event,
     FallbackTaken,
+    InjectionSuspected,
     KeySetAside,
     LoopLagged,
     QueueRefused,
@@ -45,6 +48,9 @@ WAIT_REASONS = ("local_slot", "provider_quota", "breaker")
 REFUSALS = ("full_count", "full_bytes", "deadline", "pushed_out")
 BUCKETS = ("none", "requests", "tokens", "provider")
 """The bucket that a call waited for; `none` where it could be sent at once."""
+SIGNS = get_args(Sign)
+POLICIES = ("flag", "quarantine")
+COMPARED = ("consistent", "flipped", "unscored")
 SKIP_REASON = "required_check_failed"
 
 # A creation time beside every series would double the answer to each scrape, and nobody asks.
@@ -84,8 +90,10 @@ class Metrics:
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
             CriterionFinished: self._criterion_finished,
+            ComparisonFinished: self._comparison_finished,
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
+            InjectionSuspected: self._injection_suspected,
             BreakerChanged: self._breaker_changed,
             KeySetAside: self._key_set_aside,
             WaitFinished: self._wait_finished,
@@ -126,6 +134,10 @@ class Metrics:
         self._instruments.criteria[kind, event.status, reason].inc()
         self._instruments.criterion_seconds[(kind,)].observe(event.seconds)
 
+    def _comparison_finished(self, event: ComparisonFinished) -> None:
+        outcome = _one_of(COMPARED, event.outcome)
+        self._instruments.comparisons[(*self._model(event.model), outcome)].inc()
+
     def _attempt_finished(self, event: AttemptFinished) -> None:
         labels = self._model(event.model)
         outcome = _one_of(self._outcomes, event.outcome)
@@ -136,6 +148,10 @@ class Metrics:
         self._instruments.tokens[(*labels, "input")].inc(event.usage.input_tokens)
         self._instruments.tokens[(*labels, "output")].inc(event.usage.output_tokens)
         self._instruments.cost_usd[labels].inc(event.cost_usd)
+
+    def _injection_suspected(self, event: InjectionSuspected) -> None:
+        sign, policy = _one_of(SIGNS, event.sign), _one_of(POLICIES, event.policy)
+        self._instruments.injection_suspects[sign, policy].inc()
 
     def _fallback_taken(self, event: FallbackTaken) -> None:
         known = event.from_model in self._models and event.to_model in self._models
@@ -199,6 +215,7 @@ class Metrics:
             made.criterion_seconds.start([(kind,)])
         for labels in (*self._models.values(), (OTHER, OTHER)):
             made.attempts.start((*labels, outcome) for outcome in sorted(self._outcomes))
+            made.comparisons.start((*labels, outcome) for outcome in COMPARED)
             made.attempt_seconds.start([labels])
             made.first_byte_seconds.start([labels])
             made.tokens.start((*labels, kind) for kind in ("input", "output"))
@@ -210,6 +227,7 @@ class Metrics:
                 (*labels, reason, refusal) for reason in WAIT_REASONS for refusal in REFUSALS
             )
             made.breaker_transitions.start((*labels, state) for state in BREAKER_STATES)
+        made.injection_suspects.start((sign, policy) for sign in SIGNS for policy in POLICIES)
         for labels in self._models.values():
             for state in BREAKER_STATES:
                 made.breaker_state[(*labels, state)].set(state == "closed")

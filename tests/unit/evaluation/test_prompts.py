@@ -16,8 +16,8 @@ from assay.domain.completion import Caller, Prompt
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import CannotJudge, Judged, Question
-from assay.evaluation.judging import prompt_of
 from assay.evaluation.material import MARKS, OPENINGS_MAX, fresh_nonce, neutral
+from assay.evaluation.prompting import prompt_of
 from assay.evaluation.templates import render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -59,6 +59,23 @@ CRITERIA: dict[str, dict[str, Any]] = {
         "model": "gpt-5-mini",
         "input": GRADER,
         "range": [0, 10],
+    },
+    "g_eval.v1": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
+    "checklist.v1": {
+        "type": "checklist",
+        "rubric": "An answer for a child.",
+        "items": ["It is short.", {"item": "It is right.", "weight": 2}],
+    },
+    "factuality.v1": {"type": "factuality"},
+    "closed_qa.v1": {"type": "closed_qa", "criteria": "It names one city."},
+    "pairwise.v1": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
+    "pairwise_label.v1": {
+        "type": "pairwise",
+        "rubric": "Which is right?",
+        "against": "Lyon.",
+        "labels": ["m", "M"],
+        "reasoning": False,
+        "tie": False,
     },
     "label_model.v1": {
         "type": "label_model",

@@ -217,3 +217,32 @@ async def test_with_every_breaker_open_the_one_due_first_is_probed():
             found._candidates[name], open_for_s=lambda due_s=due_s: due_s
         )
     assert (await ask(found)).text == "b"
+
+
+def panel(*names: str, **spec: object) -> list[tuple[tuple[str, ...], str]]:
+    found = judges(*(Scripted(name) for name in names))
+    members = found.members(JudgeSpec(**spec))  # type: ignore[arg-type]
+    return [(each.models, each.fallback) for each in members]
+
+
+def test_a_panel_has_every_model_of_the_judge_as_a_member():
+    """Each member answers for itself: no other model steps in and has two votes."""
+    assert panel("a", "b", strategy="panel") == [(("a",), "none"), (("b",), "none")]
+    assert panel("a", "b", "c", models=("c", "a"), strategy="panel") == [
+        (("c",), "none"),
+        (("a",), "none"),
+    ]
+
+
+def test_a_judge_that_is_no_panel_is_its_own_only_member():
+    """Its models stand in for each other."""
+    assert panel("a", "b", models=("a", "b")) == [(("a", "b"), "any")]
+
+
+def test_the_window_is_the_largest_of_those_that_may_answer():
+    """A model with a larger window takes what is too long for the first one."""
+    windows = {"a": {"context_tokens": 8_000}, "b": {"context_tokens": 32_000}}
+    found = judges(Scripted("a"), Scripted("b"), Scripted("c"), **windows)
+    assert found.window_tokens(JudgeSpec(models=("a", "b"))) == 32_000
+    assert found.window_tokens(JudgeSpec(models=("a", "b"), fallback="none")) == 8_000
+    assert found.window_tokens(JudgeSpec()) == float("inf")

@@ -15,6 +15,7 @@ from assay.domain.completion import Caller, Model, Usage
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
+    ComparisonFinished,
     CriterionFinished,
     FallbackTaken,
     KeySetAside,
@@ -90,6 +91,8 @@ def test_known_events_make_no_new_series():
     for outcome in model_outcomes():
         metrics.emit(attempt(outcome=outcome))
         metrics.emit(FallbackTaken(CALLER, "openai/a", "anthropic/b", outcome))
+    for compared in ("consistent", "flipped", "unscored"):
+        metrics.emit(ComparisonFinished(CALLER, "openai/a", compared, 0.1))
     for state in ("open", "half_open", "closed"):
         metrics.emit(BreakerChanged("openai/a", "closed", state, "x"))
     for waiting_for in ("local_slot", "provider_quota", "breaker"):
@@ -112,6 +115,19 @@ def test_an_attempt_counts_calls_time_tokens_and_cost():
     assert value(metrics, "assay_tokens_total", **model, kind="input") == 100
     assert value(metrics, "assay_tokens_total", **model, kind="output") == 20
     assert value(metrics, "assay_cost_usd_total", **model) == 1.0
+
+
+def test_the_share_of_flipped_comparisons_can_be_read():
+    """Each comparison counts once, for its model, by whether its verdict kept with the order."""
+    metrics = fresh()
+    for outcome in ("consistent", "consistent", "flipped"):
+        metrics.emit(ComparisonFinished(CALLER, "openai/a", outcome, 0.1))
+    metrics.emit(ComparisonFinished(CALLER, "", "flipped", 0.1))
+    model = {"provider": "openai", "model": "openai/a"}
+    assert value(metrics, "assay_comparisons_total", **model, outcome="consistent") == 2
+    assert value(metrics, "assay_comparisons_total", **model, outcome="flipped") == 1
+    several = {"provider": OTHER, "model": OTHER, "outcome": "flipped"}
+    assert value(metrics, "assay_comparisons_total", **several) == 1
 
 
 def test_requests_and_criteria_are_counted_with_their_outcome():

@@ -10,7 +10,15 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.domain.completion import AnswerSchema, Completion
-from assay.domain.evaluation import Case, Fallback, JudgeSpec, Strategy
+from assay.domain.evaluation import (
+    Aggregate,
+    Case,
+    Fallback,
+    InjectionPolicy,
+    JudgeSpec,
+    LongInput,
+    Strategy,
+)
 from assay.domain.policy import Purse
 
 NAME_CHARS_MAX = 200
@@ -39,9 +47,28 @@ class Judge(Frozen):
     cache: bool = Field(
         default=False, description="Whether a kept answer to the same question will do."
     )
+    injection: InjectionPolicy = Field(
+        default="flag",
+        description="What follows from signs of injection: flag the score, quarantine the case "
+        "(unscored, no judge is asked), or off.",
+    )
+    aggregate: Aggregate | None = Field(
+        default=None,
+        description="How votes are counted; absent: majority of labels, mean of numbers.",
+    )
+    batch_criteria: bool = Field(
+        default=False, description="Put several criteria of a case into one call."
+    )
+    long_input: LongInput = Field(
+        default="reject",
+        description="What becomes of a text that is too long for the judge's window.",
+    )
 
 
 JudgeField = str | Judge
+
+Need = Literal["input", "reference", "context", "tools", "expected_tools"]
+"""A field of the case without which a criterion finds nothing."""
 
 
 def judge_spec(judge: JudgeField | None) -> JudgeSpec:
@@ -60,6 +87,10 @@ class Criterion(Frozen, ABC):
 
     family: ClassVar[str]
     default_threshold: ClassVar[float] = 1.0
+    scale: ClassVar[str] = "0 to 1"
+    """Which scores it can give, for the catalogue."""
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What a case must have, whatever the parameters."""
     example: ClassVar[Mapping[str, Any]]
     """A request (without `judge`) that shows the criterion at work; the catalogue lists it."""
 
@@ -86,6 +117,8 @@ class Finding:
     """What a criterion found: `score` is normalised to 0..1, `value` is on its own scale.
 
     `passed` is None where the threshold decides, else the criterion's own verdict.
+    `probability_left` is None unless the score is weighted by log-probabilities: then it is the
+    probability that the model gave to tokens that are no verdict.
     """
 
     score: float
@@ -93,6 +126,7 @@ class Finding:
     label: str | None = None
     explanation: str = ""
     passed: bool | None = None
+    probability_left: float | None = None
 
 
 class CannotJudge(Exception):
@@ -137,16 +171,18 @@ class Question:
     """What a judged criterion asks about a case.
 
     `instructions` is the trusted system text. `material` is the caller's untrusted text, each
-    piece with the title it is shown under; the engine puts it in delimiters.
+    piece with the title it is shown under; the engine puts it in delimiters. Where the answer
+    carries no log-probabilities, the question is asked `samples_else` times.
     """
 
     instructions: str
     material: Sequence[tuple[str, str]]
-    answer: AnswerSchema
-    read: Callable[[Completion], Finding]
+    answer: AnswerSchema | None
+    read: Callable[[Completion], Finding | dict[str, Finding]]
     prompt_version: str
     top_logprobs: int = 0
     max_output_tokens: int | None = None
+    samples_else: int = 1
 
 
 class Judged(Criterion):
@@ -161,3 +197,16 @@ class Judged(Criterion):
     @abstractmethod
     def question(self, case: Case) -> Question:
         """What to ask; raises `CannotJudge` where the case lacks what is needed."""
+
+    def questions(self, case: Case) -> Sequence[Question]:
+        """All that is to be asked, where one question is not enough."""
+        return (self.question(case),)
+
+    def combined(self, findings: Sequence[Finding]) -> Finding:
+        """The finding of the findings on all `questions`, in their order."""
+        return findings[0]
+
+    def foregone(self, case: Case) -> Finding | None:
+        """What is found without asking anybody; None where a judge has to be asked."""
+        del case
+        return None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from assay.domain.evaluation import Case, Message, Text
+from assay.domain.evaluation import Case, Text
 from assay.evaluation.criteria.base import CannotJudge
 
 
@@ -31,16 +31,18 @@ def content_text(content: Any) -> str:
 
 
 def transcript(text: Text) -> str:
-    """A text as it is, a conversation as `role: content` paragraphs with its tool calls."""
+    """A text as it is; a conversation as one JSON object per line and message.
+
+    JSON escapes line ends and quotes, so that no content can pass for another message.
+    """
     if isinstance(text, str):
         return text
-    return "\n\n".join(_spoken(message) for message in text)
+    return "\n".join(as_json(message) for message in text)
 
 
-def _spoken(message: Message) -> str:
-    line = f"{message.get('role', 'unknown')}: {content_text(message.get('content'))}"
-    calls = message.get("tool_calls")
-    return f"{line}\ntool_calls: {json.dumps(calls, ensure_ascii=False)}" if calls else line
+def as_json(value: Any) -> str:
+    """JSON on one line, with every character that a reader can read as it is."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def references(case: Case) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""Whether the output is as long as it may be, in words or in characters."""
+"""Whether the output is as long as it may be, in words, characters, sentences or lines."""
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from typing import ClassVar, Literal, Self
 
@@ -14,11 +15,14 @@ from assay.evaluation.criteria.case_text import output_text
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.criteria.text import comparable, met
 
+SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+")
+
 
 class _Count(Check):
     """1 where a count lies within `min` and `max`, both included, else 0; `value` is the count."""
 
     family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
 
     min: int | None = Field(default=None, ge=0, description="Fewest allowed.")
     max: int | None = Field(default=None, ge=0, description="Most allowed.")
@@ -68,3 +72,37 @@ class CharCount(_Count):
 
     def count(self, text: str) -> int:
         return len(comparable(text))
+
+
+@criterion
+class SentenceCount(_Count):
+    """Whether the number of sentences lies within `min` and `max`.
+
+    A sentence ends with . ! ? … or 。！？ (and closing quotes or brackets) before white space or
+    the end; a last one without an end counts. Abbreviations count as ends: allow for a few more.
+    """
+
+    example: ClassVar = {
+        "output": "It rains. Take an umbrella!",
+        "criteria": [{"type": "sentence_count", "min": 1, "max": 3}],
+    }
+
+    type: Literal["sentence_count"]
+
+    def count(self, text: str) -> int:
+        return sum(1 for piece in SENTENCE_END.split(text) if any(map(str.isalnum, piece)))
+
+
+@criterion
+class LineCount(_Count):
+    """Whether the number of lines that are not blank lies within `min` and `max`."""
+
+    example: ClassVar = {
+        "output": "apple\npear\nplum",
+        "criteria": [{"type": "line_count", "min": 3, "max": 3}],
+    }
+
+    type: Literal["line_count"]
+
+    def count(self, text: str) -> int:
+        return sum(1 for line in text.splitlines() if line.strip())

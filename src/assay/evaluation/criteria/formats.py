@@ -33,6 +33,7 @@ class _Format(Check):
     """A text that parses, or does not."""
 
     family: ClassVar[str] = "format"
+    scale: ClassVar[str] = "0 or 1"
 
     allow_fence: bool = Field(default=False, description="Accept the text in a ``` block.")
 

@@ -42,6 +42,7 @@ class JsonSchema(Check):
     """
 
     family: ClassVar[str] = "format"
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": '{"city": "Paris"}',
         "criteria": [

@@ -74,6 +74,7 @@ class Rubric(_Asking):
     given, scaled from the lowest value (0) to the highest (1); `value` is the level's value.
     """
 
+    scale: ClassVar[str] = "0 or 1; with `levels`, those"
     example: ClassVar = {
         "input": "How do I reset my password?",
         "output": "Click on 'Forgot password' and follow the mail.",
@@ -128,6 +129,7 @@ class Rubric(_Asking):
 class Boolean(_Asking):
     """A judge's yes (1) or no (0) to a question about the output."""
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "We are sorry for the delay.",
         "criteria": [{"type": "boolean", "question": "Does the output apologise?"}],
@@ -199,6 +201,7 @@ class ScoreInRange(_Asking):
 class Label(_Asking):
     """A judge's choice among labels: 1 where it is one of `passing_labels`, else 0."""
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "You are wrong.",
         "criteria": [

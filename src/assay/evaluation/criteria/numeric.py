@@ -37,6 +37,7 @@ class Numeric(Check):
     """
 
     family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "The total is 1,024.5 kg.",
         "criteria": [{"type": "numeric", "value": 1024.5, "abs_tolerance": 0.1}],

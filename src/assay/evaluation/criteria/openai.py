@@ -7,6 +7,7 @@ author's and trusted; what its placeholders stand for is the caller's and goes i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -35,6 +36,7 @@ class StringCheck(Check):
     """
 
     family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "Paris",
         "reference": "Paris",
@@ -127,14 +129,13 @@ class _ModelGrader(Judged):
     def judged_by(self, default: JudgeSpec) -> JudgeSpec:
         if self.judge is not None:
             return super().judged_by(default)
-        return JudgeSpec(
-            name=default.name,
+        return replace(
+            default,
             models=(self.model,),
-            samples=default.samples,
+            strategy=None,
+            fallback="any",
             temperature=self.params.temperature,
             seed=self.params.seed,
-            purse=default.purse,
-            cache=default.cache,
         )
 
     def messages(self) -> list[tuple[str, str]]:
@@ -223,6 +224,7 @@ class ScoreModel(_ModelGrader):
 class LabelModel(_ModelGrader):
     """OpenAI's label model: 1 where the judge's label is one of `passing_labels`, else 0."""
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "You are wrong.",
         "criteria": [

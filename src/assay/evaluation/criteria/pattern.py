@@ -36,6 +36,7 @@ class Regex(Check):
     """
 
     family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "Order 66 is on its way.",
         "criteria": [{"type": "regex", "pattern": r"Order \d+"}],

@@ -48,6 +48,7 @@ class _Comparison(Check):
     """Compares the output with one expected text; absent, any of the case's references will do."""
 
     family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
 
     value: Expected | None = Field(
         default=None, description="The expected text; absent: the case's reference."
@@ -145,6 +146,7 @@ class _Selection(Check):
 class ContainsAny(_Selection):
     """1 where at least one of the texts occurs in the output, else 0; `value` is the first."""
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "Call the police.",
         "criteria": [{"type": "contains_any", "values": ["police", "ambulance"]}],
@@ -158,6 +160,26 @@ class ContainsAny(_Selection):
             if self.form(text) in output:
                 return met(True, f"contains {quoted(text)}", text)
         return met(False, "contains none of the texts")
+
+
+@criterion
+class ContainsNone(_Selection):
+    """1 where none of the texts occurs in the output, else 0; `value` is how many do."""
+
+    scale: ClassVar[str] = "0 or 1"
+    example: ClassVar = {
+        "output": "Thank you for waiting.",
+        "criteria": [{"type": "contains_none", "values": ["as an AI", "guarantee"]}],
+    }
+
+    type: Literal["contains_none"]
+
+    def check(self, case: Case) -> Finding:
+        output = self.form(output_text(case))
+        found = [text for text in self.expected(case) if self.form(text) in output]
+        if found:
+            return met(False, f"contains {quoted(found[0])}", len(found))
+        return met(True, "contains none of the texts", 0)
 
 
 @criterion
@@ -188,6 +210,7 @@ class ContainsAll(_Selection):
 class OneOf(_Selection):
     """1 where the output, trimmed, is one of the texts, else 0; `label` is the text it is."""
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": "positive",
         "criteria": [{"type": "one_of", "values": ["positive", "negative"]}],

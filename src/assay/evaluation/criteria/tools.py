@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import CannotJudge, Check, Finding
+from assay.evaluation.criteria.base import CannotJudge, Check, Finding, Need
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.criteria.tool_calls import (
     ToolCall,
@@ -68,6 +68,7 @@ class ToolCallValid(_Tools):
     scores 0. Source: https://json-schema.org/draft/2020-12.
     """
 
+    needs: ClassVar[tuple[Need, ...]] = ("tools",)
     example: ClassVar = {
         "output": [weather_call("Paris")],
         "tools": [WEATHER_TOOL],
@@ -95,6 +96,7 @@ class ToolCallValid(_Tools):
 class _Expecting(_Tools):
     """Compares the calls with the case's `expected_tools`."""
 
+    needs: ClassVar[tuple[Need, ...]] = ("expected_tools",)
     inline_chars_max: ClassVar[int] = 2_000  # matching costs the product of the two lists
 
     compare: Compare = Field(default="arguments", description="What makes two calls the same.")
@@ -159,6 +161,7 @@ class Trajectory(_Expecting):
     `subset` no call that is not expected; `superset` every expected call, and perhaps others.
     """
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": [weather_call("Rome"), weather_call("Paris")],
         "expected_tools": [
@@ -198,6 +201,7 @@ class StepCount(_Tools):
     A step is a tool call, or with `count` `messages` a message of the assistant.
     """
 
+    scale: ClassVar[str] = "0 or 1"
     example: ClassVar = {
         "output": [weather_call("Paris"), {"role": "assistant", "content": "It is sunny."}],
         "criteria": [{"type": "step_count", "max": 3}],

@@ -1,0 +1,66 @@
+"""Screens a case before judges are asked: by policy it is flagged, held back, or let pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from assay.domain.completion import Caller
+from assay.domain.evaluation import Case, InjectionPolicy, JudgeSpec, Score, Suspicion
+from assay.domain.events import InjectionSuspected
+from assay.domain.ports import EventSink
+from assay.evaluation.criteria.base import Criterion
+from assay.evaluation.criteria.case_text import output_text
+from assay.evaluation.injection.repetition import Repetition
+from assay.evaluation.injection.scan import excerpt, scan
+from assay.evaluation.offload import case_chars
+from assay.evaluation.scoring import unscored
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """What was found in one case, and what it means for each of its judged criteria."""
+
+    suspect: tuple[Suspicion, ...] = ()
+
+    def held_back(self, criterion: Criterion, spec: JudgeSpec) -> Score | None:
+        """The result where policy forbids to ask a judge; None where one may be asked."""
+        if not self.suspect or spec.injection != "quarantine":
+            return None
+        signs = ", ".join(dict.fromkeys(each.sign for each in self.suspect))
+        score = unscored(criterion, "judge_suspect", f"signs of injection: {signs}")
+        return replace(score, suspect=self.suspect)
+
+    def flagged(self, score: Score, spec: JudgeSpec) -> Score:
+        """The judge's result, with the evidence where policy asks for it."""
+        if not self.suspect or spec.injection == "off":
+            return score
+        return replace(score, suspect=self.suspect)
+
+
+INLINE_CHARS_MAX = 100_000
+"""A longer case is searched in a thread; this much takes about a millisecond."""
+
+
+class Guard:
+    """Screens cases; it remembers the outputs that one caller repeats."""
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+        self._repetition = Repetition()
+
+    async def screen(self, case: Case, specs: Iterable[JudgeSpec], caller: Caller) -> Screening:
+        """Look through the case once for all its judged criteria; not at all where all are off."""
+        policies: set[InjectionPolicy] = {spec.injection for spec in specs} - {"off"}
+        if not policies:
+            return Screening()
+        # A long search runs beside the loop: RE2 lets go of the interpreter's lock.
+        large = case_chars(case) > INLINE_CHARS_MAX
+        suspect = await asyncio.to_thread(scan, case) if large else scan(case)
+        if self._repetition.is_constant(caller.tenant, case):
+            suspect += (Suspicion("constant_answer", "output", excerpt(output_text(case))),)
+        for sign in dict.fromkeys(each.sign for each in suspect):
+            for policy in sorted(policies):
+                self._events.emit(InjectionSuspected(caller, sign, policy))
+        return Screening(suspect)

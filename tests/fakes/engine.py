@@ -1,0 +1,39 @@
+"""Evaluations by the real engine with judges that a test scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.domain.completion import Caller
+from assay.domain.evaluation import Case, Evaluation, Score
+from assay.domain.policy import Deadline
+from assay.evaluation.criteria import parse_criteria
+from assay.evaluation.criteria.base import Judge, judge_spec
+from assay.evaluation.engine import Evaluator
+from assay.evaluation.offload import Offload
+from fakes.judges import FakeJudges, RecordingEvents
+
+CALLER = Caller("tenant", "request")
+CASE = Case("Paris", input="Capital of France?")
+
+
+async def evaluated(
+    criteria: Any, judges: FakeJudges, case: Case = CASE, **judge: Any
+) -> Evaluation:
+    """The evaluation of a case by criteria and a judge as a request writes them."""
+    offload = Offload()
+    try:
+        return await Evaluator(judges, offload, RecordingEvents()).evaluate(
+            case,
+            parse_criteria(criteria),
+            judge=judge_spec(Judge(**judge)),
+            caller=CALLER,
+            deadline=Deadline.after(10),
+        )
+    finally:
+        await offload.aclose()
+
+
+async def one(criterion: Any, judges: FakeJudges, case: Case = CASE, **judge: Any) -> Score:
+    """The score by a single criterion."""
+    return (await evaluated([criterion], judges, case, **judge)).results[0]

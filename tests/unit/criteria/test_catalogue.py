@@ -1,0 +1,88 @@
+"""The catalogue: every criterion says what it is, and its example runs."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from assay.api.schemas import EvaluationRequest
+from assay.domain.completion import Caller
+from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.policy import Deadline
+from assay.evaluation.criteria import CRITERIA, parse_criteria
+from assay.evaluation.criteria.base import CannotJudge, Check, Judged
+from assay.evaluation.criteria.catalogue import entry
+from assay.evaluation.engine import Evaluator
+from assay.evaluation.offload import Offload
+from assay.providers.instances import instance
+from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
+
+CATALOGUE_MIN = 75
+
+
+def simulated(prompt: Any) -> str:
+    """An answer that fits the schema of the question, as the simulated judge gives it."""
+    return json.dumps(instance(prompt.answer.schema, random.Random(0), "why"))
+
+
+def case_of(name: str, without: str | None = None) -> Case:
+    request = {**CRITERIA[name].example}
+    if without is not None:
+        request.pop(without)
+    return EvaluationRequest.model_validate(request).case()
+
+
+def test_the_catalogue_is_large_enough_to_choose_from():
+    """Whoever comes from another tool finds the criteria known there."""
+    assert len(CRITERIA) >= CATALOGUE_MIN
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+async def test_every_example_can_be_evaluated(name):
+    """The example is a valid request, and is scored: judged ones by a judge that plays along."""
+    request = EvaluationRequest.model_validate(CRITERIA[name].example)
+    offload = Offload()
+    model = ScriptedModel(simulated)
+    asked = {each.model: model for each in request.criteria if hasattr(each, "model")}
+    try:
+        result = await Evaluator(FakeJudges(model, **asked), offload, RecordingEvents()).evaluate(
+            request.case(),
+            request.criteria,
+            judge=JudgeSpec(),
+            caller=Caller(),
+            deadline=Deadline.after(30),
+        )
+    finally:
+        await offload.aclose()
+    assert [each.status for each in result.results] == ["scored"], result.results[0].explanation
+    assert bool(model.prompts) is issubclass(CRITERIA[name], Judged)
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_an_entry_says_what_the_criterion_is(name):
+    """Description, scale, threshold and schema are there, and the levels are those of the scale."""
+    row = entry(name)
+    assert row["description"]
+    assert row["scale"]
+    assert 0 <= row["default_threshold"] <= 1
+    assert "type" in row["schema"]["properties"]
+    if row["levels"]:
+        scores = [level["score"] for level in row["levels"]]
+        assert (max(scores), min(scores)) == (1, 0)
+        assert any(score >= row["default_threshold"] for score in scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "need"), [(name, need) for name, cls in CRITERIA.items() for need in cls.needs]
+)
+def test_a_case_that_lacks_what_is_needed_is_not_judged(name, need):
+    """Without a needed field there is a reason, never a verdict."""
+    [parsed] = parse_criteria(CRITERIA[name].example["criteria"])
+    case = case_of(name, without=need)
+    with pytest.raises(CannotJudge) as caught:
+        parsed.check(case) if isinstance(parsed, Check) else parsed.question(case)
+    expected = need in ("reference", "expected_tools")
+    assert caught.value.reason == ("reference_missing" if expected else "context_missing")

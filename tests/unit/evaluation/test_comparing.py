@@ -1,0 +1,279 @@
+"""Comparisons: both orders, and a verdict that flips with the order is a tie."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from assay.domain.comparison import Comparison
+from assay.domain.completion import Completion, Prompt, TokenLogprob
+from assay.domain.errors import AnswerUnreadable, ProviderDown, RequestError
+from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.events import ComparisonFinished
+from assay.domain.policy import Deadline
+from assay.evaluation.comparing import Comparer
+from assay.evaluation.preference import Form, pair_question
+from fakes.engine import CALLER, one
+from fakes.judges import (
+    COST_USD,
+    USAGE,
+    FakeJudges,
+    RecordingEvents,
+    ScriptedModel,
+    WeighingModel,
+)
+
+CASE = Case("first text", input="question", reference=("right",), context=("passage",))
+
+
+def prefers(words: str) -> Callable[[Prompt], str]:
+    """A judge who prefers the output with these words, wherever it is shown."""
+
+    def answer(prompt: Prompt) -> str:
+        shown = prompt.turns[1].text
+        at_a, at_b = shown.index('title="output (a)"'), shown.index('title="output (b)"')
+        place = "a" if at_a < shown.index(words) < at_b else "b"
+        return json.dumps({"reasoning": f"I like {words}", "verdict": place})
+
+    return answer
+
+
+def said(verdict: str) -> str:
+    return json.dumps({"reasoning": "so", "verdict": verdict})
+
+
+async def compared(
+    *models: Any,
+    spec: JudgeSpec | None = None,
+    events: RecordingEvents | None = None,
+    other="other",
+) -> Comparison:
+    [model] = models
+    comparer = Comparer(FakeJudges(model), events or RecordingEvents())
+    return await comparer.compare(
+        CASE,
+        other,
+        "Which is better?",
+        judge=spec or JudgeSpec(),
+        caller=CALLER,
+        deadline=Deadline.after(10),
+    )
+
+
+@pytest.mark.parametrize(("words", "winner"), [("first text", "a"), ("other", "b")])
+async def test_the_better_output_wins_in_both_orders(words: str, winner: str) -> None:
+    """The winner has the name of the request, not that of its place before the judge."""
+    result = await compared(ScriptedModel(prefers(words)))
+    assert (result.winner, result.consistent, result.reason) == (winner, True, None)
+    assert [(each.first, each.winner) for each in result.orders] == [("a", winner), ("b", winner)]
+    assert [each.explanation for each in result.orders] == [f"I like {words}"] * 2
+
+
+@pytest.mark.parametrize("verdicts", [("a", "a"), ("b", "b"), ("a", "tie"), ("tie", "b")])
+async def test_a_verdict_that_flips_with_the_order_is_a_tie(verdicts: tuple[str, str]) -> None:
+    """A judge who always prefers one place has no say; nor one who wavers."""
+    answers = dict(zip(("first text", "other"), verdicts, strict=True))
+
+    def answer(prompt: Prompt) -> str:
+        text = prompt.turns[1].text
+        straight = text.index("first text") < text.index("other")
+        return said(answers["first text" if straight else "other"])
+
+    result = await compared(ScriptedModel(answer))
+    assert (result.winner, result.consistent, result.preference) == ("tie", False, 0.5)
+
+
+async def test_a_tie_in_both_orders_is_consistent() -> None:
+    """The judge sees no difference: that is a verdict."""
+    result = await compared(ScriptedModel(said("tie")))
+    assert (result.winner, result.consistent) == ("tie", True)
+
+
+async def test_one_order_unscored_is_no_winner() -> None:
+    """The other order alone would be a guess; the reason and all costs are told."""
+    result = await compared(ScriptedModel("I cannot say.", said("a")))
+    assert (result.winner, result.consistent, result.preference) == (None, None, None)
+    assert result.reason == "judge_parse_error"
+    assert sorted(str(each.winner) for each in result.orders) in (["None", "a"], ["None", "b"])
+    assert (result.usage, result.cost_usd) == (USAGE + USAGE, pytest.approx(2 * COST_USD))
+
+
+async def test_both_orders_are_judged_at_the_same_time() -> None:
+    """The second does not wait for the first."""
+    model = ScriptedModel(said("tie"), delay_s=0.02)
+    await compared(model)
+    assert (len(model.prompts), model.running_max) == (2, 2)
+
+
+async def test_the_same_text_twice_is_a_tie_without_a_call() -> None:
+    """A judge could only show its preference for a place."""
+    model = ScriptedModel()
+    result = await compared(model, other="first text")
+    assert (result.winner, result.consistent, result.orders) == ("tie", True, ())
+    assert model.prompts == []
+
+
+async def test_samples_of_each_order_are_listed() -> None:
+    """Three votes for each order, in the names of the request."""
+    result = await compared(ScriptedModel(prefers("other")), spec=JudgeSpec(samples=3))
+    assert result.winner == "b"
+    for order in result.orders:
+        assert order.judge is not None
+        assert [each.label for each in order.judge.votes] == ["b", "b", "b"]
+
+
+async def test_all_but_the_outputs_is_shown_before_them() -> None:
+    """Input, context and reference go along; no text is in the system turn."""
+    model = ScriptedModel(said("tie"))
+    await compared(model)
+    system, user = model.prompts[0].turns
+    assert all(text in user.text for text in ("question", "right", "passage"))
+    assert not any(text in system.text for text in ("first text", "right", "passage"))
+
+
+async def test_each_comparison_ends_in_one_event() -> None:
+    """Its outcome counts for the model that judged both orders."""
+    events = RecordingEvents()
+    await compared(ScriptedModel(said("a")), events=events)
+    await compared(ScriptedModel(prefers("other")), events=events)
+    await compared(ScriptedModel(AnswerUnreadable("no")), events=events)
+    facts = [each for each in events.events if isinstance(each, ComparisonFinished)]
+    assert [each.outcome for each in facts] == ["flipped", "consistent", "unscored"]
+    assert facts[0].model == "fake/judge"
+
+
+async def test_an_unknown_judge_costs_nothing() -> None:
+    """The request is at fault before any call is made."""
+    model = ScriptedModel()
+    with pytest.raises(RequestError):
+        await compared(model, spec=JudgeSpec(name="gone"))
+    assert model.prompts == []
+
+
+async def test_cancellation_reaches_both_calls() -> None:
+    """A caller who goes away stops both orders."""
+    model = ScriptedModel(said("a"), delay_s=30)
+    task = asyncio.create_task(compared(model))
+    async with asyncio.timeout(5):
+        while model.running < 2:  # noqa: ASYNC110  # the fake needs no event for one test
+            await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert model.cancelled == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("Output (a)", "first"),
+        ("Output (b) is better, since it answers.", "second"),
+        ("Output (a) is short. Therefore, Output (b) is better.", "second"),
+        ("The better output is Output A.", "first"),
+        ("[[B]]", "second"),
+        ("After long thought:\nB", "second"),
+        ("Final verdict: A", "first"),
+        ("Verdict: tie", "tie"),
+        ("Neither.", "tie"),
+        ('{"verdict": "Output (b)"}', "second"),
+        ('{"verdict": "A"}', "first"),
+    ],
+)
+def test_free_text_verdicts_are_read(text: str, place: str) -> None:
+    """Labels such as "Output (a)" are read as judges write them."""
+    found = pair_question("better?", "x", "y").read(Completion(text, "stop", "p", "m"))
+    assert getattr(found, "value", None) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The output is a mess.", "I choose a polite tone.", "Output (a) and Output (b)"],
+)
+def test_an_article_is_no_verdict(text: str) -> None:
+    """The letter a is a word of the language before it is a label."""
+    with pytest.raises(AnswerUnreadable):
+        pair_question("better?", "x", "y").read(Completion(text, "stop", "p", "m"))
+
+
+def test_labels_that_differ_by_case_alone_are_read_exactly() -> None:
+    """With m and M, only the bare label is a verdict, and its case decides."""
+    question = pair_question("r", "x", "y", form=Form(("m", "M"), tie=False, reasoning=False))
+    tops = (("M", math.log(0.9)), ("m", math.log(0.06)), ("The", math.log(0.04)))
+    token = TokenLogprob("M", tops[0][1], tops)
+    found = question.read(Completion("M", "length", "p", "m", logprobs=(token,)))
+    assert getattr(found, "value", None) == "second"
+    assert getattr(found, "score", None) == pytest.approx(0.06 / 0.96)
+    assert getattr(found, "probability_left", None) == pytest.approx(0.04)
+    with pytest.raises(AnswerUnreadable):
+        question.read(Completion("Mm", "stop", "p", "m"))
+
+
+async def test_logprobs_make_a_preference() -> None:
+    """The preference is the mean of both orders' shares; a place's pull cancels out."""
+    model = WeighingModel(said("a"), ("a", {"a": 0.6, "b": 0.2, "tie": 0.2}))
+    result = await compared(model)
+    assert (result.winner, result.consistent) == ("tie", False)
+    assert [each.preference for each in result.orders] == pytest.approx([0.7, 0.3])
+    assert result.preference == pytest.approx(0.5)
+    assert result.orders[0].judge is not None
+    assert result.orders[0].judge.score_method == "logprobs"
+
+
+PAIRWISE = {"type": "pairwise", "rubric": "better?"}
+
+
+@pytest.mark.parametrize(
+    ("words", "label", "score", "passed"),
+    [("Paris", "output", 1.0, True), ("Rome", "other", 0.0, False)],
+)
+async def test_pairwise_scores_the_output_against_the_reference(
+    words: str, label: str, score: float, passed: bool
+) -> None:
+    """1 where the output wins in both orders, 0 where it loses in both."""
+    case = Case("Paris", input="Capital?", reference=("Rome",))
+    result = await one(PAIRWISE, FakeJudges(ScriptedModel(prefers(words))), case)
+    assert (result.label, result.score, result.passed) == (label, score, passed)
+    assert result.usage == USAGE + USAGE
+
+
+async def test_pairwise_calls_a_flip_a_tie() -> None:
+    """Half a point, and the explanation says why."""
+    criterion = {**PAIRWISE, "against": "Rome"}
+    result = await one(criterion, FakeJudges(ScriptedModel(said("a"))))
+    assert (result.label, result.score, result.passed) == ("tie", 0.5, True)
+    assert "flips" in result.explanation
+
+
+async def test_pairwise_in_one_order_costs_half() -> None:
+    """The caller who asks for one order gets one call."""
+    model = ScriptedModel(said("b"))
+    criterion = {**PAIRWISE, "against": "Rome", "order": "other_first"}
+    result = await one(criterion, FakeJudges(model))
+    assert (result.label, result.score, len(model.prompts)) == ("output", 1.0, 1)
+
+
+async def test_pairwise_with_one_order_unscored_is_unscored() -> None:
+    """Half of the evidence is no score."""
+    model = ScriptedModel(said("a"), ProviderDown("down"))
+    result = await one({**PAIRWISE, "against": "Rome"}, FakeJudges(model))
+    assert (result.status, result.reason) == ("unscored", "providers_unavailable")
+
+
+async def test_pairwise_needs_something_to_compare_with() -> None:
+    """Neither `against` nor a reference: nobody is asked."""
+    model = ScriptedModel()
+    result = await one(PAIRWISE, FakeJudges(model))
+    assert (result.reason, model.prompts) == ("reference_missing", [])
+
+
+async def test_pairwise_on_the_same_text_asks_nobody() -> None:
+    """It is a tie, and costs nothing."""
+    model = ScriptedModel()
+    result = await one({**PAIRWISE, "against": "Paris"}, FakeJudges(model))
+    assert (result.label, result.score, result.cost_usd) == ("tie", 0.5, 0.0)
+    assert model.prompts == []

@@ -17,6 +17,9 @@ CHECKS = (
     "response_schema_conformance",
 )
 
+NDJSON_OPERATION = "upload_batch_items"
+"""Schemathesis has no way to write JSON Lines; tests/e2e/test_batches.py sends bad ones."""
+
 # The coverage phase visits every combination of every criterion's fields: its time is bounded.
 PHASES = {
     "fuzzing": ["--max-examples", "40", "--generation-deterministic"],
@@ -35,6 +38,7 @@ async def test_generated_requests_get_documented_answers(tmp_path, phase):
             f"{service.url}/openapi.json",
             "--checks", ",".join(CHECKS),
             "--phases", phase,
+            "--exclude-operation-id", NDJSON_OPERATION,
             *PHASES[phase],
             cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
@@ -46,6 +50,6 @@ async def test_generated_requests_get_documented_answers(tmp_path, phase):
         ):
             paths = (await answer.json())["paths"]
     operations = sum(len(methods) for methods in paths.values())
-    assert f"{operations} selected" in said, said
+    assert f"{operations - 1} selected" in said, said
     assert "generated" in said, said
     assert done.returncode == 0, said

@@ -103,7 +103,7 @@ class CountedBody:
         self.reserved = declared or 0
         self.received = 0
         self.broken = False
-        load.body_bytes += self.reserved
+        load.take(self.reserved)
 
     async def receive(self) -> Message:
         if self._complete:
@@ -132,7 +132,7 @@ class CountedBody:
         if not self._chunked:
             return
         self.reserved += size
-        self._load.body_bytes += size
+        self._load.take(size)
         if self._load.body_bytes > self._limits.inflight_bytes_max:
             self._events.emit(RequestShed("too_large_together"))
             detail = "The bodies in flight fill the memory set aside."

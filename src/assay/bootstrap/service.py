@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from assay import __version__
 from assay.api.access import Access, KeysFile, OpenAccess
 from assay.api.app import create_app
+from assay.api.memory import give_back_memory
 from assay.api.operations import create_operations_app
 from assay.api.server import Listeners, listen, serve, serving
 from assay.api.services import Limits, Services
@@ -78,7 +79,12 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         backlog = Backlog(redis)
         metrics.watch(backlog.with_it(readings.read))
         await stack.enter_async_context(
-            running(readings.poll(), backlog.poll(), watch_loop(events))
+            running(
+                readings.poll(),
+                backlog.poll(),
+                watch_loop(events),
+                give_back_memory(services.load),
+            )
         )
         if work:
             worker = build_worker(settings.batches, redis, services.evaluator, events)

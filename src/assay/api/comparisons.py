@@ -112,7 +112,7 @@ def render_comparison(comparison: Comparison) -> bytes:
             "orders": [_order(each) for each in comparison.orders],
             "usage": usage_document(comparison.usage),
             "cost_usd": comparison.cost_usd,
-            "latency_ms": comparison.latency_ms,
+            "latency_ms": round(comparison.latency_ms, 3),
             "suspect": [plain_fields(each) for each in comparison.suspect],
             "metadata": comparison.metadata,
         },
@@ -131,7 +131,7 @@ def _order(order: OrderVerdict) -> dict[str, Any]:
         "judge": None if order.judge is None else judge_document(order.judge),
         "usage": usage_document(order.usage),
         "cost_usd": order.cost_usd,
-        "latency_ms": order.latency_ms,
+        "latency_ms": round(order.latency_ms, 3),
         "cached": order.cached,
         "simulated": order.simulated,
     }

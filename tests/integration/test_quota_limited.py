@@ -22,7 +22,7 @@ from assay.resilience.reservations import Ask
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
-BENCH = Path(__file__).resolve().parents[2] / "bench" / "quota.py"
+BENCH = Path(__file__).resolve().parents[2] / "bench" / "sending_times.py"
 MODEL = Model("openai/judge", "openai", "judge")
 PER_S_95 = Quota(requests_per_minute=6_000, tokens_per_minute=6_000_000)
 
@@ -95,6 +95,32 @@ async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, eve
         await limited.complete(prompt(), Deadline.after(2))
     assert refusal.value.retry_after_s == pytest.approx(9.5, abs=1)
     await limited.close()
+
+
+async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, events):
+    """Whoever is refused here is told of all who wait there, not of their first alone."""
+    per_minute = Quota(requests_per_minute=120)
+    redis = Redis.from_url(server.url, max_connections=64)
+    elsewhere = Quotas(redis, events, budget_s=1.0)
+    there = Limited(Answering(), MODEL, per_minute, elsewhere, events)
+    here = Limited(Answering(), MODEL, per_minute, quotas, events)
+    waiting = []
+    for _ in range(20):
+        waiting.append(asyncio.create_task(there.complete(prompt(), Deadline.after(60))))
+        await asyncio.sleep(0.01)
+    first = asyncio.create_task(here.complete(prompt(), Deadline.after(60)))
+    await asyncio.sleep(0.2)
+    with pytest.raises(QuotaExhausted) as refusal:
+        await here.complete(prompt(), Deadline.after(5))
+    # Some twenty calls at 1.9 a second; the heads alone would take one second.
+    assert refusal.value.retry_after_s == pytest.approx(10.5, abs=2)
+    for task in (first, *waiting):
+        task.cancel()
+    await asyncio.gather(first, *waiting, return_exceptions=True)
+    for each in (here, there):
+        await each.close()
+    await elsewhere.close()
+    await redis.aclose()
 
 
 async def test_nobody_joins_a_line_that_is_too_long(quotas, events):

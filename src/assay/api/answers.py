@@ -62,7 +62,7 @@ def render_evaluation(evaluation: Evaluation) -> bytes:
             "results": [_score(each) for each in evaluation.results],
             "usage": usage_document(evaluation.usage),
             "cost_usd": evaluation.cost_usd,
-            "latency_ms": evaluation.latency_ms,
+            "latency_ms": round(evaluation.latency_ms, 3),
             "metadata": evaluation.metadata,
         },
         default=plain,
@@ -86,7 +86,7 @@ def _score(score: Score) -> dict[str, Any]:
         "judge": None if score.judge is None else judge_document(score.judge),
         "usage": usage_document(score.usage),
         "cost_usd": score.cost_usd,
-        "latency_ms": score.latency_ms,
+        "latency_ms": round(score.latency_ms, 3),
         "cached": score.cached,
         "simulated": score.simulated,
         "suspect": [
@@ -129,7 +129,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "provider": attempt.provider,
         "model": attempt.model,
         "outcome": attempt.outcome,
-        "latency_ms": attempt.latency_ms,
+        "latency_ms": round(attempt.latency_ms, 3),
         "usage": usage_document(attempt.usage),
         "cost_usd": attempt.cost_usd,
     }

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.answers import EvaluationAnswer
 from assay.domain.batches import Added, BadRow, Batch, BatchStatus, StoredResult, Sums
-from assay.evaluation.batch_sums import NANO, summary_of
+from assay.evaluation.batch_summary import NANO, summary_of
 from assay.evaluation.criteria.base import Criterion
 
 BAD_ROWS_SHOWN_MAX = 100

@@ -69,7 +69,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         operation_id="stream_batch_events",
         response_model=None,
         responses={
-            200: {"content": {EVENTS: {"schema": {"type": "string"}}}},
+            200: {"content": {EVENTS: {}}},
             NO_CONTENT: {"description": "The end was told before: there is nothing to resume."},
             **problems(*CODES),
         },

@@ -13,9 +13,11 @@ from assay.api.answers import (
     NOT_THE_CALLERS,
     JudgeAnswer,
     Shape,
+    SuspicionAnswer,
     UsageAnswer,
     judge_document,
     plain,
+    plain_fields,
     usage_document,
 )
 from assay.api.body import read_json
@@ -110,7 +112,8 @@ def render_comparison(comparison: Comparison) -> bytes:
             "orders": [_order(each) for each in comparison.orders],
             "usage": usage_document(comparison.usage),
             "cost_usd": comparison.cost_usd,
-            "latency_ms": comparison.latency_ms,
+            "latency_ms": round(comparison.latency_ms, 3),
+            "suspect": [plain_fields(each) for each in comparison.suspect],
             "metadata": comparison.metadata,
         },
         default=plain,
@@ -128,7 +131,7 @@ def _order(order: OrderVerdict) -> dict[str, Any]:
         "judge": None if order.judge is None else judge_document(order.judge),
         "usage": usage_document(order.usage),
         "cost_usd": order.cost_usd,
-        "latency_ms": order.latency_ms,
+        "latency_ms": round(order.latency_ms, 3),
         "cached": order.cached,
         "simulated": order.simulated,
     }
@@ -171,4 +174,5 @@ class ComparisonAnswer(Shape):
     usage: UsageAnswer
     cost_usd: float
     latency_ms: float
+    suspect: list[SuspicionAnswer] = Field(description="Signs of prompt injection in an output.")
     metadata: dict[str, Any]

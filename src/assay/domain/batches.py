@@ -63,7 +63,7 @@ class Added:
 class Batch:
     """A batch as it stands; times in milliseconds since 1970, 0 where not yet.
 
-    `tally` and `groups` are sums that every settled row added to, see `evaluation.batch_sums`.
+    `tally` and `groups` are sums that every settled row added to, see `evaluation.batch_summary`.
     """
 
     id: str

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Score, Vote
+from assay.domain.policy import SpentQuota
 from assay.evaluation.asking import Asker, Bench, Reply, total_cost_usd, total_usage
 from assay.evaluation.balloting import Ballot, vote
 from assay.evaluation.criteria.base import Judged
@@ -47,7 +48,7 @@ def score_of(criterion: Judged, ballots: Sequence[Ballot]) -> Score:
         cached=all(each.cached for each in replies),
         simulated=any(each.simulated for each in replies),
         retry_after_s=retry_after_s(replies),
-        spent=next((each.spent for each in replies if each.spent is not None), None),
+        spent=spent_quota(replies),
     )
 
 
@@ -81,6 +82,14 @@ def retry_after_s(replies: Sequence[Reply]) -> float | None:
     """When the first of the failed judges may be asked again."""
     waits_s = [each.retry_after_s for each in replies if each.retry_after_s is not None]
     return min(waits_s, default=None)
+
+
+def spent_quota(replies: Sequence[Reply]) -> SpentQuota | None:
+    """The limit behind that wait, where it is one of requests."""
+    wait_s = retry_after_s(replies)
+    return next(
+        (each.spent for each in replies if each.spent and each.retry_after_s == wait_s), None
+    )
 
 
 def _vote(criterion: Judged, reply: Reply) -> Vote:

@@ -18,7 +18,7 @@ from assay.domain.errors import AssayError, RequestError
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore
-from assay.evaluation.batch_sums import groups_of, status_of, tally_of, totals_of
+from assay.evaluation.batch_summary import groups_of, status_of, tally_of, totals_of
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import Criterion, Judge, judge_spec
 

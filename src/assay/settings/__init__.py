@@ -1,9 +1,9 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
+from assay.settings.batches import BatchSettings
 from assay.settings.load import SettingsError, load
 from assay.settings.schema import (
     AuthSettings,
-    BatchSettings,
     JudgeSettings,
     ModelSettings,
     ProviderSettings,

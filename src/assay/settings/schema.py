@@ -6,9 +6,11 @@ import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from assay.domain.evaluation import Strategy
+from assay.settings.batches import BatchSettings
+from assay.settings.section import Section
 
 Dialect = Literal["openai", "anthropic", "gemini", "simulated"]
 
@@ -18,12 +20,6 @@ BASE_URLS: dict[Dialect, str] = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
     "simulated": "",
 }
-
-
-class Section(BaseModel):
-    """Unknown keys are errors; values do not change after start-up."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -85,34 +81,6 @@ class TelemetrySettings(Section):
     )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto is text on a terminal, else JSON lines."
-    )
-
-
-class BatchSettings(Section):
-    """`[batches]`: rows in bulk, and the workers that do them."""
-
-    worker_in_serve: bool | None = Field(
-        None,
-        description="Whether `assay serve` works on rows too. Unset: yes, where its Redis is the "
-        "private one.",
-    )
-    worker_rows: int = Field(16, ge=1, le=1_000, description="Rows that a worker does at a time.")
-    rows_max: int = Field(1_000_000, ge=1, le=5_000_000, description="Most rows of one batch.")
-    row_timeout_s: float = Field(120.0, gt=0, le=3_600, description="Longest time for one try.")
-    attempts_max: int = Field(
-        8, ge=1, le=100, description="Tries of a row that fails for a passing reason."
-    )
-    lease_s: float = Field(
-        12.0, ge=2, le=25, description="A row whose worker is silent so long goes to another."
-    )
-    grace_s: float = Field(
-        20.0, ge=0, le=600, description="On SIGTERM, time to finish rows; the rest is handed back."
-    )
-    retention_h: float = Field(
-        720.0, gt=0, le=8_760, description="A batch and its results are kept so long."
-    )
-    webhooks_to_private_hosts: bool = Field(
-        False, description="Let webhooks go to private addresses, and over plain HTTP."
     )
 
 

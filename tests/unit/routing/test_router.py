@@ -13,6 +13,7 @@ from assay.domain.errors import (
     DeadlineExceeded,
     ModelError,
     NoCandidate,
+    Overloaded,
     ProviderDown,
     QuotaExhausted,
     RequestError,
@@ -137,6 +138,12 @@ async def test_no_candidate_is_asked_after_the_deadline():
         await ask(judges(first), seconds=-1)
     assert first.calls == 0
     assert raised.value.reason == "deadline_exceeded"
+
+
+async def test_a_model_without_a_free_slot_passes_to_the_next():
+    """Slots are kept for each model: the other one may have one to spare."""
+    found = judges(Scripted("a", Overloaded), Scripted("b"))
+    assert (await ask(found, JudgeSpec())).text == "b"
 
 
 @pytest.mark.parametrize(("fallback", "served"), [("any", "b@x"), ("same_model", "a@y")])

@@ -43,7 +43,13 @@ class RedisProcess:
     """One server with an append-only file in `folder`, so that a restart keeps its data."""
 
     def __init__(
-        self, folder: Path, binary: Path = BUNDLED, *, cluster: bool = False, keep: bool = True
+        self,
+        folder: Path,
+        binary: Path = BUNDLED,
+        *,
+        cluster: bool = False,
+        keep: bool = True,
+        fsync: str = "everysec",
     ) -> None:
         self.port = free_port()
         self._folder = folder
@@ -54,7 +60,7 @@ class RedisProcess:
             *("--dir", str(folder)),
             *("--save", ""),
             *("--appendonly", "yes" if keep else "no"),
-            *("--appendfsync", "everysec"),
+            *("--appendfsync", fsync),
             *("--cluster-enabled", "yes" if cluster else "no"),
         ]
         self.start()

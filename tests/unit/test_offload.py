@@ -294,3 +294,12 @@ def test_a_schema_that_meets_each_value_many_times_is_no_small_check():
     )
     assert small.inline_chars() == small.inline_chars_max
     assert wide.inline_chars() < 20_000
+
+
+async def test_a_worker_of_a_large_service_is_kept(offload):
+    """What the service itself holds in memory says nothing about the worker's size."""
+    ballast = bytearray(600 * 1024**2)
+    ballast[::4_096] = b"\1" * len(ballast[::4_096])
+    pids = {(await offload.run(ProcessOf(), LONG, soon())).value for _ in range(2)}
+    assert len(pids) == 1
+    assert len(ballast) > 0

@@ -11,6 +11,7 @@ from assay.api.envelope import send_problem
 from assay.api.lifecycle import Lifecycle, Load
 from assay.api.problems import Problem, Refused
 from assay.api.services import Limits
+from assay.api.streamed_body import RESERVED_BYTES, StreamedBody, is_streamed
 from assay.domain.events import RequestShed
 from assay.domain.ports import EventSink
 
@@ -37,13 +38,18 @@ class Admission:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        streamed = is_streamed(scope)
         declared = declared_bytes(scope)
-        problem = self._refusal(declared)
+        problem = self._refusal(RESERVED_BYTES if streamed else declared, streamed=streamed)
         if problem is not None:
             lingering = linger(receive, send) if declared != 0 else send
             await send_problem(lingering, problem, scope["state"]["request_id"])
             return
-        body = CountedBody(receive, self._limits, self._load, declared, self._events)
+        body: CountedBody | StreamedBody
+        if streamed:
+            body = StreamedBody(receive, self._limits, self._load)
+        else:
+            body = CountedBody(receive, self._limits, self._load, declared, self._events)
         lingering = linger(receive, send)
 
         async def send_answer(message: Message) -> None:
@@ -56,12 +62,12 @@ class Admission:
             scope["state"]["body_bytes"] = body.received
             self._load.leave(body.reserved)
 
-    def _refusal(self, declared: int | None) -> Problem | None:
+    def _refusal(self, declared: int | None, *, streamed: bool) -> Problem | None:
         limits = self._limits
         if not self._lifecycle.admits:
             self._events.emit(RequestShed("draining"))
             return Problem("overloaded", "This process is about to exit.", headers=CLOSE)
-        if declared is not None and declared > limits.max_body_bytes:
+        if declared is not None and declared > limits.max_body_bytes and not streamed:
             return too_large(limits)
         if self._load.requests >= limits.inflight_max:
             self._events.emit(RequestShed("too_many"))
@@ -97,7 +103,7 @@ class CountedBody:
         self.reserved = declared or 0
         self.received = 0
         self.broken = False
-        load.body_bytes += self.reserved
+        load.take(self.reserved)
 
     async def receive(self) -> Message:
         if self._complete:
@@ -126,7 +132,7 @@ class CountedBody:
         if not self._chunked:
             return
         self.reserved += size
-        self._load.body_bytes += size
+        self._load.take(size)
         if self._load.body_bytes > self._limits.inflight_bytes_max:
             self._events.emit(RequestShed("too_large_together"))
             detail = "The bodies in flight fill the memory set aside."

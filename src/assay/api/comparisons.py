@@ -13,9 +13,11 @@ from assay.api.answers import (
     NOT_THE_CALLERS,
     JudgeAnswer,
     Shape,
+    SuspicionAnswer,
     UsageAnswer,
     judge_document,
     plain,
+    plain_fields,
     usage_document,
 )
 from assay.api.body import read_json
@@ -111,6 +113,7 @@ def render_comparison(comparison: Comparison) -> bytes:
             "usage": usage_document(comparison.usage),
             "cost_usd": comparison.cost_usd,
             "latency_ms": comparison.latency_ms,
+            "suspect": [plain_fields(each) for each in comparison.suspect],
             "metadata": comparison.metadata,
         },
         default=plain,
@@ -171,4 +174,5 @@ class ComparisonAnswer(Shape):
     usage: UsageAnswer
     cost_usd: float
     latency_ms: float
+    suspect: list[SuspicionAnswer] = Field(description="Signs of prompt injection in an output.")
     metadata: dict[str, Any]

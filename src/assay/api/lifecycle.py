@@ -36,6 +36,8 @@ class Load:
 
     requests: int = 0
     body_bytes: int = 0
+    body_bytes_most: int = 0
+    """The most since whoever reads this set it back."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -44,6 +46,10 @@ class Load:
     def enter(self) -> None:
         self.requests += 1
         self.idle.clear()
+
+    def take(self, body_bytes: int) -> None:
+        self.body_bytes += body_bytes
+        self.body_bytes_most = max(self.body_bytes_most, self.body_bytes)
 
     def leave(self, body_bytes: int) -> None:
         self.requests -= 1

@@ -92,13 +92,15 @@ References = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[Passages, Tag("<list>")], Discriminator(_kind)
 ]
 Tools = Annotated[list[dict[str, Any]], Field(max_length=TOOLS_MAX)]
+OutputField = Annotated[TextField, AfterValidator(_not_empty)]
+ReferenceField = Annotated[References | None, WrapValidator(_listed)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_within_limit)]
 
 
 class EvaluationRequest(Frozen):
     """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
 
-    output: Annotated[TextField, AfterValidator(_not_empty)] = Field(
+    output: OutputField = Field(
         validation_alias=AliasChoices("output", "actual_output", "response"),
         description="What the model answered: a text, or chat messages.",
     )
@@ -106,7 +108,7 @@ class EvaluationRequest(Frozen):
         description="What to judge: a text is a rubric judged pass or fail."
     )
     input: TextField | None = Field(default=None, description="What the model was asked.")
-    reference: Annotated[References | None, WrapValidator(_listed)] = Field(
+    reference: ReferenceField = Field(
         default=None,
         validation_alias=AliasChoices("reference", "expected", "expected_output", "ground_truth"),
         description="What the output is compared to: one text, or several that are all right.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -16,13 +15,12 @@ from starlette.types import ASGIApp
 
 from assay.api.connection import BoundedConnection
 from assay.api.lifecycle import Lifecycle, Load
+from assay.api.memory import settle_memory
 from assay.api.services import Limits
 
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2_048
-GC_THRESHOLDS = (10_000, 20, 50)
-"""Objects made beyond those freed, before the youngest are looked at; then in multiples."""
 KEEP_ALIVE_S = 75
 """Longer than the 60 s after which common gateways close their side: they must close first."""
 DRAIN_MARGIN_S = 2.0
@@ -69,7 +67,7 @@ async def serve(
         ]
         try:
             await _started(servers, running)
-            _settle_memory()
+            settle_memory()
             lifecycle.phase = "serving"
             on_started()
             await _first(signals, *running)
@@ -84,17 +82,6 @@ async def serve(
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-
-
-def _settle_memory() -> None:
-    """Take what start-up made out of the collector's sight, and let it look less often.
-
-    What is made from now on lives as long as a request, and nearly all of it is freed without
-    the collector; a look at everything would hold the loop for tens of milliseconds.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 @contextlib.asynccontextmanager

@@ -17,9 +17,11 @@ from starlette.applications import Starlette
 from assay import __version__
 from assay.api.access import Access, KeysFile, OpenAccess
 from assay.api.app import create_app
+from assay.api.memory import give_back_memory
 from assay.api.operations import create_operations_app
 from assay.api.server import Listeners, listen, serve, serving
 from assay.api.services import Limits, Services
+from assay.bootstrap.batches import BATCH_ROUTES, Backlog, batch_routers, build_worker, working
 from assay.bootstrap.configured import limits_of, models_of
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.readings import LiveReadings
@@ -51,8 +53,11 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Assemble the service; everything opened here is closed in the reverse order."""
+async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterator[Service]:
+    """Assemble the service; everything opened here is closed in the reverse order.
+
+    With `work` it does rows of batches too.
+    """
     models = models_of(settings)
     metrics = Metrics(known(settings, models), __version__)
     events: EventSink = Sinks([metrics, EventLog()])
@@ -71,10 +76,22 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             events=events,
         )
         readings = LiveReadings(judging, services.load, limits)
-        metrics.watch(readings.read)
-        await stack.enter_async_context(_running(readings.poll(), watch_loop(events)))
+        backlog = Backlog(redis)
+        metrics.watch(backlog.with_it(readings.read))
+        await stack.enter_async_context(
+            running(
+                readings.poll(),
+                backlog.poll(),
+                watch_loop(events),
+                give_back_memory(services.load),
+            )
+        )
+        if work:
+            worker = build_worker(settings.batches, redis, services.evaluator, events)
+            await stack.enter_async_context(working(worker))
+        routers = batch_routers(settings, services, limits, redis, judging.judges)
         yield Service(
-            create_app(services, limits),
+            create_app(services, limits, routers),
             create_operations_app(services.lifecycle, metrics.render),
             services,
             limits,
@@ -94,7 +111,7 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
     addresses = [
         f"http://{_authority(sock.getsockname())}" for sock in (listeners.api, listeners.operations)
     ]
-    async with open_service(settings) as service:
+    async with open_service(settings, work=settings.worker_in_serve) as service:
         return await serve(
             service.app,
             service.operations,
@@ -123,7 +140,7 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Background work that ends with the context."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -182,5 +199,6 @@ ROUTES = (
     ("POST", "/v1/comparisons"),
     ("GET", "/v1/criteria"),
     ("GET", "/v1/models"),
+    *BATCH_ROUTES,
     ("PUT", "/v1/models/{model_id:path}/breaker"),
 )

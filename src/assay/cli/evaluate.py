@@ -63,7 +63,7 @@ def evaluate(
     defaults: dict[str, Any] = {"criteria": read_criteria(criteria)}
     if judge is not None:
         defaults["judge"] = judge
-    _check_files(source, out)
+    check_files(source, out)
     patience = Patience(retry_for_s=retry_for_s)
     scorer = _scorer(url, api_key_file, config, patience, concurrency)
     outcome = asyncio.run(run(Job(source, out, defaults, concurrency), scorer))
@@ -89,7 +89,8 @@ def read_criteria(given: list[str]) -> list[Any]:
     return criteria
 
 
-def _check_files(source: str, out: str | None) -> None:
+def check_files(source: str, out: str | None) -> None:
+    """Leave where the input is not there, or the output would overwrite it."""
     if source != STDIN and not Path(source).exists():
         refuse(f"{source}: no such file")
     if source != STDIN and Path(source).is_dir():
@@ -113,18 +114,20 @@ def _scorer(
         return open_in_process(config, patience, concurrency)
     if not url.startswith(("http://", "https://")):
         refuse("--url must start with http:// or https://")
+    return open_remote(url, key_from(api_key_file), patience, concurrency)
+
+
+def key_from(api_key_file: Path | None) -> ApiKey | None:
+    """The key in the file or in $ASSAY_API_KEY, where there is one; leaves where it is none."""
     try:
-        key = ApiKey.from_file(api_key_file) if api_key_file else _key_from_environment()
+        if api_key_file is not None:
+            return ApiKey.from_file(api_key_file)
+        secret = os.environ.get("ASSAY_API_KEY", "").strip()
+        return ApiKey(secret) if secret else None
     except OSError as error:
         refuse(f"{api_key_file}: {error.strerror}")
     except ValueError as error:
         refuse(str(error))
-    return open_remote(url, key, patience, concurrency)
-
-
-def _key_from_environment() -> ApiKey | None:
-    secret = os.environ.get("ASSAY_API_KEY", "").strip()
-    return ApiKey(secret) if secret else None
 
 
 def _conclude(

@@ -20,6 +20,7 @@ from assay.client.errors import MALFORMED, NO_ANSWER, UNREACHABLE, ServiceError,
 
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 RETRIED = frozenset({429, 503})
+SUCCESSES = frozenset({200, 201})
 JITTER_SHARE = 0.25
 KEY_CHARS_MAX = 512
 
@@ -73,7 +74,7 @@ class Client:
         patience: Patience = Patience(),  # frozen
         connections_max: int = 64,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
         self._key = key
         self._patience = patience
         self._connections_max = connections_max
@@ -101,6 +102,17 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The connections; there are none outside of the context."""
+        if self._session is None:
+            raise RuntimeError("use the client as an async context manager")
+        return self._session
+
+    @property
+    def patience(self) -> Patience:
+        return self._patience
+
     async def evaluate(
         self,
         case: Mapping[str, Any],
@@ -124,7 +136,7 @@ class Client:
             try:
                 return await self._attempt(path, content, headers)
             except ServiceError as error:
-                wait_s = self._wait_s(error, attempt)
+                wait_s = self.wait_s(error, attempt)
                 is_last = attempt + 1 == self._patience.attempts_max
                 if is_last or wait_s is None or time.monotonic() + wait_s > give_up_s:
                     raise
@@ -134,23 +146,21 @@ class Client:
     async def _attempt(
         self, path: str, content: bytes, headers: Mapping[str, str]
     ) -> dict[str, Any]:
-        if self._session is None:
-            raise RuntimeError("use the client as an async context manager")
         try:
             # A redirect would carry the key and the caller's texts to another host.
-            async with self._session.post(
-                self._base_url + path, data=content, headers=headers, allow_redirects=False
+            async with self.session.post(
+                self.base_url + path, data=content, headers=headers, allow_redirects=False
             ) as response:
-                body = await _bounded(response)
+                body = await bounded(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ServiceError(UNREACHABLE, _in_short(error)) from error
+            raise ServiceError(UNREACHABLE, in_short(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServiceError(NO_ANSWER, _in_short(error)) from error
-        if response.status != 200:  # noqa: PLR2004  # the contract's one success
+            raise ServiceError(NO_ANSWER, in_short(error)) from error
+        if response.status not in SUCCESSES:
             raise service_error(response.status, body, response.headers.get("Retry-After"))
-        return _object(body)
+        return object_in(body)
 
-    def _wait_s(self, error: ServiceError, attempt: int) -> float | None:
+    def wait_s(self, error: ServiceError, attempt: int) -> float | None:
         """Seconds to wait before another attempt; None where none would help."""
         if error.status not in RETRIED and error.code not in (UNREACHABLE, NO_ANSWER):
             return None
@@ -160,7 +170,8 @@ class Client:
         return asked_s * (1 + JITTER_SHARE * random.random())  # noqa: S311  # no secret
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The whole of a body; raises `ServiceError` where it is too long."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
@@ -169,7 +180,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def object_in(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body holds; raises `ServiceError`."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -179,5 +191,6 @@ def _object(body: bytes) -> dict[str, Any]:
     return answer
 
 
-def _in_short(error: BaseException) -> str:
+def in_short(error: BaseException) -> str:
+    """An error of the connection in a few words."""
     return f"{type(error).__name__}: {error}"[:200]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from assay.domain.completion import NO_USAGE, Usage
 from assay.domain.errors import Reason
-from assay.domain.evaluation import JudgeRecord
+from assay.domain.evaluation import JudgeRecord, Suspicion
 
 Side = Literal["a", "b"]
 Winner = Literal["a", "b", "tie"]
@@ -46,4 +46,5 @@ class Comparison:
     usage: Usage
     cost_usd: float
     latency_ms: float
+    suspect: tuple[Suspicion, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)

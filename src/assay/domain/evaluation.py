@@ -164,8 +164,8 @@ class Score:
     cached: bool = False
     simulated: bool = False
     retry_after_s: float | None = None
-    spent: SpentQuota | None = None
     suspect: tuple[Suspicion, ...] = ()
+    spent: SpentQuota | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,5 +149,40 @@ class StoreDegraded:
     available: bool
 
 
+@dataclass(frozen=True, slots=True)
+class BatchRowFinished:
+    """A row of a batch has its one result: `scored`, `partial`, `unscored` or `failed`."""
+
+    caller: Caller
+    batch_id: str
+    status: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRowReturned:
+    """A row went back to the queue: `retry`, `shutdown`, or `taken_over` from a dead worker."""
+
+    batch_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnded:
+    """A worker saw the end of a batch."""
+
+    batch_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTold:
+    """A webhook was called: `delivered`, `refused` (the target is not allowed) or `failed`."""
+
+    batch_id: str
+    outcome: str
+    tries: int
+
+
 Event = object
 """Any of the frozen dataclasses above."""

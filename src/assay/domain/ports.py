@@ -6,6 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from assay.domain.batches import (
+    Added,
+    BadRow,
+    Batch,
+    BatchStatus,
+    Claim,
+    HookTurn,
+    NewBatch,
+    NewRow,
+    ResultPage,
+    RowResult,
+    Settled,
+    Sums,
+)
 from assay.domain.completion import Completion, Model, Prompt
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import Event
@@ -107,3 +121,113 @@ class EventSink(Protocol):
     """Takes facts; must not raise and must not block."""
 
     def emit(self, event: Event) -> None: ...
+
+
+class BatchStore(Protocol):
+    """Keeps batches and their rows, for all processes.
+
+    Every call raises `StoreUnavailable` where the store does not answer. What a call that changes
+    something has returned is on disk, as far as the store can say so.
+    """
+
+    async def create(self, batch: NewBatch) -> None: ...
+
+    async def add(self, batch_id: str, rows: Sequence[NewRow]) -> Added:
+        """Add rows to an open batch; raises `RequestError` (`conflict`, `not_found`)."""
+        ...
+
+    async def report(self, batch_id: str, bad: Sequence[BadRow]) -> None:
+        """Keep what is wrong with rows that were not taken; the same fault counts once."""
+        ...
+
+    async def start(self, batch_id: str) -> None:
+        """Let workers take the rows; raises `RequestError` (`conflict`)."""
+        ...
+
+    async def cancel(self, batch_id: str) -> None:
+        """Stop queued rows; raises `RequestError` (`conflict`) where the batch has ended."""
+        ...
+
+    async def delete(self, batch: Batch) -> None: ...
+
+    async def durable(self, batch_id: str) -> None:
+        """Return when what was written before is on disk."""
+        ...
+
+    async def find(self, tenant: str, batch_id: str) -> Batch | None:
+        """The batch as it stands; None where the tenant has none of that id."""
+        ...
+
+    async def request(self, batch_id: str) -> bytes | None:
+        """The `request` that the batch was made with."""
+        ...
+
+    async def page(self, tenant: str, before_ms: int, limit: int) -> Sequence[Batch]:
+        """The tenant's batches made before a time, the newest first."""
+        ...
+
+    async def bad_rows(self, batch_id: str, limit: int) -> Sequence[BadRow]: ...
+
+
+class ResultStore(Protocol):
+    """Reads what came of the rows of a batch."""
+
+    async def page(self, batch: Batch, cursor: int, limit: int) -> ResultPage:
+        """Results from index `cursor` on, in order.
+
+        Before the batch has ended a page stops at the first row without a result, so that no
+        cursor passes a row that may still get one.
+        """
+        ...
+
+    async def sums(self, batch_id: str, *, by_group: bool) -> Sums:
+        """The sums of the results so far; those of groups only where asked for."""
+        ...
+
+
+class JobQueue(Protocol):
+    """Hands rows of running batches to workers, each to one, until its result is stored.
+
+    A row whose worker does not `renew` it is handed to another. Every call raises
+    `StoreUnavailable`.
+    """
+
+    async def active(self) -> Sequence[str]:
+        """The batches that workers have something to do for."""
+        ...
+
+    async def backlog(self) -> int:
+        """Rows of running batches that have no result yet."""
+        ...
+
+    async def claim(self, batch_id: str, count: int) -> Sequence[Claim] | BatchStatus | None:
+        """Rows to work on; the status of a batch that does not run; None for one that is gone."""
+        ...
+
+    async def renew(self, claims: Sequence[Claim]) -> None:
+        """Say that this worker is still at work on these rows."""
+        ...
+
+    async def settle(self, claim: Claim, result: RowResult) -> Settled:
+        """Store the result, acknowledge the row and count it, in one step, once."""
+        ...
+
+    async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:
+        """Let another worker have the row: at once, or as its next attempt after a delay."""
+        ...
+
+    async def fail(self, batch_id: str, error: str) -> None:
+        """End a batch that cannot run."""
+        ...
+
+    async def hook_turn(self, batch_id: str) -> HookTurn | None:
+        """The right to tell the batch's webhook of its end; None where it is not due."""
+        ...
+
+    async def hook_told(self, batch_id: str, outcome: str, again_s: float | None = None) -> None:
+        """Note how telling went; `again_s` is when it is due again."""
+        ...
+
+    async def forget(self, batch_id: str) -> None:
+        """Take an ended batch that has nothing more to do off the list of active ones."""
+        ...

@@ -11,8 +11,8 @@ from typing import Any
 
 from assay.domain.comparison import Comparison, OrderVerdict, Side, Winner
 from assay.domain.completion import NO_USAGE, Caller
-from assay.domain.evaluation import Case, JudgeSpec, Text, Vote
-from assay.domain.events import ComparisonFinished
+from assay.domain.evaluation import Case, JudgeSpec, Suspicion, Text, Vote
+from assay.domain.events import ComparisonFinished, InjectionSuspected
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.asking import Asker, Bench, Reply, bench_of, total_cost_usd, total_usage
@@ -20,8 +20,9 @@ from assay.evaluation.balloting import Ballot, vote
 from assay.evaluation.criteria.base import Finding, Question
 from assay.evaluation.criteria.case_text import transcript
 from assay.evaluation.identity import new_id
+from assay.evaluation.injection.scan import scan
 from assay.evaluation.judging import record, retry_after_s
-from assay.evaluation.material import material_of
+from assay.evaluation.material import beside_output
 from assay.evaluation.preference import Place, pair_question, place_of, settled, turned
 
 CALLS_MAX = 16
@@ -55,7 +56,6 @@ class Comparer:
         """
         started_s = time.monotonic()
         bench = bench_of(self._judges, judge, asyncio.Semaphore(CALLS_MAX))
-        a, b = transcript(case.output), transcript(other)
         orders: tuple[OrderVerdict, ...] = ()
         verdict = Comparison(
             id=new_id("cmp"),
@@ -70,10 +70,29 @@ class Comparer:
             latency_ms=0.0,
             metadata={} if metadata is None else metadata,
         )
-        if a != b:
+        if transcript(case.output) != transcript(other):
+            suspect = await self._suspect(case, other, judge, caller)
+            verdict = replace(verdict, suspect=suspect)
+            if suspect and judge.injection == "quarantine":
+                return replace(_without_winner(verdict), reason="judge_suspect")
             asker = Asker(caller, deadline, ("comparison", rubric))
-            verdict = await self._judged(verdict, _questions(case, rubric, a, b), bench, asker)
+            verdict = await self._judged(verdict, _questions(case, rubric, other), bench, asker)
         return replace(verdict, latency_ms=(time.monotonic() - started_s) * 1_000)
+
+    async def _suspect(
+        self, case: Case, other: Text, judge: JudgeSpec, caller: Caller
+    ) -> tuple[Suspicion, ...]:
+        """The signs of injection in either output and what goes with them, unless nobody looks."""
+        if judge.injection == "off":
+            return ()
+        found: list[Suspicion] = []
+        # The search runs beside the loop: RE2 lets go of the interpreter's lock.
+        for name, each in (("output_a", case), ("output_b", Case(other))):
+            signs = await asyncio.to_thread(scan, each)
+            found += [replace(s, field=name) if s.field == "output" else s for s in signs]
+        for sign_name in dict.fromkeys(each.sign for each in found):
+            self._events.emit(InjectionSuspected(caller, sign_name, judge.injection))
+        return tuple(found)
 
     async def _judged(
         self,
@@ -92,10 +111,7 @@ class Comparer:
             _order("b", swapped, found_b, swapped_s),
         )
         verdict = replace(
-            verdict,
-            winner=None,
-            consistent=None,
-            preference=None,
+            _without_winner(verdict),
             reason=next((each.reason for each in orders if each.reason is not None), None),
             orders=orders,
             usage=orders[0].usage + orders[1].usage,
@@ -116,8 +132,12 @@ class Comparer:
         return verdict
 
 
-def _questions(case: Case, rubric: str, a: str, b: str) -> tuple[Question, Question]:
-    others = [piece for piece in material_of(case) if piece[0] != "output"]
+def _without_winner(verdict: Comparison) -> Comparison:
+    return replace(verdict, winner=None, consistent=None, preference=None)
+
+
+def _questions(case: Case, rubric: str, other: Text) -> tuple[Question, Question]:
+    others, a, b = beside_output(case), case.output, other
     return pair_question(rubric, a, b, others), pair_question(rubric, b, a, others)
 
 

@@ -127,37 +127,25 @@ class Evaluator:
         specs = [each.bench.spec for each in asked.values()]
         screening = await self._guard.screen(case, specs, caller)
 
-        def finished(index: int, score: Score, seconds: float) -> Score:
-            flagged = screening.flagged(score, asked[index].bench.spec)
-            return self._finished(flagged, caller, seconds)
-
-        held = {i: screening.held_back(e.criterion, e.bench.spec) for i, e in asked.items()}
-        results = {i: finished(i, score, 0.0) for i, score in held.items() if score is not None}
-
-        async def alone(index: int) -> dict[int, Score]:
+        async def some(indices: Sequence[int]) -> dict[int, Score]:
             started_s = time.monotonic()
-            score = await _ask(asked[index], case, asker)
-            return {index: finished(index, score, time.monotonic() - started_s)}
-
-        async def together(group: Sequence[int]) -> dict[int, Score]:
-            started_s = time.monotonic()
-            scores = await _ask_together([asked[index] for index in group], case, asker)
-            seconds = time.monotonic() - started_s
+            group = [asked[index] for index in indices]
+            # A group has one judge and with it one policy: all of it is held back, or none.
+            held = [screening.held_back(each.criterion, each.bench.spec) for each in group]
+            scores = [each for each in held if each] or await _ask(group, case, asker)
             return {
-                index: finished(index, score, seconds)
-                for index, score in zip(group, scores, strict=True)
+                index: self._finished(
+                    screening.flagged(score, each.bench.spec), caller, time.monotonic() - started_s
+                )
+                for index, each, score in zip(indices, group, scores, strict=True)
             }
 
-        free = {i: (e.criterion, e.bench) for i, e in asked.items() if i not in results}
-        groups = sharing.groups(free, case)
+        groups = sharing.groups(
+            {i: (each.criterion, each.bench) for i, each in asked.items()}, case
+        )
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(alone(group[0]) if len(group) == 1 else together(group))
-                for group in groups
-            ]
-        for task in running:
-            results |= task.result()
-        return results
+            running = [tasks.create_task(some(each)) for each in groups]
+        return {index: score for task in running for index, score in task.result().items()}
 
     def _finished(self, score: Score, caller: Caller, seconds: float) -> Score:
         self._events.emit(
@@ -166,20 +154,16 @@ class Evaluator:
         return replace(score, latency_ms=seconds * 1_000)
 
 
-async def _ask(each: _Asked, case: Case, asker: Asker) -> Score:
+async def _ask(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Score]:
+    """The scores of criteria that share a call, or of one that is asked alone."""
+    criteria, bench = [each.criterion for each in group], group[0].bench
     try:
-        return await judged(each.criterion, case, each.bench, asker)
+        if len(criteria) > 1:
+            return await sharing.judged_together(criteria, case, bench, asker)
+        return [await judged(criteria[0], case, bench, asker)]
     except CannotJudge as error:
-        return unscored(each.criterion, error.reason, error.message)
+        return [unscored(each, error.reason, error.message) for each in criteria]
     except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
-        return unscored(each.criterion, "check_error", FAILED_CHECK)
-
-
-async def _ask_together(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Score]:
-    criteria = [each.criterion for each in group]
-    try:
-        return await sharing.judged_together(criteria, case, group[0].bench, asker)
-    except Exception:  # noqa: BLE001  # as above, for each of them
         return [unscored(each, "check_error", FAILED_CHECK) for each in criteria]
 
 

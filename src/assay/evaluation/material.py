@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
@@ -42,15 +43,20 @@ def material_of(case: Case) -> Material:
     if case.tools:
         pieces.append(("tools that could be called", as_json(case.tools)))
     if case.input is not None:
-        pieces += _spoken("input", case.input)
+        pieces += spoken("input", case.input)
     pieces += _numbered("context", case.context)
     pieces += _numbered("reference", case.reference)
     if case.expected_tools:
         pieces.append(("expected tool calls", as_json(case.expected_tools)))
-    return [*pieces, *_spoken("output", case.output)]
+    return [*pieces, *spoken("output", case.output)]
 
 
-def _spoken(title: str, text: Text) -> list[tuple[str, str]]:
+def beside_output(case: Case) -> Material:
+    """The material of a case without its output."""
+    return material_of(replace(case, output=""))[:-1]
+
+
+def spoken(title: str, text: Text) -> list[tuple[str, str]]:
     """A text as one piece; of a conversation, each message in delimiters of its own.
 
     Who speaks is said in our title, where no content can reach: a text that holds "assistant:"

@@ -8,8 +8,10 @@ from typing import Literal
 
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable
+from assay.domain.evaluation import Text
 from assay.evaluation.criteria.base import Finding, Question
 from assay.evaluation.logprobs import TOP_LOGPROBS, bare, left_over, verdict_masses
+from assay.evaluation.material import spoken
 from assay.evaluation.templates import render
 from assay.evaluation.verdicts import label_schema, read_label
 
@@ -50,8 +52,8 @@ BOTH = Form()
 
 def pair_question(
     rubric: str,
-    first: str,
-    second: str,
+    first: Text,
+    second: Text,
     others: Sequence[tuple[str, str]] = (),
     form: Form = BOTH,
 ) -> Question:
@@ -65,7 +67,7 @@ def pair_question(
     titles = [f"output ({label})" for label in form.labels]
     return Question(
         instructions=render(version, rubric=rubric, labels=form.labels, tie=form.tie),
-        material=[*others, (titles[0], first), (titles[1], second)],
+        material=[*others, *spoken(titles[0], first), *spoken(titles[1], second)],
         answer=label_schema(form.offered) if form.reasoning else None,
         read=lambda completion: _read(completion, form),
         prompt_version=version,

@@ -19,6 +19,7 @@ from assay.domain.errors import KeyRejected, ProviderDown
 from assay.domain.policy import Deadline
 from assay.providers.body import JsonPayload, Piece
 from assay.providers.draft import Draft, Timing
+from assay.providers.patience import Patience, tracing
 from assay.providers.rate_limits import rate_limit_of
 from assay.providers.receiver import Receiver
 from assay.providers.watch import watched
@@ -132,15 +133,21 @@ class Wire:
         provider = self.connection.provider
         sent = CIMultiDict(self.connection.headers)
         sent.update(headers)
+        limit_s = self.connection.connect_timeout_s
         try:
-            return await self._pool().post(
-                URL(f"{self._base_url}/{path}", encoded=True),
-                data=JsonPayload(body),
-                headers=sent,
-                allow_redirects=False,
-            )
-        except aiohttp.ConnectionTimeoutError:
-            limit_s = self.connection.connect_timeout_s
+            async with asyncio.timeout(None) as timeout:
+                patience = Patience(timeout, limit_s)
+                try:
+                    return await self._pool().post(
+                        URL(f"{self._base_url}/{path}", encoded=True),
+                        data=JsonPayload(body),
+                        headers=sent,
+                        allow_redirects=False,
+                        trace_request_ctx=patience,
+                    )
+                finally:
+                    patience.stop()
+        except TimeoutError:
             raise ProviderDown(f"{provider} took no connection within {limit_s:g} s") from None
         except aiohttp.ClientSSLError:
             raise ProviderDown(f"{provider} failed the TLS handshake") from None
@@ -157,9 +164,9 @@ class Wire:
                 connector=aiohttp.TCPConnector(
                     limit=self.connection.connections_max, keepalive_timeout=IDLE_S_MAX
                 ),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self.connection.connect_timeout_s
-                ),
+                # The clocks are ours: see watch.py and patience.py.
+                timeout=aiohttp.ClientTimeout(total=None),
+                trace_configs=[tracing()],
                 # A compressed stream would be held back on its way, and could hide a bomb.
                 headers={"Accept-Encoding": "identity", "User-Agent": "assay"},
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,5 +1,6 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
+from assay.settings.batches import BatchSettings
 from assay.settings.load import SettingsError, load
 from assay.settings.schema import (
     AuthSettings,
@@ -15,6 +16,7 @@ from assay.settings.secret import Secret
 
 __all__ = [
     "AuthSettings",
+    "BatchSettings",
     "JudgeSettings",
     "ModelSettings",
     "ProviderSettings",

@@ -6,9 +6,11 @@ import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from assay.domain.evaluation import Strategy
+from assay.settings.batches import BatchSettings
+from assay.settings.section import Section
 
 Dialect = Literal["openai", "anthropic", "gemini", "simulated"]
 
@@ -18,12 +20,6 @@ BASE_URLS: dict[Dialect, str] = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
     "simulated": "",
 }
-
-
-class Section(BaseModel):
-    """Unknown keys are errors; values do not change after start-up."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -214,6 +210,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    batches: BatchSettings = BatchSettings()
     quota: QuotaSettings = QuotaSettings()
     queue: QueueSettings = QueueSettings()
     breaker: BreakerSettings = BreakerSettings()
@@ -229,6 +226,12 @@ class Settings(Section):
         if self.auth.required is not None:
             return self.auth.required
         return self.auth.keys_file is not None or not is_loopback(self.server.host)
+
+    @property
+    def worker_in_serve(self) -> bool:
+        if self.batches.worker_in_serve is not None:
+            return self.batches.worker_in_serve
+        return not self.redis.url and self.redis.url_file is None
 
     @property
     def simulated(self) -> bool:

@@ -34,6 +34,10 @@ LIVE = (
     ),
     Live("assay_quota_rate_ratio", "Share of the configured rate that is used now.", ("model",)),
     Live("assay_quota_degraded", "1 while quotas are kept by each process alone, else 0."),
+    Live(
+        "assay_batch_backlog_rows",
+        "Rows of running batches without a result; the same in every process, never to be summed.",
+    ),
     Live("assay_retry_budget_ratio", "Share of the retry budget that is left."),
 )
 

@@ -12,6 +12,7 @@ import structlog
 from assay.domain.completion import Caller
 from assay.domain.events import (
     AttemptFinished,
+    BatchEnded,
     BreakerChanged,
     Event,
     FallbackTaken,
@@ -19,6 +20,7 @@ from assay.domain.events import (
     QueueRefused,
     RequestFinished,
     StoreDegraded,
+    WebhookTold,
 )
 from assay.telemetry.redaction import escape_values, mask_secrets
 
@@ -82,6 +84,8 @@ class EventLog:
             KeySetAside: self._key_set_aside,
             QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
+            BatchEnded: self._batch_ended,
+            WebhookTold: self._webhook_told,
         }
 
     def emit(self, event: Event) -> None:
@@ -151,6 +155,15 @@ class EventLog:
             model=event.model,
             waiting_for=event.waiting_for,
             reason=event.reason,
+        )
+
+    def _batch_ended(self, event: BatchEnded) -> None:
+        self._log.info("batch_ended", batch=event.batch_id, status=event.status)
+
+    def _webhook_told(self, event: WebhookTold) -> None:
+        level = logging.INFO if event.outcome == "delivered" else logging.WARNING
+        self._log.log(
+            level, "webhook", batch=event.batch_id, outcome=event.outcome, tries=event.tries
         )
 
     def _store_degraded(self, event: StoreDegraded) -> None:

@@ -31,6 +31,7 @@ from assay.domain.events import (
     WaitFinished,
 )
 from assay.domain.ports import BreakerState
+from assay.telemetry.batch_metrics import BatchMetrics
 from assay.telemetry.instruments import Instruments
 from assay.telemetry.live import LiveGauges, Readings
 
@@ -101,6 +102,7 @@ class Metrics:
             QuotaWaited: self._quota_waited,
             RequestShed: self._request_shed,
             LoopLagged: self._loop_lagged,
+            **BatchMetrics(self.registry).handlers,
         }
         self._start_at_zero()
 

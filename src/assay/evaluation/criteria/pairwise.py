@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,7 +14,7 @@ from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Ques
 from assay.evaluation.criteria.case_text import references, transcript
 from assay.evaluation.criteria.judged import Prose
 from assay.evaluation.criteria.registry import criterion
-from assay.evaluation.material import material_of
+from assay.evaluation.material import beside_output
 from assay.evaluation.preference import Form, Place, pair_question, place_of, settled, turned
 
 PairLabel = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9 _-]+$")]
@@ -72,10 +73,11 @@ class Pairwise(Judged):
         return self.questions(case)[0]
 
     def questions(self, case: Case) -> Sequence[Question]:
-        output, other = transcript(case.output), self._other(case)
+        output, other = case.output, self._other(case)
         form = Form(self.labels, tie=self.tie, reasoning=self.reasoning)
-        hidden = {"output"} if self.against is not None else {"output", "reference", "reference 1"}
-        others = [piece for piece in material_of(case) if piece[0] not in hidden]
+        # The text that is compared is not to be shown as what a right answer is like.
+        left = case.reference if self.against is not None else case.reference[1:]
+        others = beside_output(replace(case, reference=left))
         straight = pair_question(self.rubric, output, other, others, form)
         swapped = pair_question(self.rubric, other, output, others, form)
         return {

@@ -1,7 +1,7 @@
 """What a text says where it is encoded: base64, hex, look-alike letters, hidden characters.
 
-Each decoder looks for its own traces first, so that an ordinary text costs one search each. What
-is decoded is bounded in number and length.
+The traces are searched together with the signs, so that an ordinary text costs one pass. What is
+decoded is bounded in number and length.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _base64(run: str) -> str | None:
     padded = run.rstrip("=").translate(str.maketrans("-_", "+/"))
     padded = padded[: len(padded) - (len(padded) % 4 == 1)]
     try:
-        return base64.b64decode(padded + "=" * (-len(padded) % 4)).decode("utf-8", "strict")
+        return _utf8(base64.b64decode(padded + "=" * (-len(padded) % 4)))
     except (binascii.Error, ValueError):
         return None
 
@@ -95,9 +95,14 @@ def _base64(run: str) -> str | None:
 def _hex(run: str) -> str | None:
     digits = re.sub(r"(?i)\\x|0x|[ :,]", "", run)
     try:
-        return bytes.fromhex(digits[: len(digits) // 2 * 2]).decode("utf-8", "strict")
+        return _utf8(bytes.fromhex(digits[: len(digits) // 2 * 2]))
     except ValueError:
         return None
+
+
+def _utf8(data: bytes) -> str:
+    """Strict, except that the last character may be cut."""
+    return codecs.getincrementaldecoder("utf-8")().decode(data)
 
 
 def _escapes(run: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, cast
 
 from assay.domain.evaluation import Case, Sign, Suspicion, Text
@@ -94,17 +94,14 @@ def _fields(case: Case) -> Iterator[tuple[str, str]]:
 
 
 def _said(field: str, text: Text) -> Iterator[tuple[str, str]]:
-    """A text, or what each message of a conversation holds; system messages are the caller's."""
+    """A text, or all that each message holds; an input's system messages are the caller's own."""
     if isinstance(text, str):
         yield field, text
         return
     for message in text:
-        if message.get("role") not in ("system", "developer"):
-            yield field, content_text(message.get("content"))
-            yield from _called(field, message)
-
-
-def _called(field: str, message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    calls = message.get("tool_calls")
-    if calls:
-        yield field, as_json(calls)
+        if field == "input" and message.get("role") in ("system", "developer"):
+            continue
+        yield field, content_text(message.get("content"))
+        rest = {key: value for key, value in message.items() if key not in ("role", "content")}
+        if rest:
+            yield field, as_json(rest)

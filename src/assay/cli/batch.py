@@ -1,0 +1,206 @@
+"""`assay batch run`: a file of rows as one batch, to its end, and pass or fail it as a gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+
+from assay.cli.app import Exit, app, notice, printable, refuse
+from assay.cli.evaluate import TABLE_COLUMNS, check_files, key_from, read_criteria
+from assay.cli.progress import Display, display_for
+from assay.cli.rows import STDIN, stream_rows
+from assay.cli.summary import Summary, gate_failures, summary_table
+from assay.client import ApiKey, BatchClient, Patience, ServiceError, Upload
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+FAULTS_SHOWN_MAX = 20
+
+batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
+app.add_typer(batch_app, name="batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What to do: the rows, what the batch is made with, and what to wait for."""
+
+    source: str
+    request: dict[str, Any]
+    watch: bool
+    out: str | None
+    min_score: float | None
+    min_pass_rate: float | None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The size of the input, where anybody can tell."""
+        return None if self.source == STDIN else Path(self.source).stat().st_size
+
+
+@batch_app.callback()
+def _batch() -> None:
+    """Score a file of rows as one batch: nothing is lost, whatever dies."""
+
+
+@batch_app.command("run")
+def run(
+    source: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="Rows; - reads stdin.")],
+    *,
+    criteria: Annotated[
+        list[str], typer.Option(help="A rubric in words, or @file.json with one or more criteria.")
+    ],
+    url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="The service.")] = DEFAULT_URL,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="Where the API key is; else $ASSAY_API_KEY.")
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="A configured judge.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the batch to its end.")] = False,
+    out: Annotated[str | None, typer.Option(help="Results as JSON Lines; follows.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score; follows.")
+    ] = None,
+    min_pass_rate: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Gate: lowest share that passes; follows.")
+    ] = None,
+    retry_for_s: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds to retry a call for.")
+    ] = 60.0,
+) -> None:
+    """Upload FILE.jsonl as a batch: {"id"?, "input"?, "output", "group"?, …}, and start it.
+
+    A row without an id is called by its line: line-1. Unless it is followed, the command ends
+    with the id of the batch, which runs on.
+
+    Exit codes: 0 the gate is met; 1 it is not; 2 wrong use; 3 rows are left without a score, or
+    the batch did not run to its end; 130 interrupted: the batch runs on.
+    """
+    request: dict[str, Any] = {"criteria": read_criteria(criteria)}
+    if judge is not None:
+        request["judge"] = judge
+    check_files(source, out)
+    follows = watch or out is not None or min_score is not None or min_pass_rate is not None
+    job = Run(source, request, follows, out, min_score, min_pass_rate)
+    client = _client(url, key_from(api_key_file), Patience(retry_for_s=retry_for_s))
+    try:
+        code = asyncio.run(_run(job, client))
+    except KeyboardInterrupt:
+        notice("assay: interrupted; the batch runs on")
+        code = Exit.INTERRUPTED
+    except ServiceError as error:
+        notice(f"assay: stopped: {error}")
+        code = Exit.INCOMPLETE
+    except OSError as error:
+        notice(f"assay: stopped: {error.filename or source}: {error.strerror or error}")
+        code = Exit.INCOMPLETE
+    raise typer.Exit(code)
+
+
+def _client(url: str, key: ApiKey | None, patience: Patience) -> BatchClient:
+    if not url.startswith(("http://", "https://")):
+        refuse("--url must start with http:// or https://")
+    return BatchClient(url, key, patience=patience)
+
+
+async def _run(job: Run, opening: BatchClient) -> Exit:
+    console = Console(stderr=True)
+    async with opening as client:
+        batch = await client.create(job.request)
+        notice(f"assay: batch {batch['id']}")
+        left_out = await _upload(job, client, batch["id"], console)
+        await client.start(batch["id"])
+        if not job.watch:
+            return Exit.INCOMPLETE if left_out else Exit.OK
+        ended = await _follow(client, batch, console)
+        summary = await _results(job, client, batch["id"])
+    return _conclude(job, ended, summary, left_out)
+
+
+async def _upload(job: Run, client: BatchClient, batch_id: str, console: Console) -> int:
+    """Send the rows; how many were bad."""
+    bad: list[str] = []
+    with display_for(console, job.size_bytes) as display:
+        upload = Upload(lambda: _lines(job.source, display, bad), job.source != STDIN)
+        answer = await client.upload(batch_id, upload)
+        bad += [f"line {row['line']}: {row['message']}" for row in answer["bad_rows"]]
+        for each in bad[:FAULTS_SHOWN_MAX]:
+            display.say(printable(each))
+    left_out = len(bad) - len(answer["bad_rows"]) + int(answer["rejected"])
+    if left_out:
+        notice(f"assay: {left_out} rows are bad and no part of the batch")
+    return left_out
+
+
+async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator[bytes]:
+    """The rows as they are sent: one line for each line of the file, so that numbers agree."""
+    bad.clear()
+    sent, line = 0, 0
+    async for row in stream_rows(source):
+        # A blank line for each that is left out keeps the service's line numbers those of the file.
+        padding = b"\n" * (row.line - line - 1)
+        line = row.line
+        if row.case is None:
+            bad.append(f"line {row.line}: {row.fault}")
+            yield padding + b"\n"
+            continue
+        sent += 1
+        identifier = f"line-{row.line}" if row.id is None else row.id
+        yield padding + orjson.dumps({"id": identifier, **row.case}) + b"\n"
+        display.update(sent, len(bad), row.end)
+
+
+async def _follow(client: BatchClient, batch: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Show progress until the batch's end."""
+    total = (await client.find(batch["id"]))["counts"]["total"]
+    with display_for(console, total) as display:
+        async for each in client.follow(batch["id"]):
+            batch = each
+            counts = batch["counts"]
+            done = counts["total"] - counts["pending"]
+            display.update(done, counts["unscored"] + counts["failed"], done)
+    return batch
+
+
+async def _results(job: Run, client: BatchClient, batch_id: str) -> Summary:
+    """Write the results, and sum them up."""
+    summary = Summary()
+    file = None if job.out is None else await asyncio.to_thread(open, job.out, "wb")
+    try:
+        async for result in client.results(batch_id):
+            if file is not None:
+                file.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
+            if "error" in result:
+                summary.add_failure(str(result["error"].get("code")))
+            else:
+                summary.add_evaluation(result)
+    finally:
+        if file is not None:
+            file.close()
+    return summary
+
+
+def _conclude(job: Run, batch: dict[str, Any], summary: Summary, left_out: int) -> Exit:
+    """Show the summary and choose the exit code."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = TABLE_COLUMNS
+    rows = summary.rows
+    if rows.total:
+        console.print(summary_table(summary))
+    if summary.simulated:
+        notice(f"assay: {summary.simulated} verdicts are SIMULATED: no model was asked")
+    if batch["status"] != "completed":
+        notice(f"assay: the batch is {batch['status']}")
+        return Exit.INCOMPLETE
+    missed = gate_failures(rows, job.min_score, job.min_pass_rate)
+    if missed:
+        notice("assay: gate not met: " + "; ".join(missed))
+        return Exit.NOT_MET
+    undecided = job.min_pass_rate is not None and rows.pass_rate is None
+    incomplete = left_out or rows.left_out or not rows.total or undecided
+    return Exit.INCOMPLETE if incomplete else Exit.OK

@@ -1,0 +1,60 @@
+"""Which addresses a caller may have us call: none that only our own network can reach."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+URL_CHARS_MAX = 2_048
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def target_fault(url: str, *, allow_private: bool) -> str | None:
+    """Why `url` may not be called, as far as its text tells; names are checked when they resolve.
+
+    With `allow_private` plain HTTP is allowed too: it is for closed networks and for trying out.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "must be an absolute URL"
+    schemes = ("http", "https") if allow_private else ("https",)
+    if parts.scheme not in schemes or not host or port == 0 or len(url) > URL_CHARS_MAX:
+        return f"must be an absolute {' or '.join(schemes)} URL"
+    if "@" in parts.netloc or not url.isascii() or not url.isprintable() or " " in url:
+        return "must be plain ASCII, without spaces, user or password"
+    return None if allow_private else _host_fault(host)
+
+
+def _host_fault(host: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        dotted = f".{host.rstrip('.').lower()}"
+        last = dotted.rpartition(".")[2]
+        # 2130706433, 0x7f.1 and 127.1 are names to a parser and addresses to a resolver.
+        is_number = last.isdigit() or last.startswith("0x")
+        local = is_number or dotted.endswith(_LOCAL_NAMES)
+        return "must not name a local host" if local else None
+    return None if is_public(address) else "must not be a private address"
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the public Internet, whatever form it is dressed in."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+    return address.is_global and not (
+        address.is_multicast
+        or address.is_reserved
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
+    )

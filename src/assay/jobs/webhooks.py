@@ -1,0 +1,167 @@
+"""Tells a batch's webhook of its end, signed after the Standard Webhooks specification."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import random
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from standardwebhooks.webhooks import Webhook
+
+from assay.domain.batches import Batch, HookTurn
+from assay.domain.events import WebhookTold
+from assay.domain.ports import BatchStore, EventSink, JobQueue
+from assay.domain.targets import is_public, target_fault
+
+logger = logging.getLogger(__name__)
+
+ACCEPTED = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookPolicy:
+    """How often a webhook is tried, and whether it may be in a private network."""
+
+    tries_max: int = 8
+    backoff_s: float = 5.0
+    backoff_max_s: float = 3_600.0
+    timeout_s: float = 15.0
+    allow_private: bool = False
+
+    def again_s(self, tries: int) -> float | None:
+        """The pause after failed try number `tries` (from 1); None after the last."""
+        if tries >= self.tries_max:
+            return None
+        pause_s = min(self.backoff_s * 4.0 ** (tries - 1), self.backoff_max_s)
+        return pause_s * random.uniform(0.9, 1.1)  # noqa: S311  # spread, no secret
+
+
+class TargetRefused(OSError):
+    """The name of a webhook leads to an address that may not be called."""
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names, and refuses those that lead anywhere but to the public Internet.
+
+    The connection is made to the very addresses checked here: a name that changes its address
+    between the check and the call gains nothing.
+    """
+
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+        self._resolver = resolver or ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """All addresses of the name; raises `TargetRefused` where one of them is not public."""
+        found = await self._resolver.resolve(host, port, family)
+        if not found or not all(is_public(_address(each["host"])) for each in found):
+            raise TargetRefused("the webhook leads to a private address")
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class Webhooks:
+    """Calls webhooks whose turn it is; a turn lapses, so that no end goes untold."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        batches: BatchStore,
+        events: EventSink,
+        policy: WebhookPolicy,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._queue = queue
+        self._batches = batches
+        self._events = events
+        self._policy = policy
+        self._resolver = resolver
+
+    async def tell(self, batch_id: str) -> None:
+        """Tell of the batch's end where it is due; raises `StoreUnavailable`."""
+        turn = await self._queue.hook_turn(batch_id)
+        if turn is None:
+            return
+        batch = await self._found(batch_id)
+        outcome = "failed" if batch is None else await self._call(batch, turn)
+        again_s = None if outcome == "delivered" else self._policy.again_s(turn.tries)
+        self._events.emit(WebhookTold(batch_id, outcome, turn.tries))
+        await self._queue.hook_told(
+            batch_id, "delivered" if outcome == "delivered" else "given_up", again_s
+        )
+
+    async def _found(self, batch_id: str) -> Batch | None:
+        request = await self._batches.request(batch_id)
+        if request is None:
+            return None
+        return await self._batches.find(orjson.loads(request)["tenant"], batch_id)
+
+    async def _call(self, batch: Batch, turn: HookTurn) -> str:
+        target = orjson.loads(turn.webhook)
+        if target_fault(target["url"], allow_private=self._policy.allow_private) is not None:
+            return "refused"
+        # The same end has the same id at every try: the receiver can tell a repeat.
+        headers, body = signed(target["secret"], f"msg_{batch.id}_{batch.status}", event(batch))
+        try:
+            async with self._session() as session:
+                answer = await session.post(
+                    target["url"], data=body, headers=headers, allow_redirects=False
+                )
+                answer.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            refused = isinstance(error.__cause__ or error.__context__ or error, TargetRefused)
+            logger.warning("webhook of %s: %s", batch.id, type(error).__name__)
+            return "refused" if refused else "failed"
+        return "delivered" if answer.status in ACCEPTED else "failed"
+
+    def _session(self) -> aiohttp.ClientSession:
+        resolver = self._resolver
+        if resolver is None and not self._policy.allow_private:
+            resolver = PublicResolver()
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=resolver, use_dns_cache=False, force_close=True, limit=1
+            ),
+            timeout=aiohttp.ClientTimeout(total=self._policy.timeout_s),
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+
+def event(batch: Batch) -> dict[str, Any]:
+    """What a webhook is told: enough to know whether to fetch the results."""
+    counts = {"total": batch.total, **{str(name): n for name, n in batch.by_status.items()}}
+    return {
+        "type": f"batch.{batch.status}",
+        "timestamp": datetime.fromtimestamp(batch.finished_ms / 1_000, UTC).isoformat(),
+        "data": {"id": batch.id, "status": batch.status, "counts": counts},
+    }
+
+
+def signed(secret: str, message_id: str, document: dict[str, Any]) -> tuple[dict[str, str], bytes]:
+    """The headers and body of a signed message."""
+    body = orjson.dumps(document)
+    now = datetime.now(UTC)
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "assay-webhooks",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message_id, now, body.decode()),
+    }
+    return headers, body
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(text.partition("%")[0])

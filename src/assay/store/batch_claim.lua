@@ -1,0 +1,50 @@
+-- Gives rows to a worker: due retries first, then those of dead workers, then new ones.
+-- KEYS  1 meta, 2 queue, 3 later, 4 done
+-- ARGV  1 worker, 2 how many, 3 lease in ms: a row not renewed for so long is another's
+-- Answers {'missing'}, {status} or {'running', {entry, index, key, attempt, deliveries}, ...}.
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status then
+  return {'missing'}
+end
+if status ~= 'running' then
+  return {status}
+end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local wanted = tonumber(ARGV[2])
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, wanted)) do
+  local index, key, attempt = string.match(member, '^(%d+):(%x+):(%d+)$')
+  redis.call('ZREM', KEYS[3], member)
+  redis.call('XADD', KEYS[2], '*', 'i', index, 'k', key, 'a', attempt)
+end
+local answer = {'running'}
+local function take(entry, fields, deliveries)
+  local row = {}
+  for place = 1, #fields, 2 do
+    row[fields[place]] = fields[place + 1]
+  end
+  if redis.call('GETBIT', KEYS[4], row.i) == 1 then
+    redis.call('XACK', KEYS[2], 'workers', entry)
+    redis.call('XDEL', KEYS[2], entry)
+  else
+    answer[#answer + 1] = {entry, row.i, row.k, row.a, deliveries}
+  end
+end
+for _, lapsed in ipairs(
+  redis.call('XPENDING', KEYS[2], 'workers', 'IDLE', ARGV[3], '-', '+', wanted)) do
+  local entries = redis.call('XCLAIM', KEYS[2], 'workers', ARGV[1], ARGV[3], lapsed[1])
+  if entries[1] then
+    take(entries[1][1], entries[1][2], lapsed[4])
+  end
+end
+local left = wanted - (#answer - 1)
+if left > 0 then
+  local read = redis.call('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', left,
+    'STREAMS', KEYS[2], '>')
+  if read then
+    for _, entry in ipairs(read[1][2]) do
+      take(entry[1], entry[2], 0)
+    end
+  end
+end
+return answer

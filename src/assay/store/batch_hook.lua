@@ -1,0 +1,24 @@
+-- Takes the turn to tell a webhook, or notes how telling went.
+-- KEYS  1 meta, 2 webhook
+-- ARGV  1 'take', 2 ms until another may take the turn
+--    or 1 the outcome, 2 ms until it is due again, '' where it is not
+-- Answers {tries, webhook} for a turn, else {}.
+local meta = redis.call('HMGET', KEYS[1], 'hook', 'hook_at')
+if meta[1] ~= 'due' then
+  return {}
+end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if ARGV[1] ~= 'take' then
+  if ARGV[2] == '' then
+    redis.call('HSET', KEYS[1], 'hook', ARGV[1])
+  else
+    redis.call('HSET', KEYS[1], 'hook_at', now + ARGV[2])
+  end
+  return {}
+end
+if now < tonumber(meta[2]) then
+  return {}
+end
+redis.call('HSET', KEYS[1], 'hook_at', now + ARGV[2])
+return {redis.call('HINCRBY', KEYS[1], 'hook_tries', 1), redis.call('GET', KEYS[2])}

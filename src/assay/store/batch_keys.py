@@ -1,0 +1,61 @@
+"""The Redis keys of batches: those of one batch share a hash tag, so that scripts have one slot."""
+
+from __future__ import annotations
+
+import hashlib
+
+RESULTS_PER_KEY = 500
+ACTIVE = "assay:v1:batches:active"
+"""Sorted set of batches that workers look at, by the time they were started."""
+
+
+class BatchKeys:
+    """The keys of one batch."""
+
+    def __init__(self, batch_id: str) -> None:
+        self._prefix = f"assay:v1:batch:{{{batch_id}}}:"
+        self.meta = self._prefix + "meta"
+        """Hash: tenant, status, times, counts."""
+        self.request = self._prefix + "request"
+        self.webhook = self._prefix + "webhook"
+        self.queue = self._prefix + "queue"
+        """Stream of rows to do: `i` index, `k` key, `a` attempts before."""
+        self.later = self._prefix + "later"
+        """Sorted set of rows to do at a time: members `index:key:attempt`."""
+        self.done = self._prefix + "done"
+        """Bitmap of the indexes that have a result."""
+        self.ids = self._prefix + "ids"
+        """Hash: row key to `index:digest of content`."""
+        self.bad = self._prefix + "bad"
+        self.tally = self._prefix + "tally"
+        self.groups = self._prefix + "groups"
+        self.synced = self._prefix + "synced"
+        """Written to wait for the disk, see `Durability`."""
+
+    def row(self, key: str) -> str:
+        """The content of one row, until it has a result."""
+        return f"{self._prefix}row:{key}"
+
+    def results(self, index: int) -> str:
+        """The hash that holds the result of row `index`."""
+        return f"{self._prefix}results:{index // RESULTS_PER_KEY}"
+
+    def everything(self, total: int) -> list[str]:
+        """All keys but those of rows."""
+        fixed = [self.meta, self.request, self.webhook, self.queue, self.later, self.done]
+        fixed += [self.ids, self.bad, self.tally, self.groups]
+        return fixed + [self.results(index) for index in range(0, total, RESULTS_PER_KEY)]
+
+
+def of_tenant(tenant: str) -> str:
+    """Sorted set of a tenant's batches by creation."""
+    return f"assay:v1:{{{tenant}}}:batches"
+
+
+def row_key(item_id: str) -> str:
+    """What a row is known by; the caller's own text is hashed."""
+    return hashlib.blake2b(item_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def content_digest(document: bytes) -> str:
+    return hashlib.blake2b(document, digest_size=8).hexdigest()

@@ -1,0 +1,60 @@
+-- Stores the result of a row, acknowledges the row and counts it; a second result changes nothing.
+-- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups, 9 ids
+-- ARGV  1 entry, 2 index, 3 result, 4 status of the row, 5 most groups, 6 length of a rate window
+--       in ms, 7 how many pairs for meta, 8 for tally, 9 for groups, then the pairs name, increment
+-- Answers 'stored', 'known', 'completed' (stored, and it was the last) or 'missing'.
+local meta = redis.call('HMGET', KEYS[1], 'status', 'total', 'expires', 'window', 'in_window')
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('XACK', KEYS[2], 'workers', ARGV[1])
+  redis.call('XDEL', KEYS[2], ARGV[1])
+end
+if not meta[1] then
+  return 'missing'
+end
+if redis.call('SETBIT', KEYS[4], ARGV[2], 1) == 1 then
+  return 'known'
+end
+redis.call('HSET', KEYS[5], ARGV[2], ARGV[3])
+redis.call('PEXPIREAT', KEYS[5], meta[3])
+redis.call('UNLINK', KEYS[6])
+local place = 10
+for _ = 1, ARGV[7] do
+  redis.call('HINCRBY', KEYS[1], ARGV[place], ARGV[place + 1])
+  place = place + 2
+end
+for _ = 1, ARGV[8] do
+  redis.call('HINCRBY', KEYS[7], ARGV[place], ARGV[place + 1])
+  place = place + 2
+end
+for _ = 1, ARGV[9] do
+  if redis.call('HEXISTS', KEYS[8], ARGV[place]) == 1
+    or redis.call('HLEN', KEYS[8]) < tonumber(ARGV[5]) then
+    redis.call('HINCRBY', KEYS[8], ARGV[place], ARGV[place + 1])
+  else
+    redis.call('HSET', KEYS[8], '_', 1)
+  end
+  place = place + 2
+end
+redis.call('HINCRBY', KEYS[1], ARGV[4], 1)
+local settled = redis.call('HINCRBY', KEYS[1], 'settled', 1)
+if meta[1] ~= 'running' then
+  return 'stored'
+end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local age = now - tonumber(meta[4])
+if age >= tonumber(ARGV[6]) then
+  local rate = string.format('%.6f', (tonumber(meta[5]) + 1) / age * 1000)
+  redis.call('HSET', KEYS[1], 'rate', rate, 'window', now, 'in_window', 0)
+else
+  redis.call('HINCRBY', KEYS[1], 'in_window', 1)
+end
+if settled < tonumber(meta[2]) then
+  return 'stored'
+end
+redis.call('HSET', KEYS[1], 'status', 'completed', 'finished', now)
+if redis.call('HGET', KEYS[1], 'hook') == 'waiting' then
+  redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
+end
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[9])
+return 'completed'

@@ -1,0 +1,67 @@
+"""`assay batch run` against a real service: a file goes up, results come down, a gate decides."""
+
+import asyncio
+import json
+import os
+import sys
+
+import pytest
+
+from fakes.batches import file_of
+from fakes.service_process import clean_environment, running_service
+
+
+@pytest.fixture
+async def assay(tmp_path):
+    """Runs the command line in a folder with rows, next to a running service."""
+    (tmp_path / "rows.jsonl").write_bytes(file_of(10) + b'{"id": "bad"}\n\n{"output": "good"}\n')
+    (tmp_path / "good.jsonl").write_bytes(file_of(10))
+    (tmp_path / "criteria.json").write_text('{"type": "contains", "value": "good"}')
+    async with running_service(tmp_path) as service:
+
+        async def run(*words):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "assay", "batch", "run", *words,
+                "--criteria", "@criteria.json", cwd=tmp_path,
+                env={**clean_environment(), "ASSAY_URL": service.url, "PATH": os.environ["PATH"]},
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            output, errors = await process.communicate()
+            return process.returncode, output.decode(), errors.decode()
+
+        run.folder = tmp_path
+        yield run
+
+
+async def test_a_gate_that_is_met_and_one_that_is_not(assay):
+    """0 and 1; the results are those of the rows, in their order."""
+    code, table, _ = await assay("good.jsonl", "--out", "results.jsonl", "--min-pass-rate", "0.6")
+    assert code == 0
+    assert "contains" in table
+    lines = (assay.folder / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["item_id"] for line in lines] == [f"row-{n}" for n in range(10)]
+    code, _, errors = await assay("good.jsonl", "--min-score", "0.7")
+    assert code == 1
+    assert "0.6000 is below 0.7" in errors
+
+
+async def test_bad_rows_are_told_by_their_line_and_leave_the_run_incomplete(assay):
+    """3, whatever the gate says; a row without an id is called by its line."""
+    code, _, errors = await assay("rows.jsonl", "--out", "results.jsonl")
+    assert code == 3
+    assert "line 11: /output: is required" in errors
+    lines = (assay.folder / "results.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["item_id"] == "line-13"
+
+
+async def test_without_a_watch_the_batch_runs_on(assay):
+    """The command ends once the batch is started."""
+    code, table, errors = await assay("good.jsonl")
+    assert (code, table) == (0, "")
+    assert "assay: batch batch_" in errors
+
+
+async def test_wrong_use_is_told(assay):
+    """2, before anything is sent."""
+    assert (await assay("nowhere.jsonl"))[0] == 2
+    assert (await assay("good.jsonl", "--url", "example.com"))[0] == 2

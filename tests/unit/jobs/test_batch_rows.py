@@ -1,0 +1,144 @@
+"""One row of a batch: its result, another try, or why there is neither."""
+
+import json
+
+import pytest
+
+from assay.domain.batches import Claim, NewRow
+from assay.domain.completion import NO_USAGE
+from assay.domain.errors import RequestError
+from assay.domain.evaluation import Evaluation, Score
+from assay.jobs.rows import (
+    DELIVERIES_MAX,
+    PASSING,
+    PlanBroken,
+    RetryLater,
+    RowRunner,
+    Tries,
+)
+
+REQUEST = {"tenant": "one", "criteria": ["It is polite."], "judge": {"models": ["a/b"]}}
+
+
+class Engine:
+    """Gives the same outcome to every row, and keeps what it was asked."""
+
+    def __init__(self, outcome):
+        self.outcome = outcome
+        self.asked = []
+
+    async def evaluate(self, case, criteria, **options):
+        self.asked.append((case, criteria, options))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+class Requests:
+    """The stored request of every batch."""
+
+    def __init__(self, request=REQUEST):
+        self.request_json = request
+        self.reads = 0
+
+    async def request(self, batch_id):
+        self.reads += 1
+        return None if self.request_json is None else json.dumps(self.request_json).encode()
+
+
+def evaluation(score, reason=None, retry_after_s=None):
+    status = "scored" if reason is None else "unscored"
+    result = Score(
+        "rubric", "rubric", status, score=score, reason=reason, retry_after_s=retry_after_s
+    )
+    return Evaluation(
+        id="eval_1",
+        created_at="",
+        status="completed" if reason is None else "partial",
+        passed=None,
+        score=score,
+        results=(result,),
+        usage=NO_USAGE,
+        cost_usd=0.25,
+        latency_ms=1.0,
+    )
+
+
+def claim(attempt=0, deliveries=0, row=None):
+    document = json.dumps(row or {"output": "yes", "metadata": {"n": 1}}).encode()
+    payload = NewRow(0, "row-7", document)
+    return Claim("batch_1", "1-1", 7, "k", attempt, deliveries, payload)
+
+
+def runner(outcome, request=REQUEST):
+    tries = Tries(attempts_max=3, backoff_s=1.0)
+    return RowRunner(Engine(outcome), Requests(request), lambda each: each.id.encode(), tries)
+
+
+async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
+    """Rows are judged as the batch says, with the priority of batches."""
+    made = runner(evaluation(0.75))
+    row = {"output": [{"role": "user", "content": "hi"}], "group": "g", "reference": ["r"]}
+    result = await made.run(claim(row=row))
+    assert (result.item_id, result.status, result.body) == ("row-7", "scored", b"eval_1")
+    assert result.tally["0:sum"] == 750_000
+    assert result.sums["cost_nano_usd"] == 250_000_000
+    assert result.groups["0:n:g"] == 1
+    [(case, _, options)] = made._evaluator.asked
+    assert case.output == ({"role": "user", "content": "hi"},)
+    assert case.reference == ("r",)
+    assert (options["caller"].tenant, options["caller"].priority) == ("one", "batch")
+    assert options["judge"].models == ("a/b",)
+
+
+@pytest.mark.parametrize("reason", sorted(PASSING))
+async def test_a_passing_reason_is_tried_again_up_to_the_bound(reason):
+    """Pauses grow and honour Retry-After; after the last try the reason stands as the result."""
+    made = runner(evaluation(None, reason, retry_after_s=5.0))
+    first = await made.run(claim(attempt=0))
+    assert isinstance(first, RetryLater)
+    assert first.delay_s >= 5.0 * 0.75
+    assert isinstance(await made.run(claim(attempt=1)), RetryLater)
+    last = await made.run(claim(attempt=2))
+    assert last.status == "unscored"
+    assert last.tally == {f"0:unscored:{reason}": 1}
+
+
+async def test_a_reason_that_stays_is_not_tried_again():
+    """A verdict that does not parse will not parse tomorrow."""
+    assert (await runner(evaluation(None, "judge_parse_error")).run(claim())).status == "unscored"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [(RequestError("unknown_model", "gone"), "unknown_model"), (KeyError("secret"), "internal")],
+)
+async def test_a_row_without_an_evaluation_says_why(outcome, code):
+    """It is failed, and what went wrong inside is not told to the caller."""
+    result = await runner(outcome).run(claim())
+    assert result.status == "failed"
+    assert json.loads(result.body)["error"]["code"] == code
+    assert b"secret" not in result.body
+
+
+async def test_a_row_that_ends_its_workers_is_given_up():
+    """It has a result in the end: nothing is handed out for ever."""
+    made = runner(evaluation(1.0))
+    result = await made.run(claim(deliveries=DELIVERIES_MAX))
+    assert json.loads(result.body)["error"]["code"] == "row_abandoned"
+    assert made._evaluator.asked == []
+
+
+@pytest.mark.parametrize("request_json", [None, {**REQUEST, "criteria": [{"type": "gone"}]}])
+async def test_a_batch_that_cannot_be_understood_is_broken(request_json):
+    """Its criteria are gone, or no longer known."""
+    with pytest.raises(PlanBroken):
+        await runner(evaluation(1.0), request_json).run(claim())
+
+
+async def test_the_plan_of_a_batch_is_read_once():
+    """A million rows do not parse their criteria a million times."""
+    made = runner(evaluation(1.0))
+    for _ in range(3):
+        await made.run(claim())
+    assert made._batches.reads == 1

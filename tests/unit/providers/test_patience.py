@@ -1,0 +1,43 @@
+"""The clock of a connection counts only the time in which the event loop could look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from assay.providers.patience import Patience
+
+
+async def test_a_connection_that_never_opens_expires() -> None:
+    """The timeout ends what waits once the limit has passed."""
+
+    async def connect() -> None:
+        async with asyncio.timeout(None) as timeout:
+            Patience(timeout, 0.1).start()
+            await asyncio.sleep(10)
+
+    with pytest.raises(TimeoutError):
+        await connect()
+
+
+async def test_a_busy_loop_does_not_expire_a_connection() -> None:
+    """Ten times the limit passes while the loop is held: that is one tick of twenty."""
+    async with asyncio.timeout(None) as timeout:
+        patience = Patience(timeout, 0.1)
+        patience.start()
+        time.sleep(1)  # noqa: ASYNC251 # the loop is to be held
+        await asyncio.sleep(0)
+        patience.stop()
+    assert not timeout.expired()
+
+
+async def test_an_open_connection_is_no_longer_bounded() -> None:
+    """Once stopped, the clock ends nothing."""
+    async with asyncio.timeout(None) as timeout:
+        patience = Patience(timeout, 0.05)
+        patience.start()
+        patience.stop()
+        await asyncio.sleep(0.15)
+    assert not timeout.expired()

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
 from assay.resilience.quota import ModelQuota, Quotas
-from assay.resilience.reservations import Ask, Granted, Later, Refused
+from assay.resilience.reservations import AHEAD_S, Ask, Granted, Later, Refused
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 
@@ -74,11 +74,11 @@ async def test_a_wait_beyond_the_longest_of_use_changes_nothing(quotas):
 
 
 async def test_a_cost_is_not_taken_far_ahead_of_its_use(quotas):
-    """Beyond a quarter of a second the answer is to come back, and nothing is taken."""
+    """Beyond what may be taken ahead the answer is to come back, and nothing is taken."""
     model = fresh(quotas, SIXTY_PER_S)
     later = await model.reserve(ask(120))
     assert isinstance(later, Later)
-    assert later.come_back_s == pytest.approx(later.wait_s - 0.25)
+    assert later.come_back_s == pytest.approx(later.wait_s - AHEAD_S)
     assert await left(model) >= 59
 
 

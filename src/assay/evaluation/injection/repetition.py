@@ -16,6 +16,9 @@ ANSWERS_MAX = 10_000
 INPUTS_MIN = 8
 """Distinct inputs from which on an answer counts as constant."""
 ANSWER_CHARS_MIN = 200
+GIST_PIECE_CHARS = 512
+"""What is compared of a long text at its beginning, middle and end, beside its length: to hash a
+megabyte takes as long as to look through it for signs."""
 
 
 class Repetition:
@@ -29,11 +32,21 @@ class Repetition:
         answer = output_text(case)
         if case.input is None or len(answer) < ANSWER_CHARS_MIN:
             return False
-        key = hash((tenant, answer))
+        key = hash((tenant, _gist(answer)))
         inputs = self._inputs.setdefault(key, set())
         self._inputs.move_to_end(key)
         if len(inputs) < INPUTS_MIN:
-            inputs.add(hash(transcript(case.input)))
+            inputs.add(hash(_gist(transcript(case.input))))
         if len(self._inputs) > ANSWERS_MAX:
             self._inputs.popitem(last=False)
         return len(inputs) >= INPUTS_MIN
+
+
+def _gist(text: str) -> tuple[int, str, str, str]:
+    middle = len(text) // 2
+    return (
+        len(text),
+        text[:GIST_PIECE_CHARS],
+        text[middle : middle + GIST_PIECE_CHARS],
+        text[-GIST_PIECE_CHARS:],
+    )

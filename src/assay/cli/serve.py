@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -59,6 +60,11 @@ def _announce(settings: Settings, api: str, operations: str) -> None:
         "  no model is configured and no key was found: verdicts are SIMULATED, and marked so\n"
         if settings.simulated
         else ""
+    )
+    warning += "".join(
+        f"  {name}: {provider.api_key_env} is not set, so calls go without a key\n"
+        for name, provider in settings.providers.items()
+        if provider.api_key_env and not os.environ.get(provider.api_key_env)
     )
     key = " \\\n  -H 'Authorization: Bearer YOUR_KEY'" if settings.auth_required else ""
     sys.stdout.write(

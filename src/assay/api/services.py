@@ -2,53 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from assay.api.access import Access
 from assay.api.lifecycle import Lifecycle, Load
-from assay.domain.comparison import Comparison
-from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Text
-from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, IdempotencyStore, ModelDirectory
-from assay.evaluation.criteria.base import Criterion
-
-
-class Evaluates(Protocol):
-    """The evaluation engine, as the HTTP layer sees it."""
-
-    async def evaluate(
-        self,
-        case: Case,
-        criteria: Sequence[Criterion],
-        *,
-        judge: JudgeSpec,
-        caller: Caller,
-        deadline: Deadline,
-        metadata: Mapping[str, Any],
-    ) -> Evaluation:
-        """All scores; raises `RequestError` where a judge or model is not configured."""
-        ...
-
-
-class Compares(Protocol):
-    """The comparison of two outputs, as the HTTP layer sees it."""
-
-    async def compare(
-        self,
-        case: Case,
-        other: Text,
-        rubric: str,
-        *,
-        judge: JudgeSpec,
-        caller: Caller,
-        deadline: Deadline,
-        metadata: Mapping[str, Any],
-    ) -> Comparison:
-        """The winner; raises `RequestError` where a judge or model is not configured."""
-        ...
+from assay.evaluation.ports import Compares, Evaluates
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from assay.api.batches_services import Batches, BatchRules
 from assay.api.services import Limits, Services
 from assay.domain.errors import StoreUnavailable
 from assay.domain.ports import EventSink, Judges
-from assay.jobs.rows import Evaluates, RowRunner, Tries
+from assay.evaluation.ports import Evaluates
+from assay.jobs.rows import RowRunner, Tries
 from assay.jobs.webhooks import WebhookPolicy, Webhooks
 from assay.jobs.worker import Worker, WorkerLimits
 from assay.settings import BatchSettings, Settings

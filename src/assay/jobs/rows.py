@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from assay.domain.ports import BatchStore
 from assay.evaluation.batch_summary import groups_of, status_of, tally_of, totals_of
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import Criterion, Judge, judge_spec
+from assay.evaluation.ports import Evaluates
 
 logger = logging.getLogger(__name__)
 
@@ -29,21 +30,6 @@ PASSING = frozenset({"quota_exhausted", "overloaded", "providers_unavailable", "
 DELIVERIES_MAX = 10
 """A row that so many workers did not come back from is what ended them."""
 PLANS_KEPT = 64
-
-
-class Evaluates(Protocol):
-    """The evaluation engine, as a worker sees it."""
-
-    async def evaluate(
-        self,
-        case: Case,
-        criteria: Sequence[Criterion],
-        *,
-        judge: JudgeSpec,
-        caller: Caller,
-        deadline: Deadline,
-        metadata: Mapping[str, Any],
-    ) -> Evaluation: ...
 
 
 @dataclass(frozen=True, slots=True)

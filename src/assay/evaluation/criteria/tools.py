@@ -7,6 +7,7 @@ arguments accepts any.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -107,9 +108,9 @@ class _Expecting(_Tools):
             raise CannotJudge("reference_missing", "the case expects no tools")
         return self.compared(_countable(calls_of(case)), expected)
 
+    @abstractmethod
     def compared(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> Finding:
         """The finding over the calls and those expected, of which there is at least one."""
-        raise NotImplementedError
 
     def matches(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> int:
         """How many calls can be paired with an expected one, each used once."""

@@ -1,0 +1,47 @@
+"""What the layers above ask of this one: `engine.Evaluator` and `comparing.Comparer` fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from assay.domain.comparison import Comparison
+from assay.domain.completion import Caller
+from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Text
+from assay.domain.policy import Deadline
+from assay.evaluation.criteria.base import Criterion
+
+
+class Evaluates(Protocol):
+    """The evaluation engine, as the layers above see it."""
+
+    async def evaluate(
+        self,
+        case: Case,
+        criteria: Sequence[Criterion],
+        *,
+        judge: JudgeSpec,
+        caller: Caller,
+        deadline: Deadline,
+        metadata: Mapping[str, Any],
+    ) -> Evaluation:
+        """All scores; raises `RequestError` where a judge or model is not configured."""
+        ...
+
+
+class Compares(Protocol):
+    """The comparison of two outputs, as the layers above see it."""
+
+    async def compare(
+        self,
+        case: Case,
+        other: Text,
+        rubric: str,
+        *,
+        judge: JudgeSpec,
+        caller: Caller,
+        deadline: Deadline,
+        metadata: Mapping[str, Any],
+    ) -> Comparison:
+        """The winner; raises `RequestError` where a judge or model is not configured."""
+        ...

@@ -125,3 +125,30 @@ def test_the_judge_of_a_criterion_overrides_the_requests() -> None:
     assert named.judged_by(default) == JudgeSpec(name="strict")
     listed = criterion(type="boolean", question="q", judge={"models": ["a", "b"], "seed": 1})
     assert listed.judged_by(default) == JudgeSpec(models=("a", "b"), seed=1)
+
+
+BLANK = " \n\t\u00a0"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "rubric", "rubric": BLANK},
+        {"type": "boolean", "question": BLANK},
+        {"type": "score", "rubric": BLANK},
+        {"type": "label", "question": BLANK, "labels": ["a", "b"], "passing_labels": ["a"]},
+        {"type": "checklist", "items": ["one", BLANK]},
+        {"type": "checklist", "items": [{"item": BLANK}]},
+        {"type": "g_eval", "criteria": BLANK},
+        {"type": "g_eval", "steps": [BLANK]},
+        {"type": "closed_qa", "criteria": BLANK},
+        {"type": "pairwise", "rubric": BLANK, "against": "x"},
+        {"type": "correctness", "guidance": BLANK},
+        {"type": "score_model", "model": "m", "input": [{"role": "user", "content": BLANK}]},
+    ],
+    ids=str,
+)
+def test_a_judge_is_never_paid_for_a_blank_question(fields: Any) -> None:
+    """White space alone asks nothing: it is a fault of the request."""
+    with pytest.raises(ValidationError, match="blank"):
+        criterion(**fields)

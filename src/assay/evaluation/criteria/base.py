@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.evaluation import (
@@ -24,6 +25,16 @@ from assay.domain.policy import Purse
 NAME_CHARS_MAX = 200
 TEXT_CHARS_MAX = 100_000
 """Longest text parameter of a criterion; the case itself is bounded by the body limit."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+Prose = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX), AfterValidator(_not_blank)]
+"""Words that a judge is to follow: white space alone would be paid for and ask nothing."""
 
 
 class Frozen(BaseModel):

@@ -17,7 +17,7 @@ def judges_of(
 
     The request's judge has to be known even where each criterion has its own, or none is judged:
     a name that stands for nothing is a mistake that should be heard.
-    Raises `RequestError` (`unknown_model`) with the place of the fault.
+    Raises `RequestError` with the place of the fault.
     """
     _known(judge, "/judge", judges)
     specs = {}

@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,16 @@ def attacks() -> list[Attack]:
 
 def ordinary() -> Iterator[str]:
     """Every distinct text of the recorded data sets: what honest people and models wrote."""
-    return iter(dict.fromkeys(text for text in _texts() if isinstance(text, str) and text))
+    return distinct(_texts())
+
+
+def explanations() -> Iterator[str]:
+    """Every distinct verdict of the recorded judges: honest, and close to what a forger writes."""
+    return distinct(_verdicts())
+
+
+def distinct(texts: Iterable[Any]) -> Iterator[str]:
+    return iter(dict.fromkeys(text for text in texts if isinstance(text, str) and text))
 
 
 def _texts() -> Iterator[Any]:
@@ -74,6 +83,25 @@ def _texts() -> Iterator[Any]:
         yield from SECTION.findall(row["instruction"])
     for row in _rows("alpacaeval-alpaca7b/annotations.json"):
         yield from (row["output_1"], row["output_2"], row["instruction"])
+
+
+def _verdicts() -> Iterator[Any]:
+    for row in _rows("prometheus-vicuna/vicuna_eval.json"):
+        yield from row["gpt4_feedback"]
+    for file in sorted(DATA.glob("llmbar-*/*.result.json")):
+        for row in json.loads(file.read_text()):
+            yield from _completions(row["results"])
+
+
+def _completions(results: Any) -> Iterator[Any]:
+    """The judge's words in a result of LLMBar, however deep it nests them."""
+    if isinstance(results, list):
+        for each in results:
+            yield from _completions(each)
+    elif isinstance(results, dict):
+        said = results.get("completion", [])
+        yield from said if isinstance(said, list) else [said]
+        yield from _completions([each for key, each in results.items() if key != "completion"])
 
 
 SECTION = re.compile(
@@ -105,9 +133,16 @@ def report() -> str:
         counts.items(), key=lambda each: (each[0] == "all", each[0])
     ):
         lines.append(f"| {kind} | {share(hit, of)} | {share(held_hit, held_of)} |")
-    texts = list(ordinary())
-    flagged = sum(bool(scan(Case(text))) for text in texts)
-    lines += ["", f"Ordinary texts flagged: {share(flagged, len(texts))}."]
+    written, judged = list(ordinary()), list(explanations())
+    rows = (
+        ("outputs, instructions and inputs", written),
+        ("judges' explanations", judged),
+        ("all", list(distinct(written + judged))),
+    )
+    lines += ["", "| ordinary texts | flagged |", "| --- | --- |"]
+    for name, texts in rows:
+        flagged = sum(bool(scan(Case(text))) for text in texts)
+        lines.append(f"| {name} | {share(flagged, len(texts))} |")
     return "\n".join(lines)
 
 

@@ -73,9 +73,11 @@ async def test_each_fault_is_pointed_at(sent, pointer):
 
 async def test_an_unknown_judge_is_a_fault_of_the_request():
     """The code and the place are those of evaluations."""
-    async with running_api() as api:
+    _, comparer = comparing(A)
+    async with running_api(comparer=comparer) as api:
         status, _, problem = await api.post(GOOD | {"judge": "gone"}, path=PATH)
         assert (status, problem["code"]) == (422, "unknown_model")
+        assert [each["pointer"] for each in problem["errors"]] == ["/judge"]
 
 
 @pytest.mark.parametrize(

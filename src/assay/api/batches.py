@@ -19,10 +19,11 @@ from assay.api.evaluations import deadline_of
 from assay.api.replay import is_keyed, run_once
 from assay.api.validation import invalid, validate
 from assay.domain.batches import Batch, NewBatch
-from assay.domain.errors import FieldError, RequestError
+from assay.domain.errors import RequestError
 from assay.domain.events import BatchEnded
 from assay.domain.targets import target_fault
-from assay.evaluation.criteria.base import Judged, judge_spec
+from assay.evaluation.criteria.base import judge_spec
+from assay.evaluation.selection import judges_of
 
 LIST_MAX = 100
 LIST_DEFAULT = 20
@@ -146,17 +147,7 @@ async def _once(
 
 def _check(batches: Batches, asked: BatchRequest) -> None:
     """What only the configuration shows: judges that are not there, targets not to be called."""
-    judge = judge_spec(asked.judge)
-    for index, criterion in enumerate(asked.criteria):
-        if not isinstance(criterion, Judged):
-            continue
-        spec = criterion.judged_by(judge)
-        try:
-            batches.judges.select(spec)
-        except RequestError as error:
-            place = "/judge" if spec is judge else f"/criteria/{index}/judge"
-            faults = error.errors or (FieldError(place, error.message),)
-            raise RequestError(error.code, error.message, faults) from None
+    judges_of(asked.criteria, judge_spec(asked.judge), batches.judges)
     if asked.webhook is not None:
         allowed = batches.rules.allow_private_webhooks
         fault = target_fault(asked.webhook.url, allow_private=allowed)

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.domain.evaluation import Case, Text
 from assay.evaluation.criteria import CriteriaField
-from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Frozen, JudgeField
+from assay.evaluation.criteria.base import Frozen, JudgeField, Prose
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
@@ -153,9 +153,7 @@ class ComparisonRequest(Frozen):
     output_b: Annotated[TextField, AfterValidator(_not_empty)] = Field(
         description="The other output."
     )
-    criteria: Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)] = Field(
-        description="By what to compare them, in plain words."
-    )
+    criteria: Prose = Field(description="By what to compare them, in plain words.")
     input: TextField | None = Field(default=None, description="What the models were asked.")
     reference: Annotated[References | None, WrapValidator(_listed)] = Field(
         default=None,

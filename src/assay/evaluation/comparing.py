@@ -24,6 +24,7 @@ from assay.evaluation.injection.scan import scan
 from assay.evaluation.judging import record, retry_after_s
 from assay.evaluation.material import beside_output
 from assay.evaluation.preference import Place, pair_question, place_of, settled, turned
+from assay.evaluation.selection import judges_of
 
 CALLS_MAX = 16
 """Judge calls of one comparison in flight at a time."""
@@ -55,6 +56,7 @@ class Comparer:
         Two outputs of the same text are a tie about which nobody is asked.
         """
         started_s = time.monotonic()
+        judges_of((), judge, self._judges)
         bench = bench_of(self._judges, judge, asyncio.Semaphore(CALLS_MAX))
         orders: tuple[OrderVerdict, ...] = ()
         verdict = Comparison(

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assay.domain.completion import Caller
-from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Score
 from assay.domain.events import CriterionFinished
 from assay.domain.policy import Deadline
@@ -23,6 +22,7 @@ from assay.evaluation.injection import Guard
 from assay.evaluation.judging import judged
 from assay.evaluation.offload import Offload
 from assay.evaluation.scoring import FAILED_CHECK, scored, skipped, unscored
+from assay.evaluation.selection import judges_of
 
 JUDGE_CALLS_MAX = 16
 """Judge calls of one evaluation in flight at a time."""
@@ -86,19 +86,11 @@ class Evaluator:
         self, criteria: Sequence[Criterion], judge: JudgeSpec, slots: asyncio.Semaphore
     ) -> dict[int, _Asked]:
         """The models for each judged criterion: an unknown one must cost nothing."""
-        asked = {}
-        for index, criterion in enumerate(criteria):
-            if not isinstance(criterion, Judged):
-                continue
-            spec = criterion.judged_by(judge)
-            try:
-                asked[index] = _Asked(criterion, bench_of(self._judges, spec, slots))
-            except RequestError as error:
-                own = "model" if criterion.judge is None else "judge"
-                place = "/judge" if spec is judge else f"/criteria/{index}/{own}"
-                faults = [FieldError(place, error.message)]
-                raise RequestError(error.code, error.message, faults) from None
-        return asked
+        return {
+            index: _Asked(criterion, bench_of(self._judges, spec, slots))
+            for index, spec in judges_of(criteria, judge, self._judges).items()
+            if isinstance(criterion := criteria[index], Judged)
+        }
 
     async def _checked(
         self, case: Case, criteria: Sequence[Criterion], caller: Caller, deadline: Deadline

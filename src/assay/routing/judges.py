@@ -54,13 +54,20 @@ class ConfiguredJudges:
         return max(each.window_tokens for each in _allowed(chosen, spec))
 
     def _chosen(self, spec: JudgeSpec) -> tuple[list[Candidate], Strategy]:
-        """All models that `spec` names, with the strategy between them."""
+        """All models that `spec` names, each once, with the strategy between them.
+
+        Raises `RequestError` where a panel names one twice, by its id and by its name: its one
+        answer would count as two votes.
+        """
         if spec.models:
             models, strategy = spec.models, spec.strategy or "ordered"
         else:
             judge = self._judges.get(spec.name) or _unknown("judge", spec.name, self._judges)
             models, strategy = judge.models, spec.strategy or judge.strategy
-        return [self._candidate(model) for model in dict.fromkeys(models)], strategy
+        chosen = list({each.model.id: each for each in map(self._candidate, models)}.values())
+        if spec.models and strategy == "panel" and len(chosen) < len(models):
+            raise RequestError("invalid_request", "two members of the panel are the same model")
+        return chosen, strategy
 
     def _candidate(self, model: str) -> Candidate:
         """The candidate of that id, else the first one that is sent under that name."""

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.evaluation import Case
+from assay.evaluation.criteria.base import CannotJudge
 from assay.evaluation.criteria.formats import Html, Json, Sql, Xml
 
 BILLION_LAUGHS = (
@@ -176,12 +177,19 @@ def test_html_has_no_parse_error_of_the_standard(text, valid):
         ("Paris is nice", False),
         ("hello", False),
         ("'unclosed", False),
-        ("SELECT " + "(" * 5_000 + "1" + ")" * 5_000, False),
     ],
 )
 def test_sql_is_statements_that_parse(text, valid):
-    """Prose that happens to be an expression is no statement; depth is a fault, not a crash."""
+    """Prose that happens to be an expression is no statement."""
     assert found(Sql(type="sql"), text).score == valid
+
+
+def test_sql_too_deep_to_be_parsed_is_no_verdict():
+    """Balanced parentheses are sound SQL: that the parser gives up is not a score of 0."""
+    deep = 5_000
+    with pytest.raises(CannotJudge) as caught:
+        found(Sql(type="sql"), f"SELECT {'(' * deep}1{')' * deep}")
+    assert caught.value.reason == "check_error"
 
 
 def test_sql_depends_on_the_dialect():

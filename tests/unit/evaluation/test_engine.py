@@ -32,11 +32,16 @@ from fakes.judges import (
 )
 
 CALLER = Caller("tenant", "request")
+DEFAULT_JUDGE = JudgeSpec()
 CASE = Case("Paris", input="Capital of France?")
 
 
 async def evaluated(
-    criteria: Any, model: ScriptedModel | None = None, case: Case = CASE, **others: ScriptedModel
+    criteria: Any,
+    model: ScriptedModel | None = None,
+    case: Case = CASE,
+    judge: JudgeSpec = DEFAULT_JUDGE,
+    **others: ScriptedModel,
 ) -> Evaluation:
     """The evaluation of a case by criteria as a request writes them."""
     offload = Offload()
@@ -45,7 +50,7 @@ async def evaluated(
         return await evaluator.evaluate(
             case,
             parse_criteria(criteria),
-            judge=JudgeSpec(),
+            judge=judge,
             caller=CALLER,
             deadline=Deadline.after(10),
         )
@@ -196,6 +201,21 @@ async def test_an_unknown_model_costs_nothing() -> None:
     assert caught.value.code == "unknown_model"
     assert [each.pointer for each in caught.value.errors] == ["/criteria/1/judge"]
     assert model.prompts == []
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {"type": "equals", "value": "Paris"},
+        {"type": "rubric", "rubric": "right?", "judge": {"models": ["own"]}},
+    ],
+)
+async def test_the_requests_judge_must_be_known_though_nobody_asks_it(criterion: Any) -> None:
+    """A misspelt judge is heard where no criterion is judged by it, too."""
+    with pytest.raises(RequestError) as caught:
+        await evaluated([criterion], judge=JudgeSpec(name="gone"), own=ScriptedModel())
+    assert caught.value.code == "unknown_model"
+    assert [each.pointer for each in caught.value.errors] == ["/judge"]
 
 
 async def test_a_criterion_may_name_its_own_judge() -> None:

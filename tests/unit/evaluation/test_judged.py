@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.policy import Purse
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import Finding, Judged
 
@@ -125,3 +127,58 @@ def test_the_judge_of_a_criterion_overrides_the_requests() -> None:
     assert named.judged_by(default) == JudgeSpec(name="strict")
     listed = criterion(type="boolean", question="q", judge={"models": ["a", "b"], "seed": 1})
     assert listed.judged_by(default) == JudgeSpec(models=("a", "b"), seed=1)
+
+
+def test_what_the_judge_of_a_criterion_leaves_open_is_the_requests() -> None:
+    """Who else judges drops neither the request's policies nor the limit of what it may cost."""
+    purse = Purse(1.0)
+    default = JudgeSpec(
+        models=("a",), strategy="panel", injection="quarantine", fallback="none", purse=purse
+    )
+    named = criterion(type="boolean", question="q", judge="strict").judged_by(default)
+    assert (named.name, named.models, named.strategy) == ("strict", (), None)
+    listed = criterion(type="boolean", question="q", judge={"models": ["b"]}).judged_by(default)
+    assert (listed.models, listed.strategy) == (("b",), None)
+    sampled = criterion(type="boolean", question="q", judge={"samples": 3}).judged_by(default)
+    assert sampled == replace(default, samples=3)
+    for each in (named, listed, sampled):
+        assert (each.injection, each.fallback) == ("quarantine", "none")
+        assert each.purse is purse
+    own = {"injection": "flag", "max_cost_usd": 2}
+    capped = criterion(type="boolean", question="q", judge=own).judged_by(default)
+    assert capped.injection == "flag"
+    assert capped.purse is not purse
+
+
+@pytest.mark.parametrize("models", [[], ["a", "a"]], ids=str)
+def test_the_models_of_a_judge_are_some_and_distinct(models: list[str]) -> None:
+    """An empty list is not the default judge, and a panel is not smaller than its list."""
+    with pytest.raises(ValidationError):
+        criterion(type="boolean", question="q", judge={"models": models})
+
+
+BLANK = " \n\t\u00a0"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "rubric", "rubric": BLANK},
+        {"type": "boolean", "question": BLANK},
+        {"type": "score", "rubric": BLANK},
+        {"type": "label", "question": BLANK, "labels": ["a", "b"], "passing_labels": ["a"]},
+        {"type": "checklist", "items": ["one", BLANK]},
+        {"type": "checklist", "items": [{"item": BLANK}]},
+        {"type": "g_eval", "criteria": BLANK},
+        {"type": "g_eval", "steps": [BLANK]},
+        {"type": "closed_qa", "criteria": BLANK},
+        {"type": "pairwise", "rubric": BLANK, "against": "x"},
+        {"type": "correctness", "guidance": BLANK},
+        {"type": "score_model", "model": "m", "input": [{"role": "user", "content": BLANK}]},
+    ],
+    ids=str,
+)
+def test_a_judge_is_never_paid_for_a_blank_question(fields: Any) -> None:
+    """White space alone asks nothing: it is a fault of the request."""
+    with pytest.raises(ValidationError, match="blank"):
+        criterion(**fields)

@@ -253,3 +253,13 @@ def test_the_window_is_the_largest_of_those_that_may_answer():
     assert found.window_tokens(JudgeSpec(models=("a", "b"))) == 32_000
     assert found.window_tokens(JudgeSpec(models=("a", "b"), fallback="none")) == 8_000
     assert found.window_tokens(JudgeSpec()) == float("inf")
+
+
+def test_a_panel_holds_no_model_under_two_names():
+    """One model would be asked once and counted twice; for a fallback a repeat is harmless."""
+    found = judges(Scripted("a@azure"), Scripted("b@azure"))
+    both = ("a@azure", "a")
+    with pytest.raises(RequestError, match="the same model") as raised:
+        found.select(JudgeSpec(models=both, strategy="panel"))
+    assert raised.value.code == "invalid_request"
+    assert found.select(JudgeSpec(models=both)) is not None

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import Finding, Judged, Question
+from assay.evaluation.criteria.base import Finding, Judged, Prose, Question
 from assay.evaluation.criteria.case_text import references
-from assay.evaluation.criteria.judged import SPOKEN_YES_OR_NO, YES_OR_NO, Prose
+from assay.evaluation.criteria.judged import SPOKEN_YES_OR_NO, YES_OR_NO
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.material import material_of
 from assay.evaluation.templates import render

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.evaluation import (
@@ -26,6 +27,16 @@ TEXT_CHARS_MAX = 100_000
 """Longest text parameter of a criterion; the case itself is bounded by the body limit."""
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+Prose = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX), AfterValidator(_not_blank)]
+"""Words that a judge is to follow: white space alone would be paid for and ask nothing."""
+
+
 class Frozen(BaseModel):
     """A value of the contract: unknown fields are errors, and nothing changes after parsing."""
 
@@ -35,7 +46,9 @@ class Frozen(BaseModel):
 class Judge(Frozen):
     """Which models judge, in which order, and how often each is asked."""
 
-    models: tuple[str, ...] = Field(default=(), max_length=16, description="Model ids, in order.")
+    models: tuple[str, ...] = Field(
+        default=(), min_length=1, max_length=16, description="Distinct model ids, in order."
+    )
     strategy: Strategy | None = Field(default=None, description="How the next model is chosen.")
     samples: int = Field(default=1, ge=1, le=32, description="How often the question is asked.")
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -64,6 +77,13 @@ class Judge(Frozen):
         description="What becomes of a text that is too long for the judge's window.",
     )
 
+    @field_validator("models")
+    @classmethod
+    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(models)) < len(models):
+            raise PydanticCustomError("models_alike", "models must be distinct")
+        return models
+
 
 JudgeField = str | Judge
 
@@ -71,15 +91,27 @@ Need = Literal["input", "reference", "context", "tools", "expected_tools"]
 """A field of the case without which a criterion finds nothing."""
 
 
-def judge_spec(judge: JudgeField | None) -> JudgeSpec:
-    """The domain's value for a `judge` field; None and a plain name mean a configured judge."""
+DEFAULT_JUDGE = JudgeSpec()
+
+
+def judge_spec(judge: JudgeField | None, default: JudgeSpec = DEFAULT_JUDGE) -> JudgeSpec:
+    """The domain's value for a `judge` field; what it leaves open is as in `default`.
+
+    So a criterion that says who judges keeps the request's policies, such as its `injection`
+    and its purse. A plain name means a configured judge, with its own models and strategy.
+    """
     if judge is None:
-        return JudgeSpec()
+        return default
     if isinstance(judge, str):
-        return JudgeSpec(name=judge)
-    given = judge.model_dump()
-    cap_usd = given.pop("max_cost_usd")
-    return JudgeSpec(**given, purse=None if cap_usd is None else Purse(cap_usd))
+        return replace(default, name=judge, models=(), strategy=None)
+    given = {name: getattr(judge, name) for name in judge.model_fields_set}
+    if "max_cost_usd" in given:
+        cap_usd = given.pop("max_cost_usd")
+        given["purse"] = None if cap_usd is None else Purse(cap_usd)
+    if "models" in given:
+        # The other list's strategy says nothing about these models.
+        given.setdefault("strategy", None)
+    return replace(default, **given)
 
 
 class Criterion(Frozen, ABC):
@@ -188,11 +220,13 @@ class Question:
 class Judged(Criterion):
     """A criterion that asks a model."""
 
-    judge: JudgeField | None = Field(default=None, description="Overrides the request's judge.")
+    judge: JudgeField | None = Field(
+        default=None, description="Overrides the request's judge, in what it gives."
+    )
 
     def judged_by(self, default: JudgeSpec) -> JudgeSpec:
         """Who judges this criterion, where the request's judge is `default`."""
-        return default if self.judge is None else judge_spec(self.judge)
+        return judge_spec(self.judge, default)
 
     @abstractmethod
     def question(self, case: Case) -> Question:

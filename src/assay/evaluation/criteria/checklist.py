@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import Finding, Frozen, Judged, Question
-from assay.evaluation.criteria.judged import SPOKEN_YES_OR_NO, YES_OR_NO, Prose
+from assay.evaluation.criteria.base import Finding, Frozen, Judged, Prose, Question
+from assay.evaluation.criteria.judged import SPOKEN_YES_OR_NO, YES_OR_NO
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.material import material_of
 from assay.evaluation.templates import render

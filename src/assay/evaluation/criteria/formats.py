@@ -18,7 +18,7 @@ import orjson
 from pydantic import Field
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import Check, Finding
+from assay.evaluation.criteria.base import CannotJudge, Check, Finding
 from assay.evaluation.criteria.case_text import output_text
 from assay.evaluation.criteria.registry import criterion
 
@@ -194,7 +194,10 @@ class Sql(_Format):
         except sqlglot.errors.SqlglotError as error:
             return str(error)
         except RecursionError:
-            return "it is nested too deeply"
+            # Whether it parses is not known then: no verdict may be made of it.
+            raise CannotJudge(
+                "check_error", "the output is nested too deeply to be parsed"
+            ) from None
         if not statements:
             return "it has no statement"
         # The parser takes a lone word for a column: prose must not count as a query.

@@ -10,8 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import Finding, Judged, Question
-from assay.evaluation.criteria.judged import Prose
+from assay.evaluation.criteria.base import Finding, Judged, Prose, Question
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.logprobs import TOP_LOGPROBS, left_over, verdict_masses
 from assay.evaluation.material import material_of

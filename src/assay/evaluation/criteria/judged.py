@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Question
+from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Prose, Question
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.material import material_of
 from assay.evaluation.templates import render
@@ -22,7 +22,6 @@ BOUND_MAX = 1e9
 WHOLE_SPAN_MIN = 2
 """A range this wide is one of whole numbers unless told otherwise: 1 to 5, not 0 to 1."""
 
-Prose = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
 LabelText = Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]
 
 PASS_OR_FAIL = ("pass", "fail")

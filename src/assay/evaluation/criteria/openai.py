@@ -122,6 +122,13 @@ class _ModelGrader(Judged):
     input: tuple[TemplateMessage, ...] = Field(min_length=1, max_length=MESSAGES_MAX)
     sampling_params: SamplingParams | None = None
 
+    @field_validator("input")
+    @classmethod
+    def _says_something(cls, messages: tuple[TemplateMessage, ...]) -> tuple[TemplateMessage, ...]:
+        if not any(each.text.strip() for each in messages):
+            raise PydanticCustomError("blank", "the messages must not all be blank")
+        return messages
+
     @property
     def params(self) -> SamplingParams:
         return self.sampling_params or NO_PARAMS

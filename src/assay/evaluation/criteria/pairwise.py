@@ -10,9 +10,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Question
+from assay.evaluation.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Prose, Question
 from assay.evaluation.criteria.case_text import references, transcript
-from assay.evaluation.criteria.judged import Prose
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.material import beside_output
 from assay.evaluation.preference import Form, Place, pair_question, place_of, settled, turned

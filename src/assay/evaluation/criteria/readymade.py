@@ -20,9 +20,10 @@ from assay.evaluation.criteria.base import (
     Frozen,
     Judged,
     Need,
+    Prose,
     Question,
 )
-from assay.evaluation.criteria.judged import LabelText, Prose, distinct
+from assay.evaluation.criteria.judged import LabelText, distinct
 from assay.evaluation.criteria.registry import criterion
 from assay.evaluation.material import material_of
 from assay.evaluation.templates import render

@@ -36,14 +36,15 @@ class Scene:
     worker_in_serve: bool
     requests_per_minute: int
     slots: int
+    worker_rows: int
 
 
 SCENES = (
-    Scene("own worker, nothing scarce", False, 60_000_000, 1_000),
-    Scene("own worker, quota of 40 calls/s", False, 2_400, 1_000),
-    Scene("worker in serve, nothing scarce", True, 60_000_000, 1_000),
-    Scene("worker in serve, quota of 40 calls/s", True, 2_400, 1_000),
-    Scene("worker in serve, 16 slots", True, 60_000_000, 16),
+    Scene("own worker, nothing scarce", False, 60_000_000, 1_000, 64),
+    Scene("own worker, quota of 40 calls/s", False, 2_400, 1_000, 64),
+    Scene("worker in serve, nothing scarce", True, 60_000_000, 1_000, 16),
+    Scene("worker in serve, quota of 40 calls/s", True, 2_400, 1_000, 64),
+    Scene("worker in serve, 16 slots", True, 60_000_000, 16, 64),
 )
 
 
@@ -140,6 +141,7 @@ def measured(scene: Scene, options: argparse.Namespace) -> bool:
             processes.assay(
                 folder, provider, redis, requests_per_minute=scene.requests_per_minute,
                 slots=scene.slots, worker_in_serve=scene.worker_in_serve,
+                worker_rows=scene.worker_rows,
             )
         )  # fmt: skip
         if not scene.worker_in_serve:

@@ -177,6 +177,7 @@ models = ["stub/judge"]
 
 [batches]
 worker_in_serve = {worker_in_serve}
+worker_rows = {worker_rows}
 """
 
 
@@ -193,6 +194,7 @@ def assay(
     silence_timeout_s: float = 5.0,
     slots: int = 1_000,
     worker_in_serve: bool = False,
+    worker_rows: int = 16,
 ) -> Iterator[Server]:
     """The service as it is run, with every feature on: keys, quota, breaker, metrics, logs."""
     port, metrics_port = free_port(), free_port()
@@ -201,7 +203,7 @@ def assay(
         provider_port=provider.port, inflight_requests_max=inflight_requests_max,
         inflight_bytes_max=inflight_bytes_max, requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute, silence_timeout_s=silence_timeout_s, slots=slots,
-        worker_in_serve="true" if worker_in_serve else "false",
+        worker_in_serve="true" if worker_in_serve else "false", worker_rows=worker_rows,
     )  # fmt: skip
     (folder / "assay.toml").write_text(config)
     (folder / "keys").write_text(f"{hashlib.sha256(API_KEY.encode()).hexdigest()} bench\n")

@@ -110,6 +110,23 @@ async def test_an_ended_batch_takes_no_rows_not_even_bad_ones(api):
     assert (await ended(api, batch))["counts"] == before
 
 
+async def test_bad_rows_are_an_event(api):
+    """Who follows an open batch hears of rows that were not taken as well."""
+    batch = await create(api)
+    async with asyncio.timeout(20), api.get(f"/v1/batches/{batch['id']}/events") as events:
+        assert await one_event(events) == 0
+        await upload(api, batch, b"{bad")
+        assert await one_event(events) == 1
+
+
+async def one_event(events):
+    """How many rows are rejected, as the next event tells it."""
+    async for line in events.content:
+        if line.startswith(b"data: "):
+            return json.loads(line[6:])["counts"]["rejected"]
+    return None
+
+
 async def test_what_cannot_be_made_is_refused(api):
     """Unknown criteria and judges, and private webhooks, are 422; an empty batch is 409."""
     for request, code, pointer in (

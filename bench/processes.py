@@ -165,7 +165,7 @@ name = "judge"
 requests_per_minute = {requests_per_minute}
 tokens_per_minute = {tokens_per_minute}
 context_tokens = 2_000_000
-slots = 1_000
+slots = {slots}
 input_usd_per_mtok = 0.25
 output_usd_per_mtok = 2.0
 
@@ -174,6 +174,10 @@ slow_s = {silence_timeout_s}
 
 [judges.default]
 models = ["stub/judge"]
+
+[batches]
+worker_in_serve = {worker_in_serve}
+worker_rows = {worker_rows}
 """
 
 
@@ -188,6 +192,9 @@ def assay(
     requests_per_minute: int = 60_000_000,
     tokens_per_minute: int = 60_000_000_000_000,
     silence_timeout_s: float = 5.0,
+    slots: int = 1_000,
+    worker_in_serve: bool = False,
+    worker_rows: int = 16,
 ) -> Iterator[Server]:
     """The service as it is run, with every feature on: keys, quota, breaker, metrics, logs."""
     port, metrics_port = free_port(), free_port()
@@ -195,7 +202,8 @@ def assay(
         folder=folder, port=port, metrics_port=metrics_port, redis_port=redis_server.port,
         provider_port=provider.port, inflight_requests_max=inflight_requests_max,
         inflight_bytes_max=inflight_bytes_max, requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute, silence_timeout_s=silence_timeout_s,
+        tokens_per_minute=tokens_per_minute, silence_timeout_s=silence_timeout_s, slots=slots,
+        worker_in_serve="true" if worker_in_serve else "false", worker_rows=worker_rows,
     )  # fmt: skip
     (folder / "assay.toml").write_text(config)
     (folder / "keys").write_text(f"{hashlib.sha256(API_KEY.encode()).hexdigest()} bench\n")
@@ -204,6 +212,17 @@ def assay(
     with running("assay", command, port, folder, {"STUB_API_KEY": "sk-stub"}, ready) as server:
         server.metrics_port = metrics_port
         yield server
+
+
+def worker(folder: Path) -> contextlib.AbstractContextManager[Server]:
+    """A process that does rows of batches, for the service that was started in `folder`."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "assay", "worker", "--config", folder / "assay.toml",
+        "--metrics-port", str(port),
+    ]  # fmt: skip
+    ready = f"http://127.0.0.1:{port}/readyz"
+    return running("worker", command, port, folder, {"STUB_API_KEY": "sk-stub"}, ready)
 
 
 def load(orders: Orders) -> Outcome:

@@ -99,6 +99,34 @@ async def test_bad_rows_are_told_and_sink_nothing(api):
     assert [each["line"] for each in body["bad_rows"]] == [2, 3, 4, 6, 7, 8, 9]
 
 
+async def test_an_ended_batch_takes_no_rows_not_even_bad_ones(api):
+    """409 for good rows, bad rows and none, and what was counted stays as it was."""
+    batch = await create(api, items=[{"id": "a", "output": "good"}])
+    before = (await ended(api, batch))["counts"]
+    for content in (b'{"id": "b", "output": "good"}', b"{bad", b""):
+        path = f"/v1/batches/{batch['id']}/items"
+        async with api.put(path, data=content, headers=NDJSON) as answer:
+            assert answer.status == 409
+    assert (await ended(api, batch))["counts"] == before
+
+
+async def test_bad_rows_are_an_event(api):
+    """Who follows an open batch hears of rows that were not taken as well."""
+    batch = await create(api)
+    async with asyncio.timeout(20), api.get(f"/v1/batches/{batch['id']}/events") as events:
+        assert await one_event(events) == 0
+        await upload(api, batch, b"{bad")
+        assert await one_event(events) == 1
+
+
+async def one_event(events):
+    """How many rows are rejected, as the next event tells it."""
+    async for line in events.content:
+        if line.startswith(b"data: "):
+            return json.loads(line[6:])["counts"]["rejected"]
+    return None
+
+
 async def test_what_cannot_be_made_is_refused(api):
     """Unknown criteria and judges, and private webhooks, are 422; an empty batch is 409."""
     for request, code, pointer in (

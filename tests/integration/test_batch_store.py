@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.domain.batches import Claim, NewBatch, NewRow, RowResult
+from assay.domain.batches import BadRow, Claim, NewBatch, NewRow, RowResult, batch_id_of
 from assay.domain.errors import RequestError, StoreUnavailable
+from assay.store.batch_keys import ACTIVE
 from assay.store.batches import RedisBatches
-from assay.store.job_queue import RedisJobQueue
+from assay.store.job_queue import ACTIVE_MAX, RedisJobQueue
 from assay.store.redis import ClientLimits, connect
 from assay.store.results import RedisResults
 from fakes.batches import until
@@ -260,7 +261,7 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         for each in (first, second, *await queue.claim(batch, 3)):
             await queue.settle(each, result(each, tally={"rows:n": 1}, groups={"rows:n:g": 1}))
         await store.durable(batch)
-        [found] = await store.page("one", 1 << 52, 10)
+        [found] = await store.page("one", "", 10)
         assert found.status == "completed"
         assert len((await RedisResults(client).page(found, 0, 9)).results) == 3
         assert (await queue.hook_turn(batch)).tries == 1
@@ -282,3 +283,38 @@ async def test_what_is_answered_is_on_disk(client, server):
     await store.durable(batch)
     assert time.monotonic() - started_s < 1
     await client.config_set("appendfsync", "everysec")
+
+
+async def test_bad_rows_of_a_batch_that_is_gone_leave_nothing(client):
+    """It may be removed while it is filled: a count on its own would have no end of its life."""
+    store, batch_id, _ = await filled(client, 1)
+    await store.delete(await store.find("one", batch_id))
+    await store.report(batch_id, [BadRow(1, "not valid JSON")])
+    assert await client.keys() == []
+
+
+async def test_a_list_is_paged_where_batches_were_made_at_once(client):
+    """A page may end between two batches of the same millisecond, and at one that is gone."""
+    store = RedisBatches(client)
+    now_ms = time.time_ns() // 1_000_000
+    names = [batch_id_of(now_ms, f"{n:020x}") for n in range(7)]
+    for name in names:
+        await store.create(NewBatch(name, "one", now_ms, now_ms + 60_000, b"{}", b""))
+    await client.unlink(f"assay:v1:batch:{{{names[3]}}}:meta")
+    seen = []
+    while page := await store.page("one", seen[-1] if seen else "", 2):
+        seen += [each.id for each in page]
+    assert seen == [name for name in reversed(names) if name != names[3]]
+
+
+async def test_no_batch_is_hidden_behind_a_thousand_others(client):
+    """Those that wait for their webhook for hours must not keep workers from what came later."""
+    await client.zadd(ACTIVE, {f"old-{n}": n for n in range(ACTIVE_MAX)})
+    await client.zadd(ACTIVE, {"new": ACTIVE_MAX})
+    queue = worker(client, "w")
+    rounds = [await queue.active() for _ in range(3)]
+    assert [("new" in names, len(names)) for names in rounds] == [
+        (False, ACTIVE_MAX),
+        (True, 1),
+        (False, ACTIVE_MAX),
+    ]

@@ -159,6 +159,22 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
     await limited.close()
 
 
+async def test_an_urgent_call_overtakes_a_batch_row_whose_time_is_near(quotas, events):
+    """A batch row takes nothing ahead of its time, so who is urgent never stands behind it."""
+    answering = Answering()
+    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    drained = Ask({"requests": 11, "tokens": 0}, ahead_s=2)
+    await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(drained)
+    tasks = []
+    for name, priority in (("row", "batch"), ("urgent", "interactive")):
+        call = limited.complete(prompt(name, priority), Deadline.after(30))
+        tasks.append(asyncio.create_task(call))
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*tasks)
+    assert answering.asked == ["urgent", "row"]
+    await limited.close()
+
+
 async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
     server, quotas, events
 ):

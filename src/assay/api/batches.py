@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from assay.api.batches_answers import BatchAnswer, BatchesAnswer, batch_document
 from assay.api.batches_items import add_inline
 from assay.api.batches_schemas import BatchRequest, new_secret
-from assay.api.batches_services import Batches, new_batch_id
+from assay.api.batches_services import Batches, is_batch_id, new_batch_id
 from assay.api.body import read_json
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
 from assay.api.evaluations import deadline_of
@@ -27,7 +27,8 @@ from assay.evaluation.selection import judges_of
 
 LIST_MAX = 100
 LIST_DEFAULT = 20
-FAR_MS = 1 << 52
+CURSOR_DIGITS_MAX = 16
+CURSOR_FAULT = "cursor must be one that an answer gave"
 CREATED = 201
 CODES = ("unauthenticated", "not_found", "internal", "overloaded", "store_unavailable")
 CREATE_CODES = (
@@ -79,11 +80,14 @@ def batches_router(batches: Batches) -> APIRouter:
     async def list_batches(request: Request) -> Response:
         """The tenant's batches, the newest first."""
         tenant = batches.tenant_of(request)
-        cursor, limit = list_query(request, LIST_MAX, LIST_DEFAULT)
-        found = await batches.store.page(tenant, cursor or FAR_MS, limit + 1)
+        cursor = request.query_params.get("cursor", "")
+        if cursor and not is_batch_id(cursor):
+            raise invalid("", CURSOR_FAULT)
+        limit = limit_of(request, LIST_MAX, LIST_DEFAULT)
+        found = await batches.store.page(tenant, cursor, limit + 1)
         data = [batch_document(each, await batches.request_of(each)) for each in found[:limit]]
         more = len(found) > limit
-        cut = str(found[limit - 1].created_ms) if more else None
+        cut = found[limit - 1].id if more else None
         return _json({"object": "list", "data": data, "has_more": more, "next_cursor": cut})
 
     @router.get(
@@ -169,7 +173,7 @@ async def _create(
         "webhook_url": None if hook is None else hook.url,
     }
     batch = NewBatch(
-        id=new_batch_id(),
+        id=new_batch_id(now_ms),
         tenant=tenant,
         created_ms=now_ms,
         expires_ms=now_ms + round(batches.rules.retention_s * 1_000),
@@ -219,14 +223,19 @@ async def _again(batches: Batches, tenant: str, batch_id: str) -> Batch:
 
 
 def list_query(request: Request, most: int, default: int) -> tuple[int, int]:
-    """`cursor` (0 where none) and `limit` of a list; raises `Refused`."""
+    """`cursor` (an index, 0 where none) and `limit` of a list; raises `Refused`."""
     cursor = request.query_params.get("cursor", "0")
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= CURSOR_DIGITS_MAX):
+        raise invalid("", CURSOR_FAULT)
+    return int(cursor), limit_of(request, most, default)
+
+
+def limit_of(request: Request, most: int, default: int) -> int:
+    """`limit` of a list; raises `Refused`."""
     limit = request.query_params.get("limit", str(default))
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(FAR_MS))):
-        raise invalid("", "cursor must be one that an answer gave")
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= most):
         raise invalid("", f"limit must be from 1 to {most}")
-    return int(cursor), int(limit)
+    return int(limit)
 
 
 def list_parameters(most: int, default: int) -> list[dict[str, Any]]:

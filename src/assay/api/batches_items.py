@@ -20,7 +20,7 @@ from assay.api.documents import problems
 from assay.api.problems import Problem, Refused
 from assay.api.validation import validate
 from assay.domain.batches import Added, BadRow, NewRow
-from assay.domain.errors import FieldError
+from assay.domain.errors import FieldError, RequestError
 
 CHUNK_ROWS = 200
 CHUNK_BYTES = 512 * 1_024
@@ -77,6 +77,8 @@ def batch_items_router(batches: Batches) -> APIRouter:
         """Add rows; repeating an upload is harmless, rows are known by their id."""
         batch = await batches.found(request, batch_id)
         _check_headers(request)
+        if batch.status != "open":
+            raise RequestError("conflict", f"The batch is {batch.status}, not open.")
         upload = Upload()
         async for chunk in _chunks(lines_of(request.stream(), batches.rules.row_bytes_max)):
             upload.count(*await _add(batches, batch.id, chunk))
@@ -109,7 +111,8 @@ async def _add(
     batches: Batches, batch_id: str, lines: Sequence[Line]
 ) -> tuple[Added, Sequence[BadRow]]:
     rows, bad = await asyncio.to_thread(checked, lines)
-    added = await batches.store.add(batch_id, rows) if rows else Added()
+    # Without a good row as well: the batch may have been started or removed since.
+    added = await batches.store.add(batch_id, rows)
     refused = [*bad, *added.refused]
     if refused:
         await batches.store.report(batch_id, refused)

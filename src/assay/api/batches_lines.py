@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 BOM = b"\xef\xbb\xbf"
-PIECE_BYTES = 65_536
+LINES_AT_ONCE = 256
+"""After so many lines others get a turn: a body of nothing but line ends has millions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ async def lines_of(stream: AsyncIterator[bytes], bytes_max: int) -> AsyncIterato
                 yield line
             rest.clear()
             number, start, skipping = number + 1, end + 1, False
+            if number % LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
         rest += piece[start:]
         if len(rest) > bytes_max:
             rest.clear()

@@ -105,7 +105,8 @@ def batch_results_router(batches: Batches) -> APIRouter:
 
 def event_id(batch: Batch) -> str:
     """Names what an event says: two that say the same have the same id."""
-    return f"{batch.status}-{batch.settled}-{batch.retried}-{batch.total}"
+    counts = (batch.settled, batch.retried, batch.total, batch.rejected)
+    return "-".join([batch.status, *map(str, counts)])
 
 
 async def _lines(batches: Batches, batch: Batch, cursor: int) -> AsyncIterator[bytes]:

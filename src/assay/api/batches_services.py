@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,12 @@ from starlette.requests import Request
 from assay.api.batches_answers import BAD_ROWS_SHOWN_MAX, batch_document
 from assay.api.problems import Problem, Refused
 from assay.api.services import Limits, Services
-from assay.domain.batches import BadRow, Batch
+from assay.domain.batches import BATCH_ID_PREFIX, BadRow, Batch, batch_id_of
 from assay.domain.ports import BatchStore, Judges, ResultStore
 from assay.evaluation.criteria import parse_criteria
 from assay.evaluation.criteria.base import Criterion
 
-PREFIX = "batch_"
-ID_CHARS = len(PREFIX) + 32
+BATCH_ID = re.compile(BATCH_ID_PREFIX + r"[0-9a-f]{32}")
 NOT_FOUND = Problem("not_found", "There is no such batch.")
 
 
@@ -81,11 +80,10 @@ def criteria_of(request: Mapping[str, Any]) -> Sequence[Criterion]:
         return ()
 
 
-def new_batch_id() -> str:
-    """`batch_` and 32 hex digits: milliseconds first, so that ids sort by time, then chance."""
-    return f"{PREFIX}{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+def new_batch_id(created_ms: int) -> str:
+    return batch_id_of(created_ms, secrets.token_hex(10))
 
 
 def is_batch_id(text: str) -> bool:
     """Whether `text` may be an id: it becomes a part of keys."""
-    return len(text) == ID_CHARS and text.isascii() and text[len(PREFIX) :].isalnum()
+    return BATCH_ID.fullmatch(text) is not None

@@ -137,7 +137,7 @@ class BatchStore(Protocol):
         ...
 
     async def report(self, batch_id: str, bad: Sequence[BadRow]) -> None:
-        """Keep what is wrong with rows that were not taken; the same fault counts once."""
+        """Keep what is wrong with rows that an open batch did not take; each fault counts once."""
         ...
 
     async def start(self, batch_id: str) -> None:
@@ -162,8 +162,11 @@ class BatchStore(Protocol):
         """The `request` that the batch was made with."""
         ...
 
-    async def page(self, tenant: str, before_ms: int, limit: int) -> Sequence[Batch]:
-        """The tenant's batches made before a time, the newest first."""
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
+        """The tenant's batches made before the one with the id `before`, the newest first.
+
+        It need not be there any more; with '' from the newest on.
+        """
         ...
 
     async def bad_rows(self, batch_id: str, limit: int) -> Sequence[BadRow]: ...

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 URL_CHARS_MAX = 2_048
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAME = re.compile(r"[a-z0-9._-]+")
+"""What is escaped or odd may be another host to whoever connects."""
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,6 +37,8 @@ def _host_fault(host: str) -> str | None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
+        if not _NAME.fullmatch(host):
+            return "must name a host by letters, digits, dots and hyphens"
         dotted = f".{host.rstrip('.').lower()}"
         last = dotted.rpartition(".")[2]
         # 2130706433, 0x7f.1 and 127.1 are names to a parser and addresses to a resolver.
@@ -51,6 +56,8 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:
+            return False
     return address.is_global and not (
         address.is_multicast
         or address.is_reserved

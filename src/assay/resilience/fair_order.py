@@ -209,13 +209,27 @@ class FairOrder:
 
     def pop(self, now_s: float) -> Waiting:
         """Take out the call whose turn it is; must not be empty."""
-        interactive, batch = self._lanes["interactive"], self._lanes["batch"]
-        aged = batch.depth and now_s - batch.oldest_s() >= BATCH_AGE_S
-        if not interactive.depth or (aged and self._passed_over >= BATCH_EVERY - 1):
+        if self.next_priority(now_s) == "batch":
             self._passed_over = 0
-            return batch.pop()
+            return self._lanes["batch"].pop()
         self._passed_over += 1
-        return interactive.pop()
+        return self._lanes["interactive"].pop()
+
+    def next_priority(self, now_s: float) -> Priority:
+        """Whose turn is the next; must not be empty."""
+        interactive = self._lanes["interactive"].depth and not self.is_batch_due(now_s)
+        return "interactive" if interactive else "batch"
+
+    def is_batch_due(self, now_s: float) -> bool:
+        """Whether batch calls have waited long and been passed over often."""
+        batch = self._lanes["batch"]
+        aged = batch.depth > 0 and now_s - batch.oldest_s() >= BATCH_AGE_S
+        return aged and self._passed_over >= BATCH_EVERY - 1
+
+    def pass_over(self, caller: Caller) -> None:
+        """Note a turn that was given past the queue: a batch call that waits was passed over."""
+        if caller.priority == "interactive" and self._lanes["batch"].depth:
+            self._passed_over += 1
 
     def before(self, caller: Caller) -> Ahead:
         """What is likely to be served before a new call of `caller`."""

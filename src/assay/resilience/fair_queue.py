@@ -8,6 +8,7 @@ have different remedies, so each says which it is in its events and refusals.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +26,14 @@ RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
 
 RETRY_AFTER_S_MIN = 0.1
 """Nobody is told to come back at once to a queue that has just refused."""
+
+SPARE_PART = 4
+"""One in so many turns is left free by batch calls while interactive ones are about: whoever comes
+finds it, and does not wait until a row's call has ended. A queue of fewer turns has none to spare.
+"""
+
+INTERACTIVE_ABOUT_S = 60.0
+"""How long after an interactive call the next is expected; else a batch has all turns."""
 
 PACE_KEPT = 0.95
 """Part of the measured pace that a turn leaves standing: about the last twenty turns count."""
@@ -112,6 +121,7 @@ class FairQueue:
         # How long the provider's quota takes is known to Redis, and asked before queueing.
         self._foresees = waiting_for == "local_slot"
         self._order = FairOrder()
+        self._interactive_at_s = -math.inf
         self._waiting: dict[Waiting, Turn] = {}
         self._holding: set[Turn] = set()
         self._pace = _Pace()
@@ -154,7 +164,7 @@ class FairQueue:
 
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""
-        if self.in_flight < self._width:
+        if self._is_free_for(caller):
             return 0.0
         before = self._order.before(caller).cost
         return (before + cost) * self._pace.s_per_cost / self._width
@@ -186,7 +196,10 @@ class FairQueue:
     async def _obtain(self, turn: Turn, deadline: Deadline, service_s: float) -> None:
         call = turn.call
         patience_s = deadline.remaining_s() - service_s
-        if self.in_flight < self._width:
+        if call.caller.priority == "interactive":
+            self._interactive_at_s = call.since_s
+        if self._is_free_for(call.caller):
+            self._order.pass_over(call.caller)
             self._grant(turn)
             return
         if self._foresees and self.predicted_wait_s(call.caller, call.cost) > patience_s:
@@ -218,7 +231,24 @@ class FairQueue:
 
     def _dispatch(self) -> None:
         while self.depth and self.in_flight < self._width:
-            self._grant(self._waiting.pop(self._order.pop(self._clock_s())))
+            now_s = self._clock_s()
+            is_batch = self._order.next_priority(now_s) == "batch"
+            if is_batch and not (self._has_spare or self._order.is_batch_due(now_s)):
+                return
+            self._grant(self._waiting.pop(self._order.pop(now_s)))
+
+    @property
+    def _has_spare(self) -> bool:
+        """Whether a batch call may start: enough turns stay free for interactive ones."""
+        expected = self._clock_s() - self._interactive_at_s < INTERACTIVE_ABOUT_S
+        spare = self._width // SPARE_PART if expected else 0
+        return self.in_flight < self._width - spare
+
+    def _is_free_for(self, caller: Caller) -> bool:
+        """Whether a call made now has its turn at once: nobody with the same claim waits."""
+        if caller.priority == "batch":
+            return self.depth == 0 and self._has_spare
+        return self.in_flight < self._width
 
     def _grant(self, turn: Turn) -> None:
         self._holding.add(turn)

@@ -17,7 +17,7 @@ from assay.resilience.buckets import BucketName, Costs
 from assay.resilience.estimates import TokenEstimates
 from assay.resilience.fair_queue import FairQueue, Turn
 from assay.resilience.quota import Quotas
-from assay.resilience.reservations import Ask, Granted, QuotaStatus, Refused
+from assay.resilience.reservations import AHEAD_S, Ask, Granted, QuotaStatus, Refused
 from assay.resilience.settlements import Settlements
 
 SERVICE_WEIGHT = 0.1
@@ -25,6 +25,9 @@ SERVICE_WEIGHT = 0.1
 BATCH_HANDICAP_S = 10.0
 """Between processes, a batch row counts as if it had arrived so much later: behind the interactive
 calls, and never starved by them."""
+BATCH_AHEAD_S = 0.0
+"""A batch call takes its cost only when it is sent: interactive calls would stand behind whatever
+batch calls have taken ahead of their time."""
 ONLY_TELL_S = -1.0
 PATIENCE_S_MAX = 86_400.0
 
@@ -135,6 +138,7 @@ class Limited:
             {"requests": 1.0, "tokens": self._estimates.tokens(prompt)},
             tenant=prompt.caller.tenant,
             wait_max_s=self._patience_s(prompt, deadline, waited_s=0.0),
+            ahead_s=BATCH_AHEAD_S if prompt.caller.priority == "batch" else AHEAD_S,
             in_line=False,
         )
         try:

@@ -29,7 +29,7 @@ from assay.resilience.quota_scripts import (
     Script,
     ScriptRunner,
 )
-from assay.resilience.reservations import AHEAD_S, Answer, Ask, Granted, Later, QuotaStatus, Refused
+from assay.resilience.reservations import Answer, Ask, Granted, Later, QuotaStatus, Refused
 from assay.resilience.store_circuit import CALL_BUDGET_S, CALLS_MAX, StoreCircuit
 
 COME_BACK_MIN_S = 0.005
@@ -89,7 +89,7 @@ class ModelQuota:
         if verdict == _GRANTED:
             return Granted(ask.id, wait_s, bucket)
         if verdict == _LATER:
-            return Later(wait_s, bucket, _come_back_s(wait_s))
+            return Later(wait_s, bucket, _come_back_s(wait_s, ask))
         return Refused(wait_s if verdict == _TOO_LONG else None, bucket)
 
     async def commit(self, granted: Granted, actual: Costs) -> None:
@@ -144,7 +144,7 @@ class ModelQuota:
             return Granted(ask.id, max(0.0, wait.seconds), bucket, local=ask.costs)
         if wait.seconds > ask.wait_max_s:
             return Refused(wait.seconds, bucket)
-        come_back_s = min(_come_back_s(wait.seconds), LOCAL_COME_BACK_S_MAX)
+        come_back_s = min(_come_back_s(wait.seconds, ask), LOCAL_COME_BACK_S_MAX)
         return Later(wait.seconds, bucket, come_back_s)
 
     async def _run(
@@ -247,8 +247,8 @@ class Quotas:
             self._events.emit(StoreDegraded(available=not self.degraded))
 
 
-def _come_back_s(wait_s: float) -> float:
-    return max(COME_BACK_MIN_S, wait_s - AHEAD_S)
+def _come_back_s(wait_s: float, ask: Ask) -> float:
+    return max(COME_BACK_MIN_S, wait_s - ask.ahead_s)
 
 
 def _microseconds(seconds: float) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
+from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow, created_ms_of
 from assay.domain.errors import RequestError
 from assay.store.batch_calls import load, store_errors
 from assay.store.batch_keys import ACTIVE, BatchKeys, content_digest, of_tenant, row_key
@@ -36,6 +36,7 @@ class RedisBatches:
         self._durability = Durability(client)
         self._create = load(client, "create")
         self._add = load(client, "add")
+        self._report = load(client, "report")
         self._start = load(client, "start")
         self._end = load(client, "end")
 
@@ -83,13 +84,12 @@ class RedisBatches:
 
     async def report(self, batch_id: str, bad: Sequence[BadRow]) -> None:
         keys = BatchKeys(batch_id)
+        arguments: list[Argument] = [BAD_ROWS_MAX]
+        for row in bad:
+            record = orjson.dumps([row.line, row.message, row.item_id])
+            arguments += [content_digest(record), record]
         with store_errors():
-            for row in bad:
-                record = orjson.dumps([row.line, row.message, row.item_id])
-                if await self._client.hlen(keys.bad) > BAD_ROWS_MAX:
-                    return
-                if await self._client.hsetnx(keys.bad, content_digest(record), record):
-                    await self._client.hincrby(keys.meta, "rejected", 1)
+            await self._report([keys.meta, keys.bad], arguments)
 
     async def start(self, batch_id: str) -> None:
         keys = BatchKeys(batch_id)
@@ -153,14 +153,25 @@ class RedisBatches:
             found: bytes | None = await self._client.get(BatchKeys(batch_id).request)
         return found
 
-    async def page(self, tenant: str, before_ms: int, limit: int) -> Sequence[Batch]:
-        with store_errors():
-            names = await self._client.zrange(
-                of_tenant(tenant), f"({before_ms}", "-inf", desc=True, byscore=True,
-                offset=0, num=limit,
-            )  # fmt: skip
-        found = [await self.find(tenant, name.decode()) for name in names]
-        return [each for each in found if each is not None]
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
+        newest = str(created_ms_of(before)) if before else "+inf"
+        found: list[Batch] = []
+        for offset in range(0, 2 * TENANT_BATCHES_MAX, limit):
+            with store_errors():
+                names = await self._client.zrange(
+                    of_tenant(tenant), newest, "-inf", desc=True, byscore=True,
+                    offset=offset, num=limit,
+                )  # fmt: skip
+            # Batches of one millisecond sort by their id: the page may end between two of them.
+            for name in (each.decode() for each in names if not before or each.decode() < before):
+                batch = await self.find(tenant, name)
+                if batch is not None:
+                    found.append(batch)
+                if len(found) == limit:
+                    return found
+            if len(names) < limit:
+                break
+        return found
 
     async def bad_rows(self, batch_id: str, limit: int) -> Sequence[BadRow]:
         found: list[BadRow] = []

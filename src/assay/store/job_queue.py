@@ -23,7 +23,9 @@ from assay.store.redis import Argument, Client
 LEASE_S = 12.0
 """A row that its worker has not renewed for so long is handed to another."""
 ACTIVE_MAX = 1_000
-"""Batches that workers look at in one round; the oldest come first."""
+"""Batches that workers look at in one round; where there are more, the next round goes on."""
+BACKLOG_BATCHES_MAX = 10_000
+"""Batches whose rows are summed up for the backlog."""
 FORGET_OPEN_AFTER_S = 120.0
 """A name of the list whose batch does not run: much longer than a start takes."""
 HOOK_TURN_S = 60.0
@@ -39,6 +41,7 @@ class RedisJobQueue:
         self._client: Any = client  # the library types replies for texts and bytes at once
         self._worker = worker
         self._lease_ms = round(lease_s * 1_000)
+        self._looked_at = 0
         self._claim = load(client, "claim")
         self._renew = load(client, "renew")
         self._settle = load(client, "settle")
@@ -48,12 +51,18 @@ class RedisJobQueue:
 
     async def active(self) -> Sequence[str]:
         with store_errors():
-            names: list[bytes] = await self._client.zrange(ACTIVE, 0, ACTIVE_MAX - 1)
+            count: int = await self._client.zcard(ACTIVE)
+            # One tenant's thousand batches, or webhooks that nobody answers, must not hide others.
+            first = self._looked_at if self._looked_at < count else 0
+            self._looked_at = first + ACTIVE_MAX
+            names: list[bytes] = await self._client.zrange(ACTIVE, first, first + ACTIVE_MAX - 1)
         return [name.decode() for name in names]
 
     async def backlog(self) -> int:
         rows = 0
-        for batch_id in await self.active():
+        with store_errors():
+            names: list[bytes] = await self._client.zrange(ACTIVE, 0, BACKLOG_BATCHES_MAX - 1)
+        for batch_id in (name.decode() for name in names):
             with store_errors():
                 status, total, settled = await self._client.hmget(
                     BatchKeys(batch_id).meta, ["status", "total", "settled"]

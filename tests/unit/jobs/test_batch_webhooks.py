@@ -17,7 +17,7 @@ SECRET = "whsec_" + "c2VjcmV0" * 5 + "c2VjcmV0MTIz"[:8]
 PRIVATE = [
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0",
     "100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1",
-    "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1",
+    "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1", "fec0::1",
 ]  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def test_private_addresses_are_refused_in_every_dress(address):
     [
         "http://example.com/", "ftp://example.com/", "https://", "https://user:pw@example.com/",
         "https://localhost/", "https://printer.local/", "https://db.internal./", "//example.com",
-        "https://exa mple.com/", "https://example.com:99999/",
+        "https://exa mple.com/", "https://example.com:99999/", "https://127%2e0%2e0%2e1/",
+        "https://example.com\\@127.0.0.1/", "https://2130706433/", "https://0x7f.1/",
     ],
 )  # fmt: skip
 def test_urls_that_nobody_should_send_are_refused(url):

@@ -344,3 +344,67 @@ async def test_only_the_wait_for_a_slot_is_foretold_by_the_past(waiting_for: Wai
     blocker.leave.set()
     hasty.leave.set()
     await asyncio.gather(blocker.task, hasty.task, return_exceptions=True)
+
+
+async def test_a_batch_leaves_turns_for_interactive_calls_that_are_about() -> None:
+    """An interactive call finds a free turn beside a batch that would take them all."""
+    queue, _ = queue_of(width=8)
+    seen = Holder(queue)
+    await settle()
+    seen.leave.set()
+    await seen.task
+    rows = [Holder(queue, priority="batch", deadline_s=60) for _ in range(20)]
+    await settle()
+    assert (queue.in_flight, queue.depth) == (6, 14)
+    calls = [Holder(queue) for _ in range(2)]
+    await settle()
+    assert all(call.entered.is_set() for call in calls)
+    calls[0].leave.set()
+    await settle()
+    assert (queue.in_flight, queue.depth) == (7, 14)
+    for holder in (*rows, *calls):
+        holder.leave.set()
+    await asyncio.gather(*(holder.task for holder in (*rows, *calls)))
+    assert queue.present == 0
+
+
+async def test_a_batch_has_all_turns_where_nobody_else_calls() -> None:
+    """A worker of its own sees no interactive call, and a minute after the last it is alike."""
+    now_s = [0.0]
+    queue = FairQueue(MODEL.id, "local_slot", 8, RecordingSink(), clock_s=lambda: now_s[0])
+    first = Holder(queue)
+    await settle()
+    first.leave.set()
+    await first.task
+    now_s[0] = 61.0
+    rows = [Holder(queue, priority="batch", deadline_s=60) for _ in range(8)]
+    await settle()
+    assert (queue.in_flight, queue.depth) == (8, 0)
+    for holder in rows:
+        holder.leave.set()
+    await asyncio.gather(*(holder.task for holder in rows))
+
+
+async def test_interactive_calls_that_never_queue_do_not_starve_a_batch() -> None:
+    """Where they keep all but a few turns, an aged batch call still gets one turn of eight."""
+    now_s = [0.0]
+    queue = FairQueue(MODEL.id, "local_slot", 8, RecordingSink(), clock_s=lambda: now_s[0])
+    steady = [Holder(queue) for _ in range(6)]
+    await settle()
+    row = Holder(queue, priority="batch", deadline_s=60)
+    await settle()
+    assert not row.entered.is_set()
+    now_s[0] = 6.0
+    for turn in range(8):
+        assert not row.entered.is_set(), turn
+        call = Holder(queue)
+        await settle()
+        call.leave.set()
+        await call.task
+        await settle()
+        if row.entered.is_set():
+            break
+    assert row.entered.is_set()
+    for holder in (*steady, row):
+        holder.leave.set()
+    await asyncio.gather(*(holder.task for holder in (*steady, row)))

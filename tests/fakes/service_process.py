@@ -32,6 +32,10 @@ class ServiceProcess:
         """SIGTERM, and the exit status."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
+        return await self.stopped()
+
+    async def stopped(self) -> int:
+        """The exit status, once it has ended."""
         return await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT_S)
 
     async def kill(self) -> None:
@@ -65,12 +69,14 @@ async def running_service(
     environ: Mapping[str, str] | None = None,
     data_dir: str = "data",
     python: Path | None = None,
+    ports: tuple[int, int] | None = None,
 ) -> AsyncIterator[ServiceProcess]:
-    """Start `assay serve` in `folder` on free ports; wait until it is ready; stop it at the end.
+    """Start `assay serve` in `folder`; wait until it is ready; stop it at the end.
 
+    `ports` are those of the API and of the metrics; without them, two free ones are taken.
     `python` is that of an environment with Assay installed; without it, this checkout runs.
     """
-    port, metrics_port = free_port(), free_port()
+    port, metrics_port = ports or (free_port(), free_port())
     arguments = ["--port", str(port), "--metrics-port", str(metrics_port)]
     arguments += ["--data-dir", str(folder / data_dir)]
     if config:

@@ -15,15 +15,17 @@ from fakes.service_process import free_port
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 START_TIMEOUT_S = 10
 
-# No retries: what the proxy would send again would hide that a service lost it. Connections are
-# kept and shared between callers, which is where a careless exit loses requests.
+# A check may take as long as a busy machine needs: "busy" is not "gone". No retries: what the proxy
+# would send again would hide that a service lost it. Connections are kept and shared between
+# callers, which is where a careless exit loses requests.
 CONFIG = """
 global
     maxconn 512
 defaults
     mode http
     retries 0
-    timeout connect 2s
+    timeout connect 5s
+    timeout check 2s
     timeout client 60s
     timeout server 60s
     timeout http-keep-alive 30s

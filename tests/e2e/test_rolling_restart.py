@@ -18,7 +18,7 @@ from fakes.batches import NDJSON, create, ended, file_of, upload
 from fakes.providers.server import FaultServer
 from fakes.proxy import HAPROXY, running_proxy
 from fakes.redis_process import RedisProcess
-from fakes.service_process import ROOT, ServiceProcess, free_port, running_service
+from fakes.service_process import ROOT, ServiceProcess, lasting_port, running_service
 
 pytestmark = [
     pytest.mark.slow,
@@ -202,7 +202,7 @@ def redis(tmp_path):
 async def test_a_rolling_restart_loses_nothing(tmp_path: Path, redis):
     """Each process is replaced under load: large bodies, slow judges, uploads and downloads that
     are under way are all answered in full, through a proxy that repeats nothing."""
-    ports = [(free_port(), free_port()) for _ in range(2)]
+    ports = [(lasting_port(), lasting_port()) for _ in range(2)]
     async with (
         FaultServer(requests_kept=0) as provider,
         contextlib.AsyncExitStack() as stack,
@@ -233,5 +233,6 @@ async def test_a_rolling_restart_loses_nothing(tmp_path: Path, redis):
                 await asyncio.sleep(SEEN_S)
         total = callers.answered + len(callers.lost)
         print(f"{len(callers.lost)} lost of {total}")  # noqa: T201 # the figure to look for
-    assert not callers.lost, "\n".join(callers.lost[:10])
+    seen_by_proxy = (tmp_path / "haproxy.log").read_text()
+    assert not callers.lost, "\n".join([*callers.lost[:10], seen_by_proxy])
     assert total > 100

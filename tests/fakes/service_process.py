@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -17,6 +18,8 @@ import aiohttp
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 20
+NOT_EPHEMERAL = (20_000, 32_000)
+"""Below the range from which Linux takes the ports of outgoing connections."""
 
 
 @dataclass
@@ -50,6 +53,16 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def lasting_port() -> int:
+    """A free port that the kernel gives to nobody: it is still free after a restart on it."""
+    while True:
+        port = random.randrange(*NOT_EPHEMERAL)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -24,7 +24,7 @@ every_workload = pytest.mark.parametrize(("overlay", "workload"), list(cases()),
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}
-CLOSING_S = 5
+CLOSING_S = 15
 IDLE_MB, MB_PER_MB_IN_FLIGHT, HEADROOM = 120, 1.6, 1.2
 USUAL_WORKER_MB = 75
 SECRET_TEXT = re.compile(r"(?:sk-|sk_live|AIza|ghp_|Bearer )[\w-]{8,}|://[^\s/:]*:[^\s/@]+@")

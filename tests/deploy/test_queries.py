@@ -8,7 +8,7 @@ from promql_parser import AggregateExpr, BinaryExpr, Call, MatrixSelector, Vecto
 
 from assay.telemetry.instruments import SECONDS
 from deploy.manifests import of_kind, rendered
-from deploy.queries import TO_COME, Query, documented, exported, nodes, queries, recorded
+from deploy.queries import Query, exported, nodes, queries, recorded
 
 GLOBAL_GAUGES = {"assay_batch_backlog_rows", "assay_quota_balance"}
 """Every pod exports the same number, read from Redis: adding them up would invent work."""
@@ -127,8 +127,3 @@ def test_autoscalers_name_gauges_that_are_exported():
     }
     assert names
     assert {exported()[name].kind for name in names} == {"gauge"}
-
-
-def test_the_list_of_metrics_to_come_holds_no_other():
-    """What the page documents by now is taken off the list."""
-    assert not TO_COME.keys() & documented().keys()

@@ -8,9 +8,14 @@ import pytest
 import yaml
 
 from deploy.manifests import ROOT, named, rendered
-from deploy.queries import rule_groups, rules
+from deploy.queries import queries, rule_groups, rules
 
 CASES = ROOT / "tests" / "deploy" / "rules_test.yaml"
+BACKLOG = [
+    query
+    for query in queries()
+    if query.where in ("keda assay-worker", "adapter assay_batch_backlog_rows")
+]
 ALERTS = [rule for rule in rules() if "alert" in rule]
 
 needs_promtool = pytest.mark.skipif(
@@ -76,6 +81,40 @@ def test_a_pod_that_is_not_scraped_never_scales_down(tmp_path):
         "input_series": [{"series": k, "values": v} for k, v in series.items()],
         "promql_expr_test": [
             {"expr": slots["metadata"]["query"], "eval_time": "9m30s", "exp_samples": [sample]}
+        ],
+    }
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump({"rule_files": [], "tests": [case]}))
+    result = promtool(tmp_path, "test", "rules", "case.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@needs_promtool
+@pytest.mark.parametrize("query", BACKLOG, ids=lambda query: query.where)
+def test_a_backlog_that_nobody_knows_is_no_number(tmp_path, query):
+    """Without Redis the gauge is NaN, which autoscalers take for a number: they get none. What one
+    pod knows counts."""
+    labels = 'namespace="assay",pod="assay-api-{}"'
+    name = "assay_batch_backlog_rows"
+    series = {
+        f"{name}{{{labels.format(1)}}}": "NaN NaN 40",
+        f"{name}{{{labels.format(2)}}}": "NaN 30 NaN",
+    }
+    own = '{namespace="assay"}' if "by (" in query.text else "{}"
+    case = {
+        "interval": "30s",
+        "input_series": [{"series": k, "values": v} for k, v in series.items()],
+        "promql_expr_test": [
+            {"expr": query.text, "eval_time": "0s", "exp_samples": []},
+            {
+                "expr": query.text,
+                "eval_time": "30s",
+                "exp_samples": [{"labels": own, "value": 30}],
+            },
+            {
+                "expr": query.text,
+                "eval_time": "60s",
+                "exp_samples": [{"labels": own, "value": 40}],
+            },
         ],
     }
     (tmp_path / "case.yaml").write_text(yaml.safe_dump({"rule_files": [], "tests": [case]}))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from fakes.redis_server import RedisServer
 
 from assay.api.access import new_key
 from deploy.manifests import KUBERNETES, ROOT
+from fakes.redis_process import RedisProcess
 from fakes.service_process import ServiceProcess, running_service
 
 CASE = {"output": "Paris", "criteria": [{"type": "contains", "value": "Paris"}]}
@@ -48,10 +48,12 @@ class MountedSecret:
 
 
 @pytest.fixture
-def redis():
-    server = RedisServer().start()
+def redis(tmp_path):
+    folder = tmp_path / "redis-data"
+    folder.mkdir()
+    server = RedisProcess(folder)
     yield server
-    server.close()
+    server.stop()
 
 
 async def evaluate(service: ServiceProcess, key: str) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from fastapi import APIRouter, Response
+
 from assay.api.access import OpenAccess
 from assay.api.app import create_app
 from assay.api.operations import create_operations_app
@@ -31,6 +33,17 @@ class SlowEvaluator(ScriptedEvaluator):
         return await super().evaluate(case, criteria, **rest)
 
 
+def large_answers() -> APIRouter:
+    """`GET /large/N` answers N bytes."""
+    router = APIRouter()
+
+    @router.get("/large/{size}")
+    async def large(size: int) -> Response:
+        return Response(b"x" * size)
+
+    return router
+
+
 async def main(hold_s: float, drain_delay_s: float) -> bool:
     services = Services(
         evaluator=SlowEvaluator(hold_s),
@@ -44,7 +57,7 @@ async def main(hold_s: float, drain_delay_s: float) -> bool:
     listeners = Listeners(listen("127.0.0.1", 0), listen("127.0.0.1", 0))
     ports = [each.getsockname()[1] for each in (listeners.api, listeners.operations)]
     return await serve(
-        create_app(services, limits),
+        create_app(services, limits, [large_answers()]),
         create_operations_app(services.lifecycle, lambda _: (b"up 1\n", "text/plain")),
         listeners,
         lifecycle=services.lifecycle,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -17,6 +18,8 @@ import aiohttp
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 20
+NOT_EPHEMERAL = (20_000, 32_000)
+"""Below the range from which Linux takes the ports of outgoing connections."""
 
 
 @dataclass
@@ -32,6 +35,10 @@ class ServiceProcess:
         """SIGTERM, and the exit status."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
+        return await self.stopped()
+
+    async def stopped(self) -> int:
+        """The exit status, once it has ended."""
         return await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT_S)
 
     async def kill(self) -> None:
@@ -46,6 +53,16 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def lasting_port() -> int:
+    """A free port that the kernel gives to nobody: it is still free after a restart on it."""
+    while True:
+        port = random.randrange(*NOT_EPHEMERAL)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -65,12 +82,14 @@ async def running_service(
     environ: Mapping[str, str] | None = None,
     data_dir: str = "data",
     python: Path | None = None,
+    ports: tuple[int, int] | None = None,
 ) -> AsyncIterator[ServiceProcess]:
-    """Start `assay serve` in `folder` on free ports; wait until it is ready; stop it at the end.
+    """Start `assay serve` in `folder`; wait until it is ready; stop it at the end.
 
+    `ports` are those of the API and of the metrics; without them, two free ones are taken.
     `python` is that of an environment with Assay installed; without it, this checkout runs.
     """
-    port, metrics_port = free_port(), free_port()
+    port, metrics_port = ports or (free_port(), free_port())
     arguments = ["--port", str(port), "--metrics-port", str(metrics_port)]
     arguments += ["--data-dir", str(folder / data_dir)]
     if config:

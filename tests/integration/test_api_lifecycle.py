@@ -154,3 +154,34 @@ async def test_metrics_are_what_was_rendered():
     ):
         assert await answer.text() == "up 1\n"
         assert answer.headers["content-type"] == "text/plain"
+
+
+async def test_whoever_keeps_a_connection_is_told_to_come_back_elsewhere():
+    """While it leaves a process still answers, and closes the connection with the answer: the
+    next request on it would be refused."""
+    async with api_process(0, 5) as (process, api, operations, http):
+        async with http.get(api + "/v1/models") as before:
+            assert "connection" not in before.headers
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        assert await status_of(http, operations + "/readyz") == 503
+        for asked in (http.get(api + "/v1/models"), http.post(api + "/evaluate", json=GOOD)):
+            async with asked as told:
+                assert (told.status, told.headers["connection"]) == (200, "close")
+
+
+async def test_a_slow_reader_gets_the_whole_answer_of_a_process_that_leaves():
+    """What has been answered and is not yet read keeps the process until it is."""
+    size = 8_000_000
+    async with api_process(0, 0) as (process, api, _, _http):
+        host, port = api.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=65_536)
+        writer.write(f"GET /large/{size} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(3)
+        assert process.returncode is None
+        assert len(await reader.readexactly(size)) == size
+        assert await asyncio.wait_for(process.wait(), 5) == 0
+        writer.close()

@@ -16,6 +16,7 @@ from assay.domain.events import RequestShed
 from assay.domain.ports import EventSink
 
 CLOSE = (("connection", "close"),)
+RAW_CLOSE = (b"connection", b"close")
 LINGER_BYTES_MAX = 16 * 1_048_576
 LINGER_S = 2.0
 """How much of a refused body is read and thrown away. To close a connection with bytes unread
@@ -53,6 +54,10 @@ class Admission:
         lingering = linger(receive, send)
 
         async def send_answer(message: Message) -> None:
+            # A kept connection would bring its next request when nothing is taken any more. To
+            # close one with bytes unread resets it, and the answer might be lost.
+            if self._lifecycle.leaves and body.complete:
+                message = closing(message)
             await (lingering if body.broken else send)(message)
 
         self._load.enter()
@@ -98,7 +103,8 @@ class CountedBody:
         self._limits = limits
         self._load = load
         self._chunked = declared is None
-        self._complete = False
+        self.complete = declared == 0
+        """Whether all of it has come."""
         self._deadline_s: float | None = None
         self.reserved = declared or 0
         self.received = 0
@@ -106,11 +112,11 @@ class CountedBody:
         load.take(self.reserved)
 
     async def receive(self) -> Message:
-        if self._complete:
+        if self.complete:
             return await self._receive()
         message = await self._in_time()
         if message["type"] == "http.request":
-            self._complete = not message.get("more_body", False)
+            self.complete = not message.get("more_body", False)
             self._count(len(message.get("body", b"")))
         return message
 
@@ -157,6 +163,14 @@ def declared_bytes(scope: Scope) -> int | None:
 def too_large(limits: Limits) -> Problem:
     detail = f"The body may have at most {limits.max_body_bytes} bytes."
     return Problem("body_too_large", detail, headers=CLOSE)
+
+
+def closing(message: Message) -> Message:
+    """The message; where it starts an answer, the connection ends with that."""
+    if message["type"] != "http.response.start":
+        return message
+    kept = [each for each in message.get("headers", ()) if each[0] != RAW_CLOSE[0]]
+    return {**message, "headers": [*kept, RAW_CLOSE]}
 
 
 def linger(receive: Receive, send: Send) -> Send:

@@ -13,7 +13,8 @@ Phase = Literal["starting", "serving", "leaving", "draining"]
 class Lifecycle:
     """The phases of a process, in order; each is entered once.
 
-    `leaving` fails readiness while work is still taken, so that the balancer can turn away;
+    `leaving` fails readiness while work is still taken, so that the balancer can turn away, and
+    closes each connection with its next answer;
     `draining` refuses new work and finishes what is in flight.
     """
 
@@ -23,6 +24,11 @@ class Lifecycle:
     def ready(self) -> bool:
         """Whether traffic should be sent here."""
         return self.phase == "serving"
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the process is about to exit: who is answered should come back elsewhere."""
+        return self.phase in ("leaving", "draining")
 
     @property
     def admits(self) -> bool:

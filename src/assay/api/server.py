@@ -25,7 +25,8 @@ KEEP_ALIVE_S = 75
 """Longer than the 60 s after which common gateways close their side: they must close first."""
 DRAIN_MARGIN_S = 2.0
 """Given to answers on their way, beyond the longest deadline."""
-CLOSE_S = 2
+CLOSE_S = 10
+"""For what has been answered and lies in a buffer, on its way to a slow reader."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

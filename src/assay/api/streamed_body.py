@@ -35,7 +35,8 @@ class StreamedBody:
         self._receive = receive
         self._left_s = limits.body_timeout_s
         self._left_s_max = limits.body_timeout_s
-        self._complete = False
+        self.complete = False
+        """Whether all of it has come."""
         self.reserved = RESERVED_BYTES
         self.received = 0
         load.body_bytes += self.reserved
@@ -43,10 +44,10 @@ class StreamedBody:
     @property
     def broken(self) -> bool:
         """Whether there are bytes to come that nobody will read."""
-        return not self._complete
+        return not self.complete
 
     async def receive(self) -> Message:
-        if self._complete:
+        if self.complete:
             return await self._receive()
         loop = asyncio.get_running_loop()
         since_s = loop.time()
@@ -62,5 +63,5 @@ class StreamedBody:
             self.received += size
             earned_s = size / BYTES_PER_S_MIN - (loop.time() - since_s)
             self._left_s = min(self._left_s + earned_s, self._left_s_max)
-            self._complete = not message.get("more_body", False)
+            self.complete = not message.get("more_body", False)
         return message

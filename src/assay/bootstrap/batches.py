@@ -33,6 +33,8 @@ from assay.telemetry.live import Readings
 
 RENEWALS_PER_LEASE = 4
 BACKLOG_EVERY_S = 5.0
+LOOK_S_MAX = 1.0
+"""A Redis that does not answer must not hold up the start of a process."""
 
 
 def batch_routers(
@@ -88,14 +90,19 @@ class Backlog:
         self._queue = RedisJobQueue(redis, "")
         self._rows = math.nan
 
-    async def poll(self) -> None:
-        """Look for as long as the task lives; while nobody can tell, the backlog is no number."""
-        while True:
-            try:
+    async def look(self) -> None:
+        """Read it once; while nobody can tell, the backlog is no number."""
+        try:
+            async with asyncio.timeout(LOOK_S_MAX):
                 self._rows = await self._queue.backlog()
-            except StoreUnavailable:
-                self._rows = math.nan
+        except (StoreUnavailable, TimeoutError):
+            self._rows = math.nan
+
+    async def poll(self) -> None:
+        """Look for as long as the task lives."""
+        while True:
             await asyncio.sleep(BACKLOG_EVERY_S)
+            await self.look()
 
     def with_it(self, read: Callable[[], Readings]) -> Callable[[], Readings]:
         """`read`, and the backlog beside it."""

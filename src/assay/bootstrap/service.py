@@ -77,6 +77,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         )
         readings = LiveReadings(judging, services.load, limits)
         backlog = Backlog(redis)
+        await backlog.look()
         metrics.watch(backlog.with_it(readings.read))
         await stack.enter_async_context(
             running(

@@ -50,6 +50,7 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         stack.push_async_callback(offload.aclose)
         readings = LiveReadings(judging, Load(), limits_of(settings))
         backlog = Backlog(redis)
+        await backlog.look()
         metrics.watch(backlog.with_it(readings.read))
         await stack.enter_async_context(
             running(readings.poll(), backlog.poll(), watch_loop(events))

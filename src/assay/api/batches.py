@@ -15,7 +15,7 @@ from assay.api.batches_schemas import BatchRequest, new_secret
 from assay.api.batches_services import Batches, is_batch_id, new_batch_id
 from assay.api.body import read_json
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
-from assay.api.evaluations import deadline_of
+from assay.api.judged import deadline_of
 from assay.api.replay import is_keyed, run_once
 from assay.api.validation import invalid, validate
 from assay.domain.batches import Batch, NewBatch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -20,14 +19,11 @@ from assay.api.answers import (
     plain_fields,
     usage_document,
 )
-from assay.api.body import read_json
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
-from assay.api.evaluations import CODES, deadline_of
+from assay.api.judged import CODES, judged_once
 from assay.api.problems import Problem, Refused
-from assay.api.replay import is_keyed, run_once
 from assay.api.schemas import ComparisonRequest
 from assay.api.services import Limits, Services
-from assay.api.validation import validate
 from assay.domain.comparison import Comparison, OrderVerdict, Side, Winner
 from assay.domain.completion import Caller
 from assay.domain.errors import Reason
@@ -45,26 +41,13 @@ def comparisons_router(services: Services, limits: Limits) -> APIRouter:
         response_model=None,
         responses={
             200: {"model": ComparisonAnswer, **REPLAYED_HEADER},
-            **problems(*(code for code in CODES if code != "unknown_criterion")),
+            **problems(*CODES),
         },
         openapi_extra=request_body(ComparisonRequest),
     )
     async def create_comparison(request: Request) -> Response:
         """Judge two outputs in both orders; a verdict that flips with the order is a tie."""
-        tenant = services.access.identify(request.headers.get("authorization")).tenant
-        request.state.tenant = tenant
-        body = await read_json(request, digested=is_keyed(request))
-        asked = validate(ComparisonRequest, body.document)
-        deadline = deadline_of(asked.timeout_ms, limits)
-        caller = Caller(tenant, request.state.request_id)
-        return await run_once(
-            request,
-            body.sha256,
-            services.idempotency,
-            tenant=tenant,
-            deadline=deadline,
-            work=partial(_compare, services, asked, caller, deadline),
-        )
+        return await judged_once(request, services, limits, ComparisonRequest, _compare)
 
     return router
 

@@ -1,0 +1,14 @@
+"""The simulated pod is the shipped one."""
+
+import tomllib
+from pathlib import Path
+
+from hpa.queueing import World
+
+SETTINGS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "base" / "assay.toml"
+
+
+def test_the_simulated_pod_has_the_slots_of_the_shipped_settings():
+    """Figures of another pod than the one that runs would say nothing."""
+    models = tomllib.loads(SETTINGS.read_text())["models"]
+    assert {model["slots"] for model in models.values()} == {World(load=lambda _: 0.0).slots}

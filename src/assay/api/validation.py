@@ -42,14 +42,14 @@ def validate(model: type[Model], document: dict[str, Any]) -> Model:
 def invalid(pointer: str, message: str) -> Refused:
     """A fault that only the server's limits or configuration show."""
     fault = FieldError(pointer, message)
-    return Refused(Problem("invalid_request", f"{pointer}: {message}.", (fault,)))
+    return Refused(Problem("invalid_request", _sentence(pointer, message), (fault,)))
 
 
 def _problem(error: ValidationError, model: type[BaseModel], document: dict[str, Any]) -> Problem:
     details = error.errors(include_url=False, include_input=False)
     unknown = any(each["type"] == UNKNOWN_CRITERION for each in details)
     faults = tuple(_faults(details, model, document))
-    detail = f"{faults[0].pointer or 'The body'}: {faults[0].message}."
+    detail = _sentence(faults[0].pointer or "The body", faults[0].message)
     return Problem(UNKNOWN_CRITERION if unknown else "invalid_request", detail, faults)
 
 
@@ -128,3 +128,7 @@ def _unknown_field(name: str, names: Sequence[str]) -> str:
 def _pointer(place: Place) -> str:
     pointer = "".join(f"/{escape(str(step))}" for step in place)
     return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"
+
+
+def _sentence(place: str, message: str) -> str:
+    return f"{place}: {message}" + ("" if message.endswith(("?", ".")) else ".")

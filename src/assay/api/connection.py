@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from assay.api.disconnect import ON_LOST
 from assay.api.envelope import new_request_id
 from assay.api.problems import Problem, render
 
@@ -15,12 +17,17 @@ HEAD_BYTES_MAX = 65_536
 """Request line and headers; the parser itself knows no limit."""
 HEAD_TIMEOUT_S = 10.0
 """From a request's first byte to the end of its headers."""
-RECEIVE_BYTES = 65_536
-"""Read at once. The event loop's own 256 KB, times every connection of a flood, would come in
-before anyone is asked whether the bodies are wanted."""
+HEAD_RECEIVE_BYTES = 8 * 1_024
+"""Read at once of a head and what follows it: all of a small request. More, times every connection
+of a flood, would come in before anyone is asked whether the bodies are wanted."""
+BODY_RECEIVE_BYTES = 256 * 1_024
+"""Read at once of a body that is wanted: what a read costs is paid four times a megabyte."""
+UNWANTED_S = 10.0
+"""From an answer on for which a body came too late, to the end of that body."""
 
-_received = memoryview(bytearray(RECEIVE_BYTES))
+_received = memoryview(bytearray(BODY_RECEIVE_BYTES))
 """Shared by all connections: what one has read is taken out before another one reads."""
+_head_received = _received[:HEAD_RECEIVE_BYTES]
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
@@ -36,7 +43,10 @@ def without_upgrade(data: bytes) -> bytes:
 
 
 class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
-    """Closes a connection that stays mute, or whose request head is too long or too slow."""
+    """Closes a connection that stays mute, or whose request head is too long or too slow.
+
+    A body is read when the application asks for more of it, one read at a time.
+    """
 
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
@@ -44,17 +54,20 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._on_lost: set[Callable[[], None]] = set()
         # The server's own timer only starts after an answer: the mute would stay for ever.
         self._head_timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 # the protocol's shape
-        return _received
+        return _head_received if self._in_head else _received
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(_received[:nbytes]))
+        # The parser copies what it keeps.
+        received = _received[:nbytes]
+        self.data_received(without_upgrade(bytes(received)) if self._in_head else received)
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(without_upgrade(data) if self._in_head else data)
+    def data_received(self, data: bytes | memoryview) -> None:
+        super().data_received(data)
         if self._head_timer is None:
             return
         self._head_bytes += len(data)
@@ -63,6 +76,7 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["state"][ON_LOST] = self._on_lost
         self._stop_timer()
         self._head_bytes = 0
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
@@ -72,9 +86,29 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._in_head = False
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            return
+        if self.cycle.body:
+            super().on_body(body)
+        else:
+            self.cycle.body = body  # the server would copy it into its buffer and out of it again
+            self.cycle.message_event.set()
+        self.flow.pause_reading()
+
     def on_message_complete(self) -> None:
         self._in_head = True
+        self._stop_timer()
         super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()  # or nobody would notice that the caller has gone
+        if self.cycle.response_complete:
+            self._head_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._in_head and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(UNWANTED_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """Tell what is wrong with the HTTP itself in the form of every other problem."""
@@ -88,6 +122,8 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        for tell in tuple(self._on_lost):
+            tell()
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

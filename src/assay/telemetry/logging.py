@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -28,6 +29,13 @@ Level = Literal["debug", "info", "warning", "error"]
 
 # Each says in its own form what `RequestFinished` says in ours, or what no operator asked for.
 SILENCED = ("uvicorn.access", "aiohttp.access")
+SHARED: tuple[structlog.typing.Processor, ...] = (
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    mask_secrets,
+    escape_values,
+)
+"""What happens to our lines and to those of the standard library's loggers alike."""
 REROUTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio", "aiohttp")
 
 
@@ -40,25 +48,23 @@ def configure_logging(
     `log_config=None`, or it installs handlers of its own again.
     """
     stream = stream or sys.stderr
-    shared = _shared_processors()
+    renderer = _renderer(not stream.isatty() if as_json is None else as_json)
+    # Our own lines do without the standard library: it would make each of them twice.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
+        processors=[structlog.processors.add_log_level, *SHARED, renderer],
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _renderer(not stream.isatty() if as_json is None else as_json),
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                *SHARED,
             ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
@@ -75,7 +81,7 @@ class EventLog:
     """An `EventSink` that writes a line for each event that an operator wants to read."""
 
     def __init__(self) -> None:
-        self._log = structlog.stdlib.get_logger("assay")
+        self._log = structlog.get_logger().bind(logger="assay")
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
             AttemptFinished: self._attempt_finished,
@@ -181,19 +187,8 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
 
 
-def _shared_processors() -> list[structlog.typing.Processor]:
-    return [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        mask_secrets,
-        escape_values,
-    ]
-
-
 def _renderer(as_json: bool) -> structlog.typing.Processor:  # one private caller
     if as_json:
-        return structlog.processors.JSONRenderer()
+        encoder = json.JSONEncoder(default=repr)
+        return structlog.processors.JSONRenderer(lambda line, **_: encoder.encode(line))
     return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

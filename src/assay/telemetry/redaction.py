@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from structlog.typing import EventDict, WrappedLogger
 
@@ -29,11 +30,16 @@ def mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if name.startswith("_"):
             continue
-        if _SECRET_NAME.search(name):
+        if _is_secret(name):
             event[name] = MASK
         elif not isinstance(value, bool | int | float | None):
             event[name] = mask(str(value))
     return event
+
+
+@lru_cache(maxsize=1_024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def escape_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

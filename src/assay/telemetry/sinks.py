@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import structlog
@@ -29,6 +30,7 @@ class Sinks:
         kind = (type(sink), type(event))
         if kind not in self._reported:
             self._reported.add(kind)
-            structlog.get_logger("assay.telemetry").exception(
-                "sink_failed", sink=kind[0].__name__, of=kind[1].__name__
-            )
+            with contextlib.suppress(Exception):  # it may be the log itself that fails
+                structlog.get_logger().bind(logger="assay.telemetry").exception(
+                    "sink_failed", sink=kind[0].__name__, of=kind[1].__name__
+                )

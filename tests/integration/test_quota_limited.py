@@ -80,7 +80,7 @@ async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, ev
     await limited.complete(prompt(), Deadline.after(5))
     await limited.close()
     now = await left(quotas)
-    assert now["requests"] <= 95
+    assert now["requests"] == pytest.approx(94, abs=9)
     # One second of rate is there at the start: 95,000 tokens, of which 8,000 are gone.
     assert now["tokens"] == pytest.approx(87_000, abs=8_000)
     assert len(events.of(QuotaWaited)) == 1

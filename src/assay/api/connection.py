@@ -67,7 +67,7 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.data_received(without_upgrade(bytes(received)) if self._in_head else received)
 
     def data_received(self, data: bytes | memoryview) -> None:
-        super().data_received(data)
+        super().data_received(data)  # type: ignore[arg-type]  # it takes any buffer
         if self._head_timer is None:
             return
         self._head_bytes += len(data)
@@ -92,7 +92,8 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
         if self.cycle.body:
             super().on_body(body)
         else:
-            self.cycle.body = body  # the server would copy it into its buffer and out of it again
+            # The server would copy it into a buffer, and out of it again.
+            self.cycle.body = body  # type: ignore[assignment]
             self.cycle.message_event.set()
         self.flow.pause_reading()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from assay.domain.completion import Completion, Model, Prompt
 from assay.domain.errors import (
@@ -55,7 +56,7 @@ class DailyCaps:
         self._redis = redis
         self._caps_usd = dict(caps_usd)
         self._circuit = StoreCircuit(self._probe, lambda _: None, budget_s=budget_s)
-        self.settlements = Settlements()
+        self.settlements = Settlements(self._settle)
 
     async def reserve(self, tenant: str, usd: float) -> str:
         """Charge an estimate and answer its id, empty for a tenant without a cap.
@@ -85,16 +86,16 @@ class DailyCaps:
     def settle(self, tenant: str, id_: str, usd: float) -> None:
         """Replace the estimate by the real cost, in the background."""
         if id_:
-            self.settlements.add(lambda: self._settle(tenant, id_, usd))
+            self.settlements.add((tenant, id_, usd))
 
     async def close(self) -> None:
         await self.settlements.close()
         await self._circuit.close()
 
-    async def _settle(self, tenant: str, id_: str, usd: float) -> None:
-        await self._circuit.call(
-            lambda: COST_SETTLE.run(self._redis, _keys(tenant, id_), (repr(usd),))
-        )
+    async def _settle(self, batch: Sequence[tuple[str, str, float]]) -> None:
+        for tenant, id_, usd in batch:
+            settle = partial(COST_SETTLE.run, self._redis, _keys(tenant, id_), (repr(usd),))
+            await self._circuit.call(settle)
 
     async def _probe(self) -> None:
         await PROBE.run(self._redis, ("assay:v1:{cost}:probe",), ())

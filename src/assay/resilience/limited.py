@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from assay.domain.completion import Caller, Completion, Model, Prompt, Usage
-from assay.domain.errors import DeadlineExceeded, ModelError, QuotaExhausted, RateLimited
+from assay.domain.errors import DeadlineExceeded, ModelError, QuotaExhausted, RateLimited, StoreUnavailable
 from assay.domain.events import QuotaWaited
 from assay.domain.policy import Deadline, Quota, SpentQuota
 from assay.domain.ports import ChatModel, EventSink
@@ -17,7 +17,7 @@ from assay.resilience.buckets import BucketName, Costs
 from assay.resilience.estimates import TokenEstimates
 from assay.resilience.fair_queue import FairQueue, Turn
 from assay.resilience.quota import Quotas
-from assay.resilience.reservations import AHEAD_S, Ask, Granted, QuotaStatus, Refused
+from assay.resilience.reservations import AHEAD_S, Ask, Granted, QuotaStatus, Refused, Settled
 from assay.resilience.settlements import Settlements
 
 SERVICE_WEIGHT = 0.1
@@ -57,7 +57,8 @@ class Limited:
         self._events = events
         self._estimates = estimates or TokenEstimates()
         self._queue = queue or FairQueue(model.id, "provider_quota", 1, events)
-        self._settlements = Settlements()
+        self._settlements = Settlements(self._quota.settle)
+        self._messages = Settlements(_tell, gather_s=0.0)
         self._service_s: float | None = None
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
@@ -82,6 +83,7 @@ class Limited:
 
     async def close(self) -> None:
         """Settle what is still to be settled."""
+        await self._messages.close()
         await self._settlements.close()
 
     @asynccontextmanager
@@ -93,10 +95,10 @@ class Limited:
         try:
             await _sleep_until(send_s)
         except BaseException:
-            self._settlements.add(lambda: self._quota.cancel(granted))
+            self._settlements.add(self._quota.unsent(granted))
             raise
         if deadline.remaining_s() <= 0:
-            self._settlements.add(lambda: self._quota.cancel(granted))
+            self._settlements.add(self._quota.unsent(granted))
             raise DeadlineExceeded("the deadline passed in the wait for quota")
         waited_s = time.monotonic() - asked_s
         self._events.emit(QuotaWaited(prompt.caller, self._model.id, waited_s, granted.bucket))
@@ -108,20 +110,19 @@ class Limited:
             completion = await self._inner.complete(prompt, deadline)
         except RateLimited as refusal:
             retry_after_s = refusal.retry_after_s
-            self._settlements.add(lambda: self._settle_refused(granted, retry_after_s))
+            self._messages.add(lambda: self._refused(granted, retry_after_s))
             raise
         except BaseException:
             # Once sent it stays charged; what it really used is known after an answer only.
-            self._settlements.add(lambda: self._quota.commit(granted, {}))
+            self._settlements.add(Settled(granted, {}))
             raise
-        actual = _actual(completion.usage)
-        self._settlements.add(lambda: self._quota.commit(granted, actual))
+        self._settlements.add(Settled(granted, _actual(completion.usage)))
         self._learn(prompt, completion, granted, time.monotonic() - started_s)
         return completion
 
-    async def _settle_refused(self, granted: Granted, retry_after_s: float | None) -> None:
+    async def _refused(self, granted: Granted, retry_after_s: float | None) -> None:
         await self._quota.refused_by_provider(granted, retry_after_s)
-        await self._quota.commit(granted, {})
+        self._settlements.add(Settled(granted, {}))
 
     def _learn(
         self, prompt: Prompt, completion: Completion, granted: Granted, service_s: float
@@ -131,7 +132,7 @@ class Limited:
         self._estimates.learn(prompt, completion.usage)
         left = _left(completion)
         if left:
-            self._settlements.add(lambda: self._quota.left_by_provider(granted, left))
+            self._messages.add(lambda: self._quota.left_by_provider(granted, left))
 
     async def _reserve(self, prompt: Prompt, deadline: Deadline) -> Granted:
         ask = Ask(
@@ -148,7 +149,7 @@ class Limited:
             raise
         except BaseException:
             # Redis may have taken the cost though nobody is left to hear the answer.
-            self._settlements.add(lambda: self._quota.cancel(Granted(ask.id, 0.0, "")))
+            self._settlements.add(self._quota.unsent(Granted(ask.id, 0.0, "")))
             raise
 
     async def _reserve_at_once(self, ask: Ask, prompt: Prompt) -> Granted | None:
@@ -175,7 +176,7 @@ class Limited:
             except asyncio.CancelledError:
                 # Who is next in this process takes over the ticket; the last one gives it up.
                 if self._queue.present == 1:
-                    self._settlements.add(self._quota.leave)
+                    self._messages.add(self._quota.leave)
                 raise
 
     async def _reserve_with_turn(
@@ -216,6 +217,12 @@ class Limited:
         if refused.bucket == "requests" and per_minute is not None:
             error.spent = SpentQuota(self._model.id, per_minute)
         return error
+
+
+async def _tell(messages: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    for send in messages:
+        with suppress(StoreUnavailable):
+            await send()
 
 
 async def _sleep_until(at_s: float) -> None:

@@ -29,7 +29,7 @@ from assay.resilience.quota_scripts import (
     Script,
     ScriptRunner,
 )
-from assay.resilience.reservations import Answer, Ask, Granted, Later, QuotaStatus, Refused
+from assay.resilience.reservations import Answer, Ask, Granted, Later, QuotaStatus, Refused, Settled
 from assay.resilience.store_circuit import CALL_BUDGET_S, CALLS_MAX, StoreCircuit
 
 COME_BACK_MIN_S = 0.005
@@ -42,6 +42,8 @@ SHARES_SUM_MAX = 0.9
 SHARES_MAX = 16
 
 Oversize = Literal["debt", "refuse"]
+AS_CHARGED = -1.0
+"""Instead of an amount: nothing is known about this bucket."""
 NOTHING: Costs = MappingProxyType({})
 _GRANTED, _LATER, _TOO_LONG = 0, 1, 2
 
@@ -92,18 +94,34 @@ class ModelQuota:
             return Later(wait_s, bucket, _come_back_s(wait_s, ask))
         return Refused(wait_s if verdict == _TOO_LONG else None, bucket)
 
+    async def settle(self, ended: Sequence[Settled]) -> None:
+        """Replace what was charged by what was really used, in one call for all of them."""
+        for each in ended:
+            if each.granted.local is not None:
+                charged = each.granted.local
+                more = {name: cost - charged.get(name, 0.0) for name, cost in each.actual.items()}
+                self.local.charge({name: cost for name, cost in more.items() if cost > 0})
+        noted = [each for each in ended if each.granted.local is None]
+        if self.buckets and noted:
+            amounts = [
+                repr(each.actual.get(bucket.name, AS_CHARGED))
+                for each in noted
+                for bucket in self.buckets
+            ]
+            notes = [self._note(each.granted.id) for each in noted]
+            await self._run(SETTLE, notes, (len(amounts) + 2, *amounts), {})
+
     async def commit(self, granted: Granted, actual: Costs) -> None:
         """Settle what a sent request really cost; buckets not named stay as charged."""
-        if granted.local is not None:
-            more = {name: actual[name] - granted.local.get(name, 0.0) for name in actual}
-            self.local.charge({name: cost for name, cost in more.items() if cost > 0})
-        elif self.buckets:
-            await self._settle(granted.id, actual)
+        await self.settle([Settled(granted, actual)])
 
     async def cancel(self, granted: Granted) -> None:
         """Give back what was never sent."""
-        if granted.local is None and self.buckets:
-            await self._settle(granted.id, {bucket.name: 0.0 for bucket in self.buckets})
+        await self.settle([self.unsent(granted)])
+
+    def unsent(self, granted: Granted) -> Settled:
+        """The end of a reservation for what was not sent after all."""
+        return Settled(granted, {bucket.name: 0.0 for bucket in self.buckets})
 
     async def leave(self) -> None:
         """Give up this process's place in the line."""
@@ -116,12 +134,12 @@ class ModelQuota:
         self.local.block(block_s)
         if self.buckets:
             arguments = (1, _microseconds(block_s))
-            await self._run(FEEDBACK, (self._note(granted.id),), arguments, {}, unnamed=-1)
+            await self._run(FEEDBACK, (self._note(granted.id),), arguments, {}, unnamed=AS_CHARGED)
 
     async def left_by_provider(self, granted: Granted, left: Costs) -> None:
         """Lower the balances to what the provider says is left."""
         if self.buckets and left:
-            await self._run(FEEDBACK, (self._note(granted.id),), (0, 0), left, unnamed=-1)
+            await self._run(FEEDBACK, (self._note(granted.id),), (0, 0), left, unnamed=AS_CHARGED)
 
     async def status(self) -> QuotaStatus:
         """What is left now; raises `StoreUnavailable`."""
@@ -133,9 +151,6 @@ class ModelQuota:
         return QuotaStatus(
             dict(zip(names, amounts, strict=True)), mult / 1_000_000, block_us / 1_000_000
         )
-
-    async def _settle(self, id_: str, actual: Costs) -> None:
-        await self._run(SETTLE, (self._note(id_),), (), actual, unnamed=-1)
 
     def _reserve_locally(self, ask: Ask) -> Answer:
         wait, taken = self.local.reserve(ask.costs, ask.queued, min(ask.ahead_s, ask.wait_max_s))

@@ -68,6 +68,14 @@ Answer = Granted | Later | Refused
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """How a reservation ended: what was really used; buckets not named stay as charged."""
+
+    granted: Granted
+    actual: Costs
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaStatus:
     """What is left now; negative is debt or promised. `rate_share` is what feedback left of it."""
 

@@ -1,59 +1,67 @@
-"""Settling reservations off the request path."""
+"""Settling what was reserved off the request path, many reservations in one call."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
 
 from assay.domain.errors import StoreUnavailable
 
 WAITING_MAX = 10_000
-WORKERS = 4
+BATCH_MAX = 16
+"""One call to the store holds up everybody else's for as long as it takes."""
+GATHER_S = 0.02
+"""How long the first of a batch waits for others."""
 FLUSH_S_MAX = 2.0
 
-Settlement = Callable[[], Awaitable[None]]
+Item = TypeVar("Item")
 
 
-class Settlements:
-    """Runs settlements in the background, a few at a time.
+class Settlements(Generic[Item]):
+    """Hands what is to be settled to `settle`, in batches and in order, in the background.
 
-    One that finds no room, or no store, is dropped: its reservation stays charged as estimated
-    and expires, which errs on the safe side of the quota.
+    What finds no room, or no store, is dropped: its reservation stays charged as estimated and
+    expires, which errs on the safe side of the quota.
     """
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Settlement] = asyncio.Queue(WAITING_MAX)
-        self._workers: list[asyncio.Task[None]] = []
-        self.dropped = 0
+    def __init__(
+        self, settle: Callable[[Sequence[Item]], Awaitable[None]], *, gather_s: float = GATHER_S
+    ) -> None:
+        self._settle = settle
+        self._gather_s = gather_s
+        self._queue: asyncio.Queue[Item] = asyncio.Queue(WAITING_MAX)
+        self._worker: asyncio.Task[None] | None = None
 
-    def add(self, settlement: Settlement) -> None:
-        """Take over a settlement; never waits."""
-        if not self._workers:
-            self._workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
-        try:
-            self._queue.put_nowait(settlement)
-        except asyncio.QueueFull:
-            self.dropped += 1
+    def add(self, item: Item) -> None:
+        """Take over what is to be settled; never waits."""
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        with suppress(asyncio.QueueFull):
+            self._queue.put_nowait(item)
 
     async def close(self) -> None:
-        """Run what is waiting, for at most two seconds."""
-        if self._workers:
-            try:
-                async with asyncio.timeout(FLUSH_S_MAX):
-                    await self._queue.join()
-            except TimeoutError:
-                self.dropped += self._queue.qsize()
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._workers = []
+        """Settle what is waiting, for at most two seconds."""
+        if self._worker is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S_MAX):
+                await self._queue.join()
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
+        self._worker = None
 
     async def _work(self) -> None:
         while True:
-            settlement = await self._queue.get()
+            batch = [await self._queue.get()]
+            if self._queue.qsize() < BATCH_MAX:
+                await asyncio.sleep(self._gather_s)
+            while len(batch) < BATCH_MAX and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
             try:
-                await settlement()
-            except StoreUnavailable:
-                self.dropped += 1
+                with suppress(StoreUnavailable):
+                    await self._settle(batch)
             finally:
-                self._queue.task_done()
+                for _ in batch:
+                    self._queue.task_done()

@@ -1,29 +1,18 @@
--- COMMIT and CANCEL: replace what a reservation was charged by what it really cost.
+-- COMMIT and CANCEL: replace what reservations were charged by what they really cost.
 --
 -- KEYS[1], KEYS[2]  see quota_state.lua
--- KEYS[3]  hash  <tag>:reservation:<id>; its absence makes a second settlement do nothing
+-- KEYS[3] on  hash  <tag>:reservation:<id>; its absence makes a second settlement do nothing
 --
--- ARGV[1]  the policy (see read_policy); amount: the ACTUAL cost (0 in all: CANCEL; -1: as charged)
+-- ARGV[1]  where the policy begins (see read_policy; its amounts say nothing here)
+-- ARGV[2] on  for each reservation, the ACTUAL cost by each bucket (0 in all: CANCEL; -1: as charged)
 --
--- Answers 1 if the reservation was settled, 0 if there was none (any more).
+-- Answers how many reservations were settled: those that were still there.
 
-local policy = read_policy(1)
-local note = redis.call('HGETALL', KEYS[3])
-if #note == 0 then
-  return 0
-end
-redis.call('DEL', KEYS[3])
-local reservation = {}
-for i = 1, #note, 2 do
-  reservation[note[i]] = note[i + 1]
-end
+local first = tonumber(ARGV[1])
+local policy = read_policy(first)
+local state = nil
 
-local state = load_state(policy)
-advance(state, policy, state.now)
-local slot = tonumber(reservation.slot)
-local oldest = math.max(state.first + 1, state.slot - SLOTS + 1)
-
-local function ring_fields(bucket)
+local function ring_fields(bucket, slot)
   local fields = {}
   for number = slot, state.slot - 1 do
     fields[#fields + 1] = bucket.name .. ':' .. (number % SLOTS)
@@ -32,9 +21,9 @@ local function ring_fields(bucket)
 end
 
 -- Shifts the balance, and every peak since the charge, as if `more` had been charged then.
-local function charge_since(bucket, more)
+local function charge_since(bucket, slot, more)
   local top = 'top:' .. bucket.name
-  local fields = ring_fields(bucket)
+  local fields = ring_fields(bucket, slot)
   local peaks = #fields > 0 and redis.call('HMGET', KEYS[2], unpack(fields)) or {}
   local peak = state.level[top]
   for i = 1, #fields do
@@ -60,26 +49,55 @@ local function charge_since(bucket, more)
   return more
 end
 
-for _, bucket in ipairs(policy.buckets) do
-  local charged = tonumber(reservation['cost:' .. bucket.name])
-  if charged and bucket.cost >= 0 then
-    local more = bucket.cost - charged
-    if more > 0 and slot < oldest then
-      state.level['bal:' .. bucket.name] = state.level['bal:' .. bucket.name] - more
-    elseif more ~= 0 and slot >= oldest then
-      more = charge_since(bucket, more)
-    else
-      more = 0
-    end
-    -- What is set aside for a tenant follows its real use, and never more than is there.
-    for _, share in ipairs(policy.shares) do
-      if share.tenant == reservation.tenant then
-        local field = 'share:' .. share.tenant .. ':' .. bucket.name
-        local most = bucket.capacity * share.part
-        state.level[field] = math.max(0, math.min(most, state.level[field] - more))
+local function settle(reservation, actual)
+  local slot = tonumber(reservation.slot)
+  local oldest = math.max(state.first + 1, state.slot - SLOTS + 1)
+  for number, bucket in ipairs(policy.buckets) do
+    local charged = tonumber(reservation['cost:' .. bucket.name])
+    local cost = actual[number]
+    if charged and cost >= 0 then
+      local more = cost - charged
+      if more > 0 and slot < oldest then
+        state.level['bal:' .. bucket.name] = state.level['bal:' .. bucket.name] - more
+      elseif more ~= 0 and slot >= oldest then
+        more = charge_since(bucket, slot, more)
+      else
+        more = 0
+      end
+      -- What is set aside for a tenant follows its real use, and never more than is there.
+      for _, share in ipairs(policy.shares) do
+        if share.tenant == reservation.tenant then
+          local field = 'share:' .. share.tenant .. ':' .. bucket.name
+          local most = bucket.capacity * share.part
+          state.level[field] = math.max(0, math.min(most, state.level[field] - more))
+        end
       end
     end
   end
 end
-save_state(state, policy)
-return 1
+
+local settled = 0
+for key = 3, #KEYS do
+  local note = redis.call('HGETALL', KEYS[key])
+  if #note > 0 then
+    redis.call('DEL', KEYS[key])
+    if not state then
+      state = load_state(policy)
+      advance(state, policy, state.now)
+    end
+    local reservation = {}
+    for i = 1, #note, 2 do
+      reservation[note[i]] = note[i + 1]
+    end
+    local actual = {}
+    for number = 1, #policy.buckets do
+      actual[number] = tonumber(ARGV[1 + (key - 3) * #policy.buckets + number])
+    end
+    settle(reservation, actual)
+    settled = settled + 1
+  end
+end
+if state then
+  save_state(state, policy)
+end
+return settled

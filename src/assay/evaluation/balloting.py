@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.domain.errors import Reason
 from assay.domain.evaluation import ScoreMethod
 from assay.evaluation.asking import Asker, Bench, Reply, Seat
+from assay.evaluation.concurrency import side_by_side
 from assay.evaluation.criteria.base import Finding, Question
 from assay.evaluation.long_input import put
 from assay.evaluation.tally import Tally, tally
@@ -92,11 +92,7 @@ def ballot_of(question: Question, bench: Bench, replies: Sequence[Reply]) -> Bal
 async def _asked(
     question: Question, rounds: Sequence[tuple[Seat, int]], asker: Asker
 ) -> list[Reply]:
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(put(question, seat, asker, sample=number)) for seat, number in rounds
-        ]
-    return [task.result() for task in tasks]
+    return await side_by_side(put(question, seat, asker, sample=number) for seat, number in rounds)
 
 
 def _is_unweighted(reply: Reply) -> bool:

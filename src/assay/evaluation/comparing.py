@@ -17,6 +17,7 @@ from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.asking import Asker, Bench, Reply, bench_of, total_cost_usd, total_usage
 from assay.evaluation.balloting import Ballot, vote
+from assay.evaluation.concurrency import side_by_side
 from assay.evaluation.criteria.base import Finding, Question
 from assay.evaluation.criteria.case_text import transcript
 from assay.evaluation.identity import new_id
@@ -104,9 +105,9 @@ class Comparer:
         asker: Asker,
     ) -> Comparison:
         started_s = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_timed(each, bench, asker)) for each in questions]
-        (straight, straight_s), (swapped, swapped_s) = (task.result() for task in tasks)
+        (straight, straight_s), (swapped, swapped_s) = await side_by_side(
+            _timed(each, bench, asker) for each in questions
+        )
         found_a, found_b = straight.finding, swapped.finding
         orders = (
             _order("a", straight, found_a, straight_s),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Score, Vote
 from assay.domain.policy import SpentQuota
 from assay.evaluation.asking import Asker, Bench, Reply, total_cost_usd, total_usage
 from assay.evaluation.balloting import Ballot, vote
+from assay.evaluation.concurrency import side_by_side
 from assay.evaluation.criteria.base import Judged
 from assay.evaluation.prompting import content_of, requested
 from assay.evaluation.scoring import scored, unscored
@@ -25,9 +25,7 @@ async def judged(criterion: Judged, case: Case, bench: Bench, asker: Asker) -> S
         return scored(criterion, foregone)
     questions = criterion.questions(case)
     asker = replace(asker, identity=content_of(criterion))
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(vote(each, bench, asker)) for each in questions]
-    return score_of(criterion, [task.result() for task in tasks])
+    return score_of(criterion, await side_by_side(vote(each, bench, asker) for each in questions))
 
 
 def score_of(criterion: Judged, ballots: Sequence[Ballot]) -> Score:

@@ -6,7 +6,6 @@ silence: the judge is told, and so is the caller.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from dataclasses import replace
 from assay.domain.completion import Sampling
 from assay.domain.evaluation import Shortened
 from assay.evaluation.asking import Asker, Reply, Seat, ask, total_cost_usd, total_usage
+from assay.evaluation.concurrency import side_by_side
 from assay.evaluation.criteria.base import Finding, Question
 from assay.evaluation.prompting import prompt_of
 
@@ -138,9 +138,7 @@ async def _in_parts(question: Question, seat: Seat, asker: Asker, sample: int) -
         return _too_long(question, seat)
     parts = split(text, math.ceil(len(text) / count))
     asked = [part_question(question, others, title, each, len(parts)) for each in enumerate(parts)]
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_sent(each, seat, asker, sample)) for each in asked]
-    replies = [task.result() for task in tasks]
+    replies = await side_by_side(_sent(each, seat, asker, sample) for each in asked)
     found = [each.finding for each in replies if each.finding is not None]
     shortened = Shortened("map_reduce", title, len(text), len(text), len(parts))
     if len(found) == len(replies):

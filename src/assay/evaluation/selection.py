@@ -25,7 +25,8 @@ def judges_of(
         if isinstance(criterion, Judged):
             own = "model" if criterion.judge is None else "judge"
             specs[index] = criterion.judged_by(judge)
-            _known(specs[index], f"/criteria/{index}/{own}", judges)
+            if specs[index] is not judge:
+                _known(specs[index], f"/criteria/{index}/{own}", judges)
     return specs
 
 

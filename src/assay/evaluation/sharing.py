@@ -7,7 +7,6 @@ for each criterion would only add to the trouble, and all are unscored.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from assay.domain.errors import AnswerUnreadable, ModelError, Reason
 from assay.domain.evaluation import Case, Score, SharedCall
 from assay.evaluation.asking import Asker, Bench, Reply, ask
 from assay.evaluation.balloting import ballot_of, vote
+from assay.evaluation.concurrency import side_by_side
 from assay.evaluation.criteria.base import Finding, Judged, Question
 from assay.evaluation.judging import judged, score_of
 from assay.evaluation.long_input import fits
@@ -83,12 +83,10 @@ async def judged_together(
     reply = await ask(prompt, seat.chat, asker.deadline)
     saved = _saved(reply, shared, [question for _, question in members])
     costs = _split(reply, len(members), saved)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_one(member, number, cost, bench, asker))
-            for number, (cost, member) in enumerate(zip(costs, members, strict=True), 1)
-        ]
-    return [task.result() for task in tasks]
+    return await side_by_side(
+        _one(member, number, cost, bench, asker)
+        for number, (cost, member) in enumerate(zip(costs, members, strict=True), 1)
+    )
 
 
 async def _one(
@@ -122,9 +120,7 @@ async def _one(
 async def _each_alone(
     criteria: Sequence[Judged], case: Case, bench: Bench, asker: Asker
 ) -> list[Score]:
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(judged(each, case, bench, asker)) for each in criteria]
-    return [task.result() for task in tasks]
+    return await side_by_side(judged(each, case, bench, asker) for each in criteria)
 
 
 def shared_question(questions: Sequence[Question]) -> Question:

@@ -17,6 +17,10 @@ WRITE_BYTES = 256 * 1024
 SMALL_BYTES = 16 * 1024
 """Pieces smaller than this are joined: to copy them is quicker than to write each."""
 
+GAP_BYTES = b"\0"
+"""Stands for a turn while everything around it is written: JSON holds no such byte of its own."""
+GAP = orjson.Fragment(GAP_BYTES)
+
 Piece = bytes | memoryview
 
 
@@ -44,28 +48,25 @@ def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(schema, default=dict))
 
 
-def _pieces(value: Any) -> Iterator[Piece]:
-    if isinstance(value, Turn):
+def _pieces(document: Mapping[str, Any]) -> Iterator[Piece]:
+    turns: list[Turn] = []
+
+    def written(value: Any) -> Any:
+        if isinstance(value, Turn):
+            turns.append(value)
+            return GAP
+        if isinstance(value, Mapping):
+            return dict(value)
+        raise TypeError(type(value).__name__)
+
+    around = orjson.dumps(document, default=written, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    before, *rest = around.split(GAP_BYTES)
+    yield before
+    for turn, after in zip(turns, rest, strict=True):
         yield b'"'
-        for part in value.parts:
+        for part in turn.parts:
             yield memoryview(orjson.dumps(part))[1:-1]
-        yield b'"'
-    elif isinstance(value, Mapping):
-        opening = b"{"
-        for key, item in value.items():
-            yield opening + orjson.dumps(key) + b":"
-            yield from _pieces(item)
-            opening = b","
-        yield b"}" if value else b"{}"
-    elif isinstance(value, list | tuple):
-        opening = b"["
-        for item in value:
-            yield opening
-            yield from _pieces(item)
-            opening = b","
-        yield b"]" if value else b"[]"
-    else:
-        yield orjson.dumps(value)
+        yield b'"' + after
 
 
 class JsonPayload(Payload):

@@ -126,6 +126,8 @@ class Receiver:
 
     async def _await_end(self) -> None:
         """Let a finished stream close, so that its connection can be used again."""
+        if self._response.content.at_eof():
+            return
         try:
             async with asyncio.timeout(END_WAIT_S):
                 await self._response.content.readany()

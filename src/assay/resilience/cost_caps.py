@@ -114,10 +114,11 @@ class Capped:
 
     async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
         """The inner model's answer; raises `CostCapReached` before anything is sent."""
-        most_usd = self._model.cost_usd(self._estimates.most(prompt))
         purse = prompt.purse
-        priced = self._model.simulated or self._model.input_usd_per_mtok is not None
-        if not priced and (purse is not None or self._caps.holds(prompt.caller.tenant)):
+        if purse is None and not self._caps.holds(prompt.caller.tenant):
+            return await self._inner.complete(prompt, deadline)
+        most_usd = self._model.cost_usd(self._estimates.most(prompt))
+        if not self._model.simulated and self._model.input_usd_per_mtok is None:
             raise CostCapReached("the model has no price, so no cap on its cost can be kept")
         if purse is not None and not purse.take(most_usd):
             raise CostCapReached("the next call could exceed the request's cost cap")

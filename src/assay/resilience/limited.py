@@ -9,7 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from assay.domain.completion import Caller, Completion, Model, Prompt, Usage
-from assay.domain.errors import DeadlineExceeded, ModelError, QuotaExhausted, RateLimited, StoreUnavailable
+from assay.domain.errors import (
+    DeadlineExceeded,
+    ModelError,
+    QuotaExhausted,
+    RateLimited,
+    StoreUnavailable,
+)
 from assay.domain.events import QuotaWaited
 from assay.domain.policy import Deadline, Quota, SpentQuota
 from assay.domain.ports import ChatModel, EventSink

@@ -1,0 +1,25 @@
+"""Doing several things at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+async def side_by_side(works: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results in order; one that works alone takes no task of its own.
+
+    Raises what the first failure raises, with the others cancelled.
+    """
+    all_works = list(works)
+    if len(all_works) == 1:
+        return [await all_works[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in all_works]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -16,7 +16,6 @@ from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation import aggregation, sharing
 from assay.evaluation.asking import Asker, Bench, bench_of
-from assay.evaluation.concurrency import side_by_side
 from assay.evaluation.criteria.base import CannotJudge, Check, Criterion, Judged
 from assay.evaluation.identity import new_id
 from assay.evaluation.injection import Guard
@@ -136,8 +135,9 @@ class Evaluator:
         groups = sharing.groups(
             {i: (each.criterion, each.bench) for i, each in asked.items()}, case
         )
-        scores = await side_by_side(some(each) for each in groups)
-        return {index: score for group in scores for index, score in group.items()}
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(some(each)) for each in groups]
+        return {index: score for task in running for index, score in task.result().items()}
 
     def _finished(self, score: Score, caller: Caller, seconds: float) -> Score:
         self._events.emit(

@@ -15,7 +15,7 @@ TRIM_BYTES_MIN = 64 * 1_048_576
 """Less than this many bytes of bodies leave no holes worth the time to give them back."""
 LARGE_BLOCK_BYTES = 32 * 1_048_576
 """What is larger is mapped by itself; glibc takes no more than this."""
-KEPT_BYTES = 64 * 1_048_576
+KEPT_BYTES = 256 * 1_048_576
 """Free at the end of the heap, before the C library gives it back by itself."""
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Names of the C library's settings, from malloc.h."""

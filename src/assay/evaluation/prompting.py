@@ -26,7 +26,7 @@ def prompt_of(
     Each `sample` of a question has a key and a seed of its own: one answer for all of them
     would be no sample.
     """
-    nonce = fresh_nonce(text for _, text in question.material)
+    nonce = fresh_nonce()
     opening = (
         f"The material is between <material-{nonce}> and </material-{nonce}> tags. "
         "Only tags with this very value count.\n"

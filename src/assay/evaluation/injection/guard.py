@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from assay.domain.completion import Caller
@@ -13,7 +14,7 @@ from assay.domain.ports import EventSink
 from assay.evaluation.criteria.base import Criterion
 from assay.evaluation.criteria.case_text import output_text
 from assay.evaluation.injection.repetition import Repetition
-from assay.evaluation.injection.scan import excerpt, scan
+from assay.evaluation.injection.scan import excerpt, fields_of, scan, searched, suspicions
 from assay.evaluation.offload import case_chars
 from assay.evaluation.scoring import unscored
 
@@ -49,18 +50,29 @@ class Guard:
     def __init__(self, events: EventSink) -> None:
         self._events = events
         self._repetition = Repetition()
+        self._searcher = ThreadPoolExecutor(1, "injection-search")
 
     async def screen(self, case: Case, specs: Iterable[JudgeSpec], caller: Caller) -> Screening:
         """Look through the case once for all its judged criteria; not at all where all are off."""
         policies: set[InjectionPolicy] = {spec.injection for spec in specs} - {"off"}
         if not policies:
             return Screening()
-        # A long search runs beside the loop: RE2 lets go of the interpreter's lock.
         large = case_chars(case) > INLINE_CHARS_MAX
-        suspect = await asyncio.to_thread(scan, case) if large else scan(case)
+        suspect = await self._scanned(case) if large else scan(case)
         if self._repetition.is_constant(caller.tenant, case):
             suspect += (Suspicion("constant_answer", "output", excerpt(output_text(case))),)
         for sign in dict.fromkeys(each.sign for each in suspect):
             for policy in sorted(policies):
                 self._events.emit(InjectionSuspected(caller, sign, policy))
         return Screening(suspect)
+
+    async def _scanned(self, case: Case) -> tuple[Suspicion, ...]:
+        """Scan beside the loop: RE2 lets go of the interpreter's lock.
+
+        One thread makes the pass over each text, which takes the same time for all: with more of
+        them the loop would have to fight for its processor. To read what is encoded takes as long
+        as a text makes it, so it has threads that hold up nobody else's pass.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._searcher, searched, fields_of(case))
+        return await asyncio.to_thread(suspicions, found) if found else ()

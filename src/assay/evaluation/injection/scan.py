@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from assay.domain.evaluation import Case, Sign, Suspicion, Text
@@ -26,44 +27,75 @@ IN_INPUT = frozenset({"delimiter", "addresses_grader", "encoded"})
 """People do ask for ratings: of an input, only what is seldom honest counts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One text of a case under the name of its field, and as RE2 reads it."""
+
+    name: str
+    text: str
+    encoded: bytes
+
+
+Found = Sequence[tuple[Field, Sequence[tuple[str, Any]]]]
+"""What the one pass over each text has found: names of signs and traces, with their patterns."""
+
+
 def scan(case: Case) -> tuple[Suspicion, ...]:
     """The signs that a case shows: each kind at most once for each field."""
-    found: dict[tuple[Sign, str], Suspicion] = {}
-    for field, text in _fields(case):
-        for each in _signs(field, text):
-            if field != "input" or each.sign in IN_INPUT:
-                found.setdefault((each.sign, each.field), each)
-        if len(found) >= SUSPICIONS_MAX:
-            break
-    return tuple(found.values())[:SUSPICIONS_MAX]
+    return suspicions(searched(fields_of(case)))
 
 
-def _signs(field: str, text: str) -> Iterator[Suspicion]:
+def fields_of(case: Case) -> Sequence[Field]:
+    """The texts of a case, the output first."""
     # RE2 reads UTF-8, which has no lone surrogates.
-    encoded = text.encode("utf-8", "replace")
-    plain: set[str] = set()
-    traces: list[tuple[str, Any]] = []
-    for name, pattern in _SIGNS_AND_TRACES.found(encoded):
-        if name in TRACES:
-            traces.append((name, pattern))
-        else:
-            plain.add(name)
-            yield Suspicion(cast("Sign", name), field, _shown(pattern, encoded))
-    if field == "output" and is_master_key(text):
-        yield Suspicion("master_key", field, excerpt(text))
-    for encoding, trace in traces:
-        for said in decoded(encoding, trace, encoded):
+    return [Field(name, text, text.encode("utf-8", "replace")) for name, text in _texts(case)]
+
+
+def searched(fields: Iterable[Field]) -> Found:
+    """The one pass over the texts; the fields in which there is something to look into."""
+    found = ((each, list(_SIGNS_AND_TRACES.found(each.encoded))) for each in fields)
+    return [(each, hits) for each, hits in found if hits or may_be_master_key(each)]
+
+
+def suspicions(found: Found) -> tuple[Suspicion, ...]:
+    """What the finds mean; what is encoded is read."""
+    kept: dict[tuple[Sign, str], Suspicion] = {}
+    for field, hits in found:
+        for each in _signs(field, hits):
+            if field.name != "input" or each.sign in IN_INPUT:
+                kept.setdefault((each.sign, each.field), each)
+        if len(kept) >= SUSPICIONS_MAX:
+            break
+    return tuple(kept.values())[:SUSPICIONS_MAX]
+
+
+def _signs(field: Field, hits: Sequence[tuple[str, Any]]) -> Iterator[Suspicion]:
+    plain = [(name, pattern) for name, pattern in hits if name not in TRACES]
+    for name, pattern in plain:
+        yield Suspicion(cast("Sign", name), field.name, _shown(pattern, field.encoded))
+    if may_be_master_key(field) and is_master_key(field.text):
+        yield Suspicion("master_key", field.name, excerpt(field.text))
+    known = {name for name, _ in plain}
+    for encoding, trace in hits:
+        if encoding not in TRACES:
+            continue
+        for said in decoded(encoding, trace, field.encoded):
             hidden = said.encode("utf-8", "replace")
             for name, pattern in _SIGNS.found(hidden):
-                if name not in plain:
+                if name not in known:
                     shown = f"{encoding}: {_shown(pattern, hidden)}"
-                    yield Suspicion("encoded", field, excerpt(shown))
+                    yield Suspicion("encoded", field.name, excerpt(shown))
                     return
 
 
 def _shown(pattern: Any, text: bytes) -> str:
     match = pattern.search(text)
     return excerpt(match.group().decode("utf-8", "replace"))
+
+
+def may_be_master_key(field: Field) -> bool:
+    """Whether a text is short enough, and is an output."""
+    return field.name == "output" and len(field.text) <= MASTER_KEY_CHARS_MAX
 
 
 def is_master_key(text: str) -> bool:
@@ -79,7 +111,7 @@ def excerpt(text: str) -> str:
     return shown if len(shown) <= EXCERPT_CHARS_MAX else shown[: EXCERPT_CHARS_MAX - 3] + "..."
 
 
-def _fields(case: Case) -> Iterator[tuple[str, str]]:
+def _texts(case: Case) -> Iterator[tuple[str, str]]:
     """The texts of a case by the names of their fields, the output first."""
     yield from _said("output", case.output)
     for text in case.context:

@@ -84,7 +84,7 @@ class Admission:
 
 
 class CountedBody:
-    """Receives one body within its byte limit, the shared byte budget and its deadline.
+    """Receives one body, whole, within its byte limit, the shared byte budget and its deadline.
 
     `reserved` is what the body holds of the shared budget: the declared length from the start,
     and where none is declared, what came in.
@@ -105,7 +105,6 @@ class CountedBody:
         self._chunked = declared is None
         self.complete = declared == 0
         """Whether all of it has come."""
-        self._deadline_s: float | None = None
         self.reserved = declared or 0
         self.received = 0
         self.broken = False
@@ -114,22 +113,20 @@ class CountedBody:
     async def receive(self) -> Message:
         if self.complete:
             return await self._receive()
-        message = await self._in_time()
-        if message["type"] == "http.request":
-            self.complete = not message.get("more_body", False)
-            self._count(len(message.get("body", b"")))
-        return message
-
-    async def _in_time(self) -> Message:
-        loop = asyncio.get_running_loop()
-        if self._deadline_s is None:
-            self._deadline_s = loop.time() + self._limits.body_timeout_s
+        chunks = []
         try:
-            async with asyncio.timeout_at(self._deadline_s):
-                return await self._receive()
+            async with asyncio.timeout(self._limits.body_timeout_s):
+                while not self.complete:
+                    message = await self._receive()
+                    if message["type"] != "http.request":
+                        return message
+                    self.complete = not message.get("more_body", False)
+                    chunks.append(message.get("body", b""))
+                    self._count(len(chunks[-1]))
         except TimeoutError:
             detail = f"The body took longer than {self._limits.body_timeout_s:g} s."
             raise self._refused(Problem("request_timeout", detail, headers=CLOSE)) from None
+        return {"type": "http.request", "body": b"".join(chunks), "more_body": False}
 
     def _count(self, size: int) -> None:
         self.received += size

@@ -103,11 +103,16 @@ class Directory:
 
 @asynccontextmanager
 async def open_judging(
-    settings: Settings, redis: Client, events: EventSink
+    settings: Settings, redis: Client, events: EventSink, *, budgeted: Client | None = None
 ) -> AsyncIterator[Judging]:
-    """The judges that `settings` name; what they hold open is closed at the end."""
+    """The judges that `settings` name; what they hold open is closed at the end.
+
+    `budgeted` is the client of those who bound their calls themselves, which costs less.
+    """
     async with AsyncExitStack() as stack:
-        shared = await stack.enter_async_context(_open_shared(settings, redis, events))
+        shared = await stack.enter_async_context(
+            _open_shared(settings, redis, budgeted or redis, events)
+        )
         nests = [_nest(settings, model, shared) for model in models_of(settings)]
         for nest in nests:
             stack.push_async_callback(nest.limited.close)
@@ -127,7 +132,7 @@ async def open_judging(
 
 @asynccontextmanager
 async def _open_shared(
-    settings: Settings, redis: Client, events: EventSink
+    settings: Settings, redis: Client, budgeted: Client, events: EventSink
 ) -> AsyncIterator[Shared]:
     tenants = settings.tenants.items()
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
@@ -141,7 +146,7 @@ async def _open_shared(
         for wire in wires.values():
             stack.push_async_callback(wire.aclose)
         quotas = Quotas(
-            redis,
+            budgeted,
             events,
             pods_max=settings.quota.pods_max,
             shares=shares,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -34,7 +34,7 @@ from assay.evaluation.offload import Offload
 from assay.settings import AuthSettings, Settings
 from assay.store.embedded import EmbeddedRedis
 from assay.store.idempotency import RedisIdempotency
-from assay.store.redis import Client, connect
+from assay.store.redis import BUDGETED, Client, connect
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import Known, Metrics
@@ -52,6 +52,13 @@ class Service:
     models: Sequence[Model]
 
 
+class Clients(NamedTuple):
+    """Two clients of one Redis; `budgeted` is for callers who bound their calls themselves."""
+
+    redis: Client
+    budgeted: Client
+
+
 @asynccontextmanager
 async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterator[Service]:
     """Assemble the service; everything opened here is closed in the reverse order.
@@ -63,8 +70,10 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
     events: EventSink = Sinks([metrics, EventLog()])
     limits = limits_of(settings)
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(open_redis(settings))
-        judging = await stack.enter_async_context(open_judging(settings, redis, events))
+        redis, budgeted = await stack.enter_async_context(open_redis(settings))
+        judging = await stack.enter_async_context(
+            open_judging(settings, redis, events, budgeted=budgeted)
+        )
         offload = Offload()
         stack.push_async_callback(offload.aclose)
         services = Services(
@@ -159,17 +168,18 @@ def start_logging(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_redis(settings: Settings) -> AsyncIterator[Client]:
-    """A client of the configured Redis, or of a private one that lives as long as this."""
+async def open_redis(settings: Settings) -> AsyncIterator[Clients]:
+    """Clients of the configured Redis, or of a private one that lives as long as this."""
     async with AsyncExitStack() as stack:
         url = settings.redis.url
         if settings.redis.url_file is not None:
             url = settings.redis.url_file.read_text().strip()
         if not url:
             url = await stack.enter_async_context(EmbeddedRedis(settings.server.data_dir))
-        client = connect(url)
-        stack.push_async_callback(client.aclose)
-        yield client
+        clients = Clients(connect(url), connect(url, BUDGETED))
+        for client in clients:
+            stack.push_async_callback(client.aclose)
+        yield clients
 
 
 def access(settings: Settings) -> Access:

@@ -44,8 +44,10 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
     events = Sinks([metrics, EventLog()])
     lifecycle = Lifecycle()
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(open_redis(settings))
-        judging = await stack.enter_async_context(open_judging(settings, redis, events))
+        redis, budgeted = await stack.enter_async_context(open_redis(settings))
+        judging = await stack.enter_async_context(
+            open_judging(settings, redis, events, budgeted=budgeted)
+        )
         offload = Offload()
         stack.push_async_callback(offload.aclose)
         readings = LiveReadings(judging, Load(), limits_of(settings))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -19,13 +19,21 @@ Client = Redis | RedisCluster
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """Bounds of one client; a caller with less time puts its own timeout around a call."""
+    """Bounds of one client; a caller with less time puts its own timeout around a call.
+
+    Without `pool_wait_s` a call beyond `connections_max` fails at once, and without `answer_s` it
+    waits for ever: each of the two costs a timer or a task for each call.
+    """
 
     connections_max: int = 64
-    pool_wait_s: float = 1.0
+    pool_wait_s: float | None = 1.0
     connect_s: float = 1.0
-    answer_s: float = 2.0
+    answer_s: float | None = 2.0
     health_check_s: int = 30
+
+
+BUDGETED = ClientLimits(pool_wait_s=None, answer_s=None)
+"""For callers who themselves bound the number and the time of their calls."""
 
 
 def connect(url: str, limits: ClientLimits | None = None) -> Client:
@@ -50,10 +58,11 @@ def connect(url: str, limits: ClientLimits | None = None) -> Client:
     if scheme.endswith("+cluster"):
         plain = url.replace("+cluster", "", 1)
         return RedisCluster.from_url(plain, max_connections=limits.connections_max, **options)
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=limits.connections_max, timeout=limits.pool_wait_s, **options
-    )
-    return Redis.from_pool(pool)
+    options["max_connections"] = limits.connections_max
+    if limits.pool_wait_s is None:
+        return Redis.from_pool(ConnectionPool.from_url(url, **options))
+    options["timeout"] = limits.pool_wait_s
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
 
 
 def masked(url: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic_core import from_json
 from starlette.requests import Request
 
 from assay.api.problems import Problem, Refused
@@ -15,6 +16,15 @@ from assay.domain.errors import FieldError
 
 DEPTH_MAX = 64
 """Nesting of a body. Answers are written by a serializer that ends at 254."""
+
+
+LARGE_BYTES = 64 * 1_024
+SAMPLED_BYTES = 2_048
+"""From the beginning, the middle and the end: to count the escapes of a megabyte takes as long as
+what is gained."""
+ESCAPES_MAX = 3 * SAMPLED_BYTES // 16
+"""With one escape in sixteen bytes the two parsers are even."""
+NUMBER_MAX = 2.0**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +43,33 @@ async def read_json(request: Request, *, digested: bool = False) -> Body:
     """
     _check_headers(request)
     chunks = [chunk async for chunk in request.stream()]
-    raw = b"".join(chunks)
+    raw = b"".join(filter(None, chunks))  # a single one is not copied
     del chunks
+    document = _plain(raw) or _parsed(raw)
+    return Body(document, hashlib.sha256(raw).hexdigest() if digested else "")
+
+
+def _plain(raw: bytes) -> dict[str, Any] | None:
+    """A large body in ASCII with few escapes and nothing to refuse, None for any other.
+
+    Pydantic's parser makes a string of such a text six times as fast as orjson, and of any other
+    at half its speed. What the two take differently, numbers beyond 64 bits, is left to orjson.
+    """
+    if len(raw) < LARGE_BYTES or not raw.isascii() or _sample(raw).count(b"\\") > ESCAPES_MAX:
+        return None
+    try:
+        document = from_json(raw, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and _is_sound(document) else None
+
+
+def _sample(raw: bytes) -> bytes:
+    middle = len(raw) // 2
+    return raw[:SAMPLED_BYTES] + raw[middle : middle + SAMPLED_BYTES] + raw[-SAMPLED_BYTES:]
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -43,7 +78,7 @@ async def read_json(request: Request, *, digested: bool = False) -> Body:
         fault = FieldError("", "must be a JSON object")
         raise Refused(Problem("invalid_request", "The body must be a JSON object.", (fault,)))
     check_structure(document)
-    return Body(document, hashlib.sha256(raw).hexdigest() if digested else "")
+    return document
 
 
 def escape(name: str) -> str:
@@ -100,15 +135,20 @@ def _is_sound(document: dict[str, Any]) -> bool:
                 values = node
             for value in values:
                 kind = type(value)
-                if kind is str:
-                    if "\0" in value:
-                        return False
-                elif kind is dict or kind is list:
+                if kind is dict or kind is list:
                     inner.append(value)
+                elif not _is_plain(value, kind):
+                    return False
         if not inner:
             return True
         level = inner
     return False
+
+
+def _is_plain(value: Any, kind: type) -> bool:
+    if kind is str:
+        return "\0" not in value
+    return (kind is not int and kind is not float) or -NUMBER_MAX <= value < NUMBER_MAX
 
 
 def _walk(document: dict[str, Any]) -> Iterator[tuple[str, int, str]]:

@@ -7,11 +7,11 @@ import logging
 import re
 import time
 import traceback
-import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.api.problems import INTERNAL, Problem, Refused, render
+from assay.domain.chance import random_hex
 from assay.domain.completion import Caller
 from assay.domain.events import RequestFinished
 from assay.domain.ports import EventSink
@@ -92,7 +92,7 @@ def request_id_of(scope: Scope) -> str:
 
 def new_request_id() -> str:
     """An id for a request that brought none."""
-    return f"req_{uuid.uuid4().hex}"
+    return f"req_{random_hex(16)}"
 
 
 async def send_problem(send: Send, problem: Problem, request_id: str) -> None:

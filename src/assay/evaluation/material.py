@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
 
+from assay.domain.chance import random_hex
 from assay.domain.evaluation import Case, Text
 from assay.evaluation.criteria.case_text import as_json
 
@@ -97,7 +97,7 @@ def _numbered(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:
 
 def fresh_nonce() -> str:
     """A random value that no text can know, so that none can close a delimiter."""
-    return secrets.token_hex(NONCE_BYTES)
+    return random_hex(NONCE_BYTES)
 
 
 def delimited(material: Material, nonce: str) -> list[str]:

@@ -22,6 +22,8 @@ class Watch:
         self._timeout = timeout
         self._deadline = deadline
         self._silence_s = silence_s
+        self._due_s = self._loop.time() + deadline.remaining_s()
+        self._timer = self._loop.call_at(self._due_s, self._look)
         self.sent_s = self.first_byte_s = self.ended_s = 0.0
 
     @property
@@ -38,8 +40,10 @@ class Watch:
 
     def heard(self) -> None:
         """Start to wait for the next byte."""
-        wait_s = min(self._silence_s, self._deadline.remaining_s())
-        self._timeout.reschedule(self._loop.time() + wait_s)
+        due_s = self._loop.time() + min(self._silence_s, self._deadline.remaining_s())
+        if due_s < self._due_s:
+            self._arm(due_s)
+        self._due_s = due_s  # a timer that comes too early looks again
 
     def heard_first(self) -> None:
         self.first_byte_s = self.first_byte_s or time.perf_counter()
@@ -48,7 +52,20 @@ class Watch:
         """The answer is complete: no clock can fail it any more."""
         self.ended_s = self.ended_s or time.perf_counter()
         self.first_byte_s = self.first_byte_s or self.ended_s
-        self._timeout.reschedule(None)
+        self.stop()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _arm(self, due_s: float) -> None:
+        self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() < self._due_s:
+            self._arm(self._due_s)
+        else:
+            self._timeout.reschedule(self._loop.time())
 
 
 @asynccontextmanager
@@ -58,9 +75,12 @@ async def watched(provider: str, deadline: Deadline, silence_s: float) -> AsyncI
         raise DeadlineExceeded(f"no time was left to ask {provider}")
     watch: Watch | None = None
     try:
-        async with asyncio.timeout(deadline.remaining_s()) as timeout:
+        async with asyncio.timeout(None) as timeout:
             watch = Watch(timeout, deadline, silence_s)
-            yield watch
+            try:
+                yield watch
+            finally:
+                watch.stop()
     except TimeoutError:
         if deadline.remaining_s() <= GRAIN_S:
             silent_s = watch.silent_s if watch else 0.0

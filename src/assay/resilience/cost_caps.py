@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from assay.domain.chance import random_hex
 from assay.domain.completion import Completion, Model, Prompt
 from assay.domain.errors import (
     BreakerOpen,
@@ -67,7 +67,7 @@ class DailyCaps:
         cap_usd = self._caps_usd.get(tenant)
         if cap_usd is None:
             return ""
-        id_ = uuid.uuid4().hex
+        id_ = random_hex(16)
         arguments = (repr(usd), repr(cap_usd), round(SETTLE_WITHIN_S * 1_000))
         try:
             fits, rest_s = await self._circuit.call(

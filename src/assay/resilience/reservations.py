@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
+from assay.domain.chance import random_hex
 from assay.resilience.buckets import Costs
 
 AHEAD_S = 0.1
@@ -34,7 +35,7 @@ class Ask:
     queued: Costs = field(default_factory=dict)
     behind: Costs = field(default_factory=dict)
     in_line: bool = True
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=partial(random_hex, 16))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ async def test_over_the_budget_of_bytes_in_flight_is_a_503(chunked):
     async def chunks():
         yield large
 
-    async with running_api(limits=Limits(inflight_bytes_max=100_000)) as api:
+    async with running_api(limits=Limits(inflight_bytes_max=150_000)) as api:
         api.evaluator.hold = asyncio.Event()
         held = asyncio.create_task(api.post(data=chunks() if chunked else large))
         await until(lambda: api.evaluator.calls)

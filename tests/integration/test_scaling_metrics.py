@@ -162,8 +162,8 @@ async def test_the_bytes_follow_the_bodies(tmp_path):
     async with FaultServer() as provider, watched(tmp_path, provider) as service:
         provider.latency_s = HELD_S
         asked = [asyncio.create_task(service.ask(number, size)) for number in range(2)]
-        during = await service.until(BYTES, 2 * size / BYTES_MAX)
+        during = await service.until(BYTES, 3 * size / BYTES_MAX)
         assert set(await asyncio.gather(*asked)) == {200}
         after = await service.scrape()
-    assert during[BYTES] == pytest.approx(2 * size / BYTES_MAX, rel=0.01)
+    assert during[BYTES] == pytest.approx(3 * size / BYTES_MAX, rel=0.01)
     assert after[BYTES] == 0

@@ -43,8 +43,10 @@ class Admission:
         declared = declared_bytes(scope)
         problem = self._refusal(RESERVED_BYTES if streamed else declared, streamed=streamed)
         if problem is not None:
-            lingering = linger(receive, send) if declared != 0 else send
-            await send_problem(lingering, problem, scope["state"]["request_id"])
+            # A connection that is kept reads on by itself, and drops what is not wanted.
+            ends = declared != 0 and CLOSE[0] in problem.headers
+            answer = linger(receive, send) if ends else send
+            await send_problem(answer, problem, scope["state"]["request_id"])
             return
         body: CountedBody | StreamedBody
         if streamed:
@@ -77,7 +79,7 @@ class Admission:
         if self._load.requests >= limits.inflight_max:
             self._events.emit(RequestShed("too_many"))
             return Problem("overloaded", "Too many requests are in flight.")
-        if self._load.body_bytes + (declared or 0) > limits.inflight_bytes_max:
+        if self._load.body_bytes + held_bytes(declared or 0) > limits.inflight_bytes_max:
             self._events.emit(RequestShed("too_large_together"))
             return Problem("overloaded", "The bodies in flight fill the memory set aside.")
         return None
@@ -86,8 +88,8 @@ class Admission:
 class CountedBody:
     """Receives one body, whole, within its byte limit, the shared byte budget and its deadline.
 
-    `reserved` is what the body holds of the shared budget: the declared length from the start,
-    and where none is declared, what came in.
+    `reserved` is what the body holds of the shared budget: for the declared length from the
+    start, and where none is declared, for what came in.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class CountedBody:
         self._chunked = declared is None
         self.complete = declared == 0
         """Whether all of it has come."""
-        self.reserved = declared or 0
+        self.reserved = held_bytes(declared or 0)
         self.received = 0
         self.broken = False
         load.take(self.reserved)
@@ -134,8 +136,8 @@ class CountedBody:
             raise self._refused(too_large(self._limits))
         if not self._chunked:
             return
-        self.reserved += size
-        self._load.take(size)
+        self.reserved += held_bytes(size)
+        self._load.take(held_bytes(size))
         if self._load.body_bytes > self._limits.inflight_bytes_max:
             self._events.emit(RequestShed("too_large_together"))
             detail = "The bodies in flight fill the memory set aside."
@@ -144,6 +146,11 @@ class CountedBody:
     def _refused(self, problem: Problem) -> Refused:
         self.broken = True
         return Refused(problem)
+
+
+def held_bytes(size: int) -> int:
+    """What a body of `size` bytes takes at its peak: its text, what is made of it, its request."""
+    return size * 3 // 2
 
 
 def declared_bytes(scope: Scope) -> int | None:

@@ -20,7 +20,7 @@ from assay.api.answers import (
     usage_document,
 )
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
-from assay.api.judged import CODES, judged_once
+from assay.api.judged import CODES, JudgedRoute, judged_once
 from assay.api.problems import Problem, Refused
 from assay.api.schemas import ComparisonRequest
 from assay.api.services import Limits, Services
@@ -33,7 +33,7 @@ from assay.evaluation.criteria.base import judge_spec
 
 def comparisons_router(services: Services, limits: Limits) -> APIRouter:
     """The route that compares two outputs."""
-    router = APIRouter(tags=["comparisons"])
+    router = APIRouter(tags=["comparisons"], route_class=JudgedRoute)
 
     @router.post(
         "/v1/comparisons",

@@ -42,33 +42,29 @@ def without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(b"\r\nx-upgrade-ignored:", head) + end + rest
 
 
-class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
+class BoundedConnection(HttpToolsProtocol):
     """Closes a connection that stays mute, or whose request head is too long or too slow.
 
     A body is read when the application asks for more of it, one read at a time.
     """
 
     _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
-    _in_head = True
+    _timer: asyncio.TimerHandle | None = None
+    in_head = True
+    """Whether what comes next is a head, and not the rest of a body."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._on_lost: set[Callable[[], None]] = set()
         # The server's own timer only starts after an answer: the mute would stay for ever.
-        self._head_timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 # the protocol's shape
-        return _head_received if self._in_head else _received
-
-    def buffer_updated(self, nbytes: int) -> None:
-        # The parser copies what it keeps.
-        received = _received[:nbytes]
-        self.data_received(without_upgrade(bytes(received)) if self._in_head else received)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
     def data_received(self, data: bytes | memoryview) -> None:
+        began_in_head = self.in_head
+        if began_in_head:
+            data = without_upgrade(bytes(data))
         super().data_received(data)  # type: ignore[arg-type]  # it takes any buffer
-        if self._head_timer is None:
+        if not (began_in_head and self.in_head) or self._timer is None:
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
@@ -79,11 +75,11 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.scope["state"][ON_LOST] = self._on_lost
         self._stop_timer()
         self._head_bytes = 0
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
-        self._in_head = False
+        self.in_head = False
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -98,18 +94,19 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self.in_head = True
         self._stop_timer()
         super().on_message_complete()
         if not self.pipeline:
             self.flow.resume_reading()  # or nobody would notice that the caller has gone
         if self.cycle.response_complete:
-            self._head_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
 
     def on_response_complete(self) -> None:
+        self.cycle.body = bytearray()  # what came of a body that was refused
         super().on_response_complete()
-        if not self._in_head and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(UNWANTED_S, self.transport.close)
+        if not self.in_head and not self.transport.is_closing():
+            self._timer = self.loop.call_later(UNWANTED_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """Tell what is wrong with the HTTP itself in the form of every other problem."""
@@ -127,10 +124,39 @@ class BoundedConnection(HttpToolsProtocol, asyncio.BufferedProtocol):
             tell()
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
             self.send_400_response("The request head took too long.")
+
+
+class PacedConnection(asyncio.BufferedProtocol):
+    """Reads for a `BoundedConnection`: little of a head, much of a body that is wanted.
+
+    The server's own protocol cannot do so itself: the event loop reads for it as much as there is.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._http = BoundedConnection(**settings)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._http.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._http.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._http.resume_writing()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 # the protocol's shape
+        return _head_received if self._http.in_head else _received
+
+    def buffer_updated(self, nbytes: int) -> None:
+        # The parser copies what it keeps.
+        self._http.data_received(_received[:nbytes])

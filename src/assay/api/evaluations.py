@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from assay.api.answers import EvaluationAnswer, problem_of_unscored, render_evaluation
 from assay.api.documents import REPLAYED_HEADER, problems, request_body
-from assay.api.judged import CODES, judged_once
+from assay.api.judged import CODES, JudgedRoute, judged_once
 from assay.api.problems import Refused
 from assay.api.schemas import EvaluationRequest
 from assay.api.services import Limits, Services
@@ -17,7 +17,7 @@ from assay.evaluation.criteria.base import judge_spec
 
 def evaluations_router(services: Services, limits: Limits) -> APIRouter:
     """The routes that judge one case and answer with its scores."""
-    router = APIRouter(tags=["evaluations"])
+    router = APIRouter(tags=["evaluations"], route_class=JudgedRoute)
 
     async def create_evaluation(request: Request) -> Response:
         """Judge an output by criteria; each is scored, or unscored with the reason."""

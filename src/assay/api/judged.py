@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from fastapi import Request, Response
+from fastapi.routing import APIRoute
 
 from assay.api.body import read_json
 from assay.api.replay import is_keyed, run_once
@@ -34,6 +35,13 @@ CODES = (
     "deadline_exceeded",
 )
 """The problems that any such request can end in."""
+
+
+class JudgedRoute(APIRoute):
+    """A route whose endpoint takes the request as it is: there is nothing to be injected."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return cast("Callable[[Request], Coroutine[Any, Any, Response]]", self.endpoint)
 
 
 Asked = TypeVar("Asked", EvaluationRequest, ComparisonRequest)

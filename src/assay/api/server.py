@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
-from assay.api.connection import BoundedConnection
+from assay.api.connection import PacedConnection
 from assay.api.lifecycle import Lifecycle, Load
 from assay.api.memory import settle_memory
 from assay.api.services import Limits
@@ -163,7 +163,7 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedConnection,
+        http=PacedConnection,  # type: ignore[arg-type]  # it only has to be made with these settings
         ws="none",
         lifespan="off",
         log_config=None,

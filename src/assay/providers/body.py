@@ -12,7 +12,7 @@ from aiohttp.payload import Payload
 from assay.domain.completion import Turn
 from assay.domain.errors import RequestRejected
 
-WRITE_BYTES = 256 * 1024
+WRITE_BYTES = 1024 * 1024
 """Bytes handed to the socket at once, so that other calls get their turn between."""
 SMALL_BYTES = 16 * 1024
 """Pieces smaller than this are joined: to copy them is quicker than to write each."""

@@ -44,7 +44,9 @@ class ServerSettings(Section):
         1_000, ge=1, description="More requests at once are refused with 503."
     )
     inflight_bytes_max: int = Field(
-        268_435_456, ge=1_048_576, description="Bytes of bodies held at once, in this process."
+        268_435_456,
+        ge=1_048_576,
+        description="Memory for bodies in this process at once; each counts 1.5 times its length.",
     )
     drain_delay_s: float = Field(
         0.0, ge=0, le=60, description="Between failing readiness and refusing work, on SIGTERM."

@@ -66,7 +66,7 @@ def test_large_text_is_a_piece_of_its_own() -> None:
 async def test_a_body_is_let_go_piece_by_piece() -> None:
     """What was sent is no longer held, and all of it was sent, in slices."""
     sent: list[bytes] = []
-    body = json_body({"text": Turn("user", ("x" * 1_000_000,))})
+    body = json_body({"text": Turn("user", ("x" * 2_000_000,))})
     payload = JsonPayload(body)
 
     class Writer(StreamWriter):
@@ -80,6 +80,6 @@ async def test_a_body_is_let_go_piece_by_piece() -> None:
 
     await payload.write(Writer())
     assert body == []
-    assert json.loads(b"".join(sent)) == {"text": "x" * 1_000_000}
+    assert json.loads(b"".join(sent)) == {"text": "x" * 2_000_000}
     assert payload.size == len(b"".join(sent))
     assert max(map(len, sent)) == WRITE_BYTES

@@ -44,6 +44,10 @@ INLINE_CHARS_MAX = 100_000
 """A longer case is searched in a thread; this much takes about a millisecond."""
 
 
+SEARCHES_MAX = 2
+"""One under way and one ready to follow."""
+
+
 class Guard:
     """Screens cases; it remembers the outputs that one caller repeats."""
 
@@ -51,6 +55,7 @@ class Guard:
         self._events = events
         self._repetition = Repetition()
         self._searcher = ThreadPoolExecutor(1, "injection-search")
+        self._turn = asyncio.Semaphore(SEARCHES_MAX)
 
     async def screen(self, case: Case, specs: Iterable[JudgeSpec], caller: Caller) -> Screening:
         """Look through the case once for all its judged criteria; not at all where all are off."""
@@ -74,5 +79,6 @@ class Guard:
         as a text makes it, so it has threads that hold up nobody else's pass.
         """
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._searcher, searched, fields_of(case))
+        async with self._turn:  # a copy of the text is made for the search alone
+            found = await loop.run_in_executor(self._searcher, searched, fields_of(case))
         return await asyncio.to_thread(suspicions, found) if found else ()

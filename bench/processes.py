@@ -25,6 +25,8 @@ PEERS = ROOT / ".bench"
 START_S = 60.0
 STOP_S = 15.0
 API_KEY = "assay_bench"
+TUNABLES = "glibc.malloc.hugetlb=1"
+"""As bin/serve and the image have it."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -209,7 +211,8 @@ def assay(
     (folder / "keys").write_text(f"{hashlib.sha256(API_KEY.encode()).hexdigest()} bench\n")
     command = [sys.executable, "-m", "assay", "serve", "--config", folder / "assay.toml"]
     ready = f"http://127.0.0.1:{metrics_port}/readyz"
-    with running("assay", command, port, folder, {"STUB_API_KEY": "sk-stub"}, ready) as server:
+    environ = {"STUB_API_KEY": "sk-stub", "GLIBC_TUNABLES": TUNABLES}
+    with running("assay", command, port, folder, environ, ready) as server:
         server.metrics_port = metrics_port
         yield server
 

@@ -12,6 +12,7 @@ from latency import latency_half_load
 from memory import memory_in_flight
 from options import Options
 from quota import quota
+from rows import batch
 from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb
 from waiting import async_vs_sync
 
@@ -23,6 +24,7 @@ SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
     "async-vs-sync": async_vs_sync,
     "memory-in-flight": memory_in_flight,
     "quota": quota,
+    "batch": batch,
     "growth": growth,
 }
 

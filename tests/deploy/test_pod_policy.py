@@ -25,7 +25,7 @@ every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}
 CLOSING_S = 15
-IDLE_MB, MB_PER_MB_IN_FLIGHT, HEADROOM = 120, 1.6, 1.2
+IDLE_MB, HEADROOM = 120, 1.2
 USUAL_WORKER_MB = 75
 SECRET_TEXT = re.compile(r"(?:sk-|sk_live|AIza|ghp_|Bearer )[\w-]{8,}|://[^\s/:]*:[^\s/@]+@")
 
@@ -99,7 +99,7 @@ def test_memory_holds_what_may_be_in_flight(overlay):
     """The request is the service with every byte in flight and its check workers as they usually
     are; the limit has room for the workers at their largest. Neither is more than a tenth over."""
     in_flight = load_settings(overlay).server.inflight_bytes_max / 1e6
-    service_mb = (IDLE_MB + MB_PER_MB_IN_FLIGHT * in_flight) * HEADROOM
+    service_mb = (IDLE_MB + in_flight) * HEADROOM
     usual_mb = service_mb + WORKERS_MAX * USUAL_WORKER_MB
     largest_mb = service_mb + WORKERS_MAX * RESIDENT_BYTES_MAX / 1e6
     for each in assay_containers(overlay):

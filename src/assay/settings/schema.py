@@ -44,7 +44,7 @@ class ServerSettings(Section):
         1_000, ge=1, description="More requests at once are refused with 503."
     )
     inflight_bytes_max: int = Field(
-        268_435_456,
+        402_653_184,
         ge=1_048_576,
         description="Memory for bodies in this process at once; each counts 1.5 times its length.",
     )

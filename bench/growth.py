@@ -34,10 +34,13 @@ def growth(options: Options, folder: Path) -> None:
         idle_share = _idle_share(service)
         sizes = [
             (size, _cpu_ms(service, orders_of(service, size, folder), AT_SIZE, idle_share, options))
-            for size in SIZES_KB
+            for size in SIZES_KB[:: options.stride]
         ]
         small = orders_of(service, 2, folder)
-        callers = [(each, _cpu_ms(service, small, each, idle_share, options)) for each in CALLERS]
+        callers = [
+            (each, _cpu_ms(service, small, each, idle_share, options))
+            for each in CALLERS[:: options.stride]
+        ]
     rows = [("", "CPU ms/request (least)", "median")]
     rows += [(f"{size} KB", f"{least:.2f}", f"{middle:.2f}") for size, (least, middle) in sizes]
     rows += [(f"{n} callers, 2 KB", f"{least:.2f}", f"{m:.2f}") for n, (least, m) in callers]

@@ -17,7 +17,7 @@ from contest import assay_orders
 from options import Options
 from processes import Server, load
 
-DELAY_S = 4.0
+DELAY_S, DELAY_QUICK_S = 4.0, 2.5
 SILENCE_S = 25.0
 """The judge thinks until all bodies have come; on two cores they alone take seconds."""
 IN_FLIGHT = 400
@@ -28,10 +28,11 @@ RECOVERY_S = 6.0
 """Memory is given back at the first look, one every five seconds, that finds the bodies gone."""
 
 
-def memory_in_flight(_options: Options, folder: Path) -> None:
+def memory_in_flight(options: Options, folder: Path) -> None:
     """400 × 1 MB in flight; then 2,000 × 1 MB at once on a budget of 256 MB."""
-    flying = in_flight(folder)
-    flooded = flood(folder)
+    delay_s = DELAY_QUICK_S if options.quick else DELAY_S
+    flying = in_flight(folder, delay_s)
+    flooded = flood(folder, delay_s)
     rows = [
         ("", "idle MB", "waiting MB (per MB)", "most MB (per MB)", "after MB", "200", "503"),
         (f"{IN_FLIGHT} × 1 MB", *_row(flying)),
@@ -46,22 +47,22 @@ def memory_in_flight(_options: Options, folder: Path) -> None:
     report.keep("memory-in-flight", {"in_flight": flying, "flood": flooded})
 
 
-def in_flight(folder: Path) -> dict[str, Any]:
-    return measure(folder, IN_FLIGHT, inflight_bytes_max=2 * IN_FLIGHT * payloads.MB)
+def in_flight(folder: Path, delay_s: float) -> dict[str, Any]:
+    return measure(folder, delay_s, IN_FLIGHT, inflight_bytes_max=2 * IN_FLIGHT * payloads.MB)
 
 
-def flood(folder: Path) -> dict[str, Any]:
+def flood(folder: Path, delay_s: float) -> dict[str, Any]:
     """What a process takes beyond its budget is what it takes when idle."""
-    return measure(folder, FLOOD, inflight_bytes_max=BUDGET_MB * payloads.MB)
+    return measure(folder, delay_s, FLOOD, inflight_bytes_max=BUDGET_MB * payloads.MB)
 
 
-def measure(folder: Path, connections: int, **limits: int) -> dict[str, Any]:
+def measure(folder: Path, delay_s: float, connections: int, **limits: int) -> dict[str, Any]:
     """Send `connections` requests at once and watch the process until all are answered."""
     case = payloads.written(
         folder, "case.json", payloads.evaluation(payloads.prose(payloads.MB - 512))
     )
     with ExitStack() as stack:
-        provider = stack.enter_context(processes.stub(folder, DELAY_S))
+        provider = stack.enter_context(processes.stub(folder, delay_s))
         redis = stack.enter_context(processes.redis(folder))
         service = stack.enter_context(
             processes.assay(

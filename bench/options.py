@@ -17,6 +17,11 @@ class Options:
         return 2 if self.quick else 5
 
     @property
+    def stride(self) -> int:
+        """Of the points of a curve, every one or every second."""
+        return 2 if self.quick else 1
+
+    @property
     def seconds(self) -> float:
         """Of one round of one contender."""
         return 1.0 if self.quick else 3.0

@@ -30,7 +30,7 @@ def async_vs_sync(options: Options, folder: Path) -> None:
         theirs = Contender(
             "sync, 40 threads", threads, Orders(threads.port, "/forward", case, expect="verdict")
         )
-        rounds, seconds = (1, 4.0) if options.quick else (3, 8.0)
+        rounds, seconds = (1, 3.0) if options.quick else (3, 8.0)
         for _ in range(rounds):
             contest([ours], 1, connections=CONNECTIONS, seconds=seconds)
             # As many callers as would wait in vain only make the end of a round long.

@@ -70,8 +70,8 @@ def _cpu_ms(
     service: Server, orders: Orders, callers: int, idle_share: float, options: Options
 ) -> tuple[float, float]:
     """The least and the middle of some rounds: other work on the machine can only add."""
-    seconds = 1.0 if options.quick else 2.0
-    load(replace(orders, connections=callers, seconds=0.5))
+    seconds = 0.6 if options.quick else 2.0
+    load(replace(orders, connections=callers, seconds=0.3))
     costs = []
     for _ in range(1 if options.quick else 3):
         cpu_s = service.cpu_s

@@ -16,7 +16,7 @@ from processes import load
 from redis import Redis
 
 DELAY_S = 0.05
-PROCESSES = 8
+PROCESSES, PROCESSES_QUICK = 8, 4
 PER_MINUTE = 3_000
 SECONDS, SECONDS_QUICK = 60.0, 5.0
 CALLERS = 12
@@ -27,12 +27,13 @@ def quota(options: Options, folder: Path) -> None:
     """Several processes on one quota of 3,000 requests a minute, each with callers to spare."""
     text = payloads.prose(2 * payloads.KB)
     case = payloads.written(folder, "case.json", payloads.evaluation(text))
+    count = PROCESSES_QUICK if options.quick else PROCESSES
     seconds = SECONDS_QUICK if options.quick else SECONDS
     with ExitStack() as stack:
         provider = stack.enter_context(processes.stub(folder, DELAY_S))
         redis = stack.enter_context(processes.redis(folder))
         services = []
-        for number in range(PROCESSES):
+        for number in range(count):
             home = folder / str(number)
             home.mkdir()
             services.append(
@@ -46,7 +47,7 @@ def quota(options: Options, folder: Path) -> None:
             replace(assay_orders(each, case), connections=CALLERS, seconds=seconds)
             for each in services
         ]
-        with ThreadPoolExecutor(PROCESSES) as pool:
+        with ThreadPoolExecutor(count) as pool:
             outcomes = list(pool.map(load, orders))
         scripts = _scripts(counters) - before
     answered = sum(each.right for each in outcomes)
@@ -60,7 +61,7 @@ def quota(options: Options, folder: Path) -> None:
     rows = [
         ("", "answered", "per second", "of the refill", "bound", "script calls/answer"),
         (
-            f"{PROCESSES} processes", str(answered), f"{answered / elapsed_s:.1f}", f"{used:.1%}",
+            f"{count} processes", str(answered), f"{answered / elapsed_s:.1f}", f"{used:.1%}",
             f"{refilled + capacity:.0f}", f"{scripts / answered:.2f}",
         ),
     ]  # fmt: skip

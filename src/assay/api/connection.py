@@ -73,6 +73,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._on_lost: set[Callable[[], None]] = set()
+        self._earlier: list[Any] = []
         # The server's own timer only starts after an answer: the mute would stay for ever.
         self._timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
@@ -97,7 +98,12 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_timer()
         self.in_head = False
+        earlier: Any = self.cycle
         super().on_headers_complete()
+        if earlier and not earlier.response_complete:
+            self._earlier = [
+                each for each in (*self._earlier, earlier) if not each.response_complete
+            ]
 
     def on_body(self, body: bytes) -> None:
         cycle: Any = self.cycle
@@ -142,6 +148,8 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        for cycle in self._earlier:
+            cycle.disconnected = True  # the server tells the last request only
         for tell in tuple(self._on_lost):
             tell()
 

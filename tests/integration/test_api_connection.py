@@ -26,6 +26,7 @@ OFFER = (
     b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
 )
 MEGABYTE = 1_048_576
+UNWANTED_S = 0.2
 
 
 class Echo:
@@ -105,6 +106,22 @@ async def echoing():
         yield echo, connection
 
 
+@asynccontextmanager
+async def impatient(app):
+    """A server that soon loses patience with bodies it does not want, and a connection to it."""
+    config = server_config(app)
+    config.load()
+    state = ServerState()
+    connect = partial(
+        PacedConnection, config=config, server_state=state, app_state={}, unwanted_s=UNWANTED_S
+    )
+    server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        async with wire(f"http://{host}:{port}") as connection:
+            yield state, connection
+
+
 def post(path: str, body: bytes, headers: bytes = b"", length: int | None = None) -> bytes:
     length = len(body) if length is None else length
     head = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n".encode()
@@ -175,20 +192,25 @@ async def test_a_refused_body_without_an_end_closes_the_connection():
         await send({"type": "http.response.start", "status": 503, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    config = server_config(refusing)
-    config.load()
-    state = ServerState()
-    connect = partial(
-        PacedConnection, config=config, server_state=state, app_state={}, unwanted_s=0.2
-    )
-    server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
-    async with server:
-        host, port = server.sockets[0].getsockname()
-        async with wire(f"http://{host}:{port}") as connection:
-            await connection.say(post("/", b"x", length=MEGABYTE))
-            assert await connection.answer() == (503, b"")
-            await say_until_closed(connection)
-            await until(lambda: not state.connections)
+    async with impatient(refusing) as (state, connection):
+        await connection.say(post("/", b"x", length=MEGABYTE))
+        assert await connection.answer() == (503, b"")
+        await say_until_closed(connection)
+        await until(lambda: not state.connections)
+
+
+async def test_a_body_that_is_wanted_is_waited_for_whatever_was_answered_before_it():
+    """The clock of a body that came too late does not run for the next request's."""
+    echo = Echo()
+    echo.held["/first"] = asyncio.Event()
+    async with impatient(echo) as (_, connection):
+        await connection.say(post("/first", b"1") + post("/second", b"half", length=8))
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        echo.held["/first"].set()
+        assert await connection.answer() == (200, b"/first 1")
+        await asyncio.sleep(2 * UNWANTED_S)
+        await connection.say(b"half")
+        assert await connection.answer() == (200, b"/second halfhalf")
 
 
 async def test_requests_sent_in_a_row_are_answered_in_order():

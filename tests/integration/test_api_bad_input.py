@@ -304,7 +304,9 @@ async def test_a_connection_that_asks_nothing_is_closed(said):
     config.timeout_keep_alive = 0.05
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: PacedConnection(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: PacedConnection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         with closing(writer):

@@ -44,7 +44,7 @@ class Admission:
         problem = self._refusal(RESERVED_BYTES if streamed else declared, streamed=streamed)
         if problem is not None:
             # A connection that is kept reads on by itself, and drops what is not wanted.
-            ends = declared != 0 and CLOSE[0] in problem.headers
+            ends = declared != 0 and (CLOSE[0] in problem.headers or is_last(scope))
             answer = linger(receive, send) if ends else send
             await send_problem(answer, problem, scope["state"]["request_id"])
             return
@@ -162,6 +162,12 @@ def declared_bytes(scope: Scope) -> int | None:
         if name == b"content-length" and value.isdigit():
             length = int(value)
     return length
+
+
+def is_last(scope: Scope) -> bool:
+    """Whether the caller ends the connection with this request."""
+    said = [value.lower() for name, value in scope["headers"] if name == RAW_CLOSE[0]]
+    return scope["http_version"] == "1.0" or any(RAW_CLOSE[1] in each for each in said)
 
 
 def too_large(limits: Limits) -> Problem:

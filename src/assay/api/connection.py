@@ -24,12 +24,16 @@ BODY_RECEIVE_BYTES = 256 * 1_024
 """Read at once of a body that is wanted: what a read costs is paid four times a megabyte."""
 UNWANTED_S = 10.0
 """From an answer on for which a body came too late, to the end of that body."""
+WAITING_MAX = 1
+"""Whole requests that wait for the answer to another one, before no more are read."""
 
 _received = memoryview(bytearray(BODY_RECEIVE_BYTES))
 """Shared by all connections: what one has read is taken out before another one reads."""
 _head_received = _received[:HEAD_RECEIVE_BYTES]
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_BEGUN = re.compile(rb"\r(\n(\r|u(p(g(r(a(d(e)?)?)?)?)?)?)?)?\Z", re.IGNORECASE)
+"""The end of a head's part in which an offer, or the head's own end, may have begun."""
 
 
 def without_upgrade(data: bytes) -> bytes:
@@ -42,6 +46,13 @@ def without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(b"\r\nx-upgrade-ignored:", head) + end + rest
 
 
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    """A head's part, and of its end what can only be understood with what follows."""
+    begun = _BEGUN.search(data) if b"\r\n\r\n" not in data else None
+    end = begun.start() if begun else len(data)
+    return data[:end], data[end:]
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Closes a connection that stays mute, or whose request head is too long or too slow.
 
@@ -49,20 +60,27 @@ class BoundedConnection(HttpToolsProtocol):
     """
 
     _head_bytes = 0
+    _held = b""
+    """What was read of a head and waits for what follows it."""
     _timer: asyncio.TimerHandle | None = None
     in_head = True
     """Whether what comes next is a head, and not the rest of a body."""
 
+    def __init__(self, *, unwanted_s: float = UNWANTED_S, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._unwanted_s = unwanted_s
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._on_lost: set[Callable[[], None]] = set()
+        self._earlier: list[Any] = []
         # The server's own timer only starts after an answer: the mute would stay for ever.
         self._timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
     def data_received(self, data: bytes | memoryview) -> None:
         began_in_head = self.in_head
         if began_in_head:
-            data = without_upgrade(bytes(data))
+            data, self._held = _cut(without_upgrade(self._held + data))
         super().data_received(data)  # type: ignore[arg-type]  # it takes any buffer
         if not (began_in_head and self.in_head) or self._timer is None:
             return
@@ -80,33 +98,43 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_timer()
         self.in_head = False
+        earlier: Any = self.cycle
         super().on_headers_complete()
+        if earlier and not earlier.response_complete:
+            self._earlier = [
+                each for each in (*self._earlier, earlier) if not each.response_complete
+            ]
 
     def on_body(self, body: bytes) -> None:
-        if self.cycle.response_complete:
+        cycle: Any = self.cycle
+        if cycle.response_complete:
             return
-        if self.cycle.body:
-            super().on_body(body)
-        else:
+        if not cycle.body:
             # The server would copy it into a buffer, and out of it again.
-            self.cycle.body = body  # type: ignore[assignment]
-            self.cycle.message_event.set()
+            cycle.body = body
+            cycle.message_event.set()
+        else:
+            if isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)  # small chunks come many at once
+            super().on_body(body)
         self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         self.in_head = True
         self._stop_timer()
         super().on_message_complete()
-        if not self.pipeline:
+        if len(self.pipeline) <= WAITING_MAX:
             self.flow.resume_reading()  # or nobody would notice that the caller has gone
         if self.cycle.response_complete:
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
 
     def on_response_complete(self) -> None:
-        self.cycle.body = bytearray()  # what came of a body that was refused
+        answered = self.cycle.response_complete  # and not one before it, of several in a row
+        if answered:
+            self.cycle.body = bytearray()  # what came of a body that was refused
         super().on_response_complete()
-        if not self.in_head and not self.transport.is_closing():
-            self._timer = self.loop.call_later(UNWANTED_S, self.transport.close)
+        if answered and not self.in_head and not self.transport.is_closing():
+            self._timer = self.loop.call_later(self._unwanted_s, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """Tell what is wrong with the HTTP itself in the form of every other problem."""
@@ -120,6 +148,8 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
+        for cycle in self._earlier:
+            cycle.disconnected = True  # the server tells the last request only
         for tell in tuple(self._on_lost):
             tell()
 

@@ -17,8 +17,9 @@ def random_hex(size: int) -> str:
     with _lock:
         if len(_block) < size:
             _block[:] = os.urandom(max(BLOCK_BYTES, size))
-        drawn = _block[-size:]
-        del _block[-size:]
+        kept = len(_block) - size
+        drawn = _block[kept:]
+        del _block[kept:]
     return drawn.hex()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +37,68 @@ def test_reads_back_as_it_was(parts: list[str], rest: object) -> None:
     document = {"text": Turn("user", tuple(parts)), "rest": rest, "none": {}, "empty": []}
     expected = {"text": "".join(parts), "rest": rest, "none": {}, "empty": []}
     assert json.loads(b"".join(json_body(document))) == expected
+
+
+TURNS = st.lists(TEXTS | st.just("a\0b") | st.just("\\u0000"), max_size=3).map(
+    lambda parts: Turn("user", tuple(parts))
+)
+
+
+def said(value: Any) -> Any:
+    """The value with each turn's text in its place."""
+    if isinstance(value, Turn):
+        return "".join(value.parts)
+    if isinstance(value, list):
+        return [said(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: said(each) for name, each in value.items()}
+    return value
+
+
+@given(
+    st.dictionaries(
+        TEXTS,
+        st.recursive(
+            TURNS | LEAVES,
+            lambda inner: (
+                st.lists(inner, max_size=4)
+                | st.dictionaries(TEXTS, inner, max_size=4)
+                | st.dictionaries(TEXTS, inner, max_size=4).map(MappingProxyType)
+            ),
+            max_leaves=20,
+        ),
+    )
+)
+def test_every_turn_is_written_in_its_place(document: dict[str, Any]) -> None:
+    """However many there are, wherever they are, and though texts around them hold NUL."""
+    assert json.loads(b"".join(json_body(document))) == said(document)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [(), ("",), ("", ""), ("\0",), ("a\0", "\0b"), ("\\u0000",), ('"', "\\"), ("\x00" * 99,)],
+)
+def test_a_turn_may_be_empty_or_hold_what_marks_its_place(parts: tuple[str, ...]) -> None:
+    """A NUL in a text is written as its escape, so that it never stands for a turn."""
+    turn = Turn("user", parts)
+    document = {"\0": "\0", "a": [turn, "\0", turn], "b": {"c": turn, "d": "\\u0000"}, "e": turn}
+    body = b"".join(json_body(document))
+    assert b"\0" not in body
+    assert json.loads(body) == said(document)
+
+
+def test_a_schema_between_turns_is_written_as_it_stands() -> None:
+    """A finished piece that names NUL keeps its place among the turns."""
+    schema = {"enum": ["\0", "\\u0000"]}
+    document = {"a": Turn("user", ("1",)), "b": schema_json(schema), "c": Turn("user", ("2",))}
+    assert json.loads(b"".join(json_body(document))) == {"a": "1", "b": schema, "c": "2"}
+
+
+@given(st.lists(st.sampled_from(["", "a", "é" * SMALL_BYTES, "x" * SMALL_BYTES]), max_size=5))
+def test_large_and_small_parts_may_alternate(parts: list[str]) -> None:
+    """Whatever is joined and whatever is not, the order is kept."""
+    document = {"a": Turn("user", tuple(parts)), "b": 1, "c": Turn("user", tuple(parts[::-1]))}
+    assert json.loads(b"".join(json_body(document))) == said(document)
 
 
 def test_schema_is_a_finished_piece() -> None:

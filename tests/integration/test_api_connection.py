@@ -1,0 +1,374 @@
+"""What a connection makes of bodies that are not wanted, heads in pieces, and callers who leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from contextlib import asynccontextmanager, closing, suppress
+from functools import partial
+from urllib.parse import urlsplit
+
+import pytest
+from uvicorn.server import ServerState
+
+from assay.api.connection import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
+from assay.api.disconnect import CancelOnDisconnect
+from assay.api.server import server_config
+from assay.api.services import Limits
+from fakes.http_api import ScriptedEvaluator, running_api, serving
+
+GOOD = json.dumps({"input": "2+2?", "output": "4", "criteria": "Is it right?"}).encode()
+JSON = b"content-type: application/json\r\n"
+OFFER = (
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+)
+MEGABYTE = 1_048_576
+UNWANTED_S = 0.2
+
+
+class Echo:
+    """An app that answers with the path and the body, and may be held at any path."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, asyncio.Event] = {}
+        self.started: list[str] = []
+        self.cancelled: list[str] = []
+        self.begun = asyncio.Event()
+
+    async def __call__(self, scope, receive, send) -> None:
+        path = scope["path"]
+        self.started.append(path)
+        self.begun.set()
+        try:
+            body = await read(receive)
+            if path in self.held:
+                await self.held[path].wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(path)
+            raise
+        answer = f"{path} ".encode() + body
+        headers = [(b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+
+async def read(receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+class Wire:
+    """A raw connection to a server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def say(self, *pieces: bytes) -> None:
+        """Send each piece on its own, and give the server the time to read it."""
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+            await asyncio.sleep(0)
+
+    async def answer(self) -> tuple[int, bytes]:
+        """The status and the body of the next answer."""
+        async with asyncio.timeout(10):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            body = await self.reader.readexactly(int(length[1]) if length else 0)
+        return int(head.split()[1]), body
+
+    async def end(self) -> bytes:
+        """What comes until the server closes the connection."""
+        return await asyncio.wait_for(self.reader.read(), 10)
+
+
+@asynccontextmanager
+async def wire(url: str):
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    with closing(writer):
+        yield Wire(reader, writer)
+
+
+@asynccontextmanager
+async def echoing():
+    """A server of an `Echo`, and a connection to it."""
+    echo = Echo()
+    async with serving(CancelOnDisconnect(echo)) as (_, url), wire(url) as connection:
+        yield echo, connection
+
+
+@asynccontextmanager
+async def impatient(app):
+    """A server that soon loses patience with bodies it does not want, and a connection to it."""
+    config = server_config(app)
+    config.load()
+    state = ServerState()
+    connect = partial(
+        PacedConnection, config=config, server_state=state, app_state={}, unwanted_s=UNWANTED_S
+    )
+    server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        async with wire(f"http://{host}:{port}") as connection:
+            yield state, connection
+
+
+def post(path: str, body: bytes, headers: bytes = b"", length: int | None = None) -> bytes:
+    length = len(body) if length is None else length
+    head = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n".encode()
+    return head + headers + b"\r\n" + body
+
+
+def judged(body: bytes = GOOD, headers: bytes = b"") -> bytes:
+    return post("/v1/evaluations", body, JSON + headers)
+
+
+async def say_until_closed(connection: Wire) -> None:
+    """Send one byte after the other for as long as the server takes them."""
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            while not connection.reader.at_eof():
+                await connection.say(b"x")
+                await asyncio.sleep(0.02)
+
+
+async def until(condition) -> None:
+    """Wait for what has no event of its own."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 # the other side is a server under test
+            await asyncio.sleep(0.005)
+
+
+def too_little_memory() -> Limits:
+    return Limits(inflight_bytes_max=MEGABYTE)
+
+
+async def test_a_refused_body_is_dropped_and_the_connection_kept():
+    """The answer does not wait for the body, and what comes of it is not the next request."""
+    async with running_api(limits=too_little_memory()) as api, wire(api.url) as connection:
+        body = b"x" * MEGABYTE
+        for _ in range(2):
+            await connection.say(judged(body)[: -MEGABYTE + 1_000])
+            status, answer = await connection.answer()
+            assert (status, json.loads(answer)["code"]) == (503, "overloaded")
+            await connection.say(body[1_000:])
+            await connection.say(judged())
+            status, _ = await connection.answer()
+            assert status == 200
+        assert len(api.evaluator.calls) == 2
+        assert api.services.load.body_bytes == 0
+
+
+@pytest.mark.parametrize("ending", ["connection: close", "HTTP/1.0"])
+async def test_a_caller_who_closes_gets_the_answer_to_a_refused_body(ending):
+    """To close while the caller still sends would reset the connection, and lose the answer."""
+    body = b"x" * MEGABYTE
+    request = judged(body, b"" if ending == "HTTP/1.0" else b"Connection: Close\r\n")
+    if ending == "HTTP/1.0":
+        request = request.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    async with running_api(limits=too_little_memory()) as api, wire(api.url) as connection:
+        await connection.say(request[:10_000])
+        status, answer = await connection.answer()
+        assert (status, json.loads(answer)["code"]) == (503, "overloaded")
+        for start in range(10_000, len(request), 100_000):
+            await connection.say(request[start : start + 100_000])
+        assert await connection.end() == b""
+
+
+async def test_a_refused_body_without_an_end_closes_the_connection():
+    """Whoever sends on, however slowly, holds the connection no longer than is allowed."""
+
+    async def refusing(scope, receive, send):
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with impatient(refusing) as (state, connection):
+        await connection.say(post("/", b"x", length=MEGABYTE))
+        assert await connection.answer() == (503, b"")
+        await say_until_closed(connection)
+        await until(lambda: not state.connections)
+
+
+async def test_a_body_that_is_wanted_is_waited_for_whatever_was_answered_before_it():
+    """The clock of a body that came too late does not run for the next request's."""
+    echo = Echo()
+    echo.held["/first"] = asyncio.Event()
+    async with impatient(echo) as (_, connection):
+        await connection.say(post("/first", b"1") + post("/second", b"half", length=8))
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        echo.held["/first"].set()
+        assert await connection.answer() == (200, b"/first 1")
+        await asyncio.sleep(2 * UNWANTED_S)
+        await connection.say(b"half")
+        assert await connection.answer() == (200, b"/second halfhalf")
+
+
+async def test_requests_sent_in_a_row_are_answered_in_order():
+    """Each has its own body, though all of them came before the first was answered."""
+    async with echoing() as (echo, connection):
+        echo.held["/0"] = asyncio.Event()
+        paths = [f"/{index}" for index in range(5)]
+        await connection.say(b"".join(post(path, path.encode() * 3) for path in paths))
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        echo.held["/0"].set()
+        answers = [await connection.answer() for _ in paths]
+        assert answers == [(200, f"{path} {path * 3}".encode()) for path in paths]
+        assert echo.started == paths
+
+
+async def test_a_large_body_behind_a_held_request_arrives_whole():
+    """What is read of it early is not lost when the request before it is answered."""
+    body = bytes(range(256)) * 4_096
+    async with echoing() as (echo, connection):
+        echo.held["/first"] = asyncio.Event()
+        await connection.say(post("/first", b"1"))
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        whole = post("/second", body)
+        sending = asyncio.create_task(connection.say(whole[:300], whole[300:]))
+        await asyncio.sleep(0.05)
+        echo.held["/first"].set()
+        assert await connection.answer() == (200, b"/first 1")
+        assert await connection.answer() == (200, b"/second " + body)
+        await sending
+
+
+@pytest.mark.parametrize("waiting", [0, 1])
+async def test_who_leaves_between_requests_in_a_row_cancels_the_one_under_way(waiting, caplog):
+    """Whether the other one waits or was answered: the one that is handled ends, and no more."""
+    caplog.set_level(logging.ERROR)
+    async with echoing() as (echo, connection):
+        held = "/first" if waiting else "/second"
+        echo.held[held] = asyncio.Event()
+        await connection.say(post("/first", b"1") + post("/second", b"2"))
+        await until(lambda: held in echo.started)
+        connection.writer.close()
+        await until(lambda: echo.cancelled == [held])
+    assert echo.started == (["/first"] if waiting else ["/first", "/second"])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("size", [1, 7, 5_000])
+async def test_a_body_in_chunks_is_put_together(size):
+    """However small they are, and however many come at once."""
+    body = bytes(range(256)) * 80
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    head = b"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with echoing() as (_, connection):
+        await connection.say(head + chunks)
+        assert await connection.answer() == (200, b"/x " + body)
+        await connection.say(head, chunks[:10], chunks[10:11], chunks[11:])
+        assert await connection.answer() == (200, b"/x " + body)
+
+
+@pytest.mark.parametrize("offer", [b"", OFFER], ids=["plain", "h2c"])
+async def test_a_request_may_come_byte_by_byte(offer):
+    """Wherever its head is cut, it is the same request; an offer of HTTP/2 costs no body."""
+    request = post("/x", b"body\r\n", offer)
+    async with echoing() as (_, connection):
+        for _ in range(2):
+            for index in range(len(request)):
+                await connection.say(request[index : index + 1])
+                await asyncio.sleep(0.001)
+            assert await connection.answer() == (200, b"/x body\r\n")
+
+
+async def test_an_offer_of_http2_costs_no_body_wherever_it_is_read_in_two():
+    """A head is read in pieces: that one may end within the offer makes no difference."""
+    async with echoing() as (_, connection):
+        for cut in range(40):
+            filled = HEAD_RECEIVE_BYTES - cut - len(post("/x", b"", b"a: \r\n", length=4)) + 2
+            before = b"a: %s\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" % (b"x" * filled)
+            await connection.say(post("/x", b"body", before))
+            assert await connection.answer() == (200, b"/x body")
+
+
+@pytest.mark.parametrize("offer", [b"", OFFER], ids=["plain", "h2c"])
+@pytest.mark.parametrize("size", [10, 3_000, 500_000])
+async def test_a_long_head_with_a_body_behind_it_is_one_request(size, offer):
+    """20 KB of headers take several reads; the body begins in the middle of one of them."""
+    headers = b"a: " + b"x" * 20_000 + b"\r\n" + offer
+    body = b"y" * size
+    async with echoing() as (_, connection):
+        await connection.say(post("/x", body, headers))
+        assert await connection.answer() == (200, b"/x " + body)
+        await connection.say(post("/x", b"z"))
+        assert await connection.answer() == (200, b"/x z")
+
+
+def head_of(size: int) -> bytes:
+    request = post("/x", b"", b"a: \r\n")
+    return request.replace(b"a: ", b"a: " + b"x" * (size - len(request)))
+
+
+async def test_the_longest_head_is_taken():
+    """A head of the very limit is a request like any other, on a kept connection too."""
+    head = head_of(HEAD_BYTES_MAX)
+    async with echoing() as (_, connection):
+        for _ in range(2):
+            for start in range(0, len(head), 1_000):
+                await connection.say(head[start : start + 1_000])
+                await asyncio.sleep(0.001)
+            assert await connection.answer() == (200, b"/x ")
+
+
+async def test_a_head_that_goes_on_beyond_the_limit_is_refused():
+    """However many pieces it comes in, its end is not waited for."""
+    head = head_of(HEAD_BYTES_MAX + 2_000)
+    async with echoing() as (echo, connection):
+        for start in range(0, HEAD_BYTES_MAX, 1_024):
+            await connection.say(head[start : start + 1_024])
+            await asyncio.sleep(0.001)
+        await connection.say(b"x")
+        assert (await connection.end()).startswith(b"HTTP/1.1 400 ")
+    assert not echo.started
+
+
+async def test_who_waits_to_be_asked_for_a_body_is_asked():
+    """The answer to `Expect: 100-continue` comes before the body, when the body is wanted."""
+    async with running_api() as api, wire(api.url) as connection:
+        await connection.say(judged(headers=b"Expect: 100-continue\r\n")[: -len(GOOD)])
+        assert await connection.answer() == (100, b"")
+        await connection.say(GOOD)
+        status, _ = await connection.answer()
+        assert status == 200
+
+
+async def test_who_waits_to_be_asked_for_a_body_that_is_not_wanted_is_told():
+    """The refusal comes in the place of the question."""
+    body = b"x" * MEGABYTE
+    async with running_api(limits=too_little_memory()) as api, wire(api.url) as connection:
+        await connection.say(judged(body, b"Expect: 100-continue\r\n")[:-MEGABYTE])
+        status, _ = await connection.answer()
+        assert status == 503
+
+
+@pytest.mark.parametrize("sent", ["no body", "half a body", "the whole body"])
+async def test_who_goes_away_leaves_no_work_behind(sent):
+    """Before, within and after the body: what was started ends, and its memory is given back."""
+    evaluator = ScriptedEvaluator()
+    evaluator.hold = asyncio.Event()
+    request = judged(b" " * 20_000 + GOOD)
+    if sent != "the whole body":
+        request = request[: -20_000 - len(GOOD)] if sent == "no body" else request[:-9_000]
+    async with running_api(evaluator=evaluator) as api:
+        load = api.services.load
+        before = asyncio.all_tasks()
+        async with wire(api.url) as connection:
+            await connection.say(request)
+            await until(lambda: load.requests == 1)
+            if sent == "the whole body":
+                await until(lambda: evaluator.calls)
+        await until(lambda: asyncio.all_tasks() == before)
+        assert load.requests == load.body_bytes == 0
+        assert evaluator.cancelled == (sent == "the whole body")

@@ -1,0 +1,115 @@
+"""Many reservations settled in one call end as they would one by one, on a real Redis."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from dataclasses import dataclass, field
+
+import pytest
+from redis.asyncio import Redis
+
+from assay.domain.policy import Quota
+from assay.resilience.quota import ModelQuota, Quotas
+from assay.resilience.reservations import Ask, Granted, Settled
+from fakes.recorded_events import RecordedEvents
+from fakes.redis_process import RedisProcess, servers
+
+SLOW = Quota(requests_per_minute=60, tokens_per_minute=60, burst_share=1.0)
+"""One of each a second: what time brings back is little beside the costs."""
+TENANT = "acme"
+
+
+@pytest.fixture(scope="module", params=servers().items(), ids=lambda item: item[0])
+def server(request, tmp_path_factory):
+    process = RedisProcess(tmp_path_factory.mktemp("redis"), request.param[1])
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def quotas(server):
+    redis = Redis.from_url(server.url)
+    made = Quotas(redis, RecordedEvents(), budget_s=5.0, shares={TENANT: 0.5})
+    yield made
+    await made.close()
+    await redis.aclose()
+
+
+@dataclass
+class Story:
+    """What is reserved and how it ends, to be told of more than one model."""
+
+    seed: int
+    model: ModelQuota
+    ended: list[Settled] = field(default_factory=list)
+
+    async def reserve(self) -> None:
+        """Reservations of all kinds, in the order in which they are to be settled."""
+        told = random.Random(self.seed)
+        for _ in range(40):
+            granted = await self._granted(told)
+            ended = Settled(granted, self._actual(told))
+            if told.random() < 0.2:
+                await self.model.settle([ended])
+            self.ended.append(ended)
+            if told.random() < 0.1:
+                self.ended.append(ended)
+
+    async def _granted(self, told: random.Random) -> Granted:
+        costs = {"requests": float(told.randint(1, 9)), "tokens": float(told.randint(5, 99))}
+        kind = told.random()
+        if kind < 0.15:
+            return Granted(uuid.uuid4().hex, 0.0, "")
+        if kind < 0.3:
+            return Granted(uuid.uuid4().hex, 0.0, "", local=costs)
+        tenant = told.choice([TENANT, ""])
+        ask = Ask(costs, wait_max_s=1e6, ahead_s=1e6, tenant=tenant, in_line=False)
+        granted = await self.model.reserve(ask)
+        assert isinstance(granted, Granted)
+        return granted
+
+    def _actual(self, told: random.Random) -> dict[str, float]:
+        actual = {"requests": float(told.randint(0, 9)), "tokens": float(told.randint(0, 199))}
+        return {name: cost for name, cost in actual.items() if told.random() < 0.8}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_settled_together_is_settled_one_by_one(quotas, seed):
+    """Those that are settled already, unknown, kept locally or given twice change nothing more."""
+    started_s = time.monotonic()
+    together, apart = (Story(seed, quotas.of(f"model-{uuid.uuid4().hex}", SLOW)) for _ in range(2))
+    for story in (together, apart):
+        await story.reserve()
+    await together.model.settle(together.ended)
+    for each in apart.ended:
+        await apart.model.settle([each])
+    one, other = await together.model.status(), await apart.model.status()
+    assert one.left == pytest.approx(other.left, abs=time.monotonic() - started_s + 0.01)
+    assert other.left["tokens"] < -500
+    assert together.model.local._balances == apart.model.local._balances
+
+
+async def test_what_was_settled_together_is_settled(quotas):
+    """A second settlement of the same reservations finds none of them."""
+    started_s = time.monotonic()
+    story = Story(99, quotas.of(f"model-{uuid.uuid4().hex}", SLOW))
+    await story.reserve()
+    await story.model.settle(story.ended)
+    before = (await story.model.status()).left
+    more = [
+        Settled(each.granted, {"tokens": 1e6}) for each in story.ended if not each.granted.local
+    ]
+    await story.model.settle(more)
+    after = (await story.model.status()).left
+    assert after == pytest.approx(before, abs=time.monotonic() - started_s + 0.01)
+
+
+async def test_nothing_to_settle_asks_nobody(quotas):
+    """No call is made for nothing, nor for what only this process knows of."""
+    model = quotas.of(f"model-{uuid.uuid4().hex}", SLOW)
+    await model.settle([])
+    await model.settle([Settled(Granted("a", 0.0, "", local={"tokens": 1.0}), {"tokens": 3.0})])
+    assert not [key async for key in quotas.redis.scan_iter(f"{model._tag}*")]
+    assert model.local._balances == [0.0, -2.0]

@@ -1,0 +1,113 @@
+"""The clock that runs out first ends a call, and says which it was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from assay.domain.errors import DeadlineExceeded, ProviderSilent
+from assay.domain.policy import Deadline
+from assay.providers.watch import Watch, watched
+
+LONG_S = 30.0
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def hear(watch: Watch, times: int, every_s: float) -> None:
+    """Bytes that keep coming."""
+    for _ in range(times):
+        await asyncio.sleep(every_s)
+        watch.heard_first()
+        watch.heard()
+
+
+@dataclass
+class Call:
+    """What happened in a block that a clock ended."""
+
+    watch: Watch | None = None
+    heard_s: float = 0.0
+
+    async def listen(self, deadline: Deadline, silence_s: float, times: int = 0) -> None:
+        """Send, hear so many bytes, 20 ms apart, and then wait for ever for another one."""
+        async with watched("openai", deadline, silence_s) as self.watch:
+            self.watch.send()
+            self.heard_s = time.monotonic()
+            for _ in range(times):
+                await hear(self.watch, 1, 0.02)
+                self.heard_s = time.monotonic()
+            await for_ever()
+
+
+async def test_silence_counts_from_the_request():
+    """A provider that never says a byte is silent once its time is over."""
+    with pytest.raises(ProviderSilent, match=r"openai was silent for 0\.1 s"):
+        await Call().listen(Deadline.after(LONG_S), 0.1)
+
+
+async def test_bytes_that_keep_coming_are_no_silence():
+    """However long it takes in all: each byte starts the time anew."""
+    async with watched("openai", Deadline.after(LONG_S), 0.5) as watch:
+        watch.send()
+        sent_s = time.monotonic()
+        await hear(watch, 12, 0.1)
+        assert time.monotonic() - sent_s > 2 * 0.5
+        watch.ended()
+
+
+async def test_silence_counts_from_the_last_byte():
+    """What was heard before, for longer than the silence allowed, brings no end forward."""
+    call = Call()
+    with pytest.raises(ProviderSilent):
+        await call.listen(Deadline.after(LONG_S), 0.4, times=40)
+    assert time.monotonic() - call.heard_s >= 0.4 - 0.01
+
+
+@pytest.mark.parametrize("silence_s", [0.5, LONG_S])
+async def test_the_deadline_is_kept_though_bytes_keep_coming(silence_s):
+    """Whichever byte was heard last, an answer that is not complete in time has failed."""
+    deadline = Deadline.after(0.3)
+    with pytest.raises(DeadlineExceeded):
+        await Call().listen(deadline, silence_s, times=1_000)
+    assert deadline.remaining_s() <= 0.01
+
+
+async def test_the_deadline_is_kept_before_anything_is_sent():
+    """The wait for a connection is no silence of the provider's."""
+    with pytest.raises(DeadlineExceeded) as exceeded:
+        async with watched("openai", Deadline.after(0.1), 0.01) as watch:
+            await for_ever()
+    assert exceeded.value.silent_s == watch.silent_s == 0
+
+
+async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
+    """Whoever weighs a provider by its failures sees that the byte was owed."""
+    call = Call()
+    with pytest.raises(DeadlineExceeded) as exceeded:
+        await call.listen(Deadline.after(0.2), LONG_S)
+    assert call.watch is not None
+    assert 0 < exceeded.value.silent_s <= call.watch.silent_s
+
+
+async def test_a_complete_answer_is_not_failed_any_more():
+    """Neither clock runs on once the last byte was heard."""
+    async with watched("openai", Deadline.after(0.1), 0.05) as watch:
+        watch.send()
+        watch.ended()
+        await asyncio.sleep(0.2)
+    assert watch.sent_s <= watch.first_byte_s == watch.ended_s
+
+
+async def test_no_time_left_asks_nobody():
+    """The block is not entered at all."""
+    entered = False
+    with pytest.raises(DeadlineExceeded):
+        async with watched("openai", Deadline.after(-1), LONG_S):
+            entered = True
+    assert not entered

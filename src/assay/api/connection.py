@@ -85,12 +85,16 @@ class BoundedConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         if self.cycle.response_complete:
             return
-        if self.cycle.body:
-            super().on_body(body)
-        else:
+        held: Any = self.cycle.body
+        if not held:
             # The server would copy it into a buffer, and out of it again.
             self.cycle.body = body  # type: ignore[assignment]
             self.cycle.message_event.set()
+        else:
+            # Many tiny chunks can come in one read: bytes would be copied whole for each of them.
+            if isinstance(held, bytes):
+                self.cycle.body = bytearray(held)
+            super().on_body(body)
         self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
@@ -103,9 +107,12 @@ class BoundedConnection(HttpToolsProtocol):
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
 
     def on_response_complete(self) -> None:
-        self.cycle.body = bytearray()  # what came of a body that was refused
+        # Where requests are pipelined, what came since belongs to the next one, which is wanted.
+        is_last = self.cycle.response_complete
+        if is_last:
+            self.cycle.body = bytearray()  # what came of a body that was refused
         super().on_response_complete()
-        if not self.in_head and not self.transport.is_closing():
+        if is_last and not self.in_head and not self.transport.is_closing():
             self._timer = self.loop.call_later(UNWANTED_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:

@@ -41,7 +41,7 @@ class Admission:
             return
         streamed = is_streamed(scope)
         declared = declared_bytes(scope)
-        problem = self._refusal(RESERVED_BYTES if streamed else declared, streamed=streamed)
+        problem = self._refusal(declared, streamed=streamed)
         if problem is not None:
             # A connection that is kept reads on by itself, and drops what is not wanted.
             ends = declared != 0 and (CLOSE[0] in problem.headers or is_last(scope))
@@ -79,7 +79,8 @@ class Admission:
         if self._load.requests >= limits.inflight_max:
             self._events.emit(RequestShed("too_many"))
             return Problem("overloaded", "Too many requests are in flight.")
-        if self._load.body_bytes + held_bytes(declared or 0) > limits.inflight_bytes_max:
+        held = RESERVED_BYTES if streamed else held_bytes(declared or 0)
+        if self._load.body_bytes + held > limits.inflight_bytes_max:
             self._events.emit(RequestShed("too_large_together"))
             return Problem("overloaded", "The bodies in flight fill the memory set aside.")
         return None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal, Protocol
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from assay.domain.errors import StoreUnavailable
 from assay.domain.policy import BreakerPolicy
@@ -37,7 +37,7 @@ SETTLEMENTS_MAX = 256
 Settled = Literal["success", "failure", "none"]
 Order = Literal["forced_open", "disabled", "reset"]
 
-_OUTAGES = (RedisError, OSError, TimeoutError)
+_OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class RedisClient(Protocol):

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from assay.domain.completion import Completion, Model, Prompt, TokenLogprob
 from assay.domain.errors import ModelError
@@ -33,7 +33,7 @@ PAUSE_S = 1.0
 ANSWER_BYTES_MAX = 256 * 1024
 """A longer answer is not kept."""
 
-_OUTAGES = (RedisError, OSError, TimeoutError)
+_OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class RedisClient(Protocol):

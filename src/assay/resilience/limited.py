@@ -63,7 +63,7 @@ class Limited:
         self._events = events
         self._estimates = estimates or TokenEstimates()
         self._queue = queue or FairQueue(model.id, "provider_quota", 1, events)
-        self._settlements = Settlements(self._quota.settle)
+        self._settlements = Settlements(self._settle)
         self._messages = Settlements(_tell, gather_s=0.0)
         self._service_s: float | None = None
 
@@ -122,23 +122,27 @@ class Limited:
             # Once sent it stays charged; what it really used is known after an answer only.
             self._settlements.add(Settled(granted, {}))
             raise
-        self._settlements.add(Settled(granted, _actual(completion.usage)))
-        self._learn(prompt, completion, granted, time.monotonic() - started_s)
+        self._settlements.add(Settled(granted, _actual(completion.usage), _left(completion)))
+        self._learn(prompt, completion, time.monotonic() - started_s)
         return completion
+
+    async def _settle(self, ended: Sequence[Settled]) -> None:
+        """Settle first: what the provider says is left knows already what was really used."""
+        await self._quota.settle(ended)
+        left: dict[BucketName, float] = {}
+        for each in ended:
+            for name, amount in each.left.items():
+                left[name] = min(amount, left.get(name, amount))
+        await self._quota.left_by_provider(ended[-1].granted, left)
 
     async def _refused(self, granted: Granted, retry_after_s: float | None) -> None:
         await self._quota.refused_by_provider(granted, retry_after_s)
         self._settlements.add(Settled(granted, {}))
 
-    def _learn(
-        self, prompt: Prompt, completion: Completion, granted: Granted, service_s: float
-    ) -> None:
+    def _learn(self, prompt: Prompt, completion: Completion, service_s: float) -> None:
         before_s = service_s if self._service_s is None else self._service_s
         self._service_s = before_s + SERVICE_WEIGHT * (service_s - before_s)
         self._estimates.learn(prompt, completion.usage)
-        left = _left(completion)
-        if left:
-            self._messages.add(lambda: self._quota.left_by_provider(granted, left))
 
     async def _reserve(self, prompt: Prompt, deadline: Deadline) -> Granted:
         ask = Ask(

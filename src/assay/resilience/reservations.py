@@ -70,10 +70,14 @@ Answer = Granted | Later | Refused
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How a reservation ended: what was really used; buckets not named stay as charged."""
+    """How a reservation ended: what was really used; buckets not named stay as charged.
+
+    `left` is what the provider said it leaves, after that use.
+    """
 
     granted: Granted
     actual: Costs
+    left: Costs = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,18 @@ class Settlements(Generic[Item]):
             while len(batch) < BATCH_MAX and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                with suppress(StoreUnavailable):
-                    await self._settle(batch)
+                await self._settle(batch)
+            except StoreUnavailable:
+                pass
+            except Exception as error:  # noqa: BLE001 # or nothing would be settled ever after
+                _report(error)
             finally:
                 for _ in batch:
                     self._queue.task_done()
+
+
+def _report(error: Exception) -> None:
+    """Have an error that nobody expects logged by the event loop, as that of a lost task."""
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "a batch of settlements failed", "exception": error}
+    )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from assay.domain.errors import StoreUnavailable
 
@@ -22,7 +22,8 @@ the nodes of a cluster. The second must keep to the budget of a call."""
 STALLED_S = 0.01
 """A timer that is later than this says that the event loop was busy, not that Redis was slow."""
 
-FAILURES = (RedisError, OSError, TimeoutError)
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""A cluster none of whose nodes can be reached is no `RedisError`."""
 
 Answer = TypeVar("Answer")
 

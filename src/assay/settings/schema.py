@@ -252,6 +252,14 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_room_for_one(self) -> Self:
+        if self.server.inflight_bytes_max < 1.5 * self.server.max_body_bytes:
+            raise ValueError(
+                "server.inflight_bytes_max: a body of server.max_body_bytes counts 1.5 times that"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _is_guarded(self) -> Self:
         if self.auth_required and self.auth.keys_file is None:
             raise ValueError(

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from assay.domain.errors import StoreUnavailable
 from assay.store.redis import Client, Script, script
 
-STORE_ERRORS = (RedisError, OSError, TimeoutError)
+STORE_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 def load(client: Client, name: str) -> Script:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 import orjson
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
 from assay.domain.policy import Deadline
@@ -29,7 +29,7 @@ POLL_GROWTH = 1.5
 COMPRESS_OVER_BYTES = 4_096
 ANSWER_BYTES_MAX = 4 * 1_048_576
 """A larger answer is not kept: a retry runs again rather than fill the store."""
-STORE_ERRORS = (RedisError, OSError, TimeoutError)
+STORE_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class RedisIdempotency:

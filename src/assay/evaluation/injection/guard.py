@@ -14,7 +14,7 @@ from assay.domain.ports import EventSink
 from assay.evaluation.criteria.base import Criterion
 from assay.evaluation.criteria.case_text import output_text
 from assay.evaluation.injection.repetition import Repetition
-from assay.evaluation.injection.scan import excerpt, fields_of, scan, searched, suspicions
+from assay.evaluation.injection.scan import Found, excerpt, fields_of, scan, searched, suspicions
 from assay.evaluation.offload import case_chars
 from assay.evaluation.scoring import unscored
 
@@ -44,10 +44,6 @@ INLINE_CHARS_MAX = 100_000
 """A longer case is searched in a thread; this much takes about a millisecond."""
 
 
-SEARCHES_MAX = 2
-"""One under way and one ready to follow."""
-
-
 class Guard:
     """Screens cases; it remembers the outputs that one caller repeats."""
 
@@ -55,7 +51,6 @@ class Guard:
         self._events = events
         self._repetition = Repetition()
         self._searcher = ThreadPoolExecutor(1, "injection-search")
-        self._turn = asyncio.Semaphore(SEARCHES_MAX)
 
     async def screen(self, case: Case, specs: Iterable[JudgeSpec], caller: Caller) -> Screening:
         """Look through the case once for all its judged criteria; not at all where all are off."""
@@ -79,6 +74,10 @@ class Guard:
         as a text makes it, so it has threads that hold up nobody else's pass.
         """
         loop = asyncio.get_running_loop()
-        async with self._turn:  # a copy of the text is made for the search alone
-            found = await loop.run_in_executor(self._searcher, searched, fields_of(case))
+        found = await loop.run_in_executor(self._searcher, _searched, case)
         return await asyncio.to_thread(suspicions, found) if found else ()
+
+
+def _searched(case: Case) -> Found:
+    """The copy of the texts that RE2 reads is made here: there is one at a time."""
+    return searched(fields_of(case))

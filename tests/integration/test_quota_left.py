@@ -1,0 +1,44 @@
+"""What a provider says is left, against what is given back for the same call."""
+
+import pytest
+from redis.asyncio import Redis
+
+from assay.domain.completion import Caller, Completion, Model, Prompt, RateLimitState, Turn, Usage
+from assay.domain.policy import Deadline, Quota
+from assay.resilience.limited import Limited
+from assay.resilience.quota import Quotas
+from fakes.recorded_events import RecordedEvents
+from fakes.redis_process import RedisProcess
+
+MODEL = Model("openai/judge", "openai", "judge")
+QUOTA = Quota(tokens_per_minute=600_000)
+
+
+class Telling:
+    """A model that uses little, and says how much its provider leaves."""
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        left = RateLimitState(tokens_left=100.0)
+        return Completion("ok", "stop", "openai", "judge", Usage(1, 1), rate_limit=left)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    process = RedisProcess(tmp_path_factory.mktemp("redis"), keep=False)
+    yield process
+    process.stop()
+
+
+async def test_what_is_given_back_is_not_added_to_what_the_provider_leaves(server):
+    """The provider has counted the call already, by what it used."""
+    redis = Redis.from_url(server.url)
+    quotas = Quotas(redis, RecordedEvents(), budget_s=1.0)
+    limited = Limited(Telling(), MODEL, QUOTA, quotas, RecordedEvents())
+    prompt = Prompt((Turn("user", ("x" * 20_000,)),), caller=Caller())
+    await limited.complete(prompt, Deadline.after(5))
+    await limited.close()
+    status = await limited.status()
+    # 10,000 come back in a second; the estimate was some thousands.
+    assert status.left["tokens"] < 2_000
+    await quotas.close()
+    await redis.aclose()

@@ -56,6 +56,10 @@ def test_the_command_line_overrides_the_environment(file: Path):
     ("text", "message"),
     [
         ("[server]\nprot = 1", "server.prot: there is no such key; did you mean 'port'?"),
+        (
+            "[server]\ninflight_bytes_max = 2_000_000",
+            "server.inflight_bytes_max: a body of server.max_body_bytes counts 1.5 times that",
+        ),
         ("[servers]\nport = 1", "servers: there is no such key; did you mean 'server'?"),
         (
             MINIMAL + "tokens_per_min = 1",

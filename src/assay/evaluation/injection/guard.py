@@ -14,7 +14,7 @@ from assay.domain.ports import EventSink
 from assay.evaluation.criteria.base import Criterion
 from assay.evaluation.criteria.case_text import output_text
 from assay.evaluation.injection.repetition import Repetition
-from assay.evaluation.injection.scan import Found, excerpt, fields_of, scan, searched, suspicions
+from assay.evaluation.injection.scan import excerpt, fields_of, scan, searched, suspicions
 from assay.evaluation.offload import case_chars
 from assay.evaluation.scoring import unscored
 
@@ -44,6 +44,11 @@ INLINE_CHARS_MAX = 100_000
 """A longer case is searched in a thread; this much takes about a millisecond."""
 
 
+SEARCHES_MAX = 2
+"""One under way and one ready to follow. Those who come out of many at once would all write their
+prompts at once: 400 bodies of a megabyte then took 1.8 MB each at their peak, and so 1.15."""
+
+
 class Guard:
     """Screens cases; it remembers the outputs that one caller repeats."""
 
@@ -51,6 +56,8 @@ class Guard:
         self._events = events
         self._repetition = Repetition()
         self._searcher = ThreadPoolExecutor(1, "injection-search")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._searches = asyncio.Semaphore(SEARCHES_MAX)
 
     async def screen(self, case: Case, specs: Iterable[JudgeSpec], caller: Caller) -> Screening:
         """Look through the case once for all its judged criteria; not at all where all are off."""
@@ -74,10 +81,12 @@ class Guard:
         as a text makes it, so it has threads that hold up nobody else's pass.
         """
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._searcher, _searched, case)
+        async with self._turn(loop):
+            found = await loop.run_in_executor(self._searcher, searched, fields_of(case))
         return await asyncio.to_thread(suspicions, found) if found else ()
 
-
-def _searched(case: Case) -> Found:
-    """The copy of the texts that RE2 reads is made here: there is one at a time."""
-    return searched(fields_of(case))
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
+        """A place among those whose texts are copied for the search; a semaphore has one loop."""
+        if self._loop is not loop:
+            self._loop, self._searches = loop, asyncio.Semaphore(SEARCHES_MAX)
+        return self._searches

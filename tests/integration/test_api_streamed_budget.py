@@ -31,7 +31,13 @@ async def test_an_upload_needs_as_much_room_as_it_then_holds(room, status):
     limits = Limits(inflight_bytes_max=RESERVED_BYTES + room)
     admission = Admission(app, limits, Lifecycle("serving"), load, RecordedEvents())
     headers = [(b"content-length", b"100000000")]
-    scope = {"type": "http", "method": "PUT", "path": "/v1/batches/b/items", "headers": headers}
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "PUT",
+        "path": "/v1/batches/b/items",
+        "headers": headers,
+    }
     await admission({**scope, "state": {"request_id": "r"}}, receive, send)
     assert sent[0]["status"] == status
     assert held == ([RESERVED_BYTES] if status == 200 else [])

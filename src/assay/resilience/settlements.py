@@ -36,10 +36,10 @@ class Settlements(Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Take over what is to be settled; never waits."""
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
         with suppress(asyncio.QueueFull):
             self._queue.put_nowait(item)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
 
     async def close(self) -> None:
         """Settle what is waiting, for at most two seconds."""
@@ -53,10 +53,11 @@ class Settlements(Generic[Item]):
         self._worker = None
 
     async def _work(self) -> None:
-        while True:
-            batch = [await self._queue.get()]
+        """Settle what is there; whoever brings more after that starts anew."""
+        while not self._queue.empty():
             if self._queue.qsize() < BATCH_MAX:
                 await asyncio.sleep(self._gather_s)
+            batch: list[Item] = []
             while len(batch) < BATCH_MAX and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:

@@ -20,7 +20,7 @@ from assay.domain.errors import ModelError, ProviderDown, ProviderSilent
 from assay.domain.policy import Deadline
 from assay.providers import Connection, Simulated, Wire, build_model
 from assay.providers.anthropic import AnthropicDraft
-from assay.providers.draft import Timing
+from assay.providers.stream_accumulator import Timing
 from assay.providers.gemini import GeminiDraft
 from assay.providers.openai import OpenAI, OpenAIDraft
 from fakes.providers import server as server_module

@@ -5,8 +5,8 @@ import re
 import pytest
 
 import assay
-from assay.evaluation.offload import WORKERS_MAX
-from assay.evaluation.worker import RESIDENT_BYTES_MAX
+from assay.evaluation.sandbox.pool import WORKERS_MAX
+from assay.evaluation.sandbox.worker import RESIDENT_BYTES_MAX
 from assay.settings import load
 from deploy.manifests import (
     OVERLAYS,

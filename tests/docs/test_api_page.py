@@ -7,7 +7,7 @@ from typing import get_args
 
 import aiohttp
 
-from assay.api.problems import KINDS
+from assay.http.problems import KINDS
 from assay.domain.errors import Reason
 from fakes.service_process import running_service
 

@@ -10,9 +10,9 @@ import tomllib
 from itertools import groupby
 from pathlib import Path
 
-from assay.evaluation.criteria import CRITERIA
-from assay.evaluation.criteria.catalogue import entry
-from assay.evaluation.criteria.readymade import Recipe, made
+from assay.criteria import CRITERIA
+from assay.criteria.catalogue import entry
+from assay.criteria.judged.ready_made import Recipe, made
 
 PAGE = Path(__file__).parents[2] / "docs" / "criteria.md"
 MARK = re.compile(r"(<!-- criteria: begin -->\n).*(<!-- criteria: end -->)", re.DOTALL)

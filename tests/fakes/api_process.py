@@ -11,12 +11,12 @@ import sys
 
 from fastapi import APIRouter, Response
 
-from assay.api.access import OpenAccess
+from assay.http.access import OpenAccess
 from assay.api.app import create_app
-from assay.api.operations import create_operations_app
-from assay.api.server import Listeners, listen, serve
+from assay.http.operations import create_operations_app
+from assay.http.server import Listeners, listen, serve
 from assay.api.services import Limits, Services
-from assay.evaluation.comparing import Comparer
+from assay.evaluation.comparer import Comparer
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
 from fakes.judges import FakeJudges
 

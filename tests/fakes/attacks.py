@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.domain.evaluation import Case
-from assay.evaluation.injection import scan
+from assay.screening import scan
 
 ROOT = Path(__file__).parents[2]
 ATTACKS = ROOT / "tests" / "attacks"

@@ -9,7 +9,7 @@ import time
 from typing import ClassVar, Literal
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import CannotJudge, Check, Finding
+from assay.criteria.base import CannotJudge, Check, Finding
 
 
 class _Fake(Check):

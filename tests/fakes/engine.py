@@ -7,10 +7,10 @@ from typing import Any
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, Evaluation, Score
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import Judge, judge_spec
-from assay.evaluation.engine import Evaluator
-from assay.evaluation.offload import Offload
+from assay.criteria import parse_criteria
+from assay.criteria.base import Judge, judge_spec
+from assay.evaluation.evaluator import Evaluator
+from assay.evaluation.sandbox.pool import Offload
 from fakes.judges import FakeJudges, RecordingEvents
 
 CALLER = Caller("tenant", "request")

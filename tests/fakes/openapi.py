@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
-from assay.api.access import OpenAccess
+from assay.http.access import OpenAccess
 from assay.api.app import create_app
 from assay.api.services import Limits, Services
-from assay.evaluation.comparing import Comparer
+from assay.evaluation.comparer import Comparer
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
 from fakes.judges import FakeJudges
 

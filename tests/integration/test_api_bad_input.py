@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.server import ServerState
 
-from assay.api.connection import PacedConnection
-from assay.api.server import server_config
+from assay.http.protocol import PacedConnection
+from assay.http.server import server_config
 from assay.api.services import Limits
 from fakes.http_api import running_api
 

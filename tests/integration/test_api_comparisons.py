@@ -5,7 +5,7 @@ import pytest
 from assay.api.comparisons import ComparisonAnswer
 from assay.domain.errors import ProviderDown, QuotaExhausted
 from assay.domain.ports import KeptAnswer
-from assay.evaluation.comparing import Comparer
+from assay.evaluation.comparer import Comparer
 from fakes.http_api import Events, running_api
 from fakes.judges import FakeJudges, ScriptedModel
 

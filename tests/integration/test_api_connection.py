@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.server import ServerState
 
-from assay.api.connection import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
-from assay.api.disconnect import CancelOnDisconnect
-from assay.api.server import server_config
+from assay.http.protocol import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
+from assay.http.disconnect import CancelOnDisconnect
+from assay.http.server import server_config
 from assay.api.services import Limits
 from fakes.http_api import ScriptedEvaluator, running_api, serving
 

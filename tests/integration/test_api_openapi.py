@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.api.problems import KINDS
+from assay.http.problems import KINDS
 from fakes.http_api import running_api
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "openapi.json"

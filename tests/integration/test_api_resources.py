@@ -5,13 +5,13 @@ import json
 import aiohttp
 import pytest
 
-from assay.api.access import KeysFile, new_key
-from assay.api.answers import EvaluationAnswer
+from assay.http.access import KeysFile, new_key
+from assay.api.responses import EvaluationAnswer
 from assay.api.models import ModelsAnswer
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import Case, JudgeSpec, Score
-from assay.evaluation.criteria import CRITERIA
+from assay.criteria import CRITERIA
 from fakes.http_api import evaluation, running_api, unscored
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from assay.api.admission import Admission
-from assay.api.lifecycle import Lifecycle, Load
+from assay.http.admission import Admission
+from assay.http.lifecycle import Lifecycle, Load
 from assay.api.services import Limits
-from assay.api.streamed_body import RESERVED_BYTES
+from assay.http.streamed_body import RESERVED_BYTES
 from fakes.recorded_events import RecordedEvents
 
 

@@ -22,8 +22,8 @@ from assay.domain.errors import (
     StoreUnavailable,
 )
 from assay.domain.policy import BreakerPolicy, Deadline
-from assay.resilience.breaker import Breaker, Lease
-from assay.resilience.breaker_fleet import BreakerFleet
+from assay.resilience.breaker.breaker import Breaker, Lease
+from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
@@ -373,8 +373,8 @@ import asyncio, sys
 sys.path.insert(0, sys.argv[2])
 from redis.asyncio import Redis
 from assay.domain.policy import BreakerPolicy
-from assay.resilience.breaker import Breaker
-from assay.resilience.breaker_fleet import BreakerFleet
+from assay.resilience.breaker.breaker import Breaker
+from assay.resilience.breaker.fleet import BreakerFleet
 
 class Nowhere:
     def emit(self, event): pass

@@ -18,7 +18,7 @@ from assay.domain.completion import (
 )
 from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.domain.policy import Deadline
-from assay.resilience.cache import ANSWER_BYTES_MAX, Cached
+from assay.resilience.cached import ANSWER_BYTES_MAX, Cached
 from fakes.models import MODEL, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 

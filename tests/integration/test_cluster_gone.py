@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from assay.domain.errors import StoreUnavailable
-from assay.resilience.store_circuit import StoreCircuit
-from assay.store.batch_calls import store_errors
-from assay.store.redis import BUDGETED, connect
+from assay.redis.circuit import StoreCircuit
+from assay.store.batches.calls import store_errors
+from assay.redis.client import BUDGETED, connect
 from fakes.redis_process import RedisProcess
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from assay.api.schemas import EvaluationRequest
+from assay.api.requests import EvaluationRequest
 from assay.bootstrap.judging import Judging, open_judging
 from assay.domain.completion import Caller
 from assay.domain.errors import (
@@ -22,10 +22,10 @@ from assay.domain.errors import (
 from assay.domain.evaluation import JudgeSpec, Score
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.engine import Evaluator
-from assay.evaluation.offload import Offload
+from assay.evaluation.evaluator import Evaluator
+from assay.evaluation.sandbox.pool import Offload
 from assay.settings import Settings
-from assay.store.redis import connect
+from assay.redis.client import connect
 from fakes.providers.faults import FAULTS
 from fakes.providers.server import FaultServer
 from fakes.recorded_events import RecordedEvents

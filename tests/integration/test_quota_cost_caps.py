@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 from assay.domain.completion import Caller, Completion, Model, Prompt, Turn, Usage
 from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RateLimited
 from assay.domain.policy import Deadline, Purse
-from assay.resilience.cost_caps import Capped, DailyCaps
-from assay.resilience.estimates import TokenEstimates
+from assay.resilience.budget_capped import Capped, DailyCaps
+from assay.resilience.token_estimates import TokenEstimates
 from fakes.redis_process import RedisProcess
 
 MODEL = Model("m", "p", "m", input_usd_per_mtok=1.0, output_usd_per_mtok=500.0)

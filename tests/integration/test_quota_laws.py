@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from assay.domain.policy import Quota
-from assay.resilience.buckets import BucketName
-from assay.resilience.quota import ModelQuota, Quotas
-from assay.resilience.reservations import Ask, Granted
+from assay.resilience.quota.buckets import BucketName
+from assay.resilience.quota.quotas import ModelQuota, Quotas
+from assay.resilience.quota.reservations import Ask, Granted
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 from fakes.scripted_clock import ScriptedClock

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from assay.domain.completion import Caller, Completion, Model, Prompt, RateLimitState, Turn, Usage
 from assay.domain.policy import Deadline, Quota
 from assay.resilience.limited import Limited
-from assay.resilience.quota import Quotas
+from assay.resilience.quota.quotas import Quotas
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 

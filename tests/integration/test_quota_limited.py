@@ -17,8 +17,8 @@ from assay.domain.errors import QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
 from assay.domain.policy import Deadline, Quota
 from assay.resilience.limited import Limited
-from assay.resilience.quota import Quotas
-from assay.resilience.reservations import Ask
+from assay.resilience.quota.quotas import Quotas
+from assay.resilience.quota.reservations import Ask
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 

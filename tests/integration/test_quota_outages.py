@@ -12,8 +12,8 @@ from redis.asyncio import Redis, RedisCluster
 
 from assay.domain.events import StoreDegraded
 from assay.domain.policy import Quota
-from assay.resilience.quota import ModelQuota, Quotas
-from assay.resilience.reservations import Ask, Granted
+from assay.resilience.quota.quotas import ModelQuota, Quotas
+from assay.resilience.quota.reservations import Ask, Granted
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
-from assay.resilience.quota import ModelQuota, Quotas
-from assay.resilience.reservations import AHEAD_S, Ask, Granted, Later, Refused
+from assay.resilience.quota.quotas import ModelQuota, Quotas
+from assay.resilience.quota.reservations import AHEAD_S, Ask, Granted, Later, Refused
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 

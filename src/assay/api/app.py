@@ -10,15 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from assay import __version__
-from assay.api.admission import Admission
+from assay.http.admission import Admission
 from assay.api.comparisons import comparisons_router
 from assay.api.criteria import criteria_router
-from assay.api.disconnect import CancelOnDisconnect
-from assay.api.documents import describe
-from assay.api.envelope import Envelope
+from assay.http.disconnect import CancelOnDisconnect
+from assay.http.openapi import describe
+from assay.http.request_id import Envelope
 from assay.api.evaluations import evaluations_router
 from assay.api.models import models_router
-from assay.api.problems import INTERNAL, Problem, Refused, problem_of, render
+from assay.http.problems import INTERNAL, Problem, Refused, problem_of, render
 from assay.api.services import Limits, Services
 from assay.domain.errors import AssayError
 

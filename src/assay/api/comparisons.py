@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from assay.api.answers import (
+from assay.api.responses import (
     NOT_THE_CALLERS,
     JudgeAnswer,
     Shape,
@@ -19,16 +19,16 @@ from assay.api.answers import (
     plain_fields,
     usage_document,
 )
-from assay.api.documents import REPLAYED_HEADER, problems, request_body
-from assay.api.judged import CODES, JudgedRoute, judged_once
-from assay.api.problems import Problem, Refused
-from assay.api.schemas import ComparisonRequest
+from assay.http.openapi import REPLAYED_HEADER, problems, request_body
+from assay.api.judged_request import CODES, JudgedRoute, judged_once
+from assay.http.problems import Problem, Refused
+from assay.api.requests import ComparisonRequest
 from assay.api.services import Limits, Services
 from assay.domain.comparison import Comparison, OrderVerdict, Side, Winner
 from assay.domain.completion import Caller
 from assay.domain.errors import Reason
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria.base import judge_spec
+from assay.criteria.base import judge_spec
 
 
 def comparisons_router(services: Services, limits: Limits) -> APIRouter:

@@ -8,10 +8,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from assay.api.documents import problems
+from assay.http.openapi import problems
 from assay.api.services import Services
-from assay.evaluation.criteria import CRITERIA
-from assay.evaluation.criteria.catalogue import entry
+from assay.criteria import CRITERIA
+from assay.criteria.catalogue import entry
 
 
 class LevelAnswer(BaseModel):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.answers import EvaluationAnswer, problem_of_unscored, render_evaluation
-from assay.api.documents import REPLAYED_HEADER, problems, request_body
-from assay.api.judged import CODES, JudgedRoute, judged_once
-from assay.api.problems import Refused
-from assay.api.schemas import EvaluationRequest
+from assay.api.responses import EvaluationAnswer, problem_of_unscored, render_evaluation
+from assay.http.openapi import REPLAYED_HEADER, problems, request_body
+from assay.api.judged_request import CODES, JudgedRoute, judged_once
+from assay.http.problems import Refused
+from assay.api.requests import EvaluationRequest
 from assay.api.services import Limits, Services
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria.base import judge_spec
+from assay.criteria.base import judge_spec
 
 
 def evaluations_router(services: Services, limits: Limits) -> APIRouter:

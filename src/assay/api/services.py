@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from assay.api.access import Access
-from assay.api.lifecycle import Lifecycle, Load
+from assay.http.access import Access
+from assay.http.lifecycle import Lifecycle, Load
 from assay.domain.ports import EventSink, IdempotencyStore, ModelDirectory
 from assay.evaluation.ports import Compares, Evaluates
 

@@ -2,7 +2,7 @@
 
 from assay.bootstrap.service import open_local, open_service, run_service, start_logging
 from assay.bootstrap.worker import NoSharedRedis, run_worker
-from assay.store.embedded import EmbeddedError
+from assay.redis.embedded import EmbeddedError
 
 __all__ = [
     "EmbeddedError",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from assay.bootstrap.configured import (
+from assay.bootstrap.from_settings import (
     breaker_policy,
     connection,
     models_of,
@@ -17,24 +17,24 @@ from assay.domain.completion import Model
 from assay.domain.errors import RequestError, StoreUnavailable
 from assay.domain.ports import BreakerOrder, EventSink, ModelStatus
 from assay.providers import WIRED, Wire, build_model
-from assay.resilience.breaker import Breaker
-from assay.resilience.breaker_fleet import BreakerFleet
-from assay.resilience.cache import Cached
-from assay.resilience.coalescing import Coalesced
-from assay.resilience.cost_caps import Capped, DailyCaps
-from assay.resilience.estimates import TokenEstimates
-from assay.resilience.fair_order import QueueLimits
-from assay.resilience.fair_queue import FairQueue
+from assay.resilience.breaker.breaker import Breaker
+from assay.resilience.breaker.fleet import BreakerFleet
+from assay.resilience.cached import Cached
+from assay.resilience.coalesced import Coalesced
+from assay.resilience.budget_capped import Capped, DailyCaps
+from assay.resilience.token_estimates import TokenEstimates
+from assay.resilience.queue.fair_order import QueueLimits
+from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
-from assay.resilience.quota import Quotas
-from assay.resilience.retry import Retried
+from assay.resilience.quota.quotas import Quotas
+from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
-from assay.resilience.slots import Slotted
+from assay.resilience.slotted import Slotted
 from assay.routing.candidates import Candidate
 from assay.routing.judges import ConfiguredJudges, Judge
 from assay.settings import Settings
-from assay.store.redis import Client
+from assay.redis.client import Client
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from assay.api.lifecycle import Load
+from assay.http.lifecycle import Load
 from assay.api.services import Limits
 from assay.bootstrap.judging import Judging, Nest
 from assay.domain.errors import StoreUnavailable
-from assay.resilience.fair_queue import FairQueue
-from assay.resilience.reservations import QuotaStatus
+from assay.resilience.queue.fair_queue import FairQueue
+from assay.resilience.quota.reservations import QuotaStatus
 from assay.telemetry.live import Readings
 
 QUOTA_EVERY_S = 5.0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from assay.api.access import new_key
+from assay.http.access import new_key
 from assay.cli.app import app, notice, refuse
 
 keys_app = typer.Typer(help="API keys of tenants.", no_args_is_help=True)

@@ -1,0 +1,1 @@
+"""Values and ports: what the service is about, free of any technology."""

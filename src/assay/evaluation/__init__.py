@@ -1,0 +1,1 @@
+"""The evaluation engine: cases evaluated and outputs compared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from assay.domain.chance import random_hex
+from assay.domain.ids import random_hex
 
 
 def new_id(kind: str) -> str:

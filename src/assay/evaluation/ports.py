@@ -9,7 +9,7 @@ from assay.domain.comparison import Comparison
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Text
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria.base import Criterion
+from assay.criteria.base import Criterion
 
 
 class Evaluates(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ports import Judges
-from assay.evaluation.criteria.base import Criterion, Judged
+from assay.criteria.base import Criterion, Judged
 
 
 def judges_of(

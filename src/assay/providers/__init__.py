@@ -11,7 +11,7 @@ from assay.providers.anthropic import Anthropic
 from assay.providers.gemini import Gemini
 from assay.providers.openai import OpenAI
 from assay.providers.simulated import Simulated
-from assay.providers.wire import Connection, Wire
+from assay.providers.client import Connection, Wire
 
 DialectName = Literal["openai", "anthropic", "gemini", "simulated"]
 

@@ -12,7 +12,7 @@ import orjson
 from assay.domain.completion import Completion, Model, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded
 from assay.domain.policy import Deadline
-from assay.providers.instances import instance
+from assay.providers.schema_instances import instance
 
 SIMULATED_TEXT = "Simulated: no model was asked, and this says nothing about the output."
 CHARS_PER_TOKEN = 4

@@ -20,8 +20,8 @@ from assay.domain.errors import (
 from assay.domain.events import KeySetAside
 from assay.domain.policy import Deadline
 from assay.domain.ports import ChatModel, EventSink
-from assay.resilience.breaker import Breaker, Permit, Result
-from assay.resilience.breaker_fleet import BreakerFleet, Settled
+from assay.resilience.breaker.breaker import Breaker, Permit, Result
+from assay.resilience.breaker.fleet import BreakerFleet, Settled
 
 KEY_SET_ASIDE_S = 60.0
 

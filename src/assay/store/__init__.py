@@ -1,0 +1,1 @@
+"""Redis behind ports: idempotency, and batches with their queue and results."""

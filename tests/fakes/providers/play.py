@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from assay.providers.instances import instance
+from assay.providers.schema_instances import instance
 from fakes.providers.dialects import PIECE_CHARS, Answer, Dialect
 from fakes.providers.faults import Fault
 

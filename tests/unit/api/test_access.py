@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from assay.api.access import KeysFile, OpenAccess, new_key, parse_keys
-from assay.api.problems import Refused
+from assay.http.access import KeysFile, OpenAccess, new_key, parse_keys
+from assay.http.problems import Refused
 
 KEY = "assay_test"
 LINE = f"{hashlib.sha256(KEY.encode()).hexdigest()} acme role=operator # of the platform team\n"

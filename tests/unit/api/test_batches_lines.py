@@ -2,7 +2,7 @@
 
 import asyncio
 
-from assay.api.batches_lines import lines_of
+from assay.api.batches.lines import lines_of
 
 
 async def pieces(*given):

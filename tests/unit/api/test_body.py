@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.api.body import DEPTH_MAX, check_structure, escape
-from assay.api.problems import Refused
+from assay.http.body import DEPTH_MAX, check_structure, escape
+from assay.http.problems import Refused
 
 keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 documents = st.dictionaries(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 
-from assay.api.lifecycle import Load
-from assay.api.memory import GC_THRESHOLDS, settle_memory
+from assay.http.lifecycle import Load
+from assay.http.memory import GC_THRESHOLDS, settle_memory
 
 
 def test_what_start_up_made_is_out_of_the_collectors_sight() -> None:

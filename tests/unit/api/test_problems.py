@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.api.problems import ERRORS_MAX, INTERNAL, KINDS, Problem, problem_of, render
+from assay.http.problems import ERRORS_MAX, INTERNAL, KINDS, Problem, problem_of, render
 from assay.domain.errors import (
     AssayError,
     DeadlineExceeded,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assay.api.rate_limits import rate_limit_fields
+from assay.http.rate_limits import rate_limit_fields
 from assay.domain.policy import SpentQuota
 
 

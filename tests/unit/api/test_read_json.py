@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from assay.api.body import DEPTH_MAX, LARGE_BYTES, _parsed, _plain, read_json
-from assay.api.problems import Refused
+from assay.http.body import DEPTH_MAX, LARGE_BYTES, _parsed, _plain, read_json
+from assay.http.problems import Refused
 
 PADDING = '"padding": "' + "x" * LARGE_BYTES + '"'
 

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from assay.api.access import KeysFile
+from assay.http.access import KeysFile
 
 
 def test_a_key_is_shown_once_with_the_line_for_the_keys_file(assay):

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from assay.api.schemas import EvaluationRequest
+from assay.api.requests import EvaluationRequest
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import CRITERIA, parse_criteria
-from assay.evaluation.criteria.base import CannotJudge, Check, Judged
-from assay.evaluation.criteria.catalogue import entry
-from assay.evaluation.engine import Evaluator
-from assay.evaluation.offload import Offload
-from assay.providers.instances import instance
+from assay.criteria import CRITERIA, parse_criteria
+from assay.criteria.base import CannotJudge, Check, Judged
+from assay.criteria.catalogue import entry
+from assay.evaluation.evaluator import Evaluator
+from assay.evaluation.sandbox.pool import Offload
+from assay.providers.schema_instances import instance
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 
 CATALOGUE_MIN = 75

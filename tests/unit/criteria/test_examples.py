@@ -9,7 +9,7 @@ import pytest
 
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import (
+from assay.criteria import (
     formats,
     language,
     retrieval,
@@ -17,9 +17,9 @@ from assay.evaluation.criteria import (
     text_similarity,
     tools,
 )
-from assay.evaluation.criteria.base import Check
-from assay.evaluation.criteria.registry import CRITERIA
-from assay.evaluation.offload import Offload
+from assay.criteria.base import Check
+from assay.criteria.registry import CRITERIA
+from assay.evaluation.sandbox.pool import Offload
 
 MODULES = (formats, language, retrieval, similarity, text_similarity, tools)
 FAMILIES = {module.__name__ for module in MODULES}

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import CannotJudge
-from assay.evaluation.criteria.formats import Html, Json, Sql, Xml
+from assay.criteria.base import CannotJudge
+from assay.criteria.deterministic.formats import Html, Json, Sql, Xml
 
 BILLION_LAUGHS = (
     '<!DOCTYPE lolz [<!ENTITY lol "lol">'

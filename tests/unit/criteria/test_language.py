@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.language import (
+from assay.criteria.deterministic.language import (
     FORMULAS,
     LANGUAGES,
     Language,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import CannotJudge
-from assay.evaluation.criteria.retrieval import Mrr, Ndcg, PrecisionAtK, RecallAtK
+from assay.criteria.base import CannotJudge
+from assay.criteria.deterministic.retrieval import Mrr, Ndcg, PrecisionAtK, RecallAtK
 
 NO_CASE = Case("an answer")
 KINDS = (PrecisionAtK, RecallAtK, Ndcg, Mrr)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import CannotJudge
-from assay.evaluation.criteria.similarity import Chrf, Levenshtein, TokenF1
-from assay.evaluation.criteria.text_similarity import METRICS, TextSimilarity
+from assay.criteria.base import CannotJudge
+from assay.criteria.deterministic.similarity import Chrf, Levenshtein, TokenF1
+from assay.criteria.deterministic.text_similarity import METRICS, TextSimilarity
 
 MAT = "the cat sat on the mat"
 GUIDE = "It is a guide to action that ensures that the military will forever heed Party commands"

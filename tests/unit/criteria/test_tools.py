@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria.base import CannotJudge
-from assay.evaluation.criteria.tool_calls import ToolCall, calls_of, equal
-from assay.evaluation.criteria.tools import StepCount, ToolCallF1, ToolCallValid, Trajectory
+from assay.criteria.base import CannotJudge
+from assay.criteria.deterministic.tool_calls import ToolCall, calls_of, equal
+from assay.criteria.deterministic.tools import StepCount, ToolCallF1, ToolCallValid, Trajectory
 
 SCHEMA = {
     "type": "object",

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from assay.domain.chance import BLOCK_BYTES, random_hex
+from assay.domain.ids import BLOCK_BYTES, random_hex
 
 SRC = Path(__file__).parents[3] / "src"
 FORKING = """
 import os
-from assay.domain.chance import random_hex
+from assay.domain.ids import random_hex
 
 random_hex(16)  # the block that parent and child would share
 reading, writing = os.pipe()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.evaluation.estimates import (
+from assay.batches.statistics import (
     SCALE,
     clustered_mean_of,
     mean_of,

@@ -7,8 +7,8 @@ import pytest
 from assay.domain.batches import Sums
 from assay.domain.completion import NO_USAGE
 from assay.domain.evaluation import Evaluation, Score
-from assay.evaluation.batch_summary import groups_of, status_of, summary_of, tally_of
-from assay.evaluation.criteria import parse_criteria
+from assay.batches.summary import groups_of, status_of, summary_of, tally_of
+from assay.criteria import parse_criteria
 
 CRITERIA = parse_criteria([{"type": "contains", "value": "a"}, "It is polite."])
 

@@ -16,8 +16,8 @@ from assay.domain.errors import AnswerUnreadable, ProviderDown, RequestError
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import ComparisonFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.comparing import Comparer
-from assay.evaluation.preference import Form, pair_question
+from assay.evaluation.comparer import Comparer
+from assay.criteria.judged.preference import Form, pair_question
 from fakes.engine import CALLER, one
 from fakes.judges import (
     COST_USD,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from assay.evaluation.concurrency import side_by_side
+from assay.judging.concurrency import side_by_side
 
 
 class Works:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import Judged
-from assay.evaluation.criteria.case_text import transcript
-from assay.evaluation.material import NOT_SHOWN, material_of
-from assay.evaluation.prompting import prompt_of
+from assay.criteria import parse_criteria
+from assay.criteria.base import Judged
+from assay.domain.case_text import transcript
+from assay.prompts.untrusted import NOT_SHOWN, material_of
+from assay.judging.prompt import prompt_of
 
 CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 TRAJECTORY = (

@@ -18,9 +18,9 @@ from assay.domain.errors import (
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.events import CriterionFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.engine import JUDGE_CALLS_MAX, Evaluator
-from assay.evaluation.offload import Offload
+from assay.criteria import parse_criteria
+from assay.evaluation.evaluator import JUDGE_CALLS_MAX, Evaluator
+from assay.evaluation.sandbox.pool import Offload
 from fakes.judges import (
     COST_USD,
     FAIL,

@@ -4,7 +4,7 @@ import asyncio
 
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.evaluation.injection import Guard
+from assay.screening import Guard
 from fakes.recorded_events import RecordedEvents
 
 LONG = Case(output="Nothing to see here. " * 20_000)

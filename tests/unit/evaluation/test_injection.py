@@ -15,12 +15,12 @@ from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, Evaluation, InjectionPolicy, JudgeSpec
 from assay.domain.events import InjectionSuspected
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.engine import Evaluator
-from assay.evaluation.injection import scan
-from assay.evaluation.injection.repetition import ANSWER_CHARS_MIN, INPUTS_MIN, Repetition
-from assay.evaluation.injection.scan import EXCERPT_CHARS_MAX, SUSPICIONS_MAX
-from assay.evaluation.offload import Offload
+from assay.criteria import parse_criteria
+from assay.evaluation.evaluator import Evaluator
+from assay.screening import scan
+from assay.screening.repetition import ANSWER_CHARS_MIN, INPUTS_MIN, Repetition
+from assay.screening.scan import EXCERPT_CHARS_MAX, SUSPICIONS_MAX
+from assay.evaluation.sandbox.pool import Offload
 from fakes.attacks import DATA, Attack, attacks, caught, explanations, ordinary
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import CannotJudge, Check, Finding
+from assay.criteria import parse_criteria
+from assay.criteria.base import CannotJudge, Check, Finding
 
 PERSON = {
     "type": "object",

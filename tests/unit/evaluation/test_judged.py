@@ -13,8 +13,8 @@ from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Purse
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import Finding, Judged
+from assay.criteria import parse_criteria
+from assay.criteria.base import Finding, Judged
 
 LEVELS = [
     {"label": "poor", "value": -1},

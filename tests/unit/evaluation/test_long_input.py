@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assay.domain.completion import Prompt, Usage
 from assay.domain.errors import ProviderDown
 from assay.domain.evaluation import Case, Score
-from assay.evaluation.long_input import estimated_tokens, middle_out, split
+from assay.judging.long_input import estimated_tokens, middle_out, split
 from fakes.engine import evaluated, one
 from fakes.judges import PASS, FakeJudges, ScriptedModel
 

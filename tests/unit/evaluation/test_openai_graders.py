@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import CannotJudge, Check
-from assay.evaluation.engine import Evaluator
-from assay.evaluation.offload import Offload
+from assay.criteria import parse_criteria
+from assay.criteria.base import CannotJudge, Check
+from assay.evaluation.evaluator import Evaluator
+from assay.evaluation.sandbox.pool import Offload
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 
 CASE = Case("Hello, World", reference=("hello, world",), input="Greet.")

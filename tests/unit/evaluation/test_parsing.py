@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from assay.evaluation.criteria import CRITERIA, CRITERIA_MAX, AnyCriterion, CriteriaField
-from assay.evaluation.criteria.judged import Rubric
+from assay.criteria import CRITERIA, CRITERIA_MAX, AnyCriterion, CriteriaField
+from assay.criteria.judged.primitives import Rubric
 
 
 class Request(BaseModel):

@@ -14,11 +14,11 @@ from jinja2 import UndefinedError
 
 from assay.domain.completion import Caller, Prompt
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import CannotJudge, Judged, Question
-from assay.evaluation.material import OPENINGS_MAX, fresh_nonce, neutral
-from assay.evaluation.prompting import prompt_of
-from assay.evaluation.templates import render
+from assay.criteria import parse_criteria
+from assay.criteria.base import CannotJudge, Judged, Question
+from assay.prompts.untrusted import OPENINGS_MAX, fresh_nonce, neutral
+from assay.judging.prompt import prompt_of
+from assay.prompts.templates import render
 
 GOLDEN = Path(__file__).parent / "golden"
 CASE = Case(

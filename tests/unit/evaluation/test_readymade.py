@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from assay.api.schemas import EvaluationRequest
+from assay.api.requests import EvaluationRequest
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria import CRITERIA, parse_criteria
-from assay.evaluation.criteria.base import Question
-from assay.evaluation.criteria.readymade import ReadyMade, Recipe
+from assay.criteria import CRITERIA, parse_criteria
+from assay.criteria.base import Question
+from assay.criteria.judged.ready_made import ReadyMade, Recipe
 from fakes.judges import completion_of
 
 GOLDEN = Path(__file__).parent / "golden" / "readymade"

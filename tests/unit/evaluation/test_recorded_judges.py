@@ -12,8 +12,8 @@ import pytest
 
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria import parse_criteria
-from assay.evaluation.criteria.base import Judged
+from assay.criteria import parse_criteria
+from assay.criteria.base import Judged
 
 CHECKOUT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("ASSAY_DATA") or CHECKOUT.parent / "shared" / "data")

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from assay.domain.evaluation import Case
-from assay.evaluation.criteria import CRITERIA, parse_criteria
-from assay.evaluation.criteria.base import CannotJudge, Check, Finding
+from assay.criteria import CRITERIA, parse_criteria
+from assay.criteria.base import CannotJudge, Check, Finding
 
 HUGE = "a" * 1_000_000 + "é"
 DECOMPOSED, COMPOSED = "Cafe\u0301", "Café"

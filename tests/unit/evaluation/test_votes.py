@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from assay.domain.errors import AnswerUnreadable, ProviderDown, QuotaExhausted
 from assay.domain.evaluation import PanelRecord
-from assay.evaluation.criteria.base import Finding
-from assay.evaluation.tally import tally
+from assay.criteria.base import Finding
+from assay.judging.aggregation import tally
 from fakes.engine import one
 from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel
 

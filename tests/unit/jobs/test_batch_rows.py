@@ -8,7 +8,7 @@ from assay.domain.batches import Claim, NewRow
 from assay.domain.completion import NO_USAGE
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import Evaluation, Score
-from assay.jobs.rows import (
+from assay.batches.rows import (
     DELIVERIES_MAX,
     PASSING,
     PlanBroken,

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 
 from assay.domain.batches import Batch, HookTurn
 from assay.domain.targets import is_public, target_fault
-from assay.jobs.webhooks import PublicResolver, WebhookPolicy, Webhooks
+from assay.batches.webhooks import PublicResolver, WebhookPolicy, Webhooks
 from fakes.judges import RecordingEvents
 
 SECRET = "whsec_" + "c2VjcmV0" * 5 + "c2VjcmV0MTIz"[:8]

@@ -7,8 +7,8 @@ import pytest
 from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchRowFinished, BatchRowReturned
-from assay.jobs.rows import PlanBroken, RetryLater
-from assay.jobs.worker import Worker, WorkerLimits
+from assay.batches.rows import PlanBroken, RetryLater
+from assay.batches.worker import Worker, WorkerLimits
 from fakes.judges import RecordingEvents
 
 LIMITS = WorkerLimits(

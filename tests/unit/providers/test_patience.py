@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from assay.providers.patience import Patience
+from assay.providers.connect_timeout import Patience
 
 
 async def test_a_connection_that_never_opens_expires() -> None:

@@ -16,7 +16,7 @@ from assay.domain.completion import AnswerSchema, Model, Prompt, Sampling, Turn
 from assay.domain.errors import DeadlineExceeded
 from assay.domain.policy import Deadline
 from assay.providers import Simulated
-from assay.providers.instances import instance
+from assay.providers.schema_instances import instance
 from assay.providers.simulated import SIMULATED_TEXT
 
 MODEL = Model(id="simulated/judge", provider="simulated", name="judge", simulated=True)

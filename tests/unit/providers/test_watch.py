@@ -10,7 +10,7 @@ import pytest
 
 from assay.domain.errors import DeadlineExceeded, ProviderSilent
 from assay.domain.policy import Deadline
-from assay.providers.watch import Watch, watched
+from assay.providers.idle_timeout import Watch, watched
 
 LONG_S = 30.0
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from assay.domain.events import BreakerChanged
 from assay.domain.policy import BreakerPolicy
-from assay.resilience.breaker import Breaker, FleetView, Lease, Permit, Result, Unshared
+from assay.resilience.breaker.breaker import Breaker, FleetView, Lease, Permit, Result, Unshared
 from fakes.models import RecordingSink
 
 POLICY = BreakerPolicy()

@@ -11,7 +11,7 @@ import pytest
 from assay.domain.completion import NO_USAGE, Attempt, Caller, Completion, Prompt, Sampling
 from assay.domain.errors import DeadlineExceeded, ModelError, NoCandidate, ProviderDown
 from assay.domain.policy import Deadline
-from assay.resilience.coalescing import Coalesced
+from assay.resilience.coalesced import Coalesced
 from fakes.models import GatedModel, ScriptedModel, answer, ask
 
 QUESTION = ask(key=("v1", "criterion", "content"))

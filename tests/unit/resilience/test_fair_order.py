@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.domain.completion import Caller, Priority
-from assay.resilience.fair_order import (
+from assay.resilience.queue.fair_order import (
     BATCH_AGE_S,
     BATCH_EVERY,
     Ahead,

@@ -11,9 +11,9 @@ from assay.domain.completion import Caller, Priority
 from assay.domain.errors import ModelError, Overloaded, ProviderDown, QuotaExhausted
 from assay.domain.events import QueueRefused, WaitFinished
 from assay.domain.policy import Deadline
-from assay.resilience.fair_order import Ahead, QueueLimits
-from assay.resilience.fair_queue import FairQueue, WaitReason
-from assay.resilience.slots import Slotted
+from assay.resilience.queue.fair_order import Ahead, QueueLimits
+from assay.resilience.queue.fair_queue import FairQueue, WaitReason
+from assay.resilience.slotted import Slotted
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, ask
 
 

@@ -11,7 +11,7 @@ from assay.domain.completion import Completion
 from assay.domain.errors import ModelError
 from assay.domain.events import KeySetAside
 from assay.domain.policy import BreakerPolicy, Deadline
-from assay.resilience.breaker import Breaker
+from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.guarded import KEY_SET_ASIDE_S, Guarded
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
 

@@ -11,12 +11,12 @@ from assay.domain.errors import AnswerUnreadable, BreakerOpen, ProviderDown, Pro
 from assay.domain.events import AttemptFinished, BreakerChanged
 from assay.domain.policy import BreakerPolicy, Deadline, RetryPolicy
 from assay.domain.ports import ChatModel
-from assay.resilience.breaker import Breaker
-from assay.resilience.coalescing import Coalesced
+from assay.resilience.breaker.breaker import Breaker
+from assay.resilience.coalesced import Coalesced
 from assay.resilience.guarded import Guarded
-from assay.resilience.retry import Retried
+from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
-from assay.resilience.slots import Slotted
+from assay.resilience.slotted import Slotted
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask, outcomes
 
 RETRY = RetryPolicy(budget_per_s=100.0, backoff_s=0.0)

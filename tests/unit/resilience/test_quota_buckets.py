@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.policy import Quota
-from assay.resilience.buckets import buckets_of
+from assay.resilience.quota.buckets import buckets_of
 
 
 @given(

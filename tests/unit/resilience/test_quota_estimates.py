@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assay.domain.completion import AnswerSchema, Prompt, Sampling, Turn, Usage
-from assay.resilience.estimates import KINDS_MAX, TokenEstimates
+from assay.resilience.token_estimates import KINDS_MAX, TokenEstimates
 
 
 def prompt(text: str, kind: str = "verdict", output_max: int = 2_048) -> Prompt:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assay.resilience.buckets import Bucket
-from assay.resilience.local_share import LocalShare
+from assay.resilience.quota.buckets import Bucket
+from assay.resilience.quota.local_share import LocalShare
 
 BUCKETS = (Bucket("requests", 10, 10.0), Bucket("tokens", 100, 1_000.0))
 

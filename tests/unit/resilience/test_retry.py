@@ -13,7 +13,7 @@ from assay.domain.completion import ATTEMPTS_MAX, Completion
 from assay.domain.errors import UNSENT_OUTCOMES, ModelError
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline, RetryPolicy
-from assay.resilience.retry import REPAIR_ANSWER_CHARS_MAX, Retried
+from assay.resilience.retried import REPAIR_ANSWER_CHARS_MAX, Retried
 from assay.resilience.retry_budget import WINDOW_S, RetryBudget
 from fakes.models import MODEL, USAGE, RecordingSink, ScriptedModel, answer, ask, outcomes
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from assay.domain.errors import StoreUnavailable
-from assay.resilience.settlements import BATCH_MAX, WAITING_MAX, Settlements
+from assay.resilience.quota.settlements import BATCH_MAX, WAITING_MAX, Settlements
 
 
 class Store:

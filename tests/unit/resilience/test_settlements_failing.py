@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from assay.domain.errors import StoreUnavailable
-from assay.resilience.settlements import Settlements
+from assay.resilience.quota.settlements import Settlements
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("gone"), RuntimeError("unforeseen")])

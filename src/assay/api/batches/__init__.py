@@ -1,0 +1,1 @@
+"""/v1/batches: batches, their items, results and progress."""

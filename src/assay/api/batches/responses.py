@@ -1,0 +1,188 @@
+"""What is answered about batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from assay.api.responses import EvaluationAnswer
+from assay.domain.batches import Added, BadRow, Batch, BatchStatus, StoredResult, Sums
+from assay.batches.summary import NANO, summary_of
+from assay.criteria.base import Criterion
+
+BAD_ROWS_SHOWN_MAX = 100
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CountsAnswer(_Shape):
+    """Rows by what came of them; `pending` are neither done nor cancelled."""
+
+    total: int
+    pending: int
+    scored: int = Field(description="Every criterion is scored.")
+    partial: int = Field(description="Some criteria are scored.")
+    unscored: int = Field(description="No criterion is scored; each says why.")
+    failed: int = Field(description="No evaluation; the result says why.")
+    cancelled: int
+    rejected: int = Field(description="Bad rows, which are no part of `total`.")
+    retried: int = Field(description="Tries that failed for a passing reason and were repeated.")
+
+
+class BatchAnswer(_Shape):
+    """A batch as it stands."""
+
+    id: str
+    object: Literal["batch"]
+    status: BatchStatus
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    expires_at: str
+    counts: CountsAnswer
+    score: float | None = Field(description="Mean score of the rows that have one by now.")
+    pass_rate: float | None
+    cost_usd: float
+    usage: dict[str, int]
+    simulated: bool
+    rows_per_s: float | None
+    estimated_end_at: str | None
+    summary: dict[str, Any] | None = Field(
+        description="By criterion: mean with its 95 % confidence interval, pass rate, unscored "
+        "share by reason. Left out of lists."
+    )
+    bad_rows: list[dict[str, Any]]
+    webhook: dict[str, Any] | None
+    error: str | None
+    metadata: dict[str, Any]
+
+
+class BatchesAnswer(_Shape):
+    """Batches, the newest first."""
+
+    object: Literal["list"]
+    data: list[BatchAnswer]
+    has_more: bool
+    next_cursor: str | None
+
+
+class AddedAnswer(_Shape):
+    """What came of an upload."""
+
+    object: Literal["batch.upload"]
+    accepted: int = Field(description="Rows that are new.")
+    known: int = Field(description="Rows that were there already, with the same content.")
+    rejected: int
+    bad_rows: list[dict[str, Any]] = Field(description="The first of them: line, id, message.")
+
+
+class ItemAnswer(EvaluationAnswer):
+    """The evaluation of a row, with its place."""
+
+    item_id: str
+    item_index: int
+
+
+class ItemsAnswer(_Shape):
+    """Results in the order of the items."""
+
+    object: Literal["list"]
+    data: list[ItemAnswer]
+    has_more: bool
+    next_cursor: str | None
+
+
+def batch_document(
+    batch: Batch,
+    request: Mapping[str, Any],
+    *,
+    sums: Sums | None = None,
+    criteria: Sequence[Criterion] = (),
+    bad: Sequence[BadRow] = (),
+) -> dict[str, Any]:
+    """A batch as callers read it; with its summary where the sums are given."""
+    rate = _rate(batch)
+    open_rows = batch.total - batch.settled
+    summary = None if sums is None else summary_of(criteria, sums)
+    rows = {} if summary is None else summary["rows"]
+    ends_ms = 0
+    if batch.status == "running" and rate:
+        ends_ms = _now_ms() + round(open_rows / rate * 1_000)
+    webhook = request.get("webhook_url")
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "status": batch.status,
+        "created_at": _time(batch.created_ms),
+        "started_at": _time(batch.started_ms),
+        "finished_at": _time(batch.finished_ms),
+        "expires_at": _time(batch.expires_ms),
+        "counts": {
+            "total": batch.total,
+            "pending": 0 if batch.ended else open_rows,
+            **batch.by_status,
+            "cancelled": open_rows if batch.ended else 0,
+            "rejected": batch.rejected,
+            "retried": batch.retried,
+        },
+        "score": rows.get("mean"),
+        "pass_rate": rows.get("pass_rate"),
+        "cost_usd": batch.sums["cost_nano_usd"] / NANO,
+        "usage": {name: batch.sums[name] for name in ("input_tokens", "output_tokens")},
+        "simulated": batch.sums["simulated"] > 0,
+        "rows_per_s": rate,
+        "estimated_end_at": _time(ends_ms),
+        "summary": summary,
+        "bad_rows": [bad_row(each) for each in bad],
+        "webhook": {"url": webhook, "state": batch.hook} if webhook else None,
+        "error": batch.error or None,
+        "metadata": request.get("metadata", {}),
+    }
+
+
+def render_added(added: Added, bad: Sequence[BadRow], rejected: int) -> bytes:
+    """The answer to an upload."""
+    return orjson.dumps(
+        {
+            "object": "batch.upload",
+            "accepted": added.accepted,
+            "known": added.known,
+            "rejected": rejected,
+            "bad_rows": [bad_row(each) for each in bad[:BAD_ROWS_SHOWN_MAX]],
+        }
+    )
+
+
+def bad_row(row: BadRow) -> dict[str, Any]:
+    return {"line": row.line, "id": row.item_id, "message": row.message}
+
+
+def render_result(result: StoredResult) -> bytes:
+    """A result with its place: put in front of the stored JSON, which is not parsed for it."""
+    head = orjson.dumps({"item_id": result.item_id, "item_index": result.index})
+    return head[:-1] + b"," + result.body[1:]
+
+
+def _rate(batch: Batch) -> float | None:
+    """Rows a second of late, or since the start where the batch is young; None before that."""
+    if batch.rows_per_s and batch.status == "running":
+        return batch.rows_per_s
+    seconds = ((batch.finished_ms or _now_ms()) - batch.started_ms) / 1_000
+    return batch.settled / seconds if batch.started_ms and batch.settled and seconds > 0 else None
+
+
+def _now_ms() -> int:
+    return round(datetime.now(UTC).timestamp() * 1_000)
+
+
+def _time(at_ms: int) -> str | None:
+    if not at_ms:
+        return None
+    at = datetime.fromtimestamp(at_ms // 1_000, UTC)
+    return at.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,83 @@
+"""A request that judges answer: who asks and until when, run once for each idempotency key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from assay.http.body import read_json
+from assay.http.idempotency import is_keyed, run_once
+from assay.api.requests import ComparisonRequest, EvaluationRequest
+from assay.api.services import Limits, Services
+from assay.api.validation import invalid, validate
+from assay.domain.completion import Caller
+from assay.domain.policy import Deadline
+
+CODES = (
+    "malformed_json",
+    "unauthenticated",
+    "request_timeout",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "idempotency_key_reused",
+    "unknown_model",
+    "tenant_rate_limited",
+    "quota_exhausted",
+    "internal",
+    "overloaded",
+    "providers_unavailable",
+    "store_unavailable",
+    "deadline_exceeded",
+)
+"""The problems that any such request can end in."""
+
+
+class JudgedRoute(APIRoute):
+    """A route whose endpoint takes the request as it is: there is nothing to be injected."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return cast("Callable[[Request], Coroutine[Any, Any, Response]]", self.endpoint)
+
+
+Asked = TypeVar("Asked", EvaluationRequest, ComparisonRequest)
+
+
+async def judged_once(
+    request: Request,
+    services: Services,
+    limits: Limits,
+    model: type[Asked],
+    work: Callable[[Services, Asked, Caller, Deadline], Awaitable[Response]],
+) -> Response:
+    """What `work` makes of the request, or the answer that its idempotency key already has.
+
+    Raises `Refused` before anything is spent.
+    """
+    tenant = services.access.identify(request.headers.get("authorization")).tenant
+    request.state.tenant = tenant
+    body = await read_json(request, digested=is_keyed(request))
+    asked = validate(model, body.document)
+    deadline = deadline_of(asked.timeout_ms, limits)
+    caller = Caller(tenant, request.state.request_id)
+    return await run_once(
+        request,
+        body.sha256,
+        services.idempotency,
+        tenant=tenant,
+        deadline=deadline,
+        work=partial(work, services, asked, caller, deadline),
+    )
+
+
+def deadline_of(timeout_ms: int | None, limits: Limits) -> Deadline:
+    """When the answer is due; raises `Refused` where the caller asks for more than there is."""
+    if timeout_ms is None:
+        timeout_ms = min(limits.default_timeout_ms, limits.request_timeout_ms)
+    if timeout_ms > limits.request_timeout_ms:
+        raise invalid("/timeout_ms", f"must be at most {limits.request_timeout_ms}")
+    return Deadline.after(timeout_ms / 1_000)

@@ -1,0 +1,1 @@
+"""Rows in bulk: the worker, the rows, the summary and the webhooks."""

@@ -1,0 +1,57 @@
+"""All criteria; importing this package registers every family."""
+
+from assay.criteria import (
+    answers,
+    checklist,
+    counts,
+    formats,
+    g_eval,
+    json_schema,
+    judged,
+    language,
+    numeric,
+    openai,
+    pairwise,
+    pattern,
+    readymade,
+    retrieval,
+    similarity,
+    similarity_ngram,
+    text,
+    text_similarity,
+    tools,
+)
+from assay.criteria.parsing import (
+    CRITERIA_MAX,
+    AnyCriterion,
+    CriteriaField,
+    parse_criteria,
+)
+from assay.criteria.registry import CRITERIA
+
+__all__ = [
+    "CRITERIA",
+    "CRITERIA_MAX",
+    "AnyCriterion",
+    "CriteriaField",
+    "answers",
+    "checklist",
+    "counts",
+    "formats",
+    "g_eval",
+    "json_schema",
+    "judged",
+    "language",
+    "numeric",
+    "openai",
+    "pairwise",
+    "parse_criteria",
+    "pattern",
+    "readymade",
+    "retrieval",
+    "similarity",
+    "similarity_ngram",
+    "text",
+    "text_similarity",
+    "tools",
+]

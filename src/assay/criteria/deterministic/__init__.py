@@ -1,0 +1,1 @@
+"""Criteria that are computed: pure functions of the case."""

@@ -1,0 +1,80 @@
+"""The number that the output states, compared with the expected one."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from assay.domain.evaluation import Case
+from assay.criteria.base import CannotJudge, Check, Finding
+from assay.domain.case_text import output_text, references
+from assay.criteria.registry import criterion
+
+NUMBER = re.compile(
+    r"(?<![\w.])(?<![0-9],)[-+\u2212]?"
+    r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,100}(?![0-9])|[0-9]{1,300})(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?"
+    r"(?![\w]|[.,][0-9])"
+)
+"""A decimal number with optional sign, thousands commas and exponent, not part of a word."""
+
+
+def number(text: str) -> float:
+    """The value of a match of `NUMBER`; infinite where it does not fit a double."""
+    return float(text.replace(",", "").replace("\u2212", "-"))
+
+
+@criterion
+class Numeric(Check):
+    """1 where the output's number equals the expected one within a tolerance, else 0.
+
+    An output that is a number alone is read as that; of several numbers in prose the one chosen
+    by `which` counts (`last`: answers come last; `any`: whichever comes near). `value` is the
+    number read. The tolerance is |output − expected| ≤ max(`abs_tolerance`,
+    `rel_tolerance` × |expected|). Thousands commas are understood, decimal commas are not.
+    """
+
+    family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
+    example: ClassVar = {
+        "output": "The total is 1,024.5 kg.",
+        "criteria": [{"type": "numeric", "value": 1024.5, "abs_tolerance": 0.1}],
+    }
+
+    type: Literal["numeric"]
+    value: float | None = Field(default=None, description="Absent: the case's reference.")
+    abs_tolerance: float = Field(default=0.0, ge=0)
+    rel_tolerance: float = Field(default=1e-9, ge=0)
+    which: Literal["first", "last", "any"] = "last"
+
+    def check(self, case: Case) -> Finding:
+        expected = self._expected(case)
+        stated = [number(each.group()) for each in NUMBER.finditer(output_text(case))]
+        stated = [each for each in stated if math.isfinite(each)]
+        if not stated:
+            return Finding(score=0.0, explanation="the output states no number")
+        if self.which != "any":
+            stated = [stated[0 if self.which == "first" else -1]]
+        distance, nearest = min(
+            (abs(each - wanted), each) for each in stated for wanted in expected
+        )
+        holds = any(self._near(each, wanted) for each in stated for wanted in expected)
+        return Finding(
+            score=1.0 if holds else 0.0,
+            value=nearest,
+            explanation=f"the output states {nearest:g}, {distance:g} away from what is expected",
+        )
+
+    def _expected(self, case: Case) -> list[float]:
+        if self.value is not None:
+            return [self.value]
+        found = [NUMBER.search(each) for each in references(case)]
+        numbers = [number(each.group()) for each in found if each]
+        if not numbers:
+            raise CannotJudge("reference_missing", "the case's reference states no number")
+        return numbers
+
+    def _near(self, stated: float, wanted: float) -> bool:
+        return abs(stated - wanted) <= max(self.abs_tolerance, self.rel_tolerance * abs(wanted))

@@ -1,0 +1,72 @@
+"""Whether a regular expression matches the output."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from assay.domain.evaluation import Case
+from assay.criteria.base import Check, Finding
+from assay.domain.case_text import output_text
+from assay.criteria.registry import criterion
+from assay.criteria.deterministic.text import met, quoted
+
+PATTERN_CHARS_MAX = 10_000
+PATTERN_MEMORY_BYTES_MAX = 8 * 1024 * 1024
+
+
+def compiled(pattern: str, *, ignore_case: bool) -> Any:
+    """The pattern on RE2, which runs in linear time and bounded memory; raises `re2.error`."""
+    options = re2.Options()
+    options.max_mem = PATTERN_MEMORY_BYTES_MAX
+    options.case_sensitive = not ignore_case
+    options.log_errors = False
+    return re2.compile(pattern, options)
+
+
+@criterion
+class Regex(Check):
+    """1 where the pattern (RE2 syntax) occurs in the output, else 0; `value` is what it matched.
+
+    Source: https://github.com/google/re2/wiki/Syntax. There are no back-references and no
+    look-around, hence no pattern whose time explodes.
+    """
+
+    family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
+    example: ClassVar = {
+        "output": "Order 66 is on its way.",
+        "criteria": [{"type": "regex", "pattern": r"Order \d+"}],
+    }
+
+    type: Literal["regex"]
+    pattern: Annotated[str, Field(min_length=1, max_length=PATTERN_CHARS_MAX)]
+    ignore_case: bool = Field(default=False, description="Match without regard to case.")
+    full_match: bool = Field(default=False, description="Match the whole output, not a part.")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            compiled(pattern, ignore_case=False)
+        except (re2.error, UnicodeEncodeError) as error:
+            raise PydanticCustomError(
+                "invalid_pattern", "not a valid RE2 pattern: {error}", {"error": _said(error)}
+            ) from None
+        return pattern
+
+    def check(self, case: Case) -> Finding:
+        expression = compiled(self.pattern, ignore_case=self.ignore_case)
+        text = output_text(case)
+        found = expression.fullmatch(text) if self.full_match else expression.search(text)
+        if found is None:
+            return met(False, "the pattern does not match")
+        return met(True, f"the pattern matches {quoted(found.group())}", quoted(found.group()))
+
+
+def _said(error: Exception) -> str:
+    said = error.args[0] if error.args else "unknown fault"
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -1,0 +1,216 @@
+"""How well retrieval ranked: the passages that were found against those that are relevant.
+
+`retrieved` is the ranking, best first; absent, the case's `context`. `relevant` are the ids or
+texts that should have been found; absent, the case's `reference`. Both are compared as they are,
+in Unicode form C and without white space around. A passage that is repeated counts at its first
+place; its repeats hold their places and are never relevant.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from assay.domain.evaluation import Case
+from assay.criteria.base import TEXT_CHARS_MAX, CannotJudge, Check, Finding
+from assay.criteria.registry import criterion
+
+PASSAGES_MAX = 10_000
+GRADE_MAX = 100.0
+
+Passage = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
+Passages = Annotated[tuple[Passage, ...], Field(max_length=PASSAGES_MAX)]
+Grade = Annotated[float, Field(ge=0, le=GRADE_MAX)]
+Grades = Annotated[dict[Passage, Grade], Field(max_length=PASSAGES_MAX)]
+
+
+class _Retrieval(Check):
+    """A figure of one ranking; raises `CannotJudge` where it or the relevant ones are missing."""
+
+    family: ClassVar[str] = "retrieval"
+    default_threshold: ClassVar[float] = 0.5
+    inline_chars_max: ClassVar[int] = 20_000
+
+    retrieved: Passages | None = Field(
+        default=None, description="Ids or texts, best first; absent: the case's context."
+    )
+    relevant: Passages | Grades | None = Field(
+        default=None,
+        description="Ids or texts, or an object of these with their grades (0 is not relevant); "
+        "absent: the case's reference.",
+    )
+    k: int | None = Field(
+        default=None, ge=1, le=PASSAGES_MAX, description="Look at the first k; absent: at all."
+    )
+
+    def check(self, case: Case) -> Finding:
+        grades = self._grades(case)
+        gains = list(_gains(self._ranking(case), grades))
+        depth = self.k or len(gains)
+        score, explanation = self.figure(gains[:depth], depth, sorted(grades.values())[::-1])
+        return Finding(score, value=score, explanation=explanation)
+
+    @abstractmethod
+    def figure(
+        self, gains: Sequence[float], depth: int, ideal: Sequence[float]
+    ) -> tuple[float, str]:
+        """The score, 0 to 1, and how it came about.
+
+        `gains` are the grades at the first places, 0 where not relevant; `ideal` are the grades
+        of all relevant passages, highest first, at least one.
+        """
+
+    def _ranking(self, case: Case) -> Sequence[str]:
+        if self.retrieved is not None:
+            return self.retrieved
+        if not case.context:
+            raise CannotJudge(
+                "context_missing", "the case has no context, and no retrieved is given"
+            )
+        return case.context
+
+    def _grades(self, case: Case) -> Mapping[str, float]:
+        given = case.reference if self.relevant is None else self.relevant
+        graded = given if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
+        grades = {_normal(passage): grade for passage, grade in graded.items() if grade > 0}
+        if not grades:
+            raise CannotJudge("reference_missing", "nothing is given as relevant")
+        return grades
+
+
+@criterion
+class PrecisionAtK(_Retrieval):
+    """The share of the first k places that hold a relevant passage, 0 to 1.
+
+    Places that the ranking leaves empty count as not relevant. Source: Manning et al.,
+    "Introduction to Information Retrieval", 2008, section 8.4; as trec_eval computes P_k.
+    """
+
+    example: ClassVar = {
+        "output": "…",
+        "criteria": [
+            {
+                "type": "precision_at_k",
+                "retrieved": ["d3", "d7", "d1", "d9"],
+                "relevant": ["d1", "d2", "d3"],
+                "k": 3,
+            }
+        ],
+    }
+    example_result: ClassVar = {"score": 2 / 3, "passed": True}
+
+    type: Literal["precision_at_k"]
+
+    def figure(
+        self, gains: Sequence[float], depth: int, ideal: Sequence[float]
+    ) -> tuple[float, str]:
+        del ideal
+        found = _found(gains)
+        return (found / depth if depth else 0.0), f"{found} of the first {depth} are relevant"
+
+
+@criterion
+class RecallAtK(_Retrieval):
+    """The share of the relevant passages that are among the first k, 0 to 1.
+
+    Source: Manning et al., 2008, section 8.4; as trec_eval computes recall_k.
+    """
+
+    example: ClassVar = {
+        "output": "Paris has been the capital since 987.",
+        "context": ["Paris is the capital.", "Lyon lies on the Rhône."],
+        "reference": ["Paris is the capital.", "Hugh Capet chose Paris in 987."],
+        "criteria": [{"type": "recall_at_k", "k": 2}],
+    }
+    example_result: ClassVar = {"score": 0.5, "passed": True}
+
+    type: Literal["recall_at_k"]
+
+    def figure(
+        self, gains: Sequence[float], depth: int, ideal: Sequence[float]
+    ) -> tuple[float, str]:
+        found = _found(gains)
+        return found / len(ideal), f"{found} of {len(ideal)} relevant are among the first {depth}"
+
+
+@criterion
+class Ndcg(_Retrieval):
+    """Normalised discounted cumulative gain of the first k places, 0 to 1.
+
+    The gain at rank i is the grade, or 2^grade − 1 where `gain` is `exponential`, ÷ log2(i + 1);
+    the sum is divided by that of the best possible ranking. Sources: Järvelin and Kekäläinen,
+    "Cumulated gain-based evaluation of IR techniques", 2002; Burges et al., 2005.
+    """
+
+    example: ClassVar = {
+        "output": "…",
+        "criteria": [
+            {
+                "type": "ndcg",
+                "retrieved": ["d1", "d2", "d3", "d4", "d5", "d6"],
+                "relevant": {"d1": 3, "d2": 2, "d3": 3, "d5": 1, "d6": 2},
+            }
+        ],
+    }
+    example_result: ClassVar = {"score": 0.9608081943360617, "passed": True}
+
+    type: Literal["ndcg"]
+    gain: Literal["linear", "exponential"] = "linear"
+
+    def figure(
+        self, gains: Sequence[float], depth: int, ideal: Sequence[float]
+    ) -> tuple[float, str]:
+        reached, best = self._discounted(gains), self._discounted(ideal[:depth])
+        score = min(1.0, reached / best) if best else 0.0
+        return score, f"a gain of {reached:.3f}, {best:.3f} at best"
+
+    def _discounted(self, gains: Sequence[float]) -> float:
+        if self.gain == "exponential":
+            gains = [2**gain - 1 for gain in gains]
+        return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, 1))
+
+
+@criterion
+class Mrr(_Retrieval):
+    """The reciprocal rank of the first relevant passage, 0 where none is among the first k.
+
+    Over many cases its mean is the mean reciprocal rank. Source: Voorhees, "The TREC-8 Question
+    Answering Track Report", 1999.
+    """
+
+    example: ClassVar = {
+        "output": "…",
+        "criteria": [{"type": "mrr", "retrieved": ["d7", "d3"], "relevant": ["d3"]}],
+    }
+    example_result: ClassVar = {"score": 0.5, "passed": True}
+
+    type: Literal["mrr"]
+
+    def figure(
+        self, gains: Sequence[float], depth: int, ideal: Sequence[float]
+    ) -> tuple[float, str]:
+        del ideal
+        for rank, gain in enumerate(gains, 1):
+            if gain:
+                return 1 / rank, f"the first relevant passage is at rank {rank}"
+        return 0.0, f"none of the first {depth} is relevant"
+
+
+def _gains(ranking: Sequence[str], grades: Mapping[str, float]) -> Iterator[float]:
+    seen: set[str] = set()
+    for passage in map(_normal, ranking):
+        yield 0.0 if passage in seen else grades.get(passage, 0.0)
+        seen.add(passage)
+
+
+def _found(gains: Sequence[float]) -> int:
+    return sum(gain > 0 for gain in gains)
+
+
+def _normal(passage: str) -> str:
+    return unicodedata.normalize("NFC", passage).strip()

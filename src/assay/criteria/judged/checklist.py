@@ -1,0 +1,111 @@
+"""A checklist: a verdict for each item, and the weighted share of those that are met."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from assay.domain.completion import AnswerSchema, Completion
+from assay.domain.errors import AnswerUnreadable
+from assay.domain.evaluation import Case
+from assay.criteria.base import Finding, Frozen, Judged, Prose, Question
+from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
+from assay.criteria.registry import criterion
+from assay.prompts.untrusted import material_of
+from assay.prompts.templates import render
+from assay.verdicts.reading import label_schema, read_label, read_object
+
+ITEMS_MAX = 32
+
+
+class Item(Frozen):
+    """One thing that the output is to meet."""
+
+    item: Prose
+    weight: float = Field(default=1.0, gt=0, le=1_000_000)
+
+
+@criterion
+class Checklist(Judged):
+    """A judge's yes or no for each item; the score is the weighted share of those met.
+
+    `value` lists each item with its verdict and the reason for it. Where the verdict of one item
+    cannot be read, the criterion is unscored: a share of some of them would be another checklist.
+    """
+
+    family: ClassVar[str] = "judged"
+    example: ClassVar[dict[str, Any]] = {
+        "output": "Dear Ann, your parcel arrives on Monday. Best wishes, Bo",
+        "criteria": [
+            {
+                "type": "checklist",
+                "items": ["Names the day", {"item": "Has a greeting", "weight": 2}],
+            }
+        ],
+    }
+
+    type: Literal["checklist"]
+    items: Annotated[tuple[Prose | Item, ...], Field(min_length=1, max_length=ITEMS_MAX)] = Field(
+        description="What the output is to meet."
+    )
+    rubric: Prose | None = Field(default=None, description="What holds for all items.")
+
+    @field_validator("items")
+    @classmethod
+    def _items_differ(cls, items: tuple[str | Item, ...]) -> tuple[str | Item, ...]:
+        texts = [each if isinstance(each, str) else each.item for each in items]
+        if len(set(texts)) < len(texts):
+            raise PydanticCustomError("items_alike", "items must be distinct")
+        return items
+
+    @property
+    def listed(self) -> list[Item]:
+        return [Item(item=each) if isinstance(each, str) else each for each in self.items]
+
+    @property
+    def keys(self) -> list[str]:
+        return [f"item_{number}" for number in range(1, len(self.items) + 1)]
+
+    def question(self, case: Case) -> Question:
+        verdict = dict(label_schema(YES_OR_NO).schema)
+        schema = {
+            "type": "object",
+            "properties": dict.fromkeys(self.keys, verdict),
+            "required": self.keys,
+            "additionalProperties": False,
+        }
+        return Question(
+            instructions=render("checklist.v1", rubric=self.rubric, items=self.listed),
+            material=material_of(case),
+            answer=AnswerSchema("verdicts", schema),
+            read=self._read,
+            prompt_version="checklist.v1",
+        )
+
+    def _read(self, completion: Completion) -> Finding:
+        ask = f"End with a JSON object that has a verdict for each of {', '.join(self.keys)}."
+        found = read_object(completion, self.keys, ask)
+        verdicts = []
+        for key, item in zip(self.keys, self.listed, strict=True):
+            if not isinstance(found.get(key), Mapping | str | bool):
+                raise AnswerUnreadable(f"There is no verdict for {key}. {ask}")
+            text = found[key] if isinstance(found[key], str) else json.dumps(found[key])
+            answer = replace(completion, text=text, finish="stop")
+            label, why = read_label(answer, YES_OR_NO, SPOKEN_YES_OR_NO)
+            verdicts.append((item, label == "yes", why))
+        met = sum(item.weight for item, is_met, _ in verdicts if is_met)
+        return Finding(
+            min(1.0, met / sum(item.weight for item, _, _ in verdicts)),
+            value=[
+                {"item": item.item, "met": is_met, "reasoning": why}
+                for item, is_met, why in verdicts
+            ],
+            explanation="\n".join(
+                f"{'met' if is_met else 'not met'}: {item.item}" for item, is_met, _ in verdicts
+            ),
+        )

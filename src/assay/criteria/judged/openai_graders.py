@@ -1,0 +1,277 @@
+"""OpenAI's graders, accepted as they are: `string_check`, `score_model`, `label_model`.
+
+Source: https://developers.openai.com/api/docs/guides/graders. The template's own words are the
+author's and trusted; what its placeholders stand for is the caller's and goes into delimiters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from assay.domain.completion import Completion
+from assay.domain.evaluation import Case, JudgeSpec
+from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding, Frozen, Judged, Question
+from assay.criteria.judged.primitives import BOUND_MAX, LABELS_MAX, LabelText, distinct
+from assay.criteria.placeholders import PLACEHOLDER, checked, filled, value
+from assay.criteria.registry import criterion
+from assay.criteria.deterministic.text import comparable, met, quoted
+from assay.prompts.templates import render
+from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
+
+MESSAGES_MAX = 32
+Template = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
+
+
+@criterion
+class StringCheck(Check):
+    """OpenAI's string check: 1 where `input` stands in the relation to `reference`, else 0.
+
+    `eq` and `ne` compare whole texts, `like` and `ilike` ask whether the reference occurs in the
+    input, the latter without regard to case. Both fields are templates.
+    """
+
+    family: ClassVar[str] = "text"
+    scale: ClassVar[str] = "0 or 1"
+    example: ClassVar = {
+        "output": "Paris",
+        "reference": "Paris",
+        "criteria": [
+            {
+                "type": "string_check",
+                "input": "{{sample.output_text}}",
+                "reference": "{{item.reference}}",
+                "operation": "eq",
+            }
+        ],
+    }
+
+    type: Literal["string_check"]
+    input: Template = "{{sample.output_text}}"
+    reference: Template = "{{item.reference}}"
+    operation: Literal["eq", "ne", "like", "ilike"]
+
+    @field_validator("input", "reference")
+    @classmethod
+    def _fillable(cls, template: str) -> str:
+        return checked(template)
+
+    def check(self, case: Case) -> Finding:
+        ignore_case = self.operation == "ilike"
+        text = comparable(filled(self.input, case), ignore_case=ignore_case)
+        reference = comparable(filled(self.reference, case), ignore_case=ignore_case)
+        if self.operation in ("eq", "ne"):
+            holds = (text == reference) is (self.operation == "eq")
+        else:
+            holds = reference in text
+        return met(holds, f"{'' if holds else 'not '}{self.operation} {quoted(reference)}")
+
+
+class ContentBlock(Frozen):
+    """A text block of a message; images and sound are not supported."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: Template
+
+
+class TemplateMessage(Frozen):
+    """A message of a grader, with placeholders."""
+
+    type: Literal["message"] | None = None
+    role: Literal["user", "assistant", "system", "developer"]
+    content: (
+        Template
+        | ContentBlock
+        | Annotated[tuple[Template | ContentBlock, ...], Field(max_length=MESSAGES_MAX)]
+    )
+
+    @property
+    def text(self) -> str:
+        blocks: Sequence[Any] = self.content if isinstance(self.content, tuple) else [self.content]
+        return "\n".join(each if isinstance(each, str) else each.text for each in blocks)
+
+    @model_validator(mode="after")
+    def _fillable(self) -> Self:
+        checked(self.text)
+        return self
+
+
+class SamplingParams(Frozen):
+    """OpenAI's sampling parameters; `top_p` and `reasoning_effort` are the model's own here."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    max_completions_tokens: int | None = Field(default=None, ge=1, le=100_000)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    reasoning_effort: str | None = Field(default=None, max_length=20)
+
+
+NO_PARAMS = SamplingParams()
+
+
+class _ModelGrader(Judged):
+    """A grader that asks its own `model` with its own messages."""
+
+    family: ClassVar[str] = "judged"
+
+    model: str = Field(min_length=1, max_length=200, description="Asked unless `judge` is given.")
+    input: tuple[TemplateMessage, ...] = Field(min_length=1, max_length=MESSAGES_MAX)
+    sampling_params: SamplingParams | None = None
+
+    @field_validator("input")
+    @classmethod
+    def _says_something(cls, messages: tuple[TemplateMessage, ...]) -> tuple[TemplateMessage, ...]:
+        if not any(each.text.strip() for each in messages):
+            raise PydanticCustomError("blank", "the messages must not all be blank")
+        return messages
+
+    @property
+    def params(self) -> SamplingParams:
+        return self.sampling_params or NO_PARAMS
+
+    def judged_by(self, default: JudgeSpec) -> JudgeSpec:
+        if self.judge is not None:
+            return super().judged_by(default)
+        return replace(
+            default,
+            models=(self.model,),
+            strategy=None,
+            fallback="any",
+            temperature=self.params.temperature,
+            seed=self.params.seed,
+        )
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Role and text of each message, with placeholders named as the judge finds them."""
+        return [
+            (message.role, PLACEHOLDER.sub(lambda m: f"[{m.group(1)}]", message.text))
+            for message in self.input
+        ]
+
+    def material(self, case: Case) -> list[tuple[str, str]]:
+        """What the placeholders stand for, each once, in the order of appearance."""
+        names = [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
+        return [(name, value(name, case)) for name in dict.fromkeys(names)]
+
+
+@criterion
+class ScoreModel(_ModelGrader):
+    """OpenAI's score model: a judge's number within `range`, scaled to 0..1.
+
+    It passes from `pass_threshold` (on the range's own scale; the middle where absent).
+    """
+
+    default_threshold: ClassVar[float] = 0.5
+    example: ClassVar = {
+        "output": "Paris",
+        "reference": "Paris",
+        "criteria": [
+            {
+                "type": "score_model",
+                "model": "gpt-5-mini",
+                "input": [
+                    {
+                        "role": "user",
+                        "content": "How close is {{sample.output_text}} to {{item.reference}}?",
+                    }
+                ],
+                "range": [0, 10],
+                "pass_threshold": 7,
+            }
+        ],
+    }
+
+    type: Literal["score_model"]
+    range: tuple[float, float] = (0.0, 1.0)
+    pass_threshold: float | None = None
+
+    @field_validator("range")
+    @classmethod
+    def _ordered(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not -BOUND_MAX <= bounds[0] < bounds[1] <= BOUND_MAX:
+            raise PydanticCustomError("range_empty", "the range must go from less to more")
+        return bounds
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.pass_threshold is not None and not 0 <= self._scaled(self.pass_threshold) <= 1:
+            raise PydanticCustomError("threshold_outside", "pass_threshold is outside of the range")
+        return self
+
+    def passing_score(self) -> float:
+        if self.threshold is None and self.pass_threshold is not None:
+            return self._scaled(self.pass_threshold)
+        return super().passing_score()
+
+    def question(self, case: Case) -> Question:
+        low, high = self.range
+        return Question(
+            instructions=render("score_model.v1", messages=self.messages(), low=low, high=high),
+            material=self.material(case),
+            answer=score_schema(low, high, integer=False),
+            read=self._read,
+            prompt_version="score_model.v1",
+            max_output_tokens=self.params.max_completions_tokens,
+        )
+
+    def _read(self, completion: Completion) -> Finding:
+        number, why = read_score(completion, *self.range, integer=False)
+        return Finding(self._scaled(number), value=number, explanation=why)
+
+    def _scaled(self, number: float) -> float:
+        low, high = self.range
+        return (number - low) / (high - low)
+
+
+@criterion
+class LabelModel(_ModelGrader):
+    """OpenAI's label model: 1 where the judge's label is one of `passing_labels`, else 0."""
+
+    scale: ClassVar[str] = "0 or 1"
+    example: ClassVar = {
+        "output": "You are wrong.",
+        "criteria": [
+            {
+                "type": "label_model",
+                "model": "gpt-5-mini",
+                "input": [{"role": "user", "content": "The tone of {{sample.output_text}}?"}],
+                "labels": ["polite", "rude"],
+                "passing_labels": ["polite"],
+            }
+        ],
+    }
+
+    type: Literal["label_model"]
+    labels: tuple[LabelText, ...] = Field(min_length=2, max_length=LABELS_MAX)
+    passing_labels: tuple[LabelText, ...] = Field(min_length=1, max_length=LABELS_MAX)
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        distinct(labels)
+        return labels
+
+    @model_validator(mode="after")
+    def _passing_offered(self) -> Self:
+        if not set(self.passing_labels) <= set(self.labels):
+            raise PydanticCustomError("label_unknown", "passing_labels must be among labels")
+        return self
+
+    def question(self, case: Case) -> Question:
+        return Question(
+            instructions=render("label_model.v1", messages=self.messages(), labels=self.labels),
+            material=self.material(case),
+            answer=label_schema(self.labels),
+            read=self._read,
+            prompt_version="label_model.v1",
+            max_output_tokens=self.params.max_completions_tokens,
+        )
+
+    def _read(self, completion: Completion) -> Finding:
+        label, why = read_label(completion, self.labels)
+        passed = label in self.passing_labels
+        return Finding(float(passed), value=label, label=label, explanation=why)

@@ -1,0 +1,114 @@
+"""Pairwise: the output against another text, judged in both orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from assay.domain.evaluation import Case
+from assay.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Prose, Question
+from assay.domain.case_text import references, transcript
+from assay.criteria.registry import criterion
+from assay.prompts.untrusted import beside_output
+from assay.criteria.judged.preference import Form, Place, pair_question, place_of, settled, turned
+
+PairLabel = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9 _-]+$")]
+NAMES: dict[Place, str] = {"first": "output", "second": "other", "tie": "tie"}
+SAME_TEXT = "Both are the same text: nobody was asked."
+
+
+@criterion
+class Pairwise(Judged):
+    """Whether the output is better (1), as good (0.5) or worse (0) than another text.
+
+    The other text is `against`, else the reference. Both orders are judged, and a verdict that
+    flips with the order is a tie. Where the model gives log-probabilities, the score is the
+    preference for the output: the share of its label's probability, mean of the orders.
+    `label` is `output`, `other` or `tie`. The same text twice is a tie without asking anybody.
+    """
+
+    family: ClassVar[str] = "judged"
+    default_threshold: ClassVar[float] = 0.5
+    example: ClassVar[dict[str, Any]] = {
+        "input": "Say hello.",
+        "output": "Hello! How can I help?",
+        "criteria": [
+            {"type": "pairwise", "rubric": "Which greets more warmly?", "against": "Hello."}
+        ],
+    }
+
+    type: Literal["pairwise"]
+    rubric: Prose = Field(description="By what the two are compared.")
+    against: str | None = Field(
+        default=None, min_length=1, max_length=TEXT_CHARS_MAX, description="The other text."
+    )
+    order: Literal["both", "output_first", "other_first"] = Field(
+        default="both", description="One order costs half, and hides a bias for a place."
+    )
+    tie: bool = Field(default=True, description="Whether the judge may call it a tie.")
+    reasoning: bool = Field(
+        default=True, description="False: the judge answers with the bare label."
+    )
+    labels: tuple[PairLabel, PairLabel] = Field(
+        default=("a", "b"), description="What the judge calls the first and the second text."
+    )
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        if len({*self.labels, "tie"}) < len(self.labels) + 1:
+            raise PydanticCustomError("labels_alike", "labels must be distinct, and not 'tie'")
+        return self
+
+    def foregone(self, case: Case) -> Finding | None:
+        if transcript(case.output) != self._other(case):
+            return None
+        return Finding(0.5, value="tie", label="tie", explanation=SAME_TEXT)
+
+    def question(self, case: Case) -> Question:
+        return self.questions(case)[0]
+
+    def questions(self, case: Case) -> Sequence[Question]:
+        output, other = case.output, self._other(case)
+        form = Form(self.labels, tie=self.tie, reasoning=self.reasoning)
+        # The text that is compared is not to be shown as what a right answer is like.
+        left = case.reference if self.against is not None else case.reference[1:]
+        others = beside_output(replace(case, reference=left))
+        straight = pair_question(self.rubric, output, other, others, form)
+        swapped = pair_question(self.rubric, other, output, others, form)
+        return {
+            "both": (straight, swapped),
+            "output_first": (straight,),
+            "other_first": (swapped,),
+        }[self.order]
+
+    def combined(self, findings: Sequence[Finding]) -> Finding:
+        """The finding as seen from the output: of one order, or of both together."""
+        if self.order == "both":
+            straight, swapped = findings[0], turned(findings[1])
+            both = settled(straight, swapped)
+            name, score = NAMES[both.place], both.preference
+            how = "in both orders" if both.consistent else "a tie, since it flips with the order"
+            left = max_left(straight, swapped)
+            why = f"{name}, {how}. {straight.explanation}".strip()
+        else:
+            seen = findings[0] if self.order == "output_first" else turned(findings[0])
+            name, score, left, why = (
+                NAMES[place_of(seen)],
+                seen.score,
+                seen.probability_left,
+                seen.explanation,
+            )
+        return Finding(score, value=name, label=name, explanation=why, probability_left=left)
+
+    def _other(self, case: Case) -> str:
+        return references(case)[0] if self.against is None else self.against
+
+
+def max_left(*findings: Finding) -> float | None:
+    """The largest probability left over, where all of them are weighted."""
+    left = [each.probability_left for each in findings]
+    return None if None in left else max(each for each in left if each is not None)

@@ -1,0 +1,145 @@
+"""Which of two outputs a judge prefers: the question for one order, its reading, both orders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from assay.domain.completion import Completion
+from assay.domain.errors import AnswerUnreadable
+from assay.domain.evaluation import Text
+from assay.criteria.base import Finding, Question
+from assay.verdicts.logprobs import TOP_LOGPROBS, bare, left_over, verdict_masses
+from assay.prompts.untrusted import spoken
+from assay.prompts.templates import render
+from assay.verdicts.reading import label_schema, read_label
+
+Place = Literal["first", "second", "tie"]
+
+WORTH: Mapping[Place, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
+TURNED: Mapping[Place, Place] = {"first": "second", "second": "first", "tie": "tie"}
+TIE = "tie"
+TIE_SPOKEN = ("a tie", "draw", "a draw", "equal", "equally good", "neither")
+LABEL_TOKENS_MAX = 8
+"""Room for a label alone, where no reasoning is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the verdict is given: the labels of the outputs in the order shown, and what else."""
+
+    labels: tuple[str, str] = ("a", "b")
+    tie: bool = True
+    reasoning: bool = True
+    logprobs: bool = True
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        return (*self.labels, TIE) if self.tie else self.labels
+
+    def place(self, label: str) -> Place | None:
+        """The place that exactly this label stands for."""
+        if self.tie and label == TIE:
+            return "tie"
+        if label == self.labels[0]:
+            return "first"
+        return "second" if label == self.labels[1] else None
+
+
+BOTH = Form()
+
+
+def pair_question(
+    rubric: str,
+    first: Text,
+    second: Text,
+    others: Sequence[tuple[str, str]] = (),
+    form: Form = BOTH,
+) -> Question:
+    """Which of two outputs, shown in this order, is better by the rubric.
+
+    The finding's score is the preference for the first one, 0 to 1; its value is the `Place`.
+    Where the answer carries log-probabilities the preference is the share of the first label's
+    probability among the labels', a tie's counting half for each.
+    """
+    version = "pairwise.v1" if form.reasoning else "pairwise_label.v1"
+    titles = [f"output ({label})" for label in form.labels]
+    return Question(
+        instructions=render(version, rubric=rubric, labels=form.labels, tie=form.tie),
+        material=[*others, *spoken(titles[0], first), *spoken(titles[1], second)],
+        answer=label_schema(form.offered) if form.reasoning else None,
+        read=lambda completion: _read(completion, form),
+        prompt_version=version,
+        top_logprobs=TOP_LOGPROBS if form.logprobs else 0,
+        max_output_tokens=None if form.reasoning else LABEL_TOKENS_MAX,
+    )
+
+
+def _read(completion: Completion, form: Form) -> Finding:
+    label, why = _stated(completion, form)
+    place = form.place(label) or "tie"
+    found = Finding(WORTH[place], value=place, label=label, explanation=why)
+    masses: dict[Place, float] = verdict_masses(completion, form.place) if form.logprobs else {}
+    # A label that is not the one read stands elsewhere in the answer, and weighs nothing.
+    if not masses or place not in masses:
+        return found
+    weighed = sum(WORTH[each] * mass for each, mass in masses.items())
+    return replace(
+        found,
+        score=min(1.0, weighed / sum(masses.values())),
+        probability_left=left_over(masses),
+    )
+
+
+def _stated(completion: Completion, form: Form) -> tuple[str, str]:
+    """The label given, as offered, with the reasoning."""
+    if not form.reasoning and completion.finish == "length":
+        # The limit of a few tokens is ours: what comes before it is the whole label or none.
+        completion = replace(completion, finish="stop")
+    if len({label.casefold() for label in form.offered}) < len(form.offered):
+        stated = bare(completion.text)
+        if form.place(stated) is None:
+            raise AnswerUnreadable(f"Answer with one of {', '.join(form.offered)} alone.")
+        return stated, ""
+    spoken = {name: label for label in form.labels for name in _names(label)}
+    if form.tie:
+        spoken |= dict.fromkeys(TIE_SPOKEN, TIE)
+    # In prose a label of one letter is more often an article: only its long names are heard.
+    alone = tuple(label for label in form.labels if len(label) == 1)
+    return read_label(completion, form.offered, spoken, alone=alone)
+
+
+def _names(label: str) -> list[str]:
+    """What judges call the output of this label."""
+    nouns = ("output", "response", "answer", "assistant", "option")
+    return [name for noun in nouns for name in (f"{noun} ({label})", f"{noun} {label}")]
+
+
+def place_of(finding: Finding) -> Place:
+    """Which output the finding prefers; a vote without a winner prefers none."""
+    return "first" if finding.value == "first" else "second" if finding.value == "second" else "tie"
+
+
+def turned(finding: Finding) -> Finding:
+    """The finding of the swapped order, as seen from the straight one."""
+    return replace(finding, score=1.0 - finding.score, value=TURNED[place_of(finding)])
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Both orders together: what flips with the order is a tie."""
+
+    place: Place
+    consistent: bool
+    preference: float
+
+
+def settled(straight: Finding, swapped: Finding) -> Settled:
+    """Who wins in both orders; `swapped` has been turned round."""
+    places = place_of(straight), place_of(swapped)
+    consistent = places[0] == places[1]
+    place: Place = places[0] if consistent else "tie"
+    weighted = straight.probability_left is not None and swapped.probability_left is not None
+    mean = (straight.score + swapped.score) / 2
+    return Settled(place, consistent, mean if weighted else WORTH[place])

@@ -1,0 +1,104 @@
+"""Judged answers to a question: how their facts stand to a reference, and closed questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from assay.domain.completion import Completion
+from assay.domain.evaluation import Case
+from assay.criteria.base import Finding, Judged, Prose, Question
+from assay.domain.case_text import references
+from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
+from assay.criteria.registry import criterion
+from assay.prompts.untrusted import material_of
+from assay.prompts.templates import render
+from assay.verdicts.reading import label_schema, read_label
+
+Relation = Literal["subset", "superset", "equal", "disagree", "immaterial"]
+
+SCORES: Mapping[str, float] = {
+    "subset": 0.4,
+    "superset": 0.6,
+    "equal": 1.0,
+    "disagree": 0.0,
+    "immaterial": 1.0,
+}
+LETTERS = dict(zip("ABCDE", SCORES, strict=True))
+"""The letters by which the relations are known since OpenAI's evals."""
+
+LetterScore = Annotated[float, Field(ge=0, le=1)]
+
+
+@criterion
+class Factuality(Judged):
+    """How the facts of the output stand to those of the reference, as one of five relations.
+
+    A subset (A, 0.4), superset (B, 0.6), equal (C, 1), disagree (D, 0), immaterial (E, 1: they
+    differ in nothing that matters); `scores` gives others. `value` is the letter.
+    Source: the factuality template of OpenAI's evals, and its scores in autoevals.
+    """
+
+    family: ClassVar[str] = "judged"
+    default_threshold: ClassVar[float] = 0.5
+    example: ClassVar[dict[str, Any]] = {
+        "input": "When was the tower built?",
+        "output": "In 1889, for the world's fair.",
+        "reference": "It was built in 1889.",
+        "criteria": [{"type": "factuality"}],
+    }
+
+    type: Literal["factuality"]
+    scores: dict[Relation, LetterScore] = Field(
+        default_factory=dict[Relation, LetterScore],
+        description="What a relation is worth, 0 to 1, where not the usual.",
+    )
+
+    def question(self, case: Case) -> Question:
+        references(case)
+        return Question(
+            instructions=render("factuality.v1"),
+            material=material_of(case),
+            answer=label_schema(tuple(SCORES)),
+            read=self._read,
+            prompt_version="factuality.v1",
+        )
+
+    def _read(self, completion: Completion) -> Finding:
+        label, why = read_label(completion, tuple(SCORES), LETTERS, alone=tuple(LETTERS))
+        score = {str(name): worth for name, worth in self.scores.items()}.get(label, SCORES[label])
+        letter = next(letter for letter, name in LETTERS.items() if name == label)
+        return Finding(score, value=letter, label=label, explanation=why)
+
+
+@criterion
+class ClosedQa(Judged):
+    """A judge's yes (1) or no (0): does the output, as an answer to the input, meet the criterion?
+
+    Source: the closed question-answering template of OpenAI's evals.
+    """
+
+    family: ClassVar[str] = "judged"
+    example: ClassVar[dict[str, Any]] = {
+        "input": "Which is the longest river of France?",
+        "output": "The Loire.",
+        "criteria": [{"type": "closed_qa", "criteria": "The answer names one river only."}],
+    }
+
+    type: Literal["closed_qa"]
+    criteria: Prose = Field(description="What the answer must meet.")
+
+    def question(self, case: Case) -> Question:
+        return Question(
+            instructions=render("closed_qa.v1", criteria=self.criteria),
+            material=material_of(case),
+            answer=label_schema(YES_OR_NO),
+            read=self._read,
+            prompt_version="closed_qa.v1",
+        )
+
+    def _read(self, completion: Completion) -> Finding:
+        label, why = read_label(completion, YES_OR_NO, SPOKEN_YES_OR_NO)
+        return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)

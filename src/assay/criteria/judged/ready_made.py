@@ -1,0 +1,136 @@
+"""Ready-made judged criteria: each is an entry of `evaluation/readymade/*.toml`, not a class.
+
+To add one, add an entry (docs/criteria.md says how); it is registered when this module is loaded.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, create_model, model_validator
+
+from assay.domain.completion import Completion
+from assay.domain.evaluation import Case
+from assay.criteria.base import (
+    CannotJudge,
+    Finding,
+    Frozen,
+    Judged,
+    Need,
+    Prose,
+    Question,
+)
+from assay.criteria.judged.primitives import LabelText, distinct
+from assay.criteria.registry import criterion
+from assay.prompts.untrusted import material_of
+from assay.prompts.templates import render
+from assay.verdicts.reading import label_schema, read_label
+
+FAMILIES = ("quality", "grounding", "safety", "conversation", "agent")
+"""The files, in the order of the catalogue."""
+
+TEMPLATE = "readymade.v1"
+
+
+class Step(Frozen):
+    """One level of the scale: its label, the score it stands for, and when it applies."""
+
+    label: LabelText
+    score: float = Field(ge=0, le=1)
+    description: Prose
+
+
+class Recipe(Frozen):
+    """All that tells one ready-made criterion from another."""
+
+    version: int = Field(ge=1, description="Raised with every change of what the judge reads.")
+    description: Prose
+    best: Prose = Field(description="What a score of 1 says about the output.")
+    needs: tuple[Need, ...] = ()
+    threshold: float = Field(gt=0, le=1)
+    task: Prose
+    levels: Annotated[tuple[Step, ...], Field(min_length=2)]
+    example: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _scale_is_whole(self) -> Self:
+        distinct([level.label for level in self.levels])
+        scores = [level.score for level in self.levels]
+        if scores != sorted(set(scores), reverse=True) or (scores[0], scores[-1]) != (1, 0):
+            raise ValueError("the levels must fall from a score of 1 to a score of 0")
+        return self
+
+
+class ReadyMade(Judged):
+    """A judge's choice among the levels of a recipe; the score is that of the level."""
+
+    family: ClassVar[str] = "quality"
+    recipe: ClassVar[Recipe]
+
+    guidance: Prose | None = Field(
+        default=None,
+        description="What the criterion means here, in your words; added to the instructions.",
+    )
+
+    def question(self, case: Case) -> Question:
+        for need in self.needs:
+            if not getattr(case, need):
+                raise CannotJudge(_reason(need), f"the case has no {need.replace('_', ' ')}")
+        return Question(
+            instructions=render(
+                TEMPLATE,
+                task=self.recipe.task.strip(),
+                guidance=self.guidance,
+                levels=self.recipe.levels,
+            ),
+            material=material_of(case),
+            answer=label_schema(self._labels()),
+            read=self._read,
+            prompt_version=f"{self.type}.v{self.recipe.version}",
+        )
+
+    def _read(self, completion: Completion) -> Finding:
+        label, why = read_label(completion, self._labels())
+        score = next(level.score for level in self.recipe.levels if level.label == label)
+        return Finding(score, value=score, label=label, explanation=why)
+
+    def _labels(self) -> tuple[str, ...]:
+        return tuple(level.label for level in self.recipe.levels)
+
+
+def _reason(need: Need) -> Literal["reference_missing", "context_missing"]:
+    return "reference_missing" if need == "reference" else "context_missing"
+
+
+def read_recipes(family: str) -> Iterator[tuple[str, Recipe]]:
+    """The names and recipes of a family's file; raises `ValidationError` where one is unsound."""
+    text = (files("assay.evaluation") / "readymade" / f"{family}.toml").read_text("utf-8")
+    for name, entry in tomllib.loads(text).items():
+        yield name, Recipe.model_validate(entry)
+
+
+def made(name: str, family: str, recipe: Recipe) -> type[ReadyMade]:
+    """The criterion type that a recipe describes."""
+    literal: Any = Literal[name]  # made at run time, which no type checker can follow
+    cls = create_model(
+        "".join(word.title() for word in name.split("_")),
+        __base__=ReadyMade,
+        __module__=__name__,
+        __doc__=f"{recipe.description}\n\nA score of 1: {recipe.best}.",
+        type=(literal, ...),
+    )
+    cls.family = family
+    cls.recipe = recipe
+    cls.needs = recipe.needs
+    cls.default_threshold = recipe.threshold
+    cls.scale = ", ".join(f"{level.label} = {level.score:g}" for level in recipe.levels)
+    cls.example = {**recipe.example, "criteria": [{"type": name}]}
+    return cls
+
+
+for _family in FAMILIES:
+    for _name, _recipe in read_recipes(_family):
+        criterion(made(_name, _family, _recipe))

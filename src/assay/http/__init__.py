@@ -1,0 +1,1 @@
+"""ASGI plumbing that knows nothing of evaluations."""

@@ -1,0 +1,209 @@
+"""What is let in: nothing while draining, and no more requests and bytes than the limits allow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assay.http.request_id import send_problem
+from assay.http.lifecycle import Lifecycle, Load
+from assay.http.problems import Problem, Refused
+from assay.api.services import Limits
+from assay.http.streamed_body import RESERVED_BYTES, StreamedBody, is_streamed
+from assay.domain.events import RequestShed
+from assay.domain.ports import EventSink
+
+CLOSE = (("connection", "close"),)
+RAW_CLOSE = (b"connection", b"close")
+LINGER_BYTES_MAX = 16 * 1_048_576
+LINGER_S = 2.0
+"""How much of a refused body is read and thrown away. To close a connection with bytes unread
+resets it, and the caller would lose the answer that says why."""
+
+
+class Admission:
+    """Counts the requests and body bytes in flight, and refuses what is over the limits."""
+
+    def __init__(
+        self, app: ASGIApp, limits: Limits, lifecycle: Lifecycle, load: Load, events: EventSink
+    ) -> None:
+        self._app = app
+        self._events = events
+        self._limits = limits
+        self._lifecycle = lifecycle
+        self._load = load
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        streamed = is_streamed(scope)
+        declared = declared_bytes(scope)
+        problem = self._refusal(declared, streamed=streamed)
+        if problem is not None:
+            # A connection that is kept reads on by itself, and drops what is not wanted.
+            ends = declared != 0 and (CLOSE[0] in problem.headers or is_last(scope))
+            answer = linger(receive, send) if ends else send
+            await send_problem(answer, problem, scope["state"]["request_id"])
+            return
+        body: CountedBody | StreamedBody
+        if streamed:
+            body = StreamedBody(receive, self._limits, self._load)
+        else:
+            body = CountedBody(receive, self._limits, self._load, declared, self._events)
+        lingering = linger(receive, send)
+
+        async def send_answer(message: Message) -> None:
+            # A kept connection would bring its next request when nothing is taken any more. To
+            # close one with bytes unread resets it, and the answer might be lost.
+            if self._lifecycle.leaves and body.complete:
+                message = closing(message)
+            await (lingering if body.broken else send)(message)
+
+        self._load.enter()
+        try:
+            await self._app(scope, body.receive, send_answer)
+        finally:
+            scope["state"]["body_bytes"] = body.received
+            self._load.leave(body.reserved)
+
+    def _refusal(self, declared: int | None, *, streamed: bool) -> Problem | None:
+        limits = self._limits
+        if not self._lifecycle.admits:
+            self._events.emit(RequestShed("draining"))
+            return Problem("overloaded", "This process is about to exit.", headers=CLOSE)
+        if declared is not None and declared > limits.max_body_bytes and not streamed:
+            return too_large(limits)
+        if self._load.requests >= limits.inflight_max:
+            self._events.emit(RequestShed("too_many"))
+            return Problem("overloaded", "Too many requests are in flight.")
+        held = RESERVED_BYTES if streamed else held_bytes(declared or 0)
+        if self._load.body_bytes + held > limits.inflight_bytes_max:
+            self._events.emit(RequestShed("too_large_together"))
+            return Problem("overloaded", "The bodies in flight fill the memory set aside.")
+        return None
+
+
+class CountedBody:
+    """Receives one body, whole, within its byte limit, the shared byte budget and its deadline.
+
+    `reserved` is what the body holds of the shared budget: for the declared length from the
+    start, and where none is declared, for what came in.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        limits: Limits,
+        load: Load,
+        declared: int | None,
+        events: EventSink,
+    ) -> None:
+        self._receive = receive
+        self._events = events
+        self._limits = limits
+        self._load = load
+        self._chunked = declared is None
+        self.complete = declared == 0
+        """Whether all of it has come."""
+        self.reserved = held_bytes(declared or 0)
+        self.received = 0
+        self.broken = False
+        load.take(self.reserved)
+
+    async def receive(self) -> Message:
+        if self.complete:
+            return await self._receive()
+        chunks = []
+        try:
+            async with asyncio.timeout(self._limits.body_timeout_s):
+                while not self.complete:
+                    message = await self._receive()
+                    if message["type"] != "http.request":
+                        return message
+                    self.complete = not message.get("more_body", False)
+                    chunks.append(message.get("body", b""))
+                    self._count(len(chunks[-1]))
+        except TimeoutError:
+            detail = f"The body took longer than {self._limits.body_timeout_s:g} s."
+            raise self._refused(Problem("request_timeout", detail, headers=CLOSE)) from None
+        return {"type": "http.request", "body": b"".join(chunks), "more_body": False}
+
+    def _count(self, size: int) -> None:
+        self.received += size
+        if self.received > self._limits.max_body_bytes:
+            raise self._refused(too_large(self._limits))
+        if not self._chunked:
+            return
+        self.reserved += held_bytes(size)
+        self._load.take(held_bytes(size))
+        if self._load.body_bytes > self._limits.inflight_bytes_max:
+            self._events.emit(RequestShed("too_large_together"))
+            detail = "The bodies in flight fill the memory set aside."
+            raise self._refused(Problem("overloaded", detail, headers=CLOSE))
+
+    def _refused(self, problem: Problem) -> Refused:
+        self.broken = True
+        return Refused(problem)
+
+
+def held_bytes(size: int) -> int:
+    """What a body of `size` bytes takes at its peak: its text, what is made of it, its request."""
+    return size * 3 // 2
+
+
+def declared_bytes(scope: Scope) -> int | None:
+    """The body's `Content-Length`; 0 for a request without a body, None for one in chunks."""
+    length = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length" and value.isdigit():
+            length = int(value)
+    return length
+
+
+def is_last(scope: Scope) -> bool:
+    """Whether the caller ends the connection with this request."""
+    said = [value.lower() for name, value in scope["headers"] if name == RAW_CLOSE[0]]
+    return scope["http_version"] == "1.0" or any(RAW_CLOSE[1] in each for each in said)
+
+
+def too_large(limits: Limits) -> Problem:
+    detail = f"The body may have at most {limits.max_body_bytes} bytes."
+    return Problem("body_too_large", detail, headers=CLOSE)
+
+
+def closing(message: Message) -> Message:
+    """The message; where it starts an answer, the connection ends with that."""
+    if message["type"] != "http.response.start":
+        return message
+    kept = [each for each in message.get("headers", ()) if each[0] != RAW_CLOSE[0]]
+    return {**message, "headers": [*kept, RAW_CLOSE]}
+
+
+def linger(receive: Receive, send: Send) -> Send:
+    """A `send` that reads on for a moment before it ends an answer, so that the caller sees it."""
+
+    async def send_lingering(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await _discard(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_lingering
+
+
+async def _discard(receive: Receive) -> None:
+    discarded = 0
+    while discarded < LINGER_BYTES_MAX:
+        message = await receive()
+        discarded += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return

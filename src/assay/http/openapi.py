@@ -1,0 +1,104 @@
+"""The OpenAPI document: what the framework cannot see because bodies are read by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from assay import __version__
+from assay.http.problems import KINDS, MEDIA_TYPE
+
+REF = "#/components/schemas/{model}"
+REPLAYED_HEADER: Mapping[str, Any] = {
+    "headers": {
+        "Idempotency-Replayed": {
+            "description": "`true` where this is the answer of an earlier request with the key.",
+            "schema": {"type": "string"},
+        }
+    }
+}
+
+
+class ProblemField(BaseModel):
+    """One fault: where it is (RFC 6901) and what is wrong."""
+
+    pointer: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """A refusal (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    request_id: str
+    detail: str | None = None
+    errors: list[ProblemField] = []
+    retry_after_s: int | None = None
+
+
+_documented: dict[str, type[BaseModel]] = {}
+
+
+def request_body(model: type[BaseModel], *, idempotent: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route whose body is read by hand.
+
+    `idempotent`: the route takes an `Idempotency-Key`.
+    """
+    _documented[model.__name__] = model
+    content = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
+    body: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
+    if not idempotent:
+        return body
+    return {
+        **body,
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "Sent again with the same body, the first answer comes again.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            }
+        ],
+    }
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, by status."""
+    by_status: dict[int | str, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    schema = {"$ref": REF.format(model=ProblemDocument.__name__)}
+    return {
+        status: {
+            "description": ", ".join(f"`{code}`" for code in names),
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status, names in by_status.items()
+    }
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The whole document, with the schemas of bodies and problems and the key's place."""
+    document = get_openapi(
+        title="Assay",
+        version=__version__,
+        openapi_version="3.1.0",
+        description="Scores the outputs of language models against criteria.",
+        routes=app.routes,
+    )
+    models = [(each, "validation") for each in (*_documented.values(), ProblemDocument)]
+    _, definitions = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(definitions.get("$defs", {}))
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    return document

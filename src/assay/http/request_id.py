@@ -1,0 +1,109 @@
+"""The outermost layer: a request id on every answer, one event per request, no error unanswered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import traceback
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assay.http.problems import INTERNAL, Problem, Refused, render
+from assay.domain.ids import random_hex
+from assay.domain.completion import Caller
+from assay.domain.events import RequestFinished
+from assay.domain.ports import EventSink
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+CLIENT_CLOSED = 499
+"""The status that events carry where the caller went away before the answer."""
+UNMATCHED = "unmatched"
+"""The route of a request that no resource answers: its path is the caller's own text."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that events name; any other word is the caller's own text."""
+CUT_SHORT = Problem("overloaded", "This process had to exit.", headers=(("connection", "close"),))
+
+
+class Envelope:
+    """Gives each request an id, and tells of its end."""
+
+    def __init__(self, app: ASGIApp, events: EventSink) -> None:
+        self._app = app
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.perf_counter()
+        request_id = request_id_of(scope)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Refused as refused:
+            await send_problem(send_with_id, refused.problem, request_id)
+        except asyncio.CancelledError:
+            # The process ends before the work does. The task ends here in any case; to raise
+            # would make the server write a bare 500.
+            if status == 0:
+                await send_problem(send_with_id, CUT_SHORT, request_id)
+        except Exception as error:  # noqa: BLE001 # the last line: nothing may go unanswered
+            _log_unhandled(error, request_id)
+            if status == 0:
+                await send_problem(send_with_id, INTERNAL, request_id)
+        finally:
+            self._events.emit(
+                RequestFinished(
+                    caller=Caller(state.get("tenant", ""), request_id),
+                    method=scope["method"] if scope["method"] in METHODS else "OTHER",
+                    route=getattr(scope.get("route"), "path", UNMATCHED),
+                    status=status or CLIENT_CLOSED,
+                    seconds=time.perf_counter() - started_s,
+                    body_bytes=state.get("body_bytes", 0),
+                )
+            )
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's `X-Request-ID` where it is a plain word, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """An id for a request that brought none."""
+    return f"req_{random_hex(16)}"
+
+
+async def send_problem(send: Send, problem: Problem, request_id: str) -> None:
+    """Answer with a problem below the framework."""
+    headers, body = render(problem, request_id)
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _log_unhandled(error: Exception, request_id: str) -> None:
+    """Say where it broke; the error's message may hold the caller's text and stays out."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s while handling %s\n%s", type(error).__name__, request_id, where)

@@ -1,0 +1,184 @@
+"""Runs the API and the operations app in one event loop, and ends them in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from assay.http.protocol import PacedConnection
+from assay.http.lifecycle import Lifecycle, Load
+from assay.http.memory import settle_memory
+from assay.api.services import Limits
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2_048
+KEEP_ALIVE_S = 75
+"""Longer than the 60 s after which common gateways close their side: they must close first."""
+DRAIN_MARGIN_S = 2.0
+"""Given to answers on their way, beyond the longest deadline."""
+CLOSE_S = 10
+"""For what has been answered and lies in a buffer, on its way to a slow reader."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The bound sockets of the API and of the operations app."""
+
+    api: socket.socket
+    operations: socket.socket
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises `OSError` where it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+async def serve(
+    api: ASGIApp,
+    operations: ASGIApp,
+    listeners: Listeners,
+    *,
+    lifecycle: Lifecycle,
+    load: Load,
+    limits: Limits,
+    on_started: Callable[[], None] = lambda: None,
+) -> bool:
+    """Serve until SIGTERM or SIGINT, then drain; true where everything in flight was finished.
+
+    A second signal ends the drain at once.
+    """
+    signals: asyncio.Queue[int] = asyncio.Queue(maxsize=16)
+    with _handled(signals):
+        servers = [_Server(server_config(api)), _Server(server_config(operations))]
+        sockets = [listeners.api, listeners.operations]
+        running = [
+            asyncio.create_task(server.serve(sockets=[sock]))
+            for server, sock in zip(servers, sockets, strict=True)
+        ]
+        try:
+            await _started(servers, running)
+            settle_memory()
+            lifecycle.phase = "serving"
+            on_started()
+            await _first(signals, *running)
+            drained = await _drain(signals, lifecycle, load, limits)
+            for server in servers:
+                server.should_exit = True
+                server.force_exit = not drained
+            if drained:
+                await asyncio.gather(*running)
+            return drained
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve one app for as long as the context lasts, with signals left to whoever owns it."""
+    server = _Server(server_config(app))
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await _started([server], [running])
+        yield
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await running
+
+
+async def _drain(
+    signals: asyncio.Queue[int], lifecycle: Lifecycle, load: Load, limits: Limits
+) -> bool:
+    """Fail readiness, wait for the balancer to notice, refuse new work, finish the rest."""
+    lifecycle.phase = "leaving"
+    logger.info("leaving: readiness fails, %d requests in flight", load.requests)
+    again = asyncio.create_task(signals.get())
+    try:
+        await asyncio.wait([again], timeout=limits.drain_delay_s)
+        lifecycle.phase = "draining"
+        if again.done():
+            return False
+        idle = asyncio.create_task(load.idle.wait())
+        longest_s = limits.body_timeout_s + limits.request_timeout_ms / 1_000 + DRAIN_MARGIN_S
+        await asyncio.wait([again, idle], timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        if load.requests:
+            logger.warning("exit with %d requests unfinished", load.requests)
+        return load.requests == 0
+    finally:
+        again.cancel()
+
+
+async def _first(signals: asyncio.Queue[int], *running: asyncio.Task[None]) -> None:
+    """Wait for a signal; a server that ends by itself is an error."""
+    signalled = asyncio.create_task(signals.get())
+    done, _ = await asyncio.wait([signalled, *running], return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    for task in done - {signalled}:
+        task.result()
+        raise RuntimeError("a server ended without a signal")
+
+
+async def _started(servers: list[_Server], running: list[asyncio.Task[None]]) -> None:
+    while not all(server.started for server in servers):
+        for task in running:
+            if task.done():
+                task.result()
+        await asyncio.sleep(0.005)
+
+
+@contextlib.contextmanager
+def _handled(signals: asyncio.Queue[int]) -> Iterator[None]:
+    """Put signals into the queue; more than it holds say nothing new."""
+    loop = asyncio.get_running_loop()
+
+    def take(number: int) -> None:
+        with contextlib.suppress(asyncio.QueueFull):
+            signals.put_nowait(number)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, take, number)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def server_config(app: ASGIApp) -> uvicorn.Config:
+    """How the server runs an app: no access log, no lifespan, bounded connections."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=PacedConnection,  # type: ignore[arg-type]  # it only has to be made with these settings
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=CLOSE_S,
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: two of them share the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,1 @@
+"""Asks judges: one call or many, and what their replies add up to."""

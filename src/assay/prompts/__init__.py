@@ -1,0 +1,1 @@
+"""Prompt templates, and how untrusted content is shown to a judge."""

@@ -1,0 +1,140 @@
+"""The caller's untrusted text: what a judge is shown, and the delimiters it is shown in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
+
+from assay.domain.ids import random_hex
+from assay.domain.evaluation import Case, Text
+from assay.domain.case_text import as_json
+
+Material = Sequence[tuple[str, str]]
+"""Pieces of untrusted text, each with the title that it is shown under."""
+
+NONCE_BYTES = 8
+OPENINGS_MAX = 1_000
+"""Brackets that are looked at one by one; in a text with more of them RE2 is quicker."""
+_GAP = r"[\x00-\x20\s\u200b-\u200f\u2060\ufeff]{0,9}"
+LOOK_ALIKE = re.compile(rf"[<＜]{_GAP}/?{_GAP}material(?=[\W_]|$)", re.IGNORECASE)
+"""What could pass for one of our delimiters in a reader's eyes."""
+_BLANKS = (
+    r"\x00-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}-\x{2060}\x{3000}"
+)
+_WIDE_GAP = rf"[{_BLANKS}\x{{feff}}]{{0,9}}"
+_SUSPECT = re2.compile(rf"(?i)[<＜]{_WIDE_GAP}/?{_WIDE_GAP}material")
+"""Finds out ten times faster that a megabyte has nothing of the kind."""
+
+
+NOT_SHOWN = "[a part that is not text]"
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+def material_of(case: Case) -> Material:
+    """All texts of the case: what the output answers and is compared to, before the output."""
+    pieces: list[tuple[str, str]] = []
+    if case.tools:
+        pieces.append(("tools that could be called", as_json(case.tools)))
+    if case.input is not None:
+        pieces += spoken("input", case.input)
+    pieces += _numbered("context", case.context)
+    pieces += _numbered("reference", case.reference)
+    if case.expected_tools:
+        pieces.append(("expected tool calls", as_json(case.expected_tools)))
+    return [*pieces, *spoken("output", case.output)]
+
+
+def beside_output(case: Case) -> Material:
+    """The material of a case without its output."""
+    return material_of(replace(case, output=""))[:-1]
+
+
+def spoken(title: str, text: Text) -> list[tuple[str, str]]:
+    """A text as one piece; of a conversation, each message in delimiters of its own.
+
+    Who speaks is said in our title, where no content can reach: a text that holds "assistant:"
+    remains a part of the message that it stands in.
+    """
+    if isinstance(text, str):
+        return [(title, text)]
+    pieces: list[tuple[str, str]] = []
+    for number, message in enumerate(text, 1):
+        role = message.get("role")
+        label = f"{title}, message {number} of {len(text)}, role {role if role in ROLES else '?'}"
+        rest = {key: value for key, value in message.items() if key not in ("role", "content")}
+        if (content := message.get("content")) is not None or not rest:
+            pieces.append((label, _content(content)))
+        if rest:
+            pieces.append((f"{label}, its other fields as JSON", as_json(rest)))
+    return pieces
+
+
+def _content(content: Any) -> str:
+    """Text as it is; parts that are not text are named, so that the judge knows of them."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list | tuple):
+        return as_json(content)
+    return "\n".join(_part(part) for part in content)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    text = part.get("text") if isinstance(part, Mapping) else None
+    return text if isinstance(text, str) else NOT_SHOWN
+
+
+def _numbered(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    if len(texts) == 1:
+        return [(title, texts[0])]
+    return [(f"{title} {number}", text) for number, text in enumerate(texts, 1)]
+
+
+def fresh_nonce() -> str:
+    """A random value that no text can know, so that none can close a delimiter."""
+    return random_hex(NONCE_BYTES)
+
+
+def delimited(material: Material, nonce: str) -> list[str]:
+    """The material in parts, each piece between tags that carry the nonce; nothing is joined."""
+    parts: list[str] = []
+    for title, text in material:
+        parts += [
+            f'\n<material-{nonce} title="{title}">\n',
+            neutral(text),
+            f"\n</material-{nonce}>\n",
+        ]
+    return parts
+
+
+def neutral(text: str) -> str:
+    """The text with everything that looks like a delimiter made harmless, else unchanged."""
+    if _is_harmless(text):
+        return text
+    try:
+        if _SUSPECT.search(text) is None:
+            return text
+    except UnicodeEncodeError:  # RE2 reads UTF-8, which has no lone surrogates.
+        pass
+    if LOOK_ALIKE.search(text) is None:
+        return text
+    return LOOK_ALIKE.sub(lambda match: "‹" + match.group()[1:], text)
+
+
+def _is_harmless(text: str) -> bool:
+    """Whether a look at the few brackets of a text is enough to know it for harmless."""
+    if "＜" in text:
+        return False
+    start = text.find("<")
+    for _ in range(OPENINGS_MAX):
+        if start < 0:
+            return True
+        if LOOK_ALIKE.match(text, start) is not None:
+            return False
+        start = text.find("<", start + 1)
+    return False

@@ -1,0 +1,146 @@
+"""Reads an answer from an open response into a draft, streamed or whole, and within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import orjson
+
+from assay.domain.errors import ModelError, StreamBroken
+from assay.providers.stream_accumulator import Draft
+from assay.providers.failures import Problem, failure
+from assay.providers.sse import EVENT_BYTES_MAX, EventParser
+from assay.providers.idle_timeout import Watch
+
+STREAM_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes of a whole stream: log probabilities take a hundred times the room of their text."""
+ANSWER_BYTES_MAX = EVENT_BYTES_MAX
+"""Bytes of an answer that comes in one piece, as of one event."""
+ERROR_BYTES_MAX = 64 * 1024
+END_WAIT_S = 0.1
+"""How long a finished stream may take to close before its connection is given up."""
+END_MARK = b"[DONE]"
+
+_MISSHAPEN = (LookupError, TypeError, AttributeError, ValueError)
+
+
+class Receiver:
+    """Reads one response; `secret` is masked in what the provider says of its errors."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        draft: Draft,
+        watch: Watch,
+        *,
+        provider: str,
+        secret: str | None,
+        stream: bool,
+    ) -> None:
+        self._response = response
+        self._draft = draft
+        self._watch = watch
+        self._provider = provider
+        self._secret = secret
+        self._stream = stream
+        self._size = 0
+
+    async def receive(self) -> None:
+        """Fill the draft; raises the `ModelError` that an error or a broken answer means."""
+        if self._response.status != 200:  # noqa: PLR2004  # no other status carries an answer
+            raise await self._failure()
+        try:
+            match self._response.content_type:
+                case "text/event-stream":
+                    await self._receive_events()
+                case "application/json":
+                    await self._receive_whole()
+                case _:
+                    raise self._broken("answered with an unexpected content type")
+        except (aiohttp.ClientError, ConnectionError):
+            raise self._broken("broke its answer off") from None
+        self._watch.ended()
+
+    async def _receive_events(self) -> None:
+        parser = EventParser()
+        while chunk := await self._read(STREAM_BYTES_MAX):
+            for data in parser.feed(chunk):
+                self._read_event(data)
+            if self._draft.ended:
+                self._watch.ended()
+                await self._await_end()
+                return
+        for data in parser.finish():
+            self._read_event(data)
+
+    async def _receive_whole(self) -> None:
+        answer = self._parsed(await self._read_all(ANSWER_BYTES_MAX))
+        try:
+            self._draft.read_answer(answer)
+        except _MISSHAPEN:
+            raise self._broken("sent a malformed answer") from None
+
+    def _read_event(self, data: bytes) -> None:
+        if data == END_MARK:
+            self._draft.end()
+            return
+        event = self._parsed(data)
+        try:
+            self._draft.read_event(event)
+        except _MISSHAPEN:
+            raise self._broken("sent a malformed event") from None
+
+    def _parsed(self, data: bytes) -> Mapping[str, Any]:
+        try:
+            value = orjson.loads(data)
+        except ValueError:  # the error holds the text, so it is not chained
+            raise self._broken("sent malformed JSON") from None
+        if not isinstance(value, dict):
+            raise self._broken("sent JSON that is not an object")
+        if value.get("error"):
+            raise failure(
+                self._provider, self._draft.dialect, Problem.read(None, value, {}), self._secret
+            )
+        return value
+
+    async def _read(self, size_max: int) -> bytes:
+        chunk = await self._response.content.readany()
+        self._watch.heard_first()
+        # An answer that is not streamed has one silence for the whole of it.
+        if self._stream:
+            self._watch.heard()
+        self._size += len(chunk)
+        if self._size > size_max:
+            raise self._broken("sent an answer beyond the size limit")
+        return chunk
+
+    async def _read_all(self, size_max: int) -> bytes:
+        chunks = []
+        while chunk := await self._read(size_max):
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _await_end(self) -> None:
+        """Let a finished stream close, so that its connection can be used again."""
+        if self._response.content.at_eof():
+            return
+        try:
+            async with asyncio.timeout(END_WAIT_S):
+                await self._response.content.readany()
+        except (TimeoutError, aiohttp.ClientError, ConnectionError):
+            self._response.close()
+
+    async def _failure(self) -> ModelError:
+        body: Any = None
+        # A broken or huge body is let be: the status alone says enough.
+        with suppress(aiohttp.ClientError, ConnectionError, StreamBroken, ValueError):
+            body = orjson.loads(await self._read_all(ERROR_BYTES_MAX))
+        problem = Problem.read(self._response.status, body, self._response.headers)
+        return failure(self._provider, self._draft.dialect, problem, self._secret)
+
+    def _broken(self, what: str) -> StreamBroken:
+        return StreamBroken(f"{self._provider} {what}")

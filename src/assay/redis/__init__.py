@@ -1,0 +1,1 @@
+"""The one way to Redis: clients, scripts, time budgets, outages, and a private server."""

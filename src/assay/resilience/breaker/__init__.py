@@ -1,0 +1,1 @@
+"""Circuit breakers: one for each model, acting as one across all processes."""

@@ -1,0 +1,224 @@
+"""The breakers of all pods act as one: counts, probes and an operator's orders go through Redis.
+
+Nothing here is needed for a breaker to work: without Redis each process guards itself, and
+follows the fleet again as soon as Redis answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal, Protocol
+
+from redis.exceptions import RedisClusterException, RedisError
+
+from assay.domain.errors import StoreUnavailable
+from assay.domain.policy import BreakerPolicy
+from assay.resilience.breaker.breaker import JITTER_SHARE, Breaker, FleetView, Lease
+from assay.redis.circuit import within_budget
+
+SHARE_EVERY_S = 1.0
+"""How often counts go to the fleet; a trip or a probe's result goes at once."""
+
+REDIS_BUDGET_S = 0.05
+"""What a call to Redis may take on a caller's path."""
+
+SETTLEMENTS_MAX = 256
+"""Results of probes that wait for Redis; a lost one costs only its lease's time."""
+
+Settled = Literal["success", "failure", "none"]
+Order = Literal["forced_open", "disabled", "reset"]
+
+_OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+class RedisClient(Protocol):
+    """What is asked of `redis.asyncio.Redis` or `RedisCluster`."""
+
+    def register_script(self, script: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    breaker: Breaker
+    lease: Lease
+    result: Settled
+    until_s: float
+
+
+class BreakerFleet:
+    """Shares the breakers of this process with those of the other pods.
+
+    `start` runs one background task for all breakers; `aclose` ends it.
+    """
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        share_every_s: float = SHARE_EVERY_S,
+        budget_s: float = REDIS_BUDGET_S,
+    ) -> None:
+        self._share_every_s = share_every_s
+        self._budget_s = budget_s
+        self._share, self._probe, self._settle, self._override = (
+            redis.register_script(_script(name))
+            for name in ("breaker_share", "breaker_probe", "breaker_settle", "breaker_override")
+        )
+        self._breakers: dict[str, Breaker] = {}
+        self._settlements: deque[_Settlement] = deque(maxlen=SETTLEMENTS_MAX)
+        self._wake = asyncio.Event()
+        self._sharing: asyncio.Task[None] | None = None
+
+    def add(self, breaker: Breaker) -> None:
+        """Let `breaker` act as one with those of the same model in other pods."""
+        self._breakers[breaker.model_id] = breaker
+
+    def start(self) -> None:
+        self._sharing = asyncio.create_task(self._keep_sharing(), name="breaker-fleet")
+
+    async def aclose(self) -> None:
+        """Share what is left and end."""
+        if self._sharing is not None:
+            self._sharing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sharing
+            self._sharing = None
+            await self.share_now()
+
+    def wake(self) -> None:
+        """Share at once instead of at the next second."""
+        self._wake.set()
+
+    async def lease_probe(self, breaker: Breaker, lease_s: float) -> Lease | None:
+        """Ask the fleet for leave to probe; the breaker has adopted its answer on return.
+
+        Raises `StoreUnavailable` where Redis does not answer within its budget.
+        """
+        lease_id = uuid.uuid4().hex
+        lease_us = int(lease_s * 1_000_000)
+        try:
+            reply = await self._run(self._probe, breaker, lease_id, lease_us)
+        except BaseException:
+            # The script may have run all the same: a lease that nobody uses is given back.
+            self.settle_probe(breaker, Lease(lease_id, 0), "none", lease_s)
+            raise
+        view, granted = _view(reply), bool(reply[5])
+        breaker.adopt(view)
+        return Lease(lease_id, view.generation) if granted else None
+
+    def settle_probe(self, breaker: Breaker, lease: Lease, result: Settled, lease_s: float) -> None:
+        """Report a probe's result to the fleet, without waiting for Redis."""
+        until_s = time.monotonic() + lease_s
+        self._settlements.append(_Settlement(breaker, lease, result, until_s))
+        self.wake()
+
+    async def order(self, model_id: str, order: Order) -> None:
+        """Hold a model's breaker open, switch it off, or reset it, in every pod.
+
+        Raises `StoreUnavailable`, since an order that one pod alone follows helps nobody, and
+        `KeyError` for a model that has no breaker.
+        """
+        breaker = self._breakers[model_id]
+        breaker.adopt(_view(await self._run(self._override, breaker, order)))
+
+    async def share_now(self) -> None:
+        """Report what is unshared and follow the fleet; what Redis does not take is kept."""
+        for _ in range(len(self._settlements)):
+            await self._report(self._settlements.popleft())
+        for breaker in self._breakers.values():
+            await self._share_one(breaker)
+
+    async def _keep_sharing(self) -> None:
+        while True:
+            # Pods that started together do not share in step.
+            pause_s = self._share_every_s * random.uniform(0.9, 1.1)  # noqa: S311 -- no secret
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self.share_now()
+
+    async def _share_one(self, breaker: Breaker) -> None:
+        told = breaker.take_unshared()
+        counts = (told.generation, told.calls, told.failed, told.slow, told.tripped)
+        try:
+            reply = await self._run(self._share, breaker, *counts)
+        except StoreUnavailable:
+            breaker.restore(told)
+        else:
+            breaker.adopt(_view(reply), told)
+
+    async def _report(self, settlement: _Settlement) -> None:
+        lease = settlement.lease
+        try:
+            reply = await self._run(
+                self._settle, settlement.breaker, lease.id, lease.generation, settlement.result
+            )
+        except StoreUnavailable:
+            if time.monotonic() < settlement.until_s:
+                self._settlements.append(settlement)
+        else:
+            settlement.breaker.adopt(_view(reply))
+
+    async def _run(self, script: Any, breaker: Breaker, *args: str | int) -> Sequence[Any]:
+        jitter = random.uniform(1 - JITTER_SHARE, 1 + JITTER_SHARE)  # noqa: S311 -- no secret
+        call: Awaitable[Sequence[Any]] = script(
+            keys=_keys(breaker.model_id), args=[_policy_json(breaker.policy), jitter, *args]
+        )
+        try:
+            async with within_budget(self._budget_s):
+                return await call
+        except _OUTAGES as outage:
+            raise StoreUnavailable("Redis did not answer for the circuit breaker") from outage
+
+
+def _keys(model_id: str) -> list[str]:
+    """The keys of a breaker; its hash tag keeps them in one slot of a cluster."""
+    tag = f"assay:v1:{{breaker:{model_id}}}"
+    return [f"{tag}:state", f"{tag}:window", f"{tag}:probes"]
+
+
+def _policy_json(policy: BreakerPolicy) -> str:
+    return json.dumps(
+        {
+            "window_us": int(policy.window_s * 1_000_000),
+            "buckets": policy.buckets,
+            "calls_min": policy.calls_min,
+            "failed_share": policy.failed_share,
+            "slow_share": policy.slow_share,
+            "open_us": int(policy.open_s * 1_000_000),
+            "open_max_us": int(policy.open_max_s * 1_000_000),
+            "probes": policy.probes,
+        }
+    )
+
+
+def _script(name: str) -> str:
+    folder = resources.files("assay.resilience") / "lua"
+    return "\n".join(
+        (folder / f"{each}.lua").read_text("utf-8") for each in ("breaker_prelude", name)
+    )
+
+
+def _view(reply: Sequence[Any]) -> FleetView:
+    """A script's answer, whichever way the client decodes."""
+    state, generation, due_us, openings, reason, _ = reply
+    return FleetView(
+        state=_text(state),
+        generation=int(generation),
+        due_in_s=int(due_us) / 1_000_000,
+        openings=int(openings),
+        reason=_text(reason),
+    )
+
+
+def _text(value: bytes | str) -> Any:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,1 @@
+"""Cost budgets of tenants, kept in Redis."""

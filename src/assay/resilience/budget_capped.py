@@ -1,0 +1,143 @@
+"""Cost caps: what one request, and one tenant in a day, may spend at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from assay.domain.ids import random_hex
+from assay.domain.completion import Completion, Model, Prompt
+from assay.domain.errors import (
+    BreakerOpen,
+    CostCapReached,
+    KeyRejected,
+    ModelMissing,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    StoreUnavailable,
+)
+from assay.domain.policy import Deadline
+from assay.domain.ports import ChatModel
+from assay.resilience.token_estimates import TokenEstimates
+from assay.redis.scripts import COST_RESERVE, COST_SETTLE, PROBE, ScriptRunner
+from assay.resilience.quota.settlements import Settlements
+from assay.redis.circuit import CALL_BUDGET_S, StoreCircuit
+
+SETTLE_WITHIN_S = 600.0
+FREE_OF_CHARGE = (
+    CostCapReached,
+    QuotaExhausted,
+    Overloaded,
+    BreakerOpen,
+    KeyRejected,
+    ModelMissing,
+    RateLimited,
+    RequestRejected,
+)
+"""Failures before any token was made; after others the provider may bill, so the charge stays."""
+
+
+class DailyCaps:
+    """What each tenant may spend in a day (UTC, by Redis' clock), in US dollars.
+
+    Calls are charged by their upper bound before they are sent, and settled after. Without Redis
+    nobody knows what was spent, and a tenant with a cap spends nothing.
+    """
+
+    def __init__(
+        self,
+        redis: ScriptRunner,
+        caps_usd: Mapping[str, float],
+        *,
+        budget_s: float = CALL_BUDGET_S,
+    ) -> None:
+        self._redis = redis
+        self._caps_usd = dict(caps_usd)
+        self._circuit = StoreCircuit(self._probe, lambda _: None, budget_s=budget_s)
+        self.settlements = Settlements(self._settle)
+
+    async def reserve(self, tenant: str, usd: float) -> str:
+        """Charge an estimate and answer its id, empty for a tenant without a cap.
+
+        Raises:
+            CostCapReached: the cap could be exceeded, or nobody can tell.
+        """
+        cap_usd = self._caps_usd.get(tenant)
+        if cap_usd is None:
+            return ""
+        id_ = random_hex(16)
+        arguments = (repr(usd), repr(cap_usd), round(SETTLE_WITHIN_S * 1_000))
+        try:
+            fits, rest_s = await self._circuit.call(
+                lambda: COST_RESERVE.run(self._redis, _keys(tenant, id_), arguments)
+            )
+        except StoreUnavailable:
+            raise CostCapReached("the day's cost cap cannot be checked just now") from None
+        if not fits:
+            raise CostCapReached("the day's cost cap is reached", retry_after_s=float(rest_s))
+        return id_
+
+    def holds(self, tenant: str) -> bool:
+        """Whether the tenant has a cap."""
+        return tenant in self._caps_usd
+
+    def settle(self, tenant: str, id_: str, usd: float) -> None:
+        """Replace the estimate by the real cost, in the background."""
+        if id_:
+            self.settlements.add((tenant, id_, usd))
+
+    async def close(self) -> None:
+        await self.settlements.close()
+        await self._circuit.close()
+
+    async def _settle(self, batch: Sequence[tuple[str, str, float]]) -> None:
+        for tenant, id_, usd in batch:
+            settle = partial(COST_SETTLE.run, self._redis, _keys(tenant, id_), (repr(usd),))
+            await self._circuit.call(settle)
+
+    async def _probe(self) -> None:
+        await PROBE.run(self._redis, ("assay:v1:{cost}:probe",), ())
+
+
+class Capped:
+    """A `ChatModel` that does not send what could cost more than is allowed."""
+
+    def __init__(
+        self, inner: ChatModel, model: Model, caps: DailyCaps, estimates: TokenEstimates
+    ) -> None:
+        self._inner = inner
+        self._model = model
+        self._caps = caps
+        self._estimates = estimates
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """The inner model's answer; raises `CostCapReached` before anything is sent."""
+        purse = prompt.purse
+        if purse is None and not self._caps.holds(prompt.caller.tenant):
+            return await self._inner.complete(prompt, deadline)
+        most_usd = self._model.cost_usd(self._estimates.most(prompt))
+        if not self._model.simulated and self._model.input_usd_per_mtok is None:
+            raise CostCapReached("the model has no price, so no cap on its cost can be kept")
+        if purse is not None and not purse.take(most_usd):
+            raise CostCapReached("the next call could exceed the request's cost cap")
+        tenant, spent_usd, id_ = prompt.caller.tenant, most_usd, ""
+        try:
+            id_ = await self._caps.reserve(tenant, most_usd)
+            completion = await self._inner.complete(prompt, deadline)
+            spent_usd = completion.cost_usd
+        except FREE_OF_CHARGE:
+            spent_usd = 0.0
+            raise
+        finally:
+            if purse is not None:
+                purse.give_back(most_usd - spent_usd)
+            if spent_usd != most_usd:
+                self._caps.settle(tenant, id_, spent_usd)
+        return completion
+
+
+def _keys(tenant: str, id_: str) -> tuple[str, str]:
+    tag = f"assay:v1:{{cost:{tenant}}}"
+    return f"{tag}:day", f"{tag}:call:{id_}"

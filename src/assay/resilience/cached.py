@@ -1,0 +1,150 @@
+"""The result cache: readable answers, kept per tenant in Redis for a while.
+
+Off unless composed into the nest, `Cached(Coalesced(Retried(...)))`. Only answers that ended by
+themselves and could be read are kept, never a failure. Without Redis every look-up misses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any, Protocol
+
+from redis.exceptions import RedisClusterException, RedisError
+
+from assay.domain.completion import Completion, Model, Prompt, TokenLogprob
+from assay.domain.errors import ModelError
+from assay.domain.policy import Deadline
+from assay.domain.ports import ChatModel
+from assay.resilience.coalesced import without_cost
+
+TTL_S = 24 * 3_600.0
+
+REDIS_BUDGET_S = 0.05
+"""What a call to Redis may take on a caller's path."""
+
+PAUSE_S = 1.0
+"""After Redis failed, nobody waits for it again for so long."""
+
+ANSWER_BYTES_MAX = 256 * 1024
+"""A longer answer is not kept."""
+
+_OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
+
+
+class RedisClient(Protocol):
+    """What is asked of `redis.asyncio.Redis` or `RedisCluster`."""
+
+    def get(self, name: Any, /) -> Any: ...
+
+    def set(self, name: Any, value: Any, /, *, px: int) -> Any: ...
+
+
+class Cached:
+    """A `ChatModel` that answers from the cache where it can."""
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        model: Model,
+        redis: RedisClient,
+        ttl_s: float = TTL_S,
+        budget_s: float = REDIS_BUDGET_S,
+    ) -> None:
+        self._inner = inner
+        self._model = model
+        self._redis = redis
+        self._ttl_s = ttl_s
+        self._budget_s = budget_s
+        self._paused_until_s = 0.0
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """The kept answer, read again and marked as `cached`; else the model's, then kept."""
+        if prompt.key is None or not prompt.cacheable:
+            return await self._inner.complete(prompt, deadline)
+        name = _name(self._model, prompt)
+        started_s = time.monotonic()
+        kept = await self._look_up(name, prompt)
+        if kept is not None:
+            return replace(kept, latency_ms=(time.monotonic() - started_s) * 1000)
+        completion = await self._inner.complete(prompt, deadline)
+        if completion.finish == "stop" and not completion.cached:
+            await self._keep(name, completion)
+        return completion
+
+    async def _look_up(self, name: str, prompt: Prompt) -> Completion | None:
+        kept = await self._ask(lambda: self._redis.get(name))
+        if kept is None:
+            return None
+        try:
+            completion = _restored(json.loads(kept))
+            return replace(without_cost(completion), reading=prompt.read(completion))
+        except (ModelError, ValueError, KeyError, TypeError):
+            # Kept by another version, or no longer what the reader accepts: ask anew.
+            return None
+
+    async def _keep(self, name: str, completion: Completion) -> None:
+        value = json.dumps(_kept(completion))
+        if len(value) <= ANSWER_BYTES_MAX:
+            await self._ask(lambda: self._redis.set(name, value, px=int(self._ttl_s * 1000)))
+
+    async def _ask(self, command: Callable[[], Awaitable[Any]]) -> Any:
+        """Redis' reply, or None where it does not answer in time."""
+        if time.monotonic() < self._paused_until_s:
+            return None
+        try:
+            async with asyncio.timeout(self._budget_s):
+                return await command()
+        except _OUTAGES:
+            self._paused_until_s = time.monotonic() + PAUSE_S
+            return None
+
+
+def _name(model: Model, prompt: Prompt) -> str:
+    """The key in Redis: a digest of tenant, model, sampling and question."""
+    digest = hashlib.blake2b(digest_size=32)
+    for part in _flat((prompt.caller.tenant, model.id, prompt.sampling, prompt.key)):
+        digest.update(part)
+    return f"assay:v1:{{cache:{digest.hexdigest()}}}"
+
+
+def _flat(value: object) -> Iterator[bytes]:
+    """A value as bytes that no other value gives: each part after its kind and length."""
+    if isinstance(value, tuple):
+        yield f"t{len(value)}:".encode()
+        for part in value:
+            yield from _flat(part)
+    else:
+        kind, text = ("s", value) if isinstance(value, str) else ("o", repr(value))
+        encoded = text.encode("utf-8", "surrogatepass")
+        yield f"{kind}{len(encoded)}:".encode()
+        yield encoded
+
+
+def _kept(completion: Completion) -> dict[str, Any]:
+    """What is kept of an answer: all that reading it again may need."""
+    return {
+        "text": completion.text,
+        "provider": completion.provider,
+        "model": completion.model,
+        "simulated": completion.simulated,
+        "logprobs": [[each.token, each.logprob, each.top] for each in completion.logprobs],
+    }
+
+
+def _restored(kept: dict[str, Any]) -> Completion:
+    return Completion(
+        text=kept["text"],
+        finish="stop",
+        provider=kept["provider"],
+        model=kept["model"],
+        simulated=kept["simulated"],
+        logprobs=tuple(
+            TokenLogprob(token, logprob, tuple((name, value) for name, value in top))
+            for token, logprob, top in kept["logprobs"]
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The fair queue in which calls of one process wait for their turn."""

@@ -1,0 +1,1 @@
+"""The providers' quotas: token buckets in Redis, shared by all processes."""

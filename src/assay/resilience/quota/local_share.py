@@ -1,0 +1,77 @@
+"""The quota while Redis is gone: each process keeps to its own part of the rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.resilience.quota.buckets import Bucket, Costs
+
+SHARE = 0.8
+"""Part of the rate that all processes together use blindly."""
+BURST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWait:
+    """How long to wait, and the number of the bucket that binds (0: none)."""
+
+    seconds: float
+    binding: int
+
+
+class LocalShare:
+    """The same token buckets on the process's monotonic clock, at `0.8 × rate ÷ pods`.
+
+    They start empty at each outage: what Redis let through just before still counts in the
+    provider's minute. Waiting callers take their sending times in order of asking.
+    """
+
+    def __init__(self, buckets: Sequence[Bucket], pods_max: int) -> None:
+        rates = [SHARE * bucket.rate_per_s / pods_max for bucket in buckets]
+        self._buckets = tuple(
+            Bucket(bucket.name, rate * BURST_S, rate)
+            for bucket, rate in zip(buckets, rates, strict=True)
+        )
+        self._blocked_s = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin an outage with empty buckets; a block that the provider asked for still holds."""
+        self._at_s = time.monotonic()
+        self._balances = [0.0] * len(self._buckets)
+
+    def reserve(self, costs: Costs, queued: Costs, wait_max_s: float) -> tuple[LocalWait, bool]:
+        """The wait behind `queued`, and whether it was within `wait_max_s` and is taken."""
+        now_s = time.monotonic()
+        self._advance(now_s)
+        send_s, binding = max(self._at_s, self._blocked_s), 0
+        for number, bucket in enumerate(self._buckets, start=1):
+            cost = min(costs.get(bucket.name, 0.0), bucket.capacity)
+            need = cost + queued.get(bucket.name, 0.0) - self._balances[number - 1]
+            ready_s = self._at_s + need / bucket.rate_per_s
+            if need > 0 and ready_s > send_s:
+                send_s, binding = ready_s, number
+        wait = LocalWait(send_s - now_s, binding)
+        if wait.seconds > wait_max_s:
+            return wait, False
+        self._advance(send_s)
+        self.charge(costs)
+        return wait, True
+
+    def charge(self, costs: Costs) -> None:
+        """Take `costs` whatever the balance; what was used beyond a reservation is a debt."""
+        for index, bucket in enumerate(self._buckets):
+            self._balances[index] -= costs.get(bucket.name, 0.0)
+
+    def block(self, seconds: float) -> None:
+        """Send nothing for `seconds`: the provider asked for it."""
+        self._blocked_s = max(self._blocked_s, time.monotonic() + seconds)
+
+    def _advance(self, to_s: float) -> None:
+        seconds = max(0.0, to_s - self._at_s)
+        for index, bucket in enumerate(self._buckets):
+            filled = self._balances[index] + bucket.rate_per_s * seconds
+            self._balances[index] = min(bucket.capacity, filled)
+        self._at_s += seconds

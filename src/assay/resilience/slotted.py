@@ -1,0 +1,53 @@
+"""Slots: how many calls to one model this process has under way, and who waits for the next.
+
+The layer goes inside of the quota, `Limited(Slotted(provider))`: a call that waits for the
+provider's quota must not hold a slot, for more pods would not make it any quicker.
+"""
+
+from __future__ import annotations
+
+import time
+
+from assay.domain.completion import Completion, Model, Prompt
+from assay.domain.policy import Deadline
+from assay.domain.ports import ChatModel, EventSink
+from assay.resilience.queue.fair_order import QueueLimits
+from assay.resilience.queue.fair_queue import FairQueue
+
+SLOTS = 64
+"""Calls to one model that a process has under way at once, unless configured."""
+
+SERVICE_WEIGHT = 0.1
+"""Weight of the newest call in the moving mean of service times."""
+
+
+class Slotted:
+    """A `ChatModel` with a bounded number of calls under way; the others wait in fair order."""
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        model: Model,
+        events: EventSink,
+        slots: int = SLOTS,
+        limits: QueueLimits | None = None,
+    ) -> None:
+        self._inner = inner
+        self._service_s = 0.0
+        self.queue = FairQueue(model.id, "local_slot", slots, events, limits)
+
+    @property
+    def utilization(self) -> float:
+        """(under way + waiting) ÷ slots: above 1 where calls wait. What the autoscaler follows."""
+        return self.queue.present / self.queue.width
+
+    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        """Answer when a slot is free.
+
+        Raises `Overloaded` where none becomes free in time for a usual call.
+        """
+        async with self.queue.turn(prompt.caller, 1.0, prompt.size, deadline, self._service_s):
+            started_s = time.monotonic()
+            completion = await self._inner.complete(prompt, deadline)
+            self._service_s += SERVICE_WEIGHT * (time.monotonic() - started_s - self._service_s)
+            return completion

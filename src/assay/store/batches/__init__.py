@@ -1,0 +1,1 @@
+"""Batches in Redis: their rows, the queue of rows, and the results."""

@@ -1,0 +1,83 @@
+"""Waits until what was written is on Redis' disk: an answer given earlier could be taken back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import ResponseError
+
+from assay.redis.client import Client
+
+WAIT_MS = 3_000
+KEY_MS = 60_000
+LOOK_EVERY_S = 1.1
+"""`everysec` begins a flush at least once a second: two quiet looks further apart than that have
+one between them."""
+LOOKS_MAX = 5
+QUIET_LOOKS = 2
+
+
+class Durability:
+    """Knows how the server at hand can tell that its append-only file is on disk.
+
+    `WAITAOF` (Redis 7.2) says it exactly. Before, `appendfsync always` writes before it answers,
+    and `everysec` is watched through INFO. With the append-only file off there is no disk to wait
+    for: such a server keeps nothing through a restart, and its operator chose so.
+    """
+
+    def __init__(self, client: Client, wait_ms: int = WAIT_MS) -> None:
+        self._client = client
+        self._wait_ms = wait_ms
+        self._has_waitaof = isinstance(client, Redis)
+
+    async def reached(self, key: str) -> bool:
+        """Return when all that was written to `key`'s node is on its disk; False where late."""
+        if self._has_waitaof:
+            try:
+                return await self._waitaof(key)
+            except ResponseError:
+                self._has_waitaof = False
+        return await self._looked(key)
+
+    async def _waitaof(self, key: str) -> bool:
+        """A connection waits for its own writes only, so the write and the wait go together."""
+        assert isinstance(self._client, Redis)  # noqa: S101  # see _has_waitaof
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.set(key, 1, px=KEY_MS)
+            pipe.execute_command("WAITAOF", 1, 0, self._wait_ms)
+            _, flushed = await pipe.execute()
+        return bool(flushed[0])
+
+    async def _looked(self, key: str) -> bool:
+        quiet = 0
+        for look in range(LOOKS_MAX):
+            state = await self._persistence(key)
+            if not state.get("aof_enabled") or await self._is_always(key):
+                return True
+            busy = state.get("aof_buffer_length", 0) or state.get("aof_pending_bio_fsync", 0)
+            quiet += not busy
+            if quiet == QUIET_LOOKS:
+                return True
+            if look + 1 < LOOKS_MAX:
+                await asyncio.sleep(LOOK_EVERY_S)
+        return False
+
+    async def _persistence(self, key: str) -> dict[str, int]:
+        if isinstance(self._client, RedisCluster):
+            node = self._client.get_node_from_key(key)
+            found = await self._client.info("persistence", target_nodes=node)
+        else:
+            found = await self._client.info("persistence")
+        return dict(found)
+
+    async def _is_always(self, key: str) -> bool:
+        try:
+            if isinstance(self._client, RedisCluster):
+                node = self._client.get_node_from_key(key)
+                found = await self._client.config_get("appendfsync", target_nodes=node)
+            else:
+                found = await self._client.config_get("appendfsync")
+        except ResponseError:
+            return False  # a managed server that hides its configuration
+        return found.get("appendfsync") == "always"

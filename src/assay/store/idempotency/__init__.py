@@ -1,0 +1,1 @@
+"""Idempotency records in Redis, one for each tenant and key."""

@@ -1,0 +1,1 @@
+"""Reads a judge's words as a score or a label."""

@@ -25,8 +25,8 @@ from redis.asyncio import Redis  # noqa: E402  the checkout's own modules come f
 
 from assay.domain.completion import Completion, Model, Prompt, Turn, Usage  # noqa: E402
 from assay.domain.policy import Deadline, Quota  # noqa: E402
-from assay.resilience.quota.buckets import buckets_of  # noqa: E402
 from assay.resilience.limited import Limited  # noqa: E402
+from assay.resilience.quota.buckets import buckets_of  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
 from assay.resilience.quota.reservations import Ask, Granted  # noqa: E402
 from fakes.fleet import worst_excess  # noqa: E402

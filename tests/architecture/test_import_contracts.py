@@ -16,9 +16,11 @@ VIOLATIONS = {
     "Layers (siblings)": ("src/assay/routing/seeded.py", "import assay.providers"),
     "Layers (exhaustive)": ("src/assay/helpers/__init__.py", ""),
     "Only bootstrap": ("src/assay/api/seeded.py", "import assay.store"),
-    "Work does not know": ("src/assay/jobs/seeded.py", "import assay.telemetry"),
+    "Redis is reached": ("src/assay/batches/seeded.py", "import assay.redis"),
+    "Work does not know": ("src/assay/batches/seeded.py", "import assay.telemetry"),
     "Settings are read": ("src/assay/providers/seeded.py", "import assay.settings"),
     "The core is free": ("src/assay/domain/seeded.py", "import redis"),
+    "The plumbing of HTTP": ("src/assay/http/seeded.py", "import assay.domain.evaluation"),
     "Providers do not know": ("src/assay/providers/openai.py", "import assay.providers.gemini"),
 }
 

@@ -20,9 +20,9 @@ from assay.domain.errors import ModelError, ProviderDown, ProviderSilent
 from assay.domain.policy import Deadline
 from assay.providers import Connection, Simulated, Wire, build_model
 from assay.providers.anthropic import AnthropicDraft
-from assay.providers.stream_accumulator import Timing
 from assay.providers.gemini import GeminiDraft
 from assay.providers.openai import OpenAI, OpenAIDraft
+from assay.providers.stream_accumulator import Timing
 from fakes.providers import server as server_module
 from fakes.providers.faults import FAULTS
 from fakes.providers.server import FaultServer

@@ -7,8 +7,8 @@ from typing import get_args
 
 import aiohttp
 
-from assay.http.problems import KINDS
 from assay.domain.errors import Reason
+from assay.http.problems import KINDS
 from fakes.service_process import running_service
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()

@@ -11,12 +11,13 @@ import sys
 
 from fastapi import APIRouter, Response
 
-from assay.http.access import OpenAccess
 from assay.api.app import create_app
+from assay.api.services import Services
+from assay.evaluation.comparer import Comparer
+from assay.http.access import OpenAccess
+from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
 from assay.http.server import Listeners, listen, serve
-from assay.api.services import Limits, Services
-from assay.evaluation.comparer import Comparer
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
 from fakes.judges import FakeJudges
 

@@ -8,8 +8,9 @@ import signal
 import time
 from typing import ClassVar, Literal
 
+from assay.criteria.base import Check, Finding
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge, Check, Finding
 
 
 class _Fake(Check):
@@ -97,7 +98,7 @@ class Unable(_Fake):
     type: Literal["unable"] = "unable"
 
     def check(self, case: Case) -> Finding:
-        raise CannotJudge("reference_missing", "nothing to compare with")
+        raise NotApplicable("reference_missing", "nothing to compare with")
 
 
 class Broken(_Fake):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from assay.criteria import parse_criteria
+from assay.criteria.base import Judge, judge_spec
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, Evaluation, Score
 from assay.domain.policy import Deadline
-from assay.criteria import parse_criteria
-from assay.criteria.base import Judge, judge_spec
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Offload
 from fakes.judges import FakeJudges, RecordingEvents

@@ -11,15 +11,16 @@ from typing import Any
 import aiohttp
 import uvicorn
 
-from assay.http.access import OpenAccess
 from assay.api.app import create_app
-from assay.http.server import listen, server_config
-from assay.api.services import Limits, Services
+from assay.api.services import Services
 from assay.domain.completion import Attempt, Model, Usage
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import Evaluation, JudgeRecord, Score
 from assay.domain.ports import ModelStatus
 from assay.evaluation.comparer import Comparer
+from assay.http.access import OpenAccess
+from assay.http.limits import Limits
+from assay.http.server import listen, server_config
 from fakes.judges import FakeJudges
 
 

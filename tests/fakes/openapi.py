@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
-from assay.http.access import OpenAccess
 from assay.api.app import create_app
-from assay.api.services import Limits, Services
+from assay.api.services import Services
 from assay.evaluation.comparer import Comparer
+from assay.http.access import OpenAccess
+from assay.http.limits import Limits
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
 from fakes.judges import FakeJudges
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.server import ServerState
 
+from assay.http.limits import Limits
 from assay.http.protocol import PacedConnection
 from assay.http.server import server_config
-from assay.api.services import Limits
 from fakes.http_api import running_api
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.server import ServerState
 
-from assay.http.protocol import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
 from assay.http.disconnect import CancelOnDisconnect
+from assay.http.limits import Limits
+from assay.http.protocol import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
 from assay.http.server import server_config
-from assay.api.services import Limits
 from fakes.http_api import ScriptedEvaluator, running_api, serving
 
 GOOD = json.dumps({"input": "2+2?", "output": "4", "criteria": "Is it right?"}).encode()

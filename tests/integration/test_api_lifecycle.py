@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from assay.api.services import Limits
+from assay.http.limits import Limits
 from fakes.http_api import running_api
 
 TESTS = Path(__file__).parents[1]

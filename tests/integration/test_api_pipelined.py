@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from assay.api import connection
+from assay.http import protocol
 from fakes.http_api import running_api
 
 
@@ -42,7 +42,7 @@ async def test_each_pipelined_request_is_judged_by_its_own_body():
 
 async def test_a_pipelined_body_is_wanted_though_it_comes_late(monkeypatch):
     """The time for the rest of a refused body is not for the body of who comes next."""
-    monkeypatch.setattr(connection, "UNWANTED_S", 0.05)
+    monkeypatch.setattr(protocol, "UNWANTED_S", 0.05)
     async with running_api() as api:
         reader, writer = await connected(api)
         (head, body), (next_head, next_body) = request("one"), request("two")

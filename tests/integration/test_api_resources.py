@@ -5,13 +5,13 @@ import json
 import aiohttp
 import pytest
 
-from assay.http.access import KeysFile, new_key
-from assay.api.responses import EvaluationAnswer
 from assay.api.models import ModelsAnswer
+from assay.api.responses import EvaluationAnswer
+from assay.criteria import CRITERIA
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import Case, JudgeSpec, Score
-from assay.criteria import CRITERIA
+from assay.http.access import KeysFile, new_key
 from fakes.http_api import evaluation, running_api, unscored
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}

@@ -6,7 +6,7 @@ import pytest
 
 from assay.http.admission import Admission
 from assay.http.lifecycle import Lifecycle, Load
-from assay.api.services import Limits
+from assay.http.limits import Limits
 from assay.http.streamed_body import RESERVED_BYTES
 from fakes.recorded_events import RecordedEvents
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from assay.domain.batches import BadRow, Claim, NewBatch, NewRow, RowResult, batch_id_of
 from assay.domain.errors import RequestError, StoreUnavailable
-from assay.store.batches.keys import ACTIVE
-from assay.store.batches.batches import RedisBatches
-from assay.store.batches.queue import ACTIVE_MAX, RedisJobQueue
 from assay.redis.client import ClientLimits, connect
+from assay.store.batches.batches import RedisBatches
+from assay.store.batches.keys import ACTIVE
+from assay.store.batches.queue import ACTIVE_MAX, RedisJobQueue
 from assay.store.batches.results import RedisResults
 from fakes.batches import until
 from fakes.redis_process import RedisProcess

@@ -6,8 +6,8 @@ import pytest
 
 from assay.domain.errors import StoreUnavailable
 from assay.redis.circuit import StoreCircuit
-from assay.store.batches.calls import store_errors
 from assay.redis.client import BUDGETED, connect
+from assay.store.batches.calls import store_errors
 from fakes.redis_process import RedisProcess
 
 

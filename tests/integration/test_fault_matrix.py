@@ -24,8 +24,8 @@ from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Offload
-from assay.settings import Settings
 from assay.redis.client import connect
+from assay.settings import Settings
 from fakes.providers.faults import FAULTS
 from fakes.providers.server import FaultServer
 from fakes.recorded_events import RecordedEvents

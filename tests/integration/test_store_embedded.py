@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.redis.embedded import EmbeddedError, EmbeddedRedis
 from assay.redis.client import connect
+from assay.redis.embedded import EmbeddedError, EmbeddedRedis
 
 SRC = Path(__file__).parents[2] / "src"
 SERVICE = """

@@ -5,12 +5,12 @@ import contextlib
 
 import pytest
 
-from assay.http.access import Identity
 from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
 from assay.domain.policy import Deadline
 from assay.domain.ports import KeptAnswer
-from assay.store.idempotency.leases import RedisIdempotency, record_key
+from assay.http.access import Identity
 from assay.redis.client import ClientLimits, connect
+from assay.store.idempotency.leases import RedisIdempotency, record_key
 from fakes.http_api import ScriptedEvaluator, running_api, unscored
 from fakes.redis_process import RedisProcess
 

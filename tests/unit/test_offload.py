@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from assay.criteria import parse_criteria
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.criteria import parse_criteria
-from assay.criteria.base import CannotJudge
 from assay.evaluation.sandbox.pool import Offload, case_chars
 from fakes.checks import (
     Broken,
@@ -96,7 +96,7 @@ async def test_a_worker_sees_none_of_the_services_environment(offload, monkeypat
 async def test_a_check_that_never_ends_is_killed_at_its_time_limit(offload, tmp_path):
     """Not even a C extension that holds the GIL outlives the limit."""
     file = tmp_path / "pid"
-    with pytest.raises(CannotJudge, match="longer than 2 s") as caught:
+    with pytest.raises(NotApplicable, match="longer than 2 s") as caught:
         await offload.run(Stuck(), Case(str(file)), soon())
     assert caught.value.reason == "check_error"
     assert await gone(await written(file))
@@ -118,7 +118,7 @@ async def test_the_deadline_of_the_request_ends_a_check(offload, tmp_path):
     """A deadline before the check's own limit is reported as what it is."""
     file = tmp_path / "pid"
     await offload.run(ProcessOf(), LONG, soon())
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         await offload.run(Stuck(), Case(str(file)), Deadline.after(0.4))
     assert caught.value.reason == "deadline_exceeded"
     assert await gone(await written(file))
@@ -126,7 +126,7 @@ async def test_the_deadline_of_the_request_ends_a_check(offload, tmp_path):
 
 async def test_a_deadline_that_is_past_starts_nothing(offload):
     """No process is started for a request whose time is up."""
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         await offload.run(ProcessOf(), LONG, Deadline.after(-1))
     assert caught.value.reason == "deadline_exceeded"
     assert not offload._workers
@@ -136,7 +136,7 @@ async def test_a_worker_that_dies_costs_only_its_own_request(offload):
     """The request whose worker was killed is unscored; the one behind it is served."""
     dying = asyncio.create_task(offload.run(Killed(), LONG, soon()))
     behind = asyncio.create_task(offload.run(ProcessOf(), LONG, soon()))
-    with pytest.raises(CannotJudge, match="died") as caught:
+    with pytest.raises(NotApplicable, match="died") as caught:
         await dying
     assert caught.value.reason == "check_error"
     assert (await behind).score == 1.0
@@ -154,7 +154,7 @@ async def test_a_worker_that_was_killed_while_idle_costs_no_request(offload):
 async def test_memory_is_limited_and_running_out_of_it_costs_no_worker(offload):
     """A check over the memory limit is unscored, and its worker goes on."""
     pid = (await offload.run(ProcessOf(), LONG, soon())).value
-    with pytest.raises(CannotJudge, match="more memory"):
+    with pytest.raises(NotApplicable, match="more memory"):
         await offload.run(Hungry(), LONG, soon())
     assert (await offload.run(ProcessOf(), LONG, soon())).value == pid
 
@@ -171,11 +171,11 @@ async def test_a_worker_that_grew_large_is_replaced_after_it_has_answered():
 
 @pytest.mark.parametrize("output", ["tiny", LONG.output])
 async def test_what_a_check_raises_is_the_same_inline_and_in_a_worker(offload, output):
-    """CannotJudge crosses the process border; a bug becomes check_error without caller's text."""
-    with pytest.raises(CannotJudge, match="nothing to compare with") as unable:
+    """NotApplicable crosses the process border; a bug becomes check_error without caller's text."""
+    with pytest.raises(NotApplicable, match="nothing to compare with") as unable:
         await offload.run(Unable(), Case(output), soon())
     assert unable.value.reason == "reference_missing"
-    with pytest.raises(CannotJudge, match="failed with KeyError") as broken:
+    with pytest.raises(NotApplicable, match="failed with KeyError") as broken:
         await offload.run(Broken(), Case(output), soon())
     assert broken.value.reason == "check_error"
     assert output not in broken.value.message
@@ -193,7 +193,7 @@ async def test_the_queue_is_bounded(offload):
     await offload.run(ProcessOf(), LONG, soon())
     two = [asyncio.create_task(offload.run(Slow(), Case("0.3"), soon())) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(CannotJudge, match="too many checks"):
+    with pytest.raises(NotApplicable, match="too many checks"):
         await offload.run(Slow(), Case("0.3"), soon())
     assert [each.score for each in await asyncio.gather(*two)] == [1.0, 1.0]
 
@@ -201,7 +201,7 @@ async def test_the_queue_is_bounded(offload):
 async def test_a_worker_that_cannot_start_leaves_the_check_unscored():
     """Where the process ends before it is ready, here over a limit that no system has."""
     offload = Offload(memory_bytes_max=2**70)
-    with pytest.raises(CannotJudge, match="could be started") as caught:
+    with pytest.raises(NotApplicable, match="could be started") as caught:
         await offload.run(ProcessOf(), LONG, soon())
     assert caught.value.reason == "check_error"
     await offload.aclose()
@@ -236,7 +236,7 @@ async def test_closing_ends_what_runs(tmp_path):
     task = asyncio.create_task(offload.run(Stuck(), Case(str(file)), soon()))
     pid = await written(file)
     await offload.aclose()
-    with pytest.raises(CannotJudge):
+    with pytest.raises(NotApplicable):
         await task
     assert await gone(pid)
 
@@ -253,7 +253,7 @@ async def test_the_event_loop_turns_while_a_check_is_stuck(offload, tmp_path):
         turns += 1
     assert not stuck.done()
     assert turns > 10
-    with pytest.raises(CannotJudge):
+    with pytest.raises(NotApplicable):
         await stuck
 
 
@@ -281,7 +281,7 @@ async def test_a_schema_whose_references_double_at_each_step_is_stopped(offload)
     steps = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(40)}
     schema = {"$defs": {**steps, "a40": {"type": "object"}}, "$ref": "#/$defs/a0"}
     [check] = parse_criteria([{"type": "json_schema", "schema": schema}])
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         await offload.run(check, Case("{}"), soon())
     assert caught.value.reason == "check_error"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,20 +11,24 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from assay import __version__
-from assay.http.admission import Admission
 from assay.api.comparisons import comparisons_router
 from assay.api.criteria import criteria_router
-from assay.http.disconnect import CancelOnDisconnect
-from assay.http.openapi import describe
-from assay.http.request_id import Envelope
 from assay.api.evaluations import evaluations_router
 from assay.api.models import models_router
-from assay.http.problems import INTERNAL, Problem, Refused, problem_of, render
-from assay.api.services import Limits, Services
+from assay.api.services import Services
 from assay.domain.errors import AssayError
+from assay.http.admission import Admission
+from assay.http.disconnect import CancelOnDisconnect
+from assay.http.limits import Limits
+from assay.http.openapi import describe
+from assay.http.problems import INTERNAL, Problem, Refused, problem_of, render
+from assay.http.request_id import Envelope
 
 CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 """What the framework itself refuses; anything else that it says is an error of ours."""
+
+STREAMED_ROUTES = (("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),)
+"""Resources that read their bodies as they come, and bound each row instead of the whole."""
 
 
 def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] = ()) -> FastAPI:
@@ -40,6 +45,7 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
                 lifecycle=services.lifecycle,
                 load=services.load,
                 events=services.events,
+                streamed_routes=STREAMED_ROUTES,
             ),
             Middleware(CancelOnDisconnect),
         ],

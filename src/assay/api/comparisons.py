@@ -8,6 +8,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from assay.api.judged_request import CODES, JudgedRoute, judged_once
+from assay.api.requests import ComparisonRequest
 from assay.api.responses import (
     NOT_THE_CALLERS,
     JudgeAnswer,
@@ -19,16 +21,15 @@ from assay.api.responses import (
     plain_fields,
     usage_document,
 )
-from assay.http.openapi import REPLAYED_HEADER, problems, request_body
-from assay.api.judged_request import CODES, JudgedRoute, judged_once
-from assay.http.problems import Problem, Refused
-from assay.api.requests import ComparisonRequest
-from assay.api.services import Limits, Services
+from assay.api.services import Services
+from assay.criteria.base import judge_spec
 from assay.domain.comparison import Comparison, OrderVerdict, Side, Winner
 from assay.domain.completion import Caller
 from assay.domain.errors import Reason
 from assay.domain.policy import Deadline
-from assay.criteria.base import judge_spec
+from assay.http.limits import Limits
+from assay.http.openapi import REPLAYED_HEADER, problems, request_body
+from assay.http.problems import Problem, Refused
 
 
 def comparisons_router(services: Services, limits: Limits) -> APIRouter:

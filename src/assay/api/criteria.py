@@ -8,10 +8,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from assay.http.openapi import problems
 from assay.api.services import Services
 from assay.criteria import CRITERIA
 from assay.criteria.catalogue import entry
+from assay.http.openapi import problems
 
 
 class LevelAnswer(BaseModel):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.responses import EvaluationAnswer, problem_of_unscored, render_evaluation
-from assay.http.openapi import REPLAYED_HEADER, problems, request_body
 from assay.api.judged_request import CODES, JudgedRoute, judged_once
-from assay.http.problems import Refused
 from assay.api.requests import EvaluationRequest
-from assay.api.services import Limits, Services
+from assay.api.responses import EvaluationAnswer, problem_of_unscored, render_evaluation
+from assay.api.services import Services
+from assay.criteria.base import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
-from assay.criteria.base import judge_spec
+from assay.http.limits import Limits
+from assay.http.openapi import REPLAYED_HEADER, problems, request_body
+from assay.http.problems import Refused
 
 
 def evaluations_router(services: Services, limits: Limits) -> APIRouter:

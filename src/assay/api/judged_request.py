@@ -9,13 +9,14 @@ from typing import Any, TypeVar, cast
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from assay.http.body import read_json
-from assay.http.idempotency import is_keyed, run_once
 from assay.api.requests import ComparisonRequest, EvaluationRequest
-from assay.api.services import Limits, Services
+from assay.api.services import Services
 from assay.api.validation import invalid, validate
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
+from assay.http.body import read_json
+from assay.http.idempotency import is_keyed, run_once
+from assay.http.limits import Limits
 
 CODES = (
     "malformed_json",

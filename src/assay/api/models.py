@@ -8,12 +8,12 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.http.body import read_json
-from assay.http.openapi import problems, request_body
-from assay.http.problems import Problem, Refused
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.domain.ports import BreakerOrder, BreakerState, ModelStatus
+from assay.http.body import read_json
+from assay.http.openapi import problems, request_body
+from assay.http.problems import Problem, Refused
 
 OPERATOR = "operator"
 """The `role` attribute of a key that may steer the service."""

@@ -20,9 +20,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from assay.domain.evaluation import Case, Text
 from assay.criteria import CriteriaField
 from assay.criteria.base import Frozen, JudgeField, Prose
+from assay.domain.evaluation import Case, Text
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100

@@ -8,8 +8,6 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.http.problems import Problem
-from assay.http.rate_limits import rate_limit_fields
 from assay.domain.completion import Attempt, Usage
 from assay.domain.errors import Reason
 from assay.domain.evaluation import (
@@ -21,6 +19,8 @@ from assay.domain.evaluation import (
     Sign,
     Status,
 )
+from assay.http.problems import Problem
+from assay.http.rate_limits import rate_limit_fields
 
 NOT_THE_CALLERS: dict[str, str] = {
     "deadline_exceeded": "No criterion could be scored before the deadline.",

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from assay.api.requests import field_names
+from assay.criteria import CRITERIA
+from assay.domain.errors import FieldError
 from assay.http.body import escape
 from assay.http.problems import ERRORS_MAX, Problem, Refused
-from assay.api.requests import field_names
-from assay.domain.errors import FieldError
-from assay.criteria import CRITERIA
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = tuple[str | int, ...]

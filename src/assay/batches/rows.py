@@ -12,15 +12,15 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from assay.batches.summary import groups_of, status_of, tally_of, totals_of
+from assay.criteria import parse_criteria
+from assay.criteria.base import Criterion, Judge, judge_spec
 from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import AssayError, RequestError
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore
-from assay.batches.summary import groups_of, status_of, tally_of, totals_of
-from assay.criteria import parse_criteria
-from assay.criteria.base import Criterion, Judge, judge_spec
 from assay.evaluation.ports import Evaluates
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from assay.batches.statistics import SCALE, Estimate, clustered_mean_of, mean_of, share_of
+from assay.criteria.base import Criterion
 from assay.domain.batches import RowStatus, Sums
 from assay.domain.evaluation import Evaluation
-from assay.criteria.base import Criterion
-from assay.batches.statistics import SCALE, Estimate, clustered_mean_of, mean_of, share_of
 
 ROWS = "rows"
 """Stands for the rows as a whole where a criterion's place in the list would stand."""

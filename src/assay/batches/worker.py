@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from assay.batches.rows import PlanBroken, RetryLater, RowRunner
+from assay.batches.webhooks import Webhooks
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchEnded, BatchRowFinished, BatchRowReturned
 from assay.domain.ports import EventSink, JobQueue
-from assay.batches.rows import PlanBroken, RetryLater, RowRunner
-from assay.batches.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 

@@ -12,22 +12,23 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter
 
-from assay.api.responses import render_evaluation
-from assay.api.batches.resource import batches_router
 from assay.api.batches.items import batch_items_router
+from assay.api.batches.resource import batches_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
-from assay.api.services import Limits, Services
-from assay.domain.errors import StoreUnavailable
-from assay.domain.ports import EventSink, Judges
-from assay.evaluation.ports import Evaluates
+from assay.api.responses import render_evaluation
+from assay.api.services import Services
 from assay.batches.rows import RowRunner, Tries
 from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import Worker, WorkerLimits
+from assay.domain.errors import StoreUnavailable
+from assay.domain.ports import EventSink, Judges
+from assay.evaluation.ports import Evaluates
+from assay.http.limits import Limits
+from assay.redis.client import Client
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
 from assay.store.batches.queue import RedisJobQueue
-from assay.redis.client import Client
 from assay.store.batches.results import RedisResults
 from assay.telemetry.live import Readings
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from assay.api.services import Limits
 from assay.domain.completion import Capabilities, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryPolicy
+from assay.http.limits import Limits
 from assay.providers import Connection
 from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
 

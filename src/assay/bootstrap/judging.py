@@ -17,24 +17,24 @@ from assay.domain.completion import Model
 from assay.domain.errors import RequestError, StoreUnavailable
 from assay.domain.ports import BreakerOrder, EventSink, ModelStatus
 from assay.providers import WIRED, Wire, build_model
+from assay.redis.client import Client
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
+from assay.resilience.budget_capped import Capped, DailyCaps
 from assay.resilience.cached import Cached
 from assay.resilience.coalesced import Coalesced
-from assay.resilience.budget_capped import Capped, DailyCaps
-from assay.resilience.token_estimates import TokenEstimates
-from assay.resilience.queue.fair_order import QueueLimits
-from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
+from assay.resilience.queue.fair_order import QueueLimits
+from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.quotas import Quotas
 from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
 from assay.resilience.slotted import Slotted
+from assay.resilience.token_estimates import TokenEstimates
 from assay.routing.candidates import Candidate
 from assay.routing.judges import ConfiguredJudges, Judge
 from assay.settings import Settings
-from assay.redis.client import Client
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from assay.http.lifecycle import Load
-from assay.api.services import Limits
 from assay.bootstrap.judging import Judging, Nest
 from assay.domain.errors import StoreUnavailable
+from assay.http.lifecycle import Load
+from assay.http.limits import Limits
 from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.reservations import QuotaStatus
 from assay.telemetry.live import Readings

@@ -15,26 +15,27 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 
 from assay import __version__
-from assay.http.access import Access, KeysFile, OpenAccess
 from assay.api.app import create_app
-from assay.http.memory import give_back_memory
-from assay.http.operations import create_operations_app
-from assay.http.server import Listeners, listen, serve, serving
-from assay.api.services import Limits, Services
+from assay.api.services import Services
 from assay.bootstrap.batches import BATCH_ROUTES, Backlog, batch_routers, build_worker, working
 from assay.bootstrap.from_settings import limits_of, models_of
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.readings import LiveReadings
+from assay.criteria import CRITERIA
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.evaluation.comparer import Comparer
-from assay.criteria import CRITERIA
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Offload
-from assay.settings import AuthSettings, Settings
-from assay.redis.embedded import EmbeddedRedis
-from assay.store.idempotency.leases import RedisIdempotency
+from assay.http.access import Access, KeysFile, OpenAccess
+from assay.http.limits import Limits
+from assay.http.memory import give_back_memory
+from assay.http.operations import create_operations_app
+from assay.http.server import Listeners, listen, serve, serving
 from assay.redis.client import BUDGETED, Client, connect
+from assay.redis.embedded import EmbeddedRedis
+from assay.settings import AuthSettings, Settings
+from assay.store.idempotency.leases import RedisIdempotency
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import Known, Metrics

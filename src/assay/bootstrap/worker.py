@@ -7,9 +7,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from assay import __version__
-from assay.http.lifecycle import Lifecycle, Load
-from assay.http.operations import create_operations_app
-from assay.http.server import SIGNALS, listen, serving
 from assay.bootstrap.batches import Backlog, build_worker
 from assay.bootstrap.from_settings import limits_of, models_of
 from assay.bootstrap.judging import open_judging
@@ -17,6 +14,9 @@ from assay.bootstrap.readings import LiveReadings
 from assay.bootstrap.service import known, open_redis, running
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Offload
+from assay.http.lifecycle import Lifecycle, Load
+from assay.http.operations import create_operations_app
+from assay.http.server import SIGNALS, listen, serving
 from assay.settings import Settings
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from assay.http.access import new_key
 from assay.cli.app import app, notice, refuse
+from assay.http.access import new_key
 
 keys_app = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")

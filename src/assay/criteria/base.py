@@ -161,25 +161,6 @@ class Finding:
     probability_left: float | None = None
 
 
-class CannotJudge(Exception):
-    """The case lacks what the criterion needs; `reason` is one of the contract's reasons."""
-
-    def __init__(
-        self,
-        reason: Literal[
-            "reference_missing",
-            "context_missing",
-            "check_error",
-            "input_too_long",
-            "deadline_exceeded",
-        ],
-        message: str,
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-
-
 class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
 
@@ -195,7 +176,7 @@ class Check(Criterion):
 
     @abstractmethod
     def check(self, case: Case) -> Finding:
-        """The finding; raises `CannotJudge` where the case lacks what is needed."""
+        """The finding; raises `NotApplicable` where the case lacks what is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +211,7 @@ class Judged(Criterion):
 
     @abstractmethod
     def question(self, case: Case) -> Question:
-        """What to ask; raises `CannotJudge` where the case lacks what is needed."""
+        """What to ask; raises `NotApplicable` where the case lacks what is needed."""
 
     def questions(self, case: Case) -> Sequence[Question]:
         """All that is to be asked, where one question is not enough."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge
 from assay.domain.case_text import output_text, references, transcript
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.\[\]'\"-]{1,200})\s*\}\}")
 PLACEHOLDERS_MAX = 100
@@ -30,7 +30,9 @@ _CONTEXT = ("context", "contexts", "retrieval_context", "retrieved_contexts", "p
 
 def _input(case: Case) -> str:
     if case.input is None:
-        raise CannotJudge("context_missing", "the template names the input, and the case has none")
+        raise NotApplicable(
+            "context_missing", "the template names the input, and the case has none"
+        )
     return transcript(case.input)
 
 
@@ -40,7 +42,7 @@ def _reference(case: Case) -> str:
 
 def _context(case: Case) -> str:
     if not case.context:
-        raise CannotJudge("context_missing", "the case has no context")
+        raise NotApplicable("context_missing", "the case has no context")
     return "\n\n".join(case.context)
 
 
@@ -87,7 +89,7 @@ def value(name: str, case: Case) -> str:
     """The text that a placeholder stands for."""
     source = _source(name)
     if source is None:
-        raise CannotJudge("check_error", f"{name} is not in a case")
+        raise NotApplicable("check_error", f"{name} is not in a case")
     text = source(case)
     path = name.removeprefix("sample.output_json").lstrip(".")
     return _member(text, path) if name.startswith("sample.output_json.") else text
@@ -106,5 +108,5 @@ def _member(text: str, path: str) -> str:
         for step in path.split("."):
             found = found[int(step)] if isinstance(found, list) else found[step]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        raise CannotJudge("check_error", f"the output has no JSON value at {path}") from None
+        raise NotApplicable("check_error", f"the output has no JSON value at {path}") from None
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)

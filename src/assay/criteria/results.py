@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from assay.criteria.base import Criterion, Finding
 from assay.domain.errors import Reason
 from assay.domain.evaluation import Score
-from assay.criteria.base import Criterion, Finding
 
 FAILED_CHECK = "the check itself failed"
 """All that a caller learns of an unexpected error: its own text could hold anything."""

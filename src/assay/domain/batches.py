@@ -17,17 +17,7 @@ ROW_STATUSES: tuple[RowStatus, ...] = ("scored", "partial", "unscored", "failed"
 ENDED: frozenset[BatchStatus] = frozenset({"completed", "cancelled", "failed"})
 
 
-BATCH_ID_PREFIX = "batch_"
-
-
-def batch_id_of(created_ms: int, chance: str) -> str:
-    """An id from the time of creation, in 12 hex digits, and 20 of chance: ids sort by time."""
-    return f"{BATCH_ID_PREFIX}{created_ms:012x}{chance}"
-
-
-def created_ms_of(batch_id: str) -> int:
-    """The time that is in an id."""
-    return int(batch_id[len(BATCH_ID_PREFIX) :][:12], 16)
+BATCH_ID_KIND = "batch"
 
 
 @dataclass(frozen=True, slots=True)

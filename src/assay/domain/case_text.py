@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, Text
-from assay.criteria.base import CannotJudge
 
 
 def output_text(case: Case) -> str:
@@ -46,7 +47,31 @@ def as_json(value: Any) -> str:
 
 
 def references(case: Case) -> tuple[str, ...]:
-    """The case's references; raises `CannotJudge` where it has none."""
+    """The case's references; raises `NotApplicable` where it has none."""
     if not case.reference:
-        raise CannotJudge("reference_missing", "the case has no reference to compare with")
+        raise NotApplicable("reference_missing", "the case has no reference to compare with")
     return case.reference
+
+
+def case_chars(case: Case) -> int:
+    """Characters of all texts in the case."""
+    held = chain((case.output, case.input), case.reference, case.context)
+    return sum(map(text_chars, chain(held, case.tools, case.expected_tools)))
+
+
+def text_chars(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return sum(map(len, _strings(value)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Mapping):
+            left += chain(each.keys(), each.values())
+        elif isinstance(each, list | tuple):
+            left += each

@@ -92,6 +92,25 @@ class StoreUnavailable(AssayError):
     code = "store_unavailable"
 
 
+class NotApplicable(Exception):
+    """A criterion cannot be applied to the case; `reason` is one of the contract's reasons."""
+
+    def __init__(
+        self,
+        reason: Literal[
+            "reference_missing",
+            "context_missing",
+            "check_error",
+            "input_too_long",
+            "deadline_exceeded",
+        ],
+        message: str,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
 class ModelError(AssayError):
     """A model gave no usable completion; the class attributes say what to do about it."""
 

@@ -1,10 +1,14 @@
-"""Random values, drawn from the system's source in blocks: to ask it for each of them costs more
-than all else about a name."""
+"""Ids: random values, and names that sort by time.
+
+Random values are drawn from the system's source in blocks: to ask it for each of them costs more
+than all else about a name.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 
 BLOCK_BYTES = 4_096
 
@@ -21,6 +25,21 @@ def random_hex(size: int) -> str:
         drawn = _block[kept:]
         del _block[kept:]
     return drawn.hex()
+
+
+def new_id(kind: str) -> str:
+    """The kind, `_` and 32 hex digits: 48 bits of milliseconds, so that ids sort, then random bits."""
+    return id_at(kind, time.time_ns() // 1_000_000)
+
+
+def id_at(kind: str, at_ms: int) -> str:
+    """As `new_id`, for a given time in milliseconds since 1970."""
+    return f"{kind}_{at_ms:012x}{random_hex(10)}"
+
+
+def id_time_ms(name: str) -> int:
+    """The time in an id, in milliseconds since 1970."""
+    return int(name.rpartition("_")[2][:12], 16)
 
 
 os.register_at_fork(after_in_child=_block.clear)

@@ -9,23 +9,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from assay.criteria.base import Finding, Question
+from assay.criteria.judged.preference import Place, pair_question, place_of, settled, turned
+from assay.domain.case_text import transcript
 from assay.domain.comparison import Comparison, OrderVerdict, Side, Winner
 from assay.domain.completion import NO_USAGE, Caller
 from assay.domain.evaluation import Case, JudgeSpec, Suspicion, Text, Vote
 from assay.domain.events import ComparisonFinished, InjectionSuspected
+from assay.domain.ids import new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
-from assay.judging.call import Asker, Bench, Reply, bench_of, total_cost_usd, total_usage
-from assay.judging.voting import Ballot, vote
-from assay.judging.concurrency import side_by_side
-from assay.criteria.base import Finding, Question
-from assay.domain.case_text import transcript
-from assay.evaluation.identity import new_id
-from assay.screening.scan import scan
-from assay.judging.judge import record, retry_after_s
-from assay.prompts.untrusted import beside_output
-from assay.criteria.judged.preference import Place, pair_question, place_of, settled, turned
 from assay.evaluation.selection import judges_of
+from assay.judging.call import Asker, Bench, Reply, bench_of, total_cost_usd, total_usage
+from assay.judging.concurrency import side_by_side
+from assay.judging.judge import record, retry_after_s
+from assay.judging.voting import Ballot, vote
+from assay.prompts.untrusted import beside_output
+from assay.screening.scan import scan
 
 CALLS_MAX = 16
 """Judge calls of one comparison in flight at a time."""

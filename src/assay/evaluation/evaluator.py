@@ -9,20 +9,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from assay.criteria.base import Check, Criterion, Judged
+from assay.criteria.results import FAILED_CHECK, scored, skipped, unscored
 from assay.domain.completion import Caller
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Score
 from assay.domain.events import CriterionFinished
+from assay.domain.ids import new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
-from assay.evaluation import aggregation, sharing
-from assay.judging.call import Asker, Bench, bench_of
-from assay.criteria.base import CannotJudge, Check, Criterion, Judged
-from assay.evaluation.identity import new_id
-from assay.screening import Guard
-from assay.judging.judge import judged
+from assay.evaluation import aggregation
 from assay.evaluation.sandbox.pool import Offload
-from assay.criteria.results import FAILED_CHECK, scored, skipped, unscored
 from assay.evaluation.selection import judges_of
+from assay.judging import shared_call
+from assay.judging.call import Asker, Bench, bench_of
+from assay.judging.judge import judged
+from assay.screening import Guard
 
 JUDGE_CALLS_MAX = 16
 """Judge calls of one evaluation in flight at a time."""
@@ -107,7 +109,7 @@ class Evaluator:
     async def _check(self, check: Check, case: Case, deadline: Deadline) -> Score:
         try:
             return scored(check, await self._offload.run(check, case, deadline))
-        except CannotJudge as error:
+        except NotApplicable as error:
             return unscored(check, error.reason, error.message)
         except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
             return unscored(check, "check_error", FAILED_CHECK)
@@ -132,7 +134,7 @@ class Evaluator:
                 for index, each, score in zip(indices, group, scores, strict=True)
             }
 
-        groups = sharing.groups(
+        groups = shared_call.groups(
             {i: (each.criterion, each.bench) for i, each in asked.items()}, case
         )
         # A single group has a task as well: where requests go through in one piece, they move in
@@ -153,9 +155,9 @@ async def _ask(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Sc
     criteria, bench = [each.criterion for each in group], group[0].bench
     try:
         if len(criteria) > 1:
-            return await sharing.judged_together(criteria, case, bench, asker)
+            return await shared_call.judged_together(criteria, case, bench, asker)
         return [await judged(criteria[0], case, bench, asker)]
-    except CannotJudge as error:
+    except NotApplicable as error:
         return [unscored(each, error.reason, error.message) for each in criteria]
     except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
         return [unscored(each, "check_error", FAILED_CHECK) for each in criteria]

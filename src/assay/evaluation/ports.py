@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from assay.criteria.base import Criterion
 from assay.domain.comparison import Comparison
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Text
 from assay.domain.policy import Deadline
-from assay.criteria.base import Criterion
 
 
 class Evaluates(Protocol):

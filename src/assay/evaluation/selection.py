@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from assay.criteria.base import Criterion, Judged
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ports import Judges
-from assay.criteria.base import Criterion, Judged
 
 
 def judges_of(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.http.request_id import send_problem
-from assay.http.lifecycle import Lifecycle, Load
-from assay.http.problems import Problem, Refused
-from assay.api.services import Limits
-from assay.http.streamed_body import RESERVED_BYTES, StreamedBody, is_streamed
 from assay.domain.events import RequestShed
 from assay.domain.ports import EventSink
+from assay.http.lifecycle import Lifecycle, Load
+from assay.http.limits import Limits
+from assay.http.problems import Problem, Refused
+from assay.http.request_id import send_problem
+from assay.http.streamed_body import RESERVED_BYTES, StreamedBody, StreamedRoute, is_streamed
 
 CLOSE = (("connection", "close"),)
 RAW_CLOSE = (b"connection", b"close")
@@ -27,19 +28,26 @@ class Admission:
     """Counts the requests and body bytes in flight, and refuses what is over the limits."""
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, lifecycle: Lifecycle, load: Load, events: EventSink
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        lifecycle: Lifecycle,
+        load: Load,
+        events: EventSink,
+        streamed_routes: Sequence[StreamedRoute] = (),
     ) -> None:
         self._app = app
         self._events = events
         self._limits = limits
         self._lifecycle = lifecycle
         self._load = load
+        self._streamed_routes = streamed_routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        streamed = is_streamed(scope)
+        streamed = is_streamed(scope, self._streamed_routes)
         declared = declared_bytes(scope)
         problem = self._refusal(declared, streamed=streamed)
         if problem is not None:

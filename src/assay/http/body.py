@@ -11,8 +11,8 @@ import orjson
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from assay.http.problems import Problem, Refused
 from assay.domain.errors import FieldError
+from assay.http.problems import Problem, Refused
 
 DEPTH_MAX = 64
 """Nesting of a body. Answers are written by a serializer that ends at 254."""

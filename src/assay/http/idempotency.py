@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from assay.http.problems import Problem, Refused
 from assay.domain.errors import FieldError
 from assay.domain.policy import Deadline
 from assay.domain.ports import IdempotencyStore, KeptAnswer, Lease
+from assay.http.problems import Problem, Refused
 
 KEY_HEADER = "idempotency-key"
 REPLAYED = ("Idempotency-Replayed", "true")

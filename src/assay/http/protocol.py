@@ -10,8 +10,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from assay.http.disconnect import ON_LOST
-from assay.http.request_id import new_request_id
 from assay.http.problems import Problem, render
+from assay.http.request_id import new_request_id
 
 HEAD_BYTES_MAX = 65_536
 """Request line and headers; the parser itself knows no limit."""

@@ -10,11 +10,11 @@ import traceback
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.http.problems import INTERNAL, Problem, Refused, render
-from assay.domain.ids import random_hex
 from assay.domain.completion import Caller
 from assay.domain.events import RequestFinished
+from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
+from assay.http.problems import INTERNAL, Problem, Refused, render
 
 logger = logging.getLogger(__name__)
 

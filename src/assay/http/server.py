@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
-from assay.http.protocol import PacedConnection
 from assay.http.lifecycle import Lifecycle, Load
+from assay.http.limits import Limits
 from assay.http.memory import settle_memory
-from assay.api.services import Limits
+from assay.http.protocol import PacedConnection
 
 logger = logging.getLogger(__name__)
 

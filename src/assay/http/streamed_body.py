@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 from starlette.types import Message, Receive, Scope
 
 from assay.http.lifecycle import Load
+from assay.http.limits import Limits
 from assay.http.problems import Problem, Refused
-from assay.api.services import Limits
 
-STREAMED = (("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),)
+StreamedRoute = tuple[str, re.Pattern[str]]
+"""The method and the path of a resource that reads its body as it comes."""
 RESERVED_BYTES = 4 * 1_048_576
 """What one such body holds of the memory set aside: a row, a piece of rows, and its buffers."""
 BYTES_PER_S_MIN = 8_192
 """A slower sender is dropped: it would hold a connection and its buffers for hours."""
 
 
-def is_streamed(scope: Scope) -> bool:
-    """Whether the body limit does not apply to this request: its rows have one of their own."""
+def is_streamed(scope: Scope, routes: Sequence[StreamedRoute]) -> bool:
+    """Whether the body limit does not apply to this request: its resource bounds what it reads."""
     return any(
-        scope["method"] == method and path.fullmatch(scope["path"]) for method, path in STREAMED
+        scope["method"] == method and path.fullmatch(scope["path"]) for method, path in routes
     )
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from assay.domain.evaluation import Aggregate
 from assay.criteria.base import Finding
+from assay.domain.evaluation import Aggregate
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay.criteria.base import Finding
+from assay.criteria.results import FAILED_CHECK
 from assay.domain.completion import NO_USAGE, Attempt, Caller, Completion, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, Reason
 from assay.domain.evaluation import JudgeSpec, SharedCall, Shortened
 from assay.domain.policy import Deadline, SpentQuota
 from assay.domain.ports import ChatModel, Judges
-from assay.criteria.base import Finding
-from assay.criteria.results import FAILED_CHECK
 
 
 @dataclass(frozen=True, slots=True)

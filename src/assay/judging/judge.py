@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from assay.criteria.base import Judged
+from assay.criteria.results import scored, unscored
 from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Score, Vote
 from assay.domain.policy import SpentQuota
 from assay.judging.call import Asker, Bench, Reply, total_cost_usd, total_usage
-from assay.judging.voting import Ballot, vote
 from assay.judging.concurrency import side_by_side
-from assay.criteria.base import Judged
 from assay.judging.prompt import content_of, requested
-from assay.criteria.results import scored, unscored
+from assay.judging.voting import Ballot, vote
 
 
 async def judged(criterion: Judged, case: Case, bench: Bench, asker: Asker) -> Score:
     """The judges' score; a failure becomes an unscored result with its reason.
 
-    Raises `CannotJudge` where the case lacks what the criterion needs.
+    Raises `NotApplicable` where the case lacks what the criterion needs.
     """
     foregone = criterion.foregone(case)
     if foregone is not None:

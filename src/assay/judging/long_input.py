@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from assay.criteria.base import Finding, Question
 from assay.domain.completion import Sampling
 from assay.domain.evaluation import Shortened
 from assay.judging.call import Asker, Reply, Seat, ask, total_cost_usd, total_usage
 from assay.judging.concurrency import side_by_side
-from assay.criteria.base import Finding, Question
 from assay.judging.prompt import prompt_of
 
 BYTES_PER_TOKEN = 4

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from assay.criteria.base import Criterion, Question
 from assay.domain.completion import Caller, Prompt, Sampling, Turn
 from assay.domain.evaluation import JudgeSpec
-from assay.criteria.base import Criterion, Question
 from assay.prompts.untrusted import delimited, fresh_nonce
 
 _NOT_CONTENT = {"name", "weight", "threshold", "required", "negate", "judge"}

@@ -11,16 +11,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from assay.criteria.base import Finding, Judged, Question
 from assay.domain.completion import AnswerSchema, Completion, Usage
 from assay.domain.errors import AnswerUnreadable, ModelError, Reason
 from assay.domain.evaluation import Case, Score, SharedCall
 from assay.judging.call import Asker, Bench, Reply, ask
-from assay.judging.voting import ballot_of, vote
 from assay.judging.concurrency import side_by_side
-from assay.criteria.base import Finding, Judged, Question
 from assay.judging.judge import judged, score_of
 from assay.judging.long_input import fits
 from assay.judging.prompt import content_of, prompt_of
+from assay.judging.voting import ballot_of, vote
 from assay.prompts.templates import render
 from assay.verdicts.reading import read_object
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay.criteria.base import Finding, Question
 from assay.domain.errors import Reason
 from assay.domain.evaluation import ScoreMethod
+from assay.judging.aggregation import Tally, tally
 from assay.judging.call import Asker, Bench, Reply, Seat
 from assay.judging.concurrency import side_by_side
-from assay.criteria.base import Finding, Question
 from assay.judging.long_input import put
-from assay.judging.aggregation import Tally, tally
 
 # Of several failures the one that a judge did answer tells the most, and what passes by itself
 # the least; ties go to the first.

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 def _environment() -> Environment:
     # The result is a prompt, not a page: escaping would change the rubric's own words.
     environment = Environment(
-        loader=PackageLoader("assay.evaluation", "prompts"),
+        loader=PackageLoader("assay.prompts", "versions"),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701
         trim_blocks=True,

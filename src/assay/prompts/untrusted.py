@@ -9,9 +9,9 @@ from typing import Any
 
 import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
 
-from assay.domain.ids import random_hex
-from assay.domain.evaluation import Case, Text
 from assay.domain.case_text import as_json
+from assay.domain.evaluation import Case, Text
+from assay.domain.ids import random_hex
 
 Material = Sequence[tuple[str, str]]
 """Pieces of untrusted text, each with the title that it is shown under."""

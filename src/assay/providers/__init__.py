@@ -8,10 +8,10 @@ from typing import Literal
 from assay.domain.completion import Model
 from assay.domain.ports import ChatModel
 from assay.providers.anthropic import Anthropic
+from assay.providers.client import Connection, Wire
 from assay.providers.gemini import Gemini
 from assay.providers.openai import OpenAI
 from assay.providers.simulated import Simulated
-from assay.providers.client import Connection, Wire
 
 DialectName = Literal["openai", "anthropic", "gemini", "simulated"]
 

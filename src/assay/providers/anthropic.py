@@ -20,9 +20,9 @@ from assay.domain.errors import (
 )
 from assay.domain.policy import Deadline
 from assay.providers.body import json_body, schema_json
-from assay.providers.stream_accumulator import Draft, usage
-from assay.providers.failures import Dialect
 from assay.providers.client import Wire
+from assay.providers.failures import Dialect
+from assay.providers.stream_accumulator import Draft, usage
 
 API_VERSION = "2023-06-01"
 

@@ -18,11 +18,11 @@ from yarl import URL
 from assay.domain.errors import KeyRejected, ProviderDown
 from assay.domain.policy import Deadline
 from assay.providers.body import JsonPayload, Piece
-from assay.providers.stream_accumulator import Draft, Timing
 from assay.providers.connect_timeout import Patience, tracing
+from assay.providers.idle_timeout import watched
 from assay.providers.rate_limits import rate_limit_of
 from assay.providers.response_reader import Receiver
-from assay.providers.idle_timeout import watched
+from assay.providers.stream_accumulator import Draft, Timing
 
 IDLE_S_MAX = 15.0
 """How long a pooled connection is kept, below the idle limits of providers' load balancers."""

@@ -11,10 +11,10 @@ import aiohttp
 import orjson
 
 from assay.domain.errors import ModelError, StreamBroken
-from assay.providers.stream_accumulator import Draft
 from assay.providers.failures import Problem, failure
-from assay.providers.sse import EVENT_BYTES_MAX, EventParser
 from assay.providers.idle_timeout import Watch
+from assay.providers.sse import EVENT_BYTES_MAX, EventParser
+from assay.providers.stream_accumulator import Draft
 
 STREAM_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of a whole stream: log probabilities take a hundred times the room of their text."""

@@ -1,4 +1,4 @@
-"""The quota's Lua scripts, and running them: EVALSHA, with EVAL where Redis does not know one."""
+"""Lua scripts: loaded from the packages that own them, run by EVALSHA, else by EVAL."""
 
 from __future__ import annotations
 
@@ -42,18 +42,7 @@ class Script:
             return await redis.eval(self.text, len(keys), *keys, *arguments)
 
 
-def lua(*names: str) -> Script:
-    """The named files of the `lua` folder as one script."""
-    folder = files(__package__).joinpath("lua")
-    texts = [folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names]
+def load_script(package: str, *names: str) -> Script:
+    """The named `.lua` files of a package, joined into one script."""
+    texts = [files(package).joinpath(f"{name}.lua").read_text("utf-8") for name in names]
     return Script("\n".join(texts))
-
-
-RESERVE = lua("quota_state", "quota_reserve")
-SETTLE = lua("quota_state", "quota_settle")
-FEEDBACK = lua("quota_state", "quota_feedback")
-STATUS = lua("quota_state", "quota_status")
-LEAVE = lua("quota_leave")
-PROBE = lua("quota_probe")
-COST_RESERVE = lua("cost_reserve")
-COST_SETTLE = lua("cost_settle")

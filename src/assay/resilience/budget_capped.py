@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from assay.domain.ids import random_hex
 from assay.domain.completion import Completion, Model, Prompt
 from assay.domain.errors import (
     BreakerOpen,
@@ -18,12 +17,17 @@ from assay.domain.errors import (
     RequestRejected,
     StoreUnavailable,
 )
+from assay.domain.ids import random_hex
 from assay.domain.policy import Deadline
 from assay.domain.ports import ChatModel
-from assay.resilience.token_estimates import TokenEstimates
-from assay.redis.scripts import COST_RESERVE, COST_SETTLE, PROBE, ScriptRunner
-from assay.resilience.quota.settlements import Settlements
 from assay.redis.circuit import CALL_BUDGET_S, StoreCircuit
+from assay.redis.scripts import ScriptRunner, load_script
+from assay.resilience.quota.settlements import Settlements
+from assay.resilience.token_estimates import TokenEstimates
+
+RESERVE = load_script("assay.resilience.budget", "reserve")
+SETTLE = load_script("assay.resilience.budget", "settle")
+PROBE = load_script("assay.resilience.quota", "probe")
 
 SETTLE_WITHIN_S = 600.0
 FREE_OF_CHARGE = (
@@ -71,7 +75,7 @@ class DailyCaps:
         arguments = (repr(usd), repr(cap_usd), round(SETTLE_WITHIN_S * 1_000))
         try:
             fits, rest_s = await self._circuit.call(
-                lambda: COST_RESERVE.run(self._redis, _keys(tenant, id_), arguments)
+                lambda: RESERVE.run(self._redis, _keys(tenant, id_), arguments)
             )
         except StoreUnavailable:
             raise CostCapReached("the day's cost cap cannot be checked just now") from None
@@ -94,7 +98,7 @@ class DailyCaps:
 
     async def _settle(self, batch: Sequence[tuple[str, str, float]]) -> None:
         for tenant, id_, usd in batch:
-            settle = partial(COST_SETTLE.run, self._redis, _keys(tenant, id_), (repr(usd),))
+            settle = partial(SETTLE.run, self._redis, _keys(tenant, id_), (repr(usd),))
             await self._circuit.call(settle)
 
     async def _probe(self) -> None:

@@ -19,12 +19,12 @@ from assay.domain.errors import (
 from assay.domain.events import QuotaWaited
 from assay.domain.policy import Deadline, Quota, SpentQuota
 from assay.domain.ports import ChatModel, EventSink
-from assay.resilience.quota.buckets import BucketName, Costs
-from assay.resilience.token_estimates import TokenEstimates
 from assay.resilience.queue.fair_queue import FairQueue, Turn
+from assay.resilience.quota.buckets import BucketName, Costs
 from assay.resilience.quota.quotas import Quotas
 from assay.resilience.quota.reservations import AHEAD_S, Ask, Granted, QuotaStatus, Refused, Settled
 from assay.resilience.quota.settlements import Settlements
+from assay.resilience.token_estimates import TokenEstimates
 
 SERVICE_WEIGHT = 0.1
 """Of the newest call in the moving average of service times."""

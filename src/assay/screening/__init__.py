@@ -1,6 +1,6 @@
 """Signs that a text was written to sway the judge, and what is done about them."""
 
-from assay.screening.screen import Guard
 from assay.screening.scan import scan
+from assay.screening.screen import Guard
 
 __all__ = ["Guard", "scan"]

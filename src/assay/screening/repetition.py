@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from assay.domain.evaluation import Case
 from assay.domain.case_text import output_text, transcript
+from assay.domain.evaluation import Case
 
 ANSWERS_MAX = 10_000
 INPUTS_MIN = 8

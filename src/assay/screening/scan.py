@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from assay.domain.evaluation import Case, Sign, Suspicion, Text
 from assay.domain.case_text import as_json, content_text
+from assay.domain.evaluation import Case, Sign, Suspicion, Text
 from assay.screening.decoding import TRACES, decoded
 from assay.screening.patterns import (
     MASTER_KEY,

@@ -7,16 +7,15 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from assay.criteria.base import Criterion
+from assay.criteria.results import unscored
+from assay.domain.case_text import case_chars, output_text
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, InjectionPolicy, JudgeSpec, Score, Suspicion
 from assay.domain.events import InjectionSuspected
 from assay.domain.ports import EventSink
-from assay.criteria.base import Criterion
-from assay.domain.case_text import output_text
 from assay.screening.repetition import Repetition
 from assay.screening.scan import excerpt, fields_of, scan, searched, suspicions
-from assay.evaluation.sandbox.pool import case_chars
-from assay.criteria.results import unscored
 
 
 @dataclass(frozen=True, slots=True)

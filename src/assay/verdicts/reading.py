@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
-from assay.verdicts.sentences import plain
 from assay.verdicts.free_text_label import closing_label, spoken_label
 from assay.verdicts.free_text_score import spoken_score
+from assay.verdicts.sentences import plain
 
 ANSWER_CHARS_MAX = 100_000
 """Of a longer answer only the end is read: the verdict comes last."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from assay.http.problems import ERRORS_MAX, INTERNAL, KINDS, Problem, problem_of, render
 from assay.domain.errors import (
     AssayError,
     DeadlineExceeded,
@@ -17,6 +16,7 @@ from assay.domain.errors import (
     RequestError,
     StoreUnavailable,
 )
+from assay.http.problems import ERRORS_MAX, INTERNAL, KINDS, Problem, problem_of, render
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "problems"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assay.http.rate_limits import rate_limit_fields
 from assay.domain.policy import SpentQuota
+from assay.http.rate_limits import rate_limit_fields
 
 
 def test_the_fields_name_the_limit_and_the_wait() -> None:

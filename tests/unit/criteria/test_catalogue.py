@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from assay.api.requests import EvaluationRequest
+from assay.criteria import CRITERIA, parse_criteria
+from assay.criteria.base import Check, Judged
+from assay.criteria.catalogue import entry
 from assay.domain.completion import Caller
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Deadline
-from assay.criteria import CRITERIA, parse_criteria
-from assay.criteria.base import CannotJudge, Check, Judged
-from assay.criteria.catalogue import entry
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Offload
 from assay.providers.schema_instances import instance
@@ -82,7 +83,7 @@ def test_a_case_that_lacks_what_is_needed_is_not_judged(name, need):
     """Without a needed field there is a reason, never a verdict."""
     [parsed] = parse_criteria(CRITERIA[name].example["criteria"])
     case = case_of(name, without=need)
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         parsed.check(case) if isinstance(parsed, Check) else parsed.question(case)
     expected = need in ("reference", "expected_tools")
     assert caught.value.reason == ("reference_missing" if expected else "context_missing")

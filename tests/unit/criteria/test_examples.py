@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from assay.domain.evaluation import Case
-from assay.domain.policy import Deadline
 from assay.criteria import (
     formats,
     language,
@@ -19,6 +17,8 @@ from assay.criteria import (
 )
 from assay.criteria.base import Check
 from assay.criteria.registry import CRITERIA
+from assay.domain.evaluation import Case
+from assay.domain.policy import Deadline
 from assay.evaluation.sandbox.pool import Offload
 
 MODULES = (formats, language, retrieval, similarity, text_similarity, tools)

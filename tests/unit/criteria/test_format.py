@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge
 from assay.criteria.deterministic.formats import Html, Json, Sql, Xml
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 BILLION_LAUGHS = (
     '<!DOCTYPE lolz [<!ENTITY lol "lol">'
@@ -187,7 +187,7 @@ def test_sql_is_statements_that_parse(text, valid):
 def test_sql_too_deep_to_be_parsed_is_no_verdict():
     """Balanced parentheses are sound SQL: that the parser gives up is not a score of 0."""
     deep = 5_000
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         found(Sql(type="sql"), f"SELECT {'(' * deep}1{')' * deep}")
     assert caught.value.reason == "check_error"
 

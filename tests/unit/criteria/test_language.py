@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.domain.evaluation import Case
 from assay.criteria.deterministic.language import (
     FORMULAS,
     LANGUAGES,
@@ -16,6 +15,7 @@ from assay.criteria.deterministic.language import (
     counted,
     flesch_reading_ease,
 )
+from assay.domain.evaluation import Case
 
 POINT = "This sentence, taken as a reading passage unto itself, is being used to prove a point."
 COLEMAN_LIAU_ABSTRACT = (

@@ -10,9 +10,9 @@ SRC = Path(__file__).parents[3] / "src"
 LARGE = {"html5lib", "nltk", "numpy", "py3langid", "rouge_score", "sacrebleu", "sqlglot"}
 PROGRAM = """
 import sys
-from assay.evaluation import offload
-from assay.criteria import formats, language, retrieval, similarity
-from assay.criteria import text_similarity, tools
+from assay.evaluation.sandbox import pool
+from assay.criteria.deterministic import formats, language, retrieval, similarity
+from assay.criteria.deterministic import text_similarity, tools
 print(*sorted(set(sys.modules)))
 """
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge
 from assay.criteria.deterministic.retrieval import Mrr, Ndcg, PrecisionAtK, RecallAtK
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 NO_CASE = Case("an answer")
 KINDS = (PrecisionAtK, RecallAtK, Ndcg, Mrr)
@@ -79,11 +79,11 @@ def test_finding_nothing_is_zero_and_knowing_nothing_is_unscored(cls):
     assert score(cls, [], ["a"]) == 0
     assert score(cls, ["b"], ["a"]) == 0
     [name] = cls.model_fields["type"].annotation.__args__
-    with pytest.raises(CannotJudge) as no_ranking:
+    with pytest.raises(NotApplicable) as no_ranking:
         cls(type=name, relevant=["a"]).check(NO_CASE)
     assert no_ranking.value.reason == "context_missing"
     for relevant in (None, [], {"a": 0}):
-        with pytest.raises(CannotJudge) as none_relevant:
+        with pytest.raises(NotApplicable) as none_relevant:
             cls(type=name, retrieved=["a"], relevant=relevant).check(NO_CASE)
         assert none_relevant.value.reason == "reference_missing"
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge
 from assay.criteria.deterministic.similarity import Chrf, Levenshtein, TokenF1
 from assay.criteria.deterministic.text_similarity import METRICS, TextSimilarity
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 MAT = "the cat sat on the mat"
 GUIDE = "It is a guide to action that ensures that the military will forever heed Party commands"
@@ -216,7 +216,7 @@ def test_of_several_references_the_best_counts(check, references):
 )
 def test_without_a_reference_nothing_is_scored(check):
     """A missing reference is a reason, not a zero."""
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         check.check(Case("an answer"))
     assert caught.value.reason == "reference_missing"
 

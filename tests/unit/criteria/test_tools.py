@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge
 from assay.criteria.deterministic.tool_calls import ToolCall, calls_of, equal
 from assay.criteria.deterministic.tools import StepCount, ToolCallF1, ToolCallValid, Trajectory
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 SCHEMA = {
     "type": "object",
@@ -147,18 +147,18 @@ def test_no_call_is_not_a_valid_call():
 def test_a_schema_that_is_broken_or_leaves_itself_is_an_error(schema):
     """Nothing is fetched, and the agent is not blamed."""
     case = Case(said(("weather", {})), tools=({"name": "weather", "parameters": schema},))
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         ToolCallValid(type="tool_call_valid").check(case)
     assert caught.value.reason == "check_error"
 
 
 def test_without_tools_or_expectations_nothing_is_scored():
     """What is missing is the reason."""
-    with pytest.raises(CannotJudge) as no_tools:
+    with pytest.raises(NotApplicable) as no_tools:
         ToolCallValid(type="tool_call_valid").check(Case(said(A)))
     assert no_tools.value.reason == "context_missing"
     for check in (ToolCallF1(type="tool_call_f1"), Trajectory(type="trajectory")):
-        with pytest.raises(CannotJudge) as nothing_expected:
+        with pytest.raises(NotApplicable) as nothing_expected:
             check.check(Case(said(A)))
         assert nothing_expected.value.reason == "reference_missing"
 
@@ -260,6 +260,6 @@ def test_steps_are_counted_and_bounded():
 def test_calls_are_bounded():
     """Matching costs the product of the two lists."""
     case = expecting(said(*[A] * 1_001), A)
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         ToolCallF1(type="tool_call_f1").check(case)
     assert caught.value.reason == "input_too_long"

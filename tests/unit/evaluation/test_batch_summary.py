@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
+from assay.batches.summary import groups_of, status_of, summary_of, tally_of
+from assay.criteria import parse_criteria
 from assay.domain.batches import Sums
 from assay.domain.completion import NO_USAGE
 from assay.domain.evaluation import Evaluation, Score
-from assay.batches.summary import groups_of, status_of, summary_of, tally_of
-from assay.criteria import parse_criteria
 
 CRITERIA = parse_criteria([{"type": "contains", "value": "a"}, "It is polite."])
 

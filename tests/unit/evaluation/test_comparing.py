@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from assay.criteria.judged.preference import Form, pair_question
 from assay.domain.comparison import Comparison
 from assay.domain.completion import Completion, Prompt, TokenLogprob
 from assay.domain.errors import AnswerUnreadable, ProviderDown, RequestError
@@ -17,7 +18,6 @@ from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import ComparisonFinished
 from assay.domain.policy import Deadline
 from assay.evaluation.comparer import Comparer
-from assay.criteria.judged.preference import Form, pair_question
 from fakes.engine import CALLER, one
 from fakes.judges import (
     COST_USD,

@@ -8,13 +8,13 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, JudgeSpec
 from assay.criteria import parse_criteria
 from assay.criteria.base import Judged
 from assay.domain.case_text import transcript
-from assay.prompts.untrusted import NOT_SHOWN, material_of
+from assay.domain.completion import Caller
+from assay.domain.evaluation import Case, JudgeSpec
 from assay.judging.prompt import prompt_of
+from assay.prompts.untrusted import NOT_SHOWN, material_of
 
 CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 TRAJECTORY = (

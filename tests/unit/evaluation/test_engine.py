@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from assay.criteria import parse_criteria
 from assay.domain.completion import Attempt, Caller, Usage
 from assay.domain.errors import (
     AnswerUnreadable,
@@ -18,7 +19,6 @@ from assay.domain.errors import (
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.events import CriterionFinished
 from assay.domain.policy import Deadline
-from assay.criteria import parse_criteria
 from assay.evaluation.evaluator import JUDGE_CALLS_MAX, Evaluator
 from assay.evaluation.sandbox.pool import Offload
 from fakes.judges import (

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.criteria import parse_criteria
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, Evaluation, InjectionPolicy, JudgeSpec
 from assay.domain.events import InjectionSuspected
 from assay.domain.policy import Deadline
-from assay.criteria import parse_criteria
 from assay.evaluation.evaluator import Evaluator
+from assay.evaluation.sandbox.pool import Offload
 from assay.screening import scan
 from assay.screening.repetition import ANSWER_CHARS_MIN, INPUTS_MIN, Repetition
 from assay.screening.scan import EXCERPT_CHARS_MAX, SUSPICIONS_MAX
-from assay.evaluation.sandbox.pool import Offload
 from fakes.attacks import DATA, Attack, attacks, caught, explanations, ordinary
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from assay.domain.evaluation import Case
 from assay.criteria import parse_criteria
-from assay.criteria.base import CannotJudge, Check, Finding
+from assay.criteria.base import Check, Finding
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 PERSON = {
     "type": "object",
@@ -109,7 +110,7 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 @pytest.mark.parametrize("depth", [900, 100_000])
 def test_an_output_nested_too_deeply_is_not_judged(depth: int) -> None:
     """Our limit of depth is no verdict on the output."""
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         check("[" * depth + "]" * depth, {"type": "object"})
     assert caught.value.reason == "check_error"
 

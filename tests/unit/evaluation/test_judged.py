@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from assay.criteria import parse_criteria
+from assay.criteria.base import Finding, Judged
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Purse
-from assay.criteria import parse_criteria
-from assay.criteria.base import Finding, Judged
 
 LEVELS = [
     {"label": "poor", "value": -1},

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from assay.criteria import parse_criteria
+from assay.criteria.base import Finding, Judged
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerTruncated, AnswerUnreadable
 from assay.domain.evaluation import Case
-from assay.criteria import parse_criteria
-from assay.criteria.base import Finding, Judged
 from fakes.engine import one
 from fakes.judges import FakeJudges, ScriptedModel, WeighingModel
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from assay.criteria import parse_criteria
+from assay.criteria.base import Check
 from assay.domain.completion import Caller
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
-from assay.criteria import parse_criteria
-from assay.criteria.base import CannotJudge, Check
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Offload
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
@@ -90,7 +91,7 @@ def test_a_template_may_reach_into_json() -> None:
     assert isinstance(criterion, Check)
     output = json.dumps({"city": {"names": ["Paris"]}})
     assert criterion.check(Case(output)).score == 1
-    with pytest.raises(CannotJudge):
+    with pytest.raises(NotApplicable):
         criterion.check(Case("{}"))
 
 

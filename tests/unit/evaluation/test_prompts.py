@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from assay.domain.completion import Caller, Prompt
-from assay.domain.evaluation import Case, JudgeSpec
 from assay.criteria import parse_criteria
-from assay.criteria.base import CannotJudge, Judged, Question
-from assay.prompts.untrusted import OPENINGS_MAX, fresh_nonce, neutral
+from assay.criteria.base import Judged, Question
+from assay.domain.completion import Caller, Prompt
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case, JudgeSpec
 from assay.judging.prompt import prompt_of
 from assay.prompts.templates import render
+from assay.prompts.untrusted import OPENINGS_MAX, fresh_nonce, neutral
 
 GOLDEN = Path(__file__).parent / "golden"
 CASE = Case(
@@ -211,6 +212,6 @@ def test_a_grader_needs_what_it_names(placeholder: str, reason: str) -> None:
         **CRITERIA["score_model.v1"],
         "input": [{"role": "user", "content": f"{{{{{placeholder}}}}}"}],
     }
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         question(grader, Case("x"))
     assert caught.value.reason == reason

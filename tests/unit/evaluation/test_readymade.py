@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from assay.api.requests import EvaluationRequest
-from assay.domain.errors import AnswerUnreadable
-from assay.domain.evaluation import Case
 from assay.criteria import CRITERIA, parse_criteria
 from assay.criteria.base import Question
 from assay.criteria.judged.ready_made import ReadyMade, Recipe
+from assay.domain.errors import AnswerUnreadable
+from assay.domain.evaluation import Case
 from fakes.judges import completion_of
 
 GOLDEN = Path(__file__).parent / "golden" / "readymade"

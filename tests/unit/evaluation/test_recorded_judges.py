@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from assay.domain.completion import Completion
-from assay.domain.evaluation import Case
 from assay.criteria import parse_criteria
 from assay.criteria.base import Judged
+from assay.domain.completion import Completion
+from assay.domain.evaluation import Case
 
 CHECKOUT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("ASSAY_DATA") or CHECKOUT.parent / "shared" / "data")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from assay.criteria import parse_criteria
+from assay.criteria.base import Judged
 from assay.domain.completion import NO_USAGE, Prompt
 from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.criteria import parse_criteria
-from assay.criteria.base import Judged
 from assay.judging.shared_call import SHARED_MAX, shared_question, task_of
 from fakes.engine import CASE, evaluated
 from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel

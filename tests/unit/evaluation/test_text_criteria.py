@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from assay.domain.evaluation import Case
 from assay.criteria import CRITERIA, parse_criteria
-from assay.criteria.base import CannotJudge, Check, Finding
+from assay.criteria.base import Check, Finding
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 HUGE = "a" * 1_000_000 + "é"
 DECOMPOSED, COMPOSED = "Cafe\u0301", "Café"
@@ -80,7 +81,7 @@ def test_the_reference_stands_in_for_the_expected_text(kind: str) -> None:
     """Without an expected text the case's reference is used; without that it is missing."""
     assert score("Paris", type=kind, reference=("Paris",)) == 1
     assert score("Rome", type=kind, reference=("Paris",)) == 0
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         check("Paris", type=kind)
     assert caught.value.reason == "reference_missing"
 
@@ -198,7 +199,7 @@ def test_numeric(output: str, criterion: dict[str, Any], expected: float) -> Non
 def test_numeric_takes_the_number_of_the_reference() -> None:
     """The reference may say it in words around; one without a number is missing."""
     assert score("42 kg", type="numeric", reference=("It is 42.",)) == 1
-    with pytest.raises(CannotJudge) as caught:
+    with pytest.raises(NotApplicable) as caught:
         check("42", type="numeric", reference=("none",))
     assert caught.value.reason == "reference_missing"
 

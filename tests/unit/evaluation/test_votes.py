@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.criteria.base import Finding
 from assay.domain.errors import AnswerUnreadable, ProviderDown, QuotaExhausted
 from assay.domain.evaluation import PanelRecord
-from assay.criteria.base import Finding
 from assay.judging.aggregation import tally
 from fakes.engine import one
 from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel

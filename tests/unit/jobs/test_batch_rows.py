@@ -4,10 +4,6 @@ import json
 
 import pytest
 
-from assay.domain.batches import Claim, NewRow
-from assay.domain.completion import NO_USAGE
-from assay.domain.errors import RequestError
-from assay.domain.evaluation import Evaluation, Score
 from assay.batches.rows import (
     DELIVERIES_MAX,
     PASSING,
@@ -16,6 +12,10 @@ from assay.batches.rows import (
     RowRunner,
     Tries,
 )
+from assay.domain.batches import Claim, NewRow
+from assay.domain.completion import NO_USAGE
+from assay.domain.errors import RequestError
+from assay.domain.evaluation import Evaluation, Score
 
 REQUEST = {"tenant": "one", "criteria": ["It is polite."], "judge": {"models": ["a/b"]}}
 

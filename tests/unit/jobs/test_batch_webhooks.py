@@ -8,9 +8,9 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 from standardwebhooks.webhooks import Webhook
 
+from assay.batches.webhooks import PublicResolver, WebhookPolicy, Webhooks
 from assay.domain.batches import Batch, HookTurn
 from assay.domain.targets import is_public, target_fault
-from assay.batches.webhooks import PublicResolver, WebhookPolicy, Webhooks
 from fakes.judges import RecordingEvents
 
 SECRET = "whsec_" + "c2VjcmV0" * 5 + "c2VjcmV0MTIz"[:8]

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
+from assay.batches.rows import PlanBroken, RetryLater
+from assay.batches.worker import Worker, WorkerLimits
 from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchRowFinished, BatchRowReturned
-from assay.batches.rows import PlanBroken, RetryLater
-from assay.batches.worker import Worker, WorkerLimits
 from fakes.judges import RecordingEvents
 
 LIMITS = WorkerLimits(

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.ports import KeptAnswer
-from assay.store.idempotency.leases import pack, record_key, unpack
 from assay.redis.client import connect, masked
+from assay.store.idempotency.leases import pack, record_key, unpack
 
 names = st.text(st.characters(codec="ascii"), max_size=20)
 

@@ -11,16 +11,16 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from assay.api.batches.responses import AddedAnswer, render_added
 from assay.api.batches.lines import Line, lines_of
 from assay.api.batches.requests import BatchRow
+from assay.api.batches.responses import AddedAnswer, render_added
 from assay.api.batches.services import Batches
-from assay.http.body import check_structure
-from assay.http.openapi import problems
-from assay.http.problems import Problem, Refused
 from assay.api.validation import validate
 from assay.domain.batches import Added, BadRow, NewRow
 from assay.domain.errors import FieldError, RequestError
+from assay.http.body import check_structure
+from assay.http.openapi import problems
+from assay.http.problems import Problem, Refused
 
 CHUNK_ROWS = 200
 CHUNK_BYTES = 512 * 1_024

@@ -9,21 +9,22 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from assay.api.batches.responses import BatchAnswer, BatchesAnswer, batch_document
 from assay.api.batches.items import add_inline
 from assay.api.batches.requests import BatchRequest, new_secret
-from assay.api.batches.services import Batches, is_batch_id, new_batch_id
-from assay.http.body import read_json
-from assay.http.openapi import REPLAYED_HEADER, problems, request_body
+from assay.api.batches.responses import BatchAnswer, BatchesAnswer, batch_document
+from assay.api.batches.services import Batches, is_batch_id
 from assay.api.judged_request import deadline_of
-from assay.http.idempotency import is_keyed, run_once
 from assay.api.validation import invalid, validate
-from assay.domain.batches import Batch, NewBatch
+from assay.criteria.base import judge_spec
+from assay.domain.batches import BATCH_ID_KIND, Batch, NewBatch
 from assay.domain.errors import RequestError
 from assay.domain.events import BatchEnded
+from assay.domain.ids import id_at
 from assay.domain.targets import target_fault
-from assay.criteria.base import judge_spec
 from assay.evaluation.selection import judges_of
+from assay.http.body import read_json
+from assay.http.idempotency import is_keyed, run_once
+from assay.http.openapi import REPLAYED_HEADER, problems, request_body
 
 LIST_MAX = 100
 LIST_DEFAULT = 20
@@ -173,7 +174,7 @@ async def _create(
         "webhook_url": None if hook is None else hook.url,
     }
     batch = NewBatch(
-        id=new_batch_id(now_ms),
+        id=id_at(BATCH_ID_KIND, now_ms),
         tenant=tenant,
         created_ms=now_ms,
         expires_ms=now_ms + round(batches.rules.retention_s * 1_000),

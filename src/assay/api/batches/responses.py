@@ -10,9 +10,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.responses import EvaluationAnswer
-from assay.domain.batches import Added, BadRow, Batch, BatchStatus, StoredResult, Sums
 from assay.batches.summary import NANO, summary_of
 from assay.criteria.base import Criterion
+from assay.domain.batches import Added, BadRow, Batch, BatchStatus, StoredResult, Sums
 
 BAD_ROWS_SHOWN_MAX = 100
 

@@ -12,10 +12,10 @@ from starlette.responses import StreamingResponse
 from assay.api.batches.resource import CODES, list_parameters, list_query
 from assay.api.batches.responses import ItemsAnswer, render_result
 from assay.api.batches.services import Batches
-from assay.http.openapi import problems
-from assay.http.problems import Problem, Refused
 from assay.domain.batches import Batch
 from assay.domain.errors import StoreUnavailable
+from assay.http.openapi import problems
+from assay.http.problems import Problem, Refused
 
 PAGE_MAX = 1_000
 PAGE_DEFAULT = 100

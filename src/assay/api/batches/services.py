@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +11,15 @@ import orjson
 from starlette.requests import Request
 
 from assay.api.batches.responses import BAD_ROWS_SHOWN_MAX, batch_document
-from assay.http.problems import Problem, Refused
-from assay.api.services import Limits, Services
-from assay.domain.batches import BATCH_ID_PREFIX, BadRow, Batch, batch_id_of
-from assay.domain.ports import BatchStore, Judges, ResultStore
+from assay.api.services import Services
 from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion
+from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
+from assay.domain.ports import BatchStore, Judges, ResultStore
+from assay.http.limits import Limits
+from assay.http.problems import Problem, Refused
 
-BATCH_ID = re.compile(BATCH_ID_PREFIX + r"[0-9a-f]{32}")
+BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
 NOT_FOUND = Problem("not_found", "There is no such batch.")
 
 
@@ -78,10 +78,6 @@ def criteria_of(request: Mapping[str, Any]) -> Sequence[Criterion]:
         return parse_criteria(request["criteria"])
     except (KeyError, ValueError):  # made by another version: the sums are still there
         return ()
-
-
-def new_batch_id(created_ms: int) -> str:
-    return batch_id_of(created_ms, secrets.token_hex(10))
 
 
 def is_batch_id(text: str) -> bool:

@@ -9,11 +9,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.evaluation import Case
 from assay.criteria.base import Check, Finding
-from assay.domain.case_text import output_text
-from assay.criteria.registry import criterion
 from assay.criteria.deterministic.text import comparable, met
+from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text
+from assay.domain.evaluation import Case
 
 SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+")
 

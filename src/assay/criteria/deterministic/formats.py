@@ -17,10 +17,11 @@ from xml.sax import SAXException, handler, xmlreader
 import orjson
 from pydantic import Field
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge, Check, Finding
-from assay.domain.case_text import output_text
+from assay.criteria.base import Check, Finding
 from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 FAULTS_SHOWN_MAX = 5
 MESSAGE_CHARS_MAX = 200
@@ -195,7 +196,7 @@ class Sql(_Format):
             return str(error)
         except RecursionError:
             # Whether it parses is not known then: no verdict may be made of it.
-            raise CannotJudge(
+            raise NotApplicable(
                 "check_error", "the output is nested too deeply to be parsed"
             ) from None
         if not statements:

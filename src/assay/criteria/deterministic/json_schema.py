@@ -11,10 +11,11 @@ import jsonschema_rs
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge, Check, Finding
-from assay.domain.case_text import output_text
+from assay.criteria.base import Check, Finding
 from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 SCHEMA_CHARS_MAX = 100_000
 SCHEMA_DEPTH_MAX = 64
@@ -105,7 +106,7 @@ class JsonSchema(Check):
         try:
             value = json.loads(text, parse_constant=_refuse_constant)
         except RecursionError:
-            raise CannotJudge("check_error", TOO_DEEP) from None
+            raise NotApplicable("check_error", TOO_DEEP) from None
         except ValueError as error:
             return Finding(score=0.0, value=False, explanation=f"not valid JSON: {error}")
         faults = _faults(_validator(self.schema_), value, all_of_them=len(text) <= LISTED_CHARS_MAX)
@@ -141,7 +142,7 @@ def _faults(validator: Any, value: Any, *, all_of_them: bool) -> list[str]:
     except jsonschema_rs.ValidationError as fault:
         return [_described(fault)]
     except ValueError:
-        raise CannotJudge("check_error", TOO_DEEP) from None
+        raise NotApplicable("check_error", TOO_DEEP) from None
     return []
 
 

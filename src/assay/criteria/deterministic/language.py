@@ -11,10 +11,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.evaluation import Case
 from assay.criteria.base import Check, Finding
-from assay.domain.case_text import output_text
 from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text
+from assay.domain.evaluation import Case
 
 _CODES = """
 ace af am an ar ary arz as az ba bcl be bg bn br bs ca crh cs cy da de dz el en eo es et eu ext

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge, Check, Finding
-from assay.domain.case_text import output_text, references
+from assay.criteria.base import Check, Finding
 from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text, references
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 NUMBER = re.compile(
     r"(?<![\w.])(?<![0-9],)[-+\u2212]?"
@@ -73,7 +74,7 @@ class Numeric(Check):
         found = [NUMBER.search(each) for each in references(case)]
         numbers = [number(each.group()) for each in found if each]
         if not numbers:
-            raise CannotJudge("reference_missing", "the case's reference states no number")
+            raise NotApplicable("reference_missing", "the case's reference states no number")
         return numbers
 
     def _near(self, stated: float, wanted: float) -> bool:

@@ -8,11 +8,11 @@ import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.evaluation import Case
 from assay.criteria.base import Check, Finding
-from assay.domain.case_text import output_text
-from assay.criteria.registry import criterion
 from assay.criteria.deterministic.text import met, quoted
+from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text
+from assay.domain.evaluation import Case
 
 PATTERN_CHARS_MAX = 10_000
 PATTERN_MEMORY_BYTES_MAX = 8 * 1024 * 1024

@@ -16,9 +16,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import TEXT_CHARS_MAX, CannotJudge, Check, Finding
+from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
 from assay.criteria.registry import criterion
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 PASSAGES_MAX = 10_000
 GRADE_MAX = 100.0
@@ -30,7 +31,7 @@ Grades = Annotated[dict[Passage, Grade], Field(max_length=PASSAGES_MAX)]
 
 
 class _Retrieval(Check):
-    """A figure of one ranking; raises `CannotJudge` where it or the relevant ones are missing."""
+    """A figure of one ranking; raises `NotApplicable` where it or the relevant ones are missing."""
 
     family: ClassVar[str] = "retrieval"
     default_threshold: ClassVar[float] = 0.5
@@ -69,7 +70,7 @@ class _Retrieval(Check):
         if self.retrieved is not None:
             return self.retrieved
         if not case.context:
-            raise CannotJudge(
+            raise NotApplicable(
                 "context_missing", "the case has no context, and no retrieved is given"
             )
         return case.context
@@ -79,7 +80,7 @@ class _Retrieval(Check):
         graded = given if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
         grades = {_normal(passage): grade for passage, grade in graded.items() if grade > 0}
         if not grades:
-            raise CannotJudge("reference_missing", "nothing is given as relevant")
+            raise NotApplicable("reference_missing", "nothing is given as relevant")
         return grades
 
 

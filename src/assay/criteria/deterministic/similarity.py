@@ -16,11 +16,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein as Edits
 
-from assay.domain.evaluation import Case
-from assay.criteria import similarity_ngram
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
-from assay.domain.case_text import output_text, references
+from assay.criteria.deterministic import ngram_metrics
 from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text, references
+from assay.domain.evaluation import Case
 
 Expected = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
 
@@ -137,7 +137,7 @@ class Chrf(_Similarity):
         if not output.strip() or not expected.strip():
             score = float(output.strip() == expected.strip())
         else:
-            score = similarity_ngram.chrf(output, expected, self.word_order)
+            score = ngram_metrics.chrf(output, expected, self.word_order)
         return Finding(score, value=100 * score, explanation=f"chrF {100 * score:.2f}")
 
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from assay.domain.evaluation import Case
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
-from assay.domain.case_text import output_text, references
 from assay.criteria.registry import criterion
+from assay.domain.case_text import output_text, references
+from assay.domain.evaluation import Case
 
 VALUES_MAX = 1_000
 QUOTED_CHARS_MAX = 200

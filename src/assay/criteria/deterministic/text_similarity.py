@@ -12,12 +12,12 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from rapidfuzz import fuzz
 
-from assay.domain.evaluation import Case
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
+from assay.criteria.deterministic.ngram_metrics import bleu, cosine, gleu, meteor, rouge
+from assay.criteria.deterministic.similarity import nearest
 from assay.criteria.placeholders import checked, filled
 from assay.criteria.registry import criterion
-from assay.criteria.deterministic.similarity import nearest
-from assay.criteria.deterministic.ngram_metrics import bleu, cosine, gleu, meteor, rouge
+from assay.domain.evaluation import Case
 
 Template = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
 Metric = Literal[
@@ -60,7 +60,7 @@ class TextSimilarity(Check):
     texts are compared in Unicode form C, as they are otherwise. Two empty texts score 1, an
     empty one against another 0. `fuzzy_match` is rapidfuzz's `ratio`; `meteor` has no synonym
     stage; `cosine` counts words and asks no embedding model. Source:
-    https://developers.openai.com/api/docs/guides/graders; the metrics' own in similarity_ngram.
+    https://developers.openai.com/api/docs/guides/graders; the metrics' own in ngram_metrics.
     """
 
     family: ClassVar[str] = "similarity"

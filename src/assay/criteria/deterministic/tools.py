@@ -15,9 +15,7 @@ import jsonschema_rs
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge, Check, Finding, Need
-from assay.criteria.registry import criterion
+from assay.criteria.base import Check, Finding, Need
 from assay.criteria.deterministic.tool_calls import (
     ToolCall,
     Unreadable,
@@ -27,6 +25,9 @@ from assay.criteria.deterministic.tool_calls import (
     same,
     schemas_of,
 )
+from assay.criteria.registry import criterion
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 
 FAULTS_SHOWN_MAX = 5
 MESSAGE_CHARS_MAX = 200
@@ -81,7 +82,7 @@ class ToolCallValid(_Tools):
 
     def check(self, case: Case) -> Finding:
         if not case.tools:
-            raise CannotJudge("context_missing", "the case has no tools")
+            raise NotApplicable("context_missing", "the case has no tools")
         calls = _countable(calls_of(case))
         validators = {name: _validator(name, schema) for name, schema in schemas_of(case).items()}
         faults = [fault for call in calls if (fault := _fault(call, validators)) is not None]
@@ -105,7 +106,7 @@ class _Expecting(_Tools):
     def check(self, case: Case) -> Finding:
         expected = _countable(expected_of(case))
         if not expected:
-            raise CannotJudge("reference_missing", "the case expects no tools")
+            raise NotApplicable("reference_missing", "the case expects no tools")
         return self.compared(_countable(calls_of(case)), expected)
 
     @abstractmethod
@@ -238,7 +239,7 @@ def _assistants(message: Any) -> bool:
 
 def _countable(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
     if len(calls) > CALLS_MAX:
-        raise CannotJudge("input_too_long", f"more than {CALLS_MAX} tool calls")
+        raise NotApplicable("input_too_long", f"more than {CALLS_MAX} tool calls")
     return calls
 
 
@@ -251,7 +252,7 @@ def _validator(name: str, schema: Any) -> Any:
             pattern_options=jsonschema_rs.RegexOptions(),
         )
     except (ValueError, jsonschema_rs.ReferencingError):
-        raise CannotJudge(
+        raise NotApplicable(
             "check_error", f"the schema of tool {name[:100]!r} is not valid"
         ) from None
 

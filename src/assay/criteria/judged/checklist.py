@@ -10,14 +10,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.completion import AnswerSchema, Completion
-from assay.domain.errors import AnswerUnreadable
-from assay.domain.evaluation import Case
 from assay.criteria.base import Finding, Frozen, Judged, Prose, Question
 from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
 from assay.criteria.registry import criterion
-from assay.prompts.untrusted import material_of
+from assay.domain.completion import AnswerSchema, Completion
+from assay.domain.errors import AnswerUnreadable
+from assay.domain.evaluation import Case
 from assay.prompts.templates import render
+from assay.prompts.untrusted import material_of
 from assay.verdicts.reading import label_schema, read_label, read_object
 
 ITEMS_MAX = 32

@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.completion import Completion
-from assay.domain.evaluation import Case
 from assay.criteria.base import Finding, Judged, Prose, Question
 from assay.criteria.registry import criterion
-from assay.verdicts.logprobs import TOP_LOGPROBS, left_over, verdict_masses
-from assay.prompts.untrusted import material_of
+from assay.domain.completion import Completion
+from assay.domain.evaluation import Case
 from assay.prompts.templates import render
+from assay.prompts.untrusted import material_of
+from assay.verdicts.logprobs import TOP_LOGPROBS, left_over, verdict_masses
 from assay.verdicts.reading import read_score, score_schema
 
 STEPS_MAX = 32

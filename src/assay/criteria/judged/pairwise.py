@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.evaluation import Case
 from assay.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Prose, Question
-from assay.domain.case_text import references, transcript
-from assay.criteria.registry import criterion
-from assay.prompts.untrusted import beside_output
 from assay.criteria.judged.preference import Form, Place, pair_question, place_of, settled, turned
+from assay.criteria.registry import criterion
+from assay.domain.case_text import references, transcript
+from assay.domain.evaluation import Case
+from assay.prompts.untrusted import beside_output
 
 PairLabel = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9 _-]+$")]
 NAMES: dict[Place, str] = {"first": "output", "second": "other", "tie": "tie"}

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from assay.criteria.base import Finding, Question
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Text
-from assay.criteria.base import Finding, Question
-from assay.verdicts.logprobs import TOP_LOGPROBS, bare, left_over, verdict_masses
-from assay.prompts.untrusted import spoken
 from assay.prompts.templates import render
+from assay.prompts.untrusted import spoken
+from assay.verdicts.logprobs import TOP_LOGPROBS, bare, left_over, verdict_masses
 from assay.verdicts.reading import label_schema, read_label
 
 Place = Literal["first", "second", "tie"]

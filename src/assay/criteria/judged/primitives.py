@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.completion import Completion
-from assay.domain.evaluation import Case
 from assay.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Prose, Question
 from assay.criteria.registry import criterion
-from assay.prompts.untrusted import material_of
+from assay.domain.completion import Completion
+from assay.domain.evaluation import Case
 from assay.prompts.templates import render
+from assay.prompts.untrusted import material_of
 from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
 
 LABELS_MAX = 64

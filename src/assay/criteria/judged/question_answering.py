@@ -7,14 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from assay.domain.completion import Completion
-from assay.domain.evaluation import Case
 from assay.criteria.base import Finding, Judged, Prose, Question
-from assay.domain.case_text import references
 from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
 from assay.criteria.registry import criterion
-from assay.prompts.untrusted import material_of
+from assay.domain.case_text import references
+from assay.domain.completion import Completion
+from assay.domain.evaluation import Case
 from assay.prompts.templates import render
+from assay.prompts.untrusted import material_of
 from assay.verdicts.reading import label_schema, read_label
 
 Relation = Literal["subset", "superset", "equal", "disagree", "immaterial"]

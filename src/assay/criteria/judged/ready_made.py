@@ -1,4 +1,4 @@
-"""Ready-made judged criteria: each is an entry of `evaluation/readymade/*.toml`, not a class.
+"""Ready-made judged criteria: each is an entry of `recipes/*.toml`, not a class.
 
 To add one, add an entry (docs/criteria.md says how); it is registered when this module is loaded.
 """
@@ -12,21 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from assay.domain.completion import Completion
-from assay.domain.evaluation import Case
-from assay.criteria.base import (
-    CannotJudge,
-    Finding,
-    Frozen,
-    Judged,
-    Need,
-    Prose,
-    Question,
-)
+from assay.criteria.base import Finding, Frozen, Judged, Need, Prose, Question
 from assay.criteria.judged.primitives import LabelText, distinct
 from assay.criteria.registry import criterion
-from assay.prompts.untrusted import material_of
+from assay.domain.completion import Completion
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case
 from assay.prompts.templates import render
+from assay.prompts.untrusted import material_of
 from assay.verdicts.reading import label_schema, read_label
 
 FAMILIES = ("quality", "grounding", "safety", "conversation", "agent")
@@ -78,7 +71,7 @@ class ReadyMade(Judged):
     def question(self, case: Case) -> Question:
         for need in self.needs:
             if not getattr(case, need):
-                raise CannotJudge(_reason(need), f"the case has no {need.replace('_', ' ')}")
+                raise NotApplicable(_reason(need), f"the case has no {need.replace('_', ' ')}")
         return Question(
             instructions=render(
                 TEMPLATE,
@@ -107,7 +100,7 @@ def _reason(need: Need) -> Literal["reference_missing", "context_missing"]:
 
 def read_recipes(family: str) -> Iterator[tuple[str, Recipe]]:
     """The names and recipes of a family's file; raises `ValidationError` where one is unsound."""
-    text = (files("assay.evaluation") / "readymade" / f"{family}.toml").read_text("utf-8")
+    text = (files("assay.criteria.judged") / "recipes" / f"{family}.toml").read_text("utf-8")
     for name, entry in tomllib.loads(text).items():
         yield name, Recipe.model_validate(entry)
 

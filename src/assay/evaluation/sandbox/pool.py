@@ -13,15 +13,16 @@ import os
 import pickle
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from itertools import chain
 from typing import Any
 
+from assay.criteria.base import Check, Finding
+from assay.domain.case_text import case_chars, text_chars
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation import worker
-from assay.criteria.base import CannotJudge, Check, Finding
+from assay.evaluation.sandbox import worker
 
 WORKERS_MAX = 2
 WAITING_MAX = 256
@@ -59,19 +60,19 @@ class Offload:
     async def run(self, check: Check, case: Case, deadline: Deadline) -> Finding:
         """The finding of `check`.
 
-        Raises `CannotJudge`: the check's own, `check_error` where it broke, took too long or
+        Raises `NotApplicable`: the check's own, `check_error` where it broke, took too long or
         found no place in the queue, and `deadline_exceeded`.
         """
-        if case_chars(case) + _chars(vars(check)) <= check.inline_chars():
+        if case_chars(case) + text_chars(vars(check)) <= check.inline_chars():
             return _inline(check, case)
         if self._taken >= self._places:
-            raise CannotJudge("check_error", "too many checks are waiting for a worker")
+            raise NotApplicable("check_error", "too many checks are waiting for a worker")
         self._taken += 1
         try:
             async with asyncio.timeout(max(0.0, deadline.remaining_s())), self._slots:
                 return await self._in_worker(check, case)
         except TimeoutError:
-            raise CannotJudge("deadline_exceeded", "no time was left for the check") from None
+            raise NotApplicable("deadline_exceeded", "no time was left for the check") from None
         finally:
             self._taken -= 1
 
@@ -88,14 +89,18 @@ class Offload:
         try:
             hired = await self._hire()
         except (OSError, EOFError, ValueError):
-            raise CannotJudge("check_error", "no process for the check could be started") from None
+            raise NotApplicable(
+                "check_error", "no process for the check could be started"
+            ) from None
         try:
             async with asyncio.timeout(limit_s):
                 answer = await hired.ask(pickle.dumps((check, case, limit_s), protocol=5))
         except TimeoutError:
-            raise CannotJudge("check_error", f"the check took longer than {limit_s:g} s") from None
+            raise NotApplicable(
+                "check_error", f"the check took longer than {limit_s:g} s"
+            ) from None
         except (OSError, EOFError, ValueError):
-            raise CannotJudge("check_error", "the process of the check died") from None
+            raise NotApplicable("check_error", "the process of the check died") from None
         finally:
             # After anything but an answer the pipe is out of step, and the check may still run.
             if hired.busy or hired.swollen:
@@ -201,43 +206,19 @@ class Worker:
         await asyncio.shield(self._process.wait())
 
 
-def case_chars(case: Case) -> int:
-    """Characters of all texts in the case."""
-    held = chain((case.output, case.input), case.reference, case.context)
-    return sum(map(_chars, chain(held, case.tools, case.expected_tools)))
-
-
-def _chars(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value)
-    return sum(map(len, _strings(value)))
-
-
-def _strings(value: Any) -> Iterator[str]:
-    left = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, Mapping):
-            left += chain(each.keys(), each.values())
-        elif isinstance(each, list | tuple):
-            left += each
-
-
 def _inline(check: Check, case: Case) -> Finding:
     try:
         return check.check(case)
-    except CannotJudge:
+    except NotApplicable:
         raise
     except Exception as error:
-        raise CannotJudge("check_error", worker.broken(error)) from error
+        raise NotApplicable("check_error", worker.broken(error)) from error
 
 
 def _finding(answer: Mapping[str, Any]) -> Finding:
     if "finding" in answer:
         return Finding(**answer["finding"])
-    raise CannotJudge(answer["reason"], answer["message"])
+    raise NotApplicable(answer["reason"], answer["message"])
 
 
 def _environment() -> dict[str, str]:

@@ -19,8 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from assay.criteria.base import Check
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
-from assay.criteria.base import CannotJudge, Check
 
 LENGTH_BYTES = 8
 RESIDENT_BYTES_MAX = 512 * 1024**2
@@ -61,7 +62,7 @@ def answered(check: Check, case: Case) -> Mapping[str, Any]:
     """What came of the check: a finding, why it could not judge, or what broke it."""
     try:
         return {"finding": asdict(check.check(case))}
-    except CannotJudge as cannot:
+    except NotApplicable as cannot:
         return {"reason": cannot.reason, "message": cannot.message}
     except MemoryError:
         return {"reason": "check_error", "message": "the check needs more memory than it may have"}

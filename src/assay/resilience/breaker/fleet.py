@@ -22,8 +22,8 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from assay.domain.errors import StoreUnavailable
 from assay.domain.policy import BreakerPolicy
-from assay.resilience.breaker.breaker import JITTER_SHARE, Breaker, FleetView, Lease
 from assay.redis.circuit import within_budget
+from assay.resilience.breaker.breaker import JITTER_SHARE, Breaker, FleetView, Lease
 
 SHARE_EVERY_S = 1.0
 """How often counts go to the fleet; a trip or a probe's result goes at once."""
@@ -70,7 +70,7 @@ class BreakerFleet:
         self._budget_s = budget_s
         self._share, self._probe, self._settle, self._override = (
             redis.register_script(_script(name))
-            for name in ("breaker_share", "breaker_probe", "breaker_settle", "breaker_override")
+            for name in ("share", "probe", "settle", "override")
         )
         self._breakers: dict[str, Breaker] = {}
         self._settlements: deque[_Settlement] = deque(maxlen=SETTLEMENTS_MAX)
@@ -202,10 +202,8 @@ def _policy_json(policy: BreakerPolicy) -> str:
 
 
 def _script(name: str) -> str:
-    folder = resources.files("assay.resilience") / "lua"
-    return "\n".join(
-        (folder / f"{each}.lua").read_text("utf-8") for each in ("breaker_prelude", name)
-    )
+    folder = resources.files("assay.resilience.breaker")
+    return "\n".join((folder / f"{each}.lua").read_text("utf-8") for each in ("prelude", name))
 
 
 def _view(reply: Sequence[Any]) -> FleetView:

@@ -16,21 +16,26 @@ from assay.domain.errors import StoreUnavailable
 from assay.domain.events import StoreDegraded
 from assay.domain.policy import Quota
 from assay.domain.ports import EventSink
+from assay.redis.circuit import CALL_BUDGET_S, CALLS_MAX, StoreCircuit
+from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
 from assay.resilience.quota.buckets import Costs, buckets_of
 from assay.resilience.quota.local_share import LocalShare
-from assay.redis.scripts import (
-    FEEDBACK,
-    LEAVE,
-    PROBE,
-    RESERVE,
-    SETTLE,
-    STATUS,
-    Argument,
-    Script,
-    ScriptRunner,
+from assay.resilience.quota.reservations import (
+    Answer,
+    Ask,
+    Granted,
+    Later,
+    QuotaStatus,
+    Refused,
+    Settled,
 )
-from assay.resilience.quota.reservations import Answer, Ask, Granted, Later, QuotaStatus, Refused, Settled
-from assay.redis.circuit import CALL_BUDGET_S, CALLS_MAX, StoreCircuit
+
+RESERVE = load_script(__package__, "state", "reserve")
+SETTLE = load_script(__package__, "state", "settle")
+FEEDBACK = load_script(__package__, "state", "feedback")
+STATUS = load_script(__package__, "state", "status")
+LEAVE = load_script(__package__, "leave")
+PROBE = load_script(__package__, "probe")
 
 COME_BACK_MIN_S = 0.005
 LOCAL_COME_BACK_S_MAX = 0.25

@@ -8,13 +8,14 @@ from typing import Any
 
 import orjson
 
-from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow, created_ms_of
+from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
 from assay.domain.errors import RequestError
+from assay.domain.ids import id_time_ms
+from assay.redis.client import Argument, Client
 from assay.store.batches.calls import load, store_errors
+from assay.store.batches.durability import Durability
 from assay.store.batches.keys import ACTIVE, BatchKeys, content_digest, of_tenant, row_key
 from assay.store.batches.packing import batch_of, pack
-from assay.store.batches.durability import Durability
-from assay.redis.client import Argument, Client
 
 ROWS_MAX = 1_000_000
 TENANT_BATCHES_MAX = 10_000
@@ -154,7 +155,7 @@ class RedisBatches:
         return found
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
-        newest = str(created_ms_of(before)) if before else "+inf"
+        newest = str(id_time_ms(before)) if before else "+inf"
         found: list[Batch] = []
         for offset in range(0, 2 * TENANT_BATCHES_MAX, limit):
             with store_errors():

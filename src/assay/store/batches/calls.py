@@ -15,8 +15,8 @@ STORE_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 def load(client: Client, name: str) -> Script:
-    """The script `batch_NAME.lua` beside this file."""
-    return script(client, files("assay.store").joinpath(f"batch_{name}.lua").read_text("utf-8"))
+    """The script `NAME.lua` beside this file."""
+    return script(client, files("assay.store.batches").joinpath(f"{name}.lua").read_text("utf-8"))
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from assay.domain.batches import (
     RowResult,
     Settled,
 )
+from assay.redis.client import Argument, Client
 from assay.store.batches.calls import load, store_errors
 from assay.store.batches.keys import ACTIVE, BatchKeys
 from assay.store.batches.packing import pack, unpack
-from assay.redis.client import Argument, Client
 
 LEASE_S = 12.0
 """A row that its worker has not renewed for so long is handed to another."""

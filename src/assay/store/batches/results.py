@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from assay.domain.batches import Batch, ResultPage, StoredResult, Sums
+from assay.redis.client import Client
 from assay.store.batches.calls import store_errors
 from assay.store.batches.keys import RESULTS_PER_KEY, BatchKeys
 from assay.store.batches.packing import unpack
-from assay.redis.client import Client
 
 SLICE = 100
 PAGE_BYTES_MAX = 8 * 1_048_576

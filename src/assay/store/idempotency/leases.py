@@ -143,7 +143,7 @@ class _Scripts:
 
 
 def _load(client: Client, name: str) -> Script:
-    return script(client, files("assay.store").joinpath(name).read_text("utf-8"))
+    return script(client, files("assay.store.idempotency").joinpath(name).read_text("utf-8"))
 
 
 _background: set[asyncio.Task[None]] = set()

@@ -28,13 +28,13 @@ from assay.domain.policy import Deadline, Quota  # noqa: E402
 from assay.resilience.limited import Limited  # noqa: E402
 from assay.resilience.quota.buckets import buckets_of  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
-from assay.resilience.quota.reservations import Ask, Granted  # noqa: E402
+from assay.resilience.quota.reservations import ReservationRequest, Reserved  # noqa: E402
 from fakes.fleet import worst_excess  # noqa: E402
 from fakes.recorded_events import RecordedEvents  # noqa: E402
 from fakes.redis_process import BUNDLED, RedisProcess  # noqa: E402
 
 MODEL = Model("bench", "stub", "stub")
-PROMPT = Prompt((Turn("user", ("hello",)),))
+PROMPT = Prompt((Turn("user", ("hello",)),), lambda completion: completion.text)
 
 
 class Stamped:
@@ -61,7 +61,7 @@ class Promises(Quotas):
 
             async def noted(ask):
                 answer = await reserve(ask)
-                if isinstance(answer, Granted):
+                if isinstance(answer, Reserved):
                     if answer.local is not None:
                         print("local share used", file=sys.stderr)
                     self.promised_s.append(time.time() + answer.wait_s)
@@ -83,7 +83,7 @@ async def client(url: str, per_minute: float, seconds: float, tasks: int) -> Non
 
     async def flood() -> None:
         while time.monotonic() < end_s:
-            await limited.complete(PROMPT, Deadline.after(600))
+            await limited.complete(PROMPT, CallContext(Caller(), Deadline.after(600)))
 
     flooding = [asyncio.create_task(flood()) for _ in range(tasks)]
     await asyncio.sleep(seconds)
@@ -148,8 +148,8 @@ async def script_cost(url: str) -> dict:
 
     async def many(count: int) -> None:
         for _ in range(count):
-            granted = await model.reserve(Ask({"requests": 1, "tokens": 100}))
-            assert isinstance(granted, Granted)
+            granted = await model.reserve(ReservationRequest({"requests": 1, "tokens": 100}))
+            assert isinstance(granted, Reserved)
             await model.commit(granted, {"tokens": 80})
 
     start_s = time.perf_counter()
@@ -162,7 +162,7 @@ async def script_cost(url: str) -> dict:
     added_ms = []
     for _ in range(500):
         start_s = time.perf_counter()
-        await limited.complete(PROMPT, Deadline.after(30))
+        await limited.complete(PROMPT, CallContext(Caller(), Deadline.after(30)))
         added_ms.append((time.perf_counter() - start_s) * 1_000)
         await asyncio.sleep(0.001)
     await limited.close()

@@ -9,8 +9,8 @@ from itertools import pairwise
 from hpa.loop import MINUTE, Moment
 
 WIDTH, LEFT, RIGHT = 760, 52, 16
-TOP, UPPER, LOWER, GAP = 34, 150, 70, 34
-HEIGHT = TOP + UPPER + GAP + LOWER + 30
+TOP, UPPER, LOWER, TURN_PLACEHOLDER = 34, 150, 70, 34
+HEIGHT = TOP + UPPER + TURN_PLACEHOLDER + LOWER + 30
 LOAD, PODS, READY, FULL, GRID = "#9aa5b1", "#1f6feb", "#54aeff", "#bc4c00", "#e4e8ec"
 
 Point = tuple[float, float]
@@ -23,7 +23,7 @@ def svg(title: str, moments: Sequence[Moment], target: float) -> str:
     top_value = _round_up(max(m.load for m in moments))
     pods_max = _round_up(max(m.replicas for m in moments))
     full_max = max(1.0, min(3.0, max(m.utilization for m in moments)))
-    lower_top = TOP + UPPER + GAP
+    lower_top = TOP + UPPER + TURN_PLACEHOLDER
 
     def x(at_s: float) -> float:
         return LEFT + span * at_s / MINUTE / end_min

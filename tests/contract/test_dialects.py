@@ -17,12 +17,12 @@ from aiohttp.test_utils import TestServer
 
 from assay.domain.completion import Model, Turn, Usage
 from assay.domain.errors import ModelError, ProviderDown, ProviderSilent
-from assay.domain.policy import Deadline
-from assay.providers import Connection, Simulated, Wire, build_model
-from assay.providers.anthropic import AnthropicDraft
-from assay.providers.gemini import GeminiDraft
-from assay.providers.openai import OpenAI, OpenAIDraft
+from assay.providers import ProviderClient, ProviderConfig, Simulated, build_model
+from assay.providers.anthropic import AnthropicStream
+from assay.providers.gemini import GeminiStream
+from assay.providers.openai import OpenAI, OpenAIStream
 from assay.providers.stream_accumulator import Timing
+from fakes.calls import call
 from fakes.providers import server as server_module
 from fakes.providers.faults import FAULTS
 from fakes.providers.server import FaultServer
@@ -52,8 +52,8 @@ async def test_output_limit_is_named_by_host(
     base_url: str, named: str | None, expected: str
 ) -> None:
     """OpenAI and Azure take the newer field, compatible servers the older, unless configured."""
-    connection = Connection("acme", base_url, output_limit_field=named)
-    assert expected in OpenAI(MODEL, Wire(connection))._document(PROMPT)
+    connection = ProviderConfig("acme", base_url, output_limit_field=named)
+    assert expected in OpenAI(MODEL, ProviderClient(connection))._document(PROMPT)
 
 
 async def test_base_url_may_end_in_a_slash(server: FaultServer) -> None:
@@ -67,24 +67,24 @@ async def test_base_url_may_end_in_a_slash(server: FaultServer) -> None:
 
 def test_openai_reads_refusals_over_text() -> None:
     """A refusal is the answer, whatever finish reason comes with it."""
-    draft = OpenAIDraft(MODEL)
-    draft.read_event({"choices": [{"delta": {"refusal": "I will "}}]})
-    draft.read_event({"choices": [{"delta": {"refusal": "not."}, "finish_reason": "stop"}]})
-    completion = draft.completion(TIMING)
+    accumulator = OpenAIStream(MODEL)
+    accumulator.read_event({"choices": [{"delta": {"refusal": "I will "}}]})
+    accumulator.read_event({"choices": [{"delta": {"refusal": "not."}, "finish_reason": "stop"}]})
+    completion = accumulator.completion(TIMING)
     assert (completion.finish, completion.text) == ("refusal", "I will not.")
 
 
 def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
     """Input read from a cache is input; the count at the end replaces the one at the start."""
-    draft = AnthropicDraft(MODEL)
+    accumulator = AnthropicStream(MODEL)
     usage = {"input_tokens": 0, "cache_creation_input_tokens": 7, "output_tokens": 1}
-    draft.read_event({"type": "message_start", "message": {"usage": usage}})
+    accumulator.read_event({"type": "message_start", "message": {"usage": usage}})
     end = {"delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 5, "output_tokens": 9}}
-    draft.read_event({"type": "message_delta", **end})
-    draft.read_event({"type": "some_event_of_tomorrow"})
-    draft.read_event({"type": "message_stop"})
-    assert draft.ended
-    assert draft.completion(TIMING).usage == Usage(12, 9)
+    accumulator.read_event({"type": "message_delta", **end})
+    accumulator.read_event({"type": "some_event_of_tomorrow"})
+    accumulator.read_event({"type": "message_stop"})
+    assert accumulator.ended
+    assert accumulator.completion(TIMING).usage == Usage(12, 9)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
 )
 def test_gemini_names_its_endings(reason: str, expected: str) -> None:
     """An ending without an answer is not taken for one."""
-    draft = GeminiDraft(MODEL)
-    draft.read_event({"candidates": [{"finishReason": reason}]})
-    assert draft.completion(TIMING).finish == expected
+    accumulator = GeminiStream(MODEL)
+    accumulator.read_event({"candidates": [{"finishReason": reason}]})
+    assert accumulator.completion(TIMING).finish == expected
 
 
 async def test_system_turns_and_roles_of_gemini(server: FaultServer) -> None:
@@ -128,9 +128,11 @@ async def test_connection_that_is_not_taken_is_down() -> None:
             waiting.connect_ex(full.getsockname())
         await asyncio.sleep(0.05)
         base_url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
-        wire = Wire(Connection("acme", base_url, connect_timeout_s=0.2, silence_timeout_s=3.0))
+        wire = ProviderClient(
+            ProviderConfig("acme", base_url, connect_timeout_s=0.2, silence_timeout_s=3.0)
+        )
         with pytest.raises(ProviderDown, match=r"within 0\.2 s"):
-            await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+            await OpenAI(MODEL, wire).complete(PROMPT, call(5))
         await wire.aclose()
 
 
@@ -138,18 +140,18 @@ async def test_body_that_is_not_read_is_silence() -> None:
     """A provider that takes the connection and reads nothing is dropped like a silent one."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         base_url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
-        wire = Wire(Connection("acme", base_url, silence_timeout_s=0.3))
+        wire = ProviderClient(ProviderConfig("acme", base_url, silence_timeout_s=0.3))
         prompt = replace(PROMPT, turns=(Turn("user", ("x" * 20_000_000,)),))
         with pytest.raises(ProviderSilent):
-            await OpenAI(MODEL, wire).complete(prompt, Deadline.after(5))
+            await OpenAI(MODEL, wire).complete(prompt, call(5))
         await wire.aclose()
 
 
 async def test_unresolvable_host_is_down() -> None:
     """A name that no one answers to is a provider that is down."""
-    wire = Wire(Connection("acme", "http://no-such-host.invalid/v1"))
+    wire = ProviderClient(ProviderConfig("acme", "http://no-such-host.invalid/v1"))
     with pytest.raises(ProviderDown):
-        await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(5))
+        await OpenAI(MODEL, wire).complete(PROMPT, call(5))
     await wire.aclose()
 
 
@@ -157,7 +159,7 @@ async def test_unresolvable_host_is_down() -> None:
 def test_mistyped_address_is_named_at_once(base_url: str) -> None:
     """A connection to nowhere cannot be built."""
     with pytest.raises(ValueError, match="base_url of acme"):
-        Connection("acme", base_url)
+        ProviderConfig("acme", base_url)
 
 
 async def test_configured_headers_do_not_replace_the_key(server: FaultServer) -> None:
@@ -187,17 +189,17 @@ async def test_finished_stream_that_stays_open_is_an_answer() -> None:
     app = web.Application()
     app.router.add_post("/chat/completions", handle)
     async with TestServer(app, handler_cancellation=True) as open_ended:
-        connection = Connection("acme", str(open_ended.make_url("/")), silence_timeout_s=1.0)
-        wire = Wire(connection)
+        connection = ProviderConfig("acme", str(open_ended.make_url("/")), silence_timeout_s=1.0)
+        wire = ProviderClient(connection)
         async with asyncio.timeout(5):
-            completion = await OpenAI(MODEL, wire).complete(PROMPT, Deadline.after(20))
+            completion = await OpenAI(MODEL, wire).complete(PROMPT, call(20))
         await wire.aclose()
     assert completion.text == "yes"
 
 
 def test_repr_shows_no_secret() -> None:
     """Neither the key, nor headers, nor what an address may carry is shown."""
-    connection = Connection(
+    connection = ProviderConfig(
         "acme", "https://user:pass@host/v1?k=q", lambda: "sk-1", headers={"X-Team": "hush"}
     )
     shown = f"{connection!r} {connection}"
@@ -206,7 +208,7 @@ def test_repr_shows_no_secret() -> None:
 
 async def test_adapters_are_built_by_dialect() -> None:
     """Each dialect has its adapter; an unknown one, or one without a connection, is an error."""
-    wire = Wire(Connection("acme", "http://host/v1"))
+    wire = ProviderClient(ProviderConfig("acme", "http://host/v1"))
     assert isinstance(build_model("simulated", MODEL, None), Simulated)
     assert isinstance(build_model("openai", MODEL, wire), OpenAI)
     with pytest.raises(ValueError, match="speaks"):
@@ -223,7 +225,7 @@ async def test_server_runs_as_a_process_and_is_switched_while_it_runs() -> None:
     )
     assert process.stdout is not None
     ports = json.loads(await process.stdout.readline())
-    wire = Wire(Connection("openai", f"http://127.0.0.1:{ports['port']}/openai/v1"))
+    wire = ProviderClient(ProviderConfig("openai", f"http://127.0.0.1:{ports['port']}/openai/v1"))
     control = f"http://127.0.0.1:{ports['control_port']}/_fault"
     try:
         async with aiohttp.ClientSession() as session:
@@ -233,7 +235,7 @@ async def test_server_runs_as_a_process_and_is_switched_while_it_runs() -> None:
                 async with session.post(control, json={"fault": fault}) as switched:
                     assert switched.status == 200
                 try:
-                    outcomes.append((await model.complete(PROMPT, Deadline.after(5))).finish)
+                    outcomes.append((await model.complete(PROMPT, call(5))).finish)
                 except ModelError as error:
                     outcomes.append(error.outcome)
         assert outcomes == ["provider_down", "stop", "provider_down", "stop"]

@@ -8,7 +8,7 @@ from typing import get_args
 import aiohttp
 
 from assay.domain.errors import Reason
-from assay.http.problems import KINDS
+from assay.http.problems import PROBLEM_TYPES
 from fakes.service_process import running_service
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
@@ -30,5 +30,5 @@ async def test_the_example_is_a_valid_request(tmp_path):
 
 def test_every_code_and_reason_is_on_the_page():
     """No problem code and no reason is left out."""
-    for word in (*KINDS, *get_args(Reason)):
+    for word in (*PROBLEM_TYPES, *get_args(Reason)):
         assert f"`{word}`" in PAGE, word

@@ -7,10 +7,10 @@ from typing import Any
 from assay.criteria import parse_criteria
 from assay.criteria.base import Judge, judge_spec
 from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, Evaluation, Score
+from assay.domain.evaluation import Case, CriterionResult, Evaluation
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Offload
+from assay.evaluation.sandbox.pool import Sandbox
 from fakes.judges import FakeJudges, RecordingEvents
 
 CALLER = Caller("tenant", "request")
@@ -21,7 +21,7 @@ async def evaluated(
     criteria: Any, judges: FakeJudges, case: Case = CASE, **judge: Any
 ) -> Evaluation:
     """The evaluation of a case by criteria and a judge as a request writes them."""
-    offload = Offload()
+    offload = Sandbox()
     try:
         return await Evaluator(judges, offload, RecordingEvents()).evaluate(
             case,
@@ -34,6 +34,8 @@ async def evaluated(
         await offload.aclose()
 
 
-async def one(criterion: Any, judges: FakeJudges, case: Case = CASE, **judge: Any) -> Score:
+async def one(
+    criterion: Any, judges: FakeJudges, case: Case = CASE, **judge: Any
+) -> CriterionResult:
     """The score by a single criterion."""
     return (await evaluated([criterion], judges, case, **judge)).results[0]

@@ -15,7 +15,7 @@ from assay.api.app import create_app
 from assay.api.services import Services
 from assay.domain.completion import Attempt, Model, Usage
 from assay.domain.errors import RequestError
-from assay.domain.evaluation import Evaluation, JudgeRecord, Score
+from assay.domain.evaluation import CriterionResult, Evaluation, JudgeRecord
 from assay.domain.ports import ModelStatus
 from assay.evaluation.comparer import Comparer
 from assay.http.access import OpenAccess
@@ -54,7 +54,9 @@ def scored(criteria) -> Evaluation:
     judge = JudgeRecord("openai", "gpt-5-mini", "openai/gpt-5-mini", "v1", "single", (attempt,))
     return evaluation(
         *(
-            Score(each.name, each.type, "scored", 1.0, True, "pass", True, 1.0, judge=judge)
+            CriterionResult(
+                each.name, each.type, "scored", 1.0, True, "pass", True, 1.0, judge=judge
+            )
             for each in criteria
         )
     )
@@ -63,13 +65,15 @@ def scored(criteria) -> Evaluation:
 def unscored(*reasons: str, retry_after_s: float | None = None) -> Callable[..., Evaluation]:
     """An evaluation in which each criterion failed for one of the reasons."""
     scores = [
-        Score(f"c{index}", "rubric", "unscored", reason=reason, retry_after_s=retry_after_s)
+        CriterionResult(
+            f"c{index}", "rubric", "unscored", reason=reason, retry_after_s=retry_after_s
+        )
         for index, reason in enumerate(reasons)
     ]
     return lambda _criteria: evaluation(*scores)
 
 
-def evaluation(*scores: Score) -> Evaluation:
+def evaluation(*scores: CriterionResult) -> Evaluation:
     return Evaluation(
         id="eval_1",
         created_at="2026-11-20T12:00:00Z",

@@ -7,11 +7,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from assay.domain.completion import Attempt, Completion, Finish, Prompt, TokenLogprob, Usage
+from assay.domain.completion import (
+    Attempt,
+    CallContext,
+    Completion,
+    Finish,
+    Prompt,
+    TokenLogprob,
+    Usage,
+)
 from assay.domain.errors import ModelError, RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import Event
-from assay.domain.policy import Deadline
 from assay.domain.ports import ChatModel
 
 USAGE = Usage(input_tokens=100, output_tokens=10)
@@ -42,14 +49,14 @@ class ScriptedModel:
         self._finish = finish
         self._delay_s = delay_s
         self.prompts: list[Prompt] = []
-        self.deadlines: list[Deadline] = []
+        self.contexts: list[CallContext] = []
         self.running = 0
         self.running_max = 0
         self.cancelled = 0
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         self.prompts.append(prompt)
-        self.deadlines.append(deadline)
+        self.contexts.append(context)
         answer = self._answers[min(len(self.prompts), len(self._answers)) - 1]
         self.running += 1
         self.running_max = max(self.running_max, self.running)
@@ -79,7 +86,7 @@ class WeighingModel:
         )
         self.prompts: list[Prompt] = []
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         self.prompts.append(prompt)
         logprobs = self._logprobs if prompt.sampling.top_logprobs else ()
         return read_by(prompt, replace(completion_of(self._text), logprobs=logprobs))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from assay.domain.completion import Completion, Model, Prompt, Turn, Usage
-from assay.domain.policy import Deadline
+from assay.domain.completion import CallContext, Completion, Model, Prompt, Turn, Usage
+from fakes.calls import read_text
 
 MODEL = Model(
     "fake/judge", "fake", "judge", input_usd_per_mtok=1_000_000.0, output_usd_per_mtok=0.0
@@ -21,7 +21,7 @@ E = TypeVar("E")
 
 def ask(text: str = "Is it so?", **fields: object) -> Prompt:
     """A prompt of one turn."""
-    return replace(Prompt((Turn("user", (text,)),)), **fields)  # type: ignore[arg-type]
+    return replace(Prompt((Turn("user", (text,)),), read_text), **fields)  # type: ignore[arg-type]
 
 
 def answer(text: str = "yes", **fields: object) -> Completion:
@@ -40,16 +40,16 @@ class ScriptedModel:
     def __init__(self, *script: Completion | Exception | float) -> None:
         self._script = list(script) or [answer()]
         self.prompts: list[Prompt] = []
-        self.deadlines: list[Deadline] = []
+        self.contexts: list[CallContext] = []
         self.cancelled = 0
 
     @property
     def calls(self) -> int:
         return len(self.prompts)
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         self.prompts.append(prompt)
-        self.deadlines.append(deadline)
+        self.contexts.append(context)
         step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         if isinstance(step, Exception):
             raise step
@@ -69,15 +69,15 @@ class GatedModel:
     def __init__(self, answering: Callable[[Prompt], Completion] = lambda _: answer()) -> None:
         self.gate = asyncio.Event()
         self.prompts: list[Prompt] = []
-        self.deadlines: list[Deadline] = []
+        self.contexts: list[CallContext] = []
         self.in_flight = 0
         self.in_flight_max = 0
         self.cancelled = 0
         self._answering = answering
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         self.prompts.append(prompt)
-        self.deadlines.append(deadline)
+        self.contexts.append(context)
         self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
         try:

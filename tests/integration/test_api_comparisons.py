@@ -4,7 +4,7 @@ import pytest
 
 from assay.api.comparisons import ComparisonAnswer
 from assay.domain.errors import ProviderDown, QuotaExhausted
-from assay.domain.ports import KeptAnswer
+from assay.domain.ports import StoredResponse
 from assay.evaluation.comparer import Comparer
 from fakes.http_api import Events, running_api
 from fakes.judges import FakeJudges, ScriptedModel
@@ -109,7 +109,7 @@ async def test_the_same_key_gives_the_same_answer():
 
     class Kept:
         async def claim(self, tenant, key, digest, deadline):
-            return KeptAnswer(200, (("content-type", "application/json"),), b'{"kept": true}')
+            return StoredResponse(200, (("content-type", "application/json"),), b'{"kept": true}')
 
     model, comparer = comparing(A)
     async with running_api(comparer=comparer, idempotency=Kept()) as api:

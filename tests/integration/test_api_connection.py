@@ -64,7 +64,7 @@ async def read(receive) -> bytes:
     return body
 
 
-class Wire:
+class ProviderClient:
     """A raw connection to a server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,7 +95,7 @@ async def wire(url: str):
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     with closing(writer):
-        yield Wire(reader, writer)
+        yield ProviderClient(reader, writer)
 
 
 @asynccontextmanager
@@ -132,7 +132,7 @@ def judged(body: bytes = GOOD, headers: bytes = b"") -> bytes:
     return post("/v1/evaluations", body, JSON + headers)
 
 
-async def say_until_closed(connection: Wire) -> None:
+async def say_until_closed(connection: ProviderClient) -> None:
     """Send one byte after the other for as long as the server takes them."""
     async with asyncio.timeout(10):
         with suppress(ConnectionError):

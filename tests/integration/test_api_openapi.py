@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.http.problems import KINDS
+from assay.http.problems import PROBLEM_TYPES
 from fakes.http_api import running_api
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "openapi.json"
@@ -42,7 +42,7 @@ def test_every_error_status_is_documented_as_a_problem(document):
     told = "".join(each["description"] for status, each in answers.items() if status != "200")
     for status, each in answers.items():
         assert status == "200" or "application/problem+json" in each["content"]
-    assert {code for code in KINDS if f"`{code}`" in told} == KINDS.keys() - {
+    assert {code for code in PROBLEM_TYPES if f"`{code}`" in told} == PROBLEM_TYPES.keys() - {
         "forbidden",
         "not_found",
         "method_not_allowed",

@@ -10,7 +10,7 @@ from assay.api.responses import EvaluationAnswer
 from assay.criteria import CRITERIA
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
-from assay.domain.evaluation import Case, JudgeSpec, Score
+from assay.domain.evaluation import Case, CriterionResult, JudgeSpec
 from assay.http.access import KeysFile, new_key
 from fakes.http_api import evaluation, running_api, unscored
 
@@ -99,8 +99,8 @@ async def test_anything_the_judges_said_is_a_200_partial():
         api.evaluator.answer = unscored("judge_parse_error", "providers_unavailable")
         status, _, body = await api.post(GOOD)
         assert (status, body["status"], body["passed"]) == (200, "partial", None)
-        some = Score("a", "rubric", "scored", 0.0, passed=False)
-        none = Score("b", "rubric", "unscored", reason="quota_exhausted")
+        some = CriterionResult("a", "rubric", "scored", 0.0, passed=False)
+        none = CriterionResult("b", "rubric", "unscored", reason="quota_exhausted")
         api.evaluator.answer = lambda _: evaluation(some, none)
         assert (await api.post(GOOD))[0] == 200
 

@@ -153,18 +153,18 @@ async def test_a_webhook_is_due_once_the_batch_ends_and_until_it_is_told(client)
     """One worker has the turn; a failure makes it due again; success ends it."""
     _, batch, _ = await filled(client, 1, webhook=b"{}")
     queue, other = worker(client, "one"), worker(client, "two")
-    assert await queue.hook_turn(batch) is None
+    assert await queue.claim_webhook(batch) is None
     [claim] = await queue.claim(batch, 1)
     await queue.settle(claim, result(claim))
-    assert (await queue.hook_turn(batch)).tries == 1
-    assert await other.hook_turn(batch) is None
-    await queue.hook_told(batch, "given_up", 0.05)
+    assert (await queue.claim_webhook(batch)).tries == 1
+    assert await other.claim_webhook(batch) is None
+    await queue.record_webhook(batch, "given_up", 0.05)
     await queue.forget(batch)
     assert batch in await queue.active()
     await asyncio.sleep(0.1)
-    assert (await other.hook_turn(batch)).tries == 2
-    await other.hook_told(batch, "delivered")
-    assert await other.hook_turn(batch) is None
+    assert (await other.claim_webhook(batch)).tries == 2
+    await other.record_webhook(batch, "delivered")
+    assert await other.claim_webhook(batch) is None
     await queue.forget(batch)
     assert batch not in await queue.active()
 
@@ -264,7 +264,7 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         [found] = await store.page("one", "", 10)
         assert found.status == "completed"
         assert len((await RedisResults(client).page(found, 0, 9)).results) == 3
-        assert (await queue.hook_turn(batch)).tries == 1
+        assert (await queue.claim_webhook(batch)).tries == 1
         await store.delete(found)
         assert await store.find("one", batch) is None
         await client.aclose()

@@ -21,10 +21,11 @@ from assay.domain.errors import (
     RateLimited,
     StoreUnavailable,
 )
-from assay.domain.policy import BreakerPolicy, Deadline
-from assay.resilience.breaker.breaker import Breaker, Lease
+from assay.domain.policy import BreakerPolicy
+from assay.resilience.breaker.breaker import Breaker, ProbeLease
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
+from fakes.calls import call
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 
@@ -78,7 +79,7 @@ class Pod:
 
     async def call(self, model: ScriptedModel | GatedModel) -> str:
         try:
-            await self.guarding(model).complete(ask(), Deadline.after(20.0))
+            await self.guarding(model).complete(ask(), call(20.0))
         except ModelError as error:
             return error.outcome
         return "ok"
@@ -286,7 +287,7 @@ async def test_result_counts_only_in_the_generation_that_sent_it(pods: list[Pod]
     await due(pod)
     early = [await pod.fleet.lease_probe(pod.breaker, 20.0) for _ in range(3)]
     assert all(early)
-    assert isinstance(early[0], Lease)
+    assert isinstance(early[0], ProbeLease)
     pod.fleet.settle_probe(pod.breaker, early[0], "failure", 20.0)
     await pod.fleet.share_now()
     await due(pod)
@@ -433,7 +434,7 @@ def test_probes_under_way_and_won_never_exceed_three(
                 if permit is not None:
                     pods[0].breaker.settle(permit, "failure")
             await share(pods)
-            under_way: list[tuple[Pod, Lease]] = []
+            under_way: list[tuple[Pod, ProbeLease]] = []
             won = 0
             for number, step in steps:
                 pod = pods[number]
@@ -462,5 +463,5 @@ async def test_open_breaker_says_when_to_come_back(pods: list[Pod]) -> None:
     pod = Pod(pods[0].redis, SLOW_TO_DUE)
     await pod.trip()
     with pytest.raises(BreakerOpen) as caught:
-        await pod.guarding(ScriptedModel()).complete(ask(), Deadline.after(5.0))
+        await pod.guarding(ScriptedModel()).complete(ask(), call(5.0))
     assert caught.value.retry_after_s == pytest.approx(30.0, abs=4.0)

@@ -17,8 +17,8 @@ from assay.domain.completion import (
     TokenLogprob,
 )
 from assay.domain.errors import AnswerUnreadable, ProviderDown
-from assay.domain.policy import Deadline
 from assay.resilience.cached import ANSWER_BYTES_MAX, Cached
+from fakes.calls import call
 from fakes.models import MODEL, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 
@@ -45,7 +45,7 @@ def caching(model: ScriptedModel, redis: Redis, ttl_s: float = 60.0) -> Cached:
 
 
 async def call(chat: Cached, prompt: Prompt = QUESTION) -> Completion:
-    return await chat.complete(replace(prompt, cacheable=True), Deadline.after(5.0))
+    return await chat.complete(replace(prompt, cacheable=True), call(5.0))
 
 
 async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis) -> None:
@@ -153,5 +153,5 @@ async def test_a_caller_who_did_not_ask_for_kept_answers_gets_none(redis: Redis)
     inner = ScriptedModel(answer(), answer())
     chat = caching(inner, redis)
     for _ in range(2):
-        assert not (await chat.complete(QUESTION, Deadline.after(5.0))).cached
+        assert not (await chat.complete(QUESTION, call(5.0))).cached
     assert len(inner.prompts) == 2

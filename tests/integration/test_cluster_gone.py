@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from assay.domain.errors import StoreUnavailable
-from assay.redis.circuit import StoreCircuit
+from assay.redis.circuit import RedisCircuit
 from assay.redis.client import BUDGETED, connect
 from assay.store.batches.calls import store_errors
 from fakes.redis_process import RedisProcess
@@ -23,7 +23,7 @@ async def test_the_circuit_opens_and_is_healed_when_the_cluster_is_back(cluster)
     """The probe outlives the outage, or the process would do without its store for ever."""
     redis = connect(cluster.url.replace("redis:", "redis+cluster:").removesuffix("/0"), BUDGETED)
     cluster.kill()
-    circuit = StoreCircuit(lambda: redis.get("probe"), lambda _: None, budget_s=1.0)
+    circuit = RedisCircuit(lambda: redis.get("probe"), lambda _: None, budget_s=1.0)
     with pytest.raises(StoreUnavailable):
         await circuit.call(lambda: redis.get("x"))
     await asyncio.sleep(0.6)

@@ -19,11 +19,11 @@ from assay.domain.errors import (
     ModelError,
     StreamBroken,
 )
-from assay.domain.evaluation import JudgeSpec, Score
+from assay.domain.evaluation import CriterionResult, JudgeSpec
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Offload
+from assay.evaluation.sandbox.pool import Sandbox
 from assay.redis.client import connect
 from assay.settings import Settings
 from fakes.providers.faults import FAULTS
@@ -46,14 +46,14 @@ def redis(tmp_path_factory):
 
 
 @dataclass
-class Bench:
+class Panel:
     """A judge of two models in front of two providers; the first one misbehaves."""
 
     judging: Judging
     events: RecordedEvents
 
-    async def judge(self) -> Score:
-        evaluation = await Evaluator(self.judging.judges, Offload(), self.events).evaluate(
+    async def judge(self) -> CriterionResult:
+        evaluation = await Evaluator(self.judging.judges, Sandbox(), self.events).evaluate(
             ASKED.case(),
             ASKED.criteria,
             judge=JudgeSpec(),
@@ -71,7 +71,7 @@ class Bench:
 @contextlib.asynccontextmanager
 async def opened(
     url: str, dialect: str, stream: bool, first: FaultServer, second: FaultServer
-) -> AsyncIterator[Bench]:
+) -> AsyncIterator[Panel]:
     # Names of their own keep the breakers and buckets of the cases apart in one Redis.
     name = uuid.uuid4().hex
     provider = {"silence_timeout_s": SILENCE_S, "stream": stream}
@@ -93,7 +93,7 @@ async def opened(
     try:
         async with open_judging(settings, client, events) as judging:
             await judging.shared.fleet.share_now()
-            yield Bench(judging, events)
+            yield Panel(judging, events)
     finally:
         await client.aclose()
 

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from assay.domain.completion import Caller, Completion, Model, Prompt, Turn, Usage
 from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RateLimited
-from assay.domain.policy import Deadline, Purse
-from assay.resilience.budget_capped import Capped, DailyCaps
+from assay.domain.policy import CostBudget, Deadline
+from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.token_estimates import TokenEstimates
 from fakes.redis_process import RedisProcess
 
@@ -44,22 +44,24 @@ def server(tmp_path_factory):
 async def caps(server):
     server.command("FLUSHALL")
     redis = Redis.from_url(server.url)
-    made = DailyCaps(redis, {"poor": 2.0}, budget_s=0.5)
+    made = DailyBudgets(redis, {"poor": 2.0}, budget_s=0.5)
     yield made
     await made.close()
     await redis.aclose()
 
 
 def prompt(tenant: str = "poor", max_cost_usd: float | None = None) -> Prompt:
-    purse = None if max_cost_usd is None else Purse(max_cost_usd)
+    purse = None if max_cost_usd is None else CostBudget(max_cost_usd)
     return Prompt((Turn("user", ("x",)),), caller=Caller(tenant), purse=purse)
 
 
-async def call(inner: Priced, caps: DailyCaps, asked: Prompt) -> Completion:
-    return await Capped(inner, MODEL, caps, TokenEstimates()).complete(asked, Deadline.after(5))
+async def call(inner: Priced, caps: DailyBudgets, asked: Prompt) -> Completion:
+    return await BudgetCapped(inner, MODEL, caps, TokenEstimates()).complete(
+        asked, Deadline.after(5)
+    )
 
 
-async def settled(server: RedisProcess, caps: DailyCaps) -> float:
+async def settled(server: RedisProcess, caps: DailyBudgets) -> float:
     await caps.settlements.close()
     return float(server.command("HGET", "assay:v1:{cost:poor}:day", "spent_usd") or 0)
 
@@ -110,7 +112,7 @@ async def test_without_redis_a_capped_tenant_spends_nothing_and_others_go_on(tmp
     """Nobody knows what was spent."""
     server = RedisProcess(tmp_path)
     redis = Redis.from_url(server.url)
-    caps = DailyCaps(redis, {"poor": 2.0})
+    caps = DailyBudgets(redis, {"poor": 2.0})
     server.stop()
     with pytest.raises(CostCapReached):
         await call(Priced(), caps, prompt("poor"))

@@ -23,7 +23,7 @@ from redis import Redis
 from assay.domain.policy import Quota
 from assay.resilience.quota.buckets import BucketName
 from assay.resilience.quota.quotas import ModelQuota, Quotas
-from assay.resilience.quota.reservations import Ask, Granted
+from assay.resilience.quota.reservations import ReservationRequest, Reserved
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 from fakes.scripted_clock import ScriptedClock
@@ -41,7 +41,7 @@ pauses = st.sampled_from([0.1, 0.3, 2.0, 7.0, 60.0])
 class Sent:
     """One granted request: when it is sent and what it costs in each bucket."""
 
-    granted: Granted
+    granted: Reserved
     at_s: float
     charged: dict[str, float]
     costs: dict[str, float] = field(default_factory=dict)
@@ -68,11 +68,11 @@ class AnySchedule(RuleBasedStateMachine):
         self.jumped_us = 0
         self._tell_time()
         self.quotas = Quotas(
-            self.clock, RecordedEvents(), shares=self.shares, budget_s=10, holder="a"
+            self.clock, RecordedEvents(), shares=self.shares, budget_s=10, owner="a"
         )
         self.model: ModelQuota = self.quotas.of(uuid.uuid4().hex, self.quota)
         self.others = [
-            Quotas(self.clock, RecordedEvents(), shares=self.shares, budget_s=10, holder=name)
+            Quotas(self.clock, RecordedEvents(), shares=self.shares, budget_s=10, owner=name)
             for name in ("b", "c")
         ]
         self.sent: list[Sent] = []
@@ -89,20 +89,20 @@ class AnySchedule(RuleBasedStateMachine):
     @rule(
         requests=parts,
         tokens=parts,
-        ahead_s=st.sampled_from([0.0, 0.25, 5.0, 60.0]),
+        lookahead_s=st.sampled_from([0.0, 0.25, 5.0, 60.0]),
         tenant=st.sampled_from(["gold", "silver", "other"]),
         in_line=st.booleans(),
     )
-    def reserve(self, requests, tokens, ahead_s, tenant, in_line) -> None:
-        question = Ask(
+    def reserve(self, requests, tokens, lookahead_s, tenant, in_line) -> None:
+        question = ReservationRequest(
             self._costs(requests, tokens),
             tenant=tenant,
-            ahead_s=ahead_s,
+            lookahead_s=lookahead_s,
             in_line=in_line,
         )
         before = self._left()
         answer = self.runner.run(self.model.reserve(question))
-        if not isinstance(answer, Granted):
+        if not isinstance(answer, Reserved):
             assert self._left() == pytest.approx(before, abs=1e-3)
             return
         at_s = self.now_s + answer.wait_s
@@ -121,7 +121,7 @@ class AnySchedule(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.1, 1_000))
     def clock_jumps_back(self, seconds) -> None:
-        question = Ask({"requests": 1, "tokens": 1}, ahead_s=-1)
+        question = ReservationRequest({"requests": 1, "tokens": 1}, lookahead_s=-1)
         before = self.runner.run(self.model.reserve(question))
         self.jumped_us -= round(seconds * 1e6)
         self._tell_time()
@@ -172,8 +172,8 @@ class AnySchedule(RuleBasedStateMachine):
         """It has a ticket and never comes back; its place is passed over when it is due."""
         other = self.others[0].of(next(iter(self.quotas._models)), self.quota)
         costs = self._costs(1.0, 1.0)
-        answer = self.runner.run(other.reserve(Ask(costs, ahead_s=0)))
-        if isinstance(answer, Granted):
+        answer = self.runner.run(other.reserve(ReservationRequest(costs, lookahead_s=0)))
+        if isinstance(answer, Reserved):
             self.sent.append(Sent(answer, self.now_s + answer.wait_s, costs, dict(costs)))
 
     @invariant()

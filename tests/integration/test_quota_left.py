@@ -3,10 +3,11 @@
 import pytest
 from redis.asyncio import Redis
 
-from assay.domain.completion import Caller, Completion, Model, Prompt, RateLimitState, Turn, Usage
-from assay.domain.policy import Deadline, Quota
+from assay.domain.completion import Completion, Model, Prompt, RateLimitState, Turn, Usage
+from assay.domain.policy import Quota
 from assay.resilience.limited import Limited
 from assay.resilience.quota.quotas import Quotas
+from fakes.calls import call, read_text
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -17,7 +18,7 @@ QUOTA = Quota(tokens_per_minute=600_000)
 class Telling:
     """A model that uses little, and says how much its provider leaves."""
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         left = RateLimitState(tokens_left=100.0)
         return Completion("ok", "stop", "openai", "judge", Usage(1, 1), rate_limit=left)
 
@@ -34,8 +35,8 @@ async def test_what_is_given_back_is_not_added_to_what_the_provider_leaves(serve
     redis = Redis.from_url(server.url)
     quotas = Quotas(redis, RecordedEvents(), budget_s=1.0)
     limited = Limited(Telling(), MODEL, QUOTA, quotas, RecordedEvents())
-    prompt = Prompt((Turn("user", ("x" * 20_000,)),), caller=Caller())
-    await limited.complete(prompt, Deadline.after(5))
+    prompt = Prompt((Turn("user", ("x" * 20_000,)),), read_text)
+    await limited.complete(prompt, call(5))
     await limited.close()
     status = await limited.status()
     # 10,000 come back in a second; the estimate was some thousands.

@@ -15,10 +15,11 @@ from redis.asyncio import Redis
 from assay.domain.completion import Caller, Completion, Model, Prompt, RateLimitState, Turn, Usage
 from assay.domain.errors import QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
-from assay.domain.policy import Deadline, Quota
+from assay.domain.policy import Quota
 from assay.resilience.limited import Limited
 from assay.resilience.quota.quotas import Quotas
-from assay.resilience.quota.reservations import Ask
+from assay.resilience.quota.reservations import ReservationRequest
+from fakes.calls import call
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -36,7 +37,7 @@ class Answering:
         self.rate_limit: RateLimitState | None = None
         self.asked: list[str] = []
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         self.asked.append(prompt.caller.request_id)
         if self.failure is not None:
             raise self.failure
@@ -77,7 +78,7 @@ async def left(quotas: Quotas, quota: Quota = PER_S_95) -> dict[str, float]:
 async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, events):
     """Off the request path: what remains charged is what the provider counted."""
     limited = Limited(Answering(Usage(2_000, 6_000)), MODEL, PER_S_95, quotas, events)
-    await limited.complete(prompt(), Deadline.after(5))
+    await limited.complete(prompt(), call(5))
     await limited.close()
     now = await left(quotas)
     assert now["requests"] == pytest.approx(94, abs=9)
@@ -89,10 +90,10 @@ async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, ev
 async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, events):
     """With the time at which it could be, and nothing is sent or charged."""
     limited = Limited(Answering(), MODEL, PER_S_95, quotas, events)
-    granted = await quotas.of(MODEL.id, PER_S_95).reserve(Ask({"requests": 95}))
+    granted = await quotas.of(MODEL.id, PER_S_95).reserve(ReservationRequest({"requests": 95}))
     await quotas.of(MODEL.id, PER_S_95).commit(granted, {"requests": 1_000})
     with pytest.raises(QuotaExhausted) as refusal:
-        await limited.complete(prompt(), Deadline.after(2))
+        await limited.complete(prompt(), call(2))
     assert refusal.value.retry_after_s == pytest.approx(9.5, abs=1)
     await limited.close()
 
@@ -106,12 +107,12 @@ async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, e
     here = Limited(Answering(), MODEL, per_minute, quotas, events)
     waiting = []
     for _ in range(20):
-        waiting.append(asyncio.create_task(there.complete(prompt(), Deadline.after(60))))
+        waiting.append(asyncio.create_task(there.complete(prompt(), call(60))))
         await asyncio.sleep(0.01)
-    first = asyncio.create_task(here.complete(prompt(), Deadline.after(60)))
+    first = asyncio.create_task(here.complete(prompt(), call(60)))
     await asyncio.sleep(0.2)
     with pytest.raises(QuotaExhausted) as refusal:
-        await here.complete(prompt(), Deadline.after(5))
+        await here.complete(prompt(), call(5))
     # Some twenty calls at 1.9 a second; the heads alone would take one second.
     assert refusal.value.retry_after_s == pytest.approx(10.5, abs=2)
     for task in (first, *waiting):
@@ -127,12 +128,10 @@ async def test_nobody_joins_a_line_that_is_too_long(quotas, events):
     """A caller behind others is told their waits too, before it waits itself."""
     answering = Answering()
     limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
-    waiting = [
-        asyncio.create_task(limited.complete(prompt(), Deadline.after(60))) for _ in range(50)
-    ]
+    waiting = [asyncio.create_task(limited.complete(prompt(), call(60))) for _ in range(50)]
     await asyncio.sleep(0.2)
     with pytest.raises(QuotaExhausted) as refusal:
-        await limited.complete(prompt(), Deadline.after(1))
+        await limited.complete(prompt(), call(1))
     assert refusal.value.retry_after_s == pytest.approx(4.0, abs=1.2)
     for task in waiting:
         task.cancel()
@@ -145,13 +144,13 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
     answering = Answering()
     limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     drained = await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(
-        Ask({"requests": 12, "tokens": 0}, ahead_s=2)
+        ReservationRequest({"requests": 12, "tokens": 0}, lookahead_s=2)
     )
     assert drained is not None
     tasks = []
     for name in ("batch-1", "batch-2", "batch-3", "urgent-1", "urgent-2"):
         priority = "batch" if name.startswith("batch") else "interactive"
-        call = limited.complete(prompt(name, priority), Deadline.after(30))
+        call = limited.complete(prompt(name, priority), call(30))
         tasks.append(asyncio.create_task(call))
         await asyncio.sleep(0.02)
     await asyncio.gather(*tasks)
@@ -163,11 +162,11 @@ async def test_an_urgent_call_overtakes_a_batch_row_whose_time_is_near(quotas, e
     """A batch row takes nothing ahead of its time, so who is urgent never stands behind it."""
     answering = Answering()
     limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
-    drained = Ask({"requests": 11, "tokens": 0}, ahead_s=2)
+    drained = ReservationRequest({"requests": 11, "tokens": 0}, lookahead_s=2)
     await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(drained)
     tasks = []
     for name, priority in (("row", "batch"), ("urgent", "interactive")):
-        call = limited.complete(prompt(name, priority), Deadline.after(30))
+        call = limited.complete(prompt(name, priority), call(30))
         tasks.append(asyncio.create_task(call))
         await asyncio.sleep(0.02)
     await asyncio.gather(*tasks)
@@ -187,12 +186,12 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
         Limited(answering, MODEL, quota, quotas, events),
         Limited(answering, MODEL, quota, other_quotas, events),
     ]
-    await quotas.of(MODEL.id, quota).reserve(Ask({"requests": 19}))
+    await quotas.of(MODEL.id, quota).reserve(ReservationRequest({"requests": 19}))
     calls, names = [], [f"{number:02}" for number in range(40)]
     for number, name in enumerate(names):
         # The first process gets three callers for each one of the second.
         pod = pods[0 if number % 4 else 1]
-        calls.append(asyncio.create_task(pod.complete(prompt(name), Deadline.after(30))))
+        calls.append(asyncio.create_task(pod.complete(prompt(name), call(30))))
         await asyncio.sleep(0.02)
     await asyncio.gather(*calls)
     displaced = [abs(answering.asked.index(name) - number) for number, name in enumerate(names)]
@@ -208,7 +207,7 @@ async def test_requests_keep_flowing_without_redis(server, quotas, events):
     answering = Answering()
     limited = Limited(answering, MODEL, PER_S_95, quotas, events)
     server.pause()
-    calls = [limited.complete(prompt(), Deadline.after(20)) for _ in range(40)]
+    calls = [limited.complete(prompt(), call(20)) for _ in range(40)]
     pending = asyncio.gather(*calls)
     await asyncio.sleep(1.6)
     assert quotas.degraded
@@ -224,8 +223,8 @@ async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
     """The caller went away in the wait; what it would have sent is there for others."""
     limited = Limited(Answering(), MODEL, Quota(requests_per_minute=600), quotas, events)
     bucket = quotas.of(MODEL.id, Quota(requests_per_minute=600))
-    await bucket.reserve(Ask({"requests": 9.4}))
-    call = asyncio.create_task(limited.complete(prompt(), Deadline.after(30)))
+    await bucket.reserve(ReservationRequest({"requests": 9.4}))
+    call = asyncio.create_task(limited.complete(prompt(), call(30)))
     await asyncio.sleep(0.02)
     before = (await bucket.status()).left["requests"]
     call.cancel()
@@ -239,7 +238,7 @@ async def test_a_429_blocks_the_model_for_everybody(quotas, events):
     refusing = Answering(failure=RateLimited("slow down", retry_after_s=20))
     limited = Limited(refusing, MODEL, PER_S_95, quotas, events)
     with pytest.raises(RateLimited):
-        await limited.complete(prompt(), Deadline.after(5))
+        await limited.complete(prompt(), call(5))
     await limited.close()
     status = await quotas.of(MODEL.id, PER_S_95).status()
     assert status.blocked_s == pytest.approx(20, abs=1)
@@ -251,7 +250,7 @@ async def test_what_the_provider_says_is_left_lowers_the_balance(quotas, events)
     answering = Answering()
     answering.rate_limit = RateLimitState(requests_left=3)
     limited = Limited(answering, MODEL, PER_S_95, quotas, events)
-    await limited.complete(prompt(), Deadline.after(5))
+    await limited.complete(prompt(), call(5))
     await limited.close()
     assert (await left(quotas))["requests"] < 10
 

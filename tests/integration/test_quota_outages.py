@@ -13,7 +13,7 @@ from redis.asyncio import Redis, RedisCluster
 from assay.domain.events import StoreDegraded
 from assay.domain.policy import Quota
 from assay.resilience.quota.quotas import ModelQuota, Quotas
-from assay.resilience.quota.reservations import Ask, Granted
+from assay.resilience.quota.reservations import ReservationRequest, Reserved
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 
@@ -54,19 +54,19 @@ async def healed(model: ModelQuota) -> None:
 async def test_a_paused_redis_costs_one_budget_and_heals_by_itself(server, quotas, events):
     """Requests go on from the local share at once; with Redis back, so is the shared quota."""
     model = quotas.of("m", QUOTA)
-    assert await model.reserve(Ask(ONE)) is not None
+    assert await model.reserve(ReservationRequest(ONE)) is not None
     server.pause()
     started_s = time.monotonic()
-    answers = [await model.reserve(Ask(ONE)) for _ in range(200)]
+    answers = [await model.reserve(ReservationRequest(ONE)) for _ in range(200)]
     # Two hundred time-outs one after the other would take forty seconds.
     assert time.monotonic() - started_s < 5
     assert quotas.degraded
-    assert any(isinstance(each, Granted) and each.local is not None for each in answers)
+    assert any(isinstance(each, Reserved) and each.local is not None for each in answers)
     await asyncio.sleep(0.5)
     server.resume()
     await healed(model)
-    answer = await model.reserve(Ask(ONE))
-    assert isinstance(answer, Granted)
+    answer = await model.reserve(ReservationRequest(ONE))
+    assert isinstance(answer, Reserved)
     assert answer.local is None
     assert degraded(events) == [True, False]
 
@@ -75,12 +75,12 @@ async def test_the_local_share_is_a_part_of_the_rate(server, quotas):
     """0.8 × rate ÷ pods: 38 a second of 95 for each of two pods."""
     model = quotas.of("m", QUOTA)
     server.kill()
-    await model.reserve(Ask(ONE))
+    await model.reserve(ReservationRequest(ONE))
     loop = asyncio.get_running_loop()
     start_s, taken = loop.time(), 0
     while loop.time() - start_s < 1:
-        answer = await model.reserve(Ask({"requests": 1}, ahead_s=0))
-        if isinstance(answer, Granted):
+        answer = await model.reserve(ReservationRequest({"requests": 1}, lookahead_s=0))
+        if isinstance(answer, Reserved):
             taken += 1
         await asyncio.sleep(0.002)
     assert 20 <= taken <= 40
@@ -89,11 +89,11 @@ async def test_the_local_share_is_a_part_of_the_rate(server, quotas):
 async def test_a_restarted_redis_goes_on_where_it_was(server, quotas):
     """With its data, a bucket in debt is still in debt."""
     model = quotas.of("m", QUOTA)
-    granted = await model.reserve(Ask(ONE))
+    granted = await model.reserve(ReservationRequest(ONE))
     await model.commit(granted, {"requests": 2_000})
     await asyncio.sleep(1.1)
     server.restart()
-    await model.reserve(Ask(ONE))
+    await model.reserve(ReservationRequest(ONE))
     await healed(model)
     assert (await model.status()).left["requests"] < -1_000
 
@@ -101,10 +101,10 @@ async def test_a_restarted_redis_goes_on_where_it_was(server, quotas):
 async def test_a_flushed_redis_starts_with_one_second_of_rate(server, quotas):
     """Not with a full burst on top of what was just sent, and with scripts learnt anew."""
     model = quotas.of("m", QUOTA)
-    await model.reserve(Ask(ONE))
+    await model.reserve(ReservationRequest(ONE))
     server.command("FLUSHALL")
     server.command("SCRIPT", "FLUSH")
-    assert isinstance(await model.reserve(Ask(ONE)), Granted)
+    assert isinstance(await model.reserve(ReservationRequest(ONE)), Reserved)
     assert (await model.status()).left["requests"] == pytest.approx(95, abs=8)
 
 
@@ -122,10 +122,10 @@ async def test_a_blackholed_redis_does_not_make_every_request_wait(blackhole, ev
     redis = Redis(port=blackhole, max_connections=64)
     quotas = Quotas(redis, events, budget_s=0.05)
     model = quotas.of("m", QUOTA)
-    await model.reserve(Ask(ONE))
+    await model.reserve(ReservationRequest(ONE))
     started_s = time.monotonic()
     for _ in range(1_000):
-        await model.reserve(Ask(ONE))
+        await model.reserve(ReservationRequest(ONE))
     assert time.monotonic() - started_s < 5
     assert degraded(events) == [True]
     await quotas.close()
@@ -166,13 +166,13 @@ async def test_every_script_runs_on_a_cluster(cluster, events):
     quotas = Quotas(redis, events, shares={"gold": 0.3}, budget_s=2.0)
     for _ in range(6):
         model = quotas.of(f"openai/{uuid.uuid4().hex}", QUOTA)
-        granted = await model.reserve(Ask(ONE, tenant="gold"))
-        assert isinstance(granted, Granted)
+        granted = await model.reserve(ReservationRequest(ONE, tenant="gold"))
+        assert isinstance(granted, Reserved)
         assert granted.local is None
         await model.left_by_provider(granted, {"tokens": 50.0})
         await model.refused_by_provider(granted, 0.2)
-        later = await model.reserve(Ask(ONE, ahead_s=0))
-        assert not isinstance(later, Granted)
+        later = await model.reserve(ReservationRequest(ONE, lookahead_s=0))
+        assert not isinstance(later, Reserved)
         await model.leave()
         await model.commit(granted, {"tokens": 30.0})
         assert (await model.status()).left["tokens"] < 300_000
@@ -184,14 +184,16 @@ async def test_every_script_runs_on_a_cluster(cluster, events):
 async def test_a_process_that_is_killed_leaves_no_one_waiting(server, quotas):
     """Its place in the line is passed over once it is due."""
     model = quotas.of("m", Quota(requests_per_minute=6_000))
-    await model.reserve(Ask({"requests": 90}))
-    dying = Quotas(quotas.redis, RecordedEvents(), holder="dying", budget_s=0.2)
-    await dying.of("m", Quota(requests_per_minute=6_000)).reserve(Ask({"requests": 60}))
+    await model.reserve(ReservationRequest({"requests": 90}))
+    dying = Quotas(quotas.redis, RecordedEvents(), owner="dying", budget_s=0.2)
+    await dying.of("m", Quota(requests_per_minute=6_000)).reserve(
+        ReservationRequest({"requests": 60})
+    )
     loop = asyncio.get_running_loop()
     start_s = loop.time()
-    answer = await model.reserve(Ask({"requests": 10}))
-    while not isinstance(answer, Granted):
-        await asyncio.sleep(answer.come_back_s)
-        answer = await model.reserve(Ask({"requests": 10}))
+    answer = await model.reserve(ReservationRequest({"requests": 10}))
+    while not isinstance(answer, Reserved):
+        await asyncio.sleep(answer.retry_in_s)
+        answer = await model.reserve(ReservationRequest({"requests": 10}))
     assert loop.time() - start_s < 5
     await dying.close()

@@ -11,7 +11,13 @@ from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
 from assay.resilience.quota.quotas import ModelQuota, Quotas
-from assay.resilience.quota.reservations import AHEAD_S, Ask, Granted, Later, Refused
+from assay.resilience.quota.reservations import (
+    LOOKAHEAD_S,
+    Deferred,
+    Rejected,
+    ReservationRequest,
+    Reserved,
+)
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 
@@ -44,8 +50,8 @@ def fresh(quotas: Quotas, quota: Quota) -> ModelQuota:
     return quotas.of(f"model-{uuid.uuid4().hex}", quota)
 
 
-def ask(requests: float = 1.0, **others) -> Ask:
-    return Ask({"requests": requests}, **others)
+def ask(requests: float = 1.0, **others) -> ReservationRequest:
+    return ReservationRequest({"requests": requests}, **others)
 
 
 async def left(model: ModelQuota, bucket: str = "requests") -> float:
@@ -56,10 +62,10 @@ async def test_a_new_bucket_starts_with_one_second_of_rate(quotas):
     """Not with a full burst: what was sent before Redis lost the bucket counts in the minute."""
     model = fresh(quotas, SIXTY_PER_S)
     first = await model.reserve(ask(60))
-    assert isinstance(first, Granted)
+    assert isinstance(first, Reserved)
     assert first.wait_s == 0
     second = await model.reserve(ask(6))
-    assert isinstance(second, Granted)
+    assert isinstance(second, Reserved)
     assert second.wait_s == pytest.approx(0.1, abs=0.05)
 
 
@@ -67,7 +73,7 @@ async def test_a_wait_beyond_the_longest_of_use_changes_nothing(quotas):
     """The answer names the wait and the bucket that binds, and the balance is as before."""
     model = fresh(quotas, SIXTY_PER_S)
     refused = await model.reserve(ask(120, wait_max_s=0.5))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
     assert refused.wait_s == pytest.approx(1.0, abs=0.05)
     assert refused.bucket == "requests"
     assert await left(model) >= 59
@@ -77,8 +83,8 @@ async def test_a_cost_is_not_taken_far_ahead_of_its_use(quotas):
     """Beyond what may be taken ahead the answer is to come back, and nothing is taken."""
     model = fresh(quotas, SIXTY_PER_S)
     later = await model.reserve(ask(120))
-    assert isinstance(later, Later)
-    assert later.come_back_s == pytest.approx(later.wait_s - AHEAD_S)
+    assert isinstance(later, Deferred)
+    assert later.retry_in_s == pytest.approx(later.wait_s - LOOKAHEAD_S)
     assert await left(model) >= 59
 
 
@@ -88,15 +94,15 @@ async def test_the_same_id_gets_the_first_answer(quotas):
     question = ask(50)
     await model.reserve(question)
     balance = await left(model)
-    assert isinstance(await model.reserve(question), Granted)
+    assert isinstance(await model.reserve(question), Reserved)
     assert await left(model) == pytest.approx(balance, abs=3)
 
 
 async def test_a_request_takes_from_all_buckets_or_from_none(quotas):
     """The bucket that binds decides for all of them."""
     model = fresh(quotas, Quota(requests_per_minute=6_000, tokens_per_minute=6_000))
-    answer = await model.reserve(Ask({"requests": 1, "tokens": 300}, wait_max_s=1.0))
-    assert isinstance(answer, Refused)
+    answer = await model.reserve(ReservationRequest({"requests": 1, "tokens": 300}, wait_max_s=1.0))
+    assert isinstance(answer, Rejected)
     assert answer.bucket == "tokens"
     assert await left(model, "requests") >= 95
 
@@ -107,8 +113,8 @@ async def test_callers_are_served_in_order_of_arrival(quotas):
     loop = asyncio.get_running_loop()
     promised = []
     for _ in range(8):
-        answer = await model.reserve(ask(15, ahead_s=10))
-        assert isinstance(answer, Granted)
+        answer = await model.reserve(ask(15, lookahead_s=10))
+        assert isinstance(answer, Reserved)
         promised.append(loop.time() + answer.wait_s)
     assert promised == sorted(promised)
     assert promised[-1] - promised[4] == pytest.approx(0.75, abs=0.05)
@@ -140,12 +146,12 @@ async def test_a_cost_beyond_the_capacity_waits_for_the_full_bucket(quotas):
     """It goes into debt, which the next caller waits for."""
     model = fresh(quotas, Quota(requests_per_minute=6_000, burst_share=0.005))
     later = await model.reserve(ask(40))
-    if isinstance(later, Later):
+    if isinstance(later, Deferred):
         await asyncio.sleep(later.wait_s)
         later = await model.reserve(ask(40))
-    assert isinstance(later, Granted)
-    after = await model.reserve(ask(1, ahead_s=10))
-    assert isinstance(after, Granted)
+    assert isinstance(later, Reserved)
+    after = await model.reserve(ask(1, lookahead_s=10))
+    assert isinstance(after, Reserved)
     assert after.wait_s == pytest.approx(0.11, abs=0.05)
 
 
@@ -154,7 +160,7 @@ async def test_a_cost_beyond_the_capacity_can_be_refused(redis):
     quotas = Quotas(redis, RecordedEvents(), oversize="refuse", budget_s=1.0)
     model = fresh(quotas, SIXTY_PER_S)
     refused = await model.reserve(ask(200))
-    assert refused == Refused(None, "requests")
+    assert refused == Rejected(None, "requests")
     await quotas.close()
 
 
@@ -166,7 +172,7 @@ async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
     granted = await ours.reserve(ask())
     await ours.refused_by_provider(granted, 30.0)
     answer = await other_quotas.of(name, SIXTY_PER_S).reserve(ask())
-    assert isinstance(answer, Later)
+    assert isinstance(answer, Deferred)
     assert answer.bucket == "provider"
     assert answer.wait_s == pytest.approx(30, abs=0.5)
     await other_quotas.close()
@@ -208,10 +214,10 @@ async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):
     quotas = Quotas(redis, RecordedEvents(), shares={"gold": 0.5}, budget_s=1.0)
     model = fresh(quotas, SIXTY_PER_S)
     flood = [await model.reserve(ask(15, tenant="other")) for _ in range(8)]
-    assert isinstance(flood[-1], Later)
-    promised = [answer.wait_s for answer in flood if isinstance(answer, Granted)]
+    assert isinstance(flood[-1], Deferred)
+    promised = [answer.wait_s for answer in flood if isinstance(answer, Reserved)]
     answer = await model.reserve(ask(15, tenant="gold"))
-    assert isinstance(answer, Granted)
+    assert isinstance(answer, Reserved)
     assert answer.wait_s <= max(promised)
     await quotas.close()
 
@@ -225,10 +231,10 @@ async def test_an_idle_share_is_lent(redis):
     start = loop.time()
     while loop.time() - start < 1.5:
         answer = await model.reserve(ask(5, tenant="other"))
-        if isinstance(answer, Granted):
+        if isinstance(answer, Reserved):
             taken += 5
         else:
-            await asyncio.sleep(answer.come_back_s)
+            await asyncio.sleep(answer.retry_in_s)
     assert taken >= 1.2 * 99
     await quotas.close()
 

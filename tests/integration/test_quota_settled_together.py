@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
 from assay.resilience.quota.quotas import ModelQuota, Quotas
-from assay.resilience.quota.reservations import Ask, Granted, Settled
+from assay.resilience.quota.reservations import ReservationRequest, Reserved, SettledReservation
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 
@@ -43,31 +43,33 @@ class Story:
 
     seed: int
     model: ModelQuota
-    ended: list[Settled] = field(default_factory=list)
+    ended: list[SettledReservation] = field(default_factory=list)
 
     async def reserve(self) -> None:
         """Reservations of all kinds, in the order in which they are to be settled."""
         told = random.Random(self.seed)
         for _ in range(40):
             granted = await self._granted(told)
-            ended = Settled(granted, self._actual(told))
+            ended = SettledReservation(granted, self._actual(told))
             if told.random() < 0.2:
                 await self.model.settle([ended])
             self.ended.append(ended)
             if told.random() < 0.1:
                 self.ended.append(ended)
 
-    async def _granted(self, told: random.Random) -> Granted:
+    async def _granted(self, told: random.Random) -> Reserved:
         costs = {"requests": float(told.randint(1, 9)), "tokens": float(told.randint(5, 99))}
         kind = told.random()
         if kind < 0.15:
-            return Granted(uuid.uuid4().hex, 0.0, "")
+            return Reserved(uuid.uuid4().hex, 0.0, "")
         if kind < 0.3:
-            return Granted(uuid.uuid4().hex, 0.0, "", local=costs)
+            return Reserved(uuid.uuid4().hex, 0.0, "", local=costs)
         tenant = told.choice([TENANT, ""])
-        ask = Ask(costs, wait_max_s=1e6, ahead_s=1e6, tenant=tenant, in_line=False)
+        ask = ReservationRequest(
+            costs, wait_max_s=1e6, lookahead_s=1e6, tenant=tenant, in_line=False
+        )
         granted = await self.model.reserve(ask)
-        assert isinstance(granted, Granted)
+        assert isinstance(granted, Reserved)
         return granted
 
     def _actual(self, told: random.Random) -> dict[str, float]:
@@ -99,7 +101,9 @@ async def test_what_was_settled_together_is_settled(quotas):
     await story.model.settle(story.ended)
     before = (await story.model.status()).left
     more = [
-        Settled(each.granted, {"tokens": 1e6}) for each in story.ended if not each.granted.local
+        SettledReservation(each.granted, {"tokens": 1e6})
+        for each in story.ended
+        if not each.granted.local
     ]
     await story.model.settle(more)
     after = (await story.model.status()).left
@@ -110,6 +114,8 @@ async def test_nothing_to_settle_asks_nobody(quotas):
     """No call is made for nothing, nor for what only this process knows of."""
     model = quotas.of(f"model-{uuid.uuid4().hex}", SLOW)
     await model.settle([])
-    await model.settle([Settled(Granted("a", 0.0, "", local={"tokens": 1.0}), {"tokens": 3.0})])
+    await model.settle(
+        [SettledReservation(Reserved("a", 0.0, "", local={"tokens": 1.0}), {"tokens": 3.0})]
+    )
     assert not [key async for key in quotas.redis.scan_iter(f"{model._tag}*")]
     assert model.local._balances == [0.0, -2.0]

@@ -7,7 +7,7 @@ import pytest
 
 from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
 from assay.domain.policy import Deadline
-from assay.domain.ports import KeptAnswer
+from assay.domain.ports import StoredResponse
 from assay.http.access import Identity
 from assay.redis.client import ClientLimits, connect
 from assay.store.idempotency.leases import RedisIdempotency, record_key
@@ -15,7 +15,7 @@ from fakes.http_api import ScriptedEvaluator, running_api, unscored
 from fakes.redis_process import RedisProcess
 
 GOOD = {"output": "4", "criteria": "Is it right?"}
-ANSWER = KeptAnswer(200, (("content-type", "application/json"),), b'{"a":1}')
+ANSWER = StoredResponse(200, (("content-type", "application/json"),), b'{"a":1}')
 
 
 @pytest.fixture
@@ -181,8 +181,8 @@ async def test_the_lease_of_a_dead_owner_passes_to_the_waiter(server):
         dead = await one.claim("t", "k", "d", Deadline.after(5))
         dead._renewal.cancel()
         lease = await other.claim("t", "k", "d", Deadline.after(5))
-        assert not isinstance(lease, KeptAnswer)
-        await dead.keep(KeptAnswer(200, (), b"too late"))
+        assert not isinstance(lease, StoredResponse)
+        await dead.keep(StoredResponse(200, (), b"too late"))
         await lease.keep(ANSWER)
         assert await one.claim("t", "k", "d", Deadline.after(5)) == ANSWER
 
@@ -209,7 +209,7 @@ async def test_a_store_that_hangs_is_unavailable_in_time(server):
 
 async def test_large_answers_are_kept_small_and_for_a_day(server):
     """A megabyte of prose is compressed, and comes back byte for byte."""
-    large = KeptAnswer(200, ANSWER.headers, b"prose " * 170_000)
+    large = StoredResponse(200, ANSWER.headers, b"prose " * 170_000)
     client = connect(server.url)
     async with store_on(server) as store:
         lease = await store.claim("t", "k", "d", Deadline.after(5))

@@ -17,7 +17,7 @@ from assay.criteria import parse_criteria
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation.sandbox.pool import Offload, case_chars
+from assay.evaluation.sandbox.pool import Sandbox, case_chars
 from fakes.checks import (
     Broken,
     Chatty,
@@ -37,7 +37,7 @@ LONG = Case("a text of more than a hundred characters, " * 3)
 @pytest.fixture
 async def offload():
     """One worker, short limits; closed after the test."""
-    offloaded = Offload(workers_max=1, waiting_max=1, check_time_max_s=2.0)
+    offloaded = Sandbox(workers_max=1, waiting_max=1, check_time_max_s=2.0)
     yield offloaded
     await offloaded.aclose()
 
@@ -161,7 +161,7 @@ async def test_memory_is_limited_and_running_out_of_it_costs_no_worker(offload):
 
 async def test_a_worker_that_grew_large_is_replaced_after_it_has_answered():
     """What a check took of memory is given back, and no request is lost over it."""
-    offload = Offload(workers_max=1)
+    offload = Sandbox(workers_max=1)
     small = await offload.run(Greedy(), Case("1"), soon())
     large = await offload.run(Greedy(), Case("600"), soon())
     after = await offload.run(Greedy(), Case("1"), soon())
@@ -200,7 +200,7 @@ async def test_the_queue_is_bounded(offload):
 
 async def test_a_worker_that_cannot_start_leaves_the_check_unscored():
     """Where the process ends before it is ready, here over a limit that no system has."""
-    offload = Offload(memory_bytes_max=2**70)
+    offload = Sandbox(memory_bytes_max=2**70)
     with pytest.raises(NotApplicable, match="could be started") as caught:
         await offload.run(ProcessOf(), LONG, soon())
     assert caught.value.reason == "check_error"
@@ -223,7 +223,7 @@ async def test_a_request_that_goes_away_while_its_worker_starts_leaves_no_proces
 
 async def test_an_idle_worker_is_let_go():
     """A worker without work gives its memory back after a while."""
-    offload = Offload(idle_s=0.05)
+    offload = Sandbox(idle_s=0.05)
     pid = (await offload.run(ProcessOf(), LONG, soon())).value
     assert await gone(pid)
     await offload.aclose()
@@ -231,7 +231,7 @@ async def test_an_idle_worker_is_let_go():
 
 async def test_closing_ends_what_runs(tmp_path):
     """After aclose no process is left, and who waited learns of it."""
-    offload = Offload()
+    offload = Sandbox()
     file = tmp_path / "pid"
     task = asyncio.create_task(offload.run(Stuck(), Case(str(file)), soon()))
     pid = await written(file)

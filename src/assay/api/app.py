@@ -21,8 +21,8 @@ from assay.http.admission import Admission
 from assay.http.disconnect import CancelOnDisconnect
 from assay.http.limits import Limits
 from assay.http.openapi import describe
-from assay.http.problems import INTERNAL, Problem, Refused, problem_of, render
-from assay.http.request_id import Envelope
+from assay.http.problems import INTERNAL, Problem, ProblemError, problem_of, render
+from assay.http.request_id import RequestIdMiddleware
 
 CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 """What the framework itself refuses; anything else that it says is an error of ours."""
@@ -38,7 +38,7 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
         version=__version__,
         redirect_slashes=False,
         middleware=[
-            Middleware(Envelope, events=services.events),
+            Middleware(RequestIdMiddleware, events=services.events),
             Middleware(
                 Admission,
                 limits=limits,
@@ -58,7 +58,7 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
         *routers,
     ):
         app.include_router(router)
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(ProblemError, _refused)
     app.add_exception_handler(AssayError, _failed)
     app.add_exception_handler(HTTPException, _unrouted)
     app.openapi = _once(app)  # type: ignore[method-assign]  # FastAPI's documented way
@@ -72,7 +72,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    problem = error.problem if isinstance(error, Refused) else INTERNAL
+    problem = error.problem if isinstance(error, ProblemError) else INTERNAL
     return problem_response(request, problem)
 
 

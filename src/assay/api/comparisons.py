@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from assay.api.judged_request import CODES, JudgedRoute, judged_once
+from assay.api.judged_request import CODES, JudgedRoute, handle_judged_request
 from assay.api.requests import ComparisonRequest
 from assay.api.responses import (
     NOT_THE_CALLERS,
@@ -28,8 +28,8 @@ from assay.domain.completion import Caller
 from assay.domain.errors import Reason
 from assay.domain.policy import Deadline
 from assay.http.limits import Limits
-from assay.http.openapi import REPLAYED_HEADER, problems, request_body
-from assay.http.problems import Problem, Refused
+from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
+from assay.http.problems import Problem, ProblemError
 
 
 def comparisons_router(services: Services, limits: Limits) -> APIRouter:
@@ -41,14 +41,14 @@ def comparisons_router(services: Services, limits: Limits) -> APIRouter:
         operation_id="create_comparison",
         response_model=None,
         responses={
-            200: {"model": ComparisonAnswer, **REPLAYED_HEADER},
+            200: {"model": ComparisonAnswer, **REPLAYED_RESPONSE},
             **problems(*CODES),
         },
         openapi_extra=request_body(ComparisonRequest),
     )
     async def create_comparison(request: Request) -> Response:
         """Judge two outputs in both orders; a verdict that flips with the order is a tie."""
-        return await judged_once(request, services, limits, ComparisonRequest, _compare)
+        return await handle_judged_request(request, services, limits, ComparisonRequest, _compare)
 
     return router
 
@@ -67,7 +67,7 @@ async def _compare(
     )
     problem = problem_of_unjudged(comparison)
     if problem is not None:
-        raise Refused(problem)
+        raise ProblemError(problem)
     return Response(render_comparison(comparison), media_type="application/json")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.judged_request import CODES, JudgedRoute, judged_once
+from assay.api.judged_request import CODES, JudgedRoute, handle_judged_request
 from assay.api.requests import EvaluationRequest
 from assay.api.responses import EvaluationAnswer, problem_of_unscored, render_evaluation
 from assay.api.services import Services
@@ -12,8 +12,8 @@ from assay.criteria.base import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
 from assay.http.limits import Limits
-from assay.http.openapi import REPLAYED_HEADER, problems, request_body
-from assay.http.problems import Refused
+from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
+from assay.http.problems import ProblemError
 
 
 def evaluations_router(services: Services, limits: Limits) -> APIRouter:
@@ -22,7 +22,7 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
 
     async def create_evaluation(request: Request) -> Response:
         """Judge an output by criteria; each is scored, or unscored with the reason."""
-        return await judged_once(request, services, limits, EvaluationRequest, _evaluate)
+        return await handle_judged_request(request, services, limits, EvaluationRequest, _evaluate)
 
     for path, name in (("/v1/evaluations", "create_evaluation"), ("/evaluate", "evaluate")):
         router.add_api_route(
@@ -32,7 +32,7 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
             operation_id=name,
             response_model=None,
             responses={
-                200: {"model": EvaluationAnswer, **REPLAYED_HEADER},
+                200: {"model": EvaluationAnswer, **REPLAYED_RESPONSE},
                 **problems(*CODES, "unknown_criterion"),
             },
             openapi_extra=request_body(EvaluationRequest),
@@ -53,5 +53,5 @@ async def _evaluate(
     )
     problem = problem_of_unscored(evaluation)
     if problem is not None:
-        raise Refused(problem)
+        raise ProblemError(problem)
     return Response(render_evaluation(evaluation), media_type="application/json")

@@ -15,7 +15,7 @@ from assay.api.validation import invalid, validate
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
 from assay.http.body import read_json
-from assay.http.idempotency import is_keyed, run_once
+from assay.http.idempotency import is_keyed, run_idempotently
 from assay.http.limits import Limits
 
 CODES = (
@@ -48,7 +48,7 @@ class JudgedRoute(APIRoute):
 Asked = TypeVar("Asked", EvaluationRequest, ComparisonRequest)
 
 
-async def judged_once(
+async def handle_judged_request(
     request: Request,
     services: Services,
     limits: Limits,
@@ -57,7 +57,7 @@ async def judged_once(
 ) -> Response:
     """What `work` makes of the request, or the answer that its idempotency key already has.
 
-    Raises `Refused` before anything is spent.
+    Raises `ProblemError` before anything is spent.
     """
     tenant = services.access.identify(request.headers.get("authorization")).tenant
     request.state.tenant = tenant
@@ -65,7 +65,7 @@ async def judged_once(
     asked = validate(model, body.document)
     deadline = deadline_of(asked.timeout_ms, limits)
     caller = Caller(tenant, request.state.request_id)
-    return await run_once(
+    return await run_idempotently(
         request,
         body.sha256,
         services.idempotency,
@@ -76,7 +76,7 @@ async def judged_once(
 
 
 def deadline_of(timeout_ms: int | None, limits: Limits) -> Deadline:
-    """When the answer is due; raises `Refused` where the caller asks for more than there is."""
+    """The request's deadline; raises `ProblemError` where `timeout_ms` is above the limit."""
     if timeout_ms is None:
         timeout_ms = min(limits.default_timeout_ms, limits.request_timeout_ms)
     if timeout_ms > limits.request_timeout_ms:

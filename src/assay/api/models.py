@@ -13,7 +13,7 @@ from assay.api.validation import validate
 from assay.domain.ports import BreakerOrder, BreakerState, ModelStatus
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 
 OPERATOR = "operator"
 """The `role` attribute of a key that may steer the service."""
@@ -101,7 +101,7 @@ def models_router(services: Services) -> APIRouter:
         identity = services.access.identify(request.headers.get("authorization"))
         request.state.tenant = identity.tenant
         if identity.attributes.get("role") != OPERATOR:
-            raise Refused(Problem("forbidden", "This needs a key with role=operator."))
+            raise ProblemError(Problem("forbidden", "This needs a key with role=operator."))
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
         status = await services.models.order(model_id, wanted.state)

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.domain.completion import Attempt, Usage
 from assay.domain.errors import Reason
 from assay.domain.evaluation import (
+    CriterionResult,
     Evaluation,
     JudgeRecord,
     LongInput,
-    Score,
     ScoreMethod,
     Sign,
     Status,
@@ -70,7 +70,7 @@ def render_evaluation(evaluation: Evaluation) -> bytes:
     )
 
 
-def _score(score: Score) -> dict[str, Any]:
+def _score(score: CriterionResult) -> dict[str, Any]:
     return {
         "name": score.name,
         "type": score.type,

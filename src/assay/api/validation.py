@@ -13,10 +13,10 @@ from assay.api.requests import field_names
 from assay.criteria import CRITERIA
 from assay.domain.errors import FieldError
 from assay.http.body import escape
-from assay.http.problems import ERRORS_MAX, Problem, Refused
+from assay.http.problems import ERRORS_MAX, Problem, ProblemError
 
 Model = TypeVar("Model", bound=BaseModel)
-Place = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 
 MESSAGE_CHARS_MAX = 300
 POINTER_CHARS_MAX = 256
@@ -29,20 +29,20 @@ _WRONG_KIND = frozenset({"string_type", "model_type", "dict_type", "list_type", 
 
 
 def validate(model: type[Model], document: dict[str, Any]) -> Model:
-    """The request in a document; raises `Refused` with a pointer to each fault."""
+    """The request in a document; raises `ProblemError` with a pointer to each fault."""
     if len(document) > FIELDS_MAX:
         fault = FieldError("", f"has more than {FIELDS_MAX} fields")
-        raise Refused(Problem("invalid_request", "The request has too many fields.", (fault,)))
+        raise ProblemError(Problem("invalid_request", "The request has too many fields.", (fault,)))
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise Refused(_problem(error, model, document)) from None
+        raise ProblemError(_problem(error, model, document)) from None
 
 
-def invalid(pointer: str, message: str) -> Refused:
+def invalid(pointer: str, message: str) -> ProblemError:
     """A fault that only the server's limits or configuration show."""
     fault = FieldError(pointer, message)
-    return Refused(Problem("invalid_request", _sentence(pointer, message), (fault,)))
+    return ProblemError(Problem("invalid_request", _sentence(pointer, message), (fault,)))
 
 
 def _problem(error: ValidationError, model: type[BaseModel], document: dict[str, Any]) -> Problem:
@@ -58,8 +58,8 @@ def _faults(
 ) -> Iterator[FieldError]:
     """The faults, without those by which the branches of a union disown a value."""
     places = [_place(each, document) for each in details[: ERRORS_MAX * 4]]
-    told: set[tuple[Place, str]] = set()
-    named: set[Place] = set()
+    told: set[tuple[Location, str]] = set()
+    named: set[Location] = set()
     for place, each in zip(places, details, strict=False):
         disowns = each["type"] in _WRONG_KIND
         if disowns and (place in named or any(_below(other, place) for other in places)):
@@ -71,7 +71,7 @@ def _faults(
             yield FieldError(_pointer(place), message)
 
 
-def _place(error: ErrorDetails, document: dict[str, Any]) -> Place:
+def _place(error: ErrorDetails, document: dict[str, Any]) -> Location:
     """The way to the fault through the caller's own document; pydantic's also names the branches
     of unions, which are no part of it."""
     place: list[str | int] = []
@@ -88,13 +88,13 @@ def _place(error: ErrorDetails, document: dict[str, Any]) -> Place:
     return tuple(place)
 
 
-def _below(place: Place, other: Place) -> bool:
+def _below(place: Location, other: Location) -> bool:
     return len(place) > len(other) and place[: len(other)] == other
 
 
 def _message(
     error: ErrorDetails,
-    place: Place,
+    place: Location,
     model: type[BaseModel],
     document: dict[str, Any],
 ) -> str:
@@ -108,7 +108,7 @@ def _message(
     return message if len(message) <= MESSAGE_CHARS_MAX else message[:MESSAGE_CHARS_MAX] + "…"
 
 
-def _names_at(place: Place, model: type[BaseModel], document: dict[str, Any]) -> Sequence[str]:
+def _names_at(place: Location, model: type[BaseModel], document: dict[str, Any]) -> Sequence[str]:
     """The names that would have been right beside an unknown one."""
     match place:
         case (_,):
@@ -125,7 +125,7 @@ def _unknown_field(name: str, names: Sequence[str]) -> str:
     return f"unknown field; did you mean '{near[0]}'?" if near else "unknown field"
 
 
-def _pointer(place: Place) -> str:
+def _pointer(place: Location) -> str:
     pointer = "".join(f"/{escape(str(step))}" for step in place)
     return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"
 

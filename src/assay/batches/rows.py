@@ -17,7 +17,7 @@ from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion, Judge, judge_spec
 from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
-from assay.domain.errors import AssayError, RequestError
+from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore
@@ -25,8 +25,6 @@ from assay.evaluation.ports import Evaluates
 
 logger = logging.getLogger(__name__)
 
-PASSING = frozenset({"quota_exhausted", "overloaded", "providers_unavailable", "deadline_exceeded"})
-"""Reasons that another time may not have."""
 DELIVERIES_MAX = 10
 """A row that so many workers did not come back from is what ended them."""
 PLANS_KEPT = 64
@@ -40,7 +38,7 @@ class RetryLater:
 
 
 @dataclass(frozen=True, slots=True)
-class Tries:
+class RowRetryPolicy:
     """How often a row is tried, and how long each try and the pauses between them last."""
 
     attempts_max: int = 8
@@ -56,14 +54,14 @@ class Tries:
         return pause_s * random.uniform(0.75, 1.25)  # noqa: S311  # spread, no secret
 
 
-class PlanBroken(AssayError):
+class BatchSpecError(AssayError):
     """What a batch asks for cannot be understood any more: no row of it can be done."""
 
     code = "invalid_request"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BatchSpec:
     """What the rows of one batch are judged by."""
 
     tenant: str
@@ -79,29 +77,29 @@ class RowRunner:
         evaluator: Evaluates,
         batches: BatchStore,
         render: Callable[[Evaluation], bytes],
-        tries: Tries,
+        tries: RowRetryPolicy,
     ) -> None:
         self._evaluator = evaluator
         self._batches = batches
         self._render = render
         self._tries = tries
-        self._plans: OrderedDict[str, Plan] = OrderedDict()
+        self._plans: OrderedDict[str, BatchSpec] = OrderedDict()
 
     async def run(self, claim: Claim) -> RowResult | RetryLater:
-        """Raises `PlanBroken`, and `StoreUnavailable` where the batch cannot be read."""
+        """Raises `BatchSpecError`, and `StoreUnavailable` where the batch cannot be read."""
         if claim.payload is None:
             return failed(claim, "row_lost", "The content of this row is gone.")
         if claim.deliveries >= DELIVERIES_MAX:
             detail = f"{claim.deliveries} workers ended while they had this row."
             return failed(claim, "row_abandoned", detail)
-        plan = await self.plan(claim.batch_id)
+        batch_spec = await self.batch_spec(claim.batch_id)
         row = orjson.loads(claim.payload.document)
         try:
             evaluation = await self._evaluator.evaluate(
                 case_of(row),
-                plan.criteria,
-                judge=plan.judge,
-                caller=Caller(plan.tenant, claim.batch_id, "batch"),
+                batch_spec.criteria,
+                judge=batch_spec.judge,
+                caller=Caller(batch_spec.tenant, claim.batch_id, "batch"),
                 deadline=Deadline.after(self._tries.row_timeout_s),
                 metadata=row.get("metadata") or {},
             )
@@ -114,19 +112,19 @@ class RowRunner:
         again = self._again(evaluation, claim.attempt)
         return again or self._result(claim, evaluation, row.get("group"))
 
-    async def plan(self, batch_id: str) -> Plan:
-        """What the batch's rows are judged by; raises `PlanBroken` or `StoreUnavailable`."""
-        plan = self._plans.get(batch_id)
-        if plan is None:
-            plan = plan_of(await self._batches.request(batch_id))
-            self._plans[batch_id] = plan
+    async def batch_spec(self, batch_id: str) -> BatchSpec:
+        """What the batch's rows are judged by; raises `BatchSpecError` or `StoreUnavailable`."""
+        batch_spec = self._plans.get(batch_id)
+        if batch_spec is None:
+            batch_spec = load_batch_spec(await self._batches.request(batch_id))
+            self._plans[batch_id] = batch_spec
             if len(self._plans) > PLANS_KEPT:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(batch_id)
-        return plan
+        return batch_spec
 
     def _again(self, evaluation: Evaluation, attempt: int) -> RetryLater | None:
-        passing = [each for each in evaluation.results if each.reason in PASSING]
+        passing = [each for each in evaluation.results if each.reason in TRANSIENT_REASONS]
         if not passing or attempt + 1 >= self._tries.attempts_max:
             return None
         waits_s = [each.retry_after_s for each in passing if each.retry_after_s is not None]
@@ -143,18 +141,18 @@ class RowRunner:
         )
 
 
-def plan_of(request: bytes | None) -> Plan:
-    """The plan in a stored request; raises `PlanBroken`."""
+def load_batch_spec(request: bytes | None) -> BatchSpec:
+    """The plan in a stored request; raises `BatchSpecError`."""
     if request is None:
-        raise PlanBroken("The batch's criteria are gone.")
+        raise BatchSpecError("The batch's criteria are gone.")
     document = orjson.loads(request)
     given = document.get("judge")
     try:
         criteria = parse_criteria(document["criteria"])
         judge = judge_spec(Judge.model_validate(given) if isinstance(given, dict) else given)
     except ValidationError:
-        raise PlanBroken("The batch's criteria are not known to this version.") from None
-    return Plan(document["tenant"], criteria, judge)
+        raise BatchSpecError("The batch's criteria are not known to this version.") from None
+    return BatchSpec(document["tenant"], criteria, judge)
 
 
 def case_of(row: Mapping[str, Any]) -> Case:

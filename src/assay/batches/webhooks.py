@@ -16,8 +16,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from standardwebhooks.webhooks import Webhook
 
-from assay.domain.batches import Batch, HookTurn
-from assay.domain.events import WebhookTold
+from assay.domain.batches import Batch, WebhookClaim
+from assay.domain.events import WebhookAttempted
 from assay.domain.ports import BatchStore, EventSink, JobQueue
 from assay.domain.targets import is_public, target_fault
 
@@ -36,7 +36,7 @@ class WebhookPolicy:
     timeout_s: float = 15.0
     allow_private: bool = False
 
-    def again_s(self, tries: int) -> float | None:
+    def next_delay_s(self, tries: int) -> float | None:
         """The pause after failed try number `tries` (from 1); None after the last."""
         if tries >= self.tries_max:
             return None
@@ -90,15 +90,15 @@ class Webhooks:
 
     async def tell(self, batch_id: str) -> None:
         """Tell of the batch's end where it is due; raises `StoreUnavailable`."""
-        turn = await self._queue.hook_turn(batch_id)
+        turn = await self._queue.claim_webhook(batch_id)
         if turn is None:
             return
         batch = await self._found(batch_id)
         outcome = "failed" if batch is None else await self._call(batch, turn)
-        again_s = None if outcome == "delivered" else self._policy.again_s(turn.tries)
-        self._events.emit(WebhookTold(batch_id, outcome, turn.tries))
-        await self._queue.hook_told(
-            batch_id, "delivered" if outcome == "delivered" else "given_up", again_s
+        next_delay_s = None if outcome == "delivered" else self._policy.next_delay_s(turn.tries)
+        self._events.emit(WebhookAttempted(batch_id, outcome, turn.tries))
+        await self._queue.record_webhook(
+            batch_id, "delivered" if outcome == "delivered" else "given_up", next_delay_s
         )
 
     async def _found(self, batch_id: str) -> Batch | None:
@@ -107,7 +107,7 @@ class Webhooks:
             return None
         return await self._batches.find(orjson.loads(request)["tenant"], batch_id)
 
-    async def _call(self, batch: Batch, turn: HookTurn) -> str:
+    async def _call(self, batch: Batch, turn: WebhookClaim) -> str:
         target = orjson.loads(turn.webhook)
         if target_fault(target["url"], allow_private=self._policy.allow_private) is not None:
             return "refused"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from assay.batches.rows import PlanBroken, RetryLater, RowRunner
+from assay.batches.rows import BatchSpecError, RetryLater, RowRunner
 from assay.batches.webhooks import Webhooks
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
 from assay.domain.completion import Caller
@@ -22,7 +22,7 @@ from assay.domain.ports import EventSink, JobQueue
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 WEBHOOKS_MAX = 8
 """Webhooks that one worker calls at a time."""
@@ -43,7 +43,7 @@ class WorkerLimits:
     slow_down_max_s: float = 5.0
 
 
-class Worker:
+class BatchWorker:
     """Does rows, `slots` at a time, of all batches in turn.
 
     While the store is away it goes on with what it has, and keeps the results until they can be
@@ -174,7 +174,7 @@ class Worker:
             else:
                 await self._store(claim, outcome, started_s)
             self._slow_down(isinstance(outcome, RetryLater))
-        except PlanBroken as error:
+        except BatchSpecError as error:
             reason = error.message
             await self._patiently(lambda: self._queue.fail(claim.batch_id, reason))
         except StoreUnavailable:
@@ -200,7 +200,7 @@ class Worker:
             )
             self._resume_at_s = time.monotonic() + pause_s
 
-    async def _patiently(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """The answer of `call`, tried again while the store is away; raises `StoreUnavailable`."""
         give_up_s = time.monotonic() + self._limits.store_for_s
         pause_s = self._limits.store_pause_s

@@ -18,9 +18,9 @@ from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
 from assay.api.responses import render_evaluation
 from assay.api.services import Services
-from assay.batches.rows import RowRunner, Tries
+from assay.batches.rows import RowRetryPolicy, RowRunner
 from assay.batches.webhooks import WebhookPolicy, Webhooks
-from assay.batches.worker import Worker, WorkerLimits
+from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.domain.errors import StoreUnavailable
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.ports import Evaluates
@@ -30,7 +30,7 @@ from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
-from assay.telemetry.live import Readings
+from assay.telemetry.live import ScrapedGauges
 
 RENEWALS_PER_LEASE = 4
 BACKLOG_EVERY_S = 5.0
@@ -58,11 +58,11 @@ def batch_routers(
 
 def build_worker(
     settings: BatchSettings, redis: Client, evaluator: Evaluates, events: EventSink
-) -> Worker:
+) -> BatchWorker:
     """A worker with a name of its own."""
     store = RedisBatches(redis)
     queue = RedisJobQueue(redis, worker_name(), lease_s=settings.lease_s)
-    tries = Tries(attempts_max=settings.attempts_max, row_timeout_s=settings.row_timeout_s)
+    tries = RowRetryPolicy(attempts_max=settings.attempts_max, row_timeout_s=settings.row_timeout_s)
     runner = RowRunner(evaluator, store, render_evaluation, tries)
     policy = WebhookPolicy(allow_private=settings.webhooks_to_private_hosts)
     limits = WorkerLimits(
@@ -70,11 +70,11 @@ def build_worker(
         renew_s=settings.lease_s / RENEWALS_PER_LEASE,
         grace_s=settings.grace_s,
     )
-    return Worker(queue, runner, Webhooks(queue, store, events, policy), events, limits)
+    return BatchWorker(queue, runner, Webhooks(queue, store, events, policy), events, limits)
 
 
 @contextlib.asynccontextmanager
-async def working(worker: Worker) -> AsyncIterator[None]:
+async def working(worker: BatchWorker) -> AsyncIterator[None]:
     """Work for as long as the context lasts; at its end rows in hand are finished or given back."""
     task = asyncio.create_task(worker.run())
     try:
@@ -105,7 +105,7 @@ class Backlog:
             await asyncio.sleep(BACKLOG_EVERY_S)
             await self.look()
 
-    def with_it(self, read: Callable[[], Readings]) -> Callable[[], Readings]:
+    def with_it(self, read: Callable[[], ScrapedGauges]) -> Callable[[], ScrapedGauges]:
         """`read`, and the backlog beside it."""
         return lambda: {**read(), "assay_batch_backlog_rows": {(): self._rows}}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from assay.domain.completion import Capabilities, Model
-from assay.domain.policy import BreakerPolicy, Quota, RetryPolicy
+from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.http.limits import Limits
-from assay.providers import Connection
+from assay.providers import ProviderConfig
 from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
 
 
@@ -42,9 +42,9 @@ def quota_of(model: ModelSettings) -> Quota:
     return Quota(model.requests_per_minute, model.tokens_per_minute, model.burst_share)
 
 
-def connection(name: str, provider: ProviderSettings) -> Connection:
+def connection(name: str, provider: ProviderSettings) -> ProviderConfig:
     """How to reach a provider."""
-    return Connection(
+    return ProviderConfig(
         provider=name,
         base_url=provider.url,
         api_key=Secret(provider.api_key_env, provider.api_key_file),
@@ -60,9 +60,9 @@ def breaker_policy(settings: Settings) -> BreakerPolicy:
     return BreakerPolicy(**settings.breaker.model_dump())
 
 
-def retry_policy(settings: Settings) -> RetryPolicy:
+def retry_budget_policy(settings: Settings) -> RetryBudgetPolicy:
     """What may be repeated."""
-    return RetryPolicy(**settings.retry.model_dump())
+    return RetryBudgetPolicy(**settings.retry.model_dump())
 
 
 def limits_of(settings: Settings) -> Limits:

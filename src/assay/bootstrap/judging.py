@@ -11,16 +11,16 @@ from assay.bootstrap.from_settings import (
     connection,
     models_of,
     quota_of,
-    retry_policy,
+    retry_budget_policy,
 )
 from assay.domain.completion import Model
 from assay.domain.errors import RequestError, StoreUnavailable
 from assay.domain.ports import BreakerOrder, EventSink, ModelStatus
-from assay.providers import WIRED, Wire, build_model
+from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
-from assay.resilience.budget_capped import Capped, DailyCaps
+from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.cached import Cached
 from assay.resilience.coalesced import Coalesced
 from assay.resilience.guarded import Guarded
@@ -33,18 +33,18 @@ from assay.resilience.retry_budget import RetryBudget
 from assay.resilience.slotted import Slotted
 from assay.resilience.token_estimates import TokenEstimates
 from assay.routing.candidates import Candidate
-from assay.routing.judges import ConfiguredJudges, Judge
+from assay.routing.judges import ConfiguredJudge, ConfiguredJudges
 from assay.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedResources:
     """What the nests of all models have in common."""
 
     redis: Client
-    wires: Mapping[str, Wire]
+    wires: Mapping[str, ProviderClient]
     quotas: Quotas
-    caps: DailyCaps
+    caps: DailyBudgets
     fleet: BreakerFleet
     budget: RetryBudget
     events: EventSink
@@ -72,7 +72,7 @@ class Judging:
     judges: ConfiguredJudges
     directory: Directory
     nests: Sequence[Nest]
-    shared: Shared
+    shared: SharedResources
 
 
 class Directory:
@@ -119,7 +119,8 @@ async def open_judging(
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
-            name: Judge(judge.models, judge.strategy) for name, judge in settings.judges.items()
+            name: ConfiguredJudge(judge.models, judge.strategy)
+            for name, judge in settings.judges.items()
         }
         candidates = [nest.candidate for nest in nests]
         yield Judging(
@@ -133,15 +134,15 @@ async def open_judging(
 @asynccontextmanager
 async def _open_shared(
     settings: Settings, redis: Client, budgeted: Client, events: EventSink
-) -> AsyncIterator[Shared]:
+) -> AsyncIterator[SharedResources]:
     tenants = settings.tenants.items()
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
     caps_usd = {name: tenant.usd_per_day for name, tenant in tenants if tenant.usd_per_day}
     async with AsyncExitStack() as stack:
         wires = {
-            name: Wire(connection(name, provider))
+            name: ProviderClient(connection(name, provider))
             for name, provider in settings.providers.items()
-            if provider.dialect in WIRED
+            if provider.dialect in HTTP_DIALECTS
         }
         for wire in wires.values():
             stack.push_async_callback(wire.aclose)
@@ -153,13 +154,13 @@ async def _open_shared(
             oversize=settings.quota.oversize,
         )
         stack.push_async_callback(quotas.close)
-        caps = DailyCaps(redis, caps_usd)
+        caps = DailyBudgets(redis, caps_usd)
         stack.push_async_callback(caps.close)
-        budget = RetryBudget(retry_policy(settings))
-        yield Shared(redis, wires, quotas, caps, BreakerFleet(redis), budget, events)
+        budget = RetryBudget(retry_budget_policy(settings))
+        yield SharedResources(redis, wires, quotas, caps, BreakerFleet(redis), budget, events)
 
 
-def _nest(settings: Settings, model: Model, shared: Shared) -> Nest:
+def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     """The layers around one model, from the inside out."""
     events, estimates = shared.events, TokenEstimates()
     configured = settings.models[model.id]
@@ -172,10 +173,10 @@ def _nest(settings: Settings, model: Model, shared: Shared) -> Nest:
     limited = Limited(
         slotted, model, quota_of(configured), shared.quotas, events, estimates=estimates, queue=line
     )
-    capped = Capped(limited, model, shared.caps, estimates)
+    capped = BudgetCapped(limited, model, shared.caps, estimates)
     breaker = Breaker(model.id, breaker_policy(settings), events)
     guarded = Guarded(capped, model, breaker, events, shared.fleet)
-    retried = Retried(guarded, model, retry_policy(settings), shared.budget, events)
+    retried = Retried(guarded, model, retry_budget_policy(settings), shared.budget, events)
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
     kept = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced

@@ -11,13 +11,13 @@ from assay.http.lifecycle import Load
 from assay.http.limits import Limits
 from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.reservations import QuotaStatus
-from assay.telemetry.live import Readings
+from assay.telemetry.live import ScrapedGauges
 
 QUOTA_EVERY_S = 5.0
 """How often the balances are fetched: a scrape must not wait for Redis."""
 
 
-class LiveReadings:
+class GaugeReader:
     """Reads the state of one process; `poll` keeps the balances of the quotas fresh."""
 
     def __init__(self, judging: Judging, load: Load, limits: Limits) -> None:
@@ -33,7 +33,7 @@ class LiveReadings:
                 await self._fetch(nest)
             await asyncio.sleep(QUOTA_EVERY_S)
 
-    def read(self) -> Readings:
+    def read(self) -> ScrapedGauges:
         """The values of all live gauges."""
         nests = self._judging.nests
         shared = self._judging.shared

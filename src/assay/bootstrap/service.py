@@ -20,13 +20,13 @@ from assay.api.services import Services
 from assay.bootstrap.batches import BATCH_ROUTES, Backlog, batch_routers, build_worker, working
 from assay.bootstrap.from_settings import limits_of, models_of
 from assay.bootstrap.judging import open_judging
-from assay.bootstrap.readings import LiveReadings
+from assay.bootstrap.readings import GaugeReader
 from assay.criteria import CRITERIA
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.evaluation.comparer import Comparer
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Offload
+from assay.evaluation.sandbox.pool import Sandbox
 from assay.http.access import Access, KeysFile, OpenAccess
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
@@ -38,7 +38,7 @@ from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
-from assay.telemetry.metrics import Known, Metrics
+from assay.telemetry.metrics import LabelUniverse, Metrics
 from assay.telemetry.sinks import Sinks
 
 
@@ -75,7 +75,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, budgeted=budgeted)
         )
-        offload = Offload()
+        offload = Sandbox()
         stack.push_async_callback(offload.aclose)
         services = Services(
             evaluator=Evaluator(judging.judges, offload, events),
@@ -85,7 +85,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
             models=judging.directory,
             events=events,
         )
-        readings = LiveReadings(judging, services.load, limits)
+        readings = GaugeReader(judging, services.load, limits)
         backlog = Backlog(redis)
         await backlog.look()
         metrics.watch(backlog.with_it(readings.read))
@@ -190,12 +190,12 @@ def access(settings: Settings) -> Access:
     return OpenAccess()
 
 
-def known(settings: Settings, models: Sequence[Model]) -> Known:
+def known(settings: Settings, models: Sequence[Model]) -> LabelUniverse:
     """What can become a label of a metric."""
     fallbacks = {
         pair for judge in settings.judges.values() for pair in permutations(judge.models, 2)
     }
-    return Known(
+    return LabelUniverse(
         routes=ROUTES, criteria=tuple(CRITERIA), models=models, fallbacks=sorted(fallbacks)
     )
 

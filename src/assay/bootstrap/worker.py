@@ -10,10 +10,10 @@ from assay import __version__
 from assay.bootstrap.batches import Backlog, build_worker
 from assay.bootstrap.from_settings import limits_of, models_of
 from assay.bootstrap.judging import open_judging
-from assay.bootstrap.readings import LiveReadings
+from assay.bootstrap.readings import GaugeReader
 from assay.bootstrap.service import known, open_redis, running
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Offload
+from assay.evaluation.sandbox.pool import Sandbox
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.operations import create_operations_app
 from assay.http.server import SIGNALS, listen, serving
@@ -48,9 +48,9 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, budgeted=budgeted)
         )
-        offload = Offload()
+        offload = Sandbox()
         stack.push_async_callback(offload.aclose)
-        readings = LiveReadings(judging, Load(), limits_of(settings))
+        readings = GaugeReader(judging, Load(), limits_of(settings))
         backlog = Backlog(redis)
         await backlog.look()
         metrics.watch(backlog.with_it(readings.read))

@@ -17,7 +17,7 @@ from assay.cli.evaluate import TABLE_COLUMNS, check_files, key_from, read_criter
 from assay.cli.progress import Display, display_for
 from assay.cli.rows import STDIN, stream_rows
 from assay.cli.summary import Summary, gate_failures, summary_table
-from assay.client import ApiKey, BatchClient, Patience, ServiceError, Upload
+from assay.client import ApiKey, BatchClient, RetryPolicy, RowUpload, ServiceError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 FAULTS_SHOWN_MAX = 20
@@ -86,7 +86,7 @@ def run(
     check_files(source, out)
     follows = watch or out is not None or min_score is not None or min_pass_rate is not None
     job = Run(source, request, follows, out, min_score, min_pass_rate)
-    client = _client(url, key_from(api_key_file), Patience(retry_for_s=retry_for_s))
+    client = _client(url, key_from(api_key_file), RetryPolicy(retry_for_s=retry_for_s))
     try:
         code = asyncio.run(_run(job, client))
     except KeyboardInterrupt:
@@ -101,10 +101,10 @@ def run(
     raise typer.Exit(code)
 
 
-def _client(url: str, key: ApiKey | None, patience: Patience) -> BatchClient:
+def _client(url: str, key: ApiKey | None, retry_policy: RetryPolicy) -> BatchClient:
     if not url.startswith(("http://", "https://")):
         refuse("--url must start with http:// or https://")
-    return BatchClient(url, key, patience=patience)
+    return BatchClient(url, key, retry_policy=retry_policy)
 
 
 async def _run(job: Run, opening: BatchClient) -> Exit:
@@ -125,7 +125,7 @@ async def _upload(job: Run, client: BatchClient, batch_id: str, console: Console
     """Send the rows; how many were bad."""
     bad: list[str] = []
     with display_for(console, job.size_bytes) as display:
-        upload = Upload(lambda: _lines(job.source, display, bad), job.source != STDIN)
+        upload = RowUpload(lambda: _lines(job.source, display, bad), job.source != STDIN)
         answer = await client.upload(batch_id, upload)
         bad += [f"line {row['line']}: {row['message']}" for row in answer["bad_rows"]]
         for each in bad[:FAULTS_SHOWN_MAX]:

@@ -17,7 +17,7 @@ from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.scorers import Scorer, open_remote
 from assay.cli.summary import gate_failures, summary_table
-from assay.client import ApiKey, Patience
+from assay.client import ApiKey, RetryPolicy
 
 CONCURRENCY_MAX = 1_000
 TABLE_COLUMNS = 120
@@ -64,8 +64,8 @@ def evaluate(
     if judge is not None:
         defaults["judge"] = judge
     check_files(source, out)
-    patience = Patience(retry_for_s=retry_for_s)
-    scorer = _scorer(url, api_key_file, config, patience, concurrency)
+    retry_policy = RetryPolicy(retry_for_s=retry_for_s)
+    scorer = _scorer(url, api_key_file, config, retry_policy, concurrency)
     outcome = asyncio.run(run(Job(source, out, defaults, concurrency), scorer))
     raise typer.Exit(_conclude(outcome, out, min_score, min_pass_rate))
 
@@ -105,16 +105,16 @@ def _scorer(
     url: str | None,
     api_key_file: Path | None,
     config: Path | None,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     concurrency: int,
 ) -> AbstractAsyncContextManager[Scorer]:
     if not url:
         from assay.cli.in_process import open_in_process  # noqa: PLC0415  # slow: only if used
 
-        return open_in_process(config, patience, concurrency)
+        return open_in_process(config, retry_policy, concurrency)
     if not url.startswith(("http://", "https://")):
         refuse("--url must start with http:// or https://")
-    return open_remote(url, key_from(api_key_file), patience, concurrency)
+    return open_remote(url, key_from(api_key_file), retry_policy, concurrency)
 
 
 def key_from(api_key_file: Path | None) -> ApiKey | None:

@@ -10,24 +10,27 @@ from assay.bootstrap import open_local, start_logging
 from assay.cli.app import notice
 from assay.cli.configuration import read_settings
 from assay.cli.scorers import Scorer, open_remote
-from assay.client import Patience
+from assay.client import RetryPolicy
 from assay.settings import Settings
 
 
 def open_in_process(
-    config: Path | None, patience: Patience, concurrency: int
+    config: Path | None, retry_policy: RetryPolicy, concurrency: int
 ) -> AbstractAsyncContextManager[Scorer]:
     """Score as `config` (or the default search for it) says; leaves where it cannot be used."""
     settings = read_settings(config, log_level="warning")
     if settings.simulated:
         notice("assay: no model is configured and no key was found: verdicts are SIMULATED")
-    return _opened(settings, patience, concurrency)
+    return _opened(settings, retry_policy, concurrency)
 
 
 @asynccontextmanager
 async def _opened(
-    settings: Settings, patience: Patience, concurrency: int
+    settings: Settings, retry_policy: RetryPolicy, concurrency: int
 ) -> AsyncIterator[Scorer]:
     start_logging(settings)
-    async with open_local(settings) as url, open_remote(url, None, patience, concurrency) as scorer:
+    async with (
+        open_local(settings) as url,
+        open_remote(url, None, retry_policy, concurrency) as scorer,
+    ):
         yield scorer

@@ -51,7 +51,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RowOutcome:
     """A row with its evaluation, or with the error that stands in its place."""
 
     row: Row
@@ -99,13 +99,13 @@ async def run(job: Job, opening: AbstractAsyncContextManager[Scorer]) -> Outcome
     return outcome
 
 
-async def _score(row: Row, defaults: dict[str, Any], scorer: Scorer) -> Result:
+async def _score(row: Row, defaults: dict[str, Any], scorer: Scorer) -> RowOutcome:
     if row.case is None:
-        return Result(row, error=ServiceError("bad_row", row.fault))
+        return RowOutcome(row, error=ServiceError("bad_row", row.fault))
     try:
-        return Result(row, evaluation=await scorer.score({**defaults, **row.case}))
+        return RowOutcome(row, evaluation=await scorer.score({**defaults, **row.case}))
     except ServiceError as error:
-        return Result(row, error=error)
+        return RowOutcome(row, error=error)
 
 
 class _Collector:
@@ -118,7 +118,7 @@ class _Collector:
         self._rows = 0
         self._failed = 0
 
-    def take(self, result: Result) -> None:
+    def take(self, result: RowOutcome) -> None:
         if self._file is not None:
             self._file.write(result.as_line())
             self._file.flush()

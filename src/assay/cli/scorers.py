@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from assay.client import ApiKey, Client, Patience
+from assay.client import ApiKey, Client, RetryPolicy
 
 
 class Scorer(Protocol):
@@ -19,10 +19,10 @@ class Scorer(Protocol):
 
 @asynccontextmanager
 async def open_remote(
-    url: str, key: ApiKey | None, patience: Patience, concurrency: int
+    url: str, key: ApiKey | None, retry_policy: RetryPolicy, concurrency: int
 ) -> AsyncIterator[Scorer]:
     """Score through the service at `url`."""
-    async with Client(url, key, patience=patience, connections_max=concurrency) as client:
+    async with Client(url, key, retry_policy=retry_policy, connections_max=concurrency) as client:
         yield _Remote(client)
 
 

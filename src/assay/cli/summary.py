@@ -18,7 +18,7 @@ REST = "(further criteria)"
 
 
 @dataclass(slots=True)
-class Tally:
+class CriterionTotals:
     """What came of one criterion, or of the rows as a whole."""
 
     scores: int = 0
@@ -58,8 +58,8 @@ class Summary:
     """Tallies of the rows and of every criterion; its size does not grow with the rows."""
 
     def __init__(self) -> None:
-        self.rows = Tally()
-        self.criteria: dict[str, Tally] = {}
+        self.rows = CriterionTotals()
+        self.criteria: dict[str, CriterionTotals] = {}
         self.simulated = 0
 
     def add_evaluation(self, evaluation: Mapping[str, Any]) -> None:
@@ -78,13 +78,15 @@ class Summary:
         """Count a row that has no evaluation."""
         self.rows.left_out[code] += 1
 
-    def _tally(self, name: str) -> Tally:
+    def _tally(self, name: str) -> CriterionTotals:
         if name not in self.criteria and len(self.criteria) >= CRITERIA_MAX:
             name = REST
-        return self.criteria.setdefault(name, Tally())
+        return self.criteria.setdefault(name, CriterionTotals())
 
 
-def gate_failures(rows: Tally, min_score: float | None, min_pass_rate: float | None) -> list[str]:
+def gate_failures(
+    rows: CriterionTotals, min_score: float | None, min_pass_rate: float | None
+) -> list[str]:
     """Which bounds are missed; one that cannot be told for want of scores is not missed."""
     measures = (("score", rows.mean, min_score), ("pass rate", rows.pass_rate, min_pass_rate))
     return [
@@ -108,7 +110,7 @@ def summary_table(summary: Summary) -> Table:
     return table
 
 
-def _cells(name: str, tally: Tally) -> list[Text]:
+def _cells(name: str, tally: CriterionTotals) -> list[Text]:
     total = tally.total
     why = ", ".join(f"{reason} {count / total:.1%}" for reason, count in _common(tally.left_out))
     unscored = f"{tally.left_out.total() / total:.1%}" if total else "–"

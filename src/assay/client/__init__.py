@@ -1,16 +1,16 @@
 """The HTTP client behind the command line; it knows the contract and nothing of the service."""
 
-from assay.client.batches import BatchClient, Upload
+from assay.client.batches import BatchClient, RowUpload
 from assay.client.errors import ServiceError
-from assay.client.http import ApiKey, Client, Patience
+from assay.client.http import ApiKey, Client, RetryPolicy
 from assay.client.ordered import for_each_in_order
 
 __all__ = [
     "ApiKey",
     "BatchClient",
     "Client",
-    "Patience",
+    "RetryPolicy",
+    "RowUpload",
     "ServiceError",
-    "Upload",
     "for_each_in_order",
 ]

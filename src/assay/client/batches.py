@@ -15,7 +15,7 @@ import orjson
 from assay.client.errors import NO_ANSWER, UNREACHABLE, ServiceError, service_error
 from assay.client.http import SUCCESSES, Client, bounded, in_short, object_in
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 ENDS = frozenset({"completed", "cancelled", "failed"})
 NDJSON = "application/x-ndjson"
@@ -26,7 +26,7 @@ SILENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class RowUpload:
     """Rows to be sent; `rows` begins anew at each call, since a failed upload is repeated."""
 
     rows: Callable[[], AsyncIterator[bytes]]
@@ -40,7 +40,7 @@ class BatchClient(Client):
         """Make a batch; raises `ServiceError`."""
         return await self.post("/v1/batches", request)
 
-    async def upload(self, batch_id: str, upload: Upload) -> dict[str, Any]:
+    async def upload(self, batch_id: str, upload: RowUpload) -> dict[str, Any]:
         """Send rows; repeating is harmless, the service knows them by their ids."""
 
         async def attempt() -> dict[str, Any]:
@@ -85,7 +85,7 @@ class BatchClient(Client):
                 failing_since_s = failing_since_s or now_s
                 if (
                     self.wait_s(error, 0) is None
-                    or now_s - failing_since_s > self.patience.retry_for_s
+                    or now_s - failing_since_s > self.retry_policy.retry_for_s
                 ):
                     raise
             await asyncio.sleep(1.0)
@@ -105,7 +105,7 @@ class BatchClient(Client):
             except ServiceError as error:
                 wait_s = self.wait_s(error, cut)
                 cut += 1
-                if wait_s is None or cut >= self.patience.attempts_max:
+                if wait_s is None or cut >= self.retry_policy.attempts_max:
                     raise
                 await asyncio.sleep(wait_s)
 
@@ -135,8 +135,8 @@ class BatchClient(Client):
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServiceError(NO_ANSWER, in_short(error)) from error
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
-        give_up_s = time.monotonic() + self.patience.retry_for_s
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        give_up_s = time.monotonic() + self.retry_policy.retry_for_s
         number = 0
         while True:
             try:
@@ -144,7 +144,7 @@ class BatchClient(Client):
             except ServiceError as error:
                 wait_s = self.wait_s(error, number)
                 number += 1
-                is_last = number >= self.patience.attempts_max
+                is_last = number >= self.retry_policy.attempts_max
                 if is_last or wait_s is None or time.monotonic() + wait_s > give_up_s:
                     raise
                 await asyncio.sleep(wait_s)

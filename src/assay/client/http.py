@@ -47,7 +47,7 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long one call may take: for one answer, and with all its retries."""
 
     answer_s: float = 60.0
@@ -71,12 +71,12 @@ class Client:
         base_url: str,
         key: ApiKey | None = None,
         *,
-        patience: Patience = Patience(),  # frozen
+        retry_policy: RetryPolicy = RetryPolicy(),  # frozen
         connections_max: int = 64,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._key = key
-        self._patience = patience
+        self._patience = retry_policy
         self._connections_max = connections_max
         self._session: aiohttp.ClientSession | None = None
 
@@ -110,7 +110,7 @@ class Client:
         return self._session
 
     @property
-    def patience(self) -> Patience:
+    def retry_policy(self) -> RetryPolicy:
         return self._patience
 
     async def evaluate(

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 WINDOW_PER_SLOT = 4
 """Items held for each one at work: a slow one holds back the results behind it, not the work."""
@@ -16,8 +16,8 @@ WINDOW_PER_SLOT = 4
 
 async def for_each_in_order(
     items: AsyncGenerator[Item, None],
-    work: Callable[[Item], Awaitable[Result]],
-    take: Callable[[Result], None],
+    work: Callable[[Item], Awaitable[T]],
+    take: Callable[[T], None],
     concurrency: int,
 ) -> None:
     """Do `work` on each item, `concurrency` at a time, and `take` the results in input order.
@@ -25,10 +25,8 @@ async def for_each_in_order(
     Memory is bounded by the window, whatever the number of items. When it is cancelled, or
     `work` or `take` raises, what is finished by then is still taken, and the rest is cancelled.
     """
-    started: asyncio.Queue[asyncio.Task[Result] | None] = asyncio.Queue(
-        concurrency * WINDOW_PER_SLOT
-    )
-    pending: list[asyncio.Task[Result]] = []
+    started: asyncio.Queue[asyncio.Task[T] | None] = asyncio.Queue(concurrency * WINDOW_PER_SLOT)
+    pending: list[asyncio.Task[T]] = []
     feeder = asyncio.create_task(_feed(items, work, started, concurrency))
     try:
         while (task := await started.get()) is not None:
@@ -49,13 +47,13 @@ async def for_each_in_order(
 
 async def _feed(
     items: AsyncGenerator[Item, None],
-    work: Callable[[Item], Awaitable[Result]],
-    started: asyncio.Queue[asyncio.Task[Result] | None],
+    work: Callable[[Item], Awaitable[T]],
+    started: asyncio.Queue[asyncio.Task[T] | None],
     concurrency: int,
 ) -> None:
     slots = asyncio.Semaphore(concurrency)
 
-    async def in_slot(item: Item) -> Result:
+    async def in_slot(item: Item) -> T:
         async with slots:
             return await work(item)
 
@@ -78,7 +76,7 @@ def _is_cancelling() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _take_finished(tasks: list[asyncio.Task[Result]], take: Callable[[Result], None]) -> None:
+async def _take_finished(tasks: list[asyncio.Task[T]], take: Callable[[T], None]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:

@@ -20,7 +20,7 @@ from assay.domain.evaluation import (
     LongInput,
     Strategy,
 )
-from assay.domain.policy import Purse
+from assay.domain.policy import CostBudget
 
 NAME_CHARS_MAX = 200
 TEXT_CHARS_MAX = 100_000
@@ -107,7 +107,7 @@ def judge_spec(judge: JudgeField | None, default: JudgeSpec = DEFAULT_JUDGE) -> 
     given = {name: getattr(judge, name) for name in judge.model_fields_set}
     if "max_cost_usd" in given:
         cap_usd = given.pop("max_cost_usd")
-        given["purse"] = None if cap_usd is None else Purse(cap_usd)
+        given["purse"] = None if cap_usd is None else CostBudget(cap_usd)
     if "models" in given:
         # The other list's strategy says nothing about these models.
         given.setdefault("strategy", None)
@@ -191,7 +191,7 @@ class Question:
     instructions: str
     material: Sequence[tuple[str, str]]
     answer: AnswerSchema | None
-    read: Callable[[Completion], Finding | dict[str, Finding]]
+    read: Callable[[Completion[object]], Finding | dict[str, Finding]]
     prompt_version: str
     top_logprobs: int = 0
     max_output_tokens: int | None = None
@@ -221,7 +221,7 @@ class Judged(Criterion):
         """The finding of the findings on all `questions`, in their order."""
         return findings[0]
 
-    def foregone(self, case: Case) -> Finding | None:
+    def short_circuit(self, case: Case) -> Finding | None:
         """What is found without asking anybody; None where a judge has to be asked."""
         del case
         return None

@@ -17,7 +17,7 @@ CRITERIA_MAX = 64
 UNKNOWN_CRITERION = "unknown_criterion"
 """Type of the validation error that the HTTP layer answers with the code of the same name."""
 
-Place = tuple[int | str, ...]
+Location = tuple[int | str, ...]
 
 
 def parse_criteria(value: Any) -> tuple[Criterion, ...]:
@@ -102,12 +102,12 @@ def _free_name(stem: str, taken: set[str]) -> str:
     )
 
 
-def _fault(place: Place, wrong: PydanticCustomError, value: Any) -> ValidationError:
+def _fault(place: Location, wrong: PydanticCustomError, value: Any) -> ValidationError:
     details = InitErrorDetails(type=wrong, loc=place, input=value)
     return ValidationError.from_exception_data("criteria", [details])
 
 
-def place_in(value: Any, place: Place, kind: str) -> Place:
+def place_in(value: Any, place: Location, kind: str) -> Location:
     """The place of a fault in the value as it was sent.
 
     Pydantic puts the name of a union's member into the place (judge, Judge, samples); what the
@@ -133,7 +133,7 @@ def _step(value: Any, step: int | str) -> tuple[bool, Any]:
     return False, None
 
 
-def _placed(error: ValidationError, item: Any, place: Place) -> list[InitErrorDetails]:
+def _placed(error: ValidationError, item: Any, place: Location) -> list[InitErrorDetails]:
     """The faults of one criterion, with their places as seen from the whole request."""
     return [
         InitErrorDetails(

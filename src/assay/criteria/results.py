@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from assay.criteria.base import Criterion, Finding
 from assay.domain.errors import Reason
-from assay.domain.evaluation import Score
+from assay.domain.evaluation import CriterionResult
 
 FAILED_CHECK = "the check itself failed"
 """All that a caller learns of an unexpected error: its own text could hold anything."""
 
 
-def scored(criterion: Criterion, finding: Finding) -> Score:
+def scored(criterion: Criterion, finding: Finding) -> CriterionResult:
     """The score of a finding; a score that is no number from 0 to 1 is a failed check."""
     if not (math.isfinite(finding.score) and 0.0 <= finding.score <= 1.0):
         return unscored(criterion, "check_error", FAILED_CHECK)
@@ -30,11 +30,11 @@ def scored(criterion: Criterion, finding: Finding) -> Score:
     )
 
 
-def unscored(criterion: Criterion, reason: Reason, explanation: str) -> Score:
+def unscored(criterion: Criterion, reason: Reason, explanation: str) -> CriterionResult:
     return replace(_blank(criterion), status="unscored", reason=reason, explanation=explanation)
 
 
-def skipped(criterion: Criterion) -> Score:
+def skipped(criterion: Criterion) -> CriterionResult:
     return replace(
         _blank(criterion),
         status="skipped",
@@ -43,8 +43,8 @@ def skipped(criterion: Criterion) -> Score:
     )
 
 
-def _blank(criterion: Criterion) -> Score:
-    return Score(
+def _blank(criterion: Criterion) -> CriterionResult:
+    return CriterionResult(
         name=criterion.name or criterion.type,
         type=criterion.type,
         status="unscored",

@@ -10,7 +10,7 @@ BatchStatus = Literal["open", "running", "completed", "cancelled", "failed"]
 RowStatus = Literal["scored", "partial", "unscored", "failed"]
 """All criteria scored; some; none, with the reason; or no evaluation at all, with the error."""
 
-Settled = Literal["stored", "completed", "known", "missing"]
+SettleOutcome = Literal["stored", "completed", "known", "missing"]
 """Stored; stored, and it was the batch's last; there was a result before; the batch is gone."""
 
 ROW_STATUSES: tuple[RowStatus, ...] = ("scored", "partial", "unscored", "failed")
@@ -148,7 +148,7 @@ class ResultPage:
 
 
 @dataclass(frozen=True, slots=True)
-class HookTurn:
+class WebhookClaim:
     """The turn to tell a webhook of a batch's end; `tries` counts this one too."""
 
     tries: int

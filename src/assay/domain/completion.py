@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar, cast
 
-from assay.domain.policy import Purse
+from assay.domain.policy import CostBudget, Deadline
 
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
 Finish = Literal["stop", "length", "refusal", "content_filter"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 ATTEMPTS_MAX = 3
 """Upstream calls for one verdict, over all models."""
@@ -107,8 +110,11 @@ class RateLimitState:
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
-    """A model's answer; `attempts` holds every call it took, the serving one last."""
+class Completion(Generic[T_co]):
+    """A model's answer; `attempts` holds every call it took, the serving one last.
+
+    `reading` is the verdict that the prompt's reader found; None before the answer was read.
+    """
 
     text: str
     finish: Finish
@@ -121,47 +127,56 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     simulated: bool = False
     cached: bool = False
-    reading: Any = None
+    reading: T_co | None = None
     attempts: tuple[Attempt, ...] = ()
     rate_limit: RateLimitState | None = None
 
-
-def accept_any(completion: Completion) -> Any:
-    """Read a completion as its plain text."""
-    return completion.text
+    def with_reading(self, reading: T) -> Completion[T]:
+        """The same answer, with the verdict that was read in it."""
+        return replace(cast("Completion[T]", self), reading=reading)
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """What to ask, how its answer must read, and on whose behalf.
+class Prompt(Generic[T]):
+    """What to ask, and how its answer must read.
 
     `read` turns a completion into a verdict or raises `AnswerUnreadable`, `AnswerTruncated` or
     `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
-    whatever random delimiter it carries (None: never share or cache its answer). `patience_s` is
-    the longest wait for a rate-limited model: the router shortens it where another could serve.
-    `purse` holds what the request may still spend, and `cacheable` says that a kept answer will do.
+    whatever random delimiter it carries (None: never share or cache its answer).
     """
 
     turns: tuple[Turn, ...]
+    read: Callable[[Completion[object]], T]
     sampling: Sampling = Sampling()
     answer: AnswerSchema | None = None
-    read: Callable[[Completion], Any] = accept_any
-    caller: Caller = Caller()
     key: tuple[object, ...] | None = None
-    attempts_left: int = field(default=ATTEMPTS_MAX)
-    patience_s: float = math.inf
-    purse: Purse | None = None
-    cacheable: bool = False
 
     @property
     def size(self) -> int:
         """Length of all turns, in characters."""
         return sum(turn.size for turn in self.turns)
 
-    def repaired(self, answer: str, advice: str) -> Prompt:
+    def repaired(self, answer: str, advice: str) -> Prompt[T]:
         """Ask again, with the unreadable answer and what was wrong with it; not to be shared."""
         turns = (*self.turns, Turn("assistant", (answer,)), Turn("user", (advice,)))
         return replace(self, turns=turns, key=None)
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What belongs to a call and not to its text.
+
+    `attempts_left` bounds the upstream calls for one verdict. `patience_s` is the longest wait for
+    a rate-limited model: the router shortens it while another candidate could serve. `budget` is
+    what the request may still spend, and `cacheable` says that a stored answer will do.
+    """
+
+    caller: Caller
+    deadline: Deadline
+    attempts_left: int = ATTEMPTS_MAX
+    patience_s: float = math.inf
+    budget: CostBudget | None = None
+    cacheable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

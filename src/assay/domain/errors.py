@@ -8,7 +8,7 @@
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
         ├── KeyRejected            401, 402, 403
-        │   └── KeyStillRejected   set aside since a recent one; nothing was sent
+        │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
         ├── ModelMissing           404
         ├── ProviderDown           408, 5xx, refused, reset, TLS
         ├── ProviderSilent         no byte within the silence timeout
@@ -24,8 +24,9 @@
         ├── DeadlineExceeded       no time is left
         └── NoCandidate            every candidate failed; carries all their attempts
 
-What a failure means (try the same model again, try the next, count it against the breaker) is
-written once, as the class attributes below: retry, router and breaker only read them.
+What a failure means is written once, as the class attributes of `ModelError`: try the same model
+again, try the next candidate, what it tells the breaker, whether it may cost money, whether it
+passes by itself. The layers read the attributes and keep no lists of their own.
 """
 
 from __future__ import annotations
@@ -39,6 +40,17 @@ if TYPE_CHECKING:
     from assay.domain.policy import SpentQuota
 
 Retry = Literal["no", "once", "after_wait", "repair"]
+
+NextCandidate = Literal["any", "larger_window", "none"]
+"""Which of the other candidates is worth asking after a failure."""
+
+CallResult = Literal["success", "slow", "failure", "silent", "answered", "none"]
+"""What became of a call, as the circuit breaker sees it.
+
+`slow` answered late, `silent` is both failed and slow. `answered` says that the provider is there
+although it refused the call (a 429, say): a probe has succeeded, the window counts nothing.
+`none` says nothing about the provider: a probe's place is freed.
+"""
 
 Reason = Literal[
     "judge_parse_error",
@@ -57,6 +69,25 @@ Reason = Literal[
     "check_error",
 ]
 """Why a criterion is unscored or skipped, as callers read it."""
+
+MOST_TELLING_FIRST: tuple[Reason, ...] = (
+    "judge_parse_error",
+    "judge_refused",
+    "judge_truncated",
+    "judge_suspect",
+    "input_too_long",
+    "check_error",
+    "cost_cap_reached",
+    "deadline_exceeded",
+    "overloaded",
+    "providers_unavailable",
+    "quota_exhausted",
+    "reference_missing",
+    "context_missing",
+    "required_check_failed",
+)
+"""Every reason. Of several failures, the one of a judge that did answer tells the most, and one
+that passes by itself tells the least."""
 
 
 class AssayError(Exception):
@@ -112,14 +143,26 @@ class NotApplicable(Exception):
 
 
 class ModelError(AssayError):
-    """A model gave no usable completion; the class attributes say what to do about it."""
+    """A model gave no usable completion; the class attributes say what to do about it.
+
+    `outcome` is what the attempt is called in results and metrics. `sent` is False where the
+    candidate was passed over before anything was sent: that uses up no attempt. `billable`: the
+    provider may have made tokens, so an estimated charge stays. `transient`: another time may go
+    better. `wants_time`: a caller with a later deadline may be served. `prompt_specific`: the same
+    question in another prompt may be answered.
+    """
 
     code = "providers_unavailable"
     outcome: ClassVar[str] = "error"
-    retry: ClassVar[Retry] = "no"
-    try_next: ClassVar[bool] = True
-    trips_breaker: ClassVar[bool] = False
     reason: ClassVar[Reason] = "providers_unavailable"
+    retry: ClassVar[Retry] = "no"
+    next_candidate: ClassVar[NextCandidate] = "any"
+    call_result: ClassVar[CallResult] = "answered"
+    sent: ClassVar[bool] = True
+    billable: ClassVar[bool] = True
+    transient: ClassVar[bool] = True
+    wants_time: ClassVar[bool] = False
+    prompt_specific: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -132,69 +175,79 @@ class ModelError(AssayError):
         self.retry_after_s = retry_after_s
         self.attempts = tuple(attempts)
         self.spent: SpentQuota | None = None
+        self.idle_s = 0.0
+        """How long the provider owed its first byte when the call ended; 0 once a byte came."""
 
 
 class RequestRejected(ModelError):
-    outcome, try_next, reason = "request_rejected", False, "check_error"
+    outcome, reason = "request_rejected", "check_error"
+    next_candidate, billable, transient = "none", False, False
 
 
 class ContentFiltered(ModelError):
-    outcome, try_next, reason = "content_filtered", False, "judge_refused"
+    outcome, reason = "content_filtered", "judge_refused"
+    next_candidate, transient, prompt_specific = "none", False, True
 
 
 class ContextExceeded(ModelError):
     """Only a candidate with a larger window is worth trying; the router knows the windows."""
 
     outcome, reason = "context_exceeded", "input_too_long"
+    next_candidate, transient, prompt_specific = "larger_window", False, True
 
 
 class KeyRejected(ModelError):
-    outcome = "key_rejected"
+    outcome, billable = "key_rejected", False
 
 
-class KeyStillRejected(KeyRejected):
-    """The key was rejected a moment ago and is set aside: nothing was sent."""
+class KeyInQuarantine(KeyRejected):
+    """The key was rejected a moment ago and is in quarantine: nothing was sent."""
 
-    outcome = "key_set_aside"
+    outcome, sent, call_result = "key_set_aside", False, "none"
 
 
 class ModelMissing(ModelError):
-    outcome = "model_missing"
+    outcome, billable = "model_missing", False
 
 
 class ProviderDown(ModelError):
-    outcome, retry, trips_breaker = "provider_down", "once", True
+    outcome, retry, call_result = "provider_down", "once", "failure"
 
 
 class ProviderSilent(ModelError):
-    outcome, trips_breaker = "provider_silent", True
+    outcome, call_result = "provider_silent", "silent"
 
 
 class RateLimited(ModelError):
-    outcome, retry, reason = "rate_limited", "after_wait", "quota_exhausted"
+    outcome, reason = "rate_limited", "quota_exhausted"
+    retry, billable = "after_wait", False
 
 
 class StreamBroken(ModelError):
-    outcome, trips_breaker = "stream_broken", True
+    outcome, call_result = "stream_broken", "failure"
 
 
 class AnswerUnreadable(ModelError):
     """The verdict does not parse; `message` is what the judge is told when it is asked again."""
 
-    outcome, retry, reason = "answer_unreadable", "repair", "judge_parse_error"
+    outcome, reason = "answer_unreadable", "judge_parse_error"
+    retry, transient, prompt_specific = "repair", False, True
 
 
 class AnswerTruncated(ModelError):
     outcome, reason = "answer_truncated", "judge_truncated"
+    transient, prompt_specific = False, True
 
 
 class AnswerRefused(ModelError):
     outcome, reason = "answer_refused", "judge_refused"
+    transient, prompt_specific = False, True
 
 
 class QuotaExhausted(ModelError):
     code = "quota_exhausted"
     outcome, reason = "quota_exhausted", "quota_exhausted"
+    sent, billable, call_result, wants_time = False, False, "none", True
 
 
 class Overloaded(ModelError):
@@ -202,73 +255,66 @@ class Overloaded(ModelError):
 
     code = "overloaded"
     outcome, reason = "overloaded", "overloaded"
+    sent, billable, call_result, wants_time = False, False, "none", True
 
 
 class BreakerOpen(ModelError):
     outcome = "breaker_open"
+    sent, billable, call_result = False, False, "none"
 
 
 class CostCapReached(ModelError):
     outcome, reason = "cost_cap_reached", "cost_cap_reached"
+    sent, billable, call_result, transient = False, False, "none", False
 
 
 class DeadlineExceeded(ModelError):
-    """The caller's time is over; `silent_s` is how long the provider then owed its first byte."""
+    """The call's time is over. The next candidate is asked where the request has time left."""
 
     code = "deadline_exceeded"
-    outcome, try_next, reason = "deadline_exceeded", False, "deadline_exceeded"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after_s: float | None = None,
-        attempts: Sequence[Attempt] = (),
-        silent_s: float = 0.0,
-    ) -> None:
-        super().__init__(message, retry_after_s=retry_after_s, attempts=attempts)
-        self.silent_s = silent_s
+    outcome, reason = "deadline_exceeded", "deadline_exceeded"
+    call_result, wants_time = "none", True
 
 
-UNSENT_OUTCOMES = frozenset(
-    error.outcome
-    for error in (KeyStillRejected, QuotaExhausted, Overloaded, BreakerOpen, CostCapReached)
-)
-"""Outcomes of candidates passed over before anything was sent: they use up no attempt."""
-
-
-# A judge that did answer tells the caller more than one that did not; see `NoCandidate`.
-_REASONS_BY_WORTH: tuple[Reason, ...] = (
-    "judge_parse_error",
-    "judge_refused",
-    "judge_truncated",
-    "input_too_long",
-    "check_error",
-    "cost_cap_reached",
-    "deadline_exceeded",
-    "overloaded",
-    "providers_unavailable",
-    "quota_exhausted",
-)
+def error_classes() -> list[type[ModelError]]:
+    """Every class of the tree under `ModelError`, itself included."""
+    found: list[type[ModelError]] = [ModelError]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return found
 
 
 class NoCandidate(ModelError):
     """Every candidate failed; its reason is the most telling one among the failures."""
 
     def __init__(self, failures: Sequence[ModelError]) -> None:
-        by_worth = sorted(failures, key=lambda each: _REASONS_BY_WORTH.index(each.reason))
+        by_worth = sorted(failures, key=lambda failure: MOST_TELLING_FIRST.index(failure.reason))
         telling = by_worth[0] if by_worth else ModelError("no model is configured for this judge")
-        waits = [each.retry_after_s for each in failures if each.retry_after_s is not None]
+        waits = [error.retry_after_s for error in failures if error.retry_after_s is not None]
         super().__init__(
             telling.message,
             retry_after_s=min(waits, default=None),
-            attempts=[attempt for each in failures for attempt in each.attempts],
+            attempts=[attempt for failure in failures for attempt in failure.attempts],
         )
         self.code = telling.code
         self.reason = telling.reason  # type: ignore[misc]  # the one instance-level reason
         self.outcome = telling.outcome  # type: ignore[misc]
         self.failures = tuple(failures)
         # That of the shortest wait, as the wait itself.
-        spent = [each for each in failures if each.spent and each.retry_after_s is not None]
+        spent = [error for error in failures if error.spent and error.retry_after_s is not None]
         if spent:
-            self.spent = min(spent, key=lambda each: each.retry_after_s or 0.0).spent
+            self.spent = min(spent, key=lambda error: error.retry_after_s or 0.0).spent
+
+
+UNSENT_OUTCOMES = frozenset(cls.outcome for cls in error_classes() if not cls.sent)
+"""Outcomes of candidates passed over before anything was sent: they use up no attempt."""
+
+TRANSIENT_REASONS: frozenset[Reason] = frozenset(
+    cls.reason for cls in error_classes() if cls.transient
+)
+"""Reasons that lie with us or the providers, and that another time may not have."""
+
+PROMPT_SPECIFIC_REASONS: frozenset[Reason] = frozenset(
+    cls.reason for cls in error_classes() if cls.prompt_specific
+)
+"""Reasons that another prompt for the same question may not have."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from assay.domain.completion import NO_USAGE, Attempt, Usage
 from assay.domain.errors import Reason
-from assay.domain.policy import Purse, SpentQuota
+from assay.domain.policy import CostBudget, SpentQuota
 
 Message = Mapping[str, Any]
 """A chat message in the OpenAI shape: role, content, and for agents tool_calls."""
@@ -59,7 +59,7 @@ class JudgeSpec:
     temperature: float | None = None
     seed: int | None = None
     fallback: Fallback = "any"
-    purse: Purse | None = None
+    purse: CostBudget | None = None
     cache: bool = False
     injection: InjectionPolicy = "flag"
     aggregate: Aggregate | None = None
@@ -99,7 +99,7 @@ class SharedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortened:
+class LongInputRecord:
     """How a piece that is too long for the judge's window was judged; sizes in characters."""
 
     method: LongInput
@@ -130,7 +130,7 @@ class JudgeRecord:
     panel: PanelRecord | None = None
     probability_left: float | None = None
     shared_call: SharedCall | None = None
-    long_input: Shortened | None = None
+    long_input: LongInputRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Suspicion:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class CriterionResult:
     """The result of one criterion; an unscored one has a reason and no score."""
 
     name: str
@@ -177,7 +177,7 @@ class Evaluation:
     status: Literal["completed", "partial"]
     passed: bool | None
     score: float | None
-    results: tuple[Score, ...]
+    results: tuple[CriterionResult, ...]
     usage: Usage
     cost_usd: float
     latency_ms: float

@@ -114,7 +114,7 @@ class BreakerChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class KeySetAside:
+class KeyQuarantined:
     """A provider rejected its key: the model is not asked again for `seconds`."""
 
     provider: str
@@ -176,12 +176,25 @@ class BatchEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookTold:
+class WebhookAttempted:
     """A webhook was called: `delivered`, `refused` (the target is not allowed) or `failed`."""
 
     batch_id: str
     outcome: str
     tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class InternalFault:
+    """An error that nobody expected, turned into a result or a restart instead of a crash.
+
+    `where` is a constant that names the place; `trace` holds code only, no values.
+    """
+
+    where: str
+    error_type: str
+    trace: str
+    request_id: str
 
 
 Event = object

@@ -28,7 +28,7 @@ def random_hex(size: int) -> str:
 
 
 def new_id(kind: str) -> str:
-    """The kind, `_` and 32 hex digits: 48 bits of milliseconds, so that ids sort, then random bits."""
+    """The kind, `_` and 32 hex digits: 48 bits of milliseconds, so that ids sort, then 80 random."""
     return id_at(kind, time.time_ns() // 1_000_000)
 
 

@@ -24,9 +24,11 @@ class Deadline:
         return Deadline(self.at_s - seconds)
 
 
-@dataclass(slots=True)
-class Purse:
+@dataclass(eq=False, slots=True)
+class CostBudget:
     """What one request may still spend on judges, in US dollars; shared by all its calls.
+
+    Budgets are compared by identity: two equal budgets are different budgets.
 
     A call takes its upper bound before it is sent and gives back what it did not use, so that
     calls side by side cannot overspend together.
@@ -34,14 +36,14 @@ class Purse:
 
     left_usd: float
 
-    def take(self, usd: float) -> bool:
+    def reserve(self, usd: float) -> bool:
         """Set `usd` aside; False, and nothing taken, where not so much is left."""
         if usd > self.left_usd:
             return False
         self.left_usd -= usd
         return True
 
-    def give_back(self, usd: float) -> None:
+    def release(self, usd: float) -> None:
         """Return what a call did not use; negative where it used more."""
         self.left_usd += usd
 
@@ -84,7 +86,7 @@ class BreakerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryBudgetPolicy:
     """How often a failed call may be repeated, over all callers of this process."""
 
     budget_share: float = 0.1

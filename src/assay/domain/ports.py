@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from assay.domain.batches import (
     Added,
@@ -12,25 +12,27 @@ from assay.domain.batches import (
     Batch,
     BatchStatus,
     Claim,
-    HookTurn,
     NewBatch,
     NewRow,
     ResultPage,
     RowResult,
-    Settled,
+    SettleOutcome,
     Sums,
+    WebhookClaim,
 )
-from assay.domain.completion import Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import Event
 from assay.domain.policy import Deadline
+
+T = TypeVar("T")
 
 
 class ChatModel(Protocol):
     """Anything that answers a prompt: a provider, or a layer of resilience around one."""
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
-        """Answer before the deadline or raise a `ModelError`."""
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
+        """Answer before the context's deadline or raise a `ModelError`."""
         ...
 
 
@@ -81,7 +83,7 @@ class ModelDirectory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class StoredResponse:
     """An HTTP answer as it was first given, kept to be given again."""
 
     status: int
@@ -89,10 +91,10 @@ class KeptAnswer:
     body: bytes
 
 
-class Lease(Protocol):
+class IdempotencyLease(Protocol):
     """The right to run the one request that an idempotency key stands for."""
 
-    async def keep(self, answer: KeptAnswer) -> None:
+    async def keep(self, answer: StoredResponse) -> None:
         """Give `answer` to every later request with the key; a store that fails is passed over."""
         ...
 
@@ -106,7 +108,7 @@ class IdempotencyStore(Protocol):
 
     async def claim(
         self, tenant: str, key: str, digest: str, deadline: Deadline
-    ) -> Lease | KeptAnswer:
+    ) -> IdempotencyLease | StoredResponse:
         """The right to run the request, or the answer of the one that ran; waits while one runs.
 
         Raises:
@@ -211,7 +213,7 @@ class JobQueue(Protocol):
         """Say that this worker is still at work on these rows."""
         ...
 
-    async def settle(self, claim: Claim, result: RowResult) -> Settled:
+    async def settle(self, claim: Claim, result: RowResult) -> SettleOutcome:
         """Store the result, acknowledge the row and count it, in one step, once."""
         ...
 
@@ -223,12 +225,14 @@ class JobQueue(Protocol):
         """End a batch that cannot run."""
         ...
 
-    async def hook_turn(self, batch_id: str) -> HookTurn | None:
+    async def claim_webhook(self, batch_id: str) -> WebhookClaim | None:
         """The right to tell the batch's webhook of its end; None where it is not due."""
         ...
 
-    async def hook_told(self, batch_id: str, outcome: str, again_s: float | None = None) -> None:
-        """Note how telling went; `again_s` is when it is due again."""
+    async def record_webhook(
+        self, batch_id: str, outcome: str, next_delay_s: float | None = None
+    ) -> None:
+        """Note how telling went; `next_delay_s` is when it is due again."""
         ...
 
     async def forget(self, batch_id: str) -> None:

@@ -10,7 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assay.criteria.base import Finding, Question
-from assay.criteria.judged.preference import Place, pair_question, place_of, settled, turned
+from assay.criteria.judged.preference import (
+    Position,
+    pair_question,
+    position_of,
+    resolve_orders,
+    swapped_back,
+)
 from assay.domain.case_text import transcript
 from assay.domain.comparison import Comparison, OrderVerdict, Side, Winner
 from assay.domain.completion import NO_USAGE, Caller
@@ -20,17 +26,17 @@ from assay.domain.ids import new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.selection import judges_of
-from assay.judging.call import Asker, Bench, Reply, bench_of, total_cost_usd, total_usage
+from assay.judging.call import Asker, JudgeReply, Panel, panel_for, total_cost_usd, total_usage
 from assay.judging.concurrency import side_by_side
 from assay.judging.judge import record, retry_after_s
-from assay.judging.voting import Ballot, vote
-from assay.prompts.untrusted import beside_output
+from assay.judging.voting import Votes, collect_votes
+from assay.prompts.untrusted import content_without_output
 from assay.screening.scan import scan
 
 CALLS_MAX = 16
 """Judge calls of one comparison in flight at a time."""
 
-WINNERS: Mapping[Place, Winner] = {"first": "a", "second": "b", "tie": "tie"}
+WINNERS: Mapping[Position, Winner] = {"first": "a", "second": "b", "tie": "tie"}
 
 
 class Comparer:
@@ -58,7 +64,7 @@ class Comparer:
         """
         started_s = time.monotonic()
         judges_of((), judge, self._judges)
-        bench = bench_of(self._judges, judge, asyncio.Semaphore(CALLS_MAX))
+        bench = panel_for(self._judges, judge, asyncio.Semaphore(CALLS_MAX))
         orders: tuple[OrderVerdict, ...] = ()
         verdict = Comparison(
             id=new_id("cmp"),
@@ -101,7 +107,7 @@ class Comparer:
         self,
         verdict: Comparison,
         questions: tuple[Question, Question],
-        bench: Bench,
+        bench: Panel,
         asker: Asker,
     ) -> Comparison:
         started_s = time.monotonic()
@@ -121,7 +127,7 @@ class Comparer:
             cost_usd=orders[0].cost_usd + orders[1].cost_usd,
         )
         if found_a is not None and found_b is not None:
-            both = settled(found_a, turned(found_b))
+            both = resolve_orders(found_a, swapped_back(found_b))
             verdict = replace(
                 verdict,
                 winner=WINNERS[both.place],
@@ -140,17 +146,17 @@ def _without_winner(verdict: Comparison) -> Comparison:
 
 
 def _questions(case: Case, rubric: str, other: Text) -> tuple[Question, Question]:
-    others, a, b = beside_output(case), case.output, other
+    others, a, b = content_without_output(case), case.output, other
     return pair_question(rubric, a, b, others), pair_question(rubric, b, a, others)
 
 
-async def _timed(question: Question, bench: Bench, asker: Asker) -> tuple[Ballot, float]:
+async def _timed(question: Question, bench: Panel, asker: Asker) -> tuple[Votes, float]:
     started_s = time.monotonic()
-    ballot = await vote(question, bench, asker)
+    ballot = await collect_votes(question, bench, asker)
     return ballot, time.monotonic() - started_s
 
 
-def _order(first: Side, ballot: Ballot, found: Finding | None, seconds: float) -> OrderVerdict:
+def _order(first: Side, ballot: Votes, found: Finding | None, seconds: float) -> OrderVerdict:
     """The verdict in one order, told by the outputs' names and not by their places."""
     replies = ballot.replies
     votes = [_vote(first, each) for each in replies] if len(replies) > 1 else []
@@ -167,26 +173,26 @@ def _order(first: Side, ballot: Ballot, found: Finding | None, seconds: float) -
     if found is None:
         failure = ballot.failure
         return replace(verdict, reason=failure.reason, explanation=failure.message)
-    seen = found if first == "a" else turned(found)
+    seen = found if first == "a" else swapped_back(found)
     return replace(
         verdict,
-        winner=WINNERS[place_of(seen)],
+        winner=WINNERS[position_of(seen)],
         preference=seen.score,
         explanation=found.explanation,
     )
 
 
-def _vote(first: Side, reply: Reply) -> Vote:
+def _vote(first: Side, reply: JudgeReply) -> Vote:
     """One of several verdicts in this order; its label is the winner's name."""
     if reply.finding is None:
         return Vote(reply.provider, reply.model, explanation=reply.message, reason=reply.reason)
-    seen = reply.finding if first == "a" else turned(reply.finding)
-    winner = WINNERS[place_of(seen)]
+    seen = reply.finding if first == "a" else swapped_back(reply.finding)
+    winner = WINNERS[position_of(seen)]
     why = seen.explanation
     return Vote(reply.provider, reply.model, seen.score, winner, winner, explanation=why)
 
 
-def _served(*ballots: Ballot) -> str:
+def _served(*ballots: Votes) -> str:
     """The model behind both orders, by its id; empty where there was not the same one."""
     ids = {
         attempt.model for each in ballots for reply in each.replies for attempt in reply.attempts

@@ -13,18 +13,18 @@ from assay.criteria.base import Check, Criterion, Judged
 from assay.criteria.results import FAILED_CHECK, scored, skipped, unscored
 from assay.domain.completion import Caller
 from assay.domain.errors import NotApplicable
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Score
+from assay.domain.evaluation import Case, CriterionResult, Evaluation, JudgeSpec
 from assay.domain.events import CriterionFinished
 from assay.domain.ids import new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation import aggregation
-from assay.evaluation.sandbox.pool import Offload
+from assay.evaluation.sandbox.pool import Sandbox
 from assay.evaluation.selection import judges_of
 from assay.judging import shared_call
-from assay.judging.call import Asker, Bench, bench_of
+from assay.judging.call import Asker, Panel, panel_for
 from assay.judging.judge import judged
-from assay.screening import Guard
+from assay.screening import Screener
 
 JUDGE_CALLS_MAX = 16
 """Judge calls of one evaluation in flight at a time."""
@@ -35,17 +35,17 @@ class _Asked:
     """A judged criterion with the model that will answer it."""
 
     criterion: Judged
-    bench: Bench
+    bench: Panel
 
 
 class Evaluator:
     """Evaluates cases by criteria; between calls it remembers only which outputs repeat."""
 
-    def __init__(self, judges: Judges, offload: Offload, events: EventSink) -> None:
+    def __init__(self, judges: Judges, offload: Sandbox, events: EventSink) -> None:
         self._judges = judges
         self._offload = offload
         self._events = events
-        self._guard = Guard(events)
+        self._guard = Screener(events)
 
     async def evaluate(
         self,
@@ -89,15 +89,15 @@ class Evaluator:
     ) -> dict[int, _Asked]:
         """The models for each judged criterion: an unknown one must cost nothing."""
         return {
-            index: _Asked(criterion, bench_of(self._judges, spec, slots))
+            index: _Asked(criterion, panel_for(self._judges, spec, slots))
             for index, spec in judges_of(criteria, judge, self._judges).items()
             if isinstance(criterion := criteria[index], Judged)
         }
 
     async def _checked(
         self, case: Case, criteria: Sequence[Criterion], caller: Caller, deadline: Deadline
-    ) -> dict[int, Score]:
-        async def one(check: Check) -> Score:
+    ) -> dict[int, CriterionResult]:
+        async def one(check: Check) -> CriterionResult:
             started_s = time.monotonic()
             score = await self._check(check, case, deadline)
             return self._finished(score, caller, time.monotonic() - started_s)
@@ -106,7 +106,7 @@ class Evaluator:
         scores = await asyncio.gather(*(one(check) for check in checks.values()))
         return dict(zip(checks, scores, strict=True))
 
-    async def _check(self, check: Check, case: Case, deadline: Deadline) -> Score:
+    async def _check(self, check: Check, case: Case, deadline: Deadline) -> CriterionResult:
         try:
             return scored(check, await self._offload.run(check, case, deadline))
         except NotApplicable as error:
@@ -116,12 +116,12 @@ class Evaluator:
 
     async def _judged(
         self, case: Case, asked: Mapping[int, _Asked], caller: Caller, deadline: Deadline
-    ) -> dict[int, Score]:
+    ) -> dict[int, CriterionResult]:
         asker = Asker(caller, deadline)
         specs = [each.bench.spec for each in asked.values()]
         screening = await self._guard.screen(case, specs, caller)
 
-        async def some(indices: Sequence[int]) -> dict[int, Score]:
+        async def some(indices: Sequence[int]) -> dict[int, CriterionResult]:
             started_s = time.monotonic()
             group = [asked[index] for index in indices]
             # A group has one judge and with it one policy: all of it is held back, or none.
@@ -143,14 +143,14 @@ class Evaluator:
             running = [tasks.create_task(some(each)) for each in groups]
         return {index: score for task in running for index, score in task.result().items()}
 
-    def _finished(self, score: Score, caller: Caller, seconds: float) -> Score:
+    def _finished(self, score: CriterionResult, caller: Caller, seconds: float) -> CriterionResult:
         self._events.emit(
             CriterionFinished(caller, score.type, score.status, score.reason, seconds)
         )
         return replace(score, latency_ms=seconds * 1_000)
 
 
-async def _ask(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Score]:
+async def _ask(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[CriterionResult]:
     """The scores of criteria that share a call, or of one that is asked alone."""
     criteria, bench = [each.criterion for each in group], group[0].bench
     try:
@@ -163,5 +163,5 @@ async def _ask(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[Sc
         return [unscored(each, "check_error", FAILED_CHECK) for each in criteria]
 
 
-def _stops(criterion: Criterion, score: Score) -> bool:
+def _stops(criterion: Criterion, score: CriterionResult) -> bool:
     return criterion.required and score.status == "scored" and score.passed is False

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,10 @@ class Access(Protocol):
     """Decides who is calling."""
 
     def identify(self, authorization: str | None) -> Identity:
-        """The caller behind an `Authorization` header; raises `Refused` (`unauthenticated`)."""
+        """The caller behind an `Authorization` header.
+
+        Raises `ProblemError` (`unauthenticated`).
+        """
         ...
 
 
@@ -141,6 +144,6 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _unauthenticated(detail: str) -> Refused:
+def _unauthenticated(detail: str) -> ProblemError:
     challenge = ("www-authenticate", 'Bearer realm="assay"')
-    return Refused(Problem("unauthenticated", detail, headers=(challenge,)))
+    return ProblemError(Problem("unauthenticated", detail, headers=(challenge,)))

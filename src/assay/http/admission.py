@@ -12,7 +12,7 @@ from assay.domain.events import RequestShed
 from assay.domain.ports import EventSink
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.limits import Limits
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 from assay.http.request_id import send_problem
 from assay.http.streamed_body import RESERVED_BYTES, StreamedBody, StreamedRoute, is_streamed
 
@@ -152,9 +152,9 @@ class CountedBody:
             detail = "The bodies in flight fill the memory set aside."
             raise self._refused(Problem("overloaded", detail, headers=CLOSE))
 
-    def _refused(self, problem: Problem) -> Refused:
+    def _refused(self, problem: Problem) -> ProblemError:
         self.broken = True
-        return Refused(problem)
+        return ProblemError(problem)
 
 
 def held_bytes(size: int) -> int:

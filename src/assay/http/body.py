@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from assay.domain.errors import FieldError
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 
 DEPTH_MAX = 64
 """Nesting of a body. Answers are written by a serializer that ends at 254."""
@@ -37,7 +37,7 @@ class Body:
 
 
 async def read_json(request: Request, *, digested: bool = False) -> Body:
-    """The body of a request as a JSON object; raises `Refused`.
+    """The body of a request as a JSON object; raises `ProblemError`.
 
     Its bytes are let go as soon as they are parsed: a request that waits for its judges holds
     its text once.
@@ -74,10 +74,10 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise Refused(Problem("malformed_json", _sentence(error))) from None
+        raise ProblemError(Problem("malformed_json", _sentence(error))) from None
     if not isinstance(document, dict):
         fault = FieldError("", "must be a JSON object")
-        raise Refused(Problem("invalid_request", "The body must be a JSON object.", (fault,)))
+        raise ProblemError(Problem("invalid_request", "The body must be a JSON object.", (fault,)))
     check_structure(document)
     return document
 
@@ -92,10 +92,10 @@ def _check_headers(request: Request) -> None:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         detail = "Send the body as 'Content-Type: application/json'."
-        raise Refused(Problem("unsupported_media_type", detail))
+        raise ProblemError(Problem("unsupported_media_type", detail))
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         detail = "Send the body without a Content-Encoding."
-        raise Refused(Problem("unsupported_media_type", detail))
+        raise ProblemError(Problem("unsupported_media_type", detail))
 
 
 def _sentence(error: orjson.JSONDecodeError) -> str:
@@ -111,11 +111,13 @@ def check_structure(document: dict[str, Any]) -> None:
     for pointer, depth, text in _walk(document):
         if depth > DEPTH_MAX:
             detail = f"The body is nested deeper than {DEPTH_MAX} levels."
-            raise Refused(Problem("malformed_json", detail, (FieldError(pointer, "too deep"),)))
+            raise ProblemError(
+                Problem("malformed_json", detail, (FieldError(pointer, "too deep"),))
+            )
         if "\0" in text:
             fault = FieldError(pointer, "holds a NUL character (U+0000)")
             detail = "Text may not hold NUL characters."
-            raise Refused(Problem("invalid_request", detail, (fault,)))
+            raise ProblemError(Problem("invalid_request", detail, (fault,)))
 
 
 def _is_sound(document: dict[str, Any]) -> bool:

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from assay.domain.errors import FieldError
 from assay.domain.policy import Deadline
-from assay.domain.ports import IdempotencyStore, KeptAnswer, Lease
-from assay.http.problems import Problem, Refused
+from assay.domain.ports import IdempotencyLease, IdempotencyStore, StoredResponse
+from assay.http.problems import Problem, ProblemError
 
 KEY_HEADER = "idempotency-key"
-REPLAYED = ("Idempotency-Replayed", "true")
+REPLAYED_HEADER = ("Idempotency-Replayed", "true")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_HEADERS = ("content-type", "location", "retry-after", "ratelimit-policy", "ratelimit")
 """What is given again besides status and body; all else belongs to one exchange."""
@@ -29,7 +29,7 @@ def is_keyed(request: Request) -> bool:
     return KEY_HEADER in request.headers
 
 
-async def run_once(
+async def run_idempotently(
     request: Request,
     body_sha256: str,
     store: IdempotencyStore,
@@ -48,9 +48,11 @@ async def run_once(
         return await work()
     if not KEY.fullmatch(key):
         fault = FieldError("", "Idempotency-Key must be 1 to 255 visible ASCII characters")
-        raise Refused(Problem("invalid_request", "The idempotency key is not valid.", (fault,)))
+        raise ProblemError(
+            Problem("invalid_request", "The idempotency key is not valid.", (fault,))
+        )
     claim = await store.claim(tenant, key, digest_of(request, body_sha256), deadline)
-    if isinstance(claim, KeptAnswer):
+    if isinstance(claim, StoredResponse):
         return _replayed(claim)
     return await _run(claim, work)
 
@@ -61,7 +63,7 @@ def digest_of(request: Request, body_sha256: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
-async def _run(lease: Lease, work: Callable[[], Awaitable[Response]]) -> Response:
+async def _run(lease: IdempotencyLease, work: Callable[[], Awaitable[Response]]) -> Response:
     kept = False
     try:
         response = await work()
@@ -70,7 +72,7 @@ async def _run(lease: Lease, work: Callable[[], Awaitable[Response]]) -> Respons
                 (name, response.headers[name]) for name in KEPT_HEADERS if name in response.headers
             )
             # A caller who leaves while the answer is written must not undo it.
-            answer = KeptAnswer(response.status_code, headers, bytes(response.body))
+            answer = StoredResponse(response.status_code, headers, bytes(response.body))
             kept = True
             await asyncio.shield(lease.keep(answer))
         return response
@@ -79,7 +81,7 @@ async def _run(lease: Lease, work: Callable[[], Awaitable[Response]]) -> Respons
             await asyncio.shield(lease.release())
 
 
-def _replayed(answer: KeptAnswer) -> Response:
+def _replayed(answer: StoredResponse) -> Response:
     response = Response(answer.body, answer.status, dict(answer.headers))
-    response.headers[REPLAYED[0]] = REPLAYED[1]
+    response.headers[REPLAYED_HEADER[0]] = REPLAYED_HEADER[1]
     return response

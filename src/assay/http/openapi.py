@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from assay import __version__
-from assay.http.problems import KINDS, MEDIA_TYPE
+from assay.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 
 REF = "#/components/schemas/{model}"
-REPLAYED_HEADER: Mapping[str, Any] = {
+REPLAYED_RESPONSE: Mapping[str, Any] = {
     "headers": {
         "Idempotency-Replayed": {
             "description": "`true` where this is the answer of an earlier request with the key.",
@@ -75,7 +75,7 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, by status."""
     by_status: dict[int | str, list[str]] = {}
     for code in codes:
-        by_status.setdefault(KINDS[code].status, []).append(code)
+        by_status.setdefault(PROBLEM_TYPES[code].status, []).append(code)
     schema = {"$ref": REF.format(model=ProblemDocument.__name__)}
     return {
         status: {

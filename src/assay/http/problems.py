@@ -20,7 +20,7 @@ RETRY_AFTER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemType:
     """What every problem of one code has in common."""
 
     status: int
@@ -29,29 +29,31 @@ class Kind:
     """Waiting helps: the answer carries `Retry-After`."""
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
     {
-        "malformed_http": Kind(400, "The request is not valid HTTP"),
-        "malformed_json": Kind(400, "The body is not valid JSON"),
-        "unauthenticated": Kind(401, "A valid API key is required"),
-        "forbidden": Kind(403, "The key does not permit this"),
-        "not_found": Kind(404, "There is nothing here"),
-        "method_not_allowed": Kind(405, "The resource does not support this method"),
-        "request_timeout": Kind(408, "The body did not arrive in time"),
-        "conflict": Kind(409, "The resource is in another state"),
-        "body_too_large": Kind(413, "The body is over the limit"),
-        "unsupported_media_type": Kind(415, "The body must be JSON"),
-        "invalid_request": Kind(422, "The request is not valid"),
-        "idempotency_key_reused": Kind(422, "The idempotency key stands for another request"),
-        "unknown_criterion": Kind(422, "There is no such type of criterion"),
-        "unknown_model": Kind(422, "There is no such model or judge"),
-        "tenant_rate_limited": Kind(429, "Your rate limit is reached", passes=True),
-        "quota_exhausted": Kind(429, "The provider's quota is spent", passes=True),
-        "internal": Kind(500, "An error of the service"),
-        "overloaded": Kind(503, "The service is at its limit", passes=True),
-        "providers_unavailable": Kind(503, "No judge can be reached", passes=True),
-        "store_unavailable": Kind(503, "The store does not answer", passes=True),
-        "deadline_exceeded": Kind(504, "The request ran out of time"),
+        "malformed_http": ProblemType(400, "The request is not valid HTTP"),
+        "malformed_json": ProblemType(400, "The body is not valid JSON"),
+        "unauthenticated": ProblemType(401, "A valid API key is required"),
+        "forbidden": ProblemType(403, "The key does not permit this"),
+        "not_found": ProblemType(404, "There is nothing here"),
+        "method_not_allowed": ProblemType(405, "The resource does not support this method"),
+        "request_timeout": ProblemType(408, "The body did not arrive in time"),
+        "conflict": ProblemType(409, "The resource is in another state"),
+        "body_too_large": ProblemType(413, "The body is over the limit"),
+        "unsupported_media_type": ProblemType(415, "The body must be JSON"),
+        "invalid_request": ProblemType(422, "The request is not valid"),
+        "idempotency_key_reused": ProblemType(
+            422, "The idempotency key stands for another request"
+        ),
+        "unknown_criterion": ProblemType(422, "There is no such type of criterion"),
+        "unknown_model": ProblemType(422, "There is no such model or judge"),
+        "tenant_rate_limited": ProblemType(429, "Your rate limit is reached", passes=True),
+        "quota_exhausted": ProblemType(429, "The provider's quota is spent", passes=True),
+        "internal": ProblemType(500, "An error of the service"),
+        "overloaded": ProblemType(503, "The service is at its limit", passes=True),
+        "providers_unavailable": ProblemType(503, "No judge can be reached", passes=True),
+        "store_unavailable": ProblemType(503, "The store does not answer", passes=True),
+        "deadline_exceeded": ProblemType(504, "The request ran out of time"),
     }
 )
 """Every code of the contract; one that is not here is answered as `internal`."""
@@ -69,10 +71,10 @@ class Problem:
 
     @property
     def status(self) -> int:
-        return KINDS[self.code].status
+        return PROBLEM_TYPES[self.code].status
 
 
-class Refused(Exception):
+class ProblemError(Exception):
     """Ends the handling of a request with a problem."""
 
     def __init__(self, problem: Problem) -> None:
@@ -85,7 +87,7 @@ INTERNAL = Problem("internal")
 
 def problem_of(error: AssayError) -> Problem:
     """The problem that tells an error of the domain."""
-    if error.code not in KINDS or error.code == "internal":
+    if error.code not in PROBLEM_TYPES or error.code == "internal":
         return INTERNAL
     errors = error.errors if isinstance(error, RequestError) else ()
     wait_s = error.retry_after_s if isinstance(error, ModelError) else None
@@ -94,7 +96,7 @@ def problem_of(error: AssayError) -> Problem:
 
 def render(problem: Problem, request_id: str) -> tuple[list[tuple[str, str]], bytes]:
     """The headers (without `X-Request-ID`) and the body of a problem's answer."""
-    kind = KINDS[problem.code]
+    kind = PROBLEM_TYPES[problem.code]
     document: dict[str, Any] = {
         "type": f"urn:assay:problem:{problem.code}",
         "title": kind.title,

@@ -14,7 +14,7 @@ from assay.domain.completion import Caller
 from assay.domain.events import RequestFinished
 from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
-from assay.http.problems import INTERNAL, Problem, Refused, render
+from assay.http.problems import INTERNAL, Problem, ProblemError, render
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +26,12 @@ UNMATCHED = "unmatched"
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that events name; any other word is the caller's own text."""
-CUT_SHORT = Problem("overloaded", "This process had to exit.", headers=(("connection", "close"),))
+SHUTDOWN_PROBLEM = Problem(
+    "overloaded", "This process had to exit.", headers=(("connection", "close"),)
+)
 
 
-class Envelope:
+class RequestIdMiddleware:
     """Gives each request an id, and tells of its end."""
 
     def __init__(self, app: ASGIApp, events: EventSink) -> None:
@@ -58,13 +60,13 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Refused as refused:
+        except ProblemError as refused:
             await send_problem(send_with_id, refused.problem, request_id)
         except asyncio.CancelledError:
             # The process ends before the work does. The task ends here in any case; to raise
             # would make the server write a bare 500.
             if status == 0:
-                await send_problem(send_with_id, CUT_SHORT, request_id)
+                await send_problem(send_with_id, SHUTDOWN_PROBLEM, request_id)
         except Exception as error:  # noqa: BLE001 # the last line: nothing may go unanswered
             _log_unhandled(error, request_id)
             if status == 0:

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope
 
 from assay.http.lifecycle import Load
 from assay.http.limits import Limits
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 
 StreamedRoute = tuple[str, re.Pattern[str]]
 """The method and the path of a resource that reads its body as it comes."""
@@ -59,7 +59,7 @@ class StreamedBody:
         except TimeoutError:
             detail = f"The body came slower than {BYTES_PER_S_MIN} bytes a second."
             close = (("connection", "close"),)
-            raise Refused(Problem("request_timeout", detail, headers=close)) from None
+            raise ProblemError(Problem("request_timeout", detail, headers=close)) from None
         if message["type"] == "http.request":
             size = len(message.get("body", b""))
             self.received += size

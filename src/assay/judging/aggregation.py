@@ -12,7 +12,7 @@ from assay.domain.evaluation import Aggregate
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class AggregatedVotes:
     """The finding of several votes.
 
     `spread` is the population standard deviation of the values (of the scores where values are
@@ -24,7 +24,7 @@ class Tally:
     agreement: float
 
 
-def tally(findings: Sequence[Finding], how: Aggregate | None = None) -> Tally:
+def aggregate_votes(findings: Sequence[Finding], how: Aggregate | None = None) -> AggregatedVotes:
     """One finding of at least one; by default the majority of labels, the mean of numbers."""
     how = how or ("majority" if any(each.label is not None for each in findings) else "mean")
     finding = _majority(findings) if how == "majority" else _middle(findings, how)
@@ -33,7 +33,7 @@ def tally(findings: Sequence[Finding], how: Aggregate | None = None) -> Tally:
     if len(values) < len(findings):
         values = [each.score for each in findings]
     most = Counter(map(_vote, findings)).most_common(1)[0][1]
-    return Tally(finding, statistics.pstdev(values), most / len(findings))
+    return AggregatedVotes(finding, statistics.pstdev(values), most / len(findings))
 
 
 def _majority(findings: Sequence[Finding]) -> Finding:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from assay.criteria.base import Finding
 from assay.criteria.results import FAILED_CHECK
-from assay.domain.completion import NO_USAGE, Attempt, Caller, Completion, Prompt, Usage
+from assay.domain.completion import (
+    NO_USAGE,
+    Attempt,
+    CallContext,
+    Caller,
+    Completion,
+    Prompt,
+    Usage,
+)
 from assay.domain.errors import DeadlineExceeded, ModelError, Reason
-from assay.domain.evaluation import JudgeSpec, SharedCall, Shortened
+from assay.domain.evaluation import JudgeSpec, LongInputRecord, SharedCall
 from assay.domain.policy import Deadline, SpentQuota
 from assay.domain.ports import ChatModel, Judges
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class PanelMember:
     """One who judges: a model, or a router over several that may stand in for each other."""
 
     spec: JudgeSpec
@@ -25,11 +36,11 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Panel:
     """All who judge a question: one seat, or those of a panel."""
 
     spec: JudgeSpec
-    seats: tuple[Seat, ...]
+    seats: tuple[PanelMember, ...]
 
     @property
     def is_panel(self) -> bool:
@@ -44,9 +55,13 @@ class Asker:
     deadline: Deadline
     identity: tuple[object, ...] = ()
 
+    def context(self, spec: JudgeSpec) -> CallContext:
+        """The context of one call by `spec`."""
+        return CallContext(self.caller, self.deadline, budget=spec.purse, cacheable=spec.cache)
+
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class JudgeReply:
     """What came of a question: a finding, or the reason for having none."""
 
     finding: Finding | None = None
@@ -63,52 +78,56 @@ class Reply:
     spent: SpentQuota | None = None
     reading: object = None
     shared_call: SharedCall | None = None
-    shortened: Shortened | None = None
+    shortened: LongInputRecord | None = None
 
 
-class Slotted:
+class ConcurrencyLimited:
     """A `ChatModel` that sends no more calls at a time than its slots allow."""
 
     def __init__(self, inner: ChatModel, slots: asyncio.Semaphore) -> None:
         self._inner = inner
         self._slots = slots
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         async with self._slots:
-            if deadline.remaining_s() <= 0:
+            if context.deadline.remaining_s() <= 0:
                 raise DeadlineExceeded("no time was left to ask the judge")
-            return await self._inner.complete(prompt, deadline)
+            return await self._inner.complete(prompt, context)
 
 
-def bench_of(judges: Judges, spec: JudgeSpec, slots: asyncio.Semaphore) -> Bench:
+def panel_for(judges: Judges, spec: JudgeSpec, slots: asyncio.Semaphore) -> Panel:
     """Who judges by `spec`; raises `RequestError` for a judge or model that is not configured."""
-    return Bench(
+    return Panel(
         spec,
         tuple(
-            Seat(member, Slotted(judges.select(member), slots), judges.window_tokens(member))
+            PanelMember(
+                member,
+                ConcurrencyLimited(judges.select(member), slots),
+                judges.window_tokens(member),
+            )
             for member in judges.members(spec)
         ),
     )
 
 
-async def ask(prompt: Prompt, chat: ChatModel, deadline: Deadline) -> Reply:
+async def ask(prompt: Prompt[Any], chat: ChatModel, context: CallContext) -> JudgeReply:
     """The judge's reply; a `ModelError` is a reply too, with every attempt it cost."""
     try:
-        completion = await chat.complete(prompt, deadline)
+        completion = await chat.complete(prompt, context)
     except ModelError as error:
         return failed(error)
     except Exception:  # noqa: BLE001  # one call's fault must not take the other votes along
-        return Reply(reason="check_error", message=FAILED_CHECK)
+        return JudgeReply(reason="check_error", message=FAILED_CHECK)
     return answered(completion)
 
 
-def answered(completion: Completion) -> Reply:
+def answered(completion: Completion[Any]) -> JudgeReply:
     """The reply in a completion; its reading is a finding, or kept as it is."""
     attempts = completion.attempts
     found = completion.reading if isinstance(completion.reading, Finding) else None
     # A bare provider lists no attempts; a cached answer took none and costs nothing.
     bare = not attempts and not completion.cached
-    return Reply(
+    return JudgeReply(
         finding=found,
         reason=None if found else "check_error",
         message="" if found else FAILED_CHECK,
@@ -123,10 +142,10 @@ def answered(completion: Completion) -> Reply:
     )
 
 
-def failed(error: ModelError) -> Reply:
+def failed(error: ModelError) -> JudgeReply:
     """The reply that a failure makes: what failed may have cost money all the same."""
     last = error.attempts[-1] if error.attempts else None
-    return Reply(
+    return JudgeReply(
         reason=error.reason,
         message=error.message,
         provider=last.provider if last else "",
@@ -139,9 +158,9 @@ def failed(error: ModelError) -> Reply:
     )
 
 
-def total_usage(spent: Sequence[Attempt | Reply]) -> Usage:
+def total_usage(spent: Sequence[Attempt | JudgeReply]) -> Usage:
     return sum((each.usage for each in spent), NO_USAGE)
 
 
-def total_cost_usd(spent: Sequence[Attempt | Reply]) -> float:
+def total_cost_usd(spent: Sequence[Attempt | JudgeReply]) -> float:
     return sum(each.cost_usd for each in spent)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
-async def side_by_side(works: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """The results in order; one that works alone takes no task of its own.
 
     Raises what the first failure raises, with the others cancelled.

@@ -7,28 +7,30 @@ from dataclasses import replace
 
 from assay.criteria.base import Judged
 from assay.criteria.results import scored, unscored
-from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Score, Vote
+from assay.domain.evaluation import Case, CriterionResult, JudgeRecord, PanelRecord, Vote
 from assay.domain.policy import SpentQuota
-from assay.judging.call import Asker, Bench, Reply, total_cost_usd, total_usage
+from assay.judging.call import Asker, JudgeReply, Panel, total_cost_usd, total_usage
 from assay.judging.concurrency import side_by_side
 from assay.judging.prompt import content_of, requested
-from assay.judging.voting import Ballot, vote
+from assay.judging.voting import Votes, collect_votes
 
 
-async def judged(criterion: Judged, case: Case, bench: Bench, asker: Asker) -> Score:
+async def judged(criterion: Judged, case: Case, bench: Panel, asker: Asker) -> CriterionResult:
     """The judges' score; a failure becomes an unscored result with its reason.
 
     Raises `NotApplicable` where the case lacks what the criterion needs.
     """
-    foregone = criterion.foregone(case)
-    if foregone is not None:
-        return scored(criterion, foregone)
+    short_circuit = criterion.short_circuit(case)
+    if short_circuit is not None:
+        return scored(criterion, short_circuit)
     questions = criterion.questions(case)
     asker = replace(asker, identity=content_of(criterion))
-    return score_of(criterion, await side_by_side(vote(each, bench, asker) for each in questions))
+    return score_of(
+        criterion, await side_by_side(collect_votes(each, bench, asker) for each in questions)
+    )
 
 
-def score_of(criterion: Judged, ballots: Sequence[Ballot]) -> Score:
+def score_of(criterion: Judged, ballots: Sequence[Votes]) -> CriterionResult:
     """The score that the ballots on a criterion's questions come to."""
     findings = [each.finding for each in ballots if each.finding is not None]
     replies = [reply for each in ballots for reply in each.replies]
@@ -50,7 +52,7 @@ def score_of(criterion: Judged, ballots: Sequence[Ballot]) -> Score:
     )
 
 
-def record(ballots: Sequence[Ballot], votes: Sequence[Vote] = ()) -> JudgeRecord:
+def record(ballots: Sequence[Votes], votes: Sequence[Vote] = ()) -> JudgeRecord:
     """Who judged, with every call of every vote."""
     first = ballots[0]
     replies = [reply for each in ballots for reply in each.replies]
@@ -76,13 +78,13 @@ def record(ballots: Sequence[Ballot], votes: Sequence[Vote] = ()) -> JudgeRecord
     )
 
 
-def retry_after_s(replies: Sequence[Reply]) -> float | None:
+def retry_after_s(replies: Sequence[JudgeReply]) -> float | None:
     """When the first of the failed judges may be asked again."""
     waits_s = [each.retry_after_s for each in replies if each.retry_after_s is not None]
     return min(waits_s, default=None)
 
 
-def spent_quota(replies: Sequence[Reply]) -> SpentQuota | None:
+def spent_quota(replies: Sequence[JudgeReply]) -> SpentQuota | None:
     """The limit behind that wait, where it is one of requests."""
     wait_s = retry_after_s(replies)
     return next(
@@ -90,7 +92,7 @@ def spent_quota(replies: Sequence[Reply]) -> SpentQuota | None:
     )
 
 
-def _vote(criterion: Judged, reply: Reply) -> Vote:
+def _vote(criterion: Judged, reply: JudgeReply) -> Vote:
     """One reply as the caller reads it: an unscored one with its reason."""
     if reply.finding is None:
         return Vote(reply.provider, reply.model, explanation=reply.message, reason=reply.reason)

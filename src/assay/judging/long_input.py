@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from assay.criteria.base import Finding, Question
 from assay.domain.completion import Sampling
-from assay.domain.evaluation import Shortened
-from assay.judging.call import Asker, Reply, Seat, ask, total_cost_usd, total_usage
+from assay.domain.evaluation import LongInputRecord
+from assay.judging.call import Asker, JudgeReply, PanelMember, ask, total_cost_usd, total_usage
 from assay.judging.concurrency import side_by_side
 from assay.judging.prompt import prompt_of
 
@@ -32,7 +32,9 @@ SEAM_SHARE = 0.1
 Piece = tuple[str, str]
 
 
-async def put(question: Question, seat: Seat, asker: Asker, *, sample: int = 0) -> Reply:
+async def ask_within_window(
+    question: Question, seat: PanelMember, asker: Asker, *, sample: int = 0
+) -> JudgeReply:
     """Ask the question as the seat's `long_input` says where it does not fit the window."""
     if fits(question, seat):
         return await _sent(question, seat, asker, sample)
@@ -46,7 +48,7 @@ async def put(question: Question, seat: Seat, asker: Asker, *, sample: int = 0) 
     return _too_long(question, seat)
 
 
-def fits(question: Question, seat: Seat) -> bool:
+def fits(question: Question, seat: PanelMember) -> bool:
     """Whether the prompt and its answer have room in the seat's window, by estimate."""
     return tokens_of(question) + _output_tokens(question, seat) <= seat.window_tokens
 
@@ -63,29 +65,29 @@ def estimated_tokens(text: str) -> int:
     return math.ceil(size / BYTES_PER_TOKEN)
 
 
-async def _sent(question: Question, seat: Seat, asker: Asker, sample: int) -> Reply:
-    prompt = prompt_of(question, seat.spec, asker.caller, identity=asker.identity, sample=sample)
-    return await ask(prompt, seat.chat, asker.deadline)
+async def _sent(question: Question, seat: PanelMember, asker: Asker, sample: int) -> JudgeReply:
+    prompt = prompt_of(question, seat.spec, identity=asker.identity, sample=sample)
+    return await ask(prompt, seat.chat, asker.context(seat.spec))
 
 
-def _output_tokens(question: Question, seat: Seat) -> float:
+def _output_tokens(question: Question, seat: PanelMember) -> float:
     limit = question.max_output_tokens or Sampling().max_output_tokens
     return min(limit, seat.window_tokens * OUTPUT_SHARE_MAX)
 
 
-def _room_tokens(question: Question, seat: Seat) -> float:
+def _room_tokens(question: Question, seat: PanelMember) -> float:
     """What is left of the window for the material."""
     taken = FRAME_TOKENS + estimated_tokens(question.instructions)
     return (seat.window_tokens - _output_tokens(question, seat) - taken) * FILL_SHARE
 
 
-def _too_long(question: Question, seat: Seat) -> Reply:
+def _too_long(question: Question, seat: PanelMember) -> JudgeReply:
     about, window = tokens_of(question), int(seat.window_tokens)
     message = f"about {about} tokens, where the judge's window has {window}"
-    return Reply(reason="input_too_long", message=message)
+    return JudgeReply(reason="input_too_long", message=message)
 
 
-def truncated(question: Question, room_tokens: float) -> tuple[Question, Shortened]:
+def truncated(question: Question, room_tokens: float) -> tuple[Question, LongInputRecord]:
     """The question with the middle of its longest pieces left out, until all fits."""
     sizes = [estimated_tokens(text) for _, text in question.material]
     most = _level(sizes, max(room_tokens, 0.0))
@@ -105,7 +107,7 @@ def truncated(question: Question, room_tokens: float) -> tuple[Question, Shorten
         "brackets says so. Judge by what is there, and do not hold the gap against the output."
     )
     asked = replace(question, instructions=question.instructions + note, material=pieces)
-    return asked, Shortened("truncate", ", ".join(titles), chars, kept, 1)
+    return asked, LongInputRecord("truncate", ", ".join(titles), chars, kept, 1)
 
 
 def _level(sizes: Sequence[int], room: float) -> float:
@@ -126,7 +128,7 @@ def middle_out(text: str, keep: int) -> str:
     return text[:head] + gap + text[len(text) - tail :]
 
 
-async def _in_parts(question: Question, seat: Seat, asker: Asker, sample: int) -> Reply:
+async def _in_parts(question: Question, seat: PanelMember, asker: Asker, sample: int) -> JudgeReply:
     """Judge each part of the longest piece, then the whole by what was said of its parts."""
     longest = max(question.material, key=lambda piece: len(piece[1]))
     others = [piece for piece in question.material if piece is not longest]
@@ -140,7 +142,7 @@ async def _in_parts(question: Question, seat: Seat, asker: Asker, sample: int) -
     asked = [part_question(question, others, title, each, len(parts)) for each in enumerate(parts)]
     replies = await side_by_side(_sent(each, seat, asker, sample) for each in asked)
     found = [each.finding for each in replies if each.finding is not None]
-    shortened = Shortened("map_reduce", title, len(text), len(text), len(parts))
+    shortened = LongInputRecord("map_reduce", title, len(text), len(text), len(parts))
     if len(found) == len(replies):
         whole = whole_question(question, others, title, found, int(each_tokens * BYTES_PER_TOKEN))
         replies.append(await _sent(whole, seat, asker, sample))

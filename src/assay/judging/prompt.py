@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from assay.criteria.base import Criterion, Question
-from assay.domain.completion import Caller, Prompt, Sampling, Turn
+from assay.domain.completion import Prompt, Sampling, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.prompts.untrusted import delimited, fresh_nonce
 
@@ -16,11 +17,10 @@ _NOT_CONTENT = {"name", "weight", "threshold", "required", "negate", "judge"}
 def prompt_of(
     question: Question,
     spec: JudgeSpec,
-    caller: Caller,
     *,
     identity: tuple[object, ...] = (),
     sample: int = 0,
-) -> Prompt:
+) -> Prompt[Any]:
     """The question as turns: trusted instructions, then the material in fresh delimiters.
 
     Each `sample` of a question has a key and a seed of its own: one answer for all of them
@@ -49,9 +49,6 @@ def prompt_of(
         sampling=sampling,
         answer=question.answer,
         read=question.read,
-        caller=caller,
-        purse=spec.purse,
-        cacheable=spec.cache,
         key=(question.prompt_version, *identity, *numbered, sampling, *material),
     )
 

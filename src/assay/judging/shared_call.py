@@ -13,14 +13,14 @@ from dataclasses import replace
 
 from assay.criteria.base import Finding, Judged, Question
 from assay.domain.completion import AnswerSchema, Completion, Usage
-from assay.domain.errors import AnswerUnreadable, ModelError, Reason
-from assay.domain.evaluation import Case, Score, SharedCall
-from assay.judging.call import Asker, Bench, Reply, ask
+from assay.domain.errors import PROMPT_SPECIFIC_REASONS, AnswerUnreadable, ModelError
+from assay.domain.evaluation import Case, CriterionResult, SharedCall
+from assay.judging.call import Asker, JudgeReply, Panel, ask
 from assay.judging.concurrency import side_by_side
 from assay.judging.judge import judged, score_of
 from assay.judging.long_input import fits
 from assay.judging.prompt import content_of, prompt_of
-from assay.judging.voting import ballot_of, vote
+from assay.judging.voting import collect_votes, votes_from
 from assay.prompts.templates import render
 from assay.verdicts.reading import read_object
 
@@ -28,13 +28,8 @@ SHARED_MAX = 8
 """Criteria in one call: with more of them, judges begin to mix them up."""
 OUTPUT_TOKENS_EACH = 1_024
 
-ASKED_ALONE: frozenset[Reason] = frozenset(
-    {"judge_parse_error", "judge_refused", "judge_truncated", "input_too_long"}
-)
-"""Failures of a shared call after which each criterion is asked alone."""
 
-
-def groups(asked: Mapping[int, tuple[Judged, Bench]], case: Case) -> list[list[int]]:
+def groups(asked: Mapping[int, tuple[Judged, Panel]], case: Case) -> list[list[int]]:
     """The criteria that go into one call, by index; each of the others by itself."""
     shared: dict[object, list[int]] = {}
     found: list[list[int]] = []
@@ -54,13 +49,13 @@ def groups(asked: Mapping[int, tuple[Judged, Bench]], case: Case) -> list[list[i
     return found
 
 
-def _shareable(criterion: Judged, bench: Bench, case: Case) -> Question | None:
+def _shareable(criterion: Judged, bench: Panel, case: Case) -> Question | None:
     """The criterion's only question, where it can stand beside others."""
     spec = bench.spec
     if not spec.batch_criteria or spec.samples > 1 or bench.is_panel:
         return None
     try:
-        if criterion.foregone(case) is not None:
+        if criterion.short_circuit(case) is not None:
             return None
         questions = criterion.questions(case)
     except Exception:  # noqa: BLE001  # what cannot be asked says so when it is asked alone
@@ -70,8 +65,8 @@ def _shareable(criterion: Judged, bench: Bench, case: Case) -> Question | None:
 
 
 async def judged_together(
-    criteria: Sequence[Judged], case: Case, bench: Bench, asker: Asker
-) -> list[Score]:
+    criteria: Sequence[Judged], case: Case, bench: Panel, asker: Asker
+) -> list[CriterionResult]:
     """The scores of criteria that `groups` put together, in their order."""
     members = [(each, each.question(case)) for each in criteria]
     shared = shared_question([question for _, question in members])
@@ -79,8 +74,8 @@ async def judged_together(
     if not fits(shared, seat):
         return await _each_alone(criteria, case, bench, asker)
     identity = tuple(part for each in criteria for part in content_of(each))
-    prompt = prompt_of(shared, seat.spec, asker.caller, identity=identity)
-    reply = await ask(prompt, seat.chat, asker.deadline)
+    prompt = prompt_of(shared, seat.spec, identity=identity)
+    reply = await ask(prompt, seat.chat, asker.context(seat.spec))
     saved = _saved(reply, shared, [question for _, question in members])
     costs = _split(reply, len(members), saved)
     return await side_by_side(
@@ -90,8 +85,8 @@ async def judged_together(
 
 
 async def _one(
-    member: tuple[Judged, Question], number: int, cost: Reply, bench: Bench, asker: Asker
-) -> Score:
+    member: tuple[Judged, Question], number: int, cost: JudgeReply, bench: Panel, asker: Asker
+) -> CriterionResult:
     """The score of one criterion: what the shared answer says of it, else asked alone.
 
     `cost` is the shared reply with this criterion's part of its cost.
@@ -102,9 +97,11 @@ async def _one(
     named = replace(question, prompt_version=f"shared.v1/{question.prompt_version}")
     if isinstance(found, Finding):
         reply = replace(cost, finding=found, reason=None, message="")
-        return score_of(criterion, [ballot_of(named, bench, [reply])])
-    if cost.reason in ASKED_ALONE or findings:
-        ballot = await vote(question, bench, replace(asker, identity=content_of(criterion)))
+        return score_of(criterion, [votes_from(named, bench, [reply])])
+    if cost.reason in PROMPT_SPECIFIC_REASONS or findings:
+        ballot = await collect_votes(
+            question, bench, replace(asker, identity=content_of(criterion))
+        )
         alone = ballot.replies[0]
         reply = replace(
             alone,
@@ -113,13 +110,13 @@ async def _one(
             cost_usd=cost.cost_usd + alone.cost_usd,
             shared_call=cost.shared_call,
         )
-        return score_of(criterion, [ballot_of(question, bench, [reply])])
-    return score_of(criterion, [ballot_of(named, bench, [cost])])
+        return score_of(criterion, [votes_from(question, bench, [reply])])
+    return score_of(criterion, [votes_from(named, bench, [cost])])
 
 
 async def _each_alone(
-    criteria: Sequence[Judged], case: Case, bench: Bench, asker: Asker
-) -> list[Score]:
+    criteria: Sequence[Judged], case: Case, bench: Panel, asker: Asker
+) -> list[CriterionResult]:
     return await side_by_side(judged(each, case, bench, asker) for each in criteria)
 
 
@@ -155,7 +152,9 @@ def task_of(instructions: str) -> tuple[str, str]:
     return task.strip(), answer.strip()
 
 
-def read_each(completion: Completion, questions: Mapping[str, Question]) -> dict[str, Finding]:
+def read_each(
+    completion: Completion[object], questions: Mapping[str, Question]
+) -> dict[str, Finding]:
     """The findings of those criteria whose verdict can be read; raises where none can."""
     ask = f"End with one JSON object that has a member for each of: {', '.join(questions)}."
     whole = read_object(completion, list(questions), ask)
@@ -173,7 +172,7 @@ def read_each(completion: Completion, questions: Mapping[str, Question]) -> dict
     return found
 
 
-def _saved(reply: Reply, shared: Question, questions: Sequence[Question]) -> SharedCall:
+def _saved(reply: JudgeReply, shared: Question, questions: Sequence[Question]) -> SharedCall:
     """What the call took, and how much more one call for each criterion would have taken.
 
     Estimated by the prompts' lengths, in the ratio that the provider's own count shows.
@@ -186,7 +185,7 @@ def _saved(reply: Reply, shared: Question, questions: Sequence[Question]) -> Sha
     return SharedCall(len(questions), tokens, saved)
 
 
-def _split(reply: Reply, count: int, shared_call: SharedCall) -> list[Reply]:
+def _split(reply: JudgeReply, count: int, shared_call: SharedCall) -> list[JudgeReply]:
     """The call's usage and cost in parts that add up to it, one for each criterion."""
     parts = []
     for number in range(count):

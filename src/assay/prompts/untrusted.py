@@ -13,7 +13,7 @@ from assay.domain.case_text import as_json
 from assay.domain.evaluation import Case, Text
 from assay.domain.ids import random_hex
 
-Material = Sequence[tuple[str, str]]
+UntrustedContent = Sequence[tuple[str, str]]
 """Pieces of untrusted text, each with the title that it is shown under."""
 
 NONCE_BYTES = 8
@@ -34,7 +34,7 @@ NOT_SHOWN = "[a part that is not text]"
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
-def material_of(case: Case) -> Material:
+def case_content(case: Case) -> UntrustedContent:
     """All texts of the case: what the output answers and is compared to, before the output."""
     pieces: list[tuple[str, str]] = []
     if case.tools:
@@ -48,9 +48,9 @@ def material_of(case: Case) -> Material:
     return [*pieces, *spoken("output", case.output)]
 
 
-def beside_output(case: Case) -> Material:
+def content_without_output(case: Case) -> UntrustedContent:
     """The material of a case without its output."""
-    return material_of(replace(case, output=""))[:-1]
+    return case_content(replace(case, output=""))[:-1]
 
 
 def spoken(title: str, text: Text) -> list[tuple[str, str]]:
@@ -100,7 +100,7 @@ def fresh_nonce() -> str:
     return random_hex(NONCE_BYTES)
 
 
-def delimited(material: Material, nonce: str) -> list[str]:
+def delimited(material: UntrustedContent, nonce: str) -> list[str]:
     """The material in parts, each piece between tags that carry the nonce; nothing is joined."""
     parts: list[str] = []
     for title, text in material:

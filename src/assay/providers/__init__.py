@@ -8,14 +8,14 @@ from typing import Literal
 from assay.domain.completion import Model
 from assay.domain.ports import ChatModel
 from assay.providers.anthropic import Anthropic
-from assay.providers.client import Connection, Wire
+from assay.providers.client import ProviderClient, ProviderConfig
 from assay.providers.gemini import Gemini
 from assay.providers.openai import OpenAI
 from assay.providers.simulated import Simulated
 
 DialectName = Literal["openai", "anthropic", "gemini", "simulated"]
 
-WIRED: Mapping[str, Callable[[Model, Wire], ChatModel]] = {
+HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "gemini": Gemini,
@@ -23,15 +23,22 @@ WIRED: Mapping[str, Callable[[Model, Wire], ChatModel]] = {
 """The dialects that are spoken over HTTP."""
 
 
-def build_model(dialect: str, model: Model, wire: Wire | None) -> ChatModel:
+def build_model(dialect: str, model: Model, wire: ProviderClient | None) -> ChatModel:
     """The adapter for `dialect`; raises `ValueError` for an unknown one or a missing wire."""
     if dialect == "simulated":
         return Simulated(model)
-    if dialect not in WIRED:
+    if dialect not in HTTP_DIALECTS:
         raise ValueError(f"no provider speaks {dialect!r}")
     if wire is None:
         raise ValueError(f"{dialect} needs a connection")
-    return WIRED[dialect](model, wire)
+    return HTTP_DIALECTS[dialect](model, wire)
 
 
-__all__ = ["WIRED", "Connection", "DialectName", "Simulated", "Wire", "build_model"]
+__all__ = [
+    "HTTP_DIALECTS",
+    "DialectName",
+    "ProviderClient",
+    "ProviderConfig",
+    "Simulated",
+    "build_model",
+]

@@ -6,11 +6,11 @@ Source: https://docs.anthropic.com/en/api/messages and …/messages-streaming
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
-from assay.domain.completion import NO_USAGE, Completion, Finish, Model, Prompt, Usage
+from assay.domain.completion import NO_USAGE, CallContext, Completion, Finish, Model, Prompt, Usage
 from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
@@ -18,11 +18,12 @@ from assay.domain.errors import (
     ProviderDown,
     RateLimited,
 )
-from assay.domain.policy import Deadline
 from assay.providers.body import json_body, schema_json
-from assay.providers.client import Wire
+from assay.providers.client import ProviderClient
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import Draft, usage
+from assay.providers.stream_accumulator import StreamAccumulator, usage
+
+T = TypeVar("T")
 
 API_VERSION = "2023-06-01"
 
@@ -54,17 +55,17 @@ _FINISHES: Mapping[str, Finish] = {
 class Anthropic:
     """A Claude model. The API has neither seeds nor log probabilities."""
 
-    def __init__(self, model: Model, wire: Wire) -> None:
+    def __init__(self, model: Model, wire: ProviderClient) -> None:
         self._model = model
         self._wire = wire
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
-        draft = AnthropicDraft(self._model)
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
+        accumulator = AnthropicStream(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post("messages", _headers, body, draft, deadline)
-        return draft.completion(timing)
+        timing = await self._wire.post("messages", _headers, body, accumulator, context.deadline)
+        return accumulator.completion(timing)
 
-    def _document(self, prompt: Prompt) -> dict[str, Any]:
+    def _document(self, prompt: Prompt[T]) -> dict[str, Any]:
         sampling, able = prompt.sampling, self._model.capabilities
         system = [turn for turn in prompt.turns if turn.role == "system" and turn.size]
         document: dict[str, Any] = {
@@ -95,7 +96,7 @@ def _headers(key: str | None) -> dict[str, str]:
     return version | {"x-api-key": key} if key else version
 
 
-class AnthropicDraft(Draft):
+class AnthropicStream(StreamAccumulator):
     """Reads the messages stream; text beside a tool's input is not part of the answer."""
 
     dialect = _DIALECT

@@ -17,20 +17,20 @@ WRITE_BYTES = 1024 * 1024
 SMALL_BYTES = 16 * 1024
 """Pieces smaller than this are joined: to copy them is quicker than to write each."""
 
-GAP_BYTES = b"\0"
+TURN_PLACEHOLDER_BYTES = b"\0"
 """Stands for a turn while everything around it is written: JSON holds no such byte of its own."""
-GAP = orjson.Fragment(GAP_BYTES)
+TURN_PLACEHOLDER = orjson.Fragment(TURN_PLACEHOLDER_BYTES)
 
-Piece = bytes | memoryview
+Chunk = bytes | memoryview
 
 
-def json_body(document: Mapping[str, Any]) -> list[Piece]:
+def json_body(document: Mapping[str, Any]) -> list[Chunk]:
     """Serialise `document`, in which a `Turn` stands for its text, into the pieces of a body.
 
     Raises `RequestRejected` where a text is not Unicode (a lone surrogate) or a value not JSON.
     """
-    body: list[Piece] = []
-    small: list[Piece] = []
+    body: list[Chunk] = []
+    small: list[Chunk] = []
     try:
         for piece in _pieces(document):
             if len(piece) < SMALL_BYTES:
@@ -48,19 +48,19 @@ def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(schema, default=dict))
 
 
-def _pieces(document: Mapping[str, Any]) -> Iterator[Piece]:
+def _pieces(document: Mapping[str, Any]) -> Iterator[Chunk]:
     turns: list[Turn] = []
 
     def written(value: Any) -> Any:
         if isinstance(value, Turn):
             turns.append(value)
-            return GAP
+            return TURN_PLACEHOLDER
         if isinstance(value, Mapping):
             return dict(value)
         raise TypeError(type(value).__name__)
 
     around = orjson.dumps(document, default=written, option=orjson.OPT_PASSTHROUGH_DATACLASS)
-    before, *rest = around.split(GAP_BYTES)
+    before, *rest = around.split(TURN_PLACEHOLDER_BYTES)
     yield before
     for turn, after in zip(turns, rest, strict=True):
         yield b'"'
@@ -75,7 +75,7 @@ class JsonPayload(Payload):
     While a judge thinks, the megabyte that it was sent is not held: a repeat is written anew.
     """
 
-    def __init__(self, body: list[Piece]) -> None:
+    def __init__(self, body: list[Chunk]) -> None:
         super().__init__(body, content_type="application/json")
         self._pieces = body
         self._size = sum(map(len, body))

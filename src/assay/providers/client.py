@@ -17,19 +17,19 @@ from yarl import URL
 
 from assay.domain.errors import KeyRejected, ProviderDown
 from assay.domain.policy import Deadline
-from assay.providers.body import JsonPayload, Piece
-from assay.providers.connect_timeout import Patience, tracing
-from assay.providers.idle_timeout import watched
+from assay.providers.body import Chunk, JsonPayload
+from assay.providers.connect_timeout import ConnectTimeout, tracing
+from assay.providers.idle_timeout import idle_timeout
 from assay.providers.rate_limits import rate_limit_of
-from assay.providers.response_reader import Receiver
-from assay.providers.stream_accumulator import Draft, Timing
+from assay.providers.response_reader import ResponseReader
+from assay.providers.stream_accumulator import StreamAccumulator, Timing
 
 IDLE_S_MAX = 15.0
 """How long a pooled connection is kept, below the idle limits of providers' load balancers."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Connection:
+class ProviderConfig:
     """How to reach a provider; `api_key` is asked for each call, so a rotated key is picked up.
 
     With `stream` false, `silence_timeout_s` bounds the whole answer. `output_limit_field` names
@@ -60,10 +60,10 @@ class Connection:
         return f"Connection(provider={self.provider!r}, base_url={url!r}, stream={self.stream})"
 
 
-class Wire:
+class ProviderClient:
     """The pooled session of one provider; close it with `aclose`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ProviderConfig) -> None:
         self.connection = connection
         self._base_url = connection.base_url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
@@ -77,27 +77,29 @@ class Wire:
         self,
         path: str,
         headers: Callable[[str | None], Mapping[str, str]],
-        body: list[Piece],
-        draft: Draft,
+        body: list[Chunk],
+        accumulator: StreamAccumulator,
         deadline: Deadline,
     ) -> Timing:
-        """Send `body` and let `draft` read the answer; a cancelled call closes its connection.
+        """Send `body`, and let `accumulator` read the answer.
+
+        A cancelled call closes its connection.
 
         `headers` makes the dialect's headers from the key; `body` is emptied as it is sent. Raises
         the `ModelError` that a failure means.
         """
         key, stream = self._key(), self.connection.stream
         provider, silence_s = self.connection.provider, self.connection.silence_timeout_s
-        async with watched(provider, deadline, silence_s) as watch, self._slots:
+        async with idle_timeout(provider, deadline, silence_s) as watch, self._slots:
             watch.send()
             async with self._response(path, headers(key), body) as response:
                 if stream:
-                    watch.heard()
-                draft.rate_limit = rate_limit_of(response.headers)
-                receiver = Receiver(
-                    response, draft, watch, provider=provider, secret=key, stream=stream
+                    watch.received()
+                accumulator.rate_limit = rate_limit_of(response.headers)
+                receiver = ResponseReader(
+                    response, accumulator, watch, provider=provider, secret=key, stream=stream
                 )
-                await receiver.receive()
+                await receiver.read_response()
         return Timing(
             (watch.first_byte_s - watch.sent_s) * 1_000, (watch.ended_s - watch.sent_s) * 1_000
         )
@@ -116,7 +118,7 @@ class Wire:
 
     @asynccontextmanager
     async def _response(
-        self, path: str, headers: Mapping[str, str], body: list[Piece]
+        self, path: str, headers: Mapping[str, str], body: list[Chunk]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         response = await self._request(path, headers, body)
         try:
@@ -128,7 +130,7 @@ class Wire:
         response.release()
 
     async def _request(
-        self, path: str, headers: Mapping[str, str], body: list[Piece]
+        self, path: str, headers: Mapping[str, str], body: list[Chunk]
     ) -> aiohttp.ClientResponse:
         provider = self.connection.provider
         sent = CIMultiDict(self.connection.headers)
@@ -136,7 +138,7 @@ class Wire:
         limit_s = self.connection.connect_timeout_s
         try:
             async with asyncio.timeout(None) as timeout:
-                patience = Patience(timeout, limit_s)
+                patience = ConnectTimeout(timeout, limit_s)
                 try:
                     return await self._pool().post(
                         URL(f"{self._base_url}/{path}", encoded=True),

@@ -11,7 +11,7 @@ TICKS = 20
 """Parts of the limit; each counts once, however late the event loop comes to it."""
 
 
-class Patience:
+class ConnectTimeout:
     """Expires a timeout when a connection has taken `limit_s` to open.
 
     A burst of large bodies keeps the event loop from looking at its sockets. What is late then is

@@ -52,7 +52,7 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ProviderError:
     """A provider's error answer in one form, whoever sent it; `status` is None inside a stream."""
 
     status: int | None
@@ -61,7 +61,7 @@ class Problem:
     retry_after_s: float | None = None
 
     @classmethod
-    def read(cls, status: int | None, body: Any, headers: Mapping[str, str]) -> Problem:
+    def read(cls, status: int | None, body: Any, headers: Mapping[str, str]) -> ProviderError:
         """Read `body`, whatever its shape; never raises."""
         error = body[0] if isinstance(body, list) and body else body
         error = error.get("error", error) if isinstance(error, dict) else error
@@ -82,7 +82,7 @@ class Problem:
 
 
 def failure(
-    provider: str, dialect: Dialect, problem: Problem, secret: str | None = None
+    provider: str, dialect: Dialect, problem: ProviderError, secret: str | None = None
 ) -> ModelError:
     """The error that `problem` means, with a message that holds neither key nor control codes."""
     kind = _kind(dialect, problem)
@@ -109,7 +109,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return min(max((at - datetime.now(UTC)).total_seconds(), 0.0), RETRY_AFTER_S_MAX)
 
 
-def _kind(dialect: Dialect, problem: Problem) -> type[ModelError]:
+def _kind(dialect: Dialect, problem: ProviderError) -> type[ModelError]:
     for code in problem.codes:
         if code in dialect.codes:
             return dialect.codes[code]

@@ -6,10 +6,10 @@ Source: https://ai.google.dev/api/generate-content
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from assay.domain.completion import Completion, Finish, Model, Prompt, TokenLogprob
+from assay.domain.completion import CallContext, Completion, Finish, Model, Prompt, TokenLogprob
 from assay.domain.errors import (
     ContentFiltered,
     ContextExceeded,
@@ -18,11 +18,12 @@ from assay.domain.errors import (
     ProviderDown,
     RateLimited,
 )
-from assay.domain.policy import Deadline
 from assay.providers.body import json_body, schema_json
-from assay.providers.client import Wire
+from assay.providers.client import ProviderClient
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import Draft, usage
+from assay.providers.stream_accumulator import StreamAccumulator, usage
+
+T = TypeVar("T")
 
 LOGPROBS_MAX = 20
 
@@ -54,20 +55,20 @@ _FILTERED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT"
 class Gemini:
     """A Gemini model; thinking is billed, so its tokens count as output."""
 
-    def __init__(self, model: Model, wire: Wire) -> None:
+    def __init__(self, model: Model, wire: ProviderClient) -> None:
         self._model = model
         self._wire = wire
         name = quote(model.name, safe="/")
         verb = "streamGenerateContent?alt=sse" if wire.connection.stream else "generateContent"
         self._path = f"{name if '/' in name else f'models/{name}'}:{verb}"
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
-        draft = GeminiDraft(self._model)
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
+        accumulator = GeminiStream(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post(self._path, _headers, body, draft, deadline)
-        return draft.completion(timing)
+        timing = await self._wire.post(self._path, _headers, body, accumulator, context.deadline)
+        return accumulator.completion(timing)
 
-    def _document(self, prompt: Prompt) -> dict[str, Any]:
+    def _document(self, prompt: Prompt[T]) -> dict[str, Any]:
         system = [turn for turn in prompt.turns if turn.role == "system"]
         document: dict[str, Any] = {
             "contents": [
@@ -81,7 +82,7 @@ class Gemini:
             document["systemInstruction"] = {"parts": [{"text": turn} for turn in system]}
         return document
 
-    def _generation(self, prompt: Prompt) -> dict[str, Any]:
+    def _generation(self, prompt: Prompt[T]) -> dict[str, Any]:
         sampling, able = prompt.sampling, self._model.capabilities
         config: dict[str, Any] = {
             "maxOutputTokens": min(sampling.max_output_tokens, self._model.max_output_tokens)
@@ -107,7 +108,7 @@ def _headers(key: str | None) -> dict[str, str]:
     return {"x-goog-api-key": key} if key else {}
 
 
-class GeminiDraft(Draft):
+class GeminiStream(StreamAccumulator):
     """Reads responses; a stream is a row of them, each with the next piece of the text."""
 
     dialect = _DIALECT

@@ -14,7 +14,7 @@ GRAIN_S = 0.002
 """An event loop's timer fires no earlier than this before its time."""
 
 
-class Watch:
+class IdleTimeout:
     """Notes when bytes come; its points in time are on the performance counter."""
 
     def __init__(self, timeout: asyncio.Timeout, deadline: Deadline, silence_s: float) -> None:
@@ -27,7 +27,7 @@ class Watch:
         self.sent_s = self.first_byte_s = self.ended_s = 0.0
 
     @property
-    def silent_s(self) -> float:
+    def idle_s(self) -> float:
         """How long the provider has owed its first byte; 0 once it came."""
         if not self.sent_s or self.first_byte_s:
             return 0.0
@@ -36,16 +36,16 @@ class Watch:
     def send(self) -> None:
         """The request goes out: from now on the provider owes a byte."""
         self.sent_s = time.perf_counter()
-        self.heard()
+        self.received()
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Start to wait for the next byte."""
         due_s = self._loop.time() + min(self._silence_s, self._deadline.remaining_s())
         if due_s < self._due_s:
             self._arm(due_s)
         self._due_s = due_s  # a timer that comes too early looks again
 
-    def heard_first(self) -> None:
+    def received_first(self) -> None:
         self.first_byte_s = self.first_byte_s or time.perf_counter()
 
     def ended(self) -> None:
@@ -69,21 +69,25 @@ class Watch:
 
 
 @asynccontextmanager
-async def watched(provider: str, deadline: Deadline, silence_s: float) -> AsyncIterator[Watch]:
+async def idle_timeout(
+    provider: str, deadline: Deadline, silence_s: float
+) -> AsyncIterator[IdleTimeout]:
     """Bound a block; raises `DeadlineExceeded` or `ProviderSilent` by the clock that ran out."""
     if deadline.remaining_s() <= 0:
         raise DeadlineExceeded(f"no time was left to ask {provider}")
-    watch: Watch | None = None
+    watch: IdleTimeout | None = None
     try:
         async with asyncio.timeout(None) as timeout:
-            watch = Watch(timeout, deadline, silence_s)
+            watch = IdleTimeout(timeout, deadline, silence_s)
             try:
                 yield watch
             finally:
                 watch.stop()
     except TimeoutError:
         if deadline.remaining_s() <= GRAIN_S:
-            silent_s = watch.silent_s if watch else 0.0
+            idle_s = watch.idle_s if watch else 0.0
             message = f"{provider} did not answer before the deadline"
-            raise DeadlineExceeded(message, silent_s=silent_s) from None
+            late = DeadlineExceeded(message)
+            late.idle_s = idle_s
+            raise late from None
         raise ProviderSilent(f"{provider} was silent for {silence_s:g} s") from None

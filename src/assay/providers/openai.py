@@ -6,11 +6,11 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from yarl import URL
 
-from assay.domain.completion import Completion, Finish, Model, Prompt, TokenLogprob
+from assay.domain.completion import CallContext, Completion, Finish, Model, Prompt, TokenLogprob
 from assay.domain.errors import (
     ContentFiltered,
     ContextExceeded,
@@ -19,11 +19,12 @@ from assay.domain.errors import (
     ProviderDown,
     RateLimited,
 )
-from assay.domain.policy import Deadline
 from assay.providers.body import json_body, schema_json
-from assay.providers.client import Wire
+from assay.providers.client import ProviderClient
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import Draft, usage
+from assay.providers.stream_accumulator import StreamAccumulator, usage
+
+T = TypeVar("T")
 
 TOP_LOGPROBS_MAX = 20
 
@@ -54,20 +55,22 @@ class OpenAI:
     A server that reports no usage leaves it at 0: nothing is estimated.
     """
 
-    def __init__(self, model: Model, wire: Wire) -> None:
+    def __init__(self, model: Model, wire: ProviderClient) -> None:
         self._model = model
         self._wire = wire
         self._output_limit = wire.connection.output_limit_field or _output_limit_field(
             wire.connection.base_url
         )
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
-        draft = OpenAIDraft(self._model)
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
+        accumulator = OpenAIStream(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post("chat/completions", _headers, body, draft, deadline)
-        return draft.completion(timing)
+        timing = await self._wire.post(
+            "chat/completions", _headers, body, accumulator, context.deadline
+        )
+        return accumulator.completion(timing)
 
-    def _document(self, prompt: Prompt) -> dict[str, Any]:
+    def _document(self, prompt: Prompt[T]) -> dict[str, Any]:
         sampling, able = prompt.sampling, self._model.capabilities
         document: dict[str, Any] = {
             "model": self._model.name,
@@ -97,7 +100,7 @@ def _headers(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-class OpenAIDraft(Draft):
+class OpenAIStream(StreamAccumulator):
     """Reads chunks (`delta`) and whole answers (`message`): they differ in that name alone."""
 
     dialect = _DIALECT

@@ -11,10 +11,10 @@ import aiohttp
 import orjson
 
 from assay.domain.errors import ModelError, StreamBroken
-from assay.providers.failures import Problem, failure
-from assay.providers.idle_timeout import Watch
+from assay.providers.failures import ProviderError, failure
+from assay.providers.idle_timeout import IdleTimeout
 from assay.providers.sse import EVENT_BYTES_MAX, EventParser
-from assay.providers.stream_accumulator import Draft
+from assay.providers.stream_accumulator import StreamAccumulator
 
 STREAM_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of a whole stream: log probabilities take a hundred times the room of their text."""
@@ -28,28 +28,28 @@ END_MARK = b"[DONE]"
 _MISSHAPEN = (LookupError, TypeError, AttributeError, ValueError)
 
 
-class Receiver:
+class ResponseReader:
     """Reads one response; `secret` is masked in what the provider says of its errors."""
 
     def __init__(
         self,
         response: aiohttp.ClientResponse,
-        draft: Draft,
-        watch: Watch,
+        accumulator: StreamAccumulator,
+        watch: IdleTimeout,
         *,
         provider: str,
         secret: str | None,
         stream: bool,
     ) -> None:
         self._response = response
-        self._draft = draft
+        self._draft = accumulator
         self._watch = watch
         self._provider = provider
         self._secret = secret
         self._stream = stream
         self._size = 0
 
-    async def receive(self) -> None:
+    async def read_response(self) -> None:
         """Fill the draft; raises the `ModelError` that an error or a broken answer means."""
         if self._response.status != 200:  # noqa: PLR2004  # no other status carries an answer
             raise await self._failure()
@@ -103,16 +103,19 @@ class Receiver:
             raise self._broken("sent JSON that is not an object")
         if value.get("error"):
             raise failure(
-                self._provider, self._draft.dialect, Problem.read(None, value, {}), self._secret
+                self._provider,
+                self._draft.dialect,
+                ProviderError.read(None, value, {}),
+                self._secret,
             )
         return value
 
     async def _read(self, size_max: int) -> bytes:
         chunk = await self._response.content.readany()
-        self._watch.heard_first()
+        self._watch.received_first()
         # An answer that is not streamed has one silence for the whole of it.
         if self._stream:
-            self._watch.heard()
+            self._watch.received()
         self._size += len(chunk)
         if self._size > size_max:
             raise self._broken("sent an answer beyond the size limit")
@@ -139,7 +142,7 @@ class Receiver:
         # A broken or huge body is let be: the status alone says enough.
         with suppress(aiohttp.ClientError, ConnectionError, StreamBroken, ValueError):
             body = orjson.loads(await self._read_all(ERROR_BYTES_MAX))
-        problem = Problem.read(self._response.status, body, self._response.headers)
+        problem = ProviderError.read(self._response.status, body, self._response.headers)
         return failure(self._provider, self._draft.dialect, problem, self._secret)
 
     def _broken(self, what: str) -> StreamBroken:

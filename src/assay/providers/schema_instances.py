@@ -22,15 +22,15 @@ SPOKEN_RANGE = re.compile(r"\bfrom (-?\d[\d.e+]*) to (-?\d[\d.e+]*)")
 _Make = Callable[[Mapping[str, Any], int], Any]
 
 
-def instance(schema: Mapping[str, Any], chance: random.Random, text: str) -> Any:
+def instance(schema: Mapping[str, Any], rng: random.Random, text: str) -> Any:
     """A value that `schema` allows; its free strings read `text`, cut or filled to their limits."""
-    return _Maker(schema, chance, text).make(schema, 0)
+    return _Maker(schema, rng, text).make(schema, 0)
 
 
 class _Maker:
-    def __init__(self, root: Mapping[str, Any], chance: random.Random, text: str) -> None:
+    def __init__(self, root: Mapping[str, Any], rng: random.Random, text: str) -> None:
         self._root = root
-        self._chance = chance
+        self._chance = rng
         self._text = text
 
     def make(self, schema: Any, depth: int) -> Any:

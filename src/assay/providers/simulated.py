@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import random
 import time
+from typing import TypeVar
 
 import orjson
 
-from assay.domain.completion import Completion, Model, Prompt, Usage
+from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded
-from assay.domain.policy import Deadline
 from assay.providers.schema_instances import instance
+
+T = TypeVar("T")
 
 SIMULATED_TEXT = "Simulated: no model was asked, and this says nothing about the output."
 CHARS_PER_TOKEN = 4
@@ -25,10 +27,10 @@ class Simulated:
         self._model = model
         self._latency_s = latency_s
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         started_s = time.perf_counter()
-        if deadline.remaining_s() <= self._latency_s:
-            await asyncio.sleep(max(deadline.remaining_s(), 0.0))
+        if context.deadline.remaining_s() <= self._latency_s:
+            await asyncio.sleep(max(context.deadline.remaining_s(), 0.0))
             raise DeadlineExceeded(f"{self._model.provider} did not answer before the deadline")
         await asyncio.sleep(self._latency_s)
         text = _answer(prompt)
@@ -47,14 +49,14 @@ class Simulated:
         )
 
 
-def _answer(prompt: Prompt) -> str:
+def _answer(prompt: Prompt[T]) -> str:
     if prompt.answer is None:
         return SIMULATED_TEXT
-    chance = random.Random(_question_hash(prompt))  # noqa: S311  # repeatable on purpose, no secret
-    return orjson.dumps(instance(prompt.answer.schema, chance, SIMULATED_TEXT)).decode()
+    rng = random.Random(_question_hash(prompt))  # noqa: S311  # repeatable on purpose, no secret
+    return orjson.dumps(instance(prompt.answer.schema, rng, SIMULATED_TEXT)).decode()
 
 
-def _question_hash(prompt: Prompt) -> bytes:
+def _question_hash(prompt: Prompt[T]) -> bytes:
     """A stable hash of what is asked: by its key, since the text may hold a random delimiter."""
     digest = hashlib.blake2b(repr(prompt.sampling.seed).encode(), digest_size=16)
     if prompt.key is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Never
 
 from assay.domain.completion import (
     NO_USAGE,
@@ -30,7 +30,7 @@ class Timing:
     latency_ms: float
 
 
-class Draft(ABC):
+class StreamAccumulator(ABC):
     """Collects one answer.
 
     The methods that read trust no shape: whatever they raise by it (KeyError, TypeError, …)
@@ -75,7 +75,7 @@ class Draft(ABC):
     def text(self) -> str:
         return "".join(self._pieces)
 
-    def completion(self, timing: Timing) -> Completion:
+    def completion(self, timing: Timing) -> Completion[Never]:
         """The finished answer; raises `StreamBroken` where its end never came."""
         if self.finish is None:
             raise StreamBroken(f"{self.provider} cut its answer off")

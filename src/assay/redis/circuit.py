@@ -25,10 +25,10 @@ STALLED_S = 0.01
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 """A cluster none of whose nodes can be reached is no `RedisError`."""
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
-class StoreCircuit:
+class RedisCircuit:
     """Lets calls through while the store answers in time; else fails them at once.
 
     `slots` bounds the calls under way, over all circuits that share a pool of connections.
@@ -58,7 +58,7 @@ class StoreCircuit:
         """Whether calls go through."""
         return self._healed.is_set()
 
-    async def call(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def call(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The store's answer within the budget; raises `StoreUnavailable`."""
         if not self.closed:
             raise StoreUnavailable("Redis does not answer")

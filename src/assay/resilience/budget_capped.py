@@ -4,46 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
-from assay.domain.completion import Completion, Model, Prompt
-from assay.domain.errors import (
-    BreakerOpen,
-    CostCapReached,
-    KeyRejected,
-    ModelMissing,
-    Overloaded,
-    QuotaExhausted,
-    RateLimited,
-    RequestRejected,
-    StoreUnavailable,
-)
+from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.errors import CostCapReached, ModelError, StoreUnavailable
 from assay.domain.ids import random_hex
-from assay.domain.policy import Deadline
 from assay.domain.ports import ChatModel
-from assay.redis.circuit import CALL_BUDGET_S, StoreCircuit
+from assay.redis.circuit import CALL_BUDGET_S, RedisCircuit
 from assay.redis.scripts import ScriptRunner, load_script
 from assay.resilience.quota.settlements import Settlements
 from assay.resilience.token_estimates import TokenEstimates
+
+T = TypeVar("T")
 
 RESERVE = load_script("assay.resilience.budget", "reserve")
 SETTLE = load_script("assay.resilience.budget", "settle")
 PROBE = load_script("assay.resilience.quota", "probe")
 
 SETTLE_WITHIN_S = 600.0
-FREE_OF_CHARGE = (
-    CostCapReached,
-    QuotaExhausted,
-    Overloaded,
-    BreakerOpen,
-    KeyRejected,
-    ModelMissing,
-    RateLimited,
-    RequestRejected,
-)
-"""Failures before any token was made; after others the provider may bill, so the charge stays."""
 
 
-class DailyCaps:
+class DailyBudgets:
     """What each tenant may spend in a day (UTC, by Redis' clock), in US dollars.
 
     Calls are charged by their upper bound before they are sent, and settled after. Without Redis
@@ -59,7 +40,7 @@ class DailyCaps:
     ) -> None:
         self._redis = redis
         self._caps_usd = dict(caps_usd)
-        self._circuit = StoreCircuit(self._probe, lambda _: None, budget_s=budget_s)
+        self._circuit = RedisCircuit(self._probe, lambda _: None, budget_s=budget_s)
         self.settlements = Settlements(self._settle)
 
     async def reserve(self, tenant: str, usd: float) -> str:
@@ -105,38 +86,39 @@ class DailyCaps:
         await PROBE.run(self._redis, ("assay:v1:{cost}:probe",), ())
 
 
-class Capped:
+class BudgetCapped:
     """A `ChatModel` that does not send what could cost more than is allowed."""
 
     def __init__(
-        self, inner: ChatModel, model: Model, caps: DailyCaps, estimates: TokenEstimates
+        self, inner: ChatModel, model: Model, caps: DailyBudgets, estimates: TokenEstimates
     ) -> None:
         self._inner = inner
         self._model = model
         self._caps = caps
         self._estimates = estimates
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The inner model's answer; raises `CostCapReached` before anything is sent."""
-        purse = prompt.purse
-        if purse is None and not self._caps.holds(prompt.caller.tenant):
-            return await self._inner.complete(prompt, deadline)
+        budget = context.budget
+        if budget is None and not self._caps.holds(context.caller.tenant):
+            return await self._inner.complete(prompt, context)
         most_usd = self._model.cost_usd(self._estimates.most(prompt))
         if not self._model.simulated and self._model.input_usd_per_mtok is None:
             raise CostCapReached("the model has no price, so no cap on its cost can be kept")
-        if purse is not None and not purse.take(most_usd):
+        if budget is not None and not budget.reserve(most_usd):
             raise CostCapReached("the next call could exceed the request's cost cap")
-        tenant, spent_usd, id_ = prompt.caller.tenant, most_usd, ""
+        tenant, spent_usd, id_ = context.caller.tenant, most_usd, ""
         try:
             id_ = await self._caps.reserve(tenant, most_usd)
-            completion = await self._inner.complete(prompt, deadline)
+            completion = await self._inner.complete(prompt, context)
             spent_usd = completion.cost_usd
-        except FREE_OF_CHARGE:
-            spent_usd = 0.0
+        except ModelError as error:
+            if not error.billable:
+                spent_usd = 0.0
             raise
         finally:
-            if purse is not None:
-                purse.give_back(most_usd - spent_usd)
+            if budget is not None:
+                budget.release(most_usd - spent_usd)
             if spent_usd != most_usd:
                 self._caps.settle(tenant, id_, spent_usd)
         return completion

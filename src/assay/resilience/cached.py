@@ -12,15 +12,16 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import RedisClusterException, RedisError
 
-from assay.domain.completion import Completion, Model, Prompt, TokenLogprob
+from assay.domain.completion import CallContext, Completion, Model, Prompt, TokenLogprob
 from assay.domain.errors import ModelError
-from assay.domain.policy import Deadline
 from assay.domain.ports import ChatModel
 from assay.resilience.coalesced import without_cost
+
+T = TypeVar("T")
 
 TTL_S = 24 * 3_600.0
 
@@ -62,32 +63,32 @@ class Cached:
         self._budget_s = budget_s
         self._paused_until_s = 0.0
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The kept answer, read again and marked as `cached`; else the model's, then kept."""
-        if prompt.key is None or not prompt.cacheable:
-            return await self._inner.complete(prompt, deadline)
-        name = _name(self._model, prompt)
+        if prompt.key is None or not context.cacheable:
+            return await self._inner.complete(prompt, context)
+        name = _name(self._model, prompt, context.caller.tenant)
         started_s = time.monotonic()
         kept = await self._look_up(name, prompt)
         if kept is not None:
             return replace(kept, latency_ms=(time.monotonic() - started_s) * 1000)
-        completion = await self._inner.complete(prompt, deadline)
+        completion = await self._inner.complete(prompt, context)
         if completion.finish == "stop" and not completion.cached:
             await self._keep(name, completion)
         return completion
 
-    async def _look_up(self, name: str, prompt: Prompt) -> Completion | None:
+    async def _look_up(self, name: str, prompt: Prompt[T]) -> Completion[T] | None:
         kept = await self._ask(lambda: self._redis.get(name))
         if kept is None:
             return None
         try:
             completion = _restored(json.loads(kept))
-            return replace(without_cost(completion), reading=prompt.read(completion))
+            return without_cost(completion).with_reading(prompt.read(completion))
         except (ModelError, ValueError, KeyError, TypeError):
             # Kept by another version, or no longer what the reader accepts: ask anew.
             return None
 
-    async def _keep(self, name: str, completion: Completion) -> None:
+    async def _keep(self, name: str, completion: Completion[Any]) -> None:
         value = json.dumps(_kept(completion))
         if len(value) <= ANSWER_BYTES_MAX:
             await self._ask(lambda: self._redis.set(name, value, px=int(self._ttl_s * 1000)))
@@ -104,10 +105,10 @@ class Cached:
             return None
 
 
-def _name(model: Model, prompt: Prompt) -> str:
+def _name(model: Model, prompt: Prompt[Any], tenant: str) -> str:
     """The key in Redis: a digest of tenant, model, sampling and question."""
     digest = hashlib.blake2b(digest_size=32)
-    for part in _flat((prompt.caller.tenant, model.id, prompt.sampling, prompt.key)):
+    for part in _flat((tenant, model.id, prompt.sampling, prompt.key)):
         digest.update(part)
     return f"assay:v1:{{cache:{digest.hexdigest()}}}"
 
@@ -125,7 +126,7 @@ def _flat(value: object) -> Iterator[bytes]:
         yield encoded
 
 
-def _kept(completion: Completion) -> dict[str, Any]:
+def _kept(completion: Completion[Any]) -> dict[str, Any]:
     """What is kept of an answer: all that reading it again may need."""
     return {
         "text": completion.text,
@@ -136,7 +137,7 @@ def _kept(completion: Completion) -> dict[str, Any]:
     }
 
 
-def _restored(kept: dict[str, Any]) -> Completion:
+def _restored(kept: dict[str, Any]) -> Completion[object]:
     return Completion(
         text=kept["text"],
         finish="stop",

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from assay.domain.completion import NO_USAGE, Completion, Prompt
-from assay.domain.errors import (
-    DeadlineExceeded,
-    ModelError,
-    NoCandidate,
-    Overloaded,
-    QuotaExhausted,
-)
+from assay.domain.completion import NO_USAGE, CallContext, Completion, Prompt
+from assay.domain.errors import DeadlineExceeded, ModelError, NoCandidate
 from assay.domain.policy import Deadline
 from assay.domain.ports import ChatModel
+
+T = TypeVar("T")
 
 JOINS_MAX = 3
 """How many calls of others a caller follows that failed for want of time, before its own."""
@@ -34,14 +31,12 @@ REPORT_S = 0.25
 HASHED_CHARS = 512
 """Of a long text, from each end."""
 
-_WANT_OF_TIME = (DeadlineExceeded, QuotaExhausted, Overloaded)
-
 
 @dataclass(eq=False, slots=True)
 class _Shared:
     """One upstream call and how many wait for it."""
 
-    task: asyncio.Task[Completion]
+    task: asyncio.Task[Completion[Any]]
     deadline: Deadline
     waiters: int = 0
     taken: bool = False
@@ -85,34 +80,35 @@ class Coalesced:
     def __init__(self, inner: ChatModel) -> None:
         self._inner = inner
         self._in_flight: dict[_Question, _Shared] = {}
-        self._tasks: set[asyncio.Task[Completion]] = set()
+        self._tasks: set[asyncio.Task[Completion[Any]]] = set()
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The answer of the one call; raises as that call does."""
         if prompt.key is None:
-            return await self._inner.complete(prompt, deadline)
+            return await self._inner.complete(prompt, context)
         question = _Question(
-            (prompt.caller.tenant, prompt.caller.priority, prompt.sampling, prompt.key)
+            (context.caller.tenant, context.caller.priority, prompt.sampling, prompt.key)
         )
         for _ in range(JOINS_MAX):
             shared = self._in_flight.get(question)
             if shared is None:
                 break
             try:
-                return await self._wait(question, shared, deadline)
-            except _WANT_OF_TIME:
+                return await self._wait(question, shared, context.deadline)
+            except ModelError as error:
                 # Its caller had less time than this one, which may well be answered.
-                if deadline.at_s - shared.deadline.at_s < LATER_S_MIN:
+                later_s = context.deadline.at_s - shared.deadline.at_s
+                if not error.wants_time or later_s < LATER_S_MIN:
                     raise
-        return await self._wait(question, self._send(question, prompt, deadline), deadline)
+        return await self._wait(question, self._send(question, prompt, context), context.deadline)
 
-    def _send(self, question: _Question, prompt: Prompt, deadline: Deadline) -> _Shared:
+    def _send(self, question: _Question, prompt: Prompt[Any], context: CallContext) -> _Shared:
         """Start the call as a task of its own, which outlives the caller that was first."""
-        task = asyncio.create_task(self._inner.complete(prompt, deadline))
-        shared = self._in_flight[question] = _Shared(task, deadline)
+        task = asyncio.create_task(self._inner.complete(prompt, context))
+        shared = self._in_flight[question] = _Shared(task, context.deadline)
         self._tasks.add(task)
 
-        def done(task: asyncio.Task[Completion]) -> None:
+        def done(task: asyncio.Task[Completion[Any]]) -> None:
             self._tasks.discard(task)
             self._forget(question, shared)
             if not task.cancelled():
@@ -121,7 +117,9 @@ class Coalesced:
         task.add_done_callback(done)
         return shared
 
-    async def _wait(self, question: _Question, shared: _Shared, deadline: Deadline) -> Completion:
+    async def _wait(
+        self, question: _Question, shared: _Shared, deadline: Deadline
+    ) -> Completion[Any]:
         shared.waiters += 1
         try:
             # The call reports its own deadline, with what it cost; only a shorter one cuts in.
@@ -143,7 +141,7 @@ class Coalesced:
             del self._in_flight[question]
 
 
-def _take(shared: _Shared) -> Completion:
+def _take(shared: _Shared) -> Completion[Any]:
     """The answer: with its cost for the first who takes it, without for the others."""
     first, shared.taken = not shared.taken, True
     error = shared.task.exception()
@@ -153,7 +151,7 @@ def _take(shared: _Shared) -> Completion:
     raise error if first or not isinstance(error, ModelError) else _without_attempts(error)
 
 
-def without_cost(completion: Completion) -> Completion:
+def without_cost(completion: Completion[T]) -> Completion[T]:
     """The same answer for one who did not cause the call."""
     return replace(completion, cached=True, usage=NO_USAGE, cost_usd=0.0, attempts=())
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
-from assay.domain.completion import Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.domain.errors import (
-    UNSENT_OUTCOMES,
     BreakerOpen,
-    DeadlineExceeded,
+    CallResult,
+    KeyInQuarantine,
     KeyRejected,
-    KeyStillRejected,
     ModelError,
-    ProviderSilent,
     StoreUnavailable,
 )
-from assay.domain.events import KeySetAside
-from assay.domain.policy import Deadline
+from assay.domain.events import KeyQuarantined
 from assay.domain.ports import ChatModel, EventSink
-from assay.resilience.breaker.breaker import Breaker, Permit, Result
-from assay.resilience.breaker.fleet import BreakerFleet, Settled
+from assay.resilience.breaker.breaker import Breaker, Permit
+from assay.resilience.breaker.fleet import BreakerFleet, ProbeResult
 
-KEY_SET_ASIDE_S = 60.0
+T = TypeVar("T")
+
+KEY_QUARANTINE_S = 60.0
 
 LEASE_MARGIN_S = 2.0
 """A probe's lease outlives its call by this much; then its owner is taken for dead."""
@@ -36,7 +36,7 @@ ASK_AGAIN_S = 0.25
 SLOW_PROOF_SHARE = 0.5
 """Part of `slow_s` without a byte after which a deadline that ran out counts as a slow call."""
 
-_SETTLED: dict[Result, Settled] = {
+_SETTLED: dict[CallResult, ProbeResult] = {
     "success": "success",
     "answered": "success",
     "slow": "failure",
@@ -77,17 +77,17 @@ class Guarded:
         """Seconds for which calls will still be refused; 0 where one may be tried now."""
         return max(self.breaker.due_in_s, self._key_rejected_until_s - self._clock_s(), 0.0)
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """Send the call on and credit its result to the breaker.
 
-        Raises `BreakerOpen` or `KeyStillRejected` where nothing was sent.
+        Raises `BreakerOpen` or `KeyInQuarantine` where nothing was sent.
         """
         self._refuse_rejected_key()
-        lease_s = min(max(deadline.remaining_s(), 0.0) + LEASE_MARGIN_S, LEASE_S_MAX)
+        lease_s = min(max(context.deadline.remaining_s(), 0.0) + LEASE_MARGIN_S, LEASE_S_MAX)
         permit = await self._enter(lease_s)
-        result: Result = "none"
+        result: CallResult = "none"
         try:
-            completion = await self._inner.complete(prompt, deadline)
+            completion = await self._inner.complete(prompt, context)
             slow = completion.first_byte_ms >= self.breaker.policy.slow_s * 1000
             result = "slow" if slow else "success"
         except ModelError as error:
@@ -139,7 +139,7 @@ class Guarded:
         self._ask_after_s = self._clock_s() + ASK_AGAIN_S
         return breaker.permit()
 
-    def _leave(self, permit: Permit, result: Result, lease_s: float) -> None:
+    def _leave(self, permit: Permit, result: CallResult, lease_s: float) -> None:
         self.breaker.settle(permit, result)
         if self._fleet is None:
             return
@@ -151,28 +151,22 @@ class Guarded:
     def _refuse_rejected_key(self) -> None:
         left_s = self._key_rejected_until_s - self._clock_s()
         if left_s > 0:
-            raise KeyStillRejected(
+            raise KeyInQuarantine(
                 "the provider rejected the key of this model", retry_after_s=left_s
             )
 
     def _set_key_aside(self) -> None:
-        self._key_rejected_until_s = self._clock_s() + KEY_SET_ASIDE_S
-        self._events.emit(KeySetAside(self._model.provider, self._model.id, KEY_SET_ASIDE_S))
+        self._key_rejected_until_s = self._clock_s() + KEY_QUARANTINE_S
+        self._events.emit(KeyQuarantined(self._model.provider, self._model.id, KEY_QUARANTINE_S))
 
 
-def _result(error: ModelError, slow_s: float) -> Result:
+def _result(error: ModelError, slow_s: float) -> CallResult:
     """What a failure says about the provider.
 
     A deadline that ran out says that the provider is slow where it had a good part of `slow_s`
     for its first byte and gave none; callers in a hurry could not trip the breaker otherwise,
     whatever the silence. A shorter time, or a wait in our own queues, proves no fault.
     """
-    if isinstance(error, DeadlineExceeded) and error.silent_s >= SLOW_PROOF_SHARE * slow_s:
+    if error.call_result == "none" and error.idle_s >= SLOW_PROOF_SHARE * slow_s:
         return "slow"
-    if isinstance(error, ProviderSilent):
-        return "silent"
-    if error.trips_breaker:
-        return "failure"
-    if isinstance(error, DeadlineExceeded) or error.outcome in UNSENT_OUTCOMES:
-        return "none"
-    return "answered"
+    return error.call_result

@@ -7,13 +7,16 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
-from assay.domain.completion import NO_USAGE, Attempt, Completion, Model, Prompt
+from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, Model, Prompt
 from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, Retry
 from assay.domain.events import AttemptFinished
-from assay.domain.policy import Deadline, RetryPolicy
+from assay.domain.policy import RetryBudgetPolicy
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.retry_budget import RetryBudget
+
+T = TypeVar("T")
 
 REPAIR_ANSWER_CHARS_MAX = 4_000
 """How much of an unreadable answer the judge is shown again."""
@@ -26,11 +29,11 @@ USUAL_CALL_WEIGHT = 0.1
 
 
 @dataclass(slots=True)
-class _Run:
+class _Run(Generic[T]):
     """One verdict in the making: the prompt as it now stands and what has been tried."""
 
-    prompt: Prompt
-    deadline: Deadline
+    prompt: Prompt[T]
+    context: CallContext
     attempts: list[Attempt] = field(default_factory=list)
     repeated: set[Retry] = field(default_factory=set)
     answer: str = ""
@@ -38,7 +41,7 @@ class _Run:
     @property
     def attempts_left(self) -> int:
         sent = sum(each.outcome not in UNSENT_OUTCOMES for each in self.attempts)
-        return self.prompt.attempts_left - sent
+        return self.context.attempts_left - sent
 
 
 class Retried:
@@ -52,7 +55,7 @@ class Retried:
         self,
         inner: ChatModel,
         model: Model,
-        policy: RetryPolicy,
+        policy: RetryBudgetPolicy,
         budget: RetryBudget,
         events: EventSink,
         uniform: Callable[[float, float], float] = random.uniform,
@@ -65,12 +68,12 @@ class Retried:
         self._uniform = uniform
         self._usual_call_s = 0.0
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The first readable answer, with its reading and every attempt it took.
 
         Raises the last `ModelError`, with every attempt made here.
         """
-        run = _Run(prompt, deadline)
+        run = _Run(prompt, context)
         self._budget.note_request()
         while True:
             try:
@@ -86,17 +89,17 @@ class Retried:
                 return replace(completion, attempts=tuple(run.attempts))
             await asyncio.sleep(pause_s)
 
-    async def _attempt(self, run: _Run) -> Completion:
+    async def _attempt(self, run: _Run[T]) -> Completion[T]:
         """One call, read; notes the attempt whatever becomes of it."""
-        if run.deadline.remaining_s() <= 0:
+        if run.context.deadline.remaining_s() <= 0:
             raise DeadlineExceeded("no time was left to ask the model")
         if run.attempts_left <= 0:
             raise ModelError("no attempt was left for this verdict")
         started_s = time.monotonic()
-        completion: Completion | None = None
+        completion: Completion[T] | None = None
         outcome = "internal_error"
         try:
-            completion = await self._inner.complete(run.prompt, run.deadline)
+            completion = await self._inner.complete(run.prompt, run.context)
             run.answer = completion.text.strip()[:REPAIR_ANSWER_CHARS_MAX]
             reading = run.prompt.read(completion)
             outcome = "ok"
@@ -108,10 +111,10 @@ class Retried:
             raise
         finally:
             self._note(run, outcome, time.monotonic() - started_s, completion)
-        return replace(completion, reading=reading)
+        return completion.with_reading(reading)
 
     def _note(
-        self, run: _Run, outcome: str, elapsed_s: float, completion: Completion | None
+        self, run: _Run[T], outcome: str, elapsed_s: float, completion: Completion[T] | None
     ) -> None:
         seconds, first_byte_s, usage, cost_usd = elapsed_s, None, NO_USAGE, 0.0
         if completion is not None:
@@ -124,14 +127,14 @@ class Retried:
         run.attempts.append(Attempt(provider, model, outcome, seconds * 1000, usage, cost_usd))
         self._events.emit(
             AttemptFinished(
-                run.prompt.caller, provider, model, outcome, seconds, first_byte_s, usage, cost_usd
+                run.context.caller, provider, model, outcome, seconds, first_byte_s, usage, cost_usd
             )
         )
 
-    def _cost_usd(self, completion: Completion) -> float:
+    def _cost_usd(self, completion: Completion[Any]) -> float:
         return completion.cost_usd or self._model.cost_usd(completion.usage)
 
-    def _pause_s(self, error: ModelError, run: _Run) -> float | None:
+    def _pause_s(self, error: ModelError, run: _Run[T]) -> float | None:
         """How long to pause before the next attempt; None where there is to be none."""
         if error.retry == "no" or run.attempts_left <= 0:
             return None
@@ -144,9 +147,12 @@ class Retried:
         if error.retry == "once":
             # Full jitter: callers that failed together do not return together.
             pause_s += self._uniform(0.0, self._policy.backoff_s)
-        if pause_s > run.prompt.patience_s:
+        if pause_s > run.context.patience_s:
             return None
-        if pause_s + self._usual_call_s >= run.deadline.remaining_s() or not self._budget.spend():
+        if (
+            pause_s + self._usual_call_s >= run.context.deadline.remaining_s()
+            or not self._budget.spend()
+        ):
             return None
         run.repeated.add(error.retry)
         return pause_s

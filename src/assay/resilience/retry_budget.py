@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from assay.domain.policy import RetryPolicy
+from assay.domain.policy import RetryBudgetPolicy
 from assay.resilience.sliding_counts import SlidingCounts
 
 WINDOW_S = 10
@@ -19,7 +19,9 @@ class RetryBudget:
     requests + `budget_per_s` × seconds.
     """
 
-    def __init__(self, policy: RetryPolicy, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, policy: RetryBudgetPolicy, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._policy = policy
         self._counts = SlidingCounts(2, WINDOW_S, WINDOW_S, clock_s)
 

@@ -7,12 +7,14 @@ provider's quota must not hold a slot, for more pods would not make it any quick
 from __future__ import annotations
 
 import time
+from typing import TypeVar
 
-from assay.domain.completion import Completion, Model, Prompt
-from assay.domain.policy import Deadline
+from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.queue.fair_order import QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue
+
+T = TypeVar("T")
 
 SLOTS = 64
 """Calls to one model that a process has under way at once, unless configured."""
@@ -41,13 +43,15 @@ class Slotted:
         """(under way + waiting) ÷ slots: above 1 where calls wait. What the autoscaler follows."""
         return self.queue.present / self.queue.width
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """Answer when a slot is free.
 
         Raises `Overloaded` where none becomes free in time for a usual call.
         """
-        async with self.queue.turn(prompt.caller, 1.0, prompt.size, deadline, self._service_s):
+        async with self.queue.turn(
+            context.caller, 1.0, prompt.size, context.deadline, self._service_s
+        ):
             started_s = time.monotonic()
-            completion = await self._inner.complete(prompt, deadline)
+            completion = await self._inner.complete(prompt, context)
             self._service_s += SERVICE_WEIGHT * (time.monotonic() - started_s - self._service_s)
             return completion

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 from assay.domain.completion import Prompt, Turn, Usage
 
@@ -44,24 +45,24 @@ class TokenEstimates:
         self._ratio = 1.0
         self._outputs: OrderedDict[str, _Usual] = OrderedDict()
 
-    def input_tokens(self, prompt: Prompt) -> float:
+    def input_tokens(self, prompt: Prompt[Any]) -> float:
         return _size_bytes(prompt.turns) / BYTES_PER_TOKEN * self._ratio
 
-    def output_tokens(self, prompt: Prompt) -> float:
+    def output_tokens(self, prompt: Prompt[Any]) -> float:
         usual = self._outputs.get(_kind(prompt))
         if usual is None or usual.seen < KNOWN_AFTER:
             return float(max(prompt.sampling.max_output_tokens, usual.mean if usual else 0))
         return usual.mean + DEVIATIONS * usual.deviation
 
-    def tokens(self, prompt: Prompt) -> float:
+    def tokens(self, prompt: Prompt[Any]) -> float:
         return self.input_tokens(prompt) + self.output_tokens(prompt)
 
-    def most(self, prompt: Prompt) -> Usage:
+    def most(self, prompt: Prompt[Any]) -> Usage:
         """What a call can take at most, as an upper bound for its price."""
         output = max(self.output_tokens(prompt), prompt.sampling.max_output_tokens)
         return Usage(round(self.input_tokens(prompt)), round(output))
 
-    def learn(self, prompt: Prompt, usage: Usage) -> None:
+    def learn(self, prompt: Prompt[Any], usage: Usage) -> None:
         """Take in what a call really used."""
         plain = _size_bytes(prompt.turns) / BYTES_PER_TOKEN
         if usage.input_tokens > 0 and plain > 0:
@@ -78,7 +79,7 @@ class TokenEstimates:
                 self._outputs.popitem(last=False)
 
 
-def _kind(prompt: Prompt) -> str:
+def _kind(prompt: Prompt[Any]) -> str:
     return prompt.answer.name if prompt.answer else ""
 
 

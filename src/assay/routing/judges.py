@@ -16,7 +16,7 @@ from assay.routing.strategies import ORDERS
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class ConfiguredJudge:
     """A judge as configured: its models in order of preference, and its usual strategy."""
 
     models: tuple[str, ...]
@@ -27,7 +27,10 @@ class ConfiguredJudges:
     """Every configured model and judge by name; implements the `Judges` port."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], judges: Mapping[str, Judge], events: EventSink
+        self,
+        candidates: Sequence[Candidate],
+        judges: Mapping[str, ConfiguredJudge],
+        events: EventSink,
     ) -> None:
         self._candidates = {candidate.model.id: candidate for candidate in candidates}
         self._judges = judges

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from assay.domain.completion import Attempt, Completion, Prompt
+from assay.domain.completion import Attempt, CallContext, Completion, Prompt
 from assay.domain.errors import (
     UNSENT_OUTCOMES,
-    ContextExceeded,
     DeadlineExceeded,
     ModelError,
     NoCandidate,
@@ -18,7 +18,9 @@ from assay.domain.events import FallbackTaken
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink
 from assay.routing.candidates import Candidate
-from assay.routing.strategies import Order
+from assay.routing.strategies import CandidateOrder
+
+T = TypeVar("T")
 
 RESERVE_SHARE = 0.25
 """Part of the time left that an attempt leaves for the candidates behind it."""
@@ -32,43 +34,46 @@ PATIENCE_S = 1.0
 class Router:
     """A `ChatModel` over several candidates: the first that answers serves the call."""
 
-    def __init__(self, candidates: Sequence[Candidate], order: Order, events: EventSink) -> None:
+    def __init__(
+        self, candidates: Sequence[Candidate], order: CandidateOrder, events: EventSink
+    ) -> None:
         self._candidates = candidates
         self._order = order
         self._events = events
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The first candidate's answer that can be used.
 
         Raises `NoCandidate` with every failure where none answers. Calls that were sent count
-        against `prompt.attempts_left`; candidates passed over unsent cost nothing.
+        against `context.attempts_left`; candidates passed over unsent cost nothing.
         """
         failures: list[ModelError] = []
         waiting = self._order(self._candidates, prompt)
         if all(candidate.open_for_s() > 0 for candidate in waiting):
             waiting = sorted(waiting, key=lambda candidate: candidate.open_for_s())
-        attempts_left = prompt.attempts_left
-        while waiting and attempts_left > 0 and deadline.remaining_s() > 0:
+        attempts_left = context.attempts_left
+        while waiting and attempts_left > 0 and context.deadline.remaining_s() > 0:
             candidate, *waiting = waiting
             try:
                 completion = await candidate.chat.complete(
+                    prompt,
                     replace(
-                        prompt,
+                        context,
+                        deadline=_share(context.deadline) if waiting else context.deadline,
                         attempts_left=attempts_left,
                         patience_s=PATIENCE_S if waiting else math.inf,
                     ),
-                    _share(deadline) if waiting else deadline,
                 )
             except ModelError as failure:
                 failures.append(failure)
                 attempts_left -= sum(
                     each.outcome not in UNSENT_OUTCOMES for each in failure.attempts
                 )
-                waiting = _worth_trying(waiting, candidate, failure, deadline)
+                waiting = _worth_trying(waiting, candidate, failure, context.deadline)
                 if waiting and attempts_left > 0:
                     self._events.emit(
                         FallbackTaken(
-                            prompt.caller, candidate.model.id, waiting[0].model.id, failure.outcome
+                            context.caller, candidate.model.id, waiting[0].model.id, failure.outcome
                         )
                     )
             else:
@@ -89,11 +94,13 @@ def _worth_trying(
     """The candidates for which this failure, and the time left, still leave hope."""
     if deadline.remaining_s() <= 0:
         return []
-    if isinstance(failure, ContextExceeded):
-        return [each for each in waiting if each.window_tokens > failed.window_tokens]
-    if failure.try_next or isinstance(failure, DeadlineExceeded):
-        return list(waiting)
-    return []
+    match failure.next_candidate:
+        case "any":
+            return list(waiting)
+        case "larger_window":
+            return [other for other in waiting if other.window_tokens > failed.window_tokens]
+        case "none":
+            return []
 
 
 def _attempts(failures: Sequence[ModelError]) -> list[Attempt]:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from assay.domain.completion import Prompt, Usage
 from assay.domain.evaluation import Strategy
 from assay.routing.candidates import Candidate
 
-Order = Callable[[Sequence[Candidate], Prompt], list[Candidate]]
+CandidateOrder = Callable[[Sequence[Candidate], Prompt[Any]], list[Candidate]]
 
 CHARS_PER_TOKEN = 4
 
 
-def ordered(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+def ordered(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
     """As configured; a candidate that cannot answer is passed over only when it says so."""
     del prompt
     return list(candidates)
 
 
-def cheapest(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+def cheapest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
     """By price times estimated tokens; those that would answer at once come first.
 
     A model without a price counts as the dearest: its cost is not known to be small.
@@ -35,7 +36,7 @@ def cheapest(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]
     return sorted(candidates, key=price)
 
 
-def fastest(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+def fastest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
     """By the moving median of latency; one that was never measured is tried first."""
     del prompt
 
@@ -45,7 +46,7 @@ def fastest(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
     return sorted(candidates, key=speed)
 
 
-def weighted(candidates: Sequence[Candidate], prompt: Prompt) -> list[Candidate]:
+def weighted(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
     """A random order in which each place is drawn by weight among those left.
 
     Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
@@ -63,7 +64,7 @@ def _must_wait(candidate: Candidate) -> bool:
     return candidate.open_for_s() > 0 or candidate.wait_s() > 0
 
 
-ORDERS: Mapping[Strategy, Order] = {
+ORDERS: Mapping[Strategy, CandidateOrder] = {
     "ordered": ordered,
     "cheapest": cheapest,
     "fastest": fastest,

@@ -1,6 +1,6 @@
 """Signs that a text was written to sway the judge, and what is done about them."""
 
 from assay.screening.scan import scan
-from assay.screening.screen import Guard
+from assay.screening.screen import Screener
 
-__all__ = ["Guard", "scan"]
+__all__ = ["Screener", "scan"]

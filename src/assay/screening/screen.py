@@ -11,7 +11,7 @@ from assay.criteria.base import Criterion
 from assay.criteria.results import unscored
 from assay.domain.case_text import case_chars, output_text
 from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, InjectionPolicy, JudgeSpec, Score, Suspicion
+from assay.domain.evaluation import Case, CriterionResult, InjectionPolicy, JudgeSpec, Suspicion
 from assay.domain.events import InjectionSuspected
 from assay.domain.ports import EventSink
 from assay.screening.repetition import Repetition
@@ -24,7 +24,7 @@ class Screening:
 
     suspect: tuple[Suspicion, ...] = ()
 
-    def held_back(self, criterion: Criterion, spec: JudgeSpec) -> Score | None:
+    def held_back(self, criterion: Criterion, spec: JudgeSpec) -> CriterionResult | None:
         """The result where policy forbids to ask a judge; None where one may be asked."""
         if not self.suspect or spec.injection != "quarantine":
             return None
@@ -32,7 +32,7 @@ class Screening:
         score = unscored(criterion, "judge_suspect", f"signs of injection: {signs}")
         return replace(score, suspect=self.suspect)
 
-    def flagged(self, score: Score, spec: JudgeSpec) -> Score:
+    def flagged(self, score: CriterionResult, spec: JudgeSpec) -> CriterionResult:
         """The judge's result, with the evidence where policy asks for it."""
         if not self.suspect or spec.injection == "off":
             return score
@@ -48,7 +48,7 @@ SEARCHES_MAX = 2
 prompts at once: 400 bodies of a megabyte then took 1.8 MB each at their peak, and so 1.15."""
 
 
-class Guard:
+class Screener:
     """Screens cases; it remembers the outputs that one caller repeats."""
 
     def __init__(self, events: EventSink) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from assay.domain.batches import ENDED, ROW_STATUSES
-from assay.domain.events import BatchEnded, BatchRowFinished, BatchRowReturned, WebhookTold
+from assay.domain.events import BatchEnded, BatchRowFinished, BatchRowReturned, WebhookAttempted
 
 RETURNS = ("retry", "shutdown", "taken_over")
 TELLINGS = ("delivered", "failed", "refused")
@@ -54,7 +54,7 @@ class BatchMetrics:
             BatchRowFinished: self._row_finished,
             BatchRowReturned: lambda event: self._returned.labels(event.reason).inc(),
             BatchEnded: lambda event: self._batches.labels(event.status).inc(),
-            WebhookTold: lambda event: self._webhooks.labels(event.outcome).inc(),
+            WebhookAttempted: lambda event: self._webhooks.labels(event.outcome).inc(),
         }
 
     def _row_finished(self, event: BatchRowFinished) -> None:

@@ -17,11 +17,11 @@ from assay.domain.events import (
     BreakerChanged,
     Event,
     FallbackTaken,
-    KeySetAside,
+    KeyQuarantined,
     QueueRefused,
     RequestFinished,
     StoreDegraded,
-    WebhookTold,
+    WebhookAttempted,
 )
 from assay.telemetry.redaction import escape_values, mask_secrets
 
@@ -87,11 +87,11 @@ class EventLog:
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
             BreakerChanged: self._breaker_changed,
-            KeySetAside: self._key_set_aside,
+            KeyQuarantined: self._key_set_aside,
             QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
             BatchEnded: self._batch_ended,
-            WebhookTold: self._webhook_told,
+            WebhookAttempted: self._webhook_told,
         }
 
     def emit(self, event: Event) -> None:
@@ -146,7 +146,7 @@ class EventLog:
             reason=event.reason,
         )
 
-    def _key_set_aside(self, event: KeySetAside) -> None:
+    def _key_set_aside(self, event: KeyQuarantined) -> None:
         self._log.error(
             "provider_key_rejected",
             provider=event.provider,
@@ -166,7 +166,7 @@ class EventLog:
     def _batch_ended(self, event: BatchEnded) -> None:
         self._log.info("batch_ended", batch=event.batch_id, status=event.status)
 
-    def _webhook_told(self, event: WebhookTold) -> None:
+    def _webhook_told(self, event: WebhookAttempted) -> None:
         level = logging.INFO if event.outcome == "delivered" else logging.WARNING
         self._log.log(
             level, "webhook", batch=event.batch_id, outcome=event.outcome, tries=event.tries

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 from prometheus_client.exposition import choose_encoder
 
 from assay.domain.completion import Model
-from assay.domain.errors import ModelError, Reason
+from assay.domain.errors import Reason, error_classes
 from assay.domain.evaluation import Sign
 from assay.domain.events import (
     AttemptFinished,
@@ -20,7 +20,7 @@ from assay.domain.events import (
     Event,
     FallbackTaken,
     InjectionSuspected,
-    KeySetAside,
+    KeyQuarantined,
     LoopLagged,
     QueueRefused,
     QuotaWaited,
@@ -33,7 +33,7 @@ from assay.domain.events import (
 from assay.domain.ports import BreakerState
 from assay.telemetry.batch_metrics import BatchMetrics
 from assay.telemetry.instruments import Instruments
-from assay.telemetry.live import LiveGauges, Readings
+from assay.telemetry.live import ScrapedGaugeCollector, ScrapedGauges
 
 OTHER = "other"
 """The label for whatever is not known at start-up: a caller's text never makes a series."""
@@ -58,7 +58,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left i
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LabelUniverse:
     """What can become a label: routes as (method, template), criterion types, models, fallbacks.
 
     `fallbacks` are the pairs (from model id, to model id) that the configured judges can take.
@@ -76,7 +76,7 @@ class Metrics:
     To count a new event, write one method and name it in `_handlers`.
     """
 
-    def __init__(self, known: Known, version: str) -> None:
+    def __init__(self, known: LabelUniverse, version: str) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._known = known
@@ -85,7 +85,7 @@ class Metrics:
         self._models = {model.id: (model.provider, model.id) for model in known.models}
         self._outcomes = model_outcomes()
         self._instruments = Instruments(self.registry, version)
-        self._live = LiveGauges()
+        self._live = ScrapedGaugeCollector()
         self.registry.register(self._live)
         self._handlers: Mapping[type, Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
@@ -95,7 +95,7 @@ class Metrics:
             FallbackTaken: self._fallback_taken,
             InjectionSuspected: self._injection_suspected,
             BreakerChanged: self._breaker_changed,
-            KeySetAside: self._key_set_aside,
+            KeyQuarantined: self._key_set_aside,
             WaitFinished: self._wait_finished,
             QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
@@ -117,8 +117,8 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
-    def watch(self, read: Callable[[], Readings]) -> None:
-        """Export what `read` gives at every scrape, as `live.LIVE` lists it."""
+    def watch(self, read: Callable[[], ScrapedGauges]) -> None:
+        """Export what `read` gives at every scrape, as `live.GAUGES` lists it."""
         self._live.read = read
 
     def _request_finished(self, event: RequestFinished) -> None:
@@ -167,7 +167,7 @@ class Metrics:
             for state in BREAKER_STATES:
                 self._instruments.breaker_state[(*labels, state)].set(state == to_state)
 
-    def _key_set_aside(self, event: KeySetAside) -> None:
+    def _key_set_aside(self, event: KeyQuarantined) -> None:
         self._instruments.keys_set_aside[self._model(event.model)].inc()
 
     def _wait_finished(self, event: WaitFinished) -> None:
@@ -237,12 +237,7 @@ class Metrics:
 
 def model_outcomes() -> frozenset[str]:
     """Every outcome an attempt can have: `ok`, and one for each class of the error tree."""
-    found, open_classes = {"ok"}, [ModelError]
-    while open_classes:
-        cls = open_classes.pop()
-        found.add(cls.outcome)
-        open_classes.extend(cls.__subclasses__())
-    return frozenset(found)
+    return frozenset({"ok", *(cls.outcome for cls in error_classes())})
 
 
 def _one_of(known: Collection[str], name: str) -> str:

@@ -30,7 +30,7 @@ _UNSAID = re.compile(
 _CLAUSE_ENDS = ".!?;:,\n"
 
 
-def spoken_label(text: str, words: Mapping[str, str]) -> str | None:
+def free_text_label(text: str, words: Mapping[str, str]) -> str | None:
     """The last verdict stated in the text, in the judge's spelling; None where none is stated.
 
     `words` has the case-folded spellings of the labels. A bare mention is no verdict, and

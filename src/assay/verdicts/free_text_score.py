@@ -57,7 +57,7 @@ _ALONE = re.compile(
 )
 
 
-def spoken_score(text: str, high: float) -> float | None:
+def free_text_score(text: str, high: float) -> float | None:
     """The last score stated in the text; None where none is, or where it is on another scale.
 
     It is not checked against the range: a statement out of range is still the judge's last word,

@@ -18,7 +18,7 @@ Meaning = TypeVar("Meaning", bound=Hashable)
 
 
 def verdict_masses(
-    completion: Completion, meaning: Callable[[str], Meaning | None]
+    completion: Completion[object], meaning: Callable[[str], Meaning | None]
 ) -> dict[Meaning, float]:
     """The probability of each verdict at the place of the last one; empty without logprobs.
 

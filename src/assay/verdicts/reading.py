@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
-from assay.verdicts.free_text_label import closing_label, spoken_label
-from assay.verdicts.free_text_score import spoken_score
+from assay.verdicts.free_text_label import closing_label, free_text_label
+from assay.verdicts.free_text_score import free_text_score
 from assay.verdicts.sentences import plain
 
 ANSWER_CHARS_MAX = 100_000
@@ -64,14 +64,14 @@ def _schema(key: str, verdict: Mapping[str, Any]) -> AnswerSchema:
 
 
 def read_score(
-    completion: Completion, low: float, high: float, *, integer: bool
+    completion: Completion[object], low: float, high: float, *, integer: bool
 ) -> tuple[float, str]:
     """The number that the judge gave, from `low` to `high`, and its reasoning."""
     kind = "a whole number" if integer else "a number"
     ask = f'End with a JSON object whose "score" is {kind} from {low:g} to {high:g}.'
 
     def checked(value: Any) -> float:
-        score = spoken_score(value, high) if isinstance(value, str) else _as_number(value)
+        score = free_text_score(value, high) if isinstance(value, str) else _as_number(value)
         if score is None:
             raise AnswerUnreadable(f"The score is not a number. {ask}")
         if not low <= score <= high:
@@ -80,11 +80,11 @@ def read_score(
             raise AnswerUnreadable(f"The score is not a whole number. {ask}")
         return int(score) if integer else score
 
-    return _read(completion, SCORE_KEYS, checked, lambda text: spoken_score(text, high), ask)
+    return _read(completion, SCORE_KEYS, checked, lambda text: free_text_score(text, high), ask)
 
 
 def read_label(
-    completion: Completion,
+    completion: Completion[object],
     labels: Sequence[str],
     spoken: Mapping[str, str] | None = None,
     *,
@@ -102,7 +102,7 @@ def read_label(
     prose = {word: label for word, label in words.items() if word not in not_prose}
 
     def heard(text: str) -> str | None:
-        return closing_label(text, not_prose) or spoken_label(text, prose)
+        return closing_label(text, not_prose) or free_text_label(text, prose)
 
     def checked(value: Any) -> str:
         given = str(value) if isinstance(value, bool) else value
@@ -115,7 +115,7 @@ def read_label(
     return _read(completion, LABEL_KEYS, checked, heard, ask)
 
 
-def read_object(completion: Completion, keys: Sequence[str], ask: str) -> Mapping[str, Any]:
+def read_object(completion: Completion[object], keys: Sequence[str], ask: str) -> Mapping[str, Any]:
     """The last JSON object that has one of the keys; `ask` is what the judge is told else."""
     text, cut = _text_of(completion, ask)
     found = _last_object(text, keys)
@@ -126,7 +126,7 @@ def read_object(completion: Completion, keys: Sequence[str], ask: str) -> Mappin
     return found
 
 
-def _text_of(completion: Completion, ask: str) -> tuple[str, bool]:
+def _text_of(completion: Completion[object], ask: str) -> tuple[str, bool]:
     """The answer's text, and whether it was cut; raises where there is nothing to read."""
     if completion.finish in ("refusal", "content_filter"):
         raise AnswerRefused("the judge declined to judge")
@@ -140,7 +140,7 @@ def _text_of(completion: Completion, ask: str) -> tuple[str, bool]:
 
 
 def _read(
-    completion: Completion,
+    completion: Completion[object],
     keys: Sequence[str],
     checked: Callable[[Any], Verdict],
     heard: Callable[[str], Any],

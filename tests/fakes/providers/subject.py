@@ -13,8 +13,8 @@ from assay.domain.completion import (
     Prompt,
     Turn,
 )
-from assay.domain.policy import Deadline
-from assay.providers import Connection, Wire, build_model
+from assay.providers import ProviderClient, ProviderConfig, build_model
+from fakes.calls import call
 from fakes.providers.server import FaultServer
 
 KEY = "sk-contract-0123456789-secret"
@@ -45,18 +45,18 @@ class Subject:
     dialect: str
     stream: bool
     server: FaultServer
-    wires: list[Wire]
+    wires: list[ProviderClient]
     silence_s: float = 5.0
 
-    def wire(self, **options: Any) -> Wire:
-        connection = Connection(
+    def wire(self, **options: Any) -> ProviderClient:
+        connection = ProviderConfig(
             provider=self.dialect,
             base_url=self.server.base_url(self.dialect),
             api_key=lambda: KEY,
             silence_timeout_s=self.silence_s,
             stream=self.stream,
         )
-        self.wires.append(Wire(replace(connection, **options)))
+        self.wires.append(ProviderClient(replace(connection, **options)))
         return self.wires[-1]
 
     async def ask(
@@ -65,7 +65,7 @@ class Subject:
         *,
         deadline_s: float = 5.0,
         capabilities: Capabilities | None = None,
-        wire: Wire | None = None,
+        wire: ProviderClient | None = None,
         **model_options: Any,
     ) -> Completion:
         model = Model(
@@ -78,4 +78,4 @@ class Subject:
             **model_options,
         )
         chat = build_model(self.dialect, model, wire or self.wire())
-        return await chat.complete(prompt, Deadline.after(deadline_s))
+        return await chat.complete(prompt, call(deadline_s))

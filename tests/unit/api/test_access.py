@@ -6,7 +6,7 @@ import os
 import pytest
 
 from assay.http.access import KeysFile, OpenAccess, new_key, parse_keys
-from assay.http.problems import Refused
+from assay.http.problems import ProblemError
 
 KEY = "assay_test"
 LINE = f"{hashlib.sha256(KEY.encode()).hexdigest()} acme role=operator # of the platform team\n"
@@ -32,7 +32,7 @@ def test_a_known_key_names_its_tenant_and_attributes(keys_file):
 )
 def test_anything_else_is_a_401_with_a_challenge(keys_file, header):
     """A missing, wrong or oversized key; the answer never repeats it."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ProblemError) as refused:
         KeysFile(keys_file).identify(header)
     assert refused.value.problem.code == "unauthenticated"
     assert refused.value.problem.headers == (("www-authenticate", 'Bearer realm="assay"'),)
@@ -79,7 +79,7 @@ def test_a_changed_file_is_taken_up_and_a_broken_one_is_not(keys_file):
     keys_file.unlink()
     assert keys.identify(f"Bearer {other}").tenant == "other"
     keys_file.write_text(LINE)
-    with pytest.raises(Refused):
+    with pytest.raises(ProblemError):
         keys.identify(f"Bearer {other}")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.http.body import DEPTH_MAX, check_structure, escape
-from assay.http.problems import Refused
+from assay.http.problems import ProblemError
 
 keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 documents = st.dictionaries(
@@ -31,7 +31,7 @@ def test_a_nul_is_found_wherever_it_is(document, path):
     value = "a\0b"
     for step in reversed(path):
         value = [value] if isinstance(step, int) else {step: value}
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ProblemError) as refused:
         check_structure({**document, "here": value})
     pointer = "/here" + "".join(f"/{escape(str(step))}" for step in path)
     assert [each.pointer for each in refused.value.problem.errors] == [pointer]
@@ -44,6 +44,6 @@ def test_nesting_ends_at_the_limit(kind):
     for _ in range(DEPTH_MAX - 1):
         value = [value] if kind == "list" else {"a": value}
     check_structure({"a": value})
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ProblemError) as refused:
         check_structure({"a": [value]})
     assert refused.value.problem.code == "malformed_json"

@@ -16,12 +16,12 @@ from assay.domain.errors import (
     RequestError,
     StoreUnavailable,
 )
-from assay.http.problems import ERRORS_MAX, INTERNAL, KINDS, Problem, problem_of, render
+from assay.http.problems import ERRORS_MAX, INTERNAL, PROBLEM_TYPES, Problem, problem_of, render
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "problems"
 
 
-@pytest.mark.parametrize("code", KINDS)
+@pytest.mark.parametrize("code", PROBLEM_TYPES)
 def test_each_problem_reads_as_its_golden_file(code):
     """Status, headers and body of every code, as callers depend on them.
 
@@ -37,7 +37,7 @@ def test_each_problem_reads_as_its_golden_file(code):
 
 def test_there_is_a_golden_file_for_nothing_else():
     """A code that goes takes its file along."""
-    assert {path.stem for path in GOLDEN.glob("*.json")} == set(KINDS)
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(PROBLEM_TYPES)
 
 
 @pytest.mark.parametrize(

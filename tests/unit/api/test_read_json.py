@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from assay.http.body import DEPTH_MAX, LARGE_BYTES, _parsed, _plain, read_json
-from assay.http.problems import Refused
+from assay.http.problems import ProblemError
 
 PADDING = '"padding": "' + "x" * LARGE_BYTES + '"'
 
@@ -124,14 +124,14 @@ def shape(value: Any) -> Any:
 def by_orjson(raw: bytes) -> Any:
     try:
         return shape(_parsed(raw))
-    except Refused as refused:
+    except ProblemError as refused:
         return refused.problem
 
 
 async def as_read(*chunks: bytes) -> Any:
     try:
         return shape((await read_json(request_of(*chunks))).document)
-    except Refused as refused:
+    except ProblemError as refused:
         return refused.problem
 
 

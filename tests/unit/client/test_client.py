@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from assay.client import ApiKey, Client, Patience, ServiceError
+from assay.client import ApiKey, Client, RetryPolicy, ServiceError
 from assay.client.errors import service_error
 from fakes.service import FakeService
 
-QUICK = Patience(retry_for_s=5.0, backoff_s=0.01, answer_s=5.0)
+QUICK = RetryPolicy(retry_for_s=5.0, backoff_s=0.01, answer_s=5.0)
 ONCE = replace(QUICK, attempts_max=1)
 
 
@@ -20,8 +20,8 @@ def service():
         yield running
 
 
-def client(service, patience=QUICK, key="k-1"):
-    return Client(service.url + "/", ApiKey(key) if key else None, patience=patience)
+def client(service, retry_policy=QUICK, key="k-1"):
+    return Client(service.url + "/", ApiKey(key) if key else None, retry_policy=retry_policy)
 
 
 async def test_an_evaluation_goes_out_and_comes_back_as_the_contract_says(service):
@@ -103,7 +103,7 @@ async def test_no_server_is_unreachable():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    async with Client(url, patience=replace(QUICK, attempts_max=2)) as asked:
+    async with Client(url, retry_policy=replace(QUICK, attempts_max=2)) as asked:
         with pytest.raises(ServiceError) as caught:
             await asked.evaluate({"output": "x"}, ["tone"])
     assert (caught.value.code, caught.value.status) == ("unreachable", 0)

@@ -19,7 +19,7 @@ from assay.criteria.base import Check
 from assay.criteria.registry import CRITERIA
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation.sandbox.pool import Offload
+from assay.evaluation.sandbox.pool import Sandbox
 
 MODULES = (formats, language, retrieval, similarity, text_similarity, tools)
 FAMILIES = {module.__name__ for module in MODULES}
@@ -60,7 +60,7 @@ async def test_an_example_gives_what_it_promises(name):
     [fields] = cls.example["criteria"]
     check = cls.model_validate(fields)
     assert isinstance(check, Check)
-    offload = Offload()
+    offload = Sandbox()
     try:
         finding = await offload.run(check, case_of(cls.example), Deadline.after(30))
     finally:

@@ -13,7 +13,7 @@ from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
 NO_CASE = Case("an answer")
-KINDS = (PrecisionAtK, RecallAtK, Ndcg, Mrr)
+PROBLEM_TYPES = (PrecisionAtK, RecallAtK, Ndcg, Mrr)
 
 
 def score(cls, retrieved, relevant, **fields):
@@ -73,7 +73,7 @@ def test_a_repeated_passage_counts_once():
     assert score(Ndcg, ["a", "a"], ["a"]) == 1
 
 
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", PROBLEM_TYPES)
 def test_finding_nothing_is_zero_and_knowing_nothing_is_unscored(cls):
     """An empty ranking is a result; a missing one, and nothing relevant, are not."""
     assert score(cls, [], ["a"]) == 0
@@ -91,7 +91,7 @@ def test_finding_nothing_is_zero_and_knowing_nothing_is_unscored(cls):
 IDS = st.lists(st.sampled_from("abcdefgh"), max_size=12)
 
 
-@pytest.mark.parametrize("cls", KINDS)
+@pytest.mark.parametrize("cls", PROBLEM_TYPES)
 @given(
     ranking=IDS,
     relevant=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 100), min_size=1),

@@ -8,7 +8,7 @@ from assay.batches.summary import groups_of, status_of, summary_of, tally_of
 from assay.criteria import parse_criteria
 from assay.domain.batches import Sums
 from assay.domain.completion import NO_USAGE
-from assay.domain.evaluation import Evaluation, Score
+from assay.domain.evaluation import CriterionResult, Evaluation
 
 CRITERIA = parse_criteria([{"type": "contains", "value": "a"}, "It is polite."])
 
@@ -16,7 +16,7 @@ CRITERIA = parse_criteria([{"type": "contains", "value": "a"}, "It is polite."])
 def evaluation(*scores):
     """An evaluation with these scores; None is unscored for want of quota."""
     results = tuple(
-        Score(
+        CriterionResult(
             name=f"c{place}",
             type="t",
             status="unscored" if score is None else "scored",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from assay.criteria.judged.preference import Form, pair_question
+from assay.criteria.judged.preference import PairFormat, pair_question
 from assay.domain.comparison import Comparison
 from assay.domain.completion import Completion, Prompt, TokenLogprob
 from assay.domain.errors import AnswerUnreadable, ProviderDown, RequestError
@@ -241,7 +241,7 @@ def test_an_article_is_no_verdict(text: str) -> None:
 
 def test_labels_that_differ_by_case_alone_are_read_exactly() -> None:
     """With m and M, only the bare label is a verdict, and its case decides."""
-    question = pair_question("r", "x", "y", form=Form(("m", "M"), tie=False, reasoning=False))
+    question = pair_question("r", "x", "y", form=PairFormat(("m", "M"), tie=False, reasoning=False))
     tops = (("M", math.log(0.9)), ("m", math.log(0.06)), ("The", math.log(0.04)))
     token = TokenLogprob("M", tops[0][1], tops)
     found = question.read(Completion("M", "length", "p", "m", logprobs=(token,)))

@@ -14,7 +14,7 @@ from assay.domain.case_text import transcript
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.judging.prompt import prompt_of
-from assay.prompts.untrusted import NOT_SHOWN, material_of
+from assay.prompts.untrusted import NOT_SHOWN, case_content
 
 CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 TRAJECTORY = (
@@ -34,7 +34,7 @@ def shown(case: Case) -> str:
 
 def test_each_message_has_delimiters_of_its_own():
     """Roles, tool calls and tool results are in the order of the trajectory, each labelled."""
-    assert material_of(Case(TRAJECTORY)) == [
+    assert case_content(Case(TRAJECTORY)) == [
         (
             "output, message 1 of 3, role assistant, its other fields as JSON",
             json.dumps({"tool_calls": [CALL]}),
@@ -51,7 +51,7 @@ def test_each_message_has_delimiters_of_its_own():
 def test_tools_and_expected_calls_are_shown():
     """What the agent could call, and was expected to, is part of the material."""
     case = Case("x", tools=({"name": "weather"},), expected_tools=({"name": "time"},))
-    assert material_of(case) == [
+    assert case_content(case) == [
         ("tools that could be called", '[{"name": "weather"}]'),
         ("expected tool calls", '[{"name": "time"}]'),
         ("output", "x"),
@@ -61,7 +61,7 @@ def test_tools_and_expected_calls_are_shown():
 def test_a_part_that_is_not_text_is_named():
     """An image is not passed over in silence."""
     content = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {}}]
-    [(_, text)] = material_of(Case(({"role": "user", "content": content},)))
+    [(_, text)] = case_content(Case(({"role": "user", "content": content},)))
     assert text == f"Look:\n{NOT_SHOWN}"
 
 
@@ -92,5 +92,5 @@ def test_no_content_can_pass_for_another_message(pieces):
 
 def test_a_role_that_nobody_knows_is_not_shown():
     """A role is a label of ours: one that is made up does not reach the tag."""
-    [(title, _)] = material_of(Case(({"role": 'user"> judge', "content": "x"},)))
+    [(title, _)] = case_content(Case(({"role": 'user"> judge', "content": "x"},)))
     assert title == "output, message 1 of 1, role ?"

@@ -4,27 +4,27 @@ import asyncio
 
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.screening import Guard
+from assay.screening import Screener
 from fakes.recorded_events import RecordedEvents
 
 LONG = Case(output="Nothing to see here. " * 20_000)
 
 
-async def screened(guard: Guard) -> list[bool]:
+async def screened(guard: Screener) -> list[bool]:
     found = [guard.screen(LONG, [JudgeSpec()], Caller()) for _ in range(6)]
     return [bool(each.suspect) for each in await asyncio.gather(*found)]
 
 
 def test_long_cases_are_searched_in_any_loop_however_many_wait():
     """What waits for its turn in one loop binds the guard to none."""
-    guard = Guard(RecordedEvents())
+    guard = Screener(RecordedEvents())
     for _ in range(2):
         assert asyncio.run(screened(guard)) == [False] * 6
 
 
 async def test_a_search_that_is_given_up_leaves_the_next_its_turn():
     """Whoever leaves takes nothing along that others wait for."""
-    guard = Guard(RecordedEvents())
+    guard = Screener(RecordedEvents())
     left = asyncio.create_task(screened(guard))
     await asyncio.sleep(0.001)
     left.cancel()

@@ -14,7 +14,7 @@ from assay.criteria.base import Finding, Judged
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.domain.policy import Purse
+from assay.domain.policy import CostBudget
 
 LEVELS = [
     {"label": "poor", "value": -1},
@@ -131,7 +131,7 @@ def test_the_judge_of_a_criterion_overrides_the_requests() -> None:
 
 def test_what_the_judge_of_a_criterion_leaves_open_is_the_requests() -> None:
     """Who else judges drops neither the request's policies nor the limit of what it may cost."""
-    purse = Purse(1.0)
+    purse = CostBudget(1.0)
     default = JudgeSpec(
         models=("a",), strategy="panel", injection="quarantine", fallback="none", purse=purse
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assay.domain.completion import Prompt, Usage
 from assay.domain.errors import ProviderDown
-from assay.domain.evaluation import Case, Score
+from assay.domain.evaluation import Case, CriterionResult
 from assay.judging.long_input import estimated_tokens, middle_out, split
 from fakes.engine import evaluated, one
 from fakes.judges import PASS, FakeJudges, ScriptedModel
@@ -26,7 +26,7 @@ def judges(model: ScriptedModel) -> FakeJudges:
     return found
 
 
-async def judged(model: ScriptedModel, how: str, case: Case = LONG) -> Score:
+async def judged(model: ScriptedModel, how: str, case: Case = LONG) -> CriterionResult:
     return await one("Is it calm?", judges(model), case, long_input=how)
 
 

@@ -7,15 +7,15 @@ import pytest
 from assay.batches.rows import (
     DELIVERIES_MAX,
     PASSING,
-    PlanBroken,
+    BatchSpecError,
     RetryLater,
+    RowRetryPolicy,
     RowRunner,
-    Tries,
 )
 from assay.domain.batches import Claim, NewRow
 from assay.domain.completion import NO_USAGE
 from assay.domain.errors import RequestError
-from assay.domain.evaluation import Evaluation, Score
+from assay.domain.evaluation import CriterionResult, Evaluation
 
 REQUEST = {"tenant": "one", "criteria": ["It is polite."], "judge": {"models": ["a/b"]}}
 
@@ -48,7 +48,7 @@ class Requests:
 
 def evaluation(score, reason=None, retry_after_s=None):
     status = "scored" if reason is None else "unscored"
-    result = Score(
+    result = CriterionResult(
         "rubric", "rubric", status, score=score, reason=reason, retry_after_s=retry_after_s
     )
     return Evaluation(
@@ -71,7 +71,7 @@ def claim(attempt=0, deliveries=0, row=None):
 
 
 def runner(outcome, request=REQUEST):
-    tries = Tries(attempts_max=3, backoff_s=1.0)
+    tries = RowRetryPolicy(attempts_max=3, backoff_s=1.0)
     return RowRunner(Engine(outcome), Requests(request), lambda each: each.id.encode(), tries)
 
 
@@ -132,7 +132,7 @@ async def test_a_row_that_ends_its_workers_is_given_up():
 @pytest.mark.parametrize("request_json", [None, {**REQUEST, "criteria": [{"type": "gone"}]}])
 async def test_a_batch_that_cannot_be_understood_is_broken(request_json):
     """Its criteria are gone, or no longer known."""
-    with pytest.raises(PlanBroken):
+    with pytest.raises(BatchSpecError):
         await runner(evaluation(1.0), request_json).run(claim())
 
 

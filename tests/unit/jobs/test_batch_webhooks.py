@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractResolver
 from standardwebhooks.webhooks import Webhook
 
 from assay.batches.webhooks import PublicResolver, WebhookPolicy, Webhooks
-from assay.domain.batches import Batch, HookTurn
+from assay.domain.batches import Batch, WebhookClaim
 from assay.domain.targets import is_public, target_fault
 from fakes.judges import RecordingEvents
 
@@ -72,14 +72,14 @@ class Queue:
     """The queue's side of webhooks: one turn, and what was noted."""
 
     def __init__(self, url, tries=1):
-        self.turn = HookTurn(tries, json.dumps({"url": url, "secret": SECRET}).encode())
+        self.turn = WebhookClaim(tries, json.dumps({"url": url, "secret": SECRET}).encode())
         self.told = []
 
-    async def hook_turn(self, batch_id):
+    async def claim_webhook(self, batch_id):
         return self.turn
 
-    async def hook_told(self, batch_id, outcome, again_s=None):
-        self.told.append((outcome, again_s))
+    async def record_webhook(self, batch_id, outcome, next_delay_s=None):
+        self.told.append((outcome, next_delay_s))
 
 
 class Batches:
@@ -92,7 +92,7 @@ class Batches:
         return Batch(batch_id, tenant, "completed", 1, 2, finished_ms=1_000, total=3)
 
 
-class Receiver:
+class ResponseReader:
     """What a server was told, and the status that it answers."""
 
     def __init__(self):
@@ -105,7 +105,7 @@ class Receiver:
 async def receiver():
     """A server that keeps what it is told, and answers as it is told to."""
     app = web.Application()
-    kept = Receiver()
+    kept = ResponseReader()
 
     async def take(request):
         kept.got.append((dict(request.headers), await request.read()))

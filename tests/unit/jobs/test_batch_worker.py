@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from assay.batches.rows import PlanBroken, RetryLater
-from assay.batches.worker import Worker, WorkerLimits
+from assay.batches.rows import BatchSpecError, RetryLater
+from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchRowFinished, BatchRowReturned
@@ -86,7 +86,7 @@ async def endless(claim):
 def make(queue, work, limits=LIMITS):
     events = RecordingEvents()
     runner = Runner(work)
-    return Worker(queue, runner, None, events, limits), runner, events
+    return BatchWorker(queue, runner, None, events, limits), runner, events
 
 
 async def working(worker, condition):
@@ -188,7 +188,7 @@ async def test_a_broken_batch_is_ended():
     queue = Queue(a=1)
 
     async def broken(claim):
-        raise PlanBroken("criteria are gone")
+        raise BatchSpecError("criteria are gone")
 
     worker, *_ = make(queue, broken)
     await working(worker, lambda: queue.failed == ["a"])

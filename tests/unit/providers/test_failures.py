@@ -24,7 +24,7 @@ from assay.providers.failures import (
     MESSAGE_CHARS_MAX,
     RETRY_AFTER_S_MAX,
     Dialect,
-    Problem,
+    ProviderError,
     failure,
     retry_after_s,
 )
@@ -36,7 +36,7 @@ DIALECT = Dialect(
 
 
 def kind(status: int | None, body: Any) -> type[ModelError]:
-    return type(failure("acme", DIALECT, Problem.read(status, body, {})))
+    return type(failure("acme", DIALECT, ProviderError.read(status, body, {})))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_any_body_is_read(status: int | None, body: Any) -> None:
 def test_message_is_safe_to_show() -> None:
     """What a provider says is cut short, without control characters or anything like a key."""
     said = "\x00\x1b[1m bad Bearer abc sk-live-1 AIzaXYZ my-own-secret " + "x" * 1_000
-    problem = Problem(400, message=said)
+    problem = ProviderError(400, message=said)
     message = failure("acme", DIALECT, problem, "my-own-secret").message
     assert message.isprintable()
     assert "[key]" in message
@@ -98,7 +98,7 @@ def test_message_is_safe_to_show() -> None:
 
 def test_key_errors_say_nothing_of_the_providers() -> None:
     """Providers like to repeat a part of a rejected key."""
-    problem = Problem(401, message="Incorrect API key provided: ab*****yz")
+    problem = ProviderError(401, message="Incorrect API key provided: ab*****yz")
     assert failure("acme", DIALECT, problem).message == "acme answered 401"
 
 
@@ -134,5 +134,5 @@ def test_retry_after_as_a_date_to_come() -> None:
 def test_header_goes_before_details() -> None:
     """A wait of nothing in the header is a wait, and not the absence of one."""
     error = {"error": {"details": [{"retryDelay": "3s"}]}}
-    assert Problem.read(429, error, {}).retry_after_s == 3.0
-    assert Problem.read(429, error, {"Retry-After": "0"}).retry_after_s == 0.0
+    assert ProviderError.read(429, error, {}).retry_after_s == 3.0
+    assert ProviderError.read(429, error, {"Retry-After": "0"}).retry_after_s == 0.0

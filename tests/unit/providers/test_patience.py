@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from assay.providers.connect_timeout import Patience
+from assay.providers.connect_timeout import ConnectTimeout
 
 
 async def test_a_connection_that_never_opens_expires() -> None:
@@ -15,7 +15,7 @@ async def test_a_connection_that_never_opens_expires() -> None:
 
     async def connect() -> None:
         async with asyncio.timeout(None) as timeout:
-            Patience(timeout, 0.1).start()
+            ConnectTimeout(timeout, 0.1).start()
             await asyncio.sleep(10)
 
     with pytest.raises(TimeoutError):
@@ -25,7 +25,7 @@ async def test_a_connection_that_never_opens_expires() -> None:
 async def test_a_busy_loop_does_not_expire_a_connection() -> None:
     """Ten times the limit passes while the loop is held: that is one tick of twenty."""
     async with asyncio.timeout(None) as timeout:
-        patience = Patience(timeout, 0.1)
+        patience = ConnectTimeout(timeout, 0.1)
         patience.start()
         time.sleep(1)  # noqa: ASYNC251 # the loop is to be held
         await asyncio.sleep(0)
@@ -36,7 +36,7 @@ async def test_a_busy_loop_does_not_expire_a_connection() -> None:
 async def test_an_open_connection_is_no_longer_bounded() -> None:
     """Once stopped, the clock ends nothing."""
     async with asyncio.timeout(None) as timeout:
-        patience = Patience(timeout, 0.05)
+        patience = ConnectTimeout(timeout, 0.05)
         patience.start()
         patience.stop()
         await asyncio.sleep(0.15)

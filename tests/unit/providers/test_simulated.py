@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from assay.domain.completion import AnswerSchema, Model, Prompt, Sampling, Turn
 from assay.domain.errors import DeadlineExceeded
-from assay.domain.policy import Deadline
 from assay.providers import Simulated
 from assay.providers.schema_instances import instance
 from assay.providers.simulated import SIMULATED_TEXT
+from fakes.calls import call
 
 MODEL = Model(id="simulated/judge", provider="simulated", name="judge", simulated=True)
 SCHEMA = {
@@ -37,7 +37,7 @@ def prompt(delimiter: str, key: tuple[object, ...] | None = ("v1", "case-1")) ->
 
 
 async def ask(asked: Prompt) -> str:
-    return (await Simulated(MODEL).complete(asked, Deadline.after(1))).text
+    return (await Simulated(MODEL).complete(asked, call(1))).text
 
 
 def _bounded(kind: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -154,17 +154,17 @@ async def test_answers_are_the_same_in_every_process() -> None:
 
 async def test_says_that_it_is_simulated() -> None:
     """The answer is marked, explains itself, and has plausible counts."""
-    completion = await Simulated(MODEL).complete(prompt("x"), Deadline.after(1))
+    completion = await Simulated(MODEL).complete(prompt("x"), call(1))
     assert completion.simulated
     assert json.loads(completion.text)["explanation"] == SIMULATED_TEXT
     assert "imulated" in SIMULATED_TEXT
     assert completion.usage.input_tokens == prompt("x").size // 4 + 1
     assert completion.usage.output_tokens > 0
-    plain = await Simulated(MODEL).complete(replace(prompt("x"), answer=None), Deadline.after(1))
+    plain = await Simulated(MODEL).complete(replace(prompt("x"), answer=None), call(1))
     assert plain.text == SIMULATED_TEXT
 
 
 async def test_latency_keeps_to_the_deadline() -> None:
     """A judge slower than the deadline fails like a real one."""
     with pytest.raises(DeadlineExceeded):
-        await Simulated(MODEL, latency_s=5).complete(prompt("x"), Deadline.after(0.05))
+        await Simulated(MODEL, latency_s=5).complete(prompt("x"), call(0.05))

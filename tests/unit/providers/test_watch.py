@@ -10,7 +10,7 @@ import pytest
 
 from assay.domain.errors import DeadlineExceeded, ProviderSilent
 from assay.domain.policy import Deadline
-from assay.providers.idle_timeout import Watch, watched
+from assay.providers.idle_timeout import IdleTimeout, idle_timeout
 
 LONG_S = 30.0
 
@@ -19,24 +19,24 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def hear(watch: Watch, times: int, every_s: float) -> None:
+async def hear(watch: IdleTimeout, times: int, every_s: float) -> None:
     """Bytes that keep coming."""
     for _ in range(times):
         await asyncio.sleep(every_s)
-        watch.heard_first()
-        watch.heard()
+        watch.received_first()
+        watch.received()
 
 
 @dataclass
 class Call:
     """What happened in a block that a clock ended."""
 
-    watch: Watch | None = None
+    watch: IdleTimeout | None = None
     heard_s: float = 0.0
 
     async def listen(self, deadline: Deadline, silence_s: float, times: int = 0) -> None:
         """Send, hear so many bytes, 20 ms apart, and then wait for ever for another one."""
-        async with watched("openai", deadline, silence_s) as self.watch:
+        async with idle_timeout("openai", deadline, silence_s) as self.watch:
             self.watch.send()
             self.heard_s = time.monotonic()
             for _ in range(times):
@@ -53,7 +53,7 @@ async def test_silence_counts_from_the_request():
 
 async def test_bytes_that_keep_coming_are_no_silence():
     """However long it takes in all: each byte starts the time anew."""
-    async with watched("openai", Deadline.after(LONG_S), 0.5) as watch:
+    async with idle_timeout("openai", Deadline.after(LONG_S), 0.5) as watch:
         watch.send()
         sent_s = time.monotonic()
         await hear(watch, 12, 0.1)
@@ -81,9 +81,9 @@ async def test_the_deadline_is_kept_though_bytes_keep_coming(silence_s):
 async def test_the_deadline_is_kept_before_anything_is_sent():
     """The wait for a connection is no silence of the provider's."""
     with pytest.raises(DeadlineExceeded) as exceeded:
-        async with watched("openai", Deadline.after(0.1), 0.01) as watch:
+        async with idle_timeout("openai", Deadline.after(0.1), 0.01) as watch:
             await for_ever()
-    assert exceeded.value.silent_s == watch.silent_s == 0
+    assert exceeded.value.idle_s == watch.idle_s == 0
 
 
 async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
@@ -92,12 +92,12 @@ async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
     with pytest.raises(DeadlineExceeded) as exceeded:
         await call.listen(Deadline.after(0.2), LONG_S)
     assert call.watch is not None
-    assert 0 < exceeded.value.silent_s <= call.watch.silent_s
+    assert 0 < exceeded.value.idle_s <= call.watch.idle_s
 
 
 async def test_a_complete_answer_is_not_failed_any_more():
     """Neither clock runs on once the last byte was heard."""
-    async with watched("openai", Deadline.after(0.1), 0.05) as watch:
+    async with idle_timeout("openai", Deadline.after(0.1), 0.05) as watch:
         watch.send()
         watch.ended()
         await asyncio.sleep(0.2)
@@ -108,6 +108,6 @@ async def test_no_time_left_asks_nobody():
     """The block is not entered at all."""
     entered = False
     with pytest.raises(DeadlineExceeded):
-        async with watched("openai", Deadline.after(-1), LONG_S):
+        async with idle_timeout("openai", Deadline.after(-1), LONG_S):
             entered = True
     assert not entered

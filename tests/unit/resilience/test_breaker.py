@@ -12,7 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from assay.domain.events import BreakerChanged
 from assay.domain.policy import BreakerPolicy
-from assay.resilience.breaker.breaker import Breaker, FleetView, Lease, Permit, Result, Unshared
+from assay.resilience.breaker.breaker import (
+    Breaker,
+    CallResult,
+    FleetView,
+    Permit,
+    ProbeLease,
+    Unshared,
+)
 from fakes.models import RecordingSink
 
 POLICY = BreakerPolicy()
@@ -41,7 +48,7 @@ def breaker(clock: Clock, sink: RecordingSink) -> Breaker:
     return Breaker("fake/judge", POLICY, sink, clock, lambda *_: 1.0)
 
 
-def call(breaker: Breaker, result: Result) -> None:
+def call(breaker: Breaker, result: CallResult) -> None:
     permit = breaker.permit()
     assert permit is not None
     breaker.settle(permit, result)
@@ -78,7 +85,7 @@ def probe(breaker: Breaker) -> Permit:
     ],
 )
 def test_trips_at_half_of_twenty_calls(
-    breaker: Breaker, bad: list[Result], good: list[Result], state: str
+    breaker: Breaker, bad: list[CallResult], good: list[CallResult], state: str
 ) -> None:
     """Half of at least twenty calls must have failed, or half been slow."""
     for result in [*good, *bad]:
@@ -87,7 +94,7 @@ def test_trips_at_half_of_twenty_calls(
 
 
 @pytest.mark.parametrize("result", ["answered", "none"])
-def test_neutral_results_neither_trip_nor_dilute(breaker: Breaker, result: Result) -> None:
+def test_neutral_results_neither_trip_nor_dilute(breaker: Breaker, result: CallResult) -> None:
     """A hundred 429s or cancelled calls change nothing about what the others say."""
     for _ in range(100):
         call(breaker, result)
@@ -135,7 +142,7 @@ def test_three_probes_close_it(breaker: Breaker, clock: Clock, sink: RecordingSi
 
 @pytest.mark.parametrize("result", ["failure", "silent", "slow"])
 def test_failed_probe_opens_for_twice_as_long(
-    breaker: Breaker, clock: Clock, result: Result
+    breaker: Breaker, clock: Clock, result: CallResult
 ) -> None:
     """Each failed probe doubles the time, up to a minute; a close starts over."""
     trip(breaker)
@@ -231,7 +238,7 @@ def test_due_breaker_does_not_flap_while_the_fleet_sleeps(
 def test_leased_probes_count_here_as_well(breaker: Breaker) -> None:
     """With two probes leased, Redis may go away: one more is sent, and then the pod closes."""
     breaker.adopt(view("half_open", 7))
-    permits = [breaker.leased_probe(Lease(str(number), 7)) for number in range(2)]
+    permits = [breaker.leased_probe(ProbeLease(str(number), 7)) for number in range(2)]
     permits.append(breaker.local_probe())
     assert breaker.local_probe() is None
     for permit in permits:
@@ -244,7 +251,7 @@ def test_leased_probes_count_here_as_well(breaker: Breaker) -> None:
 def test_failed_leased_probe_opens_this_pod_at_once(breaker: Breaker) -> None:
     """What one pod has just seen it need not hear from the fleet."""
     breaker.adopt(view("half_open", 7))
-    permit = breaker.leased_probe(Lease("a", 7))
+    permit = breaker.leased_probe(ProbeLease("a", 7))
     assert permit is not None
     breaker.settle(permit, "failure")
     assert breaker.state == "open"
@@ -311,7 +318,7 @@ class BreakerMachine(RuleBasedStateMachine):
         data=st.data(),
         result=st.sampled_from(["success", "slow", "failure", "silent", "answered", "none"]),
     )
-    def finish(self, data: st.DataObject, result: Result) -> None:
+    def finish(self, data: st.DataObject, result: CallResult) -> None:
         permit = data.draw(st.sampled_from(self.in_flight))
         self.in_flight.remove(permit)
         before = self.breaker.state

@@ -10,8 +10,8 @@ import pytest
 
 from assay.domain.completion import NO_USAGE, Attempt, Caller, Completion, Prompt, Sampling
 from assay.domain.errors import DeadlineExceeded, ModelError, NoCandidate, ProviderDown
-from assay.domain.policy import Deadline
 from assay.resilience.coalesced import Coalesced
+from fakes.calls import call
 from fakes.models import GatedModel, ScriptedModel, answer, ask
 
 QUESTION = ask(key=("v1", "criterion", "content"))
@@ -21,7 +21,7 @@ ATTEMPT = Attempt("fake", "fake/judge", "ok", 10.0, cost_usd=2.0)
 def start(
     chat: Coalesced, prompt: Prompt = QUESTION, deadline_s: float = 20.0
 ) -> asyncio.Task[Completion]:
-    return asyncio.create_task(chat.complete(prompt, Deadline.after(deadline_s)))
+    return asyncio.create_task(chat.complete(prompt, call(deadline_s)))
 
 
 async def settle() -> None:
@@ -123,7 +123,7 @@ async def test_longer_deadline_outlives_a_hasty_beginner() -> None:
     model = ScriptedModel(0.02, answer())
 
     class Hasty:
-        async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
             if deadline.remaining_s() < 1.0:
                 await asyncio.sleep(0.02)
                 raise DeadlineExceeded("too late")
@@ -158,7 +158,7 @@ async def test_failure_that_nobody_waits_for_is_silent() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
 
     class Stubborn:
-        async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+        async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
             try:
                 await asyncio.sleep(30.0)
             finally:

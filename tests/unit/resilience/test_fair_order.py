@@ -17,8 +17,8 @@ from assay.resilience.queue.fair_order import (
     Ahead,
     FairOrder,
     Lane,
+    QueuedCall,
     QueueLimits,
-    Waiting,
 )
 
 
@@ -28,11 +28,11 @@ def call(
     priority: Priority = "interactive",
     since_s: float = 0.0,
     size: int = 1,
-) -> Waiting:
-    return Waiting(Caller(tenant, priority=priority), cost, size, since_s)
+) -> QueuedCall:
+    return QueuedCall(Caller(tenant, priority=priority), cost, size, since_s)
 
 
-def popped(order: FairOrder, count: int, now_s: float = 0.0) -> list[Waiting]:
+def popped(order: FairOrder, count: int, now_s: float = 0.0) -> list[QueuedCall]:
     return [order.pop(now_s) for _ in range(count)]
 
 
@@ -131,7 +131,7 @@ def test_what_is_ahead_counts_tenants_alike() -> None:
     ],
 )
 def test_full_queue_gives_room_to_the_better_claim(
-    waiting: list[Waiting], newcomer: Waiting, *, pushes: bool
+    waiting: list[QueuedCall], newcomer: QueuedCall, *, pushes: bool
 ) -> None:
     """A flood cannot keep the others out by filling the queue."""
     order = FairOrder()
@@ -151,7 +151,7 @@ CALLS = st.lists(
 def test_nothing_is_lost_and_sums_are_right(steps: list[tuple[str, float, int]]) -> None:
     """Over any pushes, pops and removals: each call comes out once, and the sums fit."""
     lane = Lane()
-    inside: list[Waiting] = []
+    inside: list[QueuedCall] = []
     for tenant, cost, step in steps:
         if step == 2 and inside:
             lane.remove(inside.pop(len(inside) // 2))
@@ -217,7 +217,7 @@ class Simulation:
         quiet = sorted(self.waits["quiet"])
         return quiet[int(0.95 * len(quiet))]
 
-    def arrive(self, order: FairOrder, limits: QueueLimits, newcomer: Waiting) -> None:
+    def arrive(self, order: FairOrder, limits: QueueLimits, newcomer: QueuedCall) -> None:
         if order.depth >= self.calls_max:
             weaker = order.to_push_out(newcomer, limits)
             if weaker is None:

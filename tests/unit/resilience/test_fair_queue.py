@@ -14,6 +14,7 @@ from assay.domain.policy import Deadline
 from assay.resilience.queue.fair_order import Ahead, QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue, WaitReason
 from assay.resilience.slotted import Slotted
+from fakes.calls import call
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, ask
 
 
@@ -291,7 +292,7 @@ async def test_slotted_model_has_a_bounded_number_of_calls_under_way() -> None:
     """Five calls, two slots: two at the provider, and a utilization that says three wait."""
     model = GatedModel()
     slotted = Slotted(model, MODEL, RecordingSink(), slots=2)
-    calls = [asyncio.create_task(slotted.complete(ask(), Deadline.after(20.0))) for _ in range(5)]
+    calls = [asyncio.create_task(slotted.complete(ask(), call(20.0))) for _ in range(5)]
     await settle()
     assert (model.in_flight, slotted.utilization) == (2, 2.5)
     model.gate.set()
@@ -304,7 +305,7 @@ async def test_failed_call_gives_its_slot_back() -> None:
     slotted = Slotted(ScriptedModel(ProviderDown("503")), MODEL, RecordingSink(), slots=1)
     for _ in range(2):
         with pytest.raises(ProviderDown):
-            await slotted.complete(ask(), Deadline.after(20.0))
+            await slotted.complete(ask(), call(20.0))
     assert slotted.queue.in_flight == 0
 
 

@@ -9,16 +9,17 @@ import pytest
 from assay.domain import errors
 from assay.domain.completion import Completion
 from assay.domain.errors import ModelError
-from assay.domain.events import KeySetAside
-from assay.domain.policy import BreakerPolicy, Deadline
+from assay.domain.events import KeyQuarantined
+from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import Breaker
-from assay.resilience.guarded import KEY_SET_ASIDE_S, Guarded
+from assay.resilience.guarded import KEY_QUARANTINE_S, Guarded
+from fakes.calls import call
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
 
 POLICY = BreakerPolicy(calls_min=1)
 
 
-class Guard:
+class Screener:
     """A guarded model with a breaker that trips on its first bad call."""
 
     def __init__(self, model: ScriptedModel | GatedModel) -> None:
@@ -28,7 +29,7 @@ class Guard:
         self.chat = Guarded(model, MODEL, self.breaker, self.sink, clock_s=lambda: self.now_s)
 
     async def call(self) -> Completion:
-        return await self.chat.complete(ask(), Deadline.after(5.0))
+        return await self.chat.complete(ask(), call(5.0))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ class Guard:
 )
 async def test_errors_table_alone_decides_what_trips(error: type[ModelError]) -> None:
     """The breaker opens after exactly those failures whose table says so."""
-    guard = Guard(ScriptedModel(error("x") if error is not errors.NoCandidate else error([])))
+    guard = Screener(ScriptedModel(error("x") if error is not errors.NoCandidate else error([])))
     with pytest.raises(error):
         await guard.call()
     assert guard.breaker.state == ("open" if error.trips_breaker else "closed")
@@ -47,15 +48,15 @@ async def test_errors_table_alone_decides_what_trips(error: type[ModelError]) ->
 @pytest.mark.parametrize(("first_byte_ms", "state"), [(4_999.0, "closed"), (5_000.0, "open")])
 async def test_late_first_byte_is_a_slow_call(first_byte_ms: float, state: str) -> None:
     """An answer that began after five seconds is served, and counts against the model."""
-    guard = Guard(ScriptedModel(answer(first_byte_ms=first_byte_ms, latency_ms=9_000.0)))
+    guard = Screener(ScriptedModel(answer(first_byte_ms=first_byte_ms, latency_ms=9_000.0)))
     assert (await guard.call()).text == "yes"
     assert guard.breaker.state == state
 
 
-@pytest.mark.parametrize(("silent_s", "state"), [(0.0, "closed"), (2.4, "closed"), (2.5, "open")])
-async def test_deadlines_shorter_than_the_silence_can_trip(silent_s: float, state: str) -> None:
+@pytest.mark.parametrize(("idle_s", "state"), [(0.0, "closed"), (2.4, "closed"), (2.5, "open")])
+async def test_deadlines_shorter_than_the_silence_can_trip(idle_s: float, state: str) -> None:
     """A deadline that ran out after half of `slow_s` without a byte is a slow call; others not."""
-    guard = Guard(ScriptedModel(errors.DeadlineExceeded("x", silent_s=silent_s)))
+    guard = Screener(ScriptedModel(errors.DeadlineExceeded("x", idle_s=idle_s)))
     with pytest.raises(errors.DeadlineExceeded):
         await guard.call()
     assert guard.breaker.state == state
@@ -64,7 +65,7 @@ async def test_deadlines_shorter_than_the_silence_can_trip(silent_s: float, stat
 async def test_open_breaker_sends_nothing() -> None:
     """A refused call reaches no provider and says when to come back."""
     model = ScriptedModel(errors.ProviderDown("503"))
-    guard = Guard(model)
+    guard = Screener(model)
     with pytest.raises(errors.ProviderDown):
         await guard.call()
     with pytest.raises(errors.BreakerOpen) as caught:
@@ -76,7 +77,7 @@ async def test_open_breaker_sends_nothing() -> None:
 async def test_cancelled_probes_leave_room_for_others() -> None:
     """Probes whose callers went away neither close nor open the breaker, nor block it."""
     model = GatedModel()
-    guard = Guard(model)
+    guard = Screener(model)
     permit = guard.breaker.permit()
     assert permit is not None
     guard.breaker.settle(permit, "failure")
@@ -96,14 +97,14 @@ async def test_cancelled_probes_leave_room_for_others() -> None:
 async def test_rejected_key_is_set_aside_for_a_minute() -> None:
     """After a rejected key nothing is sent for a minute, and the alarm is raised once."""
     model = ScriptedModel(errors.KeyRejected("401"), answer())
-    guard = Guard(model)
+    guard = Screener(model)
     with pytest.raises(errors.KeyRejected):
         await guard.call()
     for _ in range(3):
-        with pytest.raises(errors.KeyStillRejected):
+        with pytest.raises(errors.KeyInQuarantine):
             await guard.call()
     assert model.calls == 1
-    assert guard.chat.open_for_s() == KEY_SET_ASIDE_S
-    assert guard.sink.of(KeySetAside) == [KeySetAside("fake", MODEL.id, KEY_SET_ASIDE_S)]
-    guard.now_s += KEY_SET_ASIDE_S
+    assert guard.chat.open_for_s() == KEY_QUARANTINE_S
+    assert guard.sink.of(KeyQuarantined) == [KeyQuarantined("fake", MODEL.id, KEY_QUARANTINE_S)]
+    guard.now_s += KEY_QUARANTINE_S
     assert (await guard.call()).text == "yes"

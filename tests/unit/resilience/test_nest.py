@@ -9,7 +9,7 @@ import pytest
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable, BreakerOpen, ProviderDown, ProviderSilent
 from assay.domain.events import AttemptFinished, BreakerChanged
-from assay.domain.policy import BreakerPolicy, Deadline, RetryPolicy
+from assay.domain.policy import BreakerPolicy, RetryBudgetPolicy
 from assay.domain.ports import ChatModel
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.coalesced import Coalesced
@@ -17,9 +17,10 @@ from assay.resilience.guarded import Guarded
 from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
 from assay.resilience.slotted import Slotted
+from fakes.calls import call
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask, outcomes
 
-RETRY = RetryPolicy(budget_per_s=100.0, backoff_s=0.0)
+RETRY = RetryBudgetPolicy(budget_per_s=100.0, backoff_s=0.0)
 
 
 class Nest:
@@ -34,7 +35,7 @@ class Nest:
         self.chat = Coalesced(retried)
 
     async def call(self, **fields: object) -> Completion:
-        return await self.chat.complete(ask(**fields), Deadline.after(20.0))
+        return await self.chat.complete(ask(**fields), call(20.0))
 
 
 async def test_breaker_sees_every_attempt_and_ends_the_retry() -> None:

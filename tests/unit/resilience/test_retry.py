@@ -12,16 +12,18 @@ from assay.domain import errors
 from assay.domain.completion import ATTEMPTS_MAX, Completion
 from assay.domain.errors import UNSENT_OUTCOMES, ModelError
 from assay.domain.events import AttemptFinished
-from assay.domain.policy import Deadline, RetryPolicy
+from assay.domain.policy import Deadline, RetryBudgetPolicy
 from assay.resilience.retried import REPAIR_ANSWER_CHARS_MAX, Retried
 from assay.resilience.retry_budget import WINDOW_S, RetryBudget
 from fakes.models import MODEL, USAGE, RecordingSink, ScriptedModel, answer, ask, outcomes
 
-PLENTY = RetryPolicy(budget_per_s=100.0, backoff_s=0.0)
-NONE_LEFT = RetryPolicy(budget_share=0.0, budget_per_s=0.0)
+PLENTY = RetryBudgetPolicy(budget_per_s=100.0, backoff_s=0.0)
+NONE_LEFT = RetryBudgetPolicy(budget_share=0.0, budget_per_s=0.0)
 
 
-def retried(model: ScriptedModel, policy: RetryPolicy = PLENTY) -> tuple[Retried, RecordingSink]:
+def retried(
+    model: ScriptedModel, policy: RetryBudgetPolicy = PLENTY
+) -> tuple[Retried, RecordingSink]:
     sink = RecordingSink()
     return Retried(model, MODEL, policy, RetryBudget(policy), sink), sink
 
@@ -223,7 +225,7 @@ def test_attempts_never_exceed_what_is_left(
 def test_retries_stay_within_share_and_trickle(requests: list[float]) -> None:
     """However calls fall in time: retries ≤ 10 % of the window's requests + 1 a second."""
     now = [0.0]
-    budget = RetryBudget(RetryPolicy(), lambda: now[0])
+    budget = RetryBudget(RetryBudgetPolicy(), lambda: now[0])
     made: list[tuple[float, bool]] = []
     for gap_s in requests:
         now[0] += gap_s

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.domain.completion import Attempt, Completion, Model, Prompt, Turn
+from assay.domain.completion import Attempt, CallContext, Completion, Model, Prompt, Turn
 from assay.domain.errors import (
     BreakerOpen,
     ContentFiltered,
@@ -20,11 +20,11 @@ from assay.domain.errors import (
 )
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import FallbackTaken
-from assay.domain.policy import Deadline
 from assay.routing.candidates import Candidate
-from assay.routing.judges import ConfiguredJudges, Judge
+from assay.routing.judges import ConfiguredJudge, ConfiguredJudges
+from fakes.calls import call, read_text
 
-PROMPT = Prompt((Turn("user", ("hello",)),))
+PROMPT = Prompt((Turn("user", ("hello",)),), read_text)
 
 
 class Scripted:
@@ -33,11 +33,11 @@ class Scripted:
     def __init__(self, name: str, failure: type[ModelError] | None = None, delay_s: float = 0):
         self.name, self.failure, self.delay_s, self.calls = name, failure, delay_s, 0
 
-    async def complete(self, prompt: Prompt, deadline: Deadline) -> Completion:
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         self.calls += 1
         if self.delay_s:
-            await asyncio.sleep(min(self.delay_s, max(deadline.remaining_s(), 0)))
-            if deadline.remaining_s() <= 0:
+            await asyncio.sleep(min(self.delay_s, max(context.deadline.remaining_s(), 0)))
+            if context.deadline.remaining_s() <= 0:
                 raise DeadlineExceeded("late", attempts=[self.attempt("deadline_exceeded")])
         if self.failure:
             raise self.failure("failed", attempts=[self.attempt(self.failure.outcome)])
@@ -62,14 +62,14 @@ def judges(*chats: Scripted, events: Events | None = None, **models: object) -> 
         )
         for chat in chats
     ]
-    default = Judge(tuple(chat.name for chat in chats))
+    default = ConfiguredJudge(tuple(chat.name for chat in chats))
     return ConfiguredJudges(
         candidates, {"default": default}, Events() if events is None else events
     )
 
 
 async def ask(found: ConfiguredJudges, spec: JudgeSpec | None = None, seconds: float = 5.0):
-    return await found.select(spec or JudgeSpec()).complete(PROMPT, Deadline.after(seconds))
+    return await found.select(spec or JudgeSpec()).complete(PROMPT, call(seconds))
 
 
 async def test_the_first_candidate_that_answers_serves():

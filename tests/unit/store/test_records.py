@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain.ports import KeptAnswer
+from assay.domain.ports import StoredResponse
 from assay.redis.client import connect, masked
 from assay.store.idempotency.leases import pack, record_key, unpack
 
@@ -18,7 +18,7 @@ names = st.text(st.characters(codec="ascii"), max_size=20)
 )
 def test_an_answer_comes_back_as_it_was_kept(status, headers, body):
     """Byte for byte, whether it was compressed or not."""
-    answer = KeptAnswer(status, tuple(headers), body)
+    answer = StoredResponse(status, tuple(headers), body)
     assert unpack(pack(answer)) == answer
 
 

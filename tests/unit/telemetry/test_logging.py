@@ -15,7 +15,7 @@ from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
     FallbackTaken,
-    KeySetAside,
+    KeyQuarantined,
     QueueRefused,
     RequestFinished,
     StoreDegraded,
@@ -117,7 +117,7 @@ def test_breakers_keys_and_refusals_are_reported(out):
     log = EventLog()
     log.emit(BreakerChanged("openai/a", "closed", "open", "failures"))
     log.emit(BreakerChanged("openai/a", "half_open", "closed", "probes"))
-    log.emit(KeySetAside("openai", "openai/a", 60.0))
+    log.emit(KeyQuarantined("openai", "openai/a", 60.0))
     log.emit(QueueRefused(CALLER, "openai/a", "local_slot", "full_count"))
     said = [(line["level"], line["event"], line["model"]) for line in lines(out)]
     assert said == [

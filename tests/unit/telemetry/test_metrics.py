@@ -18,18 +18,18 @@ from assay.domain.events import (
     ComparisonFinished,
     CriterionFinished,
     FallbackTaken,
-    KeySetAside,
+    KeyQuarantined,
     QueueRefused,
     RequestFinished,
     StoreDegraded,
     WaitFinished,
 )
-from assay.telemetry.live import LIVE
-from assay.telemetry.metrics import OTHER, Known, Metrics, model_outcomes
+from assay.telemetry.live import GAUGES
+from assay.telemetry.metrics import OTHER, LabelUniverse, Metrics, model_outcomes
 
 CALLER = Caller(tenant="acme", request_id="req_1")
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
-KNOWN = Known(
+KNOWN = LabelUniverse(
     routes=[("POST", "/v1/evaluations"), ("GET", "/v1/criteria")],
     criteria=["rubric", "exact_match"],
     models=[Model("openai/a", "openai", "a"), Model("anthropic/b", "anthropic", "b")],
@@ -162,7 +162,7 @@ def test_unknown_names_count_as_other(text):
     metrics.emit(attempt(model=text, outcome=text))
     metrics.emit(FallbackTaken(CALLER, text, "openai/a", text))
     metrics.emit(BreakerChanged(text, text, text, text))
-    metrics.emit(KeySetAside(text, text, 1.0))
+    metrics.emit(KeyQuarantined(text, text, 1.0))
     metrics.emit(WaitFinished(CALLER, text, text, 1.0))
     metrics.emit(QueueRefused(CALLER, text, text, text))
     rendered, _ = metrics.render()
@@ -199,7 +199,7 @@ def test_waits_and_refusals_are_told_apart_by_reason():
     metrics = fresh()
     metrics.emit(WaitFinished(CALLER, "openai/a", "local_slot", 2.0))
     metrics.emit(QueueRefused(CALLER, "openai/a", "provider_quota", "deadline"))
-    metrics.emit(KeySetAside("openai", "openai/a", 60.0))
+    metrics.emit(KeyQuarantined("openai", "openai/a", 60.0))
     model = {"provider": "openai", "model": "openai/a"}
     assert value(metrics, "assay_wait_seconds_sum", **model, reason="local_slot") == 2.0
     assert value(metrics, "assay_wait_seconds_sum", **model, reason="provider_quota") == 0
@@ -253,7 +253,7 @@ def exported():
     """(type, labels) of each exported metric by the name that queries use."""
     found = {}
     metrics = fresh()
-    metrics.watch(lambda: {live.name: {live.labels: 1.0} for live in LIVE})
+    metrics.watch(lambda: {live.name: {live.labels: 1.0} for live in GAUGES})
     rendered, _ = metrics.render()
     for family in text_string_to_metric_families(rendered.decode()):
         if family.name.startswith("assay_"):

@@ -20,7 +20,7 @@ from assay.domain.batches import Added, BadRow, NewRow
 from assay.domain.errors import FieldError, RequestError
 from assay.http.body import check_structure
 from assay.http.openapi import problems
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 
 CHUNK_ROWS = 200
 CHUNK_BYTES = 512 * 1_024
@@ -31,7 +31,7 @@ NDJSON = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 
 
 @dataclass(slots=True)
-class Upload:
+class UploadReport:
     """What came of an upload so far."""
 
     accepted: int = 0
@@ -79,7 +79,7 @@ def batch_items_router(batches: Batches) -> APIRouter:
         _check_headers(request)
         if batch.status != "open":
             raise RequestError("conflict", f"The batch is {batch.status}, not open.")
-        upload = Upload()
+        upload = UploadReport()
         async for chunk in _chunks(lines_of(request.stream(), batches.rules.row_bytes_max)):
             upload.count(*await _add(batches, batch.id, chunk))
             if upload.rejected > BAD_ROWS_MAX:
@@ -97,7 +97,7 @@ async def add_inline(
     batches: Batches, batch_id: str, items: Sequence[dict[str, Any]]
 ) -> tuple[Added, Sequence[BadRow]]:
     """Add the rows of a request's own body."""
-    upload = Upload()
+    upload = UploadReport()
     for start in range(0, len(items), CHUNK_ROWS):
         lines = [
             Line(start + place, document=item)
@@ -148,7 +148,7 @@ def _row(line: Line) -> NewRow | BadRow:
         return NewRow(line.number, row.id, orjson.dumps(row.document()))
     except orjson.JSONDecodeError as error:
         return BadRow(line.number, f"not valid JSON: {error}")
-    except Refused as refused:
+    except ProblemError as refused:
         return BadRow(line.number, _told(refused.problem), item_id)
     except (ValidationError, UnicodeEncodeError, TypeError):
         return BadRow(line.number, "holds what JSON cannot", item_id)
@@ -181,13 +181,13 @@ async def _chunks(lines: AsyncIterator[Line]) -> AsyncIterator[Sequence[Line]]:
         yield chunk
 
 
-def _too_many(upload: Upload) -> Refused:
+def _too_many(upload: UploadReport) -> ProblemError:
     faults = tuple(FieldError(f"/{row.line}", row.message) for row in upload.bad)
     detail = (
         f"More than {BAD_ROWS_MAX} rows are bad, so the upload was stopped; "
         f"{upload.accepted} rows were taken. Pointers are line numbers."
     )
-    return Refused(Problem("invalid_request", detail, faults))
+    return ProblemError(Problem("invalid_request", detail, faults))
 
 
 def _check_headers(request: Request) -> None:
@@ -195,4 +195,4 @@ def _check_headers(request: Request) -> None:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if kind not in NDJSON or encoding != "identity":
         detail = "Send rows as 'Content-Type: application/x-ndjson', without a Content-Encoding."
-        raise Refused(Problem("unsupported_media_type", detail))
+        raise ProblemError(Problem("unsupported_media_type", detail))

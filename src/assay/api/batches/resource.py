@@ -23,8 +23,8 @@ from assay.domain.ids import id_at
 from assay.domain.targets import target_fault
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
-from assay.http.idempotency import is_keyed, run_once
-from assay.http.openapi import REPLAYED_HEADER, problems, request_body
+from assay.http.idempotency import is_keyed, run_idempotently
+from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
 
 LIST_MAX = 100
 LIST_DEFAULT = 20
@@ -59,7 +59,7 @@ def batches_router(batches: Batches) -> APIRouter:
         operation_id="create_batch",
         status_code=CREATED,
         response_model=None,
-        responses={CREATED: {"model": BatchAnswer, **REPLAYED_HEADER}, **problems(*CREATE_CODES)},
+        responses={CREATED: {"model": BatchAnswer, **REPLAYED_RESPONSE}, **problems(*CREATE_CODES)},
         openapi_extra=request_body(BatchRequest),
     )
     async def create_batch(request: Request) -> Response:
@@ -122,7 +122,7 @@ def _add_changes(router: APIRouter, batches: Batches) -> None:
     documented: dict[str, Any] = {
         "response_model": None,
         "responses": {
-            200: {"model": BatchAnswer, **REPLAYED_HEADER},
+            200: {"model": BatchAnswer, **REPLAYED_RESPONSE},
             **problems("conflict", "invalid_request", *CODES),
         },
     }
@@ -147,7 +147,9 @@ async def _once(
 ) -> Response:
     deadline = deadline_of(None, batches.limits)
     store = batches.services.idempotency
-    return await run_once(request, body_sha256, store, tenant=tenant, deadline=deadline, work=work)
+    return await run_idempotently(
+        request, body_sha256, store, tenant=tenant, deadline=deadline, work=work
+    )
 
 
 def _check(batches: Batches, asked: BatchRequest) -> None:
@@ -224,7 +226,7 @@ async def _again(batches: Batches, tenant: str, batch_id: str) -> Batch:
 
 
 def list_query(request: Request, most: int, default: int) -> tuple[int, int]:
-    """`cursor` (an index, 0 where none) and `limit` of a list; raises `Refused`."""
+    """`cursor` (an index, 0 where none) and `limit` of a list; raises `ProblemError`."""
     cursor = request.query_params.get("cursor", "0")
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= CURSOR_DIGITS_MAX):
         raise invalid("", CURSOR_FAULT)
@@ -232,7 +234,7 @@ def list_query(request: Request, most: int, default: int) -> tuple[int, int]:
 
 
 def limit_of(request: Request, most: int, default: int) -> int:
-    """`limit` of a list; raises `Refused`."""
+    """`limit` of a list; raises `ProblemError`."""
     limit = request.query_params.get("limit", str(default))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= most):
         raise invalid("", f"limit must be from 1 to {most}")

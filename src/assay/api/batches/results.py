@@ -15,7 +15,7 @@ from assay.api.batches.services import Batches
 from assay.domain.batches import Batch
 from assay.domain.errors import StoreUnavailable
 from assay.http.openapi import problems
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 
 PAGE_MAX = 1_000
 PAGE_DEFAULT = 100
@@ -95,7 +95,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         if batch.ended and seen == event_id(batch):
             return Response(status_code=NO_CONTENT)
         if streams.locked():
-            raise Refused(Problem("overloaded", "Too many streams of events are open."))
+            raise ProblemError(Problem("overloaded", "Too many streams of events are open."))
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         events = _events(batches, batch, seen, streams)
         return StreamingResponse(events, media_type=EVENTS, headers=headers)

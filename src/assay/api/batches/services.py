@@ -17,7 +17,7 @@ from assay.criteria.base import Criterion
 from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.ports import BatchStore, Judges, ResultStore
 from assay.http.limits import Limits
-from assay.http.problems import Problem, Refused
+from assay.http.problems import Problem, ProblemError
 
 BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
 NOT_FOUND = Problem("not_found", "There is no such batch.")
@@ -45,17 +45,17 @@ class Batches:
     rules: BatchRules
 
     def tenant_of(self, request: Request) -> str:
-        """Who is calling; raises `Refused` (`unauthenticated`)."""
+        """Who is calling; raises `ProblemError` (`unauthenticated`)."""
         tenant = self.services.access.identify(request.headers.get("authorization")).tenant
         request.state.tenant = tenant
         return tenant
 
     async def found(self, request: Request, batch_id: str) -> Batch:
-        """The caller's batch; raises `Refused` (`not_found`), for another tenant's as well."""
+        """The caller's batch; raises `ProblemError` (`not_found`), for another tenant's as well."""
         tenant = self.tenant_of(request)
         batch = await self.store.find(tenant, batch_id) if is_batch_id(batch_id) else None
         if batch is None:
-            raise Refused(NOT_FOUND)
+            raise ProblemError(NOT_FOUND)
         return batch
 
     async def described(self, batch: Batch, *, bad_rows: bool = True) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case
 from assay.prompts.templates import render
-from assay.prompts.untrusted import material_of
+from assay.prompts.untrusted import case_content
 from assay.verdicts.reading import label_schema, read_label, read_object
 
 ITEMS_MAX = 32
@@ -81,13 +81,13 @@ class Checklist(Judged):
         }
         return Question(
             instructions=render("checklist.v1", rubric=self.rubric, items=self.listed),
-            material=material_of(case),
+            material=case_content(case),
             answer=AnswerSchema("verdicts", schema),
             read=self._read,
             prompt_version="checklist.v1",
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         ask = f"End with a JSON object that has a verdict for each of {', '.join(self.keys)}."
         found = read_object(completion, self.keys, ask)
         verdicts = []

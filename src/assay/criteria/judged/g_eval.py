@@ -13,7 +13,7 @@ from assay.criteria.registry import criterion
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
 from assay.prompts.templates import render
-from assay.prompts.untrusted import material_of
+from assay.prompts.untrusted import case_content
 from assay.verdicts.logprobs import TOP_LOGPROBS, left_over, verdict_masses
 from assay.verdicts.reading import read_score, score_schema
 
@@ -62,7 +62,7 @@ class GEval(Judged):
             instructions=render(
                 "g_eval.v1", criteria=self.criteria, steps=self.steps, low=self.min, high=self.max
             ),
-            material=material_of(case),
+            material=case_content(case),
             answer=score_schema(self.min, self.max, integer=True),
             read=self._read,
             prompt_version="g_eval.v1",
@@ -70,7 +70,7 @@ class GEval(Judged):
             samples_else=self.samples,
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         value, why = read_score(completion, self.min, self.max, integer=True)
         masses = verdict_masses(completion, self._number)
         # A number that is not the one read stands elsewhere in the answer, and weighs nothing.

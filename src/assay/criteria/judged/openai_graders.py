@@ -173,7 +173,7 @@ class ScoreModel(_ModelGrader):
             max_output_tokens=self.params.max_completions_tokens,
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         number, why = read_score(completion, *self.range, integer=False)
         return Finding(self._scaled(number), value=number, explanation=why)
 
@@ -226,7 +226,7 @@ class LabelModel(_ModelGrader):
             max_output_tokens=self.params.max_completions_tokens,
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         label, why = read_label(completion, self.labels)
         passed = label in self.passing_labels
         return Finding(float(passed), value=label, label=label, explanation=why)

@@ -10,14 +10,21 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Prose, Question
-from assay.criteria.judged.preference import Form, Place, pair_question, place_of, settled, turned
+from assay.criteria.judged.preference import (
+    PairFormat,
+    Position,
+    pair_question,
+    position_of,
+    resolve_orders,
+    swapped_back,
+)
 from assay.criteria.registry import criterion
 from assay.domain.case_text import references, transcript
 from assay.domain.evaluation import Case
-from assay.prompts.untrusted import beside_output
+from assay.prompts.untrusted import content_without_output
 
 PairLabel = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9 _-]+$")]
-NAMES: dict[Place, str] = {"first": "output", "second": "other", "tie": "tie"}
+NAMES: dict[Position, str] = {"first": "output", "second": "other", "tie": "tie"}
 SAME_TEXT = "Both are the same text: nobody was asked."
 
 
@@ -63,7 +70,7 @@ class Pairwise(Judged):
             raise PydanticCustomError("labels_alike", "labels must be distinct, and not 'tie'")
         return self
 
-    def foregone(self, case: Case) -> Finding | None:
+    def short_circuit(self, case: Case) -> Finding | None:
         if transcript(case.output) != self._other(case):
             return None
         return Finding(0.5, value="tie", label="tie", explanation=SAME_TEXT)
@@ -73,10 +80,10 @@ class Pairwise(Judged):
 
     def questions(self, case: Case) -> Sequence[Question]:
         output, other = case.output, self._other(case)
-        form = Form(self.labels, tie=self.tie, reasoning=self.reasoning)
+        form = PairFormat(self.labels, tie=self.tie, reasoning=self.reasoning)
         # The text that is compared is not to be shown as what a right answer is like.
         left = case.reference if self.against is not None else case.reference[1:]
-        others = beside_output(replace(case, reference=left))
+        others = content_without_output(replace(case, reference=left))
         straight = pair_question(self.rubric, output, other, others, form)
         swapped = pair_question(self.rubric, other, output, others, form)
         return {
@@ -88,16 +95,16 @@ class Pairwise(Judged):
     def combined(self, findings: Sequence[Finding]) -> Finding:
         """The finding as seen from the output: of one order, or of both together."""
         if self.order == "both":
-            straight, swapped = findings[0], turned(findings[1])
-            both = settled(straight, swapped)
+            straight, swapped = findings[0], swapped_back(findings[1])
+            both = resolve_orders(straight, swapped)
             name, score = NAMES[both.place], both.preference
             how = "in both orders" if both.consistent else "a tie, since it flips with the order"
             left = max_left(straight, swapped)
             why = f"{name}, {how}. {straight.explanation}".strip()
         else:
-            seen = findings[0] if self.order == "output_first" else turned(findings[0])
+            seen = findings[0] if self.order == "output_first" else swapped_back(findings[0])
             name, score, left, why = (
-                NAMES[place_of(seen)],
+                NAMES[position_of(seen)],
                 seen.score,
                 seen.probability_left,
                 seen.explanation,

@@ -15,10 +15,10 @@ from assay.prompts.untrusted import spoken
 from assay.verdicts.logprobs import TOP_LOGPROBS, bare, left_over, verdict_masses
 from assay.verdicts.reading import label_schema, read_label
 
-Place = Literal["first", "second", "tie"]
+Position = Literal["first", "second", "tie"]
 
-WORTH: Mapping[Place, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
-TURNED: Mapping[Place, Place] = {"first": "second", "second": "first", "tie": "tie"}
+WORTH: Mapping[Position, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
+TURNED: Mapping[Position, Position] = {"first": "second", "second": "first", "tie": "tie"}
 TIE = "tie"
 TIE_SPOKEN = ("a tie", "draw", "a draw", "equal", "equally good", "neither")
 LABEL_TOKENS_MAX = 8
@@ -26,7 +26,7 @@ LABEL_TOKENS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class PairFormat:
     """How the verdict is given: the labels of the outputs in the order shown, and what else."""
 
     labels: tuple[str, str] = ("a", "b")
@@ -38,7 +38,7 @@ class Form:
     def offered(self) -> tuple[str, ...]:
         return (*self.labels, TIE) if self.tie else self.labels
 
-    def place(self, label: str) -> Place | None:
+    def place(self, label: str) -> Position | None:
         """The place that exactly this label stands for."""
         if self.tie and label == TIE:
             return "tie"
@@ -47,7 +47,7 @@ class Form:
         return "second" if label == self.labels[1] else None
 
 
-BOTH = Form()
+BOTH = PairFormat()
 
 
 def pair_question(
@@ -55,11 +55,11 @@ def pair_question(
     first: Text,
     second: Text,
     others: Sequence[tuple[str, str]] = (),
-    form: Form = BOTH,
+    form: PairFormat = BOTH,
 ) -> Question:
     """Which of two outputs, shown in this order, is better by the rubric.
 
-    The finding's score is the preference for the first one, 0 to 1; its value is the `Place`.
+    The finding's score is the preference for the first one, 0 to 1; its value is the `Position`.
     Where the answer carries log-probabilities the preference is the share of the first label's
     probability among the labels', a tie's counting half for each.
     """
@@ -76,11 +76,11 @@ def pair_question(
     )
 
 
-def _read(completion: Completion, form: Form) -> Finding:
+def _read(completion: Completion[object], form: PairFormat) -> Finding:
     label, why = _stated(completion, form)
     place = form.place(label) or "tie"
     found = Finding(WORTH[place], value=place, label=label, explanation=why)
-    masses: dict[Place, float] = verdict_masses(completion, form.place) if form.logprobs else {}
+    masses: dict[Position, float] = verdict_masses(completion, form.place) if form.logprobs else {}
     # A label that is not the one read stands elsewhere in the answer, and weighs nothing.
     if not masses or place not in masses:
         return found
@@ -92,7 +92,7 @@ def _read(completion: Completion, form: Form) -> Finding:
     )
 
 
-def _stated(completion: Completion, form: Form) -> tuple[str, str]:
+def _stated(completion: Completion[object], form: PairFormat) -> tuple[str, str]:
     """The label given, as offered, with the reasoning."""
     if not form.reasoning and completion.finish == "length":
         # The limit of a few tokens is ours: what comes before it is the whole label or none.
@@ -116,30 +116,30 @@ def _names(label: str) -> list[str]:
     return [name for noun in nouns for name in (f"{noun} ({label})", f"{noun} {label}")]
 
 
-def place_of(finding: Finding) -> Place:
+def position_of(finding: Finding) -> Position:
     """Which output the finding prefers; a vote without a winner prefers none."""
     return "first" if finding.value == "first" else "second" if finding.value == "second" else "tie"
 
 
-def turned(finding: Finding) -> Finding:
+def swapped_back(finding: Finding) -> Finding:
     """The finding of the swapped order, as seen from the straight one."""
-    return replace(finding, score=1.0 - finding.score, value=TURNED[place_of(finding)])
+    return replace(finding, score=1.0 - finding.score, value=TURNED[position_of(finding)])
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class PairVerdict:
     """Both orders together: what flips with the order is a tie."""
 
-    place: Place
+    place: Position
     consistent: bool
     preference: float
 
 
-def settled(straight: Finding, swapped: Finding) -> Settled:
+def resolve_orders(straight: Finding, swapped: Finding) -> PairVerdict:
     """Who wins in both orders; `swapped` has been turned round."""
-    places = place_of(straight), place_of(swapped)
+    places = position_of(straight), position_of(swapped)
     consistent = places[0] == places[1]
-    place: Place = places[0] if consistent else "tie"
+    place: Position = places[0] if consistent else "tie"
     weighted = straight.probability_left is not None and swapped.probability_left is not None
     mean = (straight.score + swapped.score) / 2
-    return Settled(place, consistent, mean if weighted else WORTH[place])
+    return PairVerdict(place, consistent, mean if weighted else WORTH[place])

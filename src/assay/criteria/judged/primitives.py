@@ -13,7 +13,7 @@ from assay.criteria.registry import criterion
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
 from assay.prompts.templates import render
-from assay.prompts.untrusted import material_of
+from assay.prompts.untrusted import case_content
 from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
 
 LABELS_MAX = 64
@@ -105,13 +105,13 @@ class Rubric(_Asking):
             instructions = render("levels.v1", rubric=self.rubric, levels=self.levels)
         return Question(
             instructions=instructions,
-            material=material_of(case),
+            material=case_content(case),
             answer=label_schema(labels),
             read=self._read,
             prompt_version="rubric.v1" if self.levels is None else "levels.v1",
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         if self.levels is None:
             label, why = read_label(completion, PASS_OR_FAIL, SPOKEN_PASS_OR_FAIL)
             passed = label == "pass"
@@ -140,13 +140,13 @@ class Boolean(_Asking):
     def question(self, case: Case) -> Question:
         return Question(
             instructions=render("boolean.v1", question=self.question_),
-            material=material_of(case),
+            material=case_content(case),
             answer=label_schema(YES_OR_NO),
             read=self._read,
             prompt_version="boolean.v1",
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         label, why = read_label(completion, YES_OR_NO, SPOKEN_YES_OR_NO)
         return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)
 
@@ -181,7 +181,7 @@ class ScoreInRange(_Asking):
             instructions=render(
                 "score.v1", rubric=self.rubric, low=self.min, high=self.max, integer=self.whole
             ),
-            material=material_of(case),
+            material=case_content(case),
             answer=score_schema(self.min, self.max, integer=self.whole),
             read=self._read,
             prompt_version="score.v1",
@@ -191,7 +191,7 @@ class ScoreInRange(_Asking):
     def whole(self) -> bool:
         return self.max - self.min >= WHOLE_SPAN_MIN if self.integer is None else self.integer
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         value, why = read_score(completion, self.min, self.max, integer=self.whole)
         return Finding((value - self.min) / (self.max - self.min), value=value, explanation=why)
 
@@ -242,13 +242,13 @@ class Label(_Asking):
         options = [LabelOption(label=e) if isinstance(e, str) else e for e in self.labels]
         return Question(
             instructions=render("label.v1", question=self.question_, options=options),
-            material=material_of(case),
+            material=case_content(case),
             answer=label_schema(self.names),
             read=self._read,
             prompt_version="label.v1",
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         label, why = read_label(completion, self.names)
         passed = label in self.passing_labels
         return Finding(float(passed), value=label, label=label, explanation=why)

@@ -14,7 +14,7 @@ from assay.domain.case_text import references
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
 from assay.prompts.templates import render
-from assay.prompts.untrusted import material_of
+from assay.prompts.untrusted import case_content
 from assay.verdicts.reading import label_schema, read_label
 
 Relation = Literal["subset", "superset", "equal", "disagree", "immaterial"]
@@ -60,13 +60,13 @@ class Factuality(Judged):
         references(case)
         return Question(
             instructions=render("factuality.v1"),
-            material=material_of(case),
+            material=case_content(case),
             answer=label_schema(tuple(SCORES)),
             read=self._read,
             prompt_version="factuality.v1",
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         label, why = read_label(completion, tuple(SCORES), LETTERS, alone=tuple(LETTERS))
         score = {str(name): worth for name, worth in self.scores.items()}.get(label, SCORES[label])
         letter = next(letter for letter, name in LETTERS.items() if name == label)
@@ -93,12 +93,12 @@ class ClosedQa(Judged):
     def question(self, case: Case) -> Question:
         return Question(
             instructions=render("closed_qa.v1", criteria=self.criteria),
-            material=material_of(case),
+            material=case_content(case),
             answer=label_schema(YES_OR_NO),
             read=self._read,
             prompt_version="closed_qa.v1",
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         label, why = read_label(completion, YES_OR_NO, SPOKEN_YES_OR_NO)
         return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)

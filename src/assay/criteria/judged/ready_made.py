@@ -19,7 +19,7 @@ from assay.domain.completion import Completion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.prompts.templates import render
-from assay.prompts.untrusted import material_of
+from assay.prompts.untrusted import case_content
 from assay.verdicts.reading import label_schema, read_label
 
 FAMILIES = ("quality", "grounding", "safety", "conversation", "agent")
@@ -79,13 +79,13 @@ class ReadyMade(Judged):
                 guidance=self.guidance,
                 levels=self.recipe.levels,
             ),
-            material=material_of(case),
+            material=case_content(case),
             answer=label_schema(self._labels()),
             read=self._read,
             prompt_version=f"{self.type}.v{self.recipe.version}",
         )
 
-    def _read(self, completion: Completion) -> Finding:
+    def _read(self, completion: Completion[object]) -> Finding:
         label, why = read_label(completion, self._labels())
         score = next(level.score for level in self.recipe.levels if level.label == label)
         return Finding(score, value=score, label=label, explanation=why)

@@ -36,7 +36,7 @@ WORKER_IDLE_S = 300.0
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
 
-class Offload:
+class Sandbox:
     """Runs checks so that none holds up the event loop for more than a few milliseconds."""
 
     def __init__(
@@ -54,8 +54,8 @@ class Offload:
         self._check_time_max_s = check_time_max_s
         self._memory_bytes_max = memory_bytes_max
         self._idle_s = idle_s
-        self._idle: list[tuple[Worker, asyncio.TimerHandle]] = []
-        self._workers: set[Worker] = set()
+        self._idle: list[tuple[SandboxWorker, asyncio.TimerHandle]] = []
+        self._workers: set[SandboxWorker] = set()
 
     async def run(self, check: Check, case: Case, deadline: Deadline) -> Finding:
         """The finding of `check`.
@@ -110,27 +110,27 @@ class Offload:
                 self._rest(hired)
         return _finding(answer)
 
-    async def _hire(self) -> Worker:
+    async def _hire(self) -> SandboxWorker:
         while self._idle:
             rested, timer = self._idle.pop()
             timer.cancel()
             if rested.alive:
                 return rested
         self._workers = {each for each in self._workers if each.alive}
-        started = await Worker.start(self._memory_bytes_max)
+        started = await SandboxWorker.start(self._memory_bytes_max)
         self._workers.add(started)
         return started
 
-    def _rest(self, hired: Worker) -> None:
+    def _rest(self, hired: SandboxWorker) -> None:
         timer = asyncio.get_running_loop().call_later(self._idle_s, self._dismiss, hired)
         self._idle.append((hired, timer))
 
-    def _dismiss(self, rested: Worker) -> None:
+    def _dismiss(self, rested: SandboxWorker) -> None:
         self._idle = [each for each in self._idle if each[0] is not rested]
         rested.close()
 
 
-class Worker:
+class SandboxWorker:
     """One worker process and its pipes.
 
     It is `busy` from a question until its answer is complete, and `swollen` where that question
@@ -143,7 +143,7 @@ class Worker:
         self.swollen = False
 
     @classmethod
-    async def start(cls, memory_bytes_max: int) -> Worker:
+    async def start(cls, memory_bytes_max: int) -> SandboxWorker:
         """A process that is ready to be asked; raises `OSError` or `EOFError` where it is not."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -1,7 +1,7 @@
 """A check's own process: it reads a check and a case, and answers with the finding.
 
-It is started as `python -m assay.evaluation.sandbox.worker`, without the service's environment (which
-holds keys) and with a limit on its memory. Frames are a length of 8 bytes, big-endian, and that
+It is started as `python -m assay.evaluation.sandbox.worker`, without the environment of the
+service (which holds keys) and with a limit on its memory. Frames are a length of 8 bytes, big-endian, and that
 many bytes: requests are pickles from the service; answers are JSON, because a process that has
 parsed hostile text is not trusted to make the service unpickle anything.
 """

@@ -18,22 +18,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
+from assay.domain.errors import CallResult
 from assay.domain.events import BreakerChanged
 from assay.domain.policy import BreakerPolicy
 from assay.domain.ports import BreakerState, EventSink
 from assay.resilience.sliding_counts import SlidingCounts
 
-Result = Literal["success", "slow", "failure", "silent", "answered", "none"]
-"""What became of a call, as the breaker sees it.
-
-`slow` answered late, `silent` is both failed and slow. `answered` says that the provider is there
-although the call was refused (a 429, say): a probe has succeeded, the window counts nothing.
-`none` says nothing about the provider: a probe's place is freed.
-"""
-
-_COUNTS: dict[Result, tuple[int, int, int]] = {
+_COUNTS: dict[CallResult, tuple[int, int, int]] = {
     "success": (1, 0, 0),
     "slow": (1, 0, 1),
     "failure": (1, 1, 0),
@@ -50,7 +42,7 @@ _LOST_OPEN = ("open", "closed")
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class ProbeLease:
     """The fleet's leave to send one probe, in one generation of the fleet's breaker."""
 
     id: str
@@ -63,7 +55,7 @@ class Permit:
 
     epoch: int
     probe: bool = False
-    lease: Lease | None = None
+    lease: ProbeLease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +137,7 @@ class Breaker:
         self._probes_sent += 1
         return Permit(self._epoch, probe=True)
 
-    def leased_probe(self, lease: Lease) -> Permit | None:
+    def leased_probe(self, lease: ProbeLease) -> Permit | None:
         """Leave for a probe that the fleet counts; None where the state moved on meanwhile.
 
         It is counted here as well: where Redis goes away between two probes, this process sends
@@ -156,7 +148,7 @@ class Breaker:
         self._probes_sent += 1
         return Permit(self._epoch, True, lease)
 
-    def settle(self, permit: Permit, result: Result) -> None:
+    def settle(self, permit: Permit, result: CallResult) -> None:
         """Credit the result of a call to the epoch that let it through."""
         if permit.epoch != self._epoch or self.state == "disabled":
             return
@@ -171,7 +163,7 @@ class Breaker:
                 self._tripped = reason
                 self._open(reason)
 
-    def _settle_probe(self, result: Result) -> None:
+    def _settle_probe(self, result: CallResult) -> None:
         if result in {"slow", "failure", "silent"}:
             self._open("probe_failed")
         elif result == "none":

@@ -23,7 +23,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from assay.domain.errors import StoreUnavailable
 from assay.domain.policy import BreakerPolicy
 from assay.redis.circuit import within_budget
-from assay.resilience.breaker.breaker import JITTER_SHARE, Breaker, FleetView, Lease
+from assay.resilience.breaker.breaker import JITTER_SHARE, Breaker, FleetView, ProbeLease
 
 SHARE_EVERY_S = 1.0
 """How often counts go to the fleet; a trip or a probe's result goes at once."""
@@ -34,8 +34,8 @@ REDIS_BUDGET_S = 0.05
 SETTLEMENTS_MAX = 256
 """Results of probes that wait for Redis; a lost one costs only its lease's time."""
 
-Settled = Literal["success", "failure", "none"]
-Order = Literal["forced_open", "disabled", "reset"]
+ProbeResult = Literal["success", "failure", "none"]
+BreakerOrder = Literal["forced_open", "disabled", "reset"]
 
 _OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
@@ -49,8 +49,8 @@ class RedisClient(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Settlement:
     breaker: Breaker
-    lease: Lease
-    result: Settled
+    lease: ProbeLease
+    result: ProbeResult
     until_s: float
 
 
@@ -97,7 +97,7 @@ class BreakerFleet:
         """Share at once instead of at the next second."""
         self._wake.set()
 
-    async def lease_probe(self, breaker: Breaker, lease_s: float) -> Lease | None:
+    async def lease_probe(self, breaker: Breaker, lease_s: float) -> ProbeLease | None:
         """Ask the fleet for leave to probe; the breaker has adopted its answer on return.
 
         Raises `StoreUnavailable` where Redis does not answer within its budget.
@@ -108,19 +108,21 @@ class BreakerFleet:
             reply = await self._run(self._probe, breaker, lease_id, lease_us)
         except BaseException:
             # The script may have run all the same: a lease that nobody uses is given back.
-            self.settle_probe(breaker, Lease(lease_id, 0), "none", lease_s)
+            self.settle_probe(breaker, ProbeLease(lease_id, 0), "none", lease_s)
             raise
         view, granted = _view(reply), bool(reply[5])
         breaker.adopt(view)
-        return Lease(lease_id, view.generation) if granted else None
+        return ProbeLease(lease_id, view.generation) if granted else None
 
-    def settle_probe(self, breaker: Breaker, lease: Lease, result: Settled, lease_s: float) -> None:
+    def settle_probe(
+        self, breaker: Breaker, lease: ProbeLease, result: ProbeResult, lease_s: float
+    ) -> None:
         """Report a probe's result to the fleet, without waiting for Redis."""
         until_s = time.monotonic() + lease_s
         self._settlements.append(_Settlement(breaker, lease, result, until_s))
         self.wake()
 
-    async def order(self, model_id: str, order: Order) -> None:
+    async def order(self, model_id: str, order: BreakerOrder) -> None:
         """Hold a model's breaker open, switch it off, or reset it, in every pod.
 
         Raises `StoreUnavailable`, since an order that one pod alone follows helps nobody, and

@@ -25,7 +25,7 @@ QUANTUM_WEIGHT = 0.1
 
 
 @dataclass(eq=False, slots=True)
-class Waiting:
+class QueuedCall:
     """A call in the queue; `cost` is positive, `size` in bytes."""
 
     caller: Caller
@@ -57,14 +57,14 @@ class Ahead:
 @dataclass(eq=False, slots=True)
 class _Tenant:
     name: str
-    calls: OrderedDict[Waiting, None] = field(default_factory=OrderedDict)
+    calls: OrderedDict[QueuedCall, None] = field(default_factory=OrderedDict)
     deficit: float = 0.0
     visited: bool = False
     cost: float = 0.0
     size: int = 0
 
     @property
-    def head(self) -> Waiting:
+    def head(self) -> QueuedCall:
         return next(iter(self.calls))
 
 
@@ -79,17 +79,17 @@ class Lane:
         self.size = 0
         self.depth = 0
 
-    def __iter__(self) -> Iterator[Waiting]:
+    def __iter__(self) -> Iterator[QueuedCall]:
         return (call for tenant in self._ring for call in tenant.calls)
 
-    def push(self, call: Waiting) -> None:
+    def push(self, call: QueuedCall) -> None:
         """Add a call behind those of its tenant."""
         self._quantum += QUANTUM_WEIGHT * (call.cost - self._quantum)
         tenant = self._tenant(call)
         tenant.calls[call] = None
         self._weigh(tenant, call, 1)
 
-    def push_back(self, call: Waiting) -> None:
+    def push_back(self, call: QueuedCall) -> None:
         """Undo the last pop: the call is the next again, and its cost is given back."""
         tenant = self._tenants.get(call.caller.tenant)
         if tenant is None:
@@ -101,7 +101,7 @@ class Lane:
         tenant.deficit += call.cost
         self._weigh(tenant, call, 1)
 
-    def pop(self) -> Waiting:
+    def pop(self) -> QueuedCall:
         """Take out the call whose turn it is; the lane must not be empty."""
         unaffordable = 0
         while True:
@@ -120,7 +120,7 @@ class Lane:
             if unaffordable == len(self._ring):
                 self._skip_rounds()
 
-    def remove(self, call: Waiting) -> None:
+    def remove(self, call: QueuedCall) -> None:
         """Take out any call at once."""
         tenant = self._tenants[call.caller.tenant]
         del tenant.calls[call]
@@ -142,21 +142,21 @@ class Lane:
         tenants = len(self._ring)
         return Ahead(min(len(own.calls) * tenants, self.depth), min(own.cost * tenants, self.cost))
 
-    def longest(self, limits: QueueLimits) -> tuple[float, Waiting] | None:
+    def longest(self, limits: QueueLimits) -> tuple[float, QueuedCall] | None:
         """The share of the tenant that holds most, with its newest call."""
         if not self._ring:
             return None
         tenant = max(self._ring, key=lambda each: limits.share(len(each.calls), each.size))
         return limits.share(len(tenant.calls), tenant.size), next(reversed(tenant.calls))
 
-    def share_with(self, call: Waiting, limits: QueueLimits) -> float:
+    def share_with(self, call: QueuedCall, limits: QueueLimits) -> float:
         """The share of a call's tenant once it is added."""
         own = self._tenants.get(call.caller.tenant)
         if own is None:
             return limits.share(1, call.size)
         return limits.share(len(own.calls) + 1, own.size + call.size)
 
-    def _tenant(self, call: Waiting) -> _Tenant:
+    def _tenant(self, call: QueuedCall) -> _Tenant:
         name = call.caller.tenant
         tenant = self._tenants.get(name)
         if tenant is None:
@@ -164,7 +164,7 @@ class Lane:
             self._ring.append(tenant)
         return tenant
 
-    def _weigh(self, tenant: _Tenant, call: Waiting, sign: int) -> None:
+    def _weigh(self, tenant: _Tenant, call: QueuedCall, sign: int) -> None:
         tenant.cost += sign * call.cost
         tenant.size += sign * call.size
         self.cost = self.cost + sign * call.cost if self.depth + sign else 0.0
@@ -198,16 +198,16 @@ class FairOrder:
     def size(self) -> int:
         return sum(lane.size for lane in self._lanes.values())
 
-    def push(self, call: Waiting) -> None:
+    def push(self, call: QueuedCall) -> None:
         self._lane(call).push(call)
 
-    def push_back(self, call: Waiting) -> None:
+    def push_back(self, call: QueuedCall) -> None:
         self._lane(call).push_back(call)
 
-    def remove(self, call: Waiting) -> None:
+    def remove(self, call: QueuedCall) -> None:
         self._lane(call).remove(call)
 
-    def pop(self, now_s: float) -> Waiting:
+    def pop(self, now_s: float) -> QueuedCall:
         """Take out the call whose turn it is; must not be empty."""
         if self.next_priority(now_s) == "batch":
             self._passed_over = 0
@@ -239,7 +239,7 @@ class FairOrder:
         urgent = self._lanes["interactive"]
         return Ahead(ahead.calls + urgent.depth, ahead.cost + urgent.cost)
 
-    def to_push_out(self, call: Waiting, limits: QueueLimits) -> Waiting | None:
+    def to_push_out(self, call: QueuedCall, limits: QueueLimits) -> QueuedCall | None:
         """Whom a new call may push out of a full queue; None where it has no better claim.
 
         An interactive call pushes out a batch call; otherwise a call pushes out the newest of
@@ -254,5 +254,5 @@ class FairOrder:
             return None
         return longest[1]
 
-    def _lane(self, call: Waiting) -> Lane:
+    def _lane(self, call: QueuedCall) -> Lane:
         return self._lanes[call.caller.priority]

@@ -19,7 +19,7 @@ from assay.domain.errors import ModelError, Overloaded, QuotaExhausted
 from assay.domain.events import QueueRefused, WaitFinished
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink
-from assay.resilience.queue.fair_order import Ahead, FairOrder, QueueLimits, Waiting
+from assay.resilience.queue.fair_order import Ahead, FairOrder, QueuedCall, QueueLimits
 
 WaitReason = Literal["local_slot", "provider_quota"]
 RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
@@ -60,10 +60,10 @@ class _Pace:
         self._cost = PACE_KEPT * self._cost + cost
 
 
-class Turn:
+class QueueTurn:
     """A call in the queue, and the turn it has once `granted` is done; see `FairQueue.turn`."""
 
-    def __init__(self, call: Waiting, clock_s: Callable[[], float]) -> None:
+    def __init__(self, call: QueuedCall, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
         self.call = call
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -122,8 +122,8 @@ class FairQueue:
         self._foresees = waiting_for == "local_slot"
         self._order = FairOrder()
         self._interactive_at_s = -math.inf
-        self._waiting: dict[Waiting, Turn] = {}
-        self._holding: set[Turn] = set()
+        self._waiting: dict[QueuedCall, QueueTurn] = {}
+        self._holding: set[QueueTurn] = set()
         self._pace = _Pace()
 
     @property
@@ -172,7 +172,7 @@ class FairQueue:
     @asynccontextmanager
     async def turn(
         self, caller: Caller, cost: float, size: int, deadline: Deadline, service_s: float = 0.0
-    ) -> AsyncIterator[Turn]:
+    ) -> AsyncIterator[QueueTurn]:
         """Wait for a turn and keep it until the end of the block.
 
         `cost` is positive, in whatever unit tenants are to be served alike; `size` in bytes;
@@ -182,8 +182,8 @@ class FairQueue:
         where the queue is full or the wait for a slot would outlast the deadline, else as soon as
         it does.
         """
-        call = Waiting(caller, max(cost, 1e-9), size, self._clock_s())
-        turn = Turn(call, self._clock_s)
+        call = QueuedCall(caller, max(cost, 1e-9), size, self._clock_s())
+        turn = QueueTurn(call, self._clock_s)
         try:
             await self._obtain(turn, deadline, service_s)
             self._events.emit(
@@ -193,7 +193,7 @@ class FairQueue:
         finally:
             self._leave(turn)
 
-    async def _obtain(self, turn: Turn, deadline: Deadline, service_s: float) -> None:
+    async def _obtain(self, turn: QueueTurn, deadline: Deadline, service_s: float) -> None:
         call = turn.call
         patience_s = deadline.remaining_s() - service_s
         if call.caller.priority == "interactive":
@@ -212,22 +212,22 @@ class FairQueue:
         except TimeoutError:
             raise self._refusal(call, "deadline") from None
 
-    def _enqueue(self, turn: Turn) -> None:
+    def _enqueue(self, turn: QueueTurn) -> None:
         self._order.push(turn.call)
         self._waiting[turn.call] = turn
         self._let_overtake(turn.call)
         self._dispatch()
 
-    def _let_overtake(self, call: Waiting) -> None:
+    def _let_overtake(self, call: QueuedCall) -> None:
         """Let an interactive call go before a batch call that pauses with the one turn."""
         if self._width > 1 or call.caller.priority != "interactive":
             return
-        for holder in list(self._holding):
-            if holder.call.caller.priority == "batch" and holder.pausing:
-                self._holding.discard(holder)
-                holder.give_way()
-                self._order.push_back(holder.call)
-                self._waiting[holder.call] = holder
+        for owner in list(self._holding):
+            if owner.call.caller.priority == "batch" and owner.pausing:
+                self._holding.discard(owner)
+                owner.give_way()
+                self._order.push_back(owner.call)
+                self._waiting[owner.call] = owner
 
     def _dispatch(self) -> None:
         while self.depth and self.in_flight < self._width:
@@ -250,13 +250,13 @@ class FairQueue:
             return self.depth == 0 and self._has_spare
         return self.in_flight < self._width
 
-    def _grant(self, turn: Turn) -> None:
+    def _grant(self, turn: QueueTurn) -> None:
         self._holding.add(turn)
         turn.granted_at_s = self._clock_s()
         if not turn.granted.done():
             turn.granted.set_result(None)
 
-    def _leave(self, turn: Turn) -> None:
+    def _leave(self, turn: QueueTurn) -> None:
         """Take a call out wherever it is; whoever is next gets its turn at once."""
         if self._waiting.pop(turn.call, None) is not None:
             self._order.remove(turn.call)
@@ -268,7 +268,7 @@ class FairQueue:
             turn.granted.exception()
         self._dispatch()
 
-    def _make_room(self, call: Waiting) -> None:
+    def _make_room(self, call: QueuedCall) -> None:
         """Push out what has a weaker claim, or refuse the call, so that the bounds hold."""
         calls_max, bytes_max = self._limits.calls_max, self._limits.bytes_max
         while (too_many := self.depth >= calls_max) or self.bytes + call.size > bytes_max:
@@ -280,7 +280,7 @@ class FairQueue:
             if not pushed_out.granted.done():
                 pushed_out.granted.set_exception(self._refusal(weaker, "pushed_out"))
 
-    def _refusal(self, call: Waiting, reason: RefusalReason) -> ModelError:
+    def _refusal(self, call: QueuedCall, reason: RefusalReason) -> ModelError:
         self._events.emit(QueueRefused(call.caller, self._model_id, self._waiting_for, reason))
         wait_s = self.predicted_wait_s(call.caller, call.cost)
         return _REFUSALS[self._waiting_for](

@@ -16,18 +16,18 @@ from assay.domain.errors import StoreUnavailable
 from assay.domain.events import StoreDegraded
 from assay.domain.policy import Quota
 from assay.domain.ports import EventSink
-from assay.redis.circuit import CALL_BUDGET_S, CALLS_MAX, StoreCircuit
+from assay.redis.circuit import CALL_BUDGET_S, CALLS_MAX, RedisCircuit
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
 from assay.resilience.quota.buckets import Costs, buckets_of
 from assay.resilience.quota.local_share import LocalShare
 from assay.resilience.quota.reservations import (
-    Answer,
-    Ask,
-    Granted,
-    Later,
+    Deferred,
     QuotaStatus,
-    Refused,
-    Settled,
+    Rejected,
+    ReservationRequest,
+    ReservationResult,
+    Reserved,
+    SettledReservation,
 )
 
 RESERVE = load_script(__package__, "state", "reserve")
@@ -37,8 +37,8 @@ STATUS = load_script(__package__, "state", "status")
 LEAVE = load_script(__package__, "leave")
 PROBE = load_script(__package__, "probe")
 
-COME_BACK_MIN_S = 0.005
-LOCAL_COME_BACK_S_MAX = 0.25
+RETRY_IN_MIN_S = 0.005
+LOCAL_RETRY_IN_S_MAX = 0.25
 """While Redis is gone, asking again costs nothing and finds out whether it is back."""
 SETTLE_WITHIN_S = 600.0
 BLOCK_S_MAX = 3_600.0
@@ -62,25 +62,25 @@ class ModelQuota:
         self._state_keys = (f"{self._tag}:state", f"{self._tag}:peaks")
         self.buckets = buckets_of(quota)
         self.local = LocalShare(self.buckets, owner.pods_max)
-        self.circuit = StoreCircuit(
+        self.circuit = RedisCircuit(
             self._probe, self._store_changed, budget_s=owner.budget_s, slots=owner.slots
         )
         self._shares: tuple[Argument, ...] = tuple(
             part for share in owner.shares.items() for part in share
         )
 
-    async def reserve(self, ask: Ask) -> Answer:
+    async def reserve(self, ask: ReservationRequest) -> ReservationResult:
         """Take the costs and learn when to send, or learn that it is not yet time."""
         if not self.buckets:
-            return Granted(ask.id, 0.0, "")
+            return Reserved(ask.id, 0.0, "")
         try:
             verdict, wait_us, binding = await self._run(
                 RESERVE,
                 (self._note(ask.id), f"{self._tag}:line", f"{self._tag}:tickets"),
                 (
-                    self._owner.holder if ask.in_line else "",
+                    self._owner.owner if ask.in_line else "",
                     _microseconds(ask.wait_max_s),
-                    _microseconds(ask.ahead_s),
+                    _microseconds(ask.lookahead_s),
                     _microseconds(ask.waited_s),
                     round(SETTLE_WITHIN_S * 1_000),
                     self._owner.oversize,
@@ -94,12 +94,12 @@ class ModelQuota:
             return self._reserve_locally(ask)
         wait_s, bucket = wait_us / 1_000_000, self._binding(binding)
         if verdict == _GRANTED:
-            return Granted(ask.id, wait_s, bucket)
+            return Reserved(ask.id, wait_s, bucket)
         if verdict == _LATER:
-            return Later(wait_s, bucket, _come_back_s(wait_s, ask))
-        return Refused(wait_s if verdict == _TOO_LONG else None, bucket)
+            return Deferred(wait_s, bucket, _come_back_s(wait_s, ask))
+        return Rejected(wait_s if verdict == _TOO_LONG else None, bucket)
 
-    async def settle(self, ended: Sequence[Settled]) -> None:
+    async def settle(self, ended: Sequence[SettledReservation]) -> None:
         """Replace what was charged by what was really used, in one call for all of them."""
         for each in ended:
             if each.granted.local is not None:
@@ -116,24 +116,24 @@ class ModelQuota:
             notes = [self._note(each.granted.id) for each in noted]
             await self._run(SETTLE, notes, (len(amounts) + 2, *amounts), {})
 
-    async def commit(self, granted: Granted, actual: Costs) -> None:
+    async def commit(self, granted: Reserved, actual: Costs) -> None:
         """Settle what a sent request really cost; buckets not named stay as charged."""
-        await self.settle([Settled(granted, actual)])
+        await self.settle([SettledReservation(granted, actual)])
 
-    async def cancel(self, granted: Granted) -> None:
+    async def cancel(self, granted: Reserved) -> None:
         """Give back what was never sent."""
         await self.settle([self.unsent(granted)])
 
-    def unsent(self, granted: Granted) -> Settled:
+    def unsent(self, granted: Reserved) -> SettledReservation:
         """The end of a reservation for what was not sent after all."""
-        return Settled(granted, {bucket.name: 0.0 for bucket in self.buckets})
+        return SettledReservation(granted, {bucket.name: 0.0 for bucket in self.buckets})
 
     async def leave(self) -> None:
         """Give up this process's place in the line."""
         keys = (f"{self._tag}:line", f"{self._tag}:tickets")
-        await self.circuit.call(lambda: LEAVE.run(self._owner.redis, keys, (self._owner.holder,)))
+        await self.circuit.call(lambda: LEAVE.run(self._owner.redis, keys, (self._owner.owner,)))
 
-    async def refused_by_provider(self, granted: Granted, retry_after_s: float | None) -> None:
+    async def refused_by_provider(self, granted: Reserved, retry_after_s: float | None) -> None:
         """Tell the whole fleet of a 429."""
         block_s = min(max(0.0, retry_after_s or 0.0), BLOCK_S_MAX)
         self.local.block(block_s)
@@ -141,7 +141,7 @@ class ModelQuota:
             arguments = (1, _microseconds(block_s))
             await self._run(FEEDBACK, (self._note(granted.id),), arguments, {}, unnamed=AS_CHARGED)
 
-    async def left_by_provider(self, granted: Granted, left: Costs) -> None:
+    async def left_by_provider(self, granted: Reserved, left: Costs) -> None:
         """Lower the balances to what the provider says is left."""
         if self.buckets and left:
             await self._run(FEEDBACK, (self._note(granted.id),), (0, 0), left, unnamed=AS_CHARGED)
@@ -157,15 +157,17 @@ class ModelQuota:
             dict(zip(names, amounts, strict=True)), mult / 1_000_000, block_us / 1_000_000
         )
 
-    def _reserve_locally(self, ask: Ask) -> Answer:
-        wait, taken = self.local.reserve(ask.costs, ask.queued, min(ask.ahead_s, ask.wait_max_s))
+    def _reserve_locally(self, ask: ReservationRequest) -> ReservationResult:
+        wait, taken = self.local.reserve(
+            ask.costs, ask.queued, min(ask.lookahead_s, ask.wait_max_s)
+        )
         bucket = self._binding(wait.binding)
         if taken:
-            return Granted(ask.id, max(0.0, wait.seconds), bucket, local=ask.costs)
+            return Reserved(ask.id, max(0.0, wait.seconds), bucket, local=ask.costs)
         if wait.seconds > ask.wait_max_s:
-            return Refused(wait.seconds, bucket)
-        come_back_s = min(_come_back_s(wait.seconds, ask), LOCAL_COME_BACK_S_MAX)
-        return Later(wait.seconds, bucket, come_back_s)
+            return Rejected(wait.seconds, bucket)
+        retry_in_s = min(_come_back_s(wait.seconds, ask), LOCAL_RETRY_IN_S_MAX)
+        return Deferred(wait.seconds, bucket, retry_in_s)
 
     async def _run(
         self,
@@ -211,7 +213,7 @@ class Quotas:
     """The quotas of all models, kept in one Redis or Redis Cluster.
 
     `pods_max` is how many processes there can be at most; `shares` are the guaranteed parts of
-    each model's rate by tenant, in 0..0.9 together; `holder` names this process in the line.
+    each model's rate by tenant, in 0..0.9 together; `owner` names this process in the line.
     """
 
     def __init__(
@@ -222,7 +224,7 @@ class Quotas:
         pods_max: int = 1,
         shares: Mapping[str, float] | None = None,
         oversize: Oversize = "debt",
-        holder: str | None = None,
+        owner: str | None = None,
         budget_s: float = CALL_BUDGET_S,
     ) -> None:
         self.shares = dict(shares or {})
@@ -235,7 +237,7 @@ class Quotas:
         self.redis = redis
         self.pods_max = pods_max
         self.oversize: Oversize = oversize
-        self.holder = holder or uuid.uuid4().hex
+        self.owner = owner or uuid.uuid4().hex
         self.budget_s = budget_s
         self.slots = asyncio.Semaphore(CALLS_MAX)
         self._events = events
@@ -267,8 +269,8 @@ class Quotas:
             self._events.emit(StoreDegraded(available=not self.degraded))
 
 
-def _come_back_s(wait_s: float, ask: Ask) -> float:
-    return max(COME_BACK_MIN_S, wait_s - ask.ahead_s)
+def _come_back_s(wait_s: float, ask: ReservationRequest) -> float:
+    return max(RETRY_IN_MIN_S, wait_s - ask.lookahead_s)
 
 
 def _microseconds(seconds: float) -> int:

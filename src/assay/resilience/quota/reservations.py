@@ -9,7 +9,7 @@ from functools import partial
 from assay.domain.ids import random_hex
 from assay.resilience.quota.buckets import Costs
 
-AHEAD_S = 0.1
+LOOKAHEAD_S = 0.1
 """How far ahead of its use a cost is taken, so that a later urgent request can still overtake.
 
 A quiet tenant waits for what a flooding one has taken ahead: at 0.25 s its p95 rose by a fifth
@@ -18,12 +18,12 @@ under a flood of fifty times its share, at 0.1 s by a tenth (`bench/fleet.py fai
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ReservationRequest:
     """A request for quota; `id` makes it repeatable: asked twice, the first answer stands.
 
     `wait_max_s` is the longest wait of use; `waited_s` how long the caller has waited already,
     less what it has to let others go before; `queued` what callers before it in this process are
-    going to take, `behind` what those after it are. A negative `ahead_s` takes nothing and only
+    going to take, `behind` what those after it are. A negative `lookahead_s` takes nothing and only
     tells the wait.
     """
 
@@ -31,7 +31,7 @@ class Ask:
     tenant: str = "default"
     wait_max_s: float = 60.0
     waited_s: float = 0.0
-    ahead_s: float = AHEAD_S
+    lookahead_s: float = LOOKAHEAD_S
     queued: Costs = field(default_factory=dict)
     behind: Costs = field(default_factory=dict)
     in_line: bool = True
@@ -39,7 +39,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class Reserved:
     """Taken: send in `wait_s`. `local` was taken from this process's share, without Redis."""
 
     id: str
@@ -49,33 +49,33 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
-    """Nothing is taken: it would be sent in `wait_s`; ask again in `come_back_s`."""
+class Deferred:
+    """Nothing is taken: it would be sent in `wait_s`; ask again in `retry_in_s`."""
 
     wait_s: float
     bucket: str
-    come_back_s: float
+    retry_in_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """Nothing is taken: the wait is longer than asked for, or (None) the cost never fits."""
 
     wait_s: float | None
     bucket: str
 
 
-Answer = Granted | Later | Refused
+ReservationResult = Reserved | Deferred | Rejected
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettledReservation:
     """How a reservation ended: what was really used; buckets not named stay as charged.
 
     `left` is what the provider said it leaves, after that use.
     """
 
-    granted: Granted
+    granted: Reserved
     actual: Costs
     left: Costs = field(default_factory=dict)
 

@@ -10,10 +10,10 @@ from assay.domain.batches import (
     ENDED,
     BatchStatus,
     Claim,
-    HookTurn,
     NewRow,
     RowResult,
-    Settled,
+    SettleOutcome,
+    WebhookClaim,
 )
 from assay.redis.client import Argument, Client
 from assay.store.batches.calls import load, store_errors
@@ -104,7 +104,7 @@ class RedisJobQueue:
             for batch_id, arguments in by_batch.items():
                 await self._renew([BatchKeys(batch_id).queue], arguments)
 
-    async def settle(self, claim: Claim, result: RowResult) -> Settled:
+    async def settle(self, claim: Claim, result: RowResult) -> SettleOutcome:
         keys = BatchKeys(claim.batch_id)
         names = [keys.meta, keys.queue, keys.later, keys.done, keys.results(claim.index)]
         names += [keys.row(claim.key), keys.tally, keys.groups, keys.ids]
@@ -124,7 +124,7 @@ class RedisJobQueue:
         ]
         with store_errors():
             answer: bytes = await self._settle(names, arguments)
-        return cast("Settled", answer.decode())
+        return cast("SettleOutcome", answer.decode())
 
     async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:
         keys = BatchKeys(claim.batch_id)
@@ -140,15 +140,17 @@ class RedisJobQueue:
         with store_errors():
             await self._end([keys.meta, keys.queue, keys.later], ["failed", error])
 
-    async def hook_turn(self, batch_id: str) -> HookTurn | None:
+    async def claim_webhook(self, batch_id: str) -> WebhookClaim | None:
         keys = BatchKeys(batch_id)
         with store_errors():
             answer = await self._hook([keys.meta, keys.webhook], ["take", int(HOOK_TURN_S * 1_000)])
-        return HookTurn(int(answer[0]), answer[1]) if answer else None
+        return WebhookClaim(int(answer[0]), answer[1]) if answer else None
 
-    async def hook_told(self, batch_id: str, outcome: str, again_s: float | None = None) -> None:
+    async def record_webhook(
+        self, batch_id: str, outcome: str, next_delay_s: float | None = None
+    ) -> None:
         keys = BatchKeys(batch_id)
-        again: Argument = "" if again_s is None else round(again_s * 1_000)
+        again: Argument = "" if next_delay_s is None else round(next_delay_s * 1_000)
         with store_errors():
             await self._hook([keys.meta, keys.webhook], [outcome, again])
 

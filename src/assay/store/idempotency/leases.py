@@ -16,7 +16,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
 from assay.domain.policy import Deadline
-from assay.domain.ports import KeptAnswer
+from assay.domain.ports import StoredResponse
 from assay.redis.client import Argument, Client, Script, script
 
 KEPT_S = 24 * 3_600
@@ -42,9 +42,9 @@ class RedisIdempotency:
 
     async def claim(
         self, tenant: str, key: str, digest: str, deadline: Deadline
-    ) -> RedisLease | KeptAnswer:
+    ) -> RedisIdempotencyLease | StoredResponse:
         """See `IdempotencyStore.claim`; a lapsed lease passes to the first who asks."""
-        lease = RedisLease(
+        lease = RedisIdempotencyLease(
             self._scripts, record_key(tenant, key), digest, self._lease_s, self._kept_s
         )
         wait_s = POLL_S
@@ -67,7 +67,7 @@ class RedisIdempotency:
             wait_s = min(wait_s * POLL_GROWTH, POLL_MAX_S)
 
 
-class RedisLease:
+class RedisIdempotencyLease:
     """One process's hold on a key, renewed until the answer is kept or the key given back."""
 
     def __init__(
@@ -100,7 +100,7 @@ class RedisLease:
         """Renew the lease from now on."""
         self._renewal = asyncio.get_running_loop().create_task(self._renew())
 
-    async def keep(self, answer: KeptAnswer) -> None:
+    async def keep(self, answer: StoredResponse) -> None:
         packed = pack(answer)
         if len(packed) > ANSWER_BYTES_MAX:
             await self.release()
@@ -160,16 +160,16 @@ def record_key(tenant: str, key: str) -> str:
     return f"assay:v1:{{{tenant}}}:idempotency:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def pack(answer: KeptAnswer) -> bytes:
+def pack(answer: StoredResponse) -> bytes:
     """An answer as one value: a line of JSON, then the body, compressed where it is large."""
     compressed = len(answer.body) > COMPRESS_OVER_BYTES
     head = orjson.dumps([answer.status, answer.headers, compressed])
     return head + b"\n" + (zlib.compress(answer.body, 1) if compressed else answer.body)
 
 
-def unpack(packed: bytes) -> KeptAnswer:
+def unpack(packed: bytes) -> StoredResponse:
     """The answer that `pack` made a value of."""
     head, _, body = packed.partition(b"\n")
     status, headers, compressed = orjson.loads(head)
     pairs = tuple((name, value) for name, value in headers)
-    return KeptAnswer(status, pairs, zlib.decompress(body) if compressed else body)
+    return StoredResponse(status, pairs, zlib.decompress(body) if compressed else body)

@@ -1,0 +1,16 @@
+"""Faults of our own: what nobody expected, as an event that holds none of the caller's text."""
+
+from __future__ import annotations
+
+import traceback
+
+from assay.domain.events import InternalFault
+
+
+def internal_fault(where: str, error: BaseException, request_id: str = "") -> InternalFault:
+    """The event for an unexpected error; `where` is a short constant that names the place.
+
+    The error's message may quote the caller's text, so only its type and its traceback are kept.
+    """
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    return InternalFault(where, type(error).__name__, trace, request_id)

@@ -1,0 +1,54 @@
+"""The marked line: `VERDICT 7f3a: 4`, with a marker that is random for each call.
+
+It stops every forgery that was written beforehand, because no text can know the marker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+WORD = "VERDICT"
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedLine:
+    """A marked line: the name it carries ('' for the only verdict), its value, and its place."""
+
+    name: str
+    value: str
+    start: int
+    end: int
+    is_last: bool
+    is_complete: bool
+    """Whether a line end follows, so that no more of the value can have been cut off."""
+
+
+def marked_lines(text: str, marker: str) -> list[MarkedLine]:
+    """Every line of the text that carries the marker, in order."""
+    pattern = re.compile(
+        rf"^[ \t>*_`#-]*{WORD}[ \t*_`]{{0,4}}[\[(]?{re.escape(marker)}[\])]?"
+        r"(?:[ \t]{1,4}(?P<name>[A-Za-z0-9_]{1,40}))?[ \t*_`]{0,4}[:：=][ \t]*(?P<value>[^\n]*)",
+        re.IGNORECASE | re.MULTILINE,
+    )
+    return [
+        MarkedLine(
+            (line["name"] or "").lower(),
+            line["value"].strip(),
+            line.start("value"),
+            line.end("value"),
+            is_last=not text[line.end() :].strip(" \t\n*_`"),
+            is_complete=text[line.end() : line.end() + 1] == "\n",
+        )
+        for line in pattern.finditer(text)
+    ]
+
+
+def instruction(marker: str, values: Mapping[str, str]) -> str:
+    """What a judge is told to end with: one line for each name, with what may stand there."""
+    lines = [
+        f"{WORD} {marker}{' ' + name if name else ''}: <{value}>" for name, value in values.items()
+    ]
+    plural = "these lines, each on its own line" if len(lines) > 1 else "this line"
+    return f"End your answer with {plural}, and write nothing after:\n\n" + "\n".join(lines)

@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from assay.verdicts.scales import NOT_OFFERED, LabelScale, NotOffered, NumberScale
 
 AnyScale = NumberScale | LabelScale
+
+MARKS_MAX = 1_000
+"""Marks of one form that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +163,63 @@ def _stars(text: str, scale: AnyScale) -> Iterator[Mark]:
 
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-    "de": ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"),
+    "de": (
+        "null",
+        "eins",
+        "zwei",
+        "drei",
+        "vier",
+        "fünf",
+        "sechs",
+        "sieben",
+        "acht",
+        "neun",
+        "zehn",
+    ),
     "fr": ("zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "dix"),
-    "es": ("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez"),
+    "es": (
+        "cero",
+        "uno",
+        "dos",
+        "tres",
+        "cuatro",
+        "cinco",
+        "seis",
+        "siete",
+        "ocho",
+        "nueve",
+        "diez",
+    ),
     "pt": ("zero", "um", "dois", "três", "quatro", "cinco", "seis", "sete", "oito", "nove", "dez"),
-    "it": ("zero", "uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove", "dieci"),
+    "it": (
+        "zero",
+        "uno",
+        "due",
+        "tre",
+        "quattro",
+        "cinque",
+        "sei",
+        "sette",
+        "otto",
+        "nove",
+        "dieci",
+    ),
     "zh": ("零", "一", "二", "三", "四", "五", "六", "七", "八", "九", "十"),
     "ja": ("零", "一", "二", "三", "四", "五", "六", "七", "八", "九", "十"),
     "ko": ("영", "일", "이", "삼", "사", "오", "육", "칠", "팔", "구", "십"),
-    "ar": ("صفر", "واحد", "اثنان", "ثلاثة", "أربعة", "خمسة", "ستة", "سبعة", "ثمانية", "تسعة", "عشرة"),
+    "ar": (
+        "صفر",
+        "واحد",
+        "اثنان",
+        "ثلاثة",
+        "أربعة",
+        "خمسة",
+        "ستة",
+        "سبعة",
+        "ثمانية",
+        "تسعة",
+        "عشرة",
+    ),
 }
 """Zero to ten in the languages of the form `words`."""
 
@@ -208,16 +260,16 @@ FORMS: Final[Mapping[str, Form]] = {
 
 def marks_of(form: Form, text: str, scale: AnyScale) -> list[Mark]:
     """The marks of a form, without a list of all that is offered, which is a legend."""
-    marks = list(form.marks(text, scale))
+    marks = list(islice(form.marks(text, scale), MARKS_MAX))
     if isinstance(scale, LabelScale):
         offered = set(scale.labels)
-        by_line: dict[int, list[Mark]] = {}
+        # A line without a line end between its marks lists them together.
+        lines: list[list[Mark]] = []
         for mark in marks:
-            by_line.setdefault(text.count("\n", 0, mark.start), []).append(mark)
-        legends = [
-            line
-            for line in by_line.values()
-            if len(line) >= len(offered) > 1 and {mark.value for mark in line} >= offered
-        ]
-        marks = [mark for mark in marks if not any(mark in legend for legend in legends)]
+            if lines and "\n" not in text[lines[-1][-1].end : mark.start]:
+                lines[-1].append(mark)
+            else:
+                lines.append([mark])
+        legends = [line for line in lines if {mark.value for mark in line} >= offered]
+        marks = [mark for line in lines if line not in legends for mark in line]
     return marks

@@ -7,9 +7,10 @@ a message meant for the judge, `AnswerTruncated`, or `AnswerRefused`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
@@ -132,9 +133,7 @@ class _Answer:
         )
 
 
-def _marked(
-    answer: _Answer, scale: AnyScale, protocol: Protocol, name: str
-) -> Reading[Any] | None:
+def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> Reading[Any] | None:
     if not protocol.marker:
         return None
     lines = [line for line in marked_lines(answer.text, protocol.marker) if line.name == name]
@@ -163,9 +162,7 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
             return None
         value = scale.from_json(verdict_in(found.pairs, scale.keys))
     except Contradiction:
-        raise AnswerUnreadable(
-            f"The answer gives more than one verdict. {answer.ask}"
-        ) from None
+        raise AnswerUnreadable(f"The answer gives more than one verdict. {answer.ask}") from None
     after = answer.text[found.end :]
     if answer.cut and after.strip(" \n\t`"):
         raise AnswerTruncated("the answer was cut after a draft of its verdict")
@@ -180,26 +177,18 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
 
 def _later_marks(after: str, scale: AnyScale) -> list[Mark]:
     """What is stated after the object, in forms or in prose."""
-    marks = [mark for form in FORMS.values() if form.undeclared for mark in form.marks(after, scale)]
+    marks = [
+        mark for form in FORMS.values() if form.undeclared for mark in form.marks(after, scale)
+    ]
     return marks + stated_marks(after, scale)
 
 
 def _value_place(text: str, start: int, end: int, keys: Sequence[str]) -> tuple[int, int]:
     """Where the verdict stands in its object, for its excerpt and its log-probabilities."""
-    for key in keys:
-        for quote in ('"', "'"):
-            at = text.rfind(f"{quote}{key}{quote}", start, end)
-            if at >= 0:
-                colon = text.find(":", at + len(key) + 2, end)
-                stop = min((text.find(mark, colon, end) for mark in ",}\n" if text.find(mark, colon, end) > 0), default=end)
-                first = colon + 1
-                while first < stop and text[first] in " \t\"'":
-                    first += 1
-                last = stop
-                while last > first and text[last - 1] in " \t\"'":
-                    last -= 1
-                return first, last
-    return start, end
+    names = "|".join(map(re.escape, keys))
+    member = re.compile(rf"[\"'](?:{names})[\"']\s{{0,20}}:\s{{0,20}}[\"']?([^\"',}}\n]{{1,200}})")
+    places = [found.span(1) for found in member.finditer(text, start, end)]
+    return places[-1] if places else (start, end)
 
 
 def _agreed(marks: Sequence[Mark], answer: _Answer) -> Mark:
@@ -220,7 +209,7 @@ def _ask(protocol: Protocol, values: Mapping[str, str]) -> str:
 
 
 def members(completion: Completion[object], names: Iterable[str], ask: str) -> Mapping[str, Any]:
-    """The object of an answer with a verdict for each name; raises where there is no such object."""
+    """The object of an answer that has a member for each name; raises where there is none."""
     answer = _Answer.of(completion, ask)
     keys = list(names)
     try:
@@ -250,6 +239,3 @@ def from_members(pairs: Any, scale: AnyScale) -> tuple[Any, str]:
     if value is NOT_OFFERED:
         raise KeyError(scale.keys[0])
     return value, next((v for k, v in pairs if k == "reasoning" and isinstance(v, str)), "")
-
-
-Method = Literal["structured", "marked", "prose"]

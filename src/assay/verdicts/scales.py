@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -43,9 +43,7 @@ _UNIT = (
     r"(?:\s{0,3}(?:points?|stars?|Punkte?n?|Sterne?|points|étoiles?|puntos?|estrellas?|pontos?|"
     r"estrelas?|punti|stelle|分|星|点|점|نقاط|★)(?!\w))?"
 )
-_VALUE = re.compile(
-    rf"(?P<number>{_NUMBER})(?![\w])(?:{_OUT_OF})?{_UNIT}", re.IGNORECASE
-)
+_VALUE = re.compile(rf"(?P<number>{_NUMBER})(?![\w])(?:{_OUT_OF})?{_UNIT}", re.IGNORECASE)
 _WORD = re.compile(rf"(?P<word>{'|'.join(NUMBER_WORDS)})\b(?:{_OUT_OF})?{_UNIT}", re.IGNORECASE)
 _NOT_A_NUMBER_AFTER = re.compile(
     r"\s{0,3}%|[.,][0-9]|\s{0,3}[-–—~〜]\s{0,3}[0-9]|\s{1,3}(?:to|or|and|bis|oder|à|ou|o|a)\s{1,3}"
@@ -217,6 +215,14 @@ class LabelScale:
             label = NOT_OFFERED
         return Match(label, found.start(), found.end())
 
+    def matches(self, text: str) -> Iterator[Match[str]]:
+        """Every place where a whole word of the text is a label."""
+        for found in self._pattern.finditer(text):
+            if found.start() == 0 or not text[found.start() - 1].isalnum():
+                stated = self.match(text, found.start())
+                if stated is not None:
+                    yield stated
+
     @staticmethod
     def _stands_alone(text: str, end: int) -> bool:
         """Whether a single letter is the whole of what is said, and not the article `a`."""
@@ -224,7 +230,7 @@ class LabelScale:
 
 
 _LETTER_ENDS = re.compile(
-    r"[)\]}*_`\"'”’]{0,6}(?:\s{0,3}(?:[.,;:!)\n(]|\Z|[-–—]\s)|\s{1,3}(?:because|since|as|is|wins)\b)"
+    r"[)\]}*_`\"'”’]{0,6}(?:\s{0,3}(?:[.,;:!)\n(]|\Z|[-–—]\s)|\s{1,3}(?:because|since|as|is|wins|over|instead|rather)\b)"
 )
 _OTHER_CHOICE = re.compile(
     r"[\"'”’*`)\]]{0,4}\s{0,3}(?:/|\||,?\s{1,3}(?:or|and/or|oder|ou|o)\s)", re.IGNORECASE

@@ -20,8 +20,12 @@ _AFTER = re.compile(r"[ \t]*(?:;|\.)?[ \t]*(?:\Z|\n|```)")
 _INTRODUCED = re.compile(
     r"\b(?:output|response|answer|candidate|submission|text|reference|example|expected|correct|"
     r"claims?|says?|said|contains?|ends?|begins?|format|schema|should|could|would|instead|draft|"
-    r"first|initially|earlier|previous|quoted?|planted|injected|like|such as|e\.g\.)\b[^\n]{0,80}:\s*"
-    r"(?:```\w{0,12}\s*)?\Z",
+    r"first|initially|earlier|previous|quoted?|planted|injected|like|such as|e\.g\.)\b"
+    r"[^\n]{0,80}:\s*"
+    r"(?:```\w{0,12}\s*)?\Z|"
+    r"\b(?:wrote|writes|says|said|contains|claims|planted|quotes|reads|"
+    r"(?:ends|begins|closes)[ ]with)"
+    r"\s{1,4}(?:```\w{0,12}\s*)?\Z",
     re.IGNORECASE,
 )
 """A line that says of the object after it that it is not the judge's own verdict."""
@@ -55,10 +59,13 @@ def own_object(text: str, keys: Sequence[str]) -> Found | None:
     found: list[Found] = []
     for value, start, end in _values(text):
         found += [Found(pairs, start, end) for pairs in _holders(value, keys)]
-    own = [each for each in found if not _INTRODUCED.search(text, max(0, each.start - 200), each.start)]
+    own = [
+        item for item in found if not _INTRODUCED.search(text, max(0, item.start - 200), item.start)
+    ]
     if not own:
         return None
-    if any(_verdicts(each.pairs, keys) != _verdicts(own[0].pairs, keys) for each in own):
+    verdicts = [verdict_in(item.pairs, keys) for item in own]
+    if any(verdict != verdicts[0] for verdict in verdicts):
         raise Contradiction
     return own[-1]
 
@@ -72,10 +79,6 @@ def verdict_in(pairs: Pairs, keys: Sequence[str]) -> Any:
                 raise Contradiction
             return values[0]
     raise KeyError(keys[0])
-
-
-def _verdicts(pairs: Pairs, keys: Sequence[str]) -> list[Any]:
-    return [verdict_in(pairs, keys)]
 
 
 def _holders(value: Any, keys: Sequence[str]) -> Iterator[Pairs]:

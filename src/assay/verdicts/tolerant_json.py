@@ -13,11 +13,18 @@ from typing import Any
 
 DEPTH_MAX = 16
 
-_SPACE = re.compile(r"(?:\s|//[^\n]*|#[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)*")
+_SPACE = re.compile(r"(?:\s{1,1000}|//[^\n]{0,1000}|#[^\n]{0,1000}|/\*[^*]{0,1000}\*/){0,100}")
 _BARE = re.compile(r"[^\s,\]}\"'{\[:]{1,64}")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?(?:[eE][-+]?[0-9]{1,4})?\Z")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
-_CONSTANTS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
+_CONSTANTS = {
+    "true": True,
+    "True": True,
+    "false": False,
+    "False": False,
+    "null": None,
+    "None": None,
+}
 
 
 class Bare(str):

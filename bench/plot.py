@@ -1,4 +1,4 @@
-"""Draws small line charts as SVG, side by side, without any library."""
+"""Draws small line charts as SVG, side by side, without a library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TICKS = 4
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one chart, with the name of its horizontal axis."""
+    """The points of one chart, with the name of its horizontal axis."""
 
     axis: str
     points: Sequence[tuple[float, float]]

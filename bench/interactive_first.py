@@ -157,7 +157,8 @@ def measured(scene: Scene, options: argparse.Namespace) -> bool:
     print(
         f"{scene.name}: p95 alone {alone.p95_ms:.1f} ms, beside {beside.p95_ms:.1f} ms "
         f"({worse:+.1%}; rounds {by_round}), "
-        f"batch {statistics.mean(beside.rows_per_s):.0f} rows/s, failures {alone.failures}/{beside.failures}",
+        f"batch {statistics.mean(beside.rows_per_s):.0f} rows/s, "
+        f"failures {alone.failures}/{beside.failures}",
         flush=True,
     )
     return worse <= WORSE_MAX and not beside.failures

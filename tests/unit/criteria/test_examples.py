@@ -10,6 +10,7 @@ import pytest
 from assay.criteria import (
     formats,
     language,
+    readability,
     retrieval,
     similarity,
     text_similarity,
@@ -21,7 +22,7 @@ from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
 from assay.evaluation.sandbox.pool import Sandbox
 
-MODULES = (formats, language, retrieval, similarity, text_similarity, tools)
+MODULES = (formats, language, readability, retrieval, similarity, text_similarity, tools)
 FAMILIES = {module.__name__ for module in MODULES}
 OURS = {name: cls for name, cls in CRITERIA.items() if cls.__module__ in FAMILIES}
 

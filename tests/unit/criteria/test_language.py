@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.criteria.deterministic.language import (
+from assay.criteria.deterministic.language import LANGUAGES, Language
+from assay.criteria.deterministic.readability import (
     FORMULAS,
-    LANGUAGES,
-    Language,
+    ProseCounts,
     Readability,
-    counted,
     flesch_reading_ease,
 )
 from assay.domain.evaluation import Case
@@ -72,7 +71,7 @@ def test_an_unknown_code_is_refused_and_the_known_ones_are_the_models():
     from py3langid import rank  # noqa: PLC0415 - the model takes a second to load
 
     assert {code for code, _ in rank("text")} - {"zxx"} == LANGUAGES
-    with pytest.raises(ValidationError, match="not a language code"):
+    with pytest.raises(ValidationError, match="not a supported language code"):
         Language(type="language", languages=("english"[:3],))
 
 
@@ -86,19 +85,19 @@ def test_an_unknown_code_is_refused_and_the_known_ones_are_the_models():
 )
 def test_reading_ease_of_published_examples(text, ease):
     """Rounded as published."""
-    assert round(flesch_reading_ease(counted(text))) == ease
+    assert round(flesch_reading_ease(ProseCounts.from_text(text))) == ease
 
 
 def test_coleman_liau_of_its_own_abstract():
     """The authors' abstract: 5 sentences, 119 words, 639 characters, index 14.5."""
-    prose = counted(COLEMAN_LIAU_ABSTRACT)
+    prose = ProseCounts.from_text(COLEMAN_LIAU_ABSTRACT)
     assert (prose.sentences, prose.words, prose.characters) == (5, 119, 639)
     assert FORMULAS["coleman_liau_index"](prose) == pytest.approx(14.5, abs=0.05)
 
 
 def test_the_grades_of_a_primer_by_hand():
     """6 words, 1 sentence, 17 characters, 6 syllables, put into the formulas."""
-    prose = counted("The cat sat on the mat.")
+    prose = ProseCounts.from_text("The cat sat on the mat.")
     assert FORMULAS["flesch_kincaid_grade"](prose) == pytest.approx(-1.45)
     assert FORMULAS["automated_readability_index"](prose) == pytest.approx(-5.085)
 

@@ -11,7 +11,7 @@ LARGE = {"html5lib", "nltk", "numpy", "py3langid", "rouge_score", "sacrebleu", "
 PROGRAM = """
 import sys
 from assay.evaluation.sandbox import pool
-from assay.criteria.deterministic import formats, language, retrieval, similarity
+from assay.criteria.deterministic import formats, language, readability, retrieval, similarity
 from assay.criteria.deterministic import text_similarity, tools
 print(*sorted(set(sys.modules)))
 """

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.criteria.deterministic.tool_calls import ToolCall, calls_of, equal
+from assay.criteria.deterministic.tool_calls import ToolCall, json_equal, output_calls
 from assay.criteria.deterministic.tools import StepCount, ToolCallF1, ToolCallValid, Trajectory
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
@@ -78,13 +78,13 @@ A, B, C = ("a", {"x": 1}), ("b", {}), ("c", {"y": [1, "2"]})
 )
 def test_calls_are_read_in_every_shape(output):
     """OpenAI chat and Responses, Anthropic, plain, and any of them as JSON text."""
-    assert calls_of(Case(output)) == (ToolCall("weather", {"city": "Paris"}),)
+    assert output_calls(Case(output)) == (ToolCall("weather", {"city": "Paris"}),)
 
 
 @pytest.mark.parametrize("output", ["prose", "[1, null]", (), ({"role": "assistant"},), "{"])
 def test_an_output_without_calls_has_none(output):
     """Whatever it is instead."""
-    assert calls_of(Case(output)) == ()
+    assert output_calls(Case(output)) == ()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,34 @@ def test_a_schema_that_is_broken_or_leaves_itself_is_an_error(schema):
     with pytest.raises(NotApplicable) as caught:
         ToolCallValid(type="tool_call_valid").check(case)
     assert caught.value.reason == "check_error"
+
+
+@pytest.mark.parametrize("pattern", ["(?=look)ahead", "((a{100}){100}){100}"])
+def test_patterns_of_a_schema_are_bounded(pattern):
+    """A pattern that needs backtracking or too much memory is refused, as in `json_schema`."""
+    schema = {"properties": {"city": {"type": "string", "pattern": pattern}}}
+    case = Case(
+        said(("weather", {"city": "a"})), tools=({"name": "weather", "parameters": schema},)
+    )
+    with pytest.raises(NotApplicable, match="schema of tool 'weather' is not valid"):
+        ToolCallValid(type="tool_call_valid").check(case)
+
+
+def test_arguments_nested_too_deeply_are_not_judged():
+    """The limit of depth is ours: it says nothing about the call."""
+    deep = "[" * 900 + "]" * 900
+    call = {"function": {"name": "weather", "arguments": f'{{"city": {deep}}}'}}
+    case = Case(({"role": "assistant", "tool_calls": [call]},), tools=(TOOL,))
+    with pytest.raises(NotApplicable, match="nested too deeply"):
+        ToolCallValid(type="tool_call_valid").check(case)
+
+
+def test_a_schema_with_references_is_not_checked_on_the_event_loop():
+    """References may double the work at each step, and only a worker process can be stopped."""
+    check = ToolCallValid(type="tool_call_valid")
+    referring = {"name": "f", "parameters": {"$defs": {"a": {}}, "$ref": "#/$defs/a"}}
+    assert check.inline_chars(Case("", tools=(TOOL,))) > 1_000
+    assert check.inline_chars(Case("", tools=(TOOL, referring))) == 0
 
 
 def test_without_tools_or_expectations_nothing_is_scored():
@@ -240,7 +268,7 @@ def test_a_trajectory_meets_itself(calls):
 )
 def test_json_values_are_equal_as_json_has_it(one, other, same):
     """Keys have no order, numbers no type, and true is not 1."""
-    assert equal(one, other) is same
+    assert json_equal(one, other) is same
 
 
 def test_steps_are_counted_and_bounded():
@@ -253,7 +281,7 @@ def test_steps_are_counted_and_bounded():
     messages = StepCount(type="step_count", count="messages", min=2, max=2)
     assert messages.check(Case(output)).score == 1
     assert StepCount(type="step_count", count="messages", max=1).check(Case("prose")).value == 1
-    with pytest.raises(ValidationError, match="give min, max or both"):
+    with pytest.raises(ValidationError, match="needs min, max or both"):
         StepCount(type="step_count")
 
 

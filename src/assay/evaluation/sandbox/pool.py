@@ -63,7 +63,7 @@ class Sandbox:
         Raises `NotApplicable`: the check's own, `check_error` where it broke, took too long or
         found no place in the queue, and `deadline_exceeded`.
         """
-        if case_chars(case) + text_chars(vars(check)) <= check.inline_chars():
+        if case_chars(case) + text_chars(vars(check)) <= check.inline_chars(case):
             return _inline(check, case)
         if self._taken >= self._places:
             raise NotApplicable("check_error", "too many checks are waiting for a worker")

@@ -17,7 +17,7 @@ from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.providers.schema_instances import instance
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 
@@ -45,7 +45,7 @@ def test_the_catalogue_is_large_enough_to_choose_from():
 async def test_every_example_can_be_evaluated(name):
     """The example is a valid request, and is scored: judged ones by a judge that plays along."""
     request = EvaluationRequest.model_validate(CRITERIA[name].example)
-    offload = Sandbox()
+    offload = SandboxPool(RecordingEvents())
     model = ScriptedModel(simulated)
     asked = {each.model: model for each in request.criteria if hasattr(each, "model")}
     try:

@@ -20,7 +20,8 @@ from assay.criteria.base import Check
 from assay.criteria.registry import CRITERIA
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
+from fakes.judges import RecordingEvents
 
 MODULES = (formats, language, readability, retrieval, similarity, text_similarity, tools)
 FAMILIES = {module.__name__ for module in MODULES}
@@ -61,7 +62,7 @@ async def test_an_example_gives_what_it_promises(name):
     [fields] = cls.example["criteria"]
     check = cls.model_validate(fields)
     assert isinstance(check, Check)
-    offload = Sandbox()
+    offload = SandboxPool(RecordingEvents())
     try:
         finding = await offload.run(check, case_of(cls.example), Deadline.after(30))
     finally:

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hpa.loop import Outcome, Scenario, run, shipped
 from hpa.report import figures
 from hpa.scenarios import (
     HALF_LOST,
@@ -24,6 +23,7 @@ from hpa.scenarios import (
     mixing_the_waits,
     with_window,
 )
+from hpa.simulation import Outcome, Scenario, run, shipped
 
 PAGE = Path(__file__).parents[3] / "docs" / "hpa.md"
 STEADY_UNDER_LOAD = [STEP, RAMP, SAWTOOTH, QUOTA, QUOTA_BYTES, LOST, HALF_LOST, POD_DIES]

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from hpa.queueing import World
+from hpa.fleet import World
 
 SETTINGS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "base" / "assay.toml"
 

@@ -1,7 +1,7 @@
 """The autoscaler's algorithm on the examples that Kubernetes documents."""
 
 import pytest
-from hpa.model import (
+from hpa.autoscaler import (
     Autoscaler,
     Behavior,
     MetricLost,

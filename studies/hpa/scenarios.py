@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hpa.loop import MINUTE, Scenario, Setup
-from hpa.queueing import Pod, World
+from hpa.fleet import Pod, World
+from hpa.simulation import MINUTE, Scenario, Setup
 
 LOW, STEADY, HIGH = 10.0, 60.0, 100.0
 """Requests a second."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hpa.model import (
+from hpa.autoscaler import (
     SYNC_S,
     Autoscaler,
     Behavior,
@@ -21,7 +21,7 @@ from hpa.model import (
     Sample,
     replicas_for_pods,
 )
-from hpa.queueing import Counts, Fleet, Pod, World
+from hpa.fleet import Counts, Fleet, Pod, World
 
 SCRAPE_S = 15
 SMOOTHED_SCRAPES = 2

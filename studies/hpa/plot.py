@@ -50,8 +50,8 @@ def _draw_pods(axes: Axes, moments: Sequence[Moment]) -> None:
     )
     axes.set_ylabel("pods")
     load_axes.set_ylabel("requests/s")
-    for each in (axes, load_axes):
-        each.set_ylim(bottom=0)
+    for axis in (axes, load_axes):
+        axis.set_ylim(bottom=0)
     lines = [*wanted, *ready, *load]
     axes.legend(lines, ["pods wanted", "pods ready", "load"], frameon=False, loc="upper right")
 

@@ -46,7 +46,7 @@ def case_of(request: Mapping[str, Any]) -> Case:
 
 
 def test_all_types_of_these_families_are_registered():
-    """The catalogue holds each type of the design's page."""
+    """The catalogue contains every type of these families."""
     assert set(OURS) == {
         *("json", "xml", "html", "sql", "language", "readability"),
         *("text_similarity", "levenshtein", "token_f1", "chrf"),
@@ -57,7 +57,7 @@ def test_all_types_of_these_families_are_registered():
 
 @pytest.mark.parametrize("name", OURS)
 async def test_an_example_gives_what_it_promises(name):
-    """The example runs where the service would run it, with the score and verdict beside it."""
+    """The example, run in a sandbox pool, gives the score and verdict of `example_result`."""
     cls = OURS[name]
     [fields] = cls.example["criteria"]
     check = cls.model_validate(fields)

@@ -88,7 +88,7 @@ async def test_a_large_case_runs_in_another_process_that_is_kept(pool):
 
 
 async def test_long_parameters_count_like_a_long_case(pool):
-    """What a check compares with costs as much as what it compares."""
+    """Parameters count toward the limit like the case."""
     named = ProcessOf(name="n" * 200)
     assert (await pool.run(named, Case("tiny"), soon())).value != os.getpid()
 
@@ -123,7 +123,7 @@ async def test_a_check_is_killed_with_its_request(pool, tmp_path):
 
 
 async def test_the_deadline_of_the_request_ends_a_check(pool, tmp_path):
-    """A deadline before the check's own limit is reported as what it is."""
+    """A deadline that is earlier than the check's own limit is reported as such."""
     file = tmp_path / "pid"
     await pool.run(ProcessOf(), LONG, soon())
     with pytest.raises(NotApplicable) as caught:
@@ -171,7 +171,7 @@ async def test_memory_is_limited_and_running_out_of_it_costs_no_worker(pool):
 
 
 async def test_a_worker_that_grew_large_is_replaced_after_it_has_answered(events):
-    """What a check took of memory is given back, and no request is lost over it."""
+    """The memory of a check is given back, and no request is lost."""
     pool = SandboxPool(events, workers_max=1)
     small = await pool.run(Greedy(), Case("1"), soon())
     large = await pool.run(Greedy(), Case("600"), soon())
@@ -191,7 +191,7 @@ async def test_a_check_that_cannot_judge_is_no_fault(pool, events, output):
 
 @pytest.mark.parametrize("output", ["tiny", LONG.output])
 async def test_a_bug_in_a_check_is_reported_without_the_callers_text(pool, events, output):
-    """Inline and from a worker: check_error for the caller; type and code lines for us."""
+    """Inline and from a worker, the caller gets check_error, and we get the type and code lines."""
     with pytest.raises(NotApplicable, match="failed with KeyError") as caught:
         await pool.run(Broken(), Case(output), soon(), "req_1")
     assert caught.value.reason == "check_error"
@@ -211,7 +211,7 @@ async def test_prints_of_a_library_do_not_reach_the_answers(pool):
 
 
 async def test_the_queue_is_bounded(pool):
-    """With one worker and one place to wait the third check is refused at once."""
+    """With one worker and one waiting check, a third check is refused at once."""
     await pool.run(ProcessOf(), LONG, soon())
     two = [asyncio.create_task(pool.run(Slow(), Case("0.3"), soon())) for _ in range(2)]
     await asyncio.sleep(0)
@@ -221,7 +221,7 @@ async def test_the_queue_is_bounded(pool):
 
 
 async def test_a_worker_that_cannot_start_leaves_the_check_unscored(events):
-    """Where the process ends before it is ready, here over a limit that no system has."""
+    """The process ends before it is ready, here because of an impossible memory limit."""
     pool = SandboxPool(events, memory_bytes_max=2**70)
     with pytest.raises(NotApplicable, match="could be started") as caught:
         await pool.run(ProcessOf(), LONG, soon())
@@ -294,7 +294,7 @@ async def test_the_event_loop_turns_while_a_check_is_stuck(pool, tmp_path):
 
 
 async def test_a_megabyte_goes_through_whole(pool):
-    """Frames are longer than a pipe's buffer both ways."""
+    """A frame may be longer than a pipe's buffer, in both directions."""
     text = "é" * 1_000_000
     finding = await pool.run(ProcessOf(), Case(text), soon())
     assert finding.explanation == text
@@ -313,7 +313,7 @@ def test_a_case_is_as_large_as_all_its_texts():
 
 
 async def test_a_schema_whose_references_double_at_each_step_is_stopped(pool):
-    """Forty references make 2^40 steps of a short schema: the loop turns, the check is ended."""
+    """Forty references take 2^40 steps; the event loop keeps running and the check is stopped."""
     steps = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(40)}
     schema = {"$defs": {**steps, "a40": {"type": "object"}}, "$ref": "#/$defs/a0"}
     [check] = parse_criteria([{"type": "json_schema", "schema": schema}])
@@ -333,7 +333,7 @@ def test_a_schema_that_meets_each_value_many_times_is_no_small_check():
 
 
 async def test_a_worker_of_a_large_service_is_kept(pool):
-    """What the service itself holds in memory says nothing about the worker's size."""
+    """The memory of the service does not count as the worker's."""
     ballast = bytearray(600 * 1024**2)
     ballast[::4_096] = b"\1" * len(ballast[::4_096])
     pids = {(await pool.run(ProcessOf(), LONG, soon())).value for _ in range(2)}

@@ -27,7 +27,7 @@ def test_the_same_figures_give_the_same_picture():
 
 
 def test_the_page_shows_every_scenario():
-    """Each has its section and its picture, and no picture is left from a former one."""
+    """Each has a section and a picture, and there are no other pictures."""
     page = (DOCS / "hpa.md").read_text()
     for scenario in SCENARIOS:
         assert f"## {scenario.title}\n\n![{scenario.title}](hpa/{scenario.name}.svg)" in page

@@ -171,7 +171,7 @@ class Check(Criterion):
     """
 
     def inline_chars(self, case: Case) -> int:
-        """The same limit, for a check whose cost depends on its parameters or on the case."""
+        """A lower limit than `inline_chars_max`, where the parameters or the case call for one."""
         del case
         return self.inline_chars_max
 

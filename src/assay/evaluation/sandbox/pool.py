@@ -74,7 +74,9 @@ class SandboxPool:
         Raises `NotApplicable`: the check's own; `check_error` where the check failed, took too
         long, or too many were waiting; `deadline_exceeded`.
         """
-        if case_chars(case) + text_chars(vars(check)) <= check.inline_chars(case):
+        chars = case_chars(case) + text_chars(vars(check))
+        # The plain bound goes first: `inline_chars` may walk the whole case.
+        if chars <= check.inline_chars_max and chars <= check.inline_chars(case):
             return self._run_inline(check, case, request_id)
         if self._admitted >= self._admitted_max:
             raise NotApplicable("check_error", "too many checks are waiting for a worker process")

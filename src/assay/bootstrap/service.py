@@ -26,7 +26,7 @@ from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.evaluation.comparer import Comparer
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.access import Access, KeysFile, OpenAccess
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
@@ -75,7 +75,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, budgeted=budgeted)
         )
-        offload = Sandbox()
+        offload = SandboxPool(events)
         stack.push_async_callback(offload.aclose)
         services = Services(
             evaluator=Evaluator(judging.judges, offload, events),

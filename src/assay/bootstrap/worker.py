@@ -13,7 +13,7 @@ from assay.bootstrap.judging import open_judging
 from assay.bootstrap.readings import GaugeReader
 from assay.bootstrap.service import known, open_redis, running
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.operations import create_operations_app
 from assay.http.server import SIGNALS, listen, serving
@@ -48,7 +48,7 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, budgeted=budgeted)
         )
-        offload = Sandbox()
+        offload = SandboxPool(events)
         stack.push_async_callback(offload.aclose)
         readings = GaugeReader(judging, Load(), limits_of(settings))
         backlog = Backlog(redis)

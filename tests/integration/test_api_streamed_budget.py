@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from assay.api.app import STREAMED_ROUTES
 from assay.http.admission import Admission
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.limits import Limits
@@ -29,7 +30,9 @@ async def test_an_upload_needs_as_much_room_as_it_then_holds(room, status):
         sent.append(message)
 
     limits = Limits(inflight_bytes_max=RESERVED_BYTES + room)
-    admission = Admission(app, limits, Lifecycle("serving"), load, RecordedEvents())
+    admission = Admission(
+        app, limits, Lifecycle("serving"), load, RecordedEvents(), STREAMED_ROUTES
+    )
     headers = [(b"content-length", b"100000000")]
     scope = {
         "type": "http",

@@ -14,7 +14,7 @@ from assay.domain.completion import (
     Turn,
 )
 from assay.providers import ProviderClient, ProviderConfig, build_model
-from fakes.calls import call
+from fakes.calls import call, read_text
 from fakes.providers.server import FaultServer
 
 KEY = "sk-contract-0123456789-secret"
@@ -31,7 +31,8 @@ PROMPT = Prompt(
     turns=(
         Turn("system", ("Judge ", "this.")),
         Turn("user", ('Output: "a"\\', "\n\x01 ü 🦊\u2028")),
-    )
+    ),
+    read=read_text,
 )
 SHORT_SILENCE_S = 0.5
 """For tests that wait for a silence; the server is silent for longer and drips more often."""

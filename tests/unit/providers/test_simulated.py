@@ -17,7 +17,7 @@ from assay.domain.errors import DeadlineExceeded
 from assay.providers import Simulated
 from assay.providers.schema_instances import instance
 from assay.providers.simulated import SIMULATED_TEXT
-from fakes.calls import call
+from fakes.calls import call, read_text
 
 MODEL = Model(id="simulated/judge", provider="simulated", name="judge", simulated=True)
 SCHEMA = {
@@ -33,7 +33,7 @@ SCHEMA = {
 
 def prompt(delimiter: str, key: tuple[object, ...] | None = ("v1", "case-1")) -> Prompt:
     turns = (Turn("user", (delimiter, "the output", delimiter)),)
-    return Prompt(turns, answer=AnswerSchema("verdict", SCHEMA), key=key)
+    return Prompt(turns, read_text, answer=AnswerSchema("verdict", SCHEMA), key=key)
 
 
 async def ask(asked: Prompt) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -20,12 +20,14 @@ from assay.domain.ports import ModelStatus
 from assay.evaluation.comparer import Comparer
 from assay.http.access import OpenAccess
 from assay.http.limits import Limits
-from assay.http.server import listen, server_config
+from assay.http.server import listen, serving
 from fakes.judges import FakeJudges
+from fakes.limits import limits_with
+from fakes.recorded_events import RecordedEvents
 
 
 class ScriptedEvaluator:
-    """Answers as told, counts its calls, and remembers what it was asked."""
+    """Gives a scripted answer, and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -109,23 +111,13 @@ class NoStore:
 
 
 @dataclass
-class Events:
-    """Collects every event."""
-
-    seen: list[Any] = field(default_factory=list)
-
-    def emit(self, event: Any) -> None:
-        self.seen.append(event)
-
-
-@dataclass
 class Api:
     """A running API: its address, a client, and what it is made of."""
 
     url: str
     http: aiohttp.ClientSession
     evaluator: ScriptedEvaluator
-    events: Events
+    events: RecordedEvents
     services: Services
     server: uvicorn.Server
 
@@ -150,8 +142,27 @@ async def running_api(
 ) -> AsyncIterator[Api]:
     """The API on a free port, with fakes for what is not given."""
     evaluator = evaluator or ScriptedEvaluator()
-    events = Events()
-    services = Services(
+    events = RecordedEvents()
+    services = fake_services(
+        evaluator, events, access=access, idempotency=idempotency, comparer=comparer
+    )
+    services.lifecycle.phase = "serving"
+    app = create_app(services, limits or limits_with(), routers)
+    async with on_free_port(app) as (server, url), aiohttp.ClientSession() as http:
+        yield Api(url, http, evaluator, events, services, server)
+
+
+@contextlib.asynccontextmanager
+async def on_free_port(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI app on a free port of the loopback."""
+    with listen("127.0.0.1", 0) as listener:
+        async with serving(app, listener) as server:
+            yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def fake_services(evaluator, events, *, access=None, idempotency=None, comparer=None) -> Services:
+    """Services with fakes for what is not given."""
+    return Services(
         evaluator=evaluator,
         comparer=comparer or Comparer(FakeJudges(), events),
         access=access or OpenAccess(),
@@ -159,30 +170,3 @@ async def running_api(
         models=OneModel(),
         events=events,
     )
-    services.lifecycle.phase = "serving"
-    app = create_app(services, limits or Limits(), routers)
-    async with serving(app) as (server, url), aiohttp.ClientSession() as http:
-        yield Api(url, http, evaluator, events, services, server)
-
-
-@contextlib.asynccontextmanager
-async def serving(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI app on a free port of the loopback."""
-    listener = listen("127.0.0.1", 0)
-    server = QuietServer(server_config(app))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 # uvicorn has no event for it
-        await asyncio.sleep(0.005)
-    try:
-        yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-class QuietServer(uvicorn.Server):
-    """Leaves the signals to pytest."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):
-        yield

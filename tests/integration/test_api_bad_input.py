@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.server import ServerState
 
-from assay.http.limits import Limits
 from assay.http.protocol import PacedConnection
 from assay.http.server import server_config
 from fakes.http_api import running_api
+from fakes.limits import limits_with
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}
 
@@ -239,7 +239,7 @@ async def test_a_large_body_in_chunks_is_refused_while_it_comes():
 
 async def test_a_body_that_trickles_is_dropped_at_the_deadline():
     """A slow body gets a 408 and holds its slot no longer."""
-    async with running_api(limits=Limits(body_timeout_s=0.2)) as api:
+    async with running_api(limits=limits_with(body_timeout_s=0.2)) as api:
         host, port = api.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         with closing(writer):

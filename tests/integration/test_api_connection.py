@@ -17,7 +17,8 @@ from assay.http.disconnect import CancelOnDisconnect
 from assay.http.limits import Limits
 from assay.http.protocol import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
 from assay.http.server import server_config
-from fakes.http_api import ScriptedEvaluator, running_api, serving
+from fakes.http_api import ScriptedEvaluator, on_free_port, running_api
+from fakes.limits import limits_with
 
 GOOD = json.dumps({"input": "2+2?", "output": "4", "criteria": "Is it right?"}).encode()
 JSON = b"content-type: application/json\r\n"
@@ -102,7 +103,7 @@ async def wire(url: str):
 async def echoing():
     """A server of an `Echo`, and a connection to it."""
     echo = Echo()
-    async with serving(CancelOnDisconnect(echo)) as (_, url), wire(url) as connection:
+    async with on_free_port(CancelOnDisconnect(echo)) as (_, url), wire(url) as connection:
         yield echo, connection
 
 
@@ -149,7 +150,7 @@ async def until(condition) -> None:
 
 
 def too_little_memory() -> Limits:
-    return Limits(inflight_bytes_max=MEGABYTE)
+    return limits_with(inflight_bytes_max=MEGABYTE)
 
 
 async def test_a_refused_body_is_dropped_and_the_connection_kept():

@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from assay.http.limits import Limits
 from fakes.http_api import running_api
+from fakes.limits import limits_with
 
 TESTS = Path(__file__).parents[1]
 GOOD = {"output": "4", "criteria": "Is it right?"}
@@ -32,8 +32,8 @@ async def test_a_caller_who_leaves_cancels_the_work():
         await until(lambda: api.evaluator.calls)
         sent.cancel()
         await until(lambda: api.evaluator.cancelled)
-        await until(lambda: api.events.seen)
-        assert [each.status for each in api.events.seen] == [499]
+        await until(lambda: api.events.events)
+        assert [each.status for each in api.events.events] == [499]
         assert api.services.load.requests == api.services.load.body_bytes == 0
 
 
@@ -48,13 +48,13 @@ async def test_a_caller_who_leaves_in_the_middle_of_the_body_is_no_error():
         )
         await until(lambda: api.services.load.requests)
         writer.close()
-        await until(lambda: api.events.seen)
-        assert [each.status for each in api.events.seen] == [499]
+        await until(lambda: api.events.events)
+        assert [each.status for each in api.events.events] == [499]
 
 
 async def test_over_the_limit_of_requests_in_flight_is_a_503():
     """What does not fit is refused at once with a time to come back, and later let in."""
-    async with running_api(limits=Limits(inflight_max=2)) as api:
+    async with running_api(limits=limits_with(inflight_max=2)) as api:
         api.evaluator.hold = asyncio.Event()
         held = [asyncio.create_task(api.post(GOOD)) for _ in range(2)]
         await until(lambda: len(api.evaluator.calls) == 2)
@@ -74,7 +74,7 @@ async def test_over_the_budget_of_bytes_in_flight_is_a_503(chunked):
     async def chunks():
         yield large
 
-    async with running_api(limits=Limits(inflight_bytes_max=150_000)) as api:
+    async with running_api(limits=limits_with(inflight_bytes_max=150_000)) as api:
         api.evaluator.hold = asyncio.Event()
         held = asyncio.create_task(api.post(data=chunks() if chunked else large))
         await until(lambda: api.evaluator.calls)

@@ -7,8 +7,8 @@ import pytest
 from assay.api.app import STREAMED_ROUTES
 from assay.http.admission import Admission
 from assay.http.lifecycle import Lifecycle, Load
-from assay.http.limits import Limits
 from assay.http.streamed_body import RESERVED_BYTES
+from fakes.limits import limits_with
 from fakes.recorded_events import RecordedEvents
 
 
@@ -29,7 +29,7 @@ async def test_an_upload_needs_as_much_room_as_it_then_holds(room, status):
     async def send(message):
         sent.append(message)
 
-    limits = Limits(inflight_bytes_max=RESERVED_BYTES + room)
+    limits = limits_with(inflight_bytes_max=RESERVED_BYTES + room)
     admission = Admission(
         app, limits, Lifecycle("serving"), load, RecordedEvents(), STREAMED_ROUTES
     )

@@ -54,7 +54,7 @@ class Panel:
 
     async def judge(self) -> CriterionResult:
         evaluation = await Evaluator(self.judging.judges, Sandbox(), self.events).evaluate(
-            ASKED.case(),
+            ASKED.to_case(),
             ASKED.criteria,
             judge=JudgeSpec(),
             caller=Caller(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import aiohttp
 import uvicorn
 
-from assay.api.app import create_app
+from assay.api.app import CODES_BY_STATUS, create_app
 from assay.api.services import Services
 from assay.domain.completion import Attempt, Model, Usage
 from assay.domain.errors import RequestError
@@ -122,12 +124,26 @@ class Api:
     server: uvicorn.Server
 
     async def post(self, document=None, *, path="/v1/evaluations", data=None, **headers):
-        """Post and read: status, headers and the parsed body."""
+        """Post and read: status, headers and the parsed body; every problem is documented."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         names.setdefault("content-type", "application/json")
         body = {"data": data} if document is None else {"json": document}
         async with self.http.post(self.url + path, headers=names, **body) as answer:
-            return answer.status, answer.headers, await answer.json(content_type=None)
+            read = await answer.json(content_type=None)
+            assert answer.status < 400 or read["code"] in documented_codes(path, answer.status)
+            return answer.status, answer.headers, read
+
+
+@functools.cache
+def documented_codes(path: str, status: int) -> frozenset[str]:
+    """The problems of a status that the OpenAPI document names for posts to a path."""
+    app = create_app(fake_services(ScriptedEvaluator(), RecordedEvents()), limits_with())
+    described = app.openapi()["paths"].get(path)
+    if described is None:
+        return frozenset(CODES_BY_STATUS.values())
+    return frozenset(
+        re.findall(r"`(\w+)`", described["post"]["responses"][str(status)]["description"])
+    )
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from assay.bootstrap.service import run_service
+from assay.http.server import Listeners, listen
+from assay.settings import Settings
 from fakes.http_api import running_api
 from fakes.limits import limits_with
 
@@ -105,6 +108,35 @@ async def api_process(hold_s, drain_delay_s):
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+async def test_a_failed_start_leaves_no_port_bound(tmp_path):
+    """A process that stays alive after it can start again on the same ports."""
+    ports = {"port": free_port(), "metrics_port": free_port()}
+    settings = Settings.model_validate(
+        {"server": ports, "redis": {"url_file": str(tmp_path / "missing")}}
+    )
+    with pytest.raises(FileNotFoundError) as failure:
+        await run_service(settings, lambda *_: None)
+    for port in ports.values():
+        listen("127.0.0.1", port).close()
+    assert failure.tb is not None  # which keeps the frames of the start, and all they hold
+
+
+def test_a_taken_port_leaves_the_other_one_free():
+    """The API's port is released if the port of the operations app is taken."""
+    port = free_port()
+    with listen("127.0.0.1", 0) as taken:
+        with pytest.raises(OSError, match="in use") as failure:
+            Listeners.bind("127.0.0.1", port, taken.getsockname()[1])
+        listen("127.0.0.1", port).close()
+    assert failure.tb is not None  # as above
+
+
+def free_port():
+    """A port that was free a moment ago."""
+    with listen("127.0.0.1", 0) as listener:
+        return listener.getsockname()[1]
 
 
 async def status_of(http, url):

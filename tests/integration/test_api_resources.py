@@ -14,6 +14,7 @@ from assay.domain.evaluation import Case, CriterionResult, JudgeSpec
 from assay.domain.events import InternalFault
 from assay.http.access import KeysFile, new_key
 from fakes.http_api import evaluation, running_api, unscored
+from fakes.limits import limits_with
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}
 
@@ -32,6 +33,15 @@ async def test_an_evaluation_answers_in_the_documented_shape(path):
         assert asked["judge"] == JudgeSpec()
         assert asked["caller"] == Caller("default", headers["x-request-id"])
         assert 19 < asked["deadline"].remaining_s() <= 20
+
+
+async def test_the_default_timeout_is_configured():
+    """A request without `timeout_ms` gets the server's default, within the longest timeout."""
+    for default_ms, expected_s in ((5_000, 5), (60_000, 30)):
+        async with running_api(limits=limits_with(default_timeout_ms=default_ms)) as api:
+            await api.post(GOOD)
+            [asked] = api.evaluator.calls
+            assert expected_s - 1 < asked["deadline"].remaining_s() <= expected_s
 
 
 @pytest.mark.parametrize(

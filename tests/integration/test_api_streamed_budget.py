@@ -43,5 +43,6 @@ async def test_an_upload_needs_as_much_room_as_it_then_holds(room, status):
     }
     await admission({**scope, "state": {"request_id": "r"}}, receive, send)
     assert sent[0]["status"] == status
+    assert load.take_peak() == (RESERVED_BYTES if status == 200 else 0)
     assert held == ([RESERVED_BYTES] if status == 200 else [])
     assert load.body_bytes == load.requests == 0

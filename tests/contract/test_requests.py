@@ -153,7 +153,7 @@ async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
 
 
 async def test_cancelled_call_closes_its_connection(subject: Subject) -> None:
-    """The provider sees at once that nobody waits for its answer any more."""
+    """The provider sees at once that its answer is no longer wanted."""
     await subject.server.play("silent_mid")
     call = asyncio.create_task(subject.ask())
     async with asyncio.timeout(5):

@@ -28,7 +28,7 @@ async def until(condition):
 
 
 async def test_a_caller_who_leaves_cancels_the_work():
-    """Nobody pays for an answer that nobody reads; the event says 499."""
+    """An unread answer costs nothing more; the event says 499."""
     async with running_api() as api:
         api.evaluator.hold = asyncio.Event()
         sent = asyncio.create_task(api.post(GOOD))
@@ -165,7 +165,7 @@ async def test_a_process_drains_and_exits_with_0():
 
 
 async def test_a_second_signal_ends_the_drain():
-    """Whoever presses Ctrl-C twice means it; the exit code says that work was dropped."""
+    """A second Ctrl-C is meant; the exit code says that work was dropped."""
     async with api_process(30, 30) as (process, api, _, http):
         held = asyncio.create_task(http.post(api + "/evaluate", json=GOOD))
         await asyncio.sleep(0.3)
@@ -188,7 +188,7 @@ async def test_metrics_are_what_was_rendered():
         assert answer.headers["content-type"] == "text/plain"
 
 
-async def test_whoever_keeps_a_connection_is_told_to_come_back_elsewhere():
+async def test_a_kept_connection_is_closed_by_a_process_that_exits():
     """While it leaves a process still answers, and closes the connection with the answer: the
     next request on it would be refused."""
     async with api_process(0, 5) as (process, api, operations, http):

@@ -1,4 +1,4 @@
-"""The resources over real HTTP: what a good request gets, and how failures are told."""
+"""The resources over real HTTP: responses to good requests, and problems."""
 
 import json
 
@@ -96,7 +96,7 @@ async def test_text_that_looks_like_a_nul_is_none():
     ],
 )
 async def test_nothing_scored_through_our_fault_is_a_problem(reasons, status, code):
-    """Nobody mistakes an outage for a result; where waiting helps, the answer says how long."""
+    """An outage does not look like a result; if waiting helps, the response says how long."""
     async with running_api() as api:
         api.evaluator.answer = unscored(*reasons, retry_after_s=2.5)
         seen, headers, problem = await api.post(GOOD)
@@ -116,7 +116,7 @@ async def test_anything_the_judges_said_is_a_200_partial():
         assert (await api.post(GOOD))[0] == 200
 
 
-async def test_an_unknown_model_is_told_as_the_engine_tells_it():
+async def test_an_unknown_model_is_reported_with_the_engines_code():
     """Errors of the domain carry their code to the caller."""
     async with running_api() as api:
         api.evaluator.error = RequestError("unknown_model", "No model is called 'x'.")

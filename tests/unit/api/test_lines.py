@@ -1,4 +1,4 @@
-"""Lines are cut from a stream, and whoever sends it does not have the event loop for himself."""
+"""Lines are cut from a stream, and one sender does not occupy the event loop."""
 
 import asyncio
 

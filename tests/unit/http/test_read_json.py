@@ -151,7 +151,7 @@ async def test_a_damaged_large_body_has_one_fault(raw):
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 @pytest.mark.parametrize("depth", range(DEPTH_MAX - 3, 71))
 async def test_a_large_body_may_be_nested_as_deep_as_any(depth, opening):
-    """The last level that is let in, and the first that is not, are the same for both parsers."""
+    """The deepest accepted level is the same for both parsers."""
     raw = f'{{"a": {buried("1", depth, opening)}, {PADDING}}}'.encode()
     assert await as_read(raw) == by_orjson(raw)
 

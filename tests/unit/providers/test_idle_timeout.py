@@ -32,16 +32,16 @@ class Call:
     """What happened in a block that a clock ended."""
 
     idle: IdleTimeout | None = None
-    heard_s: float = 0.0
+    received_s: float = 0.0
 
     async def listen(self, deadline: Deadline, silence_s: float, times: int = 0) -> None:
-        """Send, hear so many bytes, 20 ms apart, and then wait for ever for another one."""
+        """Send, receive `times` bytes, 20 ms apart, and then wait for ever for another one."""
         async with idle_timeout("openai", deadline, silence_s) as self.idle:
             self.idle.send()
-            self.heard_s = time.monotonic()
+            self.received_s = time.monotonic()
             for _ in range(times):
                 await receive(self.idle, 1, 0.02)
-                self.heard_s = time.monotonic()
+                self.received_s = time.monotonic()
             await for_ever()
 
 
@@ -62,16 +62,16 @@ async def test_bytes_that_keep_coming_are_no_silence():
 
 
 async def test_silence_counts_from_the_last_byte():
-    """What was heard before, for longer than the silence allowed, brings no end forward."""
+    """Bytes that arrived earlier, for longer than the silence timeout, do not shorten it."""
     call = Call()
     with pytest.raises(ProviderSilent):
         await call.listen(Deadline.after(LONG_S), 0.4, times=40)
-    assert time.monotonic() - call.heard_s >= 0.4 - 0.01
+    assert time.monotonic() - call.received_s >= 0.4 - 0.01
 
 
 @pytest.mark.parametrize("silence_s", [0.5, LONG_S])
 async def test_the_deadline_is_kept_though_bytes_keep_coming(silence_s):
-    """Whichever byte was heard last, an answer that is not complete in time has failed."""
+    """An answer that is not complete in time fails, however recent its last byte is."""
     deadline = Deadline.after(0.3)
     with pytest.raises(DeadlineExceeded):
         await Call().listen(deadline, silence_s, times=1_000)
@@ -87,7 +87,7 @@ async def test_the_deadline_is_kept_before_anything_is_sent():
 
 
 async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
-    """Whoever weighs a provider by its failures sees that the byte was owed."""
+    """The error says how long the provider owed a byte, so that a breaker can count it as slow."""
     call = Call()
     with pytest.raises(DeadlineExceeded) as exceeded:
         await call.listen(Deadline.after(0.2), LONG_S)
@@ -96,7 +96,7 @@ async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
 
 
 async def test_a_complete_answer_is_not_failed_any_more():
-    """Neither clock runs on once the last byte was heard."""
+    """Neither clock runs on once the last byte has arrived."""
     async with idle_timeout("openai", Deadline.after(0.1), 0.05) as idle:
         idle.send()
         idle.ended()

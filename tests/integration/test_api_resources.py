@@ -9,7 +9,7 @@ from assay.api.models import ModelListResponse
 from assay.api.responses import EvaluationAnswer
 from assay.criteria import CRITERIA
 from assay.domain.completion import Caller
-from assay.domain.errors import RequestError
+from assay.domain.errors import AssayError, RequestError
 from assay.domain.evaluation import Case, CriterionResult, JudgeSpec
 from assay.domain.events import InternalFault
 from assay.http.access import KeysFile, new_key
@@ -124,15 +124,16 @@ async def test_an_unknown_model_is_reported_with_the_engines_code():
         assert (status, problem["code"]) == (422, "unknown_model")
 
 
-async def test_a_fault_of_ours_shows_nothing_and_is_reported_without_text():
+@pytest.mark.parametrize("kind", [ZeroDivisionError, AssayError])
+async def test_a_fault_of_ours_shows_nothing_and_is_reported_without_text(kind):
     """The caller gets an id to ask with; the event says where it broke, without the message."""
     async with running_api() as api:
-        api.evaluator.error = ZeroDivisionError("s3cret")
+        api.evaluator.error = kind("s3cret")
         status, _, problem = await api.post(GOOD, x_request_id="find-me")
         assert (status, problem["code"], problem["request_id"]) == (500, "internal", "find-me")
         [fault] = api.events.of(InternalFault)
         assert (fault.where, fault.request_id) == ("request", "find-me")
-        assert "ZeroDivisionError" in repr(fault)
+        assert kind.__name__ in repr(fault)
         assert "s3cret" not in repr(fault) + json.dumps(problem)
 
 

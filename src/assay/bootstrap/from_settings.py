@@ -42,7 +42,7 @@ def quota_of(model: ModelSettings) -> Quota:
     return Quota(model.requests_per_minute, model.tokens_per_minute, model.burst_share)
 
 
-def connection(name: str, provider: ProviderSettings) -> ProviderConfig:
+def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
     """How to reach a provider."""
     return ProviderConfig(
         provider=name,

@@ -6,8 +6,9 @@ from assay.api.comparisons import ComparisonAnswer
 from assay.domain.errors import ProviderDown, QuotaExhausted
 from assay.domain.ports import StoredResponse
 from assay.evaluation.comparer import Comparer
-from fakes.http_api import Events, running_api
+from fakes.http_api import running_api
 from fakes.judges import FakeJudges, ScriptedModel
+from fakes.recorded_events import RecordedEvents
 
 PATH = "/v1/comparisons"
 GOOD = {"input": "2+2?", "output_a": "4", "output_b": "5", "criteria": "Which is right?"}
@@ -16,7 +17,7 @@ A = '{"reasoning": "so", "verdict": "a"}'
 
 def comparing(*answers):
     model = ScriptedModel(*answers)
-    return model, Comparer(FakeJudges(model), Events())
+    return model, Comparer(FakeJudges(model), RecordedEvents())
 
 
 async def test_a_comparison_answers_in_the_documented_shape():

@@ -56,7 +56,7 @@ class Panel:
         evaluation = await Evaluator(
             self.judging.judges, SandboxPool(self.events), self.events
         ).evaluate(
-            ASKED.case(),
+            ASKED.to_case(),
             ASKED.criteria,
             judge=JudgeSpec(),
             caller=Caller(),

@@ -8,7 +8,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from assay.api.judged_request import CODES, JudgedRoute, handle_judged_request
+from assay.api.judged_request import JudgedRoute, handle_judged_request
+from assay.api.problem_codes import JUDGED
 from assay.api.requests import ComparisonRequest
 from assay.api.responses import (
     NOT_THE_CALLERS,
@@ -42,7 +43,7 @@ def comparisons_router(services: Services, limits: Limits) -> APIRouter:
         response_model=None,
         responses={
             200: {"model": ComparisonAnswer, **REPLAYED_RESPONSE},
-            **problems(*CODES),
+            **problems(*JUDGED),
         },
         openapi_extra=request_body(ComparisonRequest),
     )
@@ -57,8 +58,8 @@ async def _compare(
     services: Services, asked: ComparisonRequest, caller: Caller, deadline: Deadline
 ) -> Response:
     comparison = await services.comparer.compare(
-        asked.case(),
-        asked.other(),
+        asked.to_case(),
+        asked.other_output(),
         asked.criteria,
         judge=judge_spec(asked.judge),
         caller=caller,

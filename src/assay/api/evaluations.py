@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.judged_request import CODES, JudgedRoute, handle_judged_request
+from assay.api.judged_request import JudgedRoute, handle_judged_request
+from assay.api.problem_codes import JUDGED
 from assay.api.requests import EvaluationRequest
 from assay.api.responses import EvaluationAnswer, problem_of_unscored, render_evaluation
 from assay.api.services import Services
@@ -33,7 +34,7 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
             response_model=None,
             responses={
                 200: {"model": EvaluationAnswer, **REPLAYED_RESPONSE},
-                **problems(*CODES, "unknown_criterion"),
+                **problems(*JUDGED, "unknown_criterion"),
             },
             openapi_extra=request_body(EvaluationRequest),
         )
@@ -44,7 +45,7 @@ async def _evaluate(
     services: Services, asked: EvaluationRequest, caller: Caller, deadline: Deadline
 ) -> Response:
     evaluation = await services.evaluator.evaluate(
-        asked.case(),
+        asked.to_case(),
         asked.criteria,
         judge=judge_spec(asked.judge),
         caller=caller,

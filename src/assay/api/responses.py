@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.domain.completion import Attempt, Usage
-from assay.domain.errors import Reason
+from assay.domain.errors import ProblemCode, Reason
 from assay.domain.evaluation import (
     CriterionResult,
     Evaluation,
@@ -22,7 +22,7 @@ from assay.domain.evaluation import (
 from assay.http.problems import Problem
 from assay.http.rate_limits import rate_limit_fields
 
-NOT_THE_CALLERS: dict[str, str] = {
+NOT_THE_CALLERS: dict[ProblemCode, str] = {
     "deadline_exceeded": "No criterion could be scored before the deadline.",
     "overloaded": "No criterion could be scored: this process has no free slot.",
     "providers_unavailable": "No criterion could be scored: no judge answered.",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -96,7 +95,7 @@ class RowRunner:
         row = orjson.loads(claim.payload.document)
         try:
             evaluation = await self._evaluator.evaluate(
-                case_of(row),
+                Case.from_fields(row),
                 batch_spec.criteria,
                 judge=batch_spec.judge,
                 caller=Caller(batch_spec.tenant, claim.batch_id, "batch"),
@@ -153,22 +152,6 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     except ValidationError:
         raise BatchSpecError("The batch's criteria are not known to this version.") from None
     return BatchSpec(document["tenant"], criteria, judge)
-
-
-def case_of(row: Mapping[str, Any]) -> Case:
-    """The case in a row that was checked when it was taken."""
-
-    def text(value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-    return Case(
-        output=text(row["output"]),
-        input=text(row.get("input")),
-        reference=tuple(row.get("reference", ())),
-        context=tuple(row.get("context", ())),
-        tools=tuple(row.get("tools", ())),
-        expected_tools=tuple(row.get("expected_tools", ())),
-    )
 
 
 def failed(claim: Claim, code: str, message: str) -> RowResult:

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter
 
+from assay.api.batches.batches import batches_router
+from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
-from assay.api.batches.resource import batches_router
+from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
 from assay.api.responses import render_evaluation
@@ -50,9 +52,11 @@ def batch_routers(
     store = RedisBatches(redis, rows_max=settings.batches.rows_max)
     batches = Batches(services, limits, store, RedisResults(redis), judges, rules)
     return [
+        batch_creation_router(batches),
         batches_router(batches),
         batch_items_router(batches),
         batch_results_router(batches),
+        batch_progress_router(batches),
     ]
 
 

@@ -39,11 +39,11 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
             "redis.url: a worker of its own needs the Redis of the service; "
             "with a private Redis, `assay serve` does the rows itself"
         )
-    listener = listen(settings.server.host, settings.server.metrics_port)
     metrics = Metrics(known(settings, models_of(settings)), __version__)
     events = Sinks([metrics, EventLog()])
     lifecycle = Lifecycle()
     async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.server.host, settings.server.metrics_port))
         redis, budgeted = await stack.enter_async_context(open_redis(settings))
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, budgeted=budgeted)

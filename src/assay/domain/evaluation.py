@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from assay.domain.completion import NO_USAGE, Attempt, Usage
@@ -46,6 +46,21 @@ class Case:
     context: tuple[str, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     expected_tools: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> Case:
+        """A case from the checked fields of a request or a row; other fields are ignored.
+
+        The case holds the very strings of `values`: nothing is copied but lists.
+        """
+        given = ((field.name, values.get(field.name)) for field in fields(cls))
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in given
+                if value is not None
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)

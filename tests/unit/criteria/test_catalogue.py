@@ -33,7 +33,7 @@ def case_of(name: str, without: str | None = None) -> Case:
     request = {**CRITERIA[name].example}
     if without is not None:
         request.pop(without)
-    return EvaluationRequest.model_validate(request).case()
+    return EvaluationRequest.model_validate(request).to_case()
 
 
 def test_the_catalogue_is_large_enough_to_choose_from():
@@ -50,7 +50,7 @@ async def test_every_example_can_be_evaluated(name):
     asked = {each.model: model for each in request.criteria if hasattr(each, "model")}
     try:
         result = await Evaluator(FakeJudges(model, **asked), offload, RecordingEvents()).evaluate(
-            request.case(),
+            request.to_case(),
             request.criteria,
             judge=JudgeSpec(),
             caller=Caller(),

@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 
 from assay.criteria import parse_criteria
 from assay.criteria.base import Judged, Question
-from assay.domain.completion import Caller, Prompt
+from assay.domain.completion import Prompt
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.judging.prompt import prompt_of
@@ -96,7 +96,7 @@ def question(criterion: dict[str, Any], case: Case = CASE) -> Question:
 
 
 def prompt(criterion: dict[str, Any], case: Case = CASE) -> Prompt:
-    return prompt_of(question(criterion, case), JudgeSpec(), Caller())
+    return prompt_of(question(criterion, case), JudgeSpec())
 
 
 @pytest.mark.parametrize("version", list(CRITERIA))
@@ -106,7 +106,7 @@ def test_prompts_are_as_recorded(version: str) -> None:
     GOLDEN_WRITE=1 writes the files of new versions.
     """
     asked = question(CRITERIA[version])
-    built = prompt_of(asked, JudgeSpec(), Caller())
+    built = prompt_of(asked, JudgeSpec())
     text = "\n\n".join(f"[{turn.role}]\n{turn.text}" for turn in built.turns) + "\n"
     text = re.sub(r"material-[0-9a-f]{16}", "material-NONCE", text)
     path = GOLDEN / f"{version}.txt"

@@ -13,11 +13,11 @@ from fastapi import APIRouter, Response
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.evaluation.comparer import Comparer
 from assay.http.access import OpenAccess
 from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
 from assay.http.server import Listeners, listen, serve
+from fakes.engine import comparer
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
 from fakes.judges import FakeJudges
 
@@ -48,7 +48,7 @@ def large_answers() -> APIRouter:
 async def main(hold_s: float, drain_delay_s: float) -> bool:
     services = Services(
         evaluator=SlowEvaluator(hold_s),
-        comparer=Comparer(FakeJudges(), Events()),
+        comparer=comparer(FakeJudges(), Events()),
         access=OpenAccess(),
         idempotency=NoStore(),
         models=OneModel(),

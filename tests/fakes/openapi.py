@@ -7,9 +7,9 @@ import sys
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.evaluation.comparer import Comparer
 from assay.http.access import OpenAccess
 from assay.http.limits import Limits
+from fakes.engine import comparer
 from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
 from fakes.judges import FakeJudges
 
@@ -17,7 +17,7 @@ from fakes.judges import FakeJudges
 def main() -> None:
     services = Services(
         evaluator=ScriptedEvaluator(),
-        comparer=Comparer(FakeJudges(), Events()),
+        comparer=comparer(FakeJudges(), Events()),
         access=OpenAccess(),
         idempotency=NoStore(),
         models=OneModel(),

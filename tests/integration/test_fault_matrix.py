@@ -22,10 +22,10 @@ from assay.domain.errors import (
 from assay.domain.evaluation import CriterionResult, JudgeSpec
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Sandbox
 from assay.redis.client import connect
 from assay.settings import Settings
+from fakes.engine import engine
 from fakes.providers.faults import FAULTS
 from fakes.providers.server import FaultServer
 from fakes.recorded_events import RecordedEvents
@@ -53,7 +53,7 @@ class Panel:
     events: RecordedEvents
 
     async def judge(self) -> CriterionResult:
-        evaluation = await Evaluator(self.judging.judges, Sandbox(), self.events).evaluate(
+        outcome = await engine(self.judging.judges, Sandbox(), self.events).evaluate(
             ASKED.case(),
             ASKED.criteria,
             judge=JudgeSpec(),
@@ -61,7 +61,7 @@ class Panel:
             deadline=Deadline.after(TIMEOUT_S),
             metadata={},
         )
-        return evaluation.results[0]
+        return outcome.evaluation.results[0]
 
     def counted(self) -> tuple[int, int, int]:
         """What the first model's breaker has in its window: calls, failed and slow ones."""

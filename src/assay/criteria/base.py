@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -20,7 +20,8 @@ from assay.domain.evaluation import (
     LongInput,
     Strategy,
 )
-from assay.domain.policy import CostBudget
+
+T_co = TypeVar("T_co", covariant=True)
 
 NAME_CHARS_MAX = 200
 TEXT_CHARS_MAX = 100_000
@@ -97,17 +98,14 @@ DEFAULT_JUDGE = JudgeSpec()
 def judge_spec(judge: JudgeField | None, default: JudgeSpec = DEFAULT_JUDGE) -> JudgeSpec:
     """The domain's value for a `judge` field; what it leaves open is as in `default`.
 
-    So a criterion that says who judges keeps the request's policies, such as its `injection`
-    and its purse. A plain name means a configured judge, with its own models and strategy.
+    A criterion that names its judge keeps the request's policies, such as `injection` and
+    `max_cost_usd`. A plain name means a configured judge, with its own models and strategy.
     """
     if judge is None:
         return default
     if isinstance(judge, str):
         return replace(default, name=judge, models=(), strategy=None)
     given = {name: getattr(judge, name) for name in judge.model_fields_set}
-    if "max_cost_usd" in given:
-        cap_usd = given.pop("max_cost_usd")
-        given["purse"] = None if cap_usd is None else CostBudget(cap_usd)
     if "models" in given:
         # The other list's strategy says nothing about these models.
         given.setdefault("strategy", None)
@@ -136,11 +134,11 @@ class Criterion(Frozen, ABC):
         default=False, description="Where it fails, judges are not asked and cost nothing."
     )
     negate: bool = Field(
-        default=False, description="Turn the verdict round: 1 − score, and what passed fails."
+        default=False, description="Reverse the verdict: 1 − score, and what passed fails."
     )
 
     def passing_score(self) -> float:
-        """The lowest score that passes, 0 to 1, before `negate` turns the verdict round."""
+        """The lowest score that passes, 0 to 1, before `negate` reverses the verdict."""
         return self.default_threshold if self.threshold is None else self.threshold
 
 
@@ -180,22 +178,24 @@ class Check(Criterion):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a judged criterion asks about a case.
+class Question(Generic[T_co]):
+    """What is asked about a case, and how its answer is read.
 
-    `instructions` is the trusted system text. `material` is the caller's untrusted text, each
-    piece with the title it is shown under; the engine puts it in delimiters. Where the answer
-    carries no log-probabilities, the question is asked `samples_else` times.
+    `instructions` is the trusted system text. `content` is the caller's untrusted text, each piece
+    with the title that it is shown under; the engine puts it in delimiters. Where the answer
+    carries no log-probabilities, the question is asked `samples_else` times. `identity` tells
+    this question from others with the same prompt whose answers are read in another way.
     """
 
     instructions: str
-    material: Sequence[tuple[str, str]]
+    content: Sequence[tuple[str, str]]
     answer: AnswerSchema | None
-    read: Callable[[Completion[object]], Finding | dict[str, Finding]]
+    read: Callable[[Completion[object]], T_co]
     prompt_version: str
     top_logprobs: int = 0
     max_output_tokens: int | None = None
     samples_else: int = 1
+    identity: tuple[object, ...] = ()
 
 
 class Judged(Criterion):
@@ -209,19 +209,24 @@ class Judged(Criterion):
         """Who judges this criterion, where the request's judge is `default`."""
         return judge_spec(self.judge, default)
 
+    @property
+    def has_own_budget(self) -> bool:
+        """Whether this criterion's judge sets its own `max_cost_usd`."""
+        return isinstance(self.judge, Judge) and "max_cost_usd" in self.judge.model_fields_set
+
     @abstractmethod
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         """What to ask; raises `NotApplicable` where the case lacks what is needed."""
 
-    def questions(self, case: Case) -> Sequence[Question]:
-        """All that is to be asked, where one question is not enough."""
+    def questions(self, case: Case) -> Sequence[Question[Finding]]:
+        """All questions, where one is not enough."""
         return (self.question(case),)
 
     def combined(self, findings: Sequence[Finding]) -> Finding:
-        """The finding of the findings on all `questions`, in their order."""
+        """The finding that the findings of all `questions` make, in their order."""
         return findings[0]
 
     def short_circuit(self, case: Case) -> Finding | None:
-        """What is found without asking anybody; None where a judge has to be asked."""
+        """The finding that needs no judge; None where one has to be asked."""
         del case
         return None

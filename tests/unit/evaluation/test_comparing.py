@@ -17,8 +17,7 @@ from assay.domain.errors import AnswerUnreadable, ProviderDown, RequestError
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import ComparisonFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.comparer import Comparer
-from fakes.engine import CALLER, one
+from fakes.engine import CALLER, comparer, one
 from fakes.judges import (
     COST_USD,
     USAGE,
@@ -53,8 +52,7 @@ async def compared(
     events: RecordingEvents | None = None,
     other="other",
 ) -> Comparison:
-    comparer = Comparer(FakeJudges(model), events or RecordingEvents())
-    return await comparer.compare(
+    outcome = await comparer(FakeJudges(model), events).compare(
         CASE,
         other,
         "Which is better?",
@@ -62,6 +60,7 @@ async def compared(
         caller=CALLER,
         deadline=Deadline.after(10),
     )
+    return outcome.comparison
 
 
 @pytest.mark.parametrize(("words", "winner"), [("first text", "a"), ("other", "b")])
@@ -159,8 +158,7 @@ async def test_a_conversation_is_shown_in_its_place_and_nowhere_else() -> None:
     model = ScriptedModel(said("tie"))
     said_b = ({"role": "assistant", "content": "good day"},)
     case = Case(output=({"role": "assistant", "content": "hello there"},), input="Greet me.")
-    comparer = Comparer(FakeJudges(model), RecordingEvents())
-    await comparer.compare(
+    await comparer(FakeJudges(model)).compare(
         case, said_b, "warmer?", judge=JudgeSpec(), caller=CALLER, deadline=Deadline.after(10)
     )
     for prompt in model.prompts:
@@ -226,7 +224,7 @@ async def test_cancellation_reaches_both_calls() -> None:
 def test_free_text_verdicts_are_read(text: str, place: str) -> None:
     """Labels such as "Output (a)" are read as judges write them."""
     found = pair_question("better?", "x", "y").read(Completion(text, "stop", "p", "m"))
-    assert getattr(found, "value", None) == place
+    assert found.value == place
 
 
 @pytest.mark.parametrize(
@@ -245,9 +243,9 @@ def test_labels_that_differ_by_case_alone_are_read_exactly() -> None:
     tops = (("M", math.log(0.9)), ("m", math.log(0.06)), ("The", math.log(0.04)))
     token = TokenLogprob("M", tops[0][1], tops)
     found = question.read(Completion("M", "length", "p", "m", logprobs=(token,)))
-    assert getattr(found, "value", None) == "second"
-    assert getattr(found, "score", None) == pytest.approx(0.06 / 0.96)
-    assert getattr(found, "probability_left", None) == pytest.approx(0.04)
+    assert found.value == "second"
+    assert found.score == pytest.approx(0.06 / 0.96)
+    assert found.probability_left == pytest.approx(0.04)
     with pytest.raises(AnswerUnreadable):
         question.read(Completion("Mm", "stop", "p", "m"))
 

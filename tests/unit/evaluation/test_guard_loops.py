@@ -3,7 +3,7 @@
 import asyncio
 
 from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.evaluation import Case
 from assay.screening import Screener
 from fakes.recorded_events import RecordedEvents
 
@@ -11,8 +11,8 @@ LONG = Case(output="Nothing to see here. " * 20_000)
 
 
 async def screened(guard: Screener) -> list[bool]:
-    found = [guard.screen(LONG, [JudgeSpec()], Caller()) for _ in range(6)]
-    return [bool(each.suspect) for each in await asyncio.gather(*found)]
+    found = [guard.screen(LONG, ["flag"], Caller()) for _ in range(6)]
+    return [bool(each.suspicions) for each in await asyncio.gather(*found)]
 
 
 def test_long_cases_are_searched_in_any_loop_however_many_wait():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.api.responses import EvaluationAnswer
+from assay.api.responses import EvaluationResponse
 from assay.batches.summary import NANO, summary_of
 from assay.criteria.base import Criterion
 from assay.domain.batches import Added, BadRow, Batch, BatchStatus, StoredResult, Sums
@@ -82,7 +83,8 @@ class AddedAnswer(_Shape):
     bad_rows: list[dict[str, Any]] = Field(description="The first of them: line, id, message.")
 
 
-class ItemAnswer(EvaluationAnswer):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemAnswer(EvaluationResponse):
     """The evaluation of a row, with its place."""
 
     item_id: str

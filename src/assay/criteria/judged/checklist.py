@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Frozen, Judged, Prose, Question
-from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
+from assay.criteria.judged.primitives import YES_OR_NO, YES_OR_NO_SYNONYMS
 from assay.criteria.registry import criterion
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerUnreadable
@@ -71,7 +71,7 @@ class Checklist(Judged):
     def keys(self) -> list[str]:
         return [f"item_{number}" for number in range(1, len(self.items) + 1)]
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         verdict = dict(label_schema(YES_OR_NO).schema)
         schema = {
             "type": "object",
@@ -81,7 +81,7 @@ class Checklist(Judged):
         }
         return Question(
             instructions=render("checklist.v1", rubric=self.rubric, items=self.listed),
-            material=case_content(case),
+            content=case_content(case),
             answer=AnswerSchema("verdicts", schema),
             read=self._read,
             prompt_version="checklist.v1",
@@ -96,7 +96,7 @@ class Checklist(Judged):
                 raise AnswerUnreadable(f"There is no verdict for {key}. {ask}")
             text = found[key] if isinstance(found[key], str) else json.dumps(found[key])
             answer = replace(completion, text=text, finish="stop")
-            label, why = read_label(answer, YES_OR_NO, SPOKEN_YES_OR_NO)
+            label, why = read_label(answer, YES_OR_NO, YES_OR_NO_SYNONYMS)
             verdicts.append((item, label == "yes", why))
         met = sum(item.weight for item, is_met, _ in verdicts if is_met)
         return Finding(

@@ -57,12 +57,12 @@ class GEval(Judged):
             raise PydanticCustomError("range_empty", "min must be less than max")
         return self
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render(
                 "g_eval.v1", criteria=self.criteria, steps=self.steps, low=self.min, high=self.max
             ),
-            material=case_content(case),
+            content=case_content(case),
             answer=score_schema(self.min, self.max, integer=True),
             read=self._read,
             prompt_version="g_eval.v1",

@@ -107,7 +107,7 @@ class _ModelGrader(Judged):
             for message in self.input
         ]
 
-    def material(self, case: Case) -> list[tuple[str, str]]:
+    def untrusted(self, case: Case) -> list[tuple[str, str]]:
         """What the placeholders stand for, each once, in the order of appearance."""
         names = [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
         return [(name, value(name, case)) for name in dict.fromkeys(names)]
@@ -162,11 +162,11 @@ class ScoreModel(_ModelGrader):
             return self._scaled(self.pass_threshold)
         return super().passing_score()
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         low, high = self.range
         return Question(
             instructions=render("score_model.v1", messages=self.messages(), low=low, high=high),
-            material=self.material(case),
+            content=self.untrusted(case),
             answer=score_schema(low, high, integer=False),
             read=self._read,
             prompt_version="score_model.v1",
@@ -216,10 +216,10 @@ class LabelModel(_ModelGrader):
             raise PydanticCustomError("label_unknown", "passing_labels must be among labels")
         return self
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render("label_model.v1", messages=self.messages(), labels=self.labels),
-            material=self.material(case),
+            content=self.untrusted(case),
             answer=label_schema(self.labels),
             read=self._read,
             prompt_version="label_model.v1",

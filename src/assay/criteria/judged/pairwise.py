@@ -75,10 +75,10 @@ class Pairwise(Judged):
             return None
         return Finding(0.5, value="tie", label="tie", explanation=SAME_TEXT)
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return self.questions(case)[0]
 
-    def questions(self, case: Case) -> Sequence[Question]:
+    def questions(self, case: Case) -> Sequence[Question[Finding]]:
         output, other = case.output, self._other(case)
         form = PairFormat(self.labels, tie=self.tie, reasoning=self.reasoning)
         # The text that is compared is not to be shown as what a right answer is like.

@@ -20,7 +20,7 @@ Position = Literal["first", "second", "tie"]
 WORTH: Mapping[Position, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
 TURNED: Mapping[Position, Position] = {"first": "second", "second": "first", "tie": "tie"}
 TIE = "tie"
-TIE_SPOKEN = ("a tie", "draw", "a draw", "equal", "equally good", "neither")
+TIE_SYNONYMS = ("a tie", "draw", "a draw", "equal", "equally good", "neither")
 LABEL_TOKENS_MAX = 8
 """Room for a label alone, where no reasoning is asked for."""
 
@@ -56,7 +56,9 @@ def pair_question(
     second: Text,
     others: Sequence[tuple[str, str]] = (),
     form: PairFormat = BOTH,
-) -> Question:
+    *,
+    identity: tuple[object, ...] = (),
+) -> Question[Finding]:
     """Which of two outputs, shown in this order, is better by the rubric.
 
     The finding's score is the preference for the first one, 0 to 1; its value is the `Position`.
@@ -67,12 +69,13 @@ def pair_question(
     titles = [f"output ({label})" for label in form.labels]
     return Question(
         instructions=render(version, rubric=rubric, labels=form.labels, tie=form.tie),
-        material=[*others, *spoken(titles[0], first), *spoken(titles[1], second)],
+        content=[*others, *spoken(titles[0], first), *spoken(titles[1], second)],
         answer=label_schema(form.offered) if form.reasoning else None,
         read=lambda completion: _read(completion, form),
         prompt_version=version,
         top_logprobs=TOP_LOGPROBS if form.logprobs else 0,
         max_output_tokens=None if form.reasoning else LABEL_TOKENS_MAX,
+        identity=identity,
     )
 
 
@@ -104,7 +107,7 @@ def _stated(completion: Completion[object], form: PairFormat) -> tuple[str, str]
         return stated, ""
     spoken = {name: label for label in form.labels for name in _names(label)}
     if form.tie:
-        spoken |= dict.fromkeys(TIE_SPOKEN, TIE)
+        spoken |= dict.fromkeys(TIE_SYNONYMS, TIE)
     # In prose a label of one letter is more often an article: only its long names are heard.
     alone = tuple(label for label in form.labels if len(label) == 1)
     return read_label(completion, form.offered, spoken, alone=alone)
@@ -136,7 +139,7 @@ class PairVerdict:
 
 
 def resolve_orders(straight: Finding, swapped: Finding) -> PairVerdict:
-    """Who wins in both orders; `swapped` has been turned round."""
+    """Who wins in both orders; `swapped` is as `swapped_back` returns it."""
     places = position_of(straight), position_of(swapped)
     consistent = places[0] == places[1]
     place: Position = places[0] if consistent else "tie"

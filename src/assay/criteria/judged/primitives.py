@@ -26,7 +26,7 @@ LabelText = Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]
 
 PASS_OR_FAIL = ("pass", "fail")
 YES_OR_NO = ("yes", "no")
-SPOKEN_PASS_OR_FAIL = {
+PASS_OR_FAIL_SYNONYMS = {
     "passes": "pass",
     "passed": "pass",
     "fails": "fail",
@@ -34,7 +34,7 @@ SPOKEN_PASS_OR_FAIL = {
     "true": "pass",
     "false": "fail",
 }
-SPOKEN_YES_OR_NO = {"true": "yes", "false": "no"}
+YES_OR_NO_SYNONYMS = {"true": "yes", "false": "no"}
 
 
 class Level(Frozen):
@@ -96,7 +96,7 @@ class Rubric(_Asking):
     def passing_score(self) -> float:
         return super().passing_score() if self.levels is None or self.threshold is not None else 0.5
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         if self.levels is None:
             labels: tuple[str, ...] = PASS_OR_FAIL
             instructions = render("rubric.v1", rubric=self.rubric)
@@ -105,7 +105,7 @@ class Rubric(_Asking):
             instructions = render("levels.v1", rubric=self.rubric, levels=self.levels)
         return Question(
             instructions=instructions,
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(labels),
             read=self._read,
             prompt_version="rubric.v1" if self.levels is None else "levels.v1",
@@ -113,7 +113,7 @@ class Rubric(_Asking):
 
     def _read(self, completion: Completion[object]) -> Finding:
         if self.levels is None:
-            label, why = read_label(completion, PASS_OR_FAIL, SPOKEN_PASS_OR_FAIL)
+            label, why = read_label(completion, PASS_OR_FAIL, PASS_OR_FAIL_SYNONYMS)
             passed = label == "pass"
             return Finding(float(passed), value=passed, label=label, explanation=why)
         labels = [level.label for level in self.levels]
@@ -137,17 +137,17 @@ class Boolean(_Asking):
     type: Literal["boolean"]
     question_: Prose = Field(alias="question", description="A question that yes answers well.")
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render("boolean.v1", question=self.question_),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(YES_OR_NO),
             read=self._read,
             prompt_version="boolean.v1",
         )
 
     def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, YES_OR_NO, SPOKEN_YES_OR_NO)
+        label, why = read_label(completion, YES_OR_NO, YES_OR_NO_SYNONYMS)
         return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)
 
 
@@ -176,12 +176,12 @@ class ScoreInRange(_Asking):
             raise PydanticCustomError("range_empty", "min must be less than max")
         return self
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render(
                 "score.v1", rubric=self.rubric, low=self.min, high=self.max, integer=self.whole
             ),
-            material=case_content(case),
+            content=case_content(case),
             answer=score_schema(self.min, self.max, integer=self.whole),
             read=self._read,
             prompt_version="score.v1",
@@ -238,11 +238,11 @@ class Label(_Asking):
     def names(self) -> tuple[str, ...]:
         return tuple(each if isinstance(each, str) else each.label for each in self.labels)
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         options = [LabelOption(label=e) if isinstance(e, str) else e for e in self.labels]
         return Question(
             instructions=render("label.v1", question=self.question_, options=options),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(self.names),
             read=self._read,
             prompt_version="label.v1",

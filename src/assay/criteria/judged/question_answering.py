@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from assay.criteria.base import Finding, Judged, Prose, Question
-from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
+from assay.criteria.judged.primitives import YES_OR_NO, YES_OR_NO_SYNONYMS
 from assay.criteria.registry import criterion
 from assay.domain.case_text import references
 from assay.domain.completion import Completion
@@ -56,11 +56,11 @@ class Factuality(Judged):
         description="What a relation is worth, 0 to 1, where not the usual.",
     )
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         references(case)
         return Question(
             instructions=render("factuality.v1"),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(tuple(SCORES)),
             read=self._read,
             prompt_version="factuality.v1",
@@ -90,15 +90,15 @@ class ClosedQa(Judged):
     type: Literal["closed_qa"]
     criteria: Prose = Field(description="What the answer must meet.")
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render("closed_qa.v1", criteria=self.criteria),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(YES_OR_NO),
             read=self._read,
             prompt_version="closed_qa.v1",
         )
 
     def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, YES_OR_NO, SPOKEN_YES_OR_NO)
+        label, why = read_label(completion, YES_OR_NO, YES_OR_NO_SYNONYMS)
         return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)

@@ -68,7 +68,7 @@ class ReadyMade(Judged):
         description="What the criterion means here, in your words; added to the instructions.",
     )
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         for need in self.needs:
             if not getattr(case, need):
                 raise NotApplicable(_reason(need), f"the case has no {need.replace('_', ' ')}")
@@ -79,7 +79,7 @@ class ReadyMade(Judged):
                 guidance=self.guidance,
                 levels=self.recipe.levels,
             ),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(self._labels()),
             read=self._read,
             prompt_version=f"{self.type}.v{self.recipe.version}",

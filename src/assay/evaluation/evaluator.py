@@ -114,6 +114,9 @@ class Evaluator:
         try:
             return CriterionOutcome(await self._sandbox.run(check, case, deadline))
         except NotApplicable as error:
+            # The sandbox names the unexpected error that it met as the cause.
+            if error.__cause__ is not None:
+                self._events.emit(internal_fault("check", error.__cause__, caller.request_id))
             return CriterionOutcome(None, error.reason, error.message)
         except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
             self._events.emit(internal_fault("check", error, caller.request_id))

@@ -17,6 +17,8 @@ from assay.domain.errors import AnswerUnreadable, ProviderDown, RequestError
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import ComparisonFinished
 from assay.domain.policy import Deadline
+from assay.screening.repetition import ANSWER_CHARS_MIN, INPUTS_MIN
+from assay.screening.screener import INLINE_CHARS_MAX
 from fakes.engine import CALLER, comparer, one
 from fakes.judges import (
     COST_USD,
@@ -184,6 +186,31 @@ async def test_a_quarantined_comparison_asks_nobody() -> None:
     result = await compared(model, JudgeSpec(injection="quarantine"), other=ATTACK)
     assert (result.winner, result.consistent, result.reason) == (None, None, "judge_suspect")
     assert (model.prompts, result.suspect == ()) == ([], False)
+
+
+async def test_an_output_that_answers_every_input_is_flagged() -> None:
+    """A long text that wins whatever was asked is noticed, as it is in evaluations."""
+    compare = comparer(FakeJudges(ScriptedModel(said("tie")))).compare
+    found = []
+    for number in range(INPUTS_MIN):
+        outcome = await compare(
+            Case(f"answer {number}", input=f"question {number}"),
+            "a" * ANSWER_CHARS_MIN,
+            "better?",
+            judge=JudgeSpec(),
+            caller=CALLER,
+            deadline=Deadline.after(10),
+        )
+        found.append([(each.sign, each.field) for each in outcome.comparison.suspect])
+    assert found == [*([[]] * (INPUTS_MIN - 1)), [("constant_answer", "output_b")]]
+
+
+async def test_a_long_output_is_searched_beside_the_loop() -> None:
+    """It shows what a short one shows, and in its own name."""
+    result = await compared(
+        ScriptedModel(said("tie")), other=f"{'word ' * (INLINE_CHARS_MAX // 4)}{ATTACK}"
+    )
+    assert {each.field for each in result.suspect} == {"output_b"}
 
 
 async def test_nobody_looks_where_the_policy_is_off() -> None:

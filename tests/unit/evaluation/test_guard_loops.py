@@ -1,6 +1,7 @@
 """A guard in more than one event loop, as an evaluator of a program that runs several."""
 
 import asyncio
+import threading
 
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case
@@ -30,3 +31,16 @@ async def test_a_search_that_is_given_up_leaves_the_next_its_turn():
     left.cancel()
     await asyncio.gather(left, return_exceptions=True)
     assert await screened(guard) == [False] * 6
+
+
+async def test_a_closed_screener_leaves_no_thread():
+    """Its search thread ends with it."""
+    before = set(threading.enumerate())
+    guard = Screener(RecordedEvents())
+    await guard.screen(LONG, ["flag"], Caller())
+    [searcher] = [
+        thread for thread in set(threading.enumerate()) - before if "search" in thread.name
+    ]
+    await guard.aclose()
+    await asyncio.to_thread(searcher.join, 30)
+    assert not searcher.is_alive()

@@ -38,16 +38,16 @@ def comparisons_router(services: Services, limits: Limits) -> APIRouter:
 
 
 async def _compare(
-    services: Services, asked: ComparisonRequest, caller: Caller, deadline: Deadline
+    services: Services, payload: ComparisonRequest, caller: Caller, deadline: Deadline
 ) -> Response:
     outcome = await services.comparer.compare(
-        asked.case(),
-        asked.other(),
-        asked.criteria,
-        judge=judge_spec(asked.judge),
+        payload.case(),
+        payload.other(),
+        payload.criteria,
+        judge=judge_spec(payload.judge),
         caller=caller,
         deadline=deadline,
-        metadata=asked.metadata,
+        metadata=payload.metadata,
     )
     comparison = outcome.comparison
     reasons = [order.reason for order in comparison.orders]

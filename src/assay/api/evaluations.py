@@ -41,15 +41,15 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
 
 
 async def _evaluate(
-    services: Services, asked: EvaluationRequest, caller: Caller, deadline: Deadline
+    services: Services, payload: EvaluationRequest, caller: Caller, deadline: Deadline
 ) -> Response:
     outcome = await services.evaluator.evaluate(
-        asked.case(),
-        asked.criteria,
-        judge=judge_spec(asked.judge),
+        payload.case(),
+        payload.criteria,
+        judge=judge_spec(payload.judge),
         caller=caller,
         deadline=deadline,
-        metadata=asked.metadata,
+        metadata=payload.metadata,
     )
     evaluation = outcome.evaluation
     reasons = [result.reason for result in evaluation.results]

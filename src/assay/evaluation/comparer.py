@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from assay.criteria.base import Finding, Question
@@ -23,7 +22,7 @@ from assay.domain.completion import CallContext, Caller, to_ms, total_spent
 from assay.domain.errors import TRANSIENT_REASONS, Reason
 from assay.domain.evaluation import Case, JudgeSpec, RetryAdvice, Text, Vote, latest, soonest
 from assay.domain.events import ComparisonFinished
-from assay.domain.ids import new_id
+from assay.domain.ids import created_now, new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.selection import budget_for, call_context, panel_for
@@ -74,7 +73,7 @@ class Comparer:
         started_s = time.monotonic()
         panel = panel_for(judge, "/judge", RequestJudges(self._judges, self._events))
         screening = Screening()
-        judged: Sequence[_JudgedOrder] = ()
+        orders: Sequence[_JudgedOrder] = ()
         pair: PairVerdict | None = SAME_TEXT
         reason: Reason | None = None
         if transcript(case.output) != transcript(other):
@@ -83,23 +82,23 @@ class Comparer:
                 pair, reason = None, "judge_suspect"
             else:
                 context = call_context(panel, caller, deadline, budget_for(judge))
-                judged, pair, reason = await self._judge(case, other, rubric, panel, context)
-        usage, cost_usd = total_spent(each.verdict for each in judged)
+                orders, pair, reason = await self._judge(case, other, rubric, panel, context)
+        usage, cost_usd = total_spent(order.verdict for order in orders)
         comparison = Comparison(
             id=new_id("cmp"),
-            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            created_at=created_now(),
             winner=WINNERS[pair.place] if pair else None,
             consistent=pair.consistent if pair else None,
             preference=pair.preference if pair else None,
             reason=reason,
-            orders=tuple(each.verdict for each in judged),
+            orders=tuple(order.verdict for order in orders),
             usage=usage,
             cost_usd=cost_usd,
             latency_ms=to_ms(time.monotonic() - started_s),
             suspect=screening.shown_under(judge.injection),
             metadata={} if metadata is None else metadata,
         )
-        return ComparisonOutcome(comparison, latest(each.retry for each in judged))
+        return ComparisonOutcome(comparison, latest(order.retry for order in orders))
 
     async def _judge(
         self, case: Case, other: Text, rubric: str, panel: Panel, context: CallContext
@@ -109,18 +108,18 @@ class Comparer:
         beside, identity = content_without_output(case), ("comparison", rubric)
         straight = pair_question(rubric, case.output, other, beside, identity=identity)
         swapped = pair_question(rubric, other, case.output, beside, identity=identity)
-        judged = await side_by_side(
+        orders = await side_by_side(
             [
                 _judge_order("a", straight, panel, context),
                 _judge_order("b", swapped, panel, context),
             ]
         )
-        pair, reason = _resolved(judged)
+        pair, reason = _resolved(orders)
         outcome = "unscored" if pair is None else "consistent" if pair.consistent else "flipped"
         seconds = time.monotonic() - started_s
-        model = _served([each.verdict for each in judged])
+        model = _served([order.verdict for order in orders])
         self._events.emit(ComparisonFinished(context.caller, model, outcome, seconds))
-        return judged, pair, reason
+        return orders, pair, reason
 
 
 async def _judge_order(
@@ -151,12 +150,12 @@ async def _judge_order(
     return _JudgedOrder(verdict, seen, retry if verdict.reason in TRANSIENT_REASONS else None)
 
 
-def _resolved(judged: Sequence[_JudgedOrder]) -> tuple[PairVerdict | None, Reason | None]:
+def _resolved(orders: Sequence[_JudgedOrder]) -> tuple[PairVerdict | None, Reason | None]:
     """The verdict of both orders, or the reason why one of them has none."""
-    straight, swapped = (each.finding for each in judged)
+    straight, swapped = (order.finding for order in orders)
     if straight is not None and swapped is not None:
         return resolve_orders(straight, swapped), None
-    return None, next(each.verdict.reason for each in judged if each.verdict.reason is not None)
+    return None, next(order.verdict.reason for order in orders if order.verdict.reason is not None)
 
 
 def _seen_from_a(first: Side, finding: Finding) -> Finding:

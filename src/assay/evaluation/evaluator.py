@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from assay.criteria.base import Check, Criterion
@@ -25,7 +24,7 @@ from assay.domain.evaluation import (
 )
 from assay.domain.events import CriterionFinished
 from assay.domain.faults import internal_fault
-from assay.domain.ids import new_id
+from assay.domain.ids import created_now, new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
@@ -75,7 +74,7 @@ class Evaluator:
         judges = RequestJudges(self._judges, self._events)
         assignments = assign_judges(criteria, judge, judges, caller, deadline)
         finished = await self._check_all(case, criteria, caller, deadline)
-        if any(_stops(criteria[index], each.result) for index, each in finished.items()):
+        if any(_stops(criteria[index], done.result) for index, done in finished.items()):
             for index, assignment in assignments.items():
                 finished[index] = self._finish(assignment.criterion, SKIPPED, caller, 0.0)
         elif assignments:
@@ -84,7 +83,7 @@ class Evaluator:
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
             id=new_id("eval"),
-            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            created_at=created_now(),
             status=overall_status(results),
             passed=overall_passed(results),
             score=overall_score(results),
@@ -94,7 +93,7 @@ class Evaluator:
             latency_ms=to_ms(time.monotonic() - started_s),
             metadata={} if metadata is None else metadata,
         )
-        return EvaluationOutcome(evaluation, latest(each.retry for each in finished.values()))
+        return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
     async def _check_all(
         self, case: Case, criteria: Sequence[Criterion], caller: Caller, deadline: Deadline
@@ -104,7 +103,11 @@ class Evaluator:
             outcome = await self._check(check, case, caller, deadline)
             return self._finish(check, outcome, caller, time.monotonic() - started_s)
 
-        checks = {i: each for i, each in enumerate(criteria) if isinstance(each, Check)}
+        checks = {
+            index: criterion
+            for index, criterion in enumerate(criteria)
+            if isinstance(criterion, Check)
+        }
         finished = await asyncio.gather(*map(finish, checks.values()))
         return dict(zip(checks, finished, strict=True))
 
@@ -134,7 +137,7 @@ class Evaluator:
                 tasks.create_task(self._judge_group(group, case, screening))
                 for group in group_calls(assignments, case, self._events)
             ]
-        return {index: each for task in running for index, each in task.result().items()}
+        return {index: done for task in running for index, done in task.result().items()}
 
     async def _judge_group(
         self, group: Mapping[int, Assignment], case: Case, screening: Screening

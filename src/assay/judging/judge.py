@@ -54,18 +54,18 @@ def questions_about(criterion: Judged, case: Case) -> list[Question[Finding]]:
     return [replace(question, identity=identity) for question in criterion.questions(case)]
 
 
-def outcome_from(criterion: Judged, votes: Sequence[Votes]) -> CriterionOutcome:
-    """The outcome of a criterion from the votes on each of its questions."""
-    findings = [each.finding for each in votes if each.finding is not None]
-    failures = [each.failure for each in votes if each.finding is None]
-    replies = [reply for each in votes for reply in each.replies]
+def outcome_from(criterion: Judged, votes_by_question: Sequence[Votes]) -> CriterionOutcome:
+    """The outcome of a criterion, from the votes on its questions."""
+    findings = [votes.finding for votes in votes_by_question if votes.finding is not None]
+    failures = [votes.failure for votes in votes_by_question if votes.finding is None]
+    replies = [reply for votes in votes_by_question for reply in votes.replies]
     shown = [_to_vote(criterion, reply) for reply in replies] if len(replies) > 1 else []
     usage, cost_usd = total_spent(replies)
     return CriterionOutcome(
         finding=None if failures else criterion.combined(findings),
         reason=failures[0].reason or "check_error" if failures else None,
         explanation=failures[0].message if failures else "",
-        judge=judge_record(votes, shown),
+        judge=judge_record(votes_by_question, shown),
         usage=usage,
         cost_usd=cost_usd,
         cached=all(reply.cached for reply in replies),
@@ -74,17 +74,17 @@ def outcome_from(criterion: Judged, votes: Sequence[Votes]) -> CriterionOutcome:
     )
 
 
-def judge_record(votes: Sequence[Votes], shown: Sequence[Vote] = ()) -> JudgeRecord:
+def judge_record(votes_by_question: Sequence[Votes], shown: Sequence[Vote] = ()) -> JudgeRecord:
     """Who judged, with every call; `shown` are the votes as the caller reads them."""
-    first = votes[0]
-    replies = [reply for each in votes for reply in each.replies]
+    first = votes_by_question[0]
+    replies = [reply for votes in votes_by_question for reply in votes.replies]
     answered = [reply for reply in replies if reply.verdict is not None] or [first.failure]
-    findings = [each.finding for each in votes if each.finding is not None]
+    findings = [votes.finding for votes in votes_by_question if votes.finding is not None]
     left = [found.probability_left for found in findings if found.probability_left is not None]
-    aggregated = first.aggregated if len(votes) == 1 and len(replies) > 1 else None
+    aggregated = first.aggregated if len(votes_by_question) == 1 and len(replies) > 1 else None
     panel = None
     if first.panel.has_several:
-        members = set.intersection(*(each.members_answered for each in votes))
+        members = set.intersection(*(votes.members_answered for votes in votes_by_question))
         panel = PanelRecord(len(first.panel.members), len(members))
     return JudgeRecord(
         provider=", ".join(dict.fromkeys(reply.provider for reply in answered)),

@@ -100,8 +100,8 @@ def truncated(
         "\n\n# Length\n\nThe material was too long: where text is left out, a line in square "
         "brackets says so. Judge by what is there, and do not hold the gap against the output."
     )
-    asked = replace(question, instructions=question.instructions + note, content=pieces)
-    return asked, LongInputRecord("truncate", ", ".join(titles), chars, chars_kept, 1)
+    shorter = replace(question, instructions=question.instructions + note, content=pieces)
+    return shorter, LongInputRecord("truncate", ", ".join(titles), chars, chars_kept, 1)
 
 
 def _level(sizes: Sequence[int], room: float) -> float:
@@ -134,8 +134,15 @@ async def _ask_in_parts(
     if part_tokens < PART_TOKENS_MIN or count > PARTS_MAX:
         return _too_long(question, member)
     parts = split(text, math.ceil(len(text) / count))
-    asked = [part_question(question, others, title, part, len(parts)) for part in enumerate(parts)]
-    replies = await side_by_side(ask(part, member, context, sample=sample) for part in asked)
+    replies = await side_by_side(
+        ask(
+            part_question(question, others, title, part, len(parts)),
+            member,
+            context,
+            sample=sample,
+        )
+        for part in enumerate(parts)
+    )
     findings = [reply.verdict for reply in replies if reply.verdict is not None]
     if len(findings) == len(replies):
         chars = int(part_tokens * BYTES_PER_TOKEN)

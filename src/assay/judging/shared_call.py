@@ -1,8 +1,8 @@
 """Several criteria of one case in one call: a long input is sent, and paid for, once.
 
-Each criterion's verdict is read on its own. One that cannot be read is asked again alone, and so
-are all where the shared answer was of no use. Where no judge could be reached, asking once more
-for each criterion would only add to the trouble, and all are unscored.
+Each criterion's verdict is read on its own. A criterion whose verdict cannot be read gets a
+call of its own; so do all where nothing in the answer can be read. Where no judge could be reached,
+more calls would only add to the load, and all are unscored.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _shareable(assignment: Assignment, case: Case, events: EventSink) -> Questio
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Entry:
     """One criterion of a shared call: its question, and its key in the answer."""
 
     key: str
@@ -87,11 +87,11 @@ class _Asked:
 
 async def judge_together(assignments: Sequence[Assignment], case: Case) -> list[CriterionOutcome]:
     """The outcomes of criteria that `group_calls` put together, in their order."""
-    asked = [
-        _Asked(f"c{number}", assignment, questions_about(assignment.criterion, case)[0])
+    entries = [
+        _Entry(f"c{number}", assignment, questions_about(assignment.criterion, case)[0])
         for number, assignment in enumerate(assignments, 1)
     ]
-    questions = {each.key: each.question for each in asked}
+    questions = {entry.key: entry.question for entry in entries}
     shared = shared_question(questions)
     panel, context = assignments[0].panel, assignments[0].context
     [member] = panel.members
@@ -100,22 +100,22 @@ async def judge_together(assignments: Sequence[Assignment], case: Case) -> list[
     reply = await ask(shared, member, context)
     record = _record(reply, shared, list(questions.values()))
     return await side_by_side(
-        _outcome(each, reply, _part(reply.usage, number, len(asked)), record)
-        for number, each in enumerate(asked)
+        _outcome(entry, reply, _part(reply.usage, number, len(entries)), record)
+        for number, entry in enumerate(entries)
     )
 
 
 async def _outcome(
-    asked: _Asked, shared: JudgeReply[Mapping[str, Finding]], usage: Usage, record: SharedCall
+    entry: _Entry, shared: JudgeReply[Mapping[str, Finding]], usage: Usage, record: SharedCall
 ) -> CriterionOutcome:
-    """The outcome of one criterion: what the shared answer says of it, else asked alone.
+    """The outcome of one criterion: by the shared answer, else by a call of its own.
 
     `usage` is this criterion's part of the shared call's.
     """
-    criterion, panel = asked.assignment.criterion, asked.assignment.panel
-    question, context = asked.question, asked.assignment.context
+    criterion, panel = entry.assignment.criterion, entry.assignment.panel
+    question, context = entry.question, entry.assignment.context
     findings = shared.verdict or {}
-    finding = findings.get(asked.key)
+    finding = findings.get(entry.key)
     own = JudgeReply(
         verdict=finding,
         reason=None if finding else shared.reason,
@@ -185,8 +185,8 @@ def read_verdicts(
     completion: Completion[object], questions: Mapping[str, Question[Finding]]
 ) -> dict[str, Finding]:
     """The findings of those criteria whose verdict can be read; raises where none can."""
-    ask_for = f"End with one JSON object that has a member for each of: {', '.join(questions)}."
-    whole = read_object(completion, list(questions), ask_for)
+    advice = f"End with one JSON object that has a member for each of: {', '.join(questions)}."
+    whole = read_object(completion, list(questions), advice)
     found: dict[str, Finding] = {}
     for key, question in questions.items():
         answer = replace(completion, text=json.dumps(whole.get(key)), finish="stop")
@@ -195,7 +195,7 @@ def read_verdicts(
         except ModelError:
             continue
     if not found:
-        raise AnswerUnreadable(f"No verdict in the answer can be read. {ask_for}")
+        raise AnswerUnreadable(f"No verdict in the answer can be read. {advice}")
     return found
 
 

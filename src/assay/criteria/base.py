@@ -1,4 +1,4 @@
-"""What every criterion is: its common fields, its finding, and the two ways to reach one."""
+"""What all criteria share: their fields, their finding, and the two ways to reach one."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def _not_blank(text: str) -> str:
 
 
 Prose = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX), AfterValidator(_not_blank)]
-"""Words that a judge is to follow: white space alone would be paid for and ask nothing."""
+"""Words that a judge follows; white space alone would cost a call and ask nothing."""
 
 
 class Frozen(BaseModel):
-    """A value of the contract: unknown fields are errors, and nothing changes after parsing."""
+    """A value that a request holds: unknown fields are errors, and parsing ends all changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -56,15 +56,17 @@ class Judge(Frozen):
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     fallback: Fallback = Field(default="any", description="Which other models may step in.")
     max_cost_usd: float | None = Field(
-        default=None, gt=0, description="What all judge calls of the request may cost together."
+        default=None,
+        gt=0,
+        description="Limit on the cost of all judge calls of the request together.",
     )
     cache: bool = Field(
-        default=False, description="Whether a kept answer to the same question will do."
+        default=False, description="Whether a stored answer to the same question may be used."
     )
     injection: InjectionPolicy = Field(
         default="flag",
-        description="What follows from signs of injection: flag the score, quarantine the case "
-        "(unscored, no judge is asked), or off.",
+        description="What follows from signs of prompt injection: flag the score, quarantine the "
+        "case (unscored, no judge is asked), or off (not searched).",
     )
     aggregate: Aggregate | None = Field(
         default=None,
@@ -75,7 +77,7 @@ class Judge(Frozen):
     )
     long_input: LongInput = Field(
         default="reject",
-        description="What becomes of a text that is too long for the judge's window.",
+        description="How a text that is too long for the judge's window is treated.",
     )
 
     @field_validator("models")
@@ -89,7 +91,7 @@ class Judge(Frozen):
 JudgeField = str | Judge
 
 Need = Literal["input", "reference", "context", "tools", "expected_tools"]
-"""A field of the case without which a criterion finds nothing."""
+"""A field that a case must have for a criterion to apply."""
 
 
 DEFAULT_JUDGE = JudgeSpec()
@@ -118,11 +120,11 @@ class Criterion(Frozen, ABC):
     family: ClassVar[str]
     default_threshold: ClassVar[float] = 1.0
     scale: ClassVar[str] = "0 to 1"
-    """Which scores it can give, for the catalogue."""
+    """The scores it can give, for the catalogue."""
     needs: ClassVar[tuple[Need, ...]] = ()
     """What a case must have, whatever the parameters."""
     example: ClassVar[Mapping[str, Any]]
-    """A request (without `judge`) that shows the criterion at work; the catalogue lists it."""
+    """A request (without `judge`) that shows the criterion in use; the catalogue lists it."""
 
     type: str
     name: str | None = Field(default=None, min_length=1, max_length=NAME_CHARS_MAX)
@@ -131,7 +133,7 @@ class Criterion(Frozen, ABC):
         default=None, ge=0, le=1, description="Lowest passing score, 0 to 1."
     )
     required: bool = Field(
-        default=False, description="Where it fails, judges are not asked and cost nothing."
+        default=False, description="If it fails, no judge is asked and judging costs nothing."
     )
     negate: bool = Field(
         default=False, description="Reverse the verdict: 1 − score, and what passed fails."
@@ -146,9 +148,9 @@ class Criterion(Frozen, ABC):
 class Finding:
     """What a criterion found: `score` is normalised to 0..1, `value` is on its own scale.
 
-    `passed` is None where the threshold decides, else the criterion's own verdict.
-    `probability_left` is None unless the score is weighted by log-probabilities: then it is the
-    probability that the model gave to tokens that are no verdict.
+    `passed` is the criterion's own verdict; None where the threshold decides. `probability_left`
+    is set where the score is weighted by log-probabilities: the probability that the model gave to
+    tokens that are no verdict.
     """
 
     score: float
@@ -163,13 +165,13 @@ class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
 
     inline_chars_max: ClassVar[int] = 50_000
-    """How many characters of case and parameters are checked on the event loop; 0: none.
+    """Up to this many characters of case and parameters are checked on the event loop; 0: none.
 
     Measured, so that no check holds the loop for more than about 2 ms.
     """
 
     def inline_chars(self) -> int:
-        """As `inline_chars_max`, where it depends on the parameters."""
+        """`inline_chars_max`, for checks where it depends on the parameters."""
         return self.inline_chars_max
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """OpenAI's graders, accepted as they are: `string_check`, `score_model`, `label_model`.
 
-Source: https://developers.openai.com/api/docs/guides/graders. The template's own words are the
-author's and trusted; what its placeholders stand for is the caller's and goes into delimiters.
+Source: https://developers.openai.com/api/docs/guides/graders. The words of a template are the
+author's and trusted; what replaces its placeholders is untrusted and goes into delimiters.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TemplateMessage(Frozen):
     @property
     def text(self) -> str:
         blocks: Sequence[Any] = self.content if isinstance(self.content, tuple) else [self.content]
-        return "\n".join(each if isinstance(each, str) else each.text for each in blocks)
+        return "\n".join(block if isinstance(block, str) else block.text for block in blocks)
 
     @model_validator(mode="after")
     def _fillable(self) -> Self:
@@ -80,7 +80,7 @@ class _ModelGrader(Judged):
     @field_validator("input")
     @classmethod
     def _says_something(cls, messages: tuple[TemplateMessage, ...]) -> tuple[TemplateMessage, ...]:
-        if not any(each.text.strip() for each in messages):
+        if not any(message.text.strip() for message in messages):
             raise PydanticCustomError("blank", "the messages must not all be blank")
         return messages
 
@@ -101,14 +101,14 @@ class _ModelGrader(Judged):
         )
 
     def messages(self) -> list[tuple[str, str]]:
-        """Role and text of each message, with placeholders named as the judge finds them."""
+        """Role and text of each message, with each placeholder as the title that the judge sees."""
         return [
             (message.role, PLACEHOLDER.sub(lambda m: f"[{m.group(1)}]", message.text))
             for message in self.input
         ]
 
     def untrusted(self, case: Case) -> list[tuple[str, str]]:
-        """What the placeholders stand for, each once, in the order of appearance."""
+        """The texts behind the placeholders, each once, in the order of appearance."""
         names = [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
         return [(name, value(name, case)) for name in dict.fromkeys(names)]
 

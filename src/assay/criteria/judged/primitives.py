@@ -20,7 +20,7 @@ LABELS_MAX = 64
 LABEL_CHARS_MAX = 200
 BOUND_MAX = 1e9
 WHOLE_SPAN_MIN = 2
-"""A range this wide is one of whole numbers unless told otherwise: 1 to 5, not 0 to 1."""
+"""A range this wide has whole numbers by default: 1 to 5, but not 0 to 1."""
 
 LabelText = Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]
 
@@ -38,7 +38,7 @@ YES_OR_NO_SYNONYMS = {"true": "yes", "false": "no"}
 
 
 class Level(Frozen):
-    """One step of a rubric: its label, what it is worth and when it applies."""
+    """One level of a rubric: its label, its worth, and when it applies."""
 
     label: LabelText
     value: float = Field(description="Worth of the level; the highest value is a score of 1.")
@@ -46,27 +46,27 @@ class Level(Frozen):
 
 
 class LabelOption(Frozen):
-    """A label with the words that say when it applies."""
+    """A label, and when it applies."""
 
     label: LabelText
     description: str = Field(default="", max_length=TEXT_CHARS_MAX)
 
 
-class _Asking(Judged):
-    """Asks with the instructions of its own prompt about the whole case."""
+class _Primitive(Judged):
+    """Asks one question about the whole case."""
 
     family: ClassVar[str] = "judged"
 
 
 def distinct(labels: Sequence[str]) -> None:
-    """Raise where two labels differ by case or white space alone: no judge could tell them."""
+    """Raise where two labels differ by case or white space alone: no judge can tell them apart."""
     folded = [" ".join(label.split()).casefold() for label in labels]
     if "" in folded or len(set(folded)) < len(folded):
         raise PydanticCustomError("labels_alike", "labels must be distinct and not blank")
 
 
 @criterion
-class Rubric(_Asking):
+class Rubric(_Primitive):
     """A judge's verdict by a rubric in plain words: pass or fail, or one of the `levels`.
 
     Without levels the score is 1 (pass) or 0 (fail). With levels it is the value of the level
@@ -119,13 +119,14 @@ class Rubric(_Asking):
         labels = [level.label for level in self.levels]
         label, why = read_label(completion, labels)
         level = self.levels[labels.index(label)]
-        low, high = min(e.value for e in self.levels), max(e.value for e in self.levels)
+        values = [level.value for level in self.levels]
+        low, high = min(values), max(values)
         score = (level.value - low) / (high - low)
         return Finding(score, value=level.value, label=label, explanation=why)
 
 
 @criterion
-class Boolean(_Asking):
+class Boolean(_Primitive):
     """A judge's yes (1) or no (0) to a question about the output."""
 
     scale: ClassVar[str] = "0 or 1"
@@ -152,7 +153,7 @@ class Boolean(_Asking):
 
 
 @criterion
-class ScoreInRange(_Asking):
+class ScoreInRange(_Primitive):
     """A judge's number between `min` and `max`; the score is its place between them, 0 to 1."""
 
     default_threshold: ClassVar[float] = 0.5
@@ -197,7 +198,7 @@ class ScoreInRange(_Asking):
 
 
 @criterion
-class Label(_Asking):
+class Label(_Primitive):
     """A judge's choice among labels: 1 where it is one of `passing_labels`, else 0."""
 
     scale: ClassVar[str] = "0 or 1"
@@ -223,23 +224,23 @@ class Label(_Asking):
     def _labels_differ(
         cls, labels: tuple[LabelText | LabelOption, ...]
     ) -> tuple[LabelText | LabelOption, ...]:
-        distinct([each if isinstance(each, str) else each.label for each in labels])
+        distinct([label if isinstance(label, str) else label.label for label in labels])
         return labels
 
     @model_validator(mode="after")
     def _passing_offered(self) -> Self:
-        offered = self.names
-        for each in self.passing_labels:
-            if each not in offered:
-                raise PydanticCustomError("label_unknown", "passing_labels must be among labels")
+        if not set(self.passing_labels) <= set(self.names):
+            raise PydanticCustomError("label_unknown", "passing_labels must be among labels")
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(each if isinstance(each, str) else each.label for each in self.labels)
+        return tuple(label if isinstance(label, str) else label.label for label in self.labels)
 
     def question(self, case: Case) -> Question[Finding]:
-        options = [LabelOption(label=e) if isinstance(e, str) else e for e in self.labels]
+        options = [
+            LabelOption(label=label) if isinstance(label, str) else label for label in self.labels
+        ]
         return Question(
             instructions=render("label.v1", question=self.question_, options=options),
             content=case_content(case),

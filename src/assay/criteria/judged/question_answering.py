@@ -1,4 +1,4 @@
-"""Judged answers to a question: how their facts stand to a reference, and closed questions."""
+"""Judged answers to a question: how their facts relate to a reference, and closed questions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SCORES: Mapping[str, float] = {
     "immaterial": 1.0,
 }
 LETTERS = dict(zip("ABCDE", SCORES, strict=True))
-"""The letters by which the relations are known since OpenAI's evals."""
+"""The letters that OpenAI's evals gave to the relations."""
 
 LetterScore = Annotated[float, Field(ge=0, le=1)]
 
 
 @criterion
 class Factuality(Judged):
-    """How the facts of the output stand to those of the reference, as one of five relations.
+    """How the facts of the output relate to those of the reference, as one of five relations.
 
     A subset (A, 0.4), superset (B, 0.6), equal (C, 1), disagree (D, 0), immaterial (E, 1: they
     differ in nothing that matters); `scores` gives others. `value` is the letter.
@@ -53,7 +53,7 @@ class Factuality(Judged):
     type: Literal["factuality"]
     scores: dict[Relation, LetterScore] = Field(
         default_factory=dict[Relation, LetterScore],
-        description="What a relation is worth, 0 to 1, where not the usual.",
+        description="What a relation is worth, 0 to 1, instead of its usual score.",
     )
 
     def question(self, case: Case) -> Question[Finding]:

@@ -37,9 +37,9 @@ class Step(Frozen):
 
 
 class Recipe(Frozen):
-    """All that tells one ready-made criterion from another."""
+    """Everything that distinguishes one ready-made criterion from another."""
 
-    version: int = Field(ge=1, description="Raised with every change of what the judge reads.")
+    version: int = Field(ge=1, description="Increased with every change to what the judge reads.")
     description: Prose
     best: Prose = Field(description="What a score of 1 says about the output.")
     needs: tuple[Need, ...] = ()
@@ -71,7 +71,7 @@ class ReadyMade(Judged):
     def question(self, case: Case) -> Question[Finding]:
         for need in self.needs:
             if not getattr(case, need):
-                raise NotApplicable(_reason(need), f"the case has no {need.replace('_', ' ')}")
+                raise NotApplicable(_reason(need), f"The case has no {need.replace('_', ' ')}.")
         return Question(
             instructions=render(
                 TEMPLATE,

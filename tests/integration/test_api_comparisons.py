@@ -65,7 +65,7 @@ async def test_messages_can_be_compared():
     ],
 )
 async def test_each_fault_is_pointed_at(sent, pointer):
-    """What is wrong is told by its place in the request."""
+    """The problem points to the field at fault."""
     async with running_api() as api:
         status, _, problem = await api.post(GOOD | sent, path=PATH)
         assert (status, problem["code"]) == (422, "invalid_request")
@@ -98,7 +98,7 @@ async def test_nothing_judged_through_our_fault_is_a_problem(errors, status, cod
 
 
 async def test_one_order_unscored_is_an_answer_without_a_winner():
-    """What the other order said and cost is told; nobody guesses from it."""
+    """The other order and its cost are reported, and no winner is guessed from it."""
     _, comparer = comparing(A, ProviderDown("x"))
     async with running_api(comparer=comparer) as api:
         status, _, body = await api.post(GOOD, path=PATH)

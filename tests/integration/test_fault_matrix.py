@@ -46,7 +46,7 @@ def redis(tmp_path_factory):
 
 
 @dataclass
-class Panel:
+class JudgedByTwo:
     """A judge of two models in front of two providers; the first one misbehaves."""
 
     judging: Judging
@@ -71,7 +71,7 @@ class Panel:
 @contextlib.asynccontextmanager
 async def opened(
     url: str, dialect: str, stream: bool, first: FaultServer, second: FaultServer
-) -> AsyncIterator[Panel]:
+) -> AsyncIterator[JudgedByTwo]:
     # Names of their own keep the breakers and buckets of the cases apart in one Redis.
     name = uuid.uuid4().hex
     provider = {"silence_timeout_s": SILENCE_S, "stream": stream}
@@ -93,7 +93,7 @@ async def opened(
     try:
         async with open_judging(settings, client, events) as judging:
             await judging.shared.fleet.share_now()
-            yield Panel(judging, events)
+            yield JudgedByTwo(judging, events)
     finally:
         await client.aclose()
 
@@ -117,14 +117,14 @@ async def test_every_fault_ends_as_the_table_says(redis, name, dialect, stream):
     async with FaultServer() as first, FaultServer() as second:
         first.drip_s = 0.02
         await first.play(name)
-        async with opened(redis.url, dialect, stream, first, second) as bench:
+        async with opened(redis.url, dialect, stream, first, second) as panel:
             deadline = Deadline.after(TIMEOUT_S)
-            score = await bench.judge()
+            score = await panel.judge()
             assert deadline.remaining_s() > 0
-            counted = bench.counted()
-            noted = [each.outcome for each in bench.events.of(AttemptFinished)]
+            counted = panel.counted()
+            noted = [event.outcome for event in panel.events.of(AttemptFinished)]
 
-    outcomes = [each.outcome for each in score.judge.attempts]
+    outcomes = [attempt.outcome for attempt in score.judge.attempts]
     if error is None:
         assert (score.status, outcomes) == ("scored", ["ok"])
         assert score.judge.provider == "first"
@@ -150,11 +150,11 @@ async def test_a_prompt_too_long_for_all_is_said_to_be(redis):
     async with FaultServer() as first, FaultServer() as second:
         await first.play("none")
         await second.play("context")
-        async with opened(redis.url, "openai", True, first, second) as bench:
+        async with opened(redis.url, "openai", True, first, second) as panel:
             await first.play("context")
-            score = await bench.judge()
+            score = await panel.judge()
     assert (score.status, score.reason) == ("unscored", "input_too_long")
-    assert [each.outcome for each in score.judge.attempts] == ["context_exceeded"] * 2
+    assert [attempt.outcome for attempt in score.judge.attempts] == ["context_exceeded"] * 2
 
 
 @pytest.mark.parametrize("fault", ["silent", "silent_mid", "429"])
@@ -164,9 +164,9 @@ async def test_redis_gone_and_the_first_provider_in_trouble(tmp_path, fault):
     try:
         async with FaultServer() as first, FaultServer() as second:
             await first.play(fault)
-            async with opened(server.url, "openai", True, first, second) as bench:
+            async with opened(server.url, "openai", True, first, second) as panel:
                 server.kill()
-                score = await bench.judge()
+                score = await panel.judge()
     finally:
         server.stop()
     assert (score.status, score.judge.provider) == ("scored", "second")

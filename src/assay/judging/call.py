@@ -129,7 +129,7 @@ class RequestBounded:
         self._events = events
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
-        """The inner model's answer; raises `NotApplicable` for an error that nobody expected."""
+        """The inner model's answer; raises `NotApplicable` for an unexpected error."""
         async with self._slots:
             if context.deadline.remaining_s() <= 0:
                 raise DeadlineExceeded("No time was left to ask the judge.")

@@ -125,7 +125,7 @@ def middle_out(text: str, keep: int) -> str:
 async def _ask_in_parts(
     question: Question[Finding], member: PanelMember, context: CallContext, sample: int
 ) -> JudgeReply[Finding]:
-    """Judge each part of the longest piece, then the whole by what was said of its parts."""
+    """Judge each part of the longest piece, then the whole by the verdicts on its parts."""
     longest = max(question.content, key=lambda piece: len(piece[1]))
     others = [piece for piece in question.content if piece is not longest]
     title, text = longest

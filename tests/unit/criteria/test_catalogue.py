@@ -37,7 +37,7 @@ def case_of(name: str, without: str | None = None) -> Case:
 
 
 def test_the_catalogue_is_large_enough_to_choose_from():
-    """Whoever comes from another tool finds the criteria known there."""
+    """Users of other tools find the criteria that they know from there."""
     assert len(CRITERIA) >= CATALOGUE_MIN
 
 

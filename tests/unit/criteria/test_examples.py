@@ -60,11 +60,11 @@ async def test_an_example_gives_what_it_promises(name):
     [fields] = cls.example["criteria"]
     check = cls.model_validate(fields)
     assert isinstance(check, Check)
-    offload = Sandbox()
+    sandbox = Sandbox()
     try:
-        finding = await offload.run(check, case_of(cls.example), Deadline.after(30))
+        finding = await sandbox.run(check, case_of(cls.example), Deadline.after(30))
     finally:
-        await offload.aclose()
+        await sandbox.aclose()
     promised = cls.example_result
     assert finding.score == pytest.approx(promised["score"], abs=0.005)
     threshold = cls.default_threshold if check.threshold is None else check.threshold

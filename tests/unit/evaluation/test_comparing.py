@@ -95,7 +95,7 @@ async def test_a_tie_in_both_orders_is_consistent() -> None:
 
 
 async def test_one_order_unscored_is_no_winner() -> None:
-    """The other order alone would be a guess; the reason and all costs are told."""
+    """The other order alone would be a guess; the reason and all costs are reported."""
     result = await compared(ScriptedModel("I cannot say.", said("a")))
     assert (result.winner, result.consistent, result.preference) == (None, None, None)
     assert result.reason == "judge_parse_error"
@@ -329,7 +329,7 @@ async def test_pairwise_with_one_order_unscored_is_unscored() -> None:
 
 
 async def test_pairwise_needs_something_to_compare_with() -> None:
-    """Neither `against` nor a reference: nobody is asked."""
+    """Without `against` and without a reference no judge is asked."""
     model = ScriptedModel()
     result = await one(PAIRWISE, FakeJudges(model))
     assert (result.reason, model.prompts) == ("reference_missing", [])

@@ -231,8 +231,8 @@ async def test_an_unknown_model_costs_nothing() -> None:
         {"type": "rubric", "rubric": "right?", "judge": {"models": ["own"]}},
     ],
 )
-async def test_the_requests_judge_must_be_known_though_nobody_asks_it(criterion: Any) -> None:
-    """A misspelt judge is heard where no criterion is judged by it, too."""
+async def test_the_requests_judge_must_be_known_even_if_unused(criterion: Any) -> None:
+    """A misspelt judge is an error even where no criterion uses it."""
     with pytest.raises(RequestError) as caught:
         await evaluated([criterion], judge=JudgeSpec(name="gone"), own=ScriptedModel())
     assert caught.value.code == "unknown_model"

@@ -53,7 +53,7 @@ async def test_by_default_what_is_too_long_is_rejected_before_the_call() -> None
 
 
 async def test_truncation_keeps_both_ends_and_says_so() -> None:
-    """The judge and the caller are told what was left out; the input stays whole."""
+    """The judge and the caller learn what was left out; the input stays whole."""
     model = ScriptedModel(PASS)
     result = await judged(model, "truncate")
     assert result.passed is True
@@ -93,7 +93,7 @@ async def test_a_megabyte_is_judged_in_parts() -> None:
 
 
 async def test_a_part_that_fails_leaves_the_whole_unscored() -> None:
-    """What nobody read cannot be judged; what the other parts cost is counted."""
+    """A part that no judge read cannot be judged; the cost of the others is counted."""
     model = ScriptedModel(PASS, ProviderDown("down"), PASS)
     result = await judged(model, "map_reduce")
     assert (result.status, result.reason) == ("unscored", "providers_unavailable")

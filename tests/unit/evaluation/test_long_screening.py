@@ -57,8 +57,8 @@ async def test_a_long_text_shows_what_it_shows_inline(name):
 async def test_long_cases_at_once_are_all_screened():
     """More than are searched at a time: each gets what was found in it, and in no other."""
     cases = [long_case(number) for number in range(20)]
-    guard = Screener(RecordingEvents())
-    screenings = await asyncio.gather(*(guard.screen(case, POLICIES, CALLER) for case in cases))
+    screener = Screener(RecordingEvents())
+    screenings = await asyncio.gather(*(screener.screen(case, POLICIES, CALLER) for case in cases))
     assert [bool(each.suspicions) for each in screenings] == [bool(n % 2) for n in range(20)]
     assert [each.suspicions for each in screenings] == [scan(case) for case in cases]
 
@@ -68,9 +68,9 @@ async def test_long_cases_at_once_are_all_screened():
 )
 async def test_who_gives_up_holds_up_nobody(cancelled):
     """Whether it is being searched or waits for its turn: those after it are screened."""
-    guard = Screener(RecordingEvents())
+    screener = Screener(RecordingEvents())
     tasks = [
-        asyncio.create_task(guard.screen(long_case(number), POLICIES, CALLER))
+        asyncio.create_task(screener.screen(long_case(number), POLICIES, CALLER))
         for number in range(20)
     ]
     await asyncio.sleep(0)
@@ -82,5 +82,5 @@ async def test_who_gives_up_holds_up_nobody(cancelled):
             assert isinstance(result, asyncio.CancelledError)
         else:
             assert result.suspicions == scan(long_case(number))
-    last = await guard.screen(long_case(1), POLICIES, CALLER)
+    last = await screener.screen(long_case(1), POLICIES, CALLER)
     assert last.suspicions == scan(long_case(1))

@@ -41,7 +41,7 @@ async def test_criteria_of_one_case_share_a_call() -> None:
 
 
 async def test_the_shared_calls_cost_is_counted_once() -> None:
-    """The parts of the criteria add up to the call, to the token; what it saved is told."""
+    """The parts of the criteria add up to the call, to the token; what it saved is reported."""
     model = ScriptedModel(json.dumps(VERDICTS))
     case = Case("x" * 8_000)
     result = await evaluated(CRITERIA, FakeJudges(model), case, batch_criteria=True)

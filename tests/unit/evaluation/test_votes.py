@@ -53,7 +53,7 @@ async def test_labels_go_by_the_majority() -> None:
 
 
 async def test_a_tied_vote_has_no_label_and_is_no_pass() -> None:
-    """One to one is between both: nobody won, and the threshold of a rubric is not reached."""
+    """One to one is between both: neither wins, and the threshold of a rubric is not reached."""
     result = await one("polite?", FakeJudges(ScriptedModel(PASS, FAIL)), samples=2)
     assert (result.score, result.label, result.passed) == (0.5, None, False)
 

@@ -77,7 +77,7 @@ async def test_usage_left_out_is_zero(subject: Subject) -> None:
     """Where a server counts no tokens, none are invented."""
     subject.server.usage = False
     completion = await subject.ask()
-    expected = Usage() if subject.dialect == "openai" else Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    expected = Usage(0, 0) if subject.dialect == "openai" else Usage(INPUT_TOKENS, OUTPUT_TOKENS)
     assert completion.usage == expected
 
 

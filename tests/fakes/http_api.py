@@ -17,12 +17,18 @@ from assay.api.app import CODES_BY_STATUS, create_app
 from assay.api.services import Services
 from assay.domain.completion import Attempt, Model, Usage
 from assay.domain.errors import RequestError
-from assay.domain.evaluation import CriterionResult, Evaluation, JudgeRecord
+from assay.domain.evaluation import (
+    CriterionResult,
+    Evaluation,
+    EvaluationOutcome,
+    JudgeRecord,
+    RetryAdvice,
+)
 from assay.domain.ports import ModelStatus
-from assay.evaluation.comparer import Comparer
 from assay.http.access import OpenAccess
 from assay.http.limits import Limits
 from assay.http.server import listen, serving
+from fakes import engine
 from fakes.judges import FakeJudges
 from fakes.limits import limits_with
 from fakes.recorded_events import RecordedEvents
@@ -34,12 +40,12 @@ class ScriptedEvaluator:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
         self.cancelled = 0
-        self.answer: Callable[..., Evaluation] = scored
+        self.answer: Callable[..., EvaluationOutcome] = scored
         self.hold: asyncio.Event | None = None
         """Where set, every call waits for it."""
         self.error: Exception | None = None
 
-    async def evaluate(self, case, criteria, **rest) -> Evaluation:
+    async def evaluate(self, case, criteria, **rest) -> EvaluationOutcome:
         self.calls.append({"case": case, "criteria": criteria, **rest})
         try:
             if self.hold is not None:
@@ -49,10 +55,11 @@ class ScriptedEvaluator:
             raise
         if self.error is not None:
             raise self.error
-        return replace(self.answer(criteria), metadata=rest["metadata"])
+        outcome = self.answer(criteria)
+        return replace(outcome, evaluation=replace(outcome.evaluation, metadata=rest["metadata"]))
 
 
-def scored(criteria) -> Evaluation:
+def scored(criteria) -> EvaluationOutcome:
     """Every criterion passes, by one judge."""
     attempt = Attempt("openai", "gpt-5-mini", "ok", 12.5, Usage(10, 2), 0.0001)
     judge = JudgeRecord("openai", "gpt-5-mini", "openai/gpt-5-mini", "v1", "single", (attempt,))
@@ -66,19 +73,18 @@ def scored(criteria) -> Evaluation:
     )
 
 
-def unscored(*reasons: str, retry_after_s: float | None = None) -> Callable[..., Evaluation]:
+def unscored(*reasons: str, retry_after_s: float | None = None) -> Callable[..., EvaluationOutcome]:
     """An evaluation in which each criterion failed for one of the reasons."""
     scores = [
-        CriterionResult(
-            f"c{index}", "rubric", "unscored", reason=reason, retry_after_s=retry_after_s
-        )
+        CriterionResult(f"c{index}", "rubric", "unscored", reason=reason)
         for index, reason in enumerate(reasons)
     ]
-    return lambda _criteria: evaluation(*scores)
+    retry = None if retry_after_s is None else RetryAdvice(retry_after_s)
+    return lambda _criteria: evaluation(*scores, retry=retry)
 
 
-def evaluation(*scores: CriterionResult) -> Evaluation:
-    return Evaluation(
+def evaluation(*scores: CriterionResult, retry: RetryAdvice | None = None) -> EvaluationOutcome:
+    made = Evaluation(
         id="eval_1",
         created_at="2026-11-20T12:00:00Z",
         status="completed" if all(each.status == "scored" for each in scores) else "partial",
@@ -89,6 +95,7 @@ def evaluation(*scores: CriterionResult) -> Evaluation:
         cost_usd=0.0001,
         latency_ms=13.0,
     )
+    return EvaluationOutcome(made, retry)
 
 
 class OneModel:
@@ -180,7 +187,7 @@ def fake_services(evaluator, events, *, access=None, idempotency=None, comparer=
     """Services with fakes for what is not given."""
     return Services(
         evaluator=evaluator,
-        comparer=comparer or Comparer(FakeJudges(), events),
+        comparer=comparer or engine.comparer(FakeJudges(), events),
         access=access or OpenAccess(),
         idempotency=idempotency or NoStore(),
         models=OneModel(),

@@ -1,4 +1,4 @@
-"""A request that judges answer: who asks and until when, run once for each idempotency key."""
+"""A request that judges answer: its caller and deadline, run once for each idempotency key."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from assay.http.problems import invalid_request
 
 
 class JudgedRoute(APIRoute):
-    """A route whose endpoint takes the request as it is: there is nothing to be injected."""
+    """A route whose endpoint gets the plain request: FastAPI injects nothing."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         return cast("Callable[[Request], Coroutine[Any, Any, Response]]", self.endpoint)
 
 
-Asked = TypeVar("Asked", EvaluationRequest, ComparisonRequest)
+Payload = TypeVar("Payload", EvaluationRequest, ComparisonRequest)
 
 
 async def handle_judged_request(
     request: Request,
     services: Services,
     limits: Limits,
-    model: type[Asked],
-    work: Callable[[Services, Asked, Caller, Deadline], Awaitable[Response]],
+    model: type[Payload],
+    work: Callable[[Services, Payload, Caller, Deadline], Awaitable[Response]],
 ) -> Response:
-    """What `work` makes of the request, or the answer that its idempotency key already has.
+    """The response that `work` makes, or the one that the idempotency key already has.
 
     Raises `ProblemError` and `RequestError` before anything is spent.
     """
     tenant = authenticate(request, services.access).tenant
     body = await read_json(request, digested=is_keyed(request))
-    asked = validate(model, body.document)
-    deadline = deadline_of(asked.timeout_ms, limits)
+    payload = validate(model, body.document)
+    deadline = deadline_of(payload.timeout_ms, limits)
     caller = Caller(tenant, request.state.request_id)
     return await run_idempotently(
         request,
@@ -53,7 +53,7 @@ async def handle_judged_request(
         services.idempotency,
         tenant=tenant,
         deadline=deadline,
-        work=partial(work, services, asked, caller, deadline),
+        work=partial(work, services, payload, caller, deadline),
     )
 
 

@@ -17,7 +17,7 @@ from assay.criteria.base import Criterion, Judge, judge_spec
 from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec
+from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore
 from assay.evaluation.ports import Evaluates
@@ -94,7 +94,7 @@ class RowRunner:
         batch_spec = await self.batch_spec(claim.batch_id)
         row = orjson.loads(claim.payload.document)
         try:
-            evaluation = await self._evaluator.evaluate(
+            outcome = await self._evaluator.evaluate(
                 Case.from_fields(row),
                 batch_spec.criteria,
                 judge=batch_spec.judge,
@@ -108,8 +108,8 @@ class RowRunner:
             # Its message may hold the row's text, and stays out of the log.
             logger.error("%s in a row of %s", type(error).__name__, claim.batch_id)  # noqa: TRY400
             return failed(claim, "internal", "The evaluation of this row failed.")
-        again = self._again(evaluation, claim.attempt)
-        return again or self._result(claim, evaluation, row.get("group"))
+        again = self._again(outcome, claim.attempt)
+        return again or self._result(claim, outcome.evaluation, row.get("group"))
 
     async def batch_spec(self, batch_id: str) -> BatchSpec:
         """What the batch's rows are judged by; raises `BatchSpecError` or `StoreUnavailable`."""
@@ -122,12 +122,12 @@ class RowRunner:
         self._plans.move_to_end(batch_id)
         return batch_spec
 
-    def _again(self, evaluation: Evaluation, attempt: int) -> RetryLater | None:
-        passing = [each for each in evaluation.results if each.reason in TRANSIENT_REASONS]
-        if not passing or attempt + 1 >= self._tries.attempts_max:
+    def _again(self, outcome: EvaluationOutcome, attempt: int) -> RetryLater | None:
+        reasons = {result.reason for result in outcome.evaluation.results}
+        if not reasons & TRANSIENT_REASONS or attempt + 1 >= self._tries.attempts_max:
             return None
-        waits_s = [each.retry_after_s for each in passing if each.retry_after_s is not None]
-        return RetryLater(self._tries.delay_s(attempt, max(waits_s, default=None)))
+        asked_s = None if outcome.retry is None else outcome.retry.after_s
+        return RetryLater(self._tries.delay_s(attempt, asked_s))
 
     def _result(self, claim: Claim, evaluation: Evaluation, group: str | None) -> RowResult:
         return RowResult(

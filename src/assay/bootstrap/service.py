@@ -34,6 +34,7 @@ from assay.http.operations import create_operations_app
 from assay.http.server import Listeners, listen, serve, serving
 from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
+from assay.screening import Screener
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.telemetry.event_loop import watch_loop
@@ -77,9 +78,11 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         )
         offload = SandboxPool(events)
         stack.push_async_callback(offload.aclose)
+        screener = Screener(events)
+        stack.push_async_callback(screener.aclose)
         services = Services(
-            evaluator=Evaluator(judging.judges, offload, events),
-            comparer=Comparer(judging.judges, events),
+            evaluator=Evaluator(judging.judges, offload, screener, events),
+            comparer=Comparer(judging.judges, screener, events),
             access=access(settings),
             idempotency=RedisIdempotency(redis),
             models=judging.directory,

@@ -17,6 +17,7 @@ from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.operations import create_operations_app
 from assay.http.server import SIGNALS, listen, serving
+from assay.screening import Screener
 from assay.settings import Settings
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog
@@ -50,6 +51,8 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         )
         offload = SandboxPool(events)
         stack.push_async_callback(offload.aclose)
+        screener = Screener(events)
+        stack.push_async_callback(screener.aclose)
         readings = GaugeReader(judging, Load(), limits_of(settings))
         backlog = Backlog(redis)
         await backlog.look()
@@ -59,7 +62,7 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         )
         operations = create_operations_app(lifecycle, metrics.render)
         await stack.enter_async_context(serving(operations, listener))
-        evaluator = Evaluator(judging.judges, offload, events)
+        evaluator = Evaluator(judging.judges, offload, screener, events)
         worker = build_worker(settings.batches, redis, evaluator, events)
         loop = asyncio.get_running_loop()
 

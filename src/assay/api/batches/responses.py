@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.api.responses import EvaluationAnswer
+from assay.api.responses import EvaluationResponse
 from assay.batches.summary import NANO, summary_of
 from assay.criteria.base import Criterion
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
@@ -84,7 +85,8 @@ class UploadResponse(_Shape):
     )
 
 
-class BatchItemResponse(EvaluationAnswer):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItemResponse(EvaluationResponse):
     """The evaluation of a row, with the row's id and index."""
 
     item_id: str

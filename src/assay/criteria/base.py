@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.completion import AnswerSchema, Completion
+from assay.domain.completion import Completion
 from assay.domain.evaluation import (
     Aggregate,
     Case,
@@ -18,8 +18,14 @@ from assay.domain.evaluation import (
     InjectionPolicy,
     JudgeSpec,
     LongInput,
+    ReadFrom,
     Strategy,
 )
+from assay.prompts.templates import render
+from assay.prompts.untrusted import UntrustedContent, case_content
+from assay.verdicts.answer_format import Scales
+from assay.verdicts.forms import FORMS, AnyScale
+from assay.verdicts.reader import Protocol, Reading, read_verdict, read_verdicts
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -90,6 +96,11 @@ class Judge(Frozen):
 
 JudgeField = str | Judge
 
+if TYPE_CHECKING:
+    FormName = str
+else:
+    FormName = Literal[tuple(FORMS)]
+
 Need = Literal["input", "reference", "context", "tools", "expected_tools"]
 """A field that a case must have for a criterion to apply."""
 
@@ -150,7 +161,7 @@ class Finding:
 
     `passed` is the criterion's own verdict; None where the threshold decides. `probability_left`
     is set where the score is weighted by log-probabilities: the probability that the model gave to
-    tokens that are no verdict.
+    tokens that are no verdict. `read_from` is where a judge's verdict was read.
     """
 
     score: float
@@ -159,6 +170,7 @@ class Finding:
     explanation: str = ""
     passed: bool | None = None
     probability_left: float | None = None
+    read_from: ReadFrom | None = None
 
 
 class Check(Criterion):
@@ -182,23 +194,37 @@ class Check(Criterion):
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T_co]):
-    """What is asked about a case, and how its answer is read.
+    """What is asked about a case, and what its verdicts mean.
 
-    `instructions` is the trusted system text. `content` is the caller's untrusted text, each piece
-    with the title that it is shown under; the engine puts it in delimiters. Where the answer
-    carries no log-probabilities, the question is asked `samples_else` times. `identity` tells
-    this question from others with the same prompt whose answers are read in another way.
+    `task` is trusted: it says what to judge. `content` is the caller's untrusted text, each piece
+    with the title that it is shown under. `scales` has a scale for each verdict, the only one under
+    the name ''; `finding` turns the verdicts that were read into what they mean, and may raise
+    `AnswerUnreadable`. Without `reasoning` the judge answers with the bare verdict. `forms` are the
+    named forms in which the judge is declared to answer. Where the answer carries no
+    log-probabilities, the question is asked `samples_else` times. `identity` tells this question
+    from others with the same prompt whose verdicts mean something else.
     """
 
-    instructions: str
-    content: Sequence[tuple[str, str]]
-    answer: AnswerSchema | None
-    read: Callable[[Completion[object]], T_co]
+    task: str
+    content: UntrustedContent
+    scales: Scales
+    finding: Callable[[Mapping[str, Reading[Any]]], T_co]
     prompt_version: str
+    reasoning: bool = True
+    forms: tuple[str, ...] = ()
     top_logprobs: int = 0
     max_output_tokens: int | None = None
     samples_else: int = 1
     identity: tuple[object, ...] = ()
+
+    def read(self, completion: Completion[object], protocol: Protocol) -> T_co:
+        """What the answer means; raises `AnswerUnreadable`, `AnswerTruncated`, `AnswerRefused`."""
+        if not self.reasoning and completion.finish == "length":
+            # The limit of a few tokens is ours: what comes before it is the whole verdict or none.
+            completion = replace(completion, finish="stop")
+        if "" in self.scales:
+            return self.finding({"": read_verdict(completion, self.scales[""], protocol)})
+        return self.finding(read_verdicts(completion, self.scales, protocol))
 
 
 class Judged(Criterion):
@@ -206,6 +232,9 @@ class Judged(Criterion):
 
     judge: JudgeField | None = Field(
         default=None, description="Overrides the request's judge, in what it gives."
+    )
+    reading: FormName | None = Field(
+        default=None, description="The form in which this judge is known to write its verdict."
     )
 
     def judged_by(self, default: JudgeSpec) -> JudgeSpec:
@@ -216,6 +245,29 @@ class Judged(Criterion):
     def has_own_budget(self) -> bool:
         """Whether this criterion's judge sets its own `max_cost_usd`."""
         return isinstance(self.judge, Judge) and "max_cost_usd" in self.judge.model_fields_set
+
+    def ask(
+        self,
+        case: Case,
+        version: str,
+        scale: AnyScale,
+        finding: Callable[[Mapping[str, Reading[Any]]], Finding],
+        **values: Any,
+    ) -> Question[Finding]:
+        """One question about the whole case, whose task is the template `version`."""
+        return Question(
+            task=render(version, **values),
+            content=case_content(case),
+            scales={"": scale},
+            finding=finding,
+            prompt_version=version,
+            forms=self.forms,
+        )
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms that are declared for this criterion's judge."""
+        return () if self.reading is None else (self.reading,)
 
     @abstractmethod
     def question(self, case: Case) -> Question[Finding]:

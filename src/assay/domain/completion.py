@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.policy import CostBudget, Deadline
@@ -52,6 +53,14 @@ class AnswerSchema:
 
     name: str
     schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of a prompt: how to answer, and what to say where the answer has to be repeated."""
+
+    instruction: str
+    repeat: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,19 +174,33 @@ class Completion(Generic[T_co]):
         return replace(cast("Completion[T]", self), reading=reading)
 
 
+class Reader(Protocol[T_co]):
+    """Turns a completion into a verdict.
+
+    `forms` are the named forms in which the model is declared to answer. Raises
+    `AnswerUnreadable`, `AnswerTruncated` or `AnswerRefused`.
+    """
+
+    def __call__(self, completion: Completion[object], *, forms: tuple[str, ...] = ()) -> T_co: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt(Generic[T]):
-    """What to ask, and how its answer must read.
+    """What to ask, and how its answer is read.
 
-    `read` turns a completion into a verdict or raises `AnswerUnreadable`, `AnswerTruncated` or
-    `AnswerRefused`; its result is the completion's `reading`. `key` identifies the question
-    whatever random delimiter it carries (None: never share or cache its answer).
+    The result of `read` is the completion's `reading`. `structured` and `plain` are the endings
+    for models with and without structured output. `marker` is the random value that `plain` asks
+    for. `key` identifies the question, whatever random values it carries (None: never share or
+    cache its answer).
     """
 
     turns: tuple[Turn, ...]
-    read: Callable[[Completion[object]], T]
+    read: Reader[T]
     sampling: Sampling = Sampling()
     answer: AnswerSchema | None = None
+    structured: Ending | None = None
+    plain: Ending | None = None
+    marker: str = ""
     key: tuple[object, ...] | None = None
 
     @property
@@ -185,8 +208,23 @@ class Prompt(Generic[T]):
         """Length of all turns, in characters."""
         return sum(turn.size for turn in self.turns)
 
-    def repaired(self, answer: str, advice: str) -> Prompt[T]:
-        """Ask again, with the unreadable answer and what was wrong with it; not to be shared."""
+    def for_model(self, model: Model) -> Prompt[T]:
+        """The prompt as this model is asked; the schema is left out where it takes none."""
+        answer = self.answer if model.capabilities.schema else None
+        ending = self.plain if answer is None else self.structured
+        turns = self.turns
+        if ending is not None:
+            *before, last = turns
+            turns = (*before, Turn(last.role, (*last.parts, ending.instruction)))
+        read = partial(self.read, forms=model.reading) if model.reading else self.read
+        return replace(self, turns=turns, read=read, answer=answer, structured=ending, plain=ending)
+
+    def repaired(self, answer: str, fault: str) -> Prompt[T]:
+        """Ask again, with the unreadable answer and its fault; not to be shared.
+
+        Of a prompt that `for_model` has returned.
+        """
+        advice = fault if self.plain is None else f"{fault} {self.plain.repeat}"
         turns = (*self.turns, Turn("assistant", (answer,)), Turn("user", (advice,)))
         return replace(self, turns=turns, key=None)
 
@@ -198,6 +236,7 @@ class CallContext:
     `attempts_left` bounds the upstream calls for one verdict. `patience_s` is the longest wait for
     a rate-limited model: the router shortens it while another candidate could serve. `budget` is
     what the request may still spend, and `cacheable` says that a stored answer will do.
+    `delimiter_key` is the secret from which the delimiters of untrusted text are made.
     """
 
     caller: Caller
@@ -206,6 +245,7 @@ class CallContext:
     patience_s: float = math.inf
     budget: CostBudget | None = None
     cacheable: bool = False
+    delimiter_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +260,10 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as configured; prices in US dollars per million tokens."""
+    """A model as configured; prices in US dollars per million tokens.
+
+    `reading` names the forms in which it is known to write its verdicts.
+    """
 
     id: str
     provider: str
@@ -229,6 +272,7 @@ class Model:
     max_output_tokens: int = 2_048
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
+    reading: tuple[str, ...] = ()
     capabilities: Capabilities = Capabilities()
     simulated: bool = False
 

@@ -97,6 +97,18 @@ class JudgeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadFrom:
+    """Where a verdict was read in the judge's answer."""
+
+    method: str = field(
+        metadata=doc("`structured`, `marked`, `prose`, or `form:` and the name of the form.")
+    )
+    excerpt: str = field(
+        metadata=doc("What was read as the verdict; the call's random marker is shown as `…`.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Vote:
     """One of several verdicts on one question; one without a score does not count."""
 
@@ -108,6 +120,7 @@ class Vote:
     passed: bool | None = None
     explanation: str = ""
     reason: Reason | None = field(default=None, metadata=doc("Why this one does not count."))
+    read_from: ReadFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +177,9 @@ class JudgeRecord:
     probability_left: float | None = field(
         default=None,
         metadata=doc("Probability that the model gave to tokens that are no verdict."),
+    )
+    read_from: ReadFrom | None = field(
+        default=None, metadata=doc("Where the verdict was read; with several, see `votes`.")
     )
     shared_call: SharedCall | None = None
     long_input: LongInputRecord | None = None

@@ -169,7 +169,13 @@ def _to_vote(first: Side, reply: JudgeReply[Finding]) -> Vote:
     seen = _seen_from_a(first, reply.verdict)
     winner = WINNERS[position_of(seen)]
     return Vote(
-        reply.provider, reply.model, seen.score, winner, winner, explanation=seen.explanation
+        reply.provider,
+        reply.model,
+        seen.score,
+        winner,
+        winner,
+        explanation=seen.explanation,
+        read_from=seen.read_from,
     )
 
 

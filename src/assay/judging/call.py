@@ -54,7 +54,7 @@ async def ask(
     question: Question[T], member: PanelMember, context: CallContext, *, sample: int = 0
 ) -> JudgeReply[T]:
     """The judge's reply; a call that failed is a reply too, with every attempt it cost."""
-    prompt = to_prompt(question, member.spec, sample=sample)
+    prompt = to_prompt(question, member.spec, context, sample=sample)
     try:
         completion = await member.chat.complete(prompt, context)
     except ModelError as error:

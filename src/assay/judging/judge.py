@@ -98,6 +98,7 @@ def judge_record(votes_by_question: Sequence[Votes], shown: Sequence[Vote] = ())
         agreement=aggregated.agreement if aggregated else None,
         panel=panel,
         probability_left=max(left, default=None),
+        read_from=findings[0].read_from if len(findings) == 1 == len(replies) else None,
         shared_call=next((reply.shared_call for reply in replies if reply.shared_call), None),
         long_input=next((reply.long_input for reply in replies if reply.long_input), None),
     )
@@ -122,4 +123,5 @@ def _to_vote(criterion: Judged, reply: JudgeReply[Finding]) -> Vote:
         label=finding.label,
         passed=graded.passed,
         explanation=finding.explanation,
+        read_from=finding.read_from,
     )

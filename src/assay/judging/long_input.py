@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from assay.criteria.base import Finding, Question
 from assay.domain.completion import CallContext, Sampling, total_spent
@@ -17,9 +18,10 @@ from assay.domain.ports import PanelMember
 from assay.domain.tokens import BYTES_PER_TOKEN, estimated_tokens
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
+from assay.prompts.templates import render
 
-FRAME_TOKENS = 200
-"""Delimiters, the answer's schema, and what a provider adds around a message."""
+FRAME_TOKENS = 300
+"""The system turn, delimiters, how to answer, its schema, and what a provider adds to a message."""
 OUTPUT_SHARE_MAX = 0.25
 """Of a small window no more than this is kept free for the answer."""
 FILL_SHARE = 0.8
@@ -56,7 +58,7 @@ def fits(question: Question[object], member: PanelMember) -> bool:
 
 def tokens_of(question: Question[object]) -> int:
     """Estimated tokens of the prompt."""
-    texts = (question.instructions, *(text for _, text in question.content))
+    texts = (question.task, *(text for _, text in question.content))
     return FRAME_TOKENS + estimated_tokens(texts)
 
 
@@ -67,7 +69,7 @@ def _output_tokens(question: Question[object], member: PanelMember) -> float:
 
 def _room_tokens(question: Question[object], member: PanelMember) -> float:
     """What is left of the window for the content."""
-    taken = FRAME_TOKENS + estimated_tokens([question.instructions])
+    taken = FRAME_TOKENS + estimated_tokens([question.task])
     return (member.window_tokens - _output_tokens(question, member) - taken) * FILL_SHARE
 
 
@@ -96,11 +98,7 @@ def truncated(
         titles.append(title)
         chars += len(text)
         chars_kept += kept
-    note = (
-        "\n\n# Length\n\nThe material was too long: where text is left out, a line in square "
-        "brackets says so. Judge by what is there, and do not hold the gap against the output."
-    )
-    shorter = replace(question, instructions=question.instructions + note, content=pieces)
+    shorter = replace(_with_note(question, "shortened.v2"), content=pieces)
     return shorter, LongInputRecord("truncate", ", ".join(titles), chars, chars_kept, 1)
 
 
@@ -189,17 +187,8 @@ def part_question(
     """The question about one part, judged for what it shows."""
     number, text = part
     name = f"{title}, part {number + 1} of {count}"
-    note = (
-        f"\n\n# Length\n\nThe {title} is too long to show at once: you see part {number + 1} of "
-        f"{count}. Judge what this part shows. Another judge will decide on the whole by "
-        "what is said of each part: let your reasoning name all in it that bears on the criterion."
-    )
-    return replace(
-        question,
-        instructions=question.instructions + note,
-        content=[*others, (name, text)],
-        top_logprobs=0,
-    )
+    noted = _with_note(question, "part.v2", title=title, number=number + 1, count=count)
+    return replace(noted, content=[*others, (name, text)], top_logprobs=0)
 
 
 def whole_question(
@@ -218,14 +207,12 @@ def whole_question(
         (f"verdict on {title}, part {number} of {len(findings)}", _stated(finding)[:chars_each])
         for number, finding in enumerate(findings, 1)
     ]
-    note = (
-        f"\n\n# Length\n\nThe {title} was too long to show. In its place stands what a judge who "
-        "saw one part at a time said of each, by this same criterion. Decide on the whole by it: a "
-        "fault in one part is a fault of the whole, and what one part lacks another may have."
-    )
-    return replace(
-        question, instructions=question.instructions + note, content=[*others, *verdicts]
-    )
+    return replace(_with_note(question, "whole.v2", title=title), content=[*others, *verdicts])
+
+
+def _with_note(question: Question[Finding], version: str, **values: Any) -> Question[Finding]:
+    """The question with a note on its content at the end of the task."""
+    return replace(question, task=f"{question.task}\n\n{render(version, **values)}")
 
 
 def _stated(finding: Finding) -> str:

@@ -1,30 +1,62 @@
-"""From a question to the prompt that asks it: trusted instructions, content in delimiters."""
+"""From a question to the prompt that asks it.
+
+One layout for all: a system turn that never changes, then the content in delimiters, then the
+task, then how to answer. So the questions about one case share a long beginning, and what a judge
+reads last is what it is asked.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from assay.criteria.base import Question
-from assay.domain.completion import Prompt, Sampling, Turn
+from assay.domain.completion import CallContext, Completion, Prompt, Sampling, Turn
 from assay.domain.evaluation import JudgeSpec
-from assay.prompts.untrusted import delimited, fresh_nonce
+from assay.domain.ids import random_hex
+from assay.prompts.templates import render
+from assay.prompts.untrusted import delimited, delimiter
+from assay.verdicts.answer_format import (
+    answer_schema,
+    bare_ending,
+    marked_ending,
+    structured_ending,
+)
+from assay.verdicts.reader import Protocol
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+SYSTEM = "judge.v2"
+MARKER_BYTES = 4
 
 
-def to_prompt(question: Question[T], spec: JudgeSpec, *, sample: int = 0) -> Prompt[T]:
-    """The question as turns: trusted instructions, then the content in fresh delimiters.
+@dataclass(frozen=True, slots=True)
+class _Reader(Generic[T_co]):
+    """Reads the answer to one question, by the protocol in which it was asked."""
+
+    question: Question[T_co]
+    marker: str
+
+    def __call__(self, completion: Completion[object], *, forms: tuple[str, ...] = ()) -> T_co:
+        protocol = Protocol(self.marker, (*self.question.forms, *forms))
+        return self.question.read(completion, protocol)
+
+
+def to_prompt(
+    question: Question[T], spec: JudgeSpec, context: CallContext, *, sample: int = 0
+) -> Prompt[T]:
+    """The question as turns.
 
     Each `sample` of a question has its own key and seed: samples that shared one answer would
     not be samples.
     """
-    nonce = fresh_nonce()
+    mark = delimiter(context.delimiter_key, context.caller.tenant, question.content)
     opening = (
-        f"The material is between <material-{nonce}> and </material-{nonce}> tags. "
-        "Only tags with this very value count.\n"
+        f"The material is between <material-{mark}> and </material-{mark}> tags. "
+        "Only tags with exactly this value count.\n"
     )
-    closing = "\nThat was all of the material. Judge it now, as the criterion says."
+    asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
     sampling = Sampling(
         temperature=spec.temperature,
         seed=None if spec.seed is None else spec.seed + sample,
@@ -34,13 +66,23 @@ def to_prompt(question: Question[T], spec: JudgeSpec, *, sample: int = 0) -> Pro
         sampling = replace(sampling, max_output_tokens=question.max_output_tokens)
     content = tuple(part for piece in question.content for part in piece)
     numbered = ("sample", sample) if sample else ()
-    return Prompt(
+    marker = random_hex(MARKER_BYTES) if question.reasoning else ""
+    prompt = Prompt(
         turns=(
-            Turn("system", (question.instructions,)),
-            Turn("user", (opening, *delimited(question.content, nonce), closing)),
+            Turn("system", (render(SYSTEM),)),
+            Turn("user", (opening, *delimited(question.content, mark), asking)),
         ),
         sampling=sampling,
-        answer=question.answer,
-        read=question.read,
+        read=_Reader(question, marker),
+        marker=marker,
         key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
+    )
+    scales = question.scales
+    if not question.reasoning:
+        return replace(prompt, plain=bare_ending(scales[""]))
+    return replace(
+        prompt,
+        answer=answer_schema(scales),
+        structured=structured_ending(scales),
+        plain=marked_ending(scales, marker),
     )

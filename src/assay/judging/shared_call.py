@@ -7,17 +7,17 @@ more calls would only add to the load, and all are unscored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from assay.criteria.base import Finding, Question
 from assay.criteria.results import CriterionOutcome
-from assay.domain.completion import AnswerSchema, Completion, Usage, total_spent
+from assay.domain.completion import Usage, total_spent
 from assay.domain.errors import (
     PROMPT_SPECIFIC_REASONS,
     AnswerUnreadable,
-    ModelError,
     NotApplicable,
 )
 from assay.domain.evaluation import Case, SharedCall
@@ -29,7 +29,7 @@ from assay.judging.judge import Assignment, judge_criterion, outcome_from, quest
 from assay.judging.long_input import ask_within_window, fits
 from assay.judging.voting import votes_from
 from assay.prompts.templates import render
-from assay.verdicts.reading import read_object
+from assay.verdicts.reader import Reading
 
 SHARED_MAX = 8
 """Criteria in one call: with more of them, judges begin to mix them up."""
@@ -73,7 +73,7 @@ def _shareable(assignment: Assignment, case: Case, events: EventSink) -> Questio
         return None
     first = questions[0]
     alone = len(questions) > 1 or first.top_logprobs or first.max_output_tokens
-    return None if alone or first.answer is None else first
+    return first if first.reasoning and not alone else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ async def _outcome(
             shared_call=record,
         )
     else:
-        version = f"shared.v1/{question.prompt_version}"
+        version = f"shared.v2/{question.prompt_version}"
         question = replace(question, prompt_version=version)
     return outcome_from(criterion, [votes_from(question, panel, [own])])
 
@@ -149,53 +149,44 @@ async def _outcome(
 def shared_question(
     questions: Mapping[str, Question[Finding]],
 ) -> Question[Mapping[str, Finding]]:
-    """One question out of several about the same content; its answer has their keys."""
-    keys = list(questions)
-    tasks = [(key, *task_of(question.instructions)) for key, question in questions.items()]
-    properties = {
-        key: dict(question.answer.schema)
+    """One question out of several about the same content; its finding has their keys."""
+    scales = {
+        _shared_name(key, name): scale
         for key, question in questions.items()
-        if question.answer is not None
+        for name, scale in question.scales.items()
     }
-    schema = {
-        "type": "object",
-        "properties": properties,
-        "required": keys,
-        "additionalProperties": False,
-    }
+    tasks = [(key, question.task) for key, question in questions.items()]
     return Question(
-        instructions=render("shared.v1", criteria=tasks),
-        content=questions[keys[0]].content,
-        answer=AnswerSchema("verdicts", schema),
-        read=lambda completion: read_verdicts(completion, questions),
-        prompt_version="shared.v1",
+        task=render("shared.v2", tasks=tasks),
+        content=next(iter(questions.values())).content,
+        scales=scales,
+        finding=lambda readings: findings_from(readings, questions),
+        prompt_version="shared.v2",
         max_output_tokens=OUTPUT_TOKENS_EACH * len(questions),
         identity=tuple(part for question in questions.values() for part in question.identity),
     )
 
 
-def task_of(instructions: str) -> tuple[str, str]:
-    """What a criterion asks and the form of its answer, out of the frame around them."""
-    task = instructions.partition("# Criterion\n")[2].rpartition("\n# Material\n")[0]
-    answer = instructions.rpartition("\n# Answer\n")[2].rpartition("\n\n")[2]
-    return task.strip(), answer.strip()
+def _shared_name(key: str, name: str) -> str:
+    return f"{key}_{name}" if name else key
 
 
-def read_verdicts(
-    completion: Completion[object], questions: Mapping[str, Question[Finding]]
+def findings_from(
+    readings: Mapping[str, Reading[Any]], questions: Mapping[str, Question[Finding]]
 ) -> dict[str, Finding]:
-    """The findings of those criteria whose verdict can be read; raises where none can."""
-    advice = f"End with one JSON object that has a member for each of: {', '.join(questions)}."
-    whole = read_object(completion, list(questions), advice)
+    """The findings of those criteria whose verdicts were read; raises where there are none."""
     found: dict[str, Finding] = {}
     for key, question in questions.items():
-        answer = replace(completion, text=json.dumps(whole.get(key)), finish="stop")
-        try:
-            found[key] = question.read(answer)
-        except ModelError:
-            continue
+        own = {
+            name: readings[_shared_name(key, name)]
+            for name in question.scales
+            if _shared_name(key, name) in readings
+        }
+        with suppress(AnswerUnreadable):
+            if own:
+                found[key] = question.finding(own)
     if not found:
-        raise AnswerUnreadable(f"No verdict in the answer can be read. {advice}")
+        raise AnswerUnreadable("No verdict in the answer can be read.")
     return found
 
 
@@ -209,8 +200,8 @@ def _record(
     Estimated by the prompts' lengths, in the ratio that the provider's own count shows.
     """
     content = sum(len(text) for _, text in shared.content)
-    together = len(shared.instructions) + content
-    apart = sum(len(question.instructions) + content for question in questions)
+    together = len(shared.task) + content
+    apart = sum(len(question.task) + content for question in questions)
     tokens = reply.usage.input_tokens
     saved = max(0, round(tokens * (apart / max(together, 1) - 1)))
     return SharedCall(len(questions), tokens, saved)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +18,8 @@ from assay.domain.ids import random_hex
 UntrustedContent = Sequence[tuple[str, str]]
 """Pieces of untrusted text, each with the title that it is shown under."""
 
-NONCE_BYTES = 8
+DELIMITER_BYTES = 8
+DAY_S = 86_400
 OPENINGS_MAX = 1_000
 """Brackets that are looked at one by one; in a text with more of them RE2 is quicker."""
 _GAP = r"[\x00-\x20\s\u200b-\u200f\u2060\ufeff]{0,9}"
@@ -40,12 +43,12 @@ def case_content(case: Case) -> UntrustedContent:
     if case.tools:
         pieces.append(("tools that could be called", as_json(case.tools)))
     if case.input is not None:
-        pieces += spoken("input", case.input)
+        pieces += text_pieces("input", case.input)
     pieces += _numbered("context", case.context)
     pieces += _numbered("reference", case.reference)
     if case.expected_tools:
         pieces.append(("expected tool calls", as_json(case.expected_tools)))
-    return [*pieces, *spoken("output", case.output)]
+    return [*pieces, *text_pieces("output", case.output)]
 
 
 def content_without_output(case: Case) -> UntrustedContent:
@@ -53,7 +56,7 @@ def content_without_output(case: Case) -> UntrustedContent:
     return case_content(replace(case, output=""))[:-1]
 
 
-def spoken(title: str, text: Text) -> list[tuple[str, str]]:
+def text_pieces(title: str, text: Text) -> list[tuple[str, str]]:
     """A text as one piece; of a conversation, each message in delimiters of its own.
 
     Who speaks is said in our title, where no content can reach: a text that holds "assistant:"
@@ -95,19 +98,36 @@ def _numbered(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"{title} {number}", text) for number, text in enumerate(texts, 1)]
 
 
-def fresh_nonce() -> str:
-    """A random value that no text can know, so that none can close a delimiter."""
-    return random_hex(NONCE_BYTES)
+def delimiter(key: bytes, tenant: str, content: UntrustedContent) -> str:
+    """The value of the delimiters, which no text inside them can know.
+
+    It is an HMAC of the tenant, the day and the content: the same for all questions about one
+    content, so that providers can reuse their common beginning, and a value that has leaked is
+    worth nothing in another content. Without a key it is random.
+    """
+    if not key:
+        return random_hex(DELIMITER_BYTES)
+    digest = hmac.new(key, digestmod="sha256")
+    for text in (
+        tenant,
+        str(int(time.time() // DAY_S)),
+        *(part for piece in content for part in piece),
+    ):
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8))
+        digest.update(encoded)
+    return digest.hexdigest()[: 2 * DELIMITER_BYTES]
 
 
-def delimited(material: UntrustedContent, nonce: str) -> list[str]:
-    """The material in parts, each piece between tags that carry the nonce; nothing is joined."""
+def delimited(content: UntrustedContent, value: str) -> list[str]:
+    """The content in parts, each piece between tags that carry the value; nothing is joined."""
     parts: list[str] = []
-    for title, text in material:
+    for title, text in content:
+        empty = "" if text else ", empty"
         parts += [
-            f'\n<material-{nonce} title="{title}">\n',
+            f'\n<material-{value} title="{title}{empty}">\n',
             neutral(text),
-            f"\n</material-{nonce}>\n",
+            f"\n</material-{value}>\n",
         ]
     return parts
 

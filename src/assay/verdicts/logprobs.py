@@ -17,34 +17,42 @@ _AROUND = " \n\t*_`\"'.,:[](){}"
 Meaning = TypeVar("Meaning", bound=Hashable)
 
 
-def verdict_masses(
-    completion: Completion[object], meaning: Callable[[str], Meaning | None]
-) -> dict[Meaning, float]:
-    """The probability of each verdict at the place of the last one; empty without logprobs.
+def token_at(completion: Completion[object], start: int) -> TokenLogprob | None:
+    """The output token that holds the character at `start` of the completion's text.
 
-    `meaning` is the verdict that a token stands for, None where it is none. The masses add up to
+    None without log-probabilities, or where the tokens do not spell the text.
+    """
+    if not completion.logprobs:
+        return None
+    # The tokens of a model that thinks may begin before its answer.
+    spelled = "".join(token.token for token in completion.logprobs)
+    begin = spelled.rfind(completion.text)
+    place = begin + start
+    for token in completion.logprobs:
+        if begin >= 0 and place < len(token.token):
+            return token
+        place -= len(token.token)
+    return None
+
+
+def verdict_masses(
+    token: TokenLogprob | None, meaning: Callable[[str], Meaning | None]
+) -> dict[Meaning, float]:
+    """The probability of each verdict at a verdict's token; empty where none has any.
+
+    `meaning` is the verdict that a word stands for, None where it is none. The masses add up to
     at most 1; what is missing went to tokens that are no verdict, or were not among the top.
     """
-    for token in reversed(completion.logprobs):
-        if meaning(bare(token.token)) is not None:
-            return _masses(token, meaning)
-    return {}
-
-
-def bare(token: str) -> str:
-    """The token without what stands around its word."""
-    return token.strip(_AROUND)
-
-
-def _masses(token: TokenLogprob, meaning: Callable[[str], Meaning | None]) -> dict[Meaning, float]:
+    if token is None:
+        return {}
     weighed = dict(token.top)
     weighed.setdefault(token.token, token.logprob)
     masses: dict[Meaning, float] = {}
     for text, logprob in weighed.items():
-        verdict = meaning(bare(text))
+        verdict = meaning(text.strip(_AROUND))
         if verdict is not None:
             masses[verdict] = masses.get(verdict, 0.0) + math.exp(min(logprob, 0.0))
-    return masses
+    return masses if sum(masses.values()) > 0 else {}
 
 
 def left_over(masses: dict[Meaning, float]) -> float:

@@ -6,7 +6,6 @@ It stops every forgery that was written beforehand, because no text can know the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 WORD = "VERDICT"
@@ -45,10 +44,6 @@ def marked_lines(text: str, marker: str) -> list[MarkedLine]:
     ]
 
 
-def instruction(marker: str, values: Mapping[str, str]) -> str:
-    """What a judge is told to end with: one line for each name, with what may stand there."""
-    lines = [
-        f"{WORD} {marker}{' ' + name if name else ''}: <{value}>" for name, value in values.items()
-    ]
-    plural = "these lines, each on its own line" if len(lines) > 1 else "this line"
-    return f"End your answer with {plural}, and write nothing after:\n\n" + "\n".join(lines)
+def marked_line(marker: str, name: str, value: str) -> str:
+    """The line that a judge is asked for; `value` says what may stand there."""
+    return f"{WORD} {marker}{' ' + name if name else ''}: <{value}>"

@@ -8,14 +8,17 @@ a message meant for the judge, `AnswerTruncated`, or `AnswerRefused`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from assay.domain.completion import Completion
+from assay.domain.completion import Completion, TokenLogprob
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
+from assay.domain.evaluation import ReadFrom
 from assay.verdicts.forms import FORMS, AnyScale, Form, Mark, marks_of
-from assay.verdicts.marked import instruction, marked_lines
+from assay.verdicts.logprobs import token_at
+from assay.verdicts.marked import marked_lines
 from assay.verdicts.prose import stated_marks
 from assay.verdicts.reasoning import answer_span
 from assay.verdicts.scales import NOT_OFFERED
@@ -35,7 +38,8 @@ class Reading(Generic[V]):
     """A verdict as it was read.
 
     `method` is `structured`, `marked`, `form:NAME` or `prose`; `excerpt` is what was read, with
-    the marker hidden. `start` and `end` are the verdict's place in the completion's text.
+    the marker hidden. `start` and `end` are the verdict's place in the completion's text, and
+    `token` is the output token there, where the model gave log-probabilities.
     """
 
     value: V
@@ -44,6 +48,11 @@ class Reading(Generic[V]):
     explanation: str
     start: int
     end: int
+    token: TokenLogprob | None = None
+
+    @property
+    def excerpted(self) -> ReadFrom:
+        return ReadFrom(self.method, self.excerpt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +81,7 @@ def read_verdict(
     completion: Completion[object], scale: AnyScale, protocol: Protocol = PLAIN, name: str = ""
 ) -> Reading[Any]:
     """The one verdict of the answer, on the scale; `name` is that of its marked line."""
-    ask = _ask(protocol, {name: scale.instruction})
-    answer = _Answer.of(completion, ask)
+    answer = _Answer.of(completion)
     marked = _marked(answer, scale, protocol, name)
     if marked is not None:
         return marked
@@ -82,41 +90,40 @@ def read_verdict(
         return structured
     if answer.cut:
         # What looks like a verdict may be half of one: the 1 of a 10 is not a 1.
-        raise AnswerTruncated("the answer was cut before its verdict")
+        raise AnswerTruncated("The answer was cut before its verdict.")
     for form in protocol.applied():
         marks = marks_of(form, answer.text, scale)
         if marks:
-            return answer.reading(_agreed(marks, answer), f"form:{form.name}")
+            return answer.reading(_agreed(marks), f"form:{form.name}")
     marks = stated_marks(answer.text, scale)
     if not marks:
-        raise AnswerUnreadable(f"The answer states no verdict. {ask}")
-    return answer.reading(_agreed(marks, answer), "prose")
+        raise AnswerUnreadable("The answer states no verdict.")
+    return answer.reading(_agreed(marks), "prose")
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """What of the completion is the answer, and where it stands."""
 
+    completion: Completion[object]
     text: str
     offset: int
     cut: bool
-    ask: str
-    marker: str = ""
 
     @classmethod
-    def of(cls, completion: Completion[object], ask: str) -> _Answer:
+    def of(cls, completion: Completion[object]) -> _Answer:
         """The answer; raises where there is nothing to read."""
         if completion.finish in ("refusal", "content_filter"):
-            raise AnswerRefused("the judge declined to judge")
+            raise AnswerRefused("The judge declined to judge.")
         start, end = answer_span(completion.text)
         start = max(start, end - ANSWER_CHARS_MAX)
         text = completion.text[start:end]
         cut = completion.finish == "length"
         if not text.strip():
             if cut:
-                raise AnswerTruncated("the answer was cut before its verdict")
-            raise AnswerUnreadable(f"The answer is empty. {ask}")
-        return cls(text, start, cut, ask)
+                raise AnswerTruncated("The answer was cut before its verdict.")
+            raise AnswerUnreadable("The answer is empty.")
+        return cls(completion, text, start, cut)
 
     def reading(self, mark: Mark, method: str, explanation: str | None = None) -> Reading[Any]:
         start = max(0, self.text.rfind("\n", 0, mark.start) + 1, mark.start - EXCERPT_CHARS_MAX)
@@ -130,6 +137,7 @@ class _Answer:
             why.strip()[:EXPLANATION_CHARS_MAX],
             self.offset + mark.start,
             self.offset + mark.end,
+            token_at(self.completion, self.offset + mark.start),
         )
 
 
@@ -142,16 +150,13 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
     if not lines:
         return None
     marks = [Mark(scale.parse(line.value), line.start, line.end) for line in lines]
-    reading = answer.reading(_agreed(marks, answer), "marked")
-    hidden = protocol.marker
-    before = answer.text[: answer.text.lower().find(hidden.lower())].rpartition("\n")[0]
-    return Reading(
-        reading.value,
-        reading.method,
-        reading.excerpt.replace(hidden, "…"),
-        before.strip().replace(hidden, "…")[:EXPLANATION_CHARS_MAX],
-        reading.start,
-        reading.end,
+    reading = answer.reading(_agreed(marks), "marked")
+    hidden = re.compile(re.escape(protocol.marker), re.IGNORECASE)
+    before = hidden.split(answer.text, maxsplit=1)[0].rpartition("\n")[0]
+    return replace(
+        reading,
+        excerpt=hidden.sub("…", reading.excerpt),
+        explanation=before.strip()[:EXPLANATION_CHARS_MAX],
     )
 
 
@@ -162,15 +167,15 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
             return None
         value = scale.from_json(verdict_in(found.pairs, scale.keys))
     except Contradiction:
-        raise AnswerUnreadable(f"The answer gives more than one verdict. {answer.ask}") from None
+        raise AnswerUnreadable("The answer gives more than one verdict.") from None
     after = answer.text[found.end :]
     if answer.cut and after.strip(" \n\t`"):
-        raise AnswerTruncated("the answer was cut after a draft of its verdict")
+        raise AnswerTruncated("The answer was cut after a draft of its verdict.")
     if value is NOT_OFFERED:
-        raise AnswerUnreadable(f"The verdict is not one that was offered. {answer.ask}")
+        raise AnswerUnreadable("The verdict is not one that was offered.")
     later = _later_marks(after, scale)
     if any(mark.value != value for mark in later):
-        raise AnswerUnreadable(f"The answer gives more than one verdict. {answer.ask}")
+        raise AnswerUnreadable("The answer gives more than one verdict.")
     start, end = _value_place(answer.text, found.start, found.end, scale.keys)
     return answer.reading(Mark(value, start, end), "structured", found.explanation)
 
@@ -191,51 +196,55 @@ def _value_place(text: str, start: int, end: int, keys: Sequence[str]) -> tuple[
     return places[-1] if places else (start, end)
 
 
-def _agreed(marks: Sequence[Mark], answer: _Answer) -> Mark:
+def _agreed(marks: Sequence[Mark]) -> Mark:
     """The last mark, where all of them say the same."""
     if any(mark.value is NOT_OFFERED for mark in marks):
-        raise AnswerUnreadable(f"The verdict is not one that was offered. {answer.ask}")
+        raise AnswerUnreadable("The verdict is not one that was offered.")
     if any(mark.value != marks[0].value for mark in marks):
-        raise AnswerUnreadable(f"The answer gives more than one verdict. {answer.ask}")
+        raise AnswerUnreadable("The answer gives more than one verdict.")
     return marks[-1]
 
 
-def _ask(protocol: Protocol, values: Mapping[str, str]) -> str:
-    """What the judge is told when it is asked again."""
-    if protocol.marker:
-        return instruction(protocol.marker, values)
-    wanted = "; ".join(f"{name}: {value}" if name else value for name, value in values.items())
-    return f"Answer again with the verdict alone, {wanted}."
+def read_verdicts(
+    completion: Completion[object], scales: Mapping[str, AnyScale], protocol: Protocol = PLAIN
+) -> dict[str, Reading[Any]]:
+    """The verdicts of an answer by their names, as far as they can be read.
 
-
-def members(completion: Completion[object], names: Iterable[str], ask: str) -> Mapping[str, Any]:
-    """The object of an answer that has a member for each name; raises where there is none."""
-    answer = _Answer.of(completion, ask)
-    keys = list(names)
+    They stand in marked lines, or in one JSON object with a member for each name; nothing else is
+    read. Raises where none of them can be.
+    """
+    answer = _Answer.of(completion)
+    readings: dict[str, Reading[Any]] = {}
+    for name, scale in scales.items():
+        with suppress(AnswerUnreadable):
+            if (marked := _marked(answer, scale, protocol, name)) is not None:
+                readings[name] = marked
+    if readings:
+        return readings
     try:
-        found = own_object(answer.text, keys)
+        found = own_object(answer.text, list(scales))
     except Contradiction:
-        raise AnswerUnreadable(f"The answer gives more than one verdict. {ask}") from None
-    if found is None or (answer.cut and answer.text[found.end :].strip(" \n\t`")):
-        if answer.cut:
-            raise AnswerTruncated("the answer was cut before its verdict")
-        raise AnswerUnreadable(f"The answer has no such JSON object. {ask}")
-    inner: dict[str, Any] = {}
-    for key in keys:
-        values = found.pairs.values_of(key)
-        if values and all(value == values[0] for value in values):
-            inner[key] = values[0]
-    return inner
+        raise AnswerUnreadable("The answer gives more than one verdict.") from None
+    if answer.cut and (found is None or answer.text[found.end :].strip(" \n\t`")):
+        raise AnswerTruncated("The answer was cut before its verdict.")
+    for name, scale in scales.items():
+        values = [] if found is None else found.pairs.values_of(name)
+        if found is not None and values and all(value == values[0] for value in values):
+            value, why = _in_member(values[0], scale)
+            if value is not NOT_OFFERED:
+                mark = Mark(value, found.start, found.end)
+                readings[name] = answer.reading(mark, "structured", why)
+    if not readings:
+        raise AnswerUnreadable("The answer states no verdict.")
+    return readings
 
 
-def from_members(pairs: Any, scale: AnyScale) -> tuple[Any, str]:
-    """The verdict and the reasoning in one member of such an object; raises `KeyError`."""
-    if not isinstance(pairs, Pairs):
-        raise KeyError(scale.keys[0])
+def _in_member(value: Any, scale: AnyScale) -> tuple[Any, str]:
+    """The verdict in one member of such an object, and its reasoning."""
+    if not isinstance(value, Pairs):
+        return scale.from_json(value), ""
     try:
-        value = scale.from_json(verdict_in(pairs, scale.keys))
-    except Contradiction:
-        value = NOT_OFFERED
-    if value is NOT_OFFERED:
-        raise KeyError(scale.keys[0])
-    return value, next((v for k, v in pairs if k == "reasoning" and isinstance(v, str)), "")
+        verdict = scale.from_json(verdict_in(value, scale.keys))
+    except (Contradiction, KeyError):
+        return NOT_OFFERED, ""
+    return verdict, next((v for k, v in value if k == "reasoning" and isinstance(v, str)), "")

@@ -27,6 +27,11 @@ NOT_OFFERED: Final = NotOffered()
 ORNAMENT = " \t\n\r*_`~\"'“”‘’«»「」『』#>.:,;!()[]{}|\\$✅❌✔✘✓✗☑🟢🔴🟡⚠️👍👎➡→•·\ufe0f\u200b"
 """What judges put around a verdict."""
 
+ENUM_STEPS_MAX = 21
+"""Whole numbers of a range with at most so many are listed in the schema."""
+LISTED_CHARS_MAX = 200
+"""Labels that are longer together are not repeated at the end of a prompt."""
+
 NUMBER_WORDS: Final = {
     word: number
     for number, word in enumerate(
@@ -70,8 +75,13 @@ class Scale(Protocol[V]):
         ...
 
     @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value."""
+        ...
+
+    @property
     def instruction(self) -> str:
-        """How a value is to be written, for the end of `Write …`."""
+        """What may stand for the verdict, as prompts say it."""
         ...
 
     def from_json(self, value: Any) -> V | NotOffered:
@@ -98,6 +108,15 @@ class NumberScale:
     keys = ("score", "rating")
 
     @property
+    def schema(self) -> Mapping[str, Any]:
+        if self.integer and self.high - self.low < ENUM_STEPS_MAX:
+            # A small model that is bound by a grammar cannot leave the scale then.
+            return {"type": "integer", "enum": list(range(math.ceil(self.low), int(self.high) + 1))}
+        # The bounds are words, since some providers refuse `minimum` in strict schemas.
+        kind = "integer" if self.integer else "number"
+        return {"type": kind, "description": f"from {self.low:g} to {self.high:g}"}
+
+    @property
     def instruction(self) -> str:
         kind = "a whole number" if self.integer else "a number"
         return f"{kind} from {self.low:g} to {self.high:g}"
@@ -110,7 +129,7 @@ class NumberScale:
         return self._offered(value)
 
     def parse(self, text: str) -> float | NotOffered:
-        bare = text.strip(ORNAMENT.replace(".", ""))
+        bare = text.strip(ORNAMENT.replace(".", "") + "<>")
         for pattern in (_VALUE, _WORD):
             if (found := pattern.fullmatch(bare.rstrip("."))) is not None:
                 return self._value(found)
@@ -168,9 +187,13 @@ class LabelScale:
     keys = ("verdict", "label")
 
     @property
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "string", "enum": list(self.labels)}
+
+    @property
     def instruction(self) -> str:
-        listed = [repr_label(label) for label in self.labels]
-        return f"one of {', '.join(listed[:-1])} or {listed[-1]}"
+        listed = f"{', '.join(self.labels[:-1])} or {self.labels[-1]}"
+        return listed if len(listed) <= LISTED_CHARS_MAX else "one label, exactly as listed above"
 
     @cached_property
     def exact(self) -> bool:
@@ -194,7 +217,7 @@ class LabelScale:
         return re.compile(f"(?:{'|'.join(spellings)})", 0 if self.exact else re.IGNORECASE)
 
     def from_json(self, value: Any) -> str | NotOffered:
-        return self.parse(str(value)) if isinstance(value, str) else NOT_OFFERED
+        return self.parse(str(value)) if isinstance(value, str | bool) else NOT_OFFERED
 
     def parse(self, text: str) -> str | NotOffered:
         for candidate in (text, text.strip(ORNAMENT), text.strip(ORNAMENT + "-+<>=")):
@@ -236,8 +259,3 @@ _OTHER_CHOICE = re.compile(
     r"[\"'”’*`)\]]{0,4}\s{0,3}(?:/|\||,?\s{1,3}(?:or|and/or|oder|ou|o)\s)", re.IGNORECASE
 )
 """After a label: it is one of a choice, not the one chosen."""
-
-
-def repr_label(label: str) -> str:
-    """A label in double quotes, as prompts show it."""
-    return f'"{label}"'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,14 +10,11 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Frozen, Judged, Prose, Question
-from assay.criteria.judged.primitives import YES_OR_NO, YES_OR_NO_SYNONYMS
+from assay.criteria.judged.primitives import YES_OR_NO
 from assay.criteria.registry import criterion
-from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case
-from assay.prompts.templates import render
-from assay.prompts.untrusted import case_content
-from assay.verdicts.reading import label_schema, read_label, read_object
+from assay.verdicts.reader import Reading
 
 ITEMS_MAX = 32
 
@@ -72,32 +68,24 @@ class Checklist(Judged):
         return [f"item_{number}" for number in range(1, len(self.items) + 1)]
 
     def question(self, case: Case) -> Question[Finding]:
-        verdict = dict(label_schema(YES_OR_NO).schema)
-        schema = {
-            "type": "object",
-            "properties": dict.fromkeys(self.keys, verdict),
-            "required": self.keys,
-            "additionalProperties": False,
-        }
-        return Question(
-            instructions=render("checklist.v1", rubric=self.rubric, items=self.listed),
-            content=case_content(case),
-            answer=AnswerSchema("verdicts", schema),
-            read=self._read,
-            prompt_version="checklist.v1",
+        question = self.ask(
+            case,
+            "checklist.v2",
+            YES_OR_NO,
+            self._finding,
+            rubric=self.rubric,
+            items=self.listed,
         )
+        return replace(question, scales=dict.fromkeys(self.keys, YES_OR_NO))
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        advice = f"End with a JSON object that has a verdict for each of {', '.join(self.keys)}."
-        found = read_object(completion, self.keys, advice)
-        verdicts = []
-        for key, item in zip(self.keys, self.listed, strict=True):
-            if not isinstance(found.get(key), Mapping | str | bool):
-                raise AnswerUnreadable(f"There is no verdict for {key}. {advice}")
-            text = found[key] if isinstance(found[key], str) else json.dumps(found[key])
-            answer = replace(completion, text=text, finish="stop")
-            label, why = read_label(answer, YES_OR_NO, YES_OR_NO_SYNONYMS)
-            verdicts.append((item, label == "yes", why))
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        missing = [key for key in self.keys if key not in readings]
+        if missing:
+            raise AnswerUnreadable(f"There is no verdict on {missing[0]}.")
+        verdicts = [
+            (item, readings[key].value == "yes", readings[key].explanation)
+            for key, item in zip(self.keys, self.listed, strict=True)
+        ]
         met = sum(item.weight for item, is_met, _ in verdicts if is_met)
         return Finding(
             min(1.0, met / sum(item.weight for item, _, _ in verdicts)),
@@ -108,4 +96,5 @@ class Checklist(Judged):
             explanation="\n".join(
                 f"{'met' if is_met else 'not met'}: {item.item}" for item, is_met, _ in verdicts
             ),
+            read_from=readings[self.keys[0]].excerpted,
         )

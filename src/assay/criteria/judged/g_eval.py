@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Judged, Prose, Question
+from assay.criteria.judged.primitives import finding_of
 from assay.criteria.registry import criterion
-from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
-from assay.prompts.templates import render
-from assay.prompts.untrusted import case_content
 from assay.verdicts.logprobs import TOP_LOGPROBS, left_over, verdict_masses
-from assay.verdicts.reading import read_score, score_schema
+from assay.verdicts.reader import Reading
+from assay.verdicts.scales import NumberScale
 
 STEPS_MAX = 32
 SPAN_MAX = 100
@@ -58,30 +59,29 @@ class GEval(Judged):
         return self
 
     def question(self, case: Case) -> Question[Finding]:
-        return Question(
-            instructions=render(
-                "g_eval.v1", criteria=self.criteria, steps=self.steps, low=self.min, high=self.max
-            ),
-            content=case_content(case),
-            answer=score_schema(self.min, self.max, integer=True),
-            read=self._read,
-            prompt_version="g_eval.v1",
-            top_logprobs=TOP_LOGPROBS,
-            samples_else=self.samples,
+        question = self.ask(
+            case,
+            "g_eval.v2",
+            NumberScale(self.min, self.max, integer=True),
+            self._finding,
+            criteria=self.criteria,
+            steps=self.steps,
+            low=self.min,
+            high=self.max,
         )
+        return replace(question, top_logprobs=TOP_LOGPROBS, samples_else=self.samples)
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        value, why = read_score(completion, self.min, self.max, integer=True)
-        masses = verdict_masses(completion, self._number)
-        # Numbers weighed without the one that was read belong to another place in the answer.
-        if int(value) not in masses:
-            return Finding(self._scaled(value), value=value, explanation=why)
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading = readings[""]
+        masses = verdict_masses(reading.token, self._number)
+        # A token that is only a part of the number says nothing about the whole.
+        if reading.value not in masses:
+            return finding_of(reading, self._scaled(reading.value))
         total = math.fsum(masses.values())
         mean = math.fsum(number * mass for number, mass in masses.items()) / total
         mean = max(float(self.min), min(float(self.max), mean))
-        return Finding(
-            self._scaled(mean), value=mean, explanation=why, probability_left=left_over(masses)
-        )
+        weighed = finding_of(reading, self._scaled(mean), value=mean)
+        return replace(weighed, probability_left=left_over(masses))
 
     def _number(self, token: str) -> int | None:
         if not (token.isascii() and token.isdigit()):

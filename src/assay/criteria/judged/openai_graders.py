@@ -6,7 +6,7 @@ author's and trusted; what replaces its placeholders is untrusted and goes into 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Frozen, Judged, Question
-from assay.criteria.judged.primitives import BOUND_MAX, LABELS_MAX, LabelText, distinct
+from assay.criteria.judged.primitives import BOUND_MAX, LABELS_MAX, LabelText, distinct, finding_of
 from assay.criteria.placeholders import (
     PLACEHOLDER,
     TemplateText,
@@ -22,10 +22,9 @@ from assay.criteria.placeholders import (
     placeholder_text,
 )
 from assay.criteria.registry import criterion
-from assay.domain.completion import Completion
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.prompts.templates import render
-from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
+from assay.verdicts.reader import Reading
+from assay.verdicts.scales import LabelScale, NumberScale
 
 MESSAGES_MAX = 32
 
@@ -111,10 +110,14 @@ class _ModelGrader(Judged):
             for message in self.input
         ]
 
-    def untrusted(self, case: Case) -> list[tuple[str, str]]:
-        """The texts behind the placeholders, each once, in the order of appearance."""
+    def asked_with(self, question: Question[Finding], case: Case) -> Question[Finding]:
+        """The question about the texts behind the placeholders, each once, as they appear."""
         names = [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
-        return [(name, placeholder_text(name, case)) for name in dict.fromkeys(names)]
+        return replace(
+            question,
+            content=[(name, placeholder_text(name, case)) for name in dict.fromkeys(names)],
+            max_output_tokens=self.params.max_completions_tokens,
+        )
 
 
 @criterion
@@ -168,18 +171,21 @@ class ScoreModel(_ModelGrader):
 
     def question(self, case: Case) -> Question[Finding]:
         low, high = self.range
-        return Question(
-            instructions=render("score_model.v1", messages=self.messages(), low=low, high=high),
-            content=self.untrusted(case),
-            answer=score_schema(low, high, integer=False),
-            read=self._read,
-            prompt_version="score_model.v1",
-            max_output_tokens=self.params.max_completions_tokens,
+        scale = NumberScale(low, high, integer=False)
+        question = self.ask(
+            case,
+            "score_model.v2",
+            scale,
+            self._finding,
+            messages=self.messages(),
+            low=low,
+            high=high,
         )
+        return self.asked_with(question, case)
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        number, why = read_score(completion, *self.range, integer=False)
-        return Finding(self._scaled(number), value=number, explanation=why)
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading = readings[""]
+        return finding_of(reading, self._scaled(reading.value))
 
     def _scaled(self, number: float) -> float:
         low, high = self.range
@@ -221,16 +227,17 @@ class LabelModel(_ModelGrader):
         return self
 
     def question(self, case: Case) -> Question[Finding]:
-        return Question(
-            instructions=render("label_model.v1", messages=self.messages(), labels=self.labels),
-            content=self.untrusted(case),
-            answer=label_schema(self.labels),
-            read=self._read,
-            prompt_version="label_model.v1",
-            max_output_tokens=self.params.max_completions_tokens,
+        question = self.ask(
+            case,
+            "label_model.v2",
+            LabelScale(self.labels),
+            self._finding,
+            messages=self.messages(),
+            labels=self.labels,
         )
+        return self.asked_with(question, case)
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, self.labels)
-        passed = label in self.passing_labels
-        return Finding(float(passed), value=label, label=label, explanation=why)
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading = readings[""]
+        passed = reading.value in self.passing_labels
+        return finding_of(reading, float(passed), label=reading.value)

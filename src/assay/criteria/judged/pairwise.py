@@ -80,7 +80,7 @@ class Pairwise(Judged):
 
     def questions(self, case: Case) -> Sequence[Question[Finding]]:
         output, other = case.output, self._other(case)
-        form = PairFormat(self.labels, tie=self.tie, reasoning=self.reasoning)
+        form = PairFormat(self.labels, tie=self.tie, reasoning=self.reasoning, forms=self.forms)
         # The text that is compared must not be shown as an example of a right answer too.
         left = case.reference if self.against is not None else case.reference[1:]
         others = content_without_output(replace(case, reference=left))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from assay.criteria.base import Finding, Question
-from assay.domain.completion import Completion
-from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Text
 from assay.prompts.templates import render
-from assay.prompts.untrusted import spoken
-from assay.verdicts.logprobs import TOP_LOGPROBS, bare, left_over, verdict_masses
-from assay.verdicts.reading import label_schema, read_label
+from assay.prompts.untrusted import text_pieces
+from assay.verdicts.logprobs import TOP_LOGPROBS, left_over, verdict_masses
+from assay.verdicts.reader import Reading
+from assay.verdicts.scales import LabelScale
 
 Position = Literal["first", "second", "tie"]
 
@@ -33,10 +32,16 @@ class PairFormat:
     tie: bool = True
     reasoning: bool = True
     logprobs: bool = True
+    forms: tuple[str, ...] = ()
 
     @property
-    def offered(self) -> tuple[str, ...]:
-        return (*self.labels, TIE) if self.tie else self.labels
+    def scale(self) -> LabelScale:
+        """The labels, and what judges call the outputs and a tie."""
+        names = {name: label for label in self.labels for name in _names(label)}
+        if not self.tie:
+            return LabelScale(self.labels, names, pair=self.labels)
+        names |= dict.fromkeys(TIE_SYNONYMS, TIE)
+        return LabelScale((*self.labels, TIE), names, pair=self.labels, tie=TIE)
 
     def place(self, label: str) -> Position | None:
         """The place that exactly this label stands for."""
@@ -65,27 +70,35 @@ def pair_question(
     Where the answer carries log-probabilities, the preference is the first label's share of the
     labels' probabilities; half of a tie's counts for each.
     """
-    version = "pairwise.v1" if form.reasoning else "pairwise_label.v1"
     titles = [f"output ({label})" for label in form.labels]
     return Question(
-        instructions=render(version, rubric=rubric, labels=form.labels, tie=form.tie),
-        content=[*others, *spoken(titles[0], first), *spoken(titles[1], second)],
-        answer=label_schema(form.offered) if form.reasoning else None,
-        read=lambda completion: _read(completion, form),
-        prompt_version=version,
+        task=render("pairwise.v2", rubric=rubric, labels=form.labels, tie=form.tie),
+        content=[*others, *text_pieces(titles[0], first), *text_pieces(titles[1], second)],
+        scales={"": form.scale},
+        finding=lambda readings: _finding(readings[""], form),
+        prompt_version="pairwise.v2",
+        reasoning=form.reasoning,
+        forms=form.forms,
         top_logprobs=TOP_LOGPROBS if form.logprobs else 0,
         max_output_tokens=None if form.reasoning else LABEL_TOKENS_MAX,
         identity=identity,
     )
 
 
-def _read(completion: Completion[object], form: PairFormat) -> Finding:
-    label, why = _stated(completion, form)
-    place = form.place(label) or "tie"
-    found = Finding(WORTH[place], value=place, label=label, explanation=why)
-    masses: dict[Position, float] = verdict_masses(completion, form.place) if form.logprobs else {}
-    # Labels weighed without the one that was read belong to another place in the answer.
-    if not masses or place not in masses:
+def _finding(reading: Reading[Any], form: PairFormat) -> Finding:
+    place = form.place(reading.value) or "tie"
+    found = Finding(
+        WORTH[place],
+        value=place,
+        label=reading.value,
+        explanation=reading.explanation if form.reasoning else "",
+        read_from=reading.excerpted,
+    )
+    masses: dict[Position, float] = (
+        verdict_masses(reading.token, form.place) if form.logprobs else {}
+    )
+    # A token that is only a part of the label says nothing about the whole.
+    if place not in masses:
         return found
     weighed = sum(WORTH[position] * mass for position, mass in masses.items())
     return replace(
@@ -93,24 +106,6 @@ def _read(completion: Completion[object], form: PairFormat) -> Finding:
         score=min(1.0, weighed / sum(masses.values())),
         probability_left=left_over(masses),
     )
-
-
-def _stated(completion: Completion[object], form: PairFormat) -> tuple[str, str]:
-    """The label given, as offered, with the reasoning."""
-    if not form.reasoning and completion.finish == "length":
-        # The limit of a few tokens is ours: what comes before it is the whole label or none.
-        completion = replace(completion, finish="stop")
-    if len({label.casefold() for label in form.offered}) < len(form.offered):
-        stated = bare(completion.text)
-        if form.place(stated) is None:
-            raise AnswerUnreadable(f"Answer with one of {', '.join(form.offered)} alone.")
-        return stated, ""
-    synonyms = {name: label for label in form.labels for name in _names(label)}
-    if form.tie:
-        synonyms |= dict.fromkeys(TIE_SYNONYMS, TIE)
-    # In prose a label of one letter is more often an article: only its long names count.
-    alone = tuple(label for label in form.labels if len(label) == 1)
-    return read_label(completion, form.offered, synonyms, alone=alone)
 
 
 def _names(label: str) -> list[str]:

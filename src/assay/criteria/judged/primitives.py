@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Prose, Question
 from assay.criteria.registry import criterion
-from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
-from assay.prompts.templates import render
-from assay.prompts.untrusted import case_content
-from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
+from assay.verdicts.reader import Reading
+from assay.verdicts.scales import LabelScale, NumberScale
 
 LABELS_MAX = 64
 LABEL_CHARS_MAX = 200
@@ -24,17 +22,18 @@ WHOLE_SPAN_MIN = 2
 
 LabelText = Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]
 
-PASS_OR_FAIL = ("pass", "fail")
-YES_OR_NO = ("yes", "no")
-PASS_OR_FAIL_SYNONYMS = {
-    "passes": "pass",
-    "passed": "pass",
-    "fails": "fail",
-    "failed": "fail",
-    "true": "pass",
-    "false": "fail",
-}
-YES_OR_NO_SYNONYMS = {"true": "yes", "false": "no"}
+PASS_OR_FAIL = LabelScale(
+    ("pass", "fail"),
+    {
+        "passes": "pass",
+        "passed": "pass",
+        "fails": "fail",
+        "failed": "fail",
+        "true": "pass",
+        "false": "fail",
+    },
+)
+YES_OR_NO = LabelScale(("yes", "no"), {"true": "yes", "false": "no"})
 
 
 class Level(Frozen):
@@ -50,6 +49,26 @@ class LabelOption(Frozen):
 
     label: LabelText
     description: str = Field(default="", max_length=TEXT_CHARS_MAX)
+
+
+def finding_of(
+    reading: Reading[Any], score: float, *, value: Any = None, label: str | None = None
+) -> Finding:
+    """The finding of one reading; without a `value` that is the verdict itself."""
+    return Finding(
+        score,
+        value=reading.value if value is None else value,
+        label=label,
+        explanation=reading.explanation,
+        read_from=reading.excerpted,
+    )
+
+
+def yes_is_one(readings: Mapping[str, Reading[Any]]) -> Finding:
+    """1 for yes or pass, 0 for no or fail."""
+    reading = readings[""]
+    holds = reading.value in ("yes", "pass")
+    return finding_of(reading, float(holds), value=holds, label=reading.value)
 
 
 class _Primitive(Judged):
@@ -98,31 +117,18 @@ class Rubric(_Primitive):
 
     def question(self, case: Case) -> Question[Finding]:
         if self.levels is None:
-            labels: tuple[str, ...] = PASS_OR_FAIL
-            instructions = render("rubric.v1", rubric=self.rubric)
-        else:
-            labels = tuple(level.label for level in self.levels)
-            instructions = render("levels.v1", rubric=self.rubric, levels=self.levels)
-        return Question(
-            instructions=instructions,
-            content=case_content(case),
-            answer=label_schema(labels),
-            read=self._read,
-            prompt_version="rubric.v1" if self.levels is None else "levels.v1",
+            return self.ask(case, "rubric.v2", PASS_OR_FAIL, yes_is_one, rubric=self.rubric)
+        labels = LabelScale(tuple(level.label for level in self.levels))
+        return self.ask(
+            case, "levels.v2", labels, self._level_finding, rubric=self.rubric, levels=self.levels
         )
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        if self.levels is None:
-            label, why = read_label(completion, PASS_OR_FAIL, PASS_OR_FAIL_SYNONYMS)
-            passed = label == "pass"
-            return Finding(float(passed), value=passed, label=label, explanation=why)
-        labels = [level.label for level in self.levels]
-        label, why = read_label(completion, labels)
-        level = self.levels[labels.index(label)]
-        values = [level.value for level in self.levels]
-        low, high = min(values), max(values)
-        score = (level.value - low) / (high - low)
-        return Finding(score, value=level.value, label=label, explanation=why)
+    def _level_finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading, levels = readings[""], self.levels or ()
+        values = [level.value for level in levels]
+        value = next(level.value for level in levels if level.label == reading.value)
+        score = (value - min(values)) / (max(values) - min(values))
+        return finding_of(reading, score, value=value, label=reading.value)
 
 
 @criterion
@@ -139,17 +145,7 @@ class Boolean(_Primitive):
     question_: Prose = Field(alias="question", description="A question that yes answers well.")
 
     def question(self, case: Case) -> Question[Finding]:
-        return Question(
-            instructions=render("boolean.v1", question=self.question_),
-            content=case_content(case),
-            answer=label_schema(YES_OR_NO),
-            read=self._read,
-            prompt_version="boolean.v1",
-        )
-
-    def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, YES_OR_NO, YES_OR_NO_SYNONYMS)
-        return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)
+        return self.ask(case, "boolean.v2", YES_OR_NO, yes_is_one, question=self.question_)
 
 
 @criterion
@@ -178,23 +174,25 @@ class ScoreInRange(_Primitive):
         return self
 
     def question(self, case: Case) -> Question[Finding]:
-        return Question(
-            instructions=render(
-                "score.v1", rubric=self.rubric, low=self.min, high=self.max, integer=self.whole
-            ),
-            content=case_content(case),
-            answer=score_schema(self.min, self.max, integer=self.whole),
-            read=self._read,
-            prompt_version="score.v1",
+        scale = NumberScale(self.min, self.max, self.whole)
+        return self.ask(
+            case,
+            "score.v2",
+            scale,
+            self._finding,
+            rubric=self.rubric,
+            low=self.min,
+            high=self.max,
+            integer=self.whole,
         )
 
     @property
     def whole(self) -> bool:
         return self.max - self.min >= WHOLE_SPAN_MIN if self.integer is None else self.integer
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        value, why = read_score(completion, self.min, self.max, integer=self.whole)
-        return Finding((value - self.min) / (self.max - self.min), value=value, explanation=why)
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading = readings[""]
+        return finding_of(reading, (reading.value - self.min) / (self.max - self.min))
 
 
 @criterion
@@ -241,15 +239,16 @@ class Label(_Primitive):
         options = [
             LabelOption(label=label) if isinstance(label, str) else label for label in self.labels
         ]
-        return Question(
-            instructions=render("label.v1", question=self.question_, options=options),
-            content=case_content(case),
-            answer=label_schema(self.names),
-            read=self._read,
-            prompt_version="label.v1",
+        return self.ask(
+            case,
+            "label.v2",
+            LabelScale(self.names),
+            self._finding,
+            question=self.question_,
+            options=options,
         )
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, self.names)
-        passed = label in self.passing_labels
-        return Finding(float(passed), value=label, label=label, explanation=why)
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading = readings[""]
+        passed = reading.value in self.passing_labels
+        return finding_of(reading, float(passed), label=reading.value)

@@ -8,14 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from assay.criteria.base import Finding, Judged, Prose, Question
-from assay.criteria.judged.primitives import YES_OR_NO, YES_OR_NO_SYNONYMS
+from assay.criteria.judged.primitives import YES_OR_NO, finding_of, yes_is_one
 from assay.criteria.registry import criterion
 from assay.domain.case_text import references
-from assay.domain.completion import Completion
 from assay.domain.evaluation import Case
-from assay.prompts.templates import render
-from assay.prompts.untrusted import case_content
-from assay.verdicts.reading import label_schema, read_label
+from assay.verdicts.reader import Reading
+from assay.verdicts.scales import LabelScale
 
 Relation = Literal["subset", "superset", "equal", "disagree", "immaterial"]
 
@@ -28,6 +26,8 @@ SCORES: Mapping[str, float] = {
 }
 LETTERS = dict(zip("ABCDE", SCORES, strict=True))
 """The letters that OpenAI's evals gave to the relations."""
+
+RELATIONS = LabelScale(tuple(SCORES), LETTERS)
 
 LetterScore = Annotated[float, Field(ge=0, le=1)]
 
@@ -58,19 +58,14 @@ class Factuality(Judged):
 
     def question(self, case: Case) -> Question[Finding]:
         references(case)
-        return Question(
-            instructions=render("factuality.v1"),
-            content=case_content(case),
-            answer=label_schema(tuple(SCORES)),
-            read=self._read,
-            prompt_version="factuality.v1",
-        )
+        return self.ask(case, "factuality.v2", RELATIONS, self._finding)
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, tuple(SCORES), LETTERS, alone=tuple(LETTERS))
-        score = {str(name): worth for name, worth in self.scores.items()}.get(label, SCORES[label])
-        letter = next(letter for letter, name in LETTERS.items() if name == label)
-        return Finding(score, value=letter, label=label, explanation=why)
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading = readings[""]
+        own = {str(name): worth for name, worth in self.scores.items()}
+        score = own.get(reading.value, SCORES[reading.value])
+        letter = next(letter for letter, name in LETTERS.items() if name == reading.value)
+        return finding_of(reading, score, value=letter, label=reading.value)
 
 
 @criterion
@@ -91,14 +86,4 @@ class ClosedQa(Judged):
     criteria: Prose = Field(description="What the answer must meet.")
 
     def question(self, case: Case) -> Question[Finding]:
-        return Question(
-            instructions=render("closed_qa.v1", criteria=self.criteria),
-            content=case_content(case),
-            answer=label_schema(YES_OR_NO),
-            read=self._read,
-            prompt_version="closed_qa.v1",
-        )
-
-    def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, YES_OR_NO, YES_OR_NO_SYNONYMS)
-        return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)
+        return self.ask(case, "closed_qa.v2", YES_OR_NO, yes_is_one, criteria=self.criteria)

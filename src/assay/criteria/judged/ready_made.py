@@ -6,26 +6,25 @@ To add one, add an entry (docs/criteria.md says how); it is registered when this
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
 from assay.criteria.base import Finding, Frozen, Judged, Need, Prose, Question
-from assay.criteria.judged.primitives import LabelText, distinct
+from assay.criteria.judged.primitives import LabelText, distinct, finding_of
 from assay.criteria.registry import criterion
-from assay.domain.completion import Completion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
-from assay.prompts.templates import render
-from assay.prompts.untrusted import case_content
-from assay.verdicts.reading import label_schema, read_label
+from assay.verdicts.reader import Reading
+from assay.verdicts.scales import LabelScale
 
 FAMILIES = ("quality", "grounding", "safety", "conversation", "agent")
 """The files, in the order of the catalogue."""
 
-TEMPLATE = "readymade.v1"
+TEMPLATE = "readymade.v2"
 
 
 class Step(Frozen):
@@ -72,26 +71,22 @@ class ReadyMade(Judged):
         for need in self.needs:
             if not getattr(case, need):
                 raise NotApplicable(_reason(need), f"The case has no {need.replace('_', ' ')}.")
-        return Question(
-            instructions=render(
-                TEMPLATE,
-                task=self.recipe.task.strip(),
-                guidance=self.guidance,
-                levels=self.recipe.levels,
-            ),
-            content=case_content(case),
-            answer=label_schema(self._labels()),
-            read=self._read,
-            prompt_version=f"{self.type}.v{self.recipe.version}",
+        question = self.ask(
+            case,
+            TEMPLATE,
+            LabelScale(tuple(level.label for level in self.recipe.levels)),
+            self._finding,
+            task=self.recipe.task.strip(),
+            guidance=self.guidance,
+            levels=self.recipe.levels,
         )
+        return replace(question, prompt_version=f"{self.type}.v{self.recipe.version}")
 
-    def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, self._labels())
-        score = next(level.score for level in self.recipe.levels if level.label == label)
-        return Finding(score, value=score, label=label, explanation=why)
-
-    def _labels(self) -> tuple[str, ...]:
-        return tuple(level.label for level in self.recipe.levels)
+    def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
+        reading = readings[""]
+        levels = self.recipe.levels
+        score = next(level.score for level in levels if level.label == reading.value)
+        return finding_of(reading, score, value=score, label=reading.value)
 
 
 def _reason(need: Need) -> Literal["reference_missing", "context_missing"]:

@@ -1,0 +1,72 @@
+"""How a verdict is asked for: by a JSON schema, or in words that end with a marked line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from assay.domain.completion import AnswerSchema, Ending
+from assay.verdicts.forms import AnyScale
+from assay.verdicts.marked import marked_line
+
+Scales = Mapping[str, AnyScale]
+"""The verdicts that one answer gives, by name; the only verdict has the name ''."""
+
+
+def answer_schema(scales: Scales) -> AnswerSchema:
+    """The reasoning before the verdict, and an object for each verdict where there are several."""
+    if "" in scales:
+        return AnswerSchema("verdict", _verdict_schema(scales[""]))
+    return AnswerSchema(
+        "verdicts", _object({name: _verdict_schema(scale) for name, scale in scales.items()})
+    )
+
+
+def _verdict_schema(scale: AnyScale) -> dict[str, Any]:
+    reasoning = {"type": "string", "description": "why, in a few sentences"}
+    return _object({"reasoning": reasoning, scale.keys[0]: dict(scale.schema)})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def structured_ending(scales: Scales) -> Ending:
+    """For a model that is given the schema."""
+    if "" in scales:
+        shown, first = _shown(scales[""]), "First explain your reasoning, then give the verdict."
+    else:
+        members = (f'"{name}": {_shown(scale)}' for name, scale in scales.items())
+        shown = "{" + ",\n ".join(members) + "}"
+        first = "For each one, first explain your reasoning, then give the verdict."
+    return Ending(
+        f"{first} Answer with one JSON object and nothing else:\n\n{shown}",
+        f"Answer again with one JSON object and nothing else:\n\n{shown}",
+    )
+
+
+def _shown(scale: AnyScale) -> str:
+    return f'{{"reasoning": "<a few sentences>", "{scale.keys[0]}": <{scale.instruction}>}}'
+
+
+def marked_ending(scales: Scales, marker: str) -> Ending:
+    """For a model without structured output."""
+    lines = [marked_line(marker, name, scale.instruction) for name, scale in scales.items()]
+    these = "this line" if len(lines) == 1 else "these lines"
+    shown = "\n".join(lines)
+    return Ending(
+        "First explain your reasoning in a few sentences. Then end your answer with "
+        f"{these}, filled in, and write nothing after:\n\n{shown}",
+        f"Answer again with {these} alone, filled in:\n\n{shown}",
+    )
+
+
+def bare_ending(scale: AnyScale) -> Ending:
+    """For an answer without any reasoning, whose tokens are weighed."""
+    ask = f"with the verdict alone: {scale.instruction}. Write nothing else."
+    return Ending(f"Answer {ask}", f"Answer again {ask}")

@@ -25,7 +25,7 @@ from assay.prompts.templates import render
 from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
 from assay.verdicts.forms import FORMS, AnyScale
-from assay.verdicts.reader import Protocol, Reading, read_verdict, read_verdicts
+from assay.verdicts.reader import PLAIN, Protocol, Reading, read_verdict, read_verdicts
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -217,7 +217,7 @@ class Question(Generic[T_co]):
     samples_else: int = 1
     identity: tuple[object, ...] = ()
 
-    def read(self, completion: Completion[object], protocol: Protocol) -> T_co:
+    def read(self, completion: Completion[object], protocol: Protocol = PLAIN) -> T_co:
         """What the answer means; raises `AnswerUnreadable`, `AnswerTruncated`, `AnswerRefused`."""
         if not self.reasoning and completion.finish == "length":
             # The limit of a few tokens is ours: what comes before it is the whole verdict or none.

@@ -242,7 +242,7 @@ def read_verdicts(
 def _in_member(value: Any, scale: AnyScale) -> tuple[Any, str]:
     """The verdict in one member of such an object, and its reasoning."""
     if not isinstance(value, Pairs):
-        return scale.from_json(value), ""
+        return scale.from_json(value) if isinstance(value, str) else NOT_OFFERED, ""
     try:
         verdict = scale.from_json(verdict_in(value, scale.keys))
     except (Contradiction, KeyError):

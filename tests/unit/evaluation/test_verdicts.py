@@ -7,12 +7,12 @@ import math
 from typing import Any
 
 import pytest
+from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.completion import Completion, Finish
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable, ModelError
-from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
 
 OUTPUTS = ("Output (a)", "Output (b)")
 UNREADABLE = AnswerUnreadable.outcome

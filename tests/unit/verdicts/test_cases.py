@@ -1,4 +1,4 @@
-"""The cases from the field, at the level of the reader."""
+"""The cases from the field: what a judge said to a criterion, and what must be read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from assay.criteria import parse_criteria
+from assay.criteria.base import Judged
+from assay.criteria.judged.preference import pair_question
 from assay.domain.completion import Completion
 from assay.domain.errors import ModelError
-from assay.verdicts.reader import from_members, members
-from assay.verdicts.scales import LabelScale, NumberScale
-from unit.verdicts.scales import FACTS, PAIR, PASS_FAIL, RELATIONS, YES_NO, verdict
+from assay.domain.evaluation import Case
+from assay.verdicts.reader import PLAIN
 
 CASES = Path(__file__).parents[2] / "cases"
 ROWS = [
@@ -20,8 +22,18 @@ ROWS = [
     for name in ("verdict-texts", "verdict-forms")
     for row in json.loads((CASES / f"{name}.json").read_text())
 ]
-WHOLE_SPAN_MIN = 2
-SIDES = {"a": "output", "b": "other", "tie": "tie"}
+FILL: dict[str, dict[str, Any]] = {
+    "rubric": {"rubric": "r"},
+    "boolean": {"question": "q"},
+    "score": {"rubric": "r"},
+    "label": {"question": "q"},
+    "g_eval": {"criteria": "c"},
+    "pairwise": {"rubric": "r"},
+    "checklist": {"items": ["one", "two"]},
+}
+"""What the cases leave out."""
+WINNERS = {"first": "a", "second": "b", "tie": "tie"}
+SIDES = {"first": "output", "second": "other", "tie": "tie"}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
@@ -31,42 +43,27 @@ def test_a_case_is_read_as_it_was_meant(row: dict[str, Any]):
 
 
 def said(row: dict[str, Any]) -> Any:
-    text, finish = row["judge_says"], "length" if row["finish"] == "length" else "stop"
     if row.get("comparison"):
-        return verdict(text, PAIR, finish) or "unscored"
-    criterion = row["criterion"]
-    if criterion["type"] == "checklist":
-        return checklist(text)
-    found = verdict(text, scale_of(criterion), finish)
-    if found is None:
-        return "unscored"
-    if criterion["type"] == "factuality":
-        return "ABCDE"[RELATIONS.index(found)]
-    return SIDES[found] if criterion["type"] == "pairwise" else found
-
-
-def scale_of(criterion: dict[str, Any]) -> Any:
-    match criterion["type"]:
-        case "score" | "g_eval":
-            low = criterion.get("min", 1 if criterion["type"] == "g_eval" else 0)
-            high = criterion.get("max", 5 if criterion["type"] == "g_eval" else 1)
-            whole = criterion.get("integer", high - low >= WHOLE_SPAN_MIN)
-            return NumberScale(low, high, integer=whole)
-        case "label":
-            return LabelScale(tuple(criterion["labels"]))
-        case kind:
-            return {"rubric": PASS_FAIL, "boolean": YES_NO, "factuality": FACTS, "pairwise": PAIR}[
-                kind
-            ]
-
-
-def checklist(text: str) -> str:
-    completion = Completion(text, "stop", "fake", "judge")
-    keys = ["item_1", "item_2"]
+        question = pair_question("Which is better?", "one", "two")
+    else:
+        fields = row["criterion"]
+        [criterion] = parse_criteria([{**FILL.get(fields["type"], {}), **fields}])
+        assert isinstance(criterion, Judged)
+        question = criterion.questions(Case("output", input="input", reference=("other",)))[0]
+    finish: Any = "length" if row["finish"] == "length" else "stop"
+    completion = Completion(row["judge_says"], finish, "fake", "judge")
     try:
-        found = members(completion, keys, "")
-        for key in keys:
-            from_members(found[key], YES_NO)
-    except (ModelError, KeyError):
+        finding = question.read(completion, PLAIN)
+    except ModelError:
         return "unscored"
-    return "scored"
+    if row.get("comparison"):
+        return WINNERS[finding.value]
+    match row["criterion"]["type"]:
+        case "checklist":
+            return "scored"
+        case "pairwise":
+            return SIDES[finding.value]
+        case "score" | "g_eval" | "factuality":
+            return finding.value
+        case _:
+            return finding.label

@@ -75,13 +75,6 @@ def test_each_way_of_giving_no_verdict_is_its_own_error(text, finish, error):
         read_verdict(Completion(text, finish, "fake", "judge"), FIVE)
 
 
-def test_the_repair_question_asks_for_the_marked_line_alone():
-    """It names the marker and what may stand there."""
-    with pytest.raises(AnswerUnreadable) as unreadable:
-        read_verdict(Completion("Hm.", "stop", "fake", "judge"), FIVE, MARKED)
-    assert "VERDICT 7f3a: <a whole number from 1 to 5>" in unreadable.value.message
-
-
 @pytest.mark.parametrize(
     ("scale", "text", "method", "excerpt"),
     [

@@ -14,13 +14,15 @@ from jinja2 import UndefinedError
 
 from assay.criteria import parse_criteria
 from assay.criteria.base import Finding, Judged, Question
-from assay.domain.completion import Prompt
+from assay.domain.completion import Capabilities, Model, Prompt
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.judging.prompt import to_prompt
 from assay.prompts.templates import render
-from assay.prompts.untrusted import OPENINGS_MAX, fresh_nonce, neutral
+from assay.prompts.untrusted import OPENINGS_MAX, case_content, delimiter, neutral
+from fakes.calls import call
 
+CONTEXT = call()
 GOLDEN = Path(__file__).parent / "golden"
 CASE = Case(
     output="Paris.",
@@ -44,33 +46,33 @@ GRADER = [
     },
 ]
 CRITERIA: dict[str, dict[str, Any]] = {
-    "rubric.v1": {"type": "rubric", "rubric": "The answer is right."},
-    "levels.v1": {"type": "rubric", "rubric": "How clear is it?", "levels": LEVELS},
-    "boolean.v1": {"type": "boolean", "question": "Is it right?"},
-    "score.v1": {"type": "score", "rubric": "How right is it?", "min": 1, "max": 5},
-    "label.v1": {
+    "rubric.v2": {"type": "rubric", "rubric": "The answer is right."},
+    "levels.v2": {"type": "rubric", "rubric": "How clear is it?", "levels": LEVELS},
+    "boolean.v2": {"type": "boolean", "question": "Is it right?"},
+    "score.v2": {"type": "score", "rubric": "How right is it?", "min": 1, "max": 5},
+    "label.v2": {
         "type": "label",
         "question": "What tone has it?",
         "labels": [{"label": "curt", "description": "One word."}, "polite"],
         "passing_labels": ["polite"],
     },
-    "score_model.v1": {
+    "score_model.v2": {
         "type": "score_model",
         "name": "geo",
         "model": "gpt-5-mini",
         "input": GRADER,
         "range": [0, 10],
     },
-    "g_eval.v1": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
-    "checklist.v1": {
+    "g_eval.v2": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
+    "checklist.v2": {
         "type": "checklist",
         "rubric": "An answer for a child.",
         "items": ["It is short.", {"item": "It is right.", "weight": 2}],
     },
-    "factuality.v1": {"type": "factuality"},
-    "closed_qa.v1": {"type": "closed_qa", "criteria": "It names one city."},
-    "pairwise.v1": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
-    "pairwise_label.v1": {
+    "factuality.v2": {"type": "factuality"},
+    "closed_qa.v2": {"type": "closed_qa", "criteria": "It names one city."},
+    "pairwise.v2": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
+    "pairwise.v2 without reasoning": {
         "type": "pairwise",
         "rubric": "Which is right?",
         "against": "Lyon.",
@@ -78,7 +80,7 @@ CRITERIA: dict[str, dict[str, Any]] = {
         "reasoning": False,
         "tie": False,
     },
-    "label_model.v1": {
+    "label_model.v2": {
         "type": "label_model",
         "name": "geo",
         "model": "gpt-5-mini",
@@ -96,20 +98,28 @@ def question(criterion: dict[str, Any], case: Case = CASE) -> Question[Finding]:
 
 
 def prompt(criterion: dict[str, Any], case: Case = CASE) -> Prompt:
-    return to_prompt(question(criterion, case), JudgeSpec())
+    return to_prompt(question(criterion, case), JudgeSpec(), CONTEXT)
 
 
-@pytest.mark.parametrize("version", list(CRITERIA))
-def test_prompts_are_as_recorded(version: str) -> None:
+def shown(prompt: Prompt) -> str:
+    """The turns of a prompt, with its random values as letters."""
+    text = "\n\n".join(f"[{turn.role}]\n{turn.text}" for turn in prompt.turns) + "\n"
+    text = re.sub(r"material-[0-9a-f]{16}", "material-DELIMITER", text)
+    return text.replace(prompt.marker, "MARKER") if prompt.marker else text
+
+
+@pytest.mark.parametrize("structured", [True, False], ids=["structured", "marked"])
+@pytest.mark.parametrize("name", list(CRITERIA))
+def test_prompts_are_as_recorded(name: str, structured: bool) -> None:
     """A changed prompt is a new version: an existing one stays as its golden file has it.
 
     GOLDEN_WRITE=1 writes the files of new versions.
     """
-    asked = question(CRITERIA[version])
-    built = to_prompt(asked, JudgeSpec())
-    text = "\n\n".join(f"[{turn.role}]\n{turn.text}" for turn in built.turns) + "\n"
-    text = re.sub(r"material-[0-9a-f]{16}", "material-NONCE", text)
-    path = GOLDEN / f"{version}.txt"
+    version = name.partition(" ")[0]
+    model = Model("m", "p", "m", capabilities=Capabilities(schema=structured))
+    asked = question(CRITERIA[name])
+    text = shown(to_prompt(asked, JudgeSpec(), CONTEXT).for_model(model))
+    path = GOLDEN / f"{name.replace(' ', '_')}.{'structured' if structured else 'marked'}.txt"
     if os.environ.get("GOLDEN_WRITE") and not path.exists():
         path.write_text(text)
     assert asked.prompt_version == version
@@ -117,26 +127,56 @@ def test_prompts_are_as_recorded(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", list(CRITERIA))
-def test_the_callers_text_stays_out_of_the_system_turn(version: str) -> None:
-    """Instructions hold the criterion's words alone; everything of the case is in the user turn."""
+def test_the_system_turn_never_changes(version: str) -> None:
+    """Neither the criterion nor the case nor a random value is in it; the case comes before the task."""
     marked = Case("OUT-1", input="IN-2", reference=("REF-3",), context=("CON-4",))
     system, user = prompt(CRITERIA[version], marked).turns
     assert (system.role, user.role) == ("system", "user")
-    assert not any(mark in system.text for mark in ("OUT-1", "IN-2", "REF-3", "CON-4"))
-    assert "OUT-1" in user.text
+    assert system == prompt(CRITERIA["rubric.v2"]).turns[0]
+    assert "OUT-1" in user.text.partition("# Task")[0]
 
 
 def test_large_text_is_never_joined() -> None:
     """The output is one part of the turn, the very object of the case."""
     case = Case("x" * 1_000_000)
-    parts = prompt(CRITERIA["rubric.v1"], case).turns[1].parts
+    parts = prompt(CRITERIA["rubric.v2"], case).turns[1].parts
     assert any(part is case.output for part in parts)
 
 
-def test_each_request_has_its_own_delimiter() -> None:
-    """Two prompts of one question differ in the nonce alone."""
-    first, second = (prompt(CRITERIA["rubric.v1"]).turns[1].text for _ in range(2))
-    assert first != second
+def test_the_delimiter_is_stable_for_one_content() -> None:
+    """All questions of a tenant about one content share it; any other content has another one."""
+
+    def mark(case: Case = CASE, tenant: str = "t", key: bytes = b"secret") -> str:
+        return delimiter(key, tenant, case_content(case))
+
+    assert re.fullmatch(r"[0-9a-f]{16}", mark())
+    assert mark() == mark()
+    others = [mark(Case("Paris")), mark(tenant="u"), mark(key=b"other")]
+    assert len({mark(), *others}) == 4
+
+
+def test_pieces_are_told_apart() -> None:
+    """Text that moves from one piece to the next makes another delimiter."""
+    pieces = [[("a", "bc")], [("ab", "c")], [("a", "b"), ("c", "")]]
+    assert len({delimiter(b"k", "t", content) for content in pieces}) == 3
+
+
+def test_without_a_key_each_delimiter_is_random() -> None:
+    """A process that was given no secret must not make one up that can be guessed."""
+    assert len({delimiter(b"", "t", case_content(CASE)) for _ in range(100)}) == 100
+
+
+def test_each_call_has_its_own_marker() -> None:
+    """It stands after the material, and nowhere in the system turn."""
+    model = Model("m", "p", "m", capabilities=Capabilities(schema=False))
+    prompts = [prompt(CRITERIA["rubric.v2"]).for_model(model) for _ in range(100)]
+    assert len({asked.marker for asked in prompts}) == 100
+    assert all(asked.marker in asked.turns[1].text.partition("# Answer")[2] for asked in prompts)
+
+
+def test_an_empty_output_is_shown_as_empty() -> None:
+    """The judge is told, or it would look for the text."""
+    assert 'title="output, empty"' in prompt(CRITERIA["rubric.v2"], Case("")).turns[1].text
 
 
 @given(
@@ -183,23 +223,16 @@ def test_a_hostile_text_is_neutralised_in_bounded_time() -> None:
     assert neutral(text) is text
 
 
-def test_a_nonce_is_made_for_its_prompt_alone() -> None:
-    """It cannot be known before, not even from the one of the same question asked again."""
-    nonces = {fresh_nonce() for _ in range(100)}
-    assert len(nonces) == 100
-    assert all(re.fullmatch(r"[0-9a-f]{16}", each) for each in nonces)
-
-
 def test_a_prompt_refuses_a_value_it_was_not_given() -> None:
     """A missing value is an error, never an empty line in a judge's instructions."""
     with pytest.raises(UndefinedError):
-        render("rubric.v1")
+        render("rubric.v2")
 
 
 def test_a_rubric_is_not_a_template() -> None:
     """Braces in a rubric reach the judge as they are."""
     asked = question({"type": "rubric", "rubric": "Uses {{ 7 * 7 }} and {% raw %}."})
-    assert "{{ 7 * 7 }} and {% raw %}" in asked.instructions
+    assert "{{ 7 * 7 }} and {% raw %}" in asked.task
 
 
 @pytest.mark.parametrize(
@@ -209,7 +242,7 @@ def test_a_rubric_is_not_a_template() -> None:
 def test_a_grader_needs_what_it_names(placeholder: str, reason: str) -> None:
     """A placeholder without a text in the case leaves the criterion unscored, with the reason."""
     grader = {
-        **CRITERIA["score_model.v1"],
+        **CRITERIA["score_model.v2"],
         "input": [{"role": "user", "content": f"{{{{{placeholder}}}}}"}],
     }
     with pytest.raises(NotApplicable) as caught:

@@ -50,8 +50,8 @@ def test_instructions_are_as_recorded(name):
     path = GOLDEN / f"{asked.prompt_version}.txt"
     if os.environ.get("GOLDEN_WRITE") and not path.exists():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(asked.instructions + "\n")
-    assert asked.instructions + "\n" == path.read_text()
+        path.write_text(asked.task + "\n")
+    assert asked.task + "\n" == path.read_text()
 
 
 @pytest.mark.parametrize("name", READY_MADE)
@@ -82,7 +82,7 @@ def test_safety_is_scored_from_its_clean_end():
 def test_guidance_is_added_to_the_instructions():
     """A team's own meaning of a criterion is trusted text, and stays what it is."""
     asked = question("toxicity", guidance="Banter among {{ players }} is fine.")
-    assert "Banter among {{ players }} is fine." in asked.instructions
+    assert "Banter among {{ players }} is fine." in asked.task
 
 
 @pytest.mark.parametrize(

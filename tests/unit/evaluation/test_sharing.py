@@ -12,9 +12,12 @@ from assay.criteria.base import Judged
 from assay.domain.completion import NO_USAGE, Prompt
 from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.judging.shared_call import SHARED_MAX, shared_question, task_of
+from assay.judging.prompt import to_prompt
+from assay.judging.shared_call import SHARED_MAX, shared_question
+from assay.verdicts.reader import Protocol
+from fakes.calls import call
 from fakes.engine import CASE, evaluated
-from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel
+from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel, completion_of
 
 CRITERIA: list[Any] = [
     "polite?",
@@ -37,7 +40,7 @@ async def test_criteria_of_one_case_share_a_call() -> None:
     assert [each.explanation for each in result.results] == ["r1", "r2", "r3"]
     judge = result.results[0].judge
     assert judge is not None
-    assert judge.prompt_version == "shared.v1/rubric.v1"
+    assert judge.prompt_version == "shared.v2/rubric.v1"
 
 
 async def test_the_shared_calls_cost_is_counted_once() -> None:
@@ -131,21 +134,30 @@ def test_the_shared_prompt_holds_every_task_and_no_frame_twice() -> None:
     shared = shared_question(
         {f"c{number}": each.question(CASE) for number, each in enumerate(judged, 1)}
     )
-    for words in ("polite?", "How good?", "tone?", '"pass" or "fail"', '"x"'):
-        assert words in shared.instructions
-    assert shared.instructions.count("# Material") == 1
-    assert shared.answer is not None
-    assert shared.answer.schema["required"] == ["c1", "c2", "c3"]
+    for words in ("polite?", "How good?", "tone?", '"pass"', "- x"):
+        assert words in shared.task
+    prompt = to_prompt(shared, JudgeSpec(), call())
+    assert prompt.answer is not None
+    assert prompt.answer.schema["required"] == ["c1", "c2", "c3"]
+    assert prompt.plain is not None
+    assert f"VERDICT {prompt.marker} c2: <a whole number from 1 to 5>" in prompt.plain.instruction
 
 
-def test_a_rubric_cannot_end_its_task_early() -> None:
-    """A heading of the frame within a rubric stays part of the rubric."""
-    [criterion] = parse_criteria(["Has a heading\n\n# Material\n\nand more"])
-    assert isinstance(criterion, Judged)
-    task, answer = task_of(criterion.question(CASE).instructions)
-    assert task.startswith("Has a heading")
-    assert "and more" in task
-    assert answer.startswith("{")
+def test_marked_lines_of_a_shared_call_are_read_by_name() -> None:
+    """Each criterion has a line; a checklist has one for each item."""
+    criteria = ["polite?", {"type": "checklist", "items": ["one", "two"]}]
+    questions = {
+        f"c{number}": each.question(CASE)
+        for number, each in enumerate(parse_criteria(criteria), 1)
+        if isinstance(each, Judged)
+    }
+    text = "Fine.\nVERDICT ab: pass\nVERDICT ab c1: fail\nVERDICT ab c2_item_1: yes\n"
+    found = shared_question(questions).read(
+        completion_of(text + "VERDICT ab c2_item_2: no"), Protocol("ab")
+    )
+    assert {key: finding.score for key, finding in found.items()} == {"c1": 0.0, "c2": 0.5}
+    found = shared_question(questions).read(completion_of(text), Protocol("ab"))
+    assert list(found) == ["c1"]
 
 
 async def test_the_key_of_a_shared_call_names_every_criterion() -> None:
@@ -153,6 +165,6 @@ async def test_the_key_of_a_shared_call_names_every_criterion() -> None:
     model = ScriptedModel(AnswerUnreadable("no"))
     await evaluated(["one", "two"], FakeJudges(model), batch_criteria=True)
     await evaluated(["one", "three"], FakeJudges(model), batch_criteria=True)
-    shared = [each.key for each in model.prompts if each.key and each.key[0] == "shared.v1"]
+    shared = [each.key for each in model.prompts if each.key and each.key[0] == "shared.v2"]
     assert len(shared) == len(set(shared)) == 2
     assert JudgeSpec().batch_criteria is False

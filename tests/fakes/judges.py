@@ -73,15 +73,19 @@ class ScriptedModel:
 
 
 class WeighingModel:
-    """Gives one answer with the log-probabilities of its tokens: (token, {alternative: p})."""
+    """Gives one answer in three tokens: the last place of `token`, and what is around it.
 
-    def __init__(self, text: str, *tokens: tuple[str, Mapping[str, float]]) -> None:
+    `top` are the probabilities of the alternatives at that place.
+    """
+
+    def __init__(self, text: str, token: str, top: Mapping[str, float]) -> None:
         self._text = text
-        self._logprobs = tuple(
-            TokenLogprob(
-                token, math.log(top[token]), tuple((t, math.log(p)) for t, p in top.items())
-            )
-            for token, top in tokens
+        before, _, after = text.rpartition(token)
+        weighed = tuple((name, math.log(share)) for name, share in top.items())
+        self._logprobs = (
+            TokenLogprob(before, 0.0),
+            TokenLogprob(token, math.log(top[token]), weighed),
+            TokenLogprob(after, 0.0),
         )
         self.prompts: list[Prompt] = []
 

@@ -51,7 +51,10 @@ def structured_ending(scales: Scales) -> Ending:
 
 
 def _shown(scale: AnyScale) -> str:
-    return f'{{"reasoning": "<a few sentences>", "{scale.keys[0]}": <{scale.instruction}>}}'
+    value = f"<{scale.instruction}>"
+    if scale.schema["type"] == "string":
+        value = f'"{value}"'
+    return f'{{"reasoning": "<a few sentences>", "{scale.keys[0]}": {value}}}'
 
 
 def marked_ending(scales: Scales, marker: str) -> Ending:

@@ -24,12 +24,12 @@ def token_at(completion: Completion[object], start: int) -> TokenLogprob | None:
     """
     if not completion.logprobs:
         return None
-    # The tokens of a model that thinks may begin before its answer.
-    spelled = "".join(token.token for token in completion.logprobs)
-    begin = spelled.rfind(completion.text)
-    place = begin + start
+    # Counted from the end: the tokens of a model that thinks may begin before its answer.
+    place = "".join(token.token for token in completion.logprobs).rfind(completion.text[start:])
+    if place < 0:
+        return None
     for token in completion.logprobs:
-        if begin >= 0 and place < len(token.token):
+        if place < len(token.token):
             return token
         place -= len(token.token)
     return None

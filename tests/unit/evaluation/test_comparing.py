@@ -273,7 +273,7 @@ def test_labels_that_differ_by_case_alone_are_read_exactly() -> None:
 
 async def test_logprobs_make_a_preference() -> None:
     """The preference is the mean of both orders' shares; a place's pull cancels out."""
-    model = WeighingModel(said("a"), ("a", {"a": 0.6, "b": 0.2, "tie": 0.2}))
+    model = WeighingModel(said("a"), "a", {"a": 0.6, "b": 0.2, "tie": 0.2})
     result = await compared(model)
     assert (result.winner, result.consistent) == ("tie", False)
     assert [each.preference for each in result.orders] == pytest.approx([0.7, 0.3])

@@ -14,6 +14,7 @@ from assay.domain.case_text import transcript
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.judging.prompt import to_prompt
 from assay.prompts.untrusted import NOT_SHOWN, case_content
+from fakes.calls import call
 
 CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 TRAJECTORY = (
@@ -27,7 +28,7 @@ def shown(case: Case) -> str:
     """The user turn of a rubric about the case, with a fixed nonce."""
     [rubric] = parse_criteria(["Is it good?"])
     assert isinstance(rubric, Judged)
-    text = to_prompt(rubric.question(case), JudgeSpec()).turns[1].text
+    text = to_prompt(rubric.question(case), JudgeSpec(), call()).turns[1].text
     return re.sub(r"material-.?[0-9a-f]{16}", "material-NONCE", text)
 
 

@@ -98,8 +98,8 @@ def test_a_score_is_scaled_to_its_range() -> None:
 )
 def test_wide_ranges_are_of_whole_numbers(bounds: dict[str, Any], whole: bool) -> None:
     """1 to 5 is asked for in whole numbers, 0 to 1 is not, unless `integer` says otherwise."""
-    answer = criterion(type="score", rubric="r", **bounds).question(Case("x")).answer
-    assert answer.schema["properties"]["score"]["type"] == ("integer" if whole else "number")
+    scale = criterion(type="score", rubric="r", **bounds).question(Case("x")).scales[""]
+    assert scale.schema["type"] == ("integer" if whole else "number")
 
 
 @pytest.mark.parametrize(

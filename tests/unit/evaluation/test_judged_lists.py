@@ -31,10 +31,8 @@ def finding(fields: dict[str, Any], text: str, finish: Any = "stop") -> Finding:
 
 async def test_g_eval_weighs_each_number_by_its_probability() -> None:
     """The value is the mean over the numbers at the score's place; what is left is reported."""
-    at_score = ("4", {"4": 0.6, "5": 0.2, "3": 0.1, "good": 0.05})
-    model = WeighingModel(
-        '{"reasoning": "2 slips", "score": 4}', ("2", {"2": 1.0}), at_score, ("}", {"}": 1.0})
-    )
+    top = {"4": 0.6, "5": 0.2, "3": 0.1, "good": 0.05}
+    model = WeighingModel('{"reasoning": "4 slips", "score": 4}', "4", top)
     result = await one(G_EVAL, FakeJudges(model))
     assert result.value == pytest.approx((4 * 0.6 + 5 * 0.2 + 3 * 0.1) / 0.9)
     assert result.judge is not None
@@ -53,8 +51,8 @@ async def test_g_eval_samples_where_there_are_no_logprobs() -> None:
 
 
 async def test_g_eval_does_not_weigh_a_number_of_the_reasoning() -> None:
-    """Where the number read is not the last number weighed, the weights are of something else."""
-    model = WeighingModel('{"reasoning": "3 slips", "score": 4}', ("3", {"3": 0.9, "2": 0.1}))
+    """Only the token at the place of the verdict counts."""
+    model = WeighingModel('{"reasoning": "3 slips", "score": 4}', "3", {"3": 0.9, "2": 0.1})
     result = await one({**G_EVAL, "samples": 1}, FakeJudges(model))
     assert result.value == 4
     assert result.judge is not None

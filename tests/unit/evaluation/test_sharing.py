@@ -40,7 +40,7 @@ async def test_criteria_of_one_case_share_a_call() -> None:
     assert [each.explanation for each in result.results] == ["r1", "r2", "r3"]
     judge = result.results[0].judge
     assert judge is not None
-    assert judge.prompt_version == "shared.v2/rubric.v1"
+    assert judge.prompt_version == "shared.v2/rubric.v2"
 
 
 async def test_the_shared_calls_cost_is_counted_once() -> None:
@@ -67,7 +67,7 @@ async def test_one_unreadable_criterion_does_not_sink_the_others() -> None:
     assert result.usage == USAGE + USAGE
     judge = result.results[1].judge
     assert judge is not None
-    assert (judge.prompt_version, len(judge.attempts)) == ("score.v1", 2)
+    assert (judge.prompt_version, len(judge.attempts)) == ("score.v2", 2)
 
 
 async def test_a_useless_shared_answer_is_asked_again_alone() -> None:

@@ -128,7 +128,7 @@ def test_prompts_are_as_recorded(name: str, structured: bool) -> None:
 
 @pytest.mark.parametrize("version", list(CRITERIA))
 def test_the_system_turn_never_changes(version: str) -> None:
-    """Neither the criterion nor the case nor a random value is in it; the case comes before the task."""
+    """Nothing of the criterion or the case is in it, and the case comes before the task."""
     marked = Case("OUT-1", input="IN-2", reference=("REF-3",), context=("CON-4",))
     system, user = prompt(CRITERIA[version], marked).turns
     assert (system.role, user.role) == ("system", "user")

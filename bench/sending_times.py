@@ -23,18 +23,19 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from redis.asyncio import Redis  # noqa: E402  the checkout's own modules come first
 
-from assay.domain.completion import Completion, Model, Prompt, Turn, Usage  # noqa: E402
-from assay.domain.policy import Deadline, Quota  # noqa: E402
+from assay.domain.completion import Completion, Model, Usage  # noqa: E402
+from assay.domain.policy import Quota  # noqa: E402
 from assay.resilience.limited import Limited  # noqa: E402
 from assay.resilience.quota.buckets import buckets_of  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
 from assay.resilience.quota.reservations import ReservationRequest, Reserved  # noqa: E402
+from fakes.calls import call  # noqa: E402
 from fakes.fleet import worst_excess  # noqa: E402
+from fakes.models import ask  # noqa: E402
 from fakes.recorded_events import RecordedEvents  # noqa: E402
 from fakes.redis_process import BUNDLED, RedisProcess  # noqa: E402
 
 MODEL = Model("bench", "stub", "stub")
-PROMPT = Prompt((Turn("user", ("hello",)),), lambda completion: completion.text)
 
 
 class Stamped:
@@ -83,7 +84,7 @@ async def client(url: str, per_minute: float, seconds: float, tasks: int) -> Non
 
     async def flood() -> None:
         while time.monotonic() < end_s:
-            await limited.complete(PROMPT, CallContext(Caller(), Deadline.after(600)))
+            await limited.complete(ask(), call(600))
 
     flooding = [asyncio.create_task(flood()) for _ in range(tasks)]
     await asyncio.sleep(seconds)
@@ -162,7 +163,7 @@ async def script_cost(url: str) -> dict:
     added_ms = []
     for _ in range(500):
         start_s = time.perf_counter()
-        await limited.complete(PROMPT, CallContext(Caller(), Deadline.after(30)))
+        await limited.complete(ask(), call(30))
         added_ms.append((time.perf_counter() - start_s) * 1_000)
         await asyncio.sleep(0.001)
     await limited.close()

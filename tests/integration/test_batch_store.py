@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.domain.batches import BadRow, Claim, NewBatch, NewRow, RowResult, batch_id_of
+from assay.domain.batches import BadRow, Claim, NewBatch, NewRow, RowResult
 from assay.domain.errors import RequestError, StoreUnavailable
 from assay.redis.client import ClientLimits, connect
 from assay.store.batches.batches import RedisBatches
@@ -297,7 +297,7 @@ async def test_a_list_is_paged_where_batches_were_made_at_once(client):
     """A page may end between two batches of the same millisecond, and at one that is gone."""
     store = RedisBatches(client)
     now_ms = time.time_ns() // 1_000_000
-    names = [batch_id_of(now_ms, f"{n:020x}") for n in range(7)]
+    names = [f"batch_{now_ms:012x}{n:020x}" for n in range(7)]
     for name in names:
         await store.create(NewBatch(name, "one", now_ms, now_ms + 60_000, b"{}", b""))
     await client.unlink(f"assay:v1:batch:{{{names[3]}}}:meta")

@@ -26,7 +26,8 @@ from assay.resilience.breaker.breaker import Breaker, ProbeLease
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from fakes.calls import call
-from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
+from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
+from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ class Pod:
         budget_s: float = BUDGET_S,
     ) -> None:
         self.redis = redis
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self._guarded: dict[ScriptedModel | GatedModel, Guarded] = {}
         self.breaker = Breaker(MODEL.id, policy, self.sink)
         # Tests share by hand, so that what happens between two shares is theirs to say.

@@ -22,6 +22,7 @@ from fakes.calls import call
 from fakes.models import MODEL, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 
+ANYONE = Caller()
 QUESTION = ask(key=("v1", "criterion", "content"), read=lambda each: each.text.upper())
 
 
@@ -44,16 +45,18 @@ def caching(model: ScriptedModel, redis: Redis, ttl_s: float = 60.0) -> Cached:
     return Cached(model, MODEL, redis, ttl_s, budget_s=5.0)
 
 
-async def call(chat: Cached, prompt: Prompt = QUESTION) -> Completion:
-    return await chat.complete(replace(prompt, cacheable=True), call(5.0))
+async def complete(
+    chat: Cached, prompt: Prompt = QUESTION, caller: Caller = ANYONE
+) -> Completion:
+    return await chat.complete(prompt, call(5.0, caller, cacheable=True))
 
 
 async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis) -> None:
     """The kept answer is the same, costs nothing, says so, and outlives the process."""
     logprobs = (TokenLogprob("yes", -0.1, (("yes", -0.1), ("no", -2.3))),)
     model = ScriptedModel(answer("yes", cost_usd=2.0, logprobs=logprobs, simulated=True))
-    assert not (await call(caching(model, redis))).cached
-    kept = await call(caching(model, redis))
+    assert not (await complete(caching(model, redis))).cached
+    kept = await complete(caching(model, redis))
     assert model.calls == 1
     assert (kept.text, kept.reading, kept.logprobs, kept.simulated) == (
         "yes",
@@ -65,25 +68,25 @@ async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "caller"),
     [
-        replace(QUESTION, caller=Caller("another tenant")),
-        replace(QUESTION, sampling=Sampling(seed=1)),
-        replace(QUESTION, key=("v2", "criterion", "content")),
-        replace(QUESTION, key=("v1", "criterioncontent", "")),
-        replace(QUESTION, key=("v1", ("criterion",), "content")),
-        replace(QUESTION, key=None),
+        (QUESTION, Caller("another tenant")),
+        (replace(QUESTION, sampling=Sampling(seed=1)), ANYONE),
+        (replace(QUESTION, key=("v2", "criterion", "content")), ANYONE),
+        (replace(QUESTION, key=("v1", "criterioncontent", "")), ANYONE),
+        (replace(QUESTION, key=("v1", ("criterion",), "content")), ANYONE),
+        (replace(QUESTION, key=None), ANYONE),
     ],
     ids=["tenant", "sampling", "prompt version", "other cut", "other nesting", "no key"],
 )
-async def test_other_questions_miss(redis: Redis, other: Prompt) -> None:
+async def test_other_questions_miss(redis: Redis, other: Prompt, caller: Caller) -> None:
     """An answer is found by exactly its own tenant and question."""
     model = ScriptedModel()
     chat = caching(model, redis)
-    await call(chat)
-    assert not (await call(chat, other)).cached
+    await complete(chat)
+    assert not (await complete(chat, other, caller)).cached
     other_model = Cached(model, replace(MODEL, id="fake/other"), redis, budget_s=5.0)
-    assert not (await call(other_model)).cached
+    assert not (await complete(other_model)).cached
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ async def test_other_questions_miss(redis: Redis, other: Prompt) -> None:
 )
 async def test_only_whole_answers_are_kept(redis: Redis, uncachable: Completion) -> None:
     """What was cut, came from elsewhere or is out of bounds is asked for again."""
-    await call(caching(ScriptedModel(uncachable), redis))
+    await complete(caching(ScriptedModel(uncachable), redis))
     assert await redis.dbsize() == 0
 
 
@@ -105,8 +108,8 @@ async def test_failures_are_never_kept(redis: Redis) -> None:
     """After a failure the model is asked again."""
     chat = caching(ScriptedModel(ProviderDown("503"), answer()), redis)
     with pytest.raises(ProviderDown):
-        await call(chat)
-    assert (await call(chat)).text == "yes"
+        await complete(chat)
+    assert (await complete(chat)).text == "yes"
 
 
 async def test_kept_answer_that_no_longer_reads_is_asked_for_anew(redis: Redis) -> None:
@@ -117,18 +120,18 @@ async def test_kept_answer_that_no_longer_reads_is_asked_for_anew(redis: Redis) 
             raise AnswerUnreadable("no")
         return completion.text
 
-    await call(caching(ScriptedModel(answer("old")), redis))
+    await complete(caching(ScriptedModel(answer("old")), redis))
     chat = caching(ScriptedModel(answer("new")), redis)
-    assert (await call(chat, replace(QUESTION, read=strict))).text == "new"
+    assert (await complete(chat, replace(QUESTION, read=strict))).text == "new"
     (name,) = await redis.keys()
     for junk in ("junk", "[]", "{}", '{"text": 1, "logprobs": 3}'):
         await redis.set(name, junk)
-        assert not (await call(chat)).cached
+        assert not (await complete(chat)).cached
 
 
 async def test_answers_are_forgotten_in_time(redis: Redis) -> None:
     """Every kept answer has its time to live."""
-    await call(caching(ScriptedModel(), redis))
+    await complete(caching(ScriptedModel(), redis))
     (name,) = await redis.keys()
     assert 0 < await redis.pttl(name) <= 60_000
 
@@ -136,16 +139,16 @@ async def test_answers_are_forgotten_in_time(redis: Redis) -> None:
 async def test_without_redis_every_look_up_misses(server: RedisProcess, redis: Redis) -> None:
     """A Redis that keeps silent costs an answer nothing but its place in the cache."""
     model = ScriptedModel()
-    await call(caching(model, redis))
+    await complete(caching(model, redis))
     chat = Cached(model, MODEL, redis)
-    await call(chat)
+    await complete(chat)
     server.pause()
     try:
-        assert [(await call(chat)).text for _ in range(3)] == ["yes"] * 3
+        assert [(await complete(chat)).text for _ in range(3)] == ["yes"] * 3
         assert model.calls == 4
     finally:
         server.resume()
-    assert (await call(caching(model, redis))).cached
+    assert (await complete(caching(model, redis))).cached
 
 
 async def test_a_caller_who_did_not_ask_for_kept_answers_gets_none(redis: Redis) -> None:

@@ -20,7 +20,7 @@ from assay.resilience.breaker.breaker import (
     ProbeLease,
     Unshared,
 )
-from fakes.models import RecordingSink
+from fakes.recorded_events import RecordedEvents
 
 POLICY = BreakerPolicy()
 
@@ -39,12 +39,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def sink() -> RecordingSink:
-    return RecordingSink()
+def sink() -> RecordedEvents:
+    return RecordedEvents()
 
 
 @pytest.fixture
-def breaker(clock: Clock, sink: RecordingSink) -> Breaker:
+def breaker(clock: Clock, sink: RecordedEvents) -> Breaker:
     return Breaker("fake/judge", POLICY, sink, clock, lambda *_: 1.0)
 
 
@@ -123,7 +123,7 @@ def test_open_breaker_lets_nothing_through_until_due(breaker: Breaker, clock: Cl
     assert (breaker.state, breaker.due_in_s) == ("half_open", 0.0)
 
 
-def test_three_probes_close_it(breaker: Breaker, clock: Clock, sink: RecordingSink) -> None:
+def test_three_probes_close_it(breaker: Breaker, clock: Clock, sink: RecordedEvents) -> None:
     """Exactly three probes are let through, and when all succeed the breaker closes."""
     trip(breaker)
     clock.now_s += POLICY.open_s
@@ -224,7 +224,7 @@ def test_overtaken_reply_is_ignored(breaker: Breaker) -> None:
 
 
 def test_due_breaker_does_not_flap_while_the_fleet_sleeps(
-    breaker: Breaker, clock: Clock, sink: RecordingSink
+    breaker: Breaker, clock: Clock, sink: RecordedEvents
 ) -> None:
     """Without traffic the fleet's breaker stays open past its time; pods stay half-open."""
     breaker.adopt(view("open", 7, due_in_s=3.0))
@@ -285,7 +285,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.in_flight: list[Permit] = []
         self.probes: dict[int, int] = {}
         self.generation = 0

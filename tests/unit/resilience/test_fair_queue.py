@@ -15,15 +15,16 @@ from assay.resilience.queue.fair_order import Ahead, QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue, WaitReason
 from assay.resilience.slotted import Slotted
 from fakes.calls import call
-from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, ask
+from fakes.models import MODEL, GatedModel, ScriptedModel, ask
+from fakes.recorded_events import RecordedEvents
 
 
 def queue_of(
     width: int = 1,
     limits: QueueLimits | None = None,
     waiting_for: WaitReason = "local_slot",
-) -> tuple[FairQueue, RecordingSink]:
-    sink = RecordingSink()
+) -> tuple[FairQueue, RecordedEvents]:
+    sink = RecordedEvents()
     return FairQueue(MODEL.id, waiting_for, width, sink, limits), sink
 
 
@@ -291,7 +292,7 @@ async def test_storm_of_callers_and_cancellations_leaves_nothing_behind() -> Non
 async def test_slotted_model_has_a_bounded_number_of_calls_under_way() -> None:
     """Five calls, two slots: two at the provider, and a utilization that says three wait."""
     model = GatedModel()
-    slotted = Slotted(model, MODEL, RecordingSink(), slots=2)
+    slotted = Slotted(model, MODEL, RecordedEvents(), slots=2)
     calls = [asyncio.create_task(slotted.complete(ask(), call(20.0))) for _ in range(5)]
     await settle()
     assert (model.in_flight, slotted.utilization) == (2, 2.5)
@@ -302,7 +303,7 @@ async def test_slotted_model_has_a_bounded_number_of_calls_under_way() -> None:
 
 async def test_failed_call_gives_its_slot_back() -> None:
     """An error of the provider passes through and frees the slot."""
-    slotted = Slotted(ScriptedModel(ProviderDown("503")), MODEL, RecordingSink(), slots=1)
+    slotted = Slotted(ScriptedModel(ProviderDown("503")), MODEL, RecordedEvents(), slots=1)
     for _ in range(2):
         with pytest.raises(ProviderDown):
             await slotted.complete(ask(), call(20.0))
@@ -313,7 +314,7 @@ async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
     """After slots were kept long once, quick turns bring the predicted wait down again, though
     nobody had to queue for them."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, "local_slot", 1, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, "local_slot", 1, RecordedEvents(), clock_s=lambda: now_s[0])
 
     async def keep(seconds: float) -> None:
         async with queue.turn(Caller(), 1.0, 1, Deadline.after(20.0)):
@@ -333,7 +334,7 @@ async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
 async def test_only_the_wait_for_a_slot_is_foretold_by_the_past(waiting_for: WaitReason) -> None:
     """Redis knows how long the quota takes: however long it took before, a caller may queue."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, waiting_for, 1, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, waiting_for, 1, RecordedEvents(), clock_s=lambda: now_s[0])
     slow = Holder(queue)
     await slow.entered.wait()
     now_s[0] += 100.0
@@ -372,7 +373,7 @@ async def test_a_batch_leaves_turns_for_interactive_calls_that_are_about() -> No
 async def test_a_batch_has_all_turns_where_nobody_else_calls() -> None:
     """A worker of its own sees no interactive call, and a minute after the last it is alike."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, "local_slot", 8, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, "local_slot", 8, RecordedEvents(), clock_s=lambda: now_s[0])
     first = Holder(queue)
     await settle()
     first.leave.set()
@@ -389,7 +390,7 @@ async def test_a_batch_has_all_turns_where_nobody_else_calls() -> None:
 async def test_interactive_calls_that_never_queue_do_not_starve_a_batch() -> None:
     """Where they keep all but a few turns, an aged batch call still gets one turn of eight."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, "local_slot", 8, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, "local_slot", 8, RecordedEvents(), clock_s=lambda: now_s[0])
     steady = [Holder(queue) for _ in range(6)]
     await settle()
     row = Holder(queue, priority="batch", deadline_s=60)

@@ -18,7 +18,8 @@ from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
 from assay.resilience.slotted import Slotted
 from fakes.calls import call
-from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask, outcomes
+from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask, outcomes
+from fakes.recorded_events import RecordedEvents
 
 RETRY = RetryBudgetPolicy(budget_per_s=100.0, backoff_s=0.0)
 
@@ -27,7 +28,7 @@ class Nest:
     """Coalesced(Retried(Guarded(Slotted(model))))."""
 
     def __init__(self, model: ChatModel, breaker: BreakerPolicy, slots: int = 2) -> None:
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.breaker = Breaker(MODEL.id, breaker, self.sink)
         self.slotted = Slotted(model, MODEL, self.sink, slots)
         guarded = Guarded(self.slotted, MODEL, self.breaker, self.sink)
@@ -68,8 +69,8 @@ async def test_caller_who_goes_away_is_gone_from_every_layer() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
     assert (model.in_flight, nest.slotted.queue.depth) == (1, 1)
-    for call in calls:
-        call.cancel()
+    for task in calls:
+        task.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     for _ in range(10):
         await asyncio.sleep(0)

@@ -25,10 +25,15 @@ from redis.asyncio import Redis  # noqa: E402  the checkout's own modules come f
 
 from assay.domain.completion import Completion, Model, Usage  # noqa: E402
 from assay.domain.policy import Quota  # noqa: E402
+from assay.domain.supervision import Supervisor  # noqa: E402
 from assay.resilience.limited import Limited  # noqa: E402
 from assay.resilience.quota.buckets import buckets_of  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
-from assay.resilience.quota.reservations import ReservationRequest, Reserved  # noqa: E402
+from assay.resilience.quota.reservations import (  # noqa: E402
+    ReservationRequest,
+    Reserved,
+    SettledReservation,
+)
 from fakes.calls import call  # noqa: E402
 from fakes.fleet import worst_excess  # noqa: E402
 from fakes.models import ask  # noqa: E402
@@ -74,12 +79,10 @@ class Promises(Quotas):
 
 async def client(url: str, per_minute: float, seconds: float, tasks: int) -> None:
     """One process that floods the model and prints its sending times."""
-    redis = Redis.from_url(url, max_connections=64)
-    quotas = Promises(redis, RecordedEvents(), pods_max=8, budget_s=1.0)
+    redis, events = Redis.from_url(url, max_connections=64), RecordedEvents()
+    quotas = Promises(redis, events, Supervisor(events), pods_max=8, budget_s=1.0)
     stamped = Stamped()
-    limited = Limited(
-        stamped, MODEL, Quota(requests_per_minute=per_minute), quotas, RecordedEvents()
-    )
+    limited = Limited(stamped, MODEL, Quota(requests_per_minute=per_minute), quotas, events)
     end_s = time.monotonic() + seconds
 
     async def flood() -> None:
@@ -142,8 +145,8 @@ def script_calls(server: RedisProcess) -> int:
 
 async def script_cost(url: str) -> dict:
     """Script calls a second over a few connections, and the latency added to an idle model."""
-    redis = Redis.from_url(url, max_connections=64)
-    quotas = Quotas(redis, RecordedEvents(), budget_s=5.0)
+    redis, events = Redis.from_url(url, max_connections=64), RecordedEvents()
+    quotas = Quotas(redis, events, Supervisor(events), budget_s=5.0)
     quota = Quota(requests_per_minute=6e7, tokens_per_minute=6e10)
     model = quotas.of("ops", quota)
 
@@ -151,7 +154,7 @@ async def script_cost(url: str) -> dict:
         for _ in range(count):
             granted = await model.reserve(ReservationRequest({"requests": 1, "tokens": 100}))
             assert isinstance(granted, Reserved)
-            await model.commit(granted, {"tokens": 80})
+            await model.settle([SettledReservation(granted, {"tokens": 80})])
 
     start_s = time.perf_counter()
     await asyncio.gather(*(many(300) for _ in range(16)))
@@ -159,7 +162,7 @@ async def script_cost(url: str) -> dict:
     info = await redis.info("commandstats")
     by_sha = info["cmdstat_evalsha"]
 
-    limited = Limited(Stamped(), MODEL, quota, quotas, RecordedEvents())
+    limited = Limited(Stamped(), MODEL, quota, quotas, events)
     added_ms = []
     for _ in range(500):
         start_s = time.perf_counter()

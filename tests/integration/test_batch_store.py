@@ -303,7 +303,7 @@ async def test_a_list_is_paged_where_batches_were_made_at_once(client):
     await client.unlink(f"assay:v1:batch:{{{names[3]}}}:meta")
     seen = []
     while page := await store.page("one", seen[-1] if seen else "", 2):
-        seen += [each.id for each in page]
+        seen += [batch.id for batch, _ in page]
     assert seen == [name for name in reversed(names) if name != names[3]]
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis, RedisCluster
 
 from assay.domain.errors import (
+    FAILURE,
     BreakerOpen,
     ModelError,
     ProviderDown,
@@ -22,6 +23,7 @@ from assay.domain.errors import (
     StoreUnavailable,
 )
 from assay.domain.policy import BreakerPolicy
+from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker, ProbeLease
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
@@ -66,7 +68,9 @@ class Pod:
         self._guarded: dict[ScriptedModel | GatedModel, Guarded] = {}
         self.breaker = Breaker(MODEL.id, policy, self.sink)
         # Tests share by hand, so that what happens between two shares is theirs to say.
-        self.fleet = BreakerFleet(redis, share_every_s=3_600.0, budget_s=budget_s)
+        self.fleet = BreakerFleet(
+            redis, Supervisor(self.sink), share_every_s=3_600.0, budget_s=budget_s
+        )
         self.fleet.add(self.breaker)
 
     @property
@@ -303,14 +307,14 @@ async def test_result_counts_only_in_the_generation_that_sent_it(pods: list[Pod]
 async def test_operators_orders_reach_every_pod(pods: list[Pod]) -> None:
     """Forced open, disabled and reset hold in the fleet, and for models without a breaker fail."""
     for order, state in (("forced_open", "forced_open"), ("disabled", "disabled")):
-        await pods[0].fleet.order(MODEL.id, order)  # type: ignore[arg-type]
+        await pods[0].fleet.set_breaker(MODEL.id, order)  # type: ignore[arg-type]
         await share(pods)
         assert [pod.state for pod in pods] == [state] * 3
-    await pods[1].fleet.order(MODEL.id, "reset")
+    await pods[1].fleet.set_breaker(MODEL.id, "reset")
     await share(pods)
     assert [pod.state for pod in pods] == ["closed"] * 3
     with pytest.raises(KeyError):
-        await pods[0].fleet.order("nobody/nothing", "reset")
+        await pods[0].fleet.set_breaker("nobody/nothing", "reset")
 
 
 async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess) -> None:
@@ -329,7 +333,7 @@ async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess
             assert await asyncio.gather(*calls) == ["ok"] * 3
             assert pod.state == "closed"
             with pytest.raises(StoreUnavailable):
-                await pod.fleet.order(MODEL.id, "reset")
+                await pod.fleet.set_breaker(MODEL.id, "reset")
         finally:
             redis_server.resume()
         newcomer = Pod(client)
@@ -364,7 +368,7 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster(tmp_path: Path) -> No
                 assert await pod.call(ScriptedModel(answer())) == "ok"
                 await pod.fleet.share_now()
             assert pod.state == "closed"
-            await pod.fleet.order(MODEL.id, "disabled")
+            await pod.fleet.set_breaker(MODEL.id, "disabled")
             assert pod.state == "disabled"
     finally:
         process.stop()
@@ -375,6 +379,7 @@ import asyncio, sys
 sys.path.insert(0, sys.argv[2])
 from redis.asyncio import Redis
 from assay.domain.policy import BreakerPolicy
+from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
 
@@ -384,7 +389,7 @@ class Nowhere:
 async def main():
     async with Redis.from_url(sys.argv[1]) as client:
         breaker = Breaker("fake/judge", BreakerPolicy(), Nowhere())
-        fleet = BreakerFleet(client, budget_s=20.0)
+        fleet = BreakerFleet(client, Supervisor(Nowhere()), budget_s=20.0)
         sys.stdin.readline()
         leases = [await fleet.lease_probe(breaker, 30.0) for _ in range(20)]
         print(sum(lease is not None for lease in leases))
@@ -433,7 +438,7 @@ def test_probes_under_way_and_won_never_exceed_three(
             for _ in range(POLICY.calls_min):
                 permit = pods[0].breaker.permit()
                 if permit is not None:
-                    pods[0].breaker.settle(permit, "failure")
+                    pods[0].breaker.settle(permit, FAILURE)
             await share(pods)
             under_way: list[tuple[Pod, ProbeLease]] = []
             won = 0

@@ -45,9 +45,7 @@ def caching(model: ScriptedModel, redis: Redis, ttl_s: float = 60.0) -> Cached:
     return Cached(model, MODEL, redis, ttl_s, budget_s=5.0)
 
 
-async def complete(
-    chat: Cached, prompt: Prompt = QUESTION, caller: Caller = ANYONE
-) -> Completion:
+async def complete(chat: Cached, prompt: Prompt = QUESTION, caller: Caller = ANYONE) -> Completion:
     return await chat.complete(prompt, call(5.0, caller, cacheable=True))
 
 

@@ -22,6 +22,7 @@ from assay.domain.errors import (
 from assay.domain.evaluation import CriterionResult, JudgeSpec
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
+from assay.domain.supervision import Supervisor
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Sandbox
 from assay.redis.client import connect
@@ -91,7 +92,7 @@ async def opened(
     )
     client, events = connect(url), RecordedEvents()
     try:
-        async with open_judging(settings, client, events) as judging:
+        async with open_judging(settings, client, events, Supervisor(events)) as judging:
             await judging.shared.fleet.share_now()
             yield Panel(judging, events)
     finally:

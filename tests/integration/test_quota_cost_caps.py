@@ -10,10 +10,12 @@ from redis.asyncio import Redis
 from assay.domain.completion import Caller, Completion, Model, Usage
 from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RateLimited
 from assay.domain.policy import CostBudget
+from assay.domain.supervision import Supervisor
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.token_estimates import TokenEstimates
 from fakes.calls import call
 from fakes.models import ask
+from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
 MODEL = Model("m", "p", "m", input_usd_per_mtok=1.0, output_usd_per_mtok=500.0)
@@ -46,7 +48,7 @@ def server(tmp_path_factory):
 async def caps(server):
     server.command("FLUSHALL")
     redis = Redis.from_url(server.url)
-    made = DailyBudgets(redis, {"poor": 2.0}, budget_s=0.5)
+    made = DailyBudgets(redis, {"poor": 2.0}, Supervisor(RecordedEvents()), budget_s=0.5)
     yield made
     await made.close()
     await redis.aclose()
@@ -111,7 +113,7 @@ async def test_without_redis_a_capped_tenant_spends_nothing_and_others_go_on(tmp
     """Nobody knows what was spent."""
     server = RedisProcess(tmp_path)
     redis = Redis.from_url(server.url)
-    caps = DailyBudgets(redis, {"poor": 2.0})
+    caps = DailyBudgets(redis, {"poor": 2.0}, Supervisor(RecordedEvents()))
     server.stop()
     with pytest.raises(CostCapReached):
         await complete(Priced(), caps, "poor")

@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt, RateLimitState, Usage
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.limited import Limited
 from assay.resilience.quota.quotas import Quotas
 from fakes.calls import call
@@ -33,9 +34,9 @@ def server(tmp_path_factory):
 
 async def test_what_is_given_back_is_not_added_to_what_the_provider_leaves(server):
     """The provider has counted the call already, by what it used."""
-    redis = Redis.from_url(server.url)
-    quotas = Quotas(redis, RecordedEvents(), budget_s=1.0)
-    limited = Limited(Telling(), MODEL, QUOTA, quotas, RecordedEvents())
+    redis, events = Redis.from_url(server.url), RecordedEvents()
+    quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
+    limited = Limited(Telling(), MODEL, QUOTA, quotas, events)
     await limited.complete(ask("x" * 20_000), call(5))
     await limited.close()
     status = await limited.status()

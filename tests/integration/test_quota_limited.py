@@ -25,9 +25,15 @@ from assay.domain.completion import (
 from assay.domain.errors import QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.limited import Limited
 from assay.resilience.quota.quotas import Quotas
-from assay.resilience.quota.reservations import ReservationRequest
+from assay.resilience.quota.reservations import (
+    Deferred,
+    ReservationRequest,
+    SettledReservation,
+)
+from fakes.batches import until
 from fakes.calls import call
 from fakes.models import ask
 from fakes.recorded_events import RecordedEvents
@@ -70,7 +76,7 @@ def events():
 async def quotas(server, events):
     server.command("FLUSHALL")
     redis = Redis.from_url(server.url, max_connections=64)
-    made = Quotas(redis, events, budget_s=1.0)
+    made = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     yield made
     await made.close()
     await redis.aclose()
@@ -103,7 +109,7 @@ async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, eve
     """With the time at which it could be, and nothing is sent or charged."""
     limited = Limited(Answering(), MODEL, PER_S_95, quotas, events)
     granted = await quotas.of(MODEL.id, PER_S_95).reserve(ReservationRequest({"requests": 95}))
-    await quotas.of(MODEL.id, PER_S_95).commit(granted, {"requests": 1_000})
+    await quotas.of(MODEL.id, PER_S_95).settle([SettledReservation(granted, {"requests": 1_000})])
     with pytest.raises(QuotaExhausted) as refusal:
         await complete(limited, 2)
     assert refusal.value.retry_after_s == pytest.approx(9.5, abs=1)
@@ -114,7 +120,7 @@ async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, e
     """Whoever is refused here is told of all who wait there, not of their first alone."""
     per_minute = Quota(requests_per_minute=120)
     redis = Redis.from_url(server.url, max_connections=64)
-    elsewhere = Quotas(redis, events, budget_s=1.0)
+    elsewhere = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     there = Limited(Answering(), MODEL, per_minute, elsewhere, events)
     here = Limited(Answering(), MODEL, per_minute, quotas, events)
     waiting = []
@@ -190,7 +196,7 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
     """Each process asks for its own callers only; Redis keeps the order between them."""
     quota = Quota(requests_per_minute=1_200)
     redis = Redis.from_url(server.url, max_connections=64)
-    other_quotas = Quotas(redis, events, budget_s=1.0)
+    other_quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     answering = Answering()
     pods = [
         Limited(answering, MODEL, quota, quotas, events),
@@ -224,8 +230,7 @@ async def test_requests_keep_flowing_without_redis(server, quotas, events):
     assert answering.asked
     server.resume()
     await pending
-    await quotas.of(MODEL.id, PER_S_95).circuit.healed(5)
-    assert not quotas.degraded
+    await until(lambda: not quotas.degraded)
     await limited.close()
 
 
@@ -251,7 +256,9 @@ async def test_a_429_blocks_the_model_for_everybody(quotas, events):
         await complete(limited, 5)
     await limited.close()
     status = await quotas.of(MODEL.id, PER_S_95).status()
-    assert status.blocked_s == pytest.approx(20, abs=1)
+    answer = await quotas.of(MODEL.id, PER_S_95).reserve(ReservationRequest({"requests": 1}))
+    assert isinstance(answer, Deferred)
+    assert answer.wait_s == pytest.approx(20, abs=1)
     assert status.rate_share == pytest.approx(0.7, abs=0.05)
 
 

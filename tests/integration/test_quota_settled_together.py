@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.quota.quotas import ModelQuota, Quotas
 from assay.resilience.quota.reservations import ReservationRequest, Reserved, SettledReservation
 from fakes.recorded_events import RecordedEvents
@@ -19,6 +20,7 @@ from fakes.redis_process import RedisProcess, servers
 SLOW = Quota(requests_per_minute=60, tokens_per_minute=60, burst_share=1.0)
 """One of each a second: what time brings back is little beside the costs."""
 TENANT = "acme"
+EVENTS = RecordedEvents()
 
 
 @pytest.fixture(scope="module", params=servers().items(), ids=lambda item: item[0])
@@ -31,7 +33,7 @@ def server(request, tmp_path_factory):
 @pytest.fixture
 async def quotas(server):
     redis = Redis.from_url(server.url)
-    made = Quotas(redis, RecordedEvents(), budget_s=5.0, shares={TENANT: 0.5})
+    made = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=5.0, shares={TENANT: 0.5})
     yield made
     await made.close()
     await redis.aclose()
@@ -66,7 +68,7 @@ class Story:
             return Reserved(uuid.uuid4().hex, 0.0, "", local=costs)
         tenant = told.choice([TENANT, ""])
         ask = ReservationRequest(
-            costs, wait_max_s=1e6, lookahead_s=1e6, tenant=tenant, in_line=False
+            costs, wait_max_s=1e6, lookahead_s=1e6, tenant=tenant, joins_queue=False
         )
         granted = await self.model.reserve(ask)
         assert isinstance(granted, Reserved)

@@ -8,10 +8,12 @@ import pytest
 from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
 from assay.domain.policy import Deadline
 from assay.domain.ports import StoredResponse
+from assay.domain.supervision import Supervisor
 from assay.http.access import Identity
 from assay.redis.client import ClientLimits, connect
 from assay.store.idempotency.leases import RedisIdempotency, record_key
 from fakes.http_api import ScriptedEvaluator, running_api, unscored
+from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
 GOOD = {"output": "4", "criteria": "Is it right?"}
@@ -30,7 +32,7 @@ async def store_on(server, **options):
     """A store with a client of its own, as another pod has."""
     client = connect(server.url, ClientLimits(connect_s=0.5, answer_s=0.5))
     try:
-        yield RedisIdempotency(client, **options)
+        yield RedisIdempotency(client, Supervisor(RecordedEvents()), **options)
     finally:
         await client.aclose()
 
@@ -232,7 +234,7 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
             await asyncio.sleep(0.05)
         await single.aclose()
         client = connect(server.url.replace("redis:", "redis+cluster:"))
-        store = RedisIdempotency(client)
+        store = RedisIdempotency(client, Supervisor(RecordedEvents()))
         lease = await store.claim("t", "k", "d", Deadline.after(5))
         await lease.keep(ANSWER)
         assert await store.claim("t", "k", "d", Deadline.after(5)) == ANSWER

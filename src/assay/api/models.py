@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.services import Services
 from assay.api.validation import validate
-from assay.domain.ports import BreakerOrder, BreakerState, ModelStatus
+from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
 from assay.http.problems import Problem, ProblemError
@@ -48,7 +48,7 @@ class BreakerRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: BreakerOrder = Field(
+    state: BreakerCommand = Field(
         description="`forced_open` refuses every call, `disabled` lets every call through, "
         "`reset` goes back to work."
     )
@@ -104,7 +104,7 @@ def models_router(services: Services) -> APIRouter:
             raise ProblemError(Problem("forbidden", "This needs a key with role=operator."))
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
-        status = await services.models.order(model_id, wanted.state)
+        status = await services.models.set_breaker(model_id, wanted.state)
         return Response(orjson.dumps(_entry(status)), media_type="application/json")
 
     return router

@@ -15,7 +15,8 @@ from assay.bootstrap.from_settings import (
 )
 from assay.domain.completion import Model
 from assay.domain.errors import RequestError, StoreUnavailable
-from assay.domain.ports import BreakerOrder, EventSink, ModelStatus
+from assay.domain.ports import BreakerCommand, EventSink, ModelStatus
+from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
 from assay.resilience.breaker.breaker import Breaker
@@ -76,7 +77,7 @@ class Judging:
 
 
 class Directory:
-    """The configured models for `/v1/models`: how they stand, and what an operator orders."""
+    """The configured models for `/v1/models`: their state, and what an operator sets."""
 
     def __init__(self, nests: Sequence[Nest], fleet: BreakerFleet) -> None:
         self._nests = {nest.model.id: nest for nest in nests}
@@ -85,11 +86,11 @@ class Directory:
     async def statuses(self) -> Sequence[ModelStatus]:
         return [await self._status(nest) for nest in self._nests.values()]
 
-    async def order(self, model_id: str, order: BreakerOrder) -> ModelStatus:
+    async def set_breaker(self, model_id: str, command: BreakerCommand) -> ModelStatus:
         """Set a model's breaker in all processes; raises `RequestError`, `StoreUnavailable`."""
         if model_id not in self._nests:
             raise RequestError("not_found", "no model of that id is configured")
-        await self._fleet.order(model_id, order)
+        await self._fleet.set_breaker(model_id, command)
         return await self._status(self._nests[model_id])
 
     async def _status(self, nest: Nest) -> ModelStatus:
@@ -103,7 +104,12 @@ class Directory:
 
 @asynccontextmanager
 async def open_judging(
-    settings: Settings, redis: Client, events: EventSink, *, budgeted: Client | None = None
+    settings: Settings,
+    redis: Client,
+    events: EventSink,
+    supervisor: Supervisor,
+    *,
+    budgeted: Client | None = None,
 ) -> AsyncIterator[Judging]:
     """The judges that `settings` name; what they hold open is closed at the end.
 
@@ -111,7 +117,7 @@ async def open_judging(
     """
     async with AsyncExitStack() as stack:
         shared = await stack.enter_async_context(
-            _open_shared(settings, redis, budgeted or redis, events)
+            _open_shared(settings, redis, budgeted or redis, events, supervisor)
         )
         nests = [_nest(settings, model, shared) for model in models_of(settings)]
         for nest in nests:
@@ -133,7 +139,11 @@ async def open_judging(
 
 @asynccontextmanager
 async def _open_shared(
-    settings: Settings, redis: Client, budgeted: Client, events: EventSink
+    settings: Settings,
+    redis: Client,
+    budgeted: Client,
+    events: EventSink,
+    supervisor: Supervisor,
 ) -> AsyncIterator[SharedResources]:
     tenants = settings.tenants.items()
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
@@ -149,15 +159,17 @@ async def _open_shared(
         quotas = Quotas(
             budgeted,
             events,
+            supervisor,
             pods_max=settings.quota.pods_max,
             shares=shares,
             oversize=settings.quota.oversize,
         )
         stack.push_async_callback(quotas.close)
-        caps = DailyBudgets(redis, caps_usd)
+        caps = DailyBudgets(redis, caps_usd, supervisor)
         stack.push_async_callback(caps.close)
         budget = RetryBudget(retry_budget_policy(settings))
-        yield SharedResources(redis, wires, quotas, caps, BreakerFleet(redis), budget, events)
+        fleet = BreakerFleet(redis, supervisor)
+        yield SharedResources(redis, wires, quotas, caps, fleet, budget, events)
 
 
 def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:

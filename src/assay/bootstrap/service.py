@@ -24,6 +24,7 @@ from assay.bootstrap.readings import GaugeReader
 from assay.criteria import CRITERIA
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
+from assay.domain.supervision import Supervisor
 from assay.evaluation.comparer import Comparer
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Sandbox
@@ -72,8 +73,10 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
     limits = limits_of(settings)
     async with AsyncExitStack() as stack:
         redis, budgeted = await stack.enter_async_context(open_redis(settings))
+        supervisor = Supervisor(events)
+        stack.push_async_callback(supervisor.stop)
         judging = await stack.enter_async_context(
-            open_judging(settings, redis, events, budgeted=budgeted)
+            open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
         offload = Sandbox()
         stack.push_async_callback(offload.aclose)
@@ -81,7 +84,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
             evaluator=Evaluator(judging.judges, offload, events),
             comparer=Comparer(judging.judges, events),
             access=access(settings),
-            idempotency=RedisIdempotency(redis),
+            idempotency=RedisIdempotency(redis, supervisor),
             models=judging.directory,
             events=events,
         )

@@ -12,6 +12,7 @@ from assay.bootstrap.from_settings import limits_of, models_of
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.readings import GaugeReader
 from assay.bootstrap.service import known, open_redis, running
+from assay.domain.supervision import Supervisor
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import Sandbox
 from assay.http.lifecycle import Lifecycle, Load
@@ -45,8 +46,10 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
     lifecycle = Lifecycle()
     async with AsyncExitStack() as stack:
         redis, budgeted = await stack.enter_async_context(open_redis(settings))
+        supervisor = Supervisor(events)
+        stack.push_async_callback(supervisor.stop)
         judging = await stack.enter_async_context(
-            open_judging(settings, redis, events, budgeted=budgeted)
+            open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
         offload = Sandbox()
         stack.push_async_callback(offload.aclose)

@@ -18,8 +18,6 @@ from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
 from fakes.recorded_events import RecordedEvents
 
 POLICY = BreakerPolicy(calls_min=1)
-BAD = {"slow", "failure", "silent"}
-"""Results that count against a model."""
 
 
 class GuardedModel:
@@ -47,7 +45,7 @@ async def test_error_tree_alone_decides_what_trips(error: type[ModelError]) -> N
     )
     with pytest.raises(error):
         await guard.call()
-    assert guard.breaker.state == ("open" if error.call_result in BAD else "closed")
+    assert guard.breaker.state == ("open" if error.call_result.failed else "closed")
 
 
 @pytest.mark.parametrize(("first_byte_ms", "state"), [(4_999.0, "closed"), (5_000.0, "open")])
@@ -87,7 +85,7 @@ async def test_cancelled_probes_leave_room_for_others() -> None:
     guard = GuardedModel(model)
     permit = guard.breaker.permit()
     assert permit is not None
-    guard.breaker.settle(permit, "failure")
+    guard.breaker.settle(permit, errors.FAILURE)
     guard.now_s += POLICY.open_max_s
     probes = [asyncio.create_task(guard.call()) for _ in range(POLICY.probes)]
     await asyncio.sleep(0)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.domain import errors
+from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.completion import ATTEMPTS_MAX, Completion
 from assay.domain.errors import UNSENT_OUTCOMES, ModelError
 from assay.domain.events import AttemptFinished
@@ -16,6 +17,7 @@ from assay.domain.policy import RetryBudgetPolicy
 from assay.resilience.retried import REPAIR_ANSWER_CHARS_MAX, Retried
 from assay.resilience.retry_budget import WINDOW_S, RetryBudget
 from fakes.calls import call
+from fakes.clock import FakeClock
 from fakes.models import MODEL, USAGE, ScriptedModel, answer, ask, outcomes
 from fakes.recorded_events import RecordedEvents
 
@@ -24,10 +26,10 @@ NONE_LEFT = RetryBudgetPolicy(budget_share=0.0, budget_per_s=0.0)
 
 
 def retried(
-    model: ScriptedModel, policy: RetryBudgetPolicy = PLENTY
+    model: ScriptedModel, policy: RetryBudgetPolicy = PLENTY, clock: Clock = SYSTEM_CLOCK
 ) -> tuple[Retried, RecordedEvents]:
     sink = RecordedEvents()
-    return Retried(model, MODEL, policy, RetryBudget(policy), sink), sink
+    return Retried(model, MODEL, policy, RetryBudget(policy), sink, clock=clock), sink
 
 
 def refuses_once(text: str = "no JSON here"):
@@ -100,11 +102,16 @@ async def test_provider_down_is_asked_once_more() -> None:
 
 async def test_rate_limited_model_is_asked_after_its_wait() -> None:
     """A wait that the provider names, and that fits the deadline, is kept to."""
-    model = ScriptedModel(errors.RateLimited("429", retry_after_s=0.05), answer())
-    chat, _ = retried(model)
-    started_s = asyncio.get_running_loop().time()
-    completion = await chat.complete(ask(), call())
-    assert asyncio.get_running_loop().time() - started_s >= 0.05
+    model, clock = (
+        ScriptedModel(errors.RateLimited("429", retry_after_s=3.0), answer()),
+        FakeClock(),
+    )
+    chat, _ = retried(model, clock=clock)
+    waiting = asyncio.create_task(chat.complete(ask(), call(5.0)))
+    await clock.advance(2.9)
+    assert model.calls == 1
+    await clock.advance(0.2)
+    completion = await waiting
     assert outcomes(completion.attempts) == ["rate_limited", "ok"]
 
 

@@ -169,7 +169,7 @@ def test_an_unknown_model_or_judge_is_named_with_the_nearest():
         found.select(JudgeSpec(models=("openai/gpt5-mini",)))
     assert raised.value.code == "unknown_model"
     assert raised.value.errors == (), "only who read the request knows the place"
-    with pytest.raises(RequestError, match="no judge is called 'defualt'; did you mean 'default'"):
+    with pytest.raises(RequestError, match="No judge is called 'defualt'; did you mean 'default'"):
         found.select(JudgeSpec(name="defualt"))
 
 

@@ -86,9 +86,12 @@ def batches_router(batches: Batches) -> APIRouter:
             raise invalid("", CURSOR_FAULT)
         limit = limit_of(request, LIST_MAX, LIST_DEFAULT)
         found = await batches.store.page(tenant, cursor, limit + 1)
-        data = [batch_document(each, await batches.request_of(each)) for each in found[:limit]]
+        data = [
+            batch_document(batch, orjson.loads(request or b"{}"))
+            for batch, request in found[:limit]
+        ]
         more = len(found) > limit
-        cut = found[limit - 1].id if more else None
+        cut = found[limit - 1][0].id if more else None
         return _json({"object": "list", "data": data, "has_more": more, "next_cursor": cut})
 
     @router.get(

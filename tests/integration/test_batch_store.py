@@ -261,7 +261,8 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         for each in (first, second, *await queue.claim(batch, 3)):
             await queue.settle(each, result(each, tally={"rows:n": 1}, groups={"rows:n:g": 1}))
         await store.durable(batch)
-        [found] = await store.page("one", "", 10)
+        [(found, request)] = await store.page("one", "", 10)
+        assert json.loads(request)["criteria"] == ["polite"]
         assert found.status == "completed"
         assert len((await RedisResults(client).page(found, 0, 9)).results) == 3
         assert (await queue.claim_webhook(batch)).tries == 1

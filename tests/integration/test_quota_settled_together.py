@@ -103,21 +103,21 @@ async def test_what_was_settled_together_is_settled(quotas):
     await story.model.settle(story.ended)
     before = (await story.model.status()).left
     more = [
-        SettledReservation(each.granted, {"tokens": 1e6})
-        for each in story.ended
-        if not each.granted.local
+        SettledReservation(settled.reservation, {"tokens": 1e6})
+        for settled in story.ended
+        if not settled.reservation.local
     ]
     await story.model.settle(more)
     after = (await story.model.status()).left
     assert after == pytest.approx(before, abs=time.monotonic() - started_s + 0.01)
 
 
-async def test_nothing_to_settle_asks_nobody(quotas):
+async def test_nothing_to_settle_makes_no_call(quotas):
     """No call is made for nothing, nor for what only this process knows of."""
     model = quotas.of(f"model-{uuid.uuid4().hex}", SLOW)
     await model.settle([])
     await model.settle(
         [SettledReservation(Reserved("a", 0.0, "", local={"tokens": 1.0}), {"tokens": 3.0})]
     )
-    assert not [key async for key in quotas.redis.scan_iter(f"{model._tag}*")]
+    assert not [key async for key in quotas.redis.scan_iter(f"{model._prefix}*")]
     assert model.local._balances == [0.0, -2.0]

@@ -102,10 +102,8 @@ async def test_provider_down_is_asked_once_more() -> None:
 
 async def test_rate_limited_model_is_asked_after_its_wait() -> None:
     """A wait that the provider names, and that fits the deadline, is kept to."""
-    model, clock = (
-        ScriptedModel(errors.RateLimited("429", retry_after_s=3.0), answer()),
-        FakeClock(),
-    )
+    clock = FakeClock()
+    model = ScriptedModel(errors.RateLimited("429", retry_after_s=3.0), answer())
     chat, _ = retried(model, clock=clock)
     waiting = asyncio.create_task(chat.complete(ask(), call(5.0)))
     await clock.advance(2.9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -147,6 +149,31 @@ async def test_without_redis_every_look_up_misses(server: RedisProcess, redis: R
     finally:
         server.resume()
     assert (await complete(caching(model, redis))).cached
+
+
+async def test_a_stalled_event_loop_is_not_a_redis_that_is_gone() -> None:
+    """An answer that arrived while the loop was busy counts, however late it is read."""
+
+    class PromptRedis:
+        """Answers in 20 ms, while something else holds the event loop up for 200 ms."""
+
+        async def get(self, _: str) -> bytes | None:
+            loop = asyncio.get_running_loop()
+            answered = loop.create_future()
+            loop.call_later(0.02, answered.set_result, stored)
+            loop.call_soon(time.sleep, 0.2)
+            return await answered
+
+        async def set(self, _: str, value: str, *, px: int) -> None:
+            nonlocal stored
+            stored = value.encode()
+
+    stored: bytes | None = None
+    model = ScriptedModel()
+    chat = Cached(model, MODEL, PromptRedis())
+    assert not (await complete(chat)).cached
+    assert (await complete(chat)).cached
+    assert model.calls == 1
 
 
 async def test_a_caller_who_did_not_ask_for_kept_answers_gets_none(redis: Redis) -> None:

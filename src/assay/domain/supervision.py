@@ -84,6 +84,7 @@ class SupervisedTask:
                 await asyncio.wait({task, pause}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 pause.cancel()
+                await asyncio.gather(pause, return_exceptions=True)
         if not task.done():
             self._events.emit(internal_fault(self.name, TimeoutError("the task did not stop")))
 

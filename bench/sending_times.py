@@ -27,7 +27,7 @@ from assay.domain.completion import Completion, Model, Usage  # noqa: E402
 from assay.domain.policy import Quota  # noqa: E402
 from assay.domain.supervision import Supervisor  # noqa: E402
 from assay.resilience.limited import Limited  # noqa: E402
-from assay.resilience.quota.buckets import buckets_of  # noqa: E402
+from assay.resilience.quota.buckets import buckets_from_quota  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
 from assay.resilience.quota.reservations import (  # noqa: E402
     ReservationRequest,
@@ -118,7 +118,7 @@ def flood(url: str, per_minute: float, seconds: float, processes: int, tasks: in
 
 
 def report_flood(url: str, per_minute: float, seconds: float, processes: int, tasks: int) -> dict:
-    bucket = buckets_of(Quota(requests_per_minute=per_minute))[0]
+    bucket = buckets_from_quota(Quota(requests_per_minute=per_minute))[0]
     times = flood(url, per_minute, seconds, processes, tasks)
     allowance = bucket.capacity, bucket.rate_per_s
     sent = times["sent"]

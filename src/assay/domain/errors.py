@@ -25,7 +25,7 @@
         └── NoCandidate            every candidate failed; carries all their attempts
 
 What a failure means is written once, as the class attributes of `ModelError`: try the same model
-again, try the next candidate, what it tells the breaker, whether it may cost money, whether it
+again, try the next candidate, what it means for the breaker, whether it may cost money, whether it
 passes by itself. The layers read the attributes and keep no lists of their own.
 """
 
@@ -101,8 +101,8 @@ MOST_TELLING_FIRST: tuple[Reason, ...] = (
     "context_missing",
     "required_check_failed",
 )
-"""Every reason. Of several failures, the one of a judge that did answer tells the most, and one
-that passes by itself tells the least."""
+"""Every reason. Of several failures, that of a judge that did answer explains the most, and one that
+passes by itself explains the least."""
 
 
 class AssayError(Exception):
@@ -243,7 +243,7 @@ class StreamBroken(ModelError):
 
 
 class AnswerUnreadable(ModelError):
-    """The verdict does not parse; `message` is what the judge is told when it is asked again."""
+    """The verdict does not parse; `message` is shown to the judge when it is asked again."""
 
     outcome, reason = "answer_unreadable", "judge_parse_error"
     retry, transient, prompt_specific = "repair", False, True

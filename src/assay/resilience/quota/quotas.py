@@ -20,7 +20,7 @@ from assay.domain.supervision import Supervisor
 from assay.redis.circuit import CALLS_MAX, RedisCircuit
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S
-from assay.resilience.quota.buckets import Costs, buckets_of
+from assay.resilience.quota.buckets import Costs, buckets_from_quota
 from assay.resilience.quota.local_share import LocalShare
 from assay.resilience.quota.reservations import (
     Deferred,
@@ -66,7 +66,7 @@ class ModelQuota:
         # The queue has a version of its own. In a rolling upgrade from v1 the two versions spend
         # from the same buckets, and keep the order of arrival only among themselves.
         self._queue_keys = (f"assay:v2:{tag}:queue", f"assay:v2:{tag}:entries")
-        self.buckets = buckets_of(quota)
+        self.buckets = buckets_from_quota(quota)
         self.local = LocalShare(self.buckets, quotas.pods_max)
         self.circuit = RedisCircuit(
             self._probe,

@@ -101,8 +101,8 @@ MOST_TELLING_FIRST: tuple[Reason, ...] = (
     "context_missing",
     "required_check_failed",
 )
-"""Every reason. Of several failures, that of a judge that did answer explains the most, and one that
-passes by itself explains the least."""
+"""Every reason. Of several failures, that of a judge that did answer explains the most, and one
+that passes by itself explains the least."""
 
 
 class AssayError(Exception):

@@ -26,7 +26,6 @@ from redis.asyncio import Redis  # noqa: E402  the checkout's own modules come f
 from assay.domain.completion import Completion, Model, Usage  # noqa: E402
 from assay.domain.policy import Quota  # noqa: E402
 from assay.domain.supervision import Supervisor  # noqa: E402
-from assay.resilience.limited import Limited  # noqa: E402
 from assay.resilience.quota.buckets import buckets_from_quota  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
 from assay.resilience.quota.reservations import (  # noqa: E402
@@ -37,6 +36,7 @@ from assay.resilience.quota.reservations import (  # noqa: E402
 from fakes.calls import call  # noqa: E402
 from fakes.fleet import worst_excess  # noqa: E402
 from fakes.models import ask  # noqa: E402
+from fakes.queues import limited_model  # noqa: E402
 from fakes.recorded_events import RecordedEvents  # noqa: E402
 from fakes.redis_process import BUNDLED, RedisProcess  # noqa: E402
 
@@ -82,7 +82,7 @@ async def client(url: str, per_minute: float, seconds: float, tasks: int) -> Non
     redis, events = Redis.from_url(url, max_connections=64), RecordedEvents()
     quotas = Promises(redis, events, Supervisor(events), pods_max=8, budget_s=1.0)
     stamped = Stamped()
-    limited = Limited(stamped, MODEL, Quota(requests_per_minute=per_minute), quotas, events)
+    limited = limited_model(stamped, MODEL, Quota(requests_per_minute=per_minute), quotas, events)
     end_s = time.monotonic() + seconds
 
     async def flood() -> None:
@@ -162,7 +162,7 @@ async def script_cost(url: str) -> dict:
     info = await redis.info("commandstats")
     by_sha = info["cmdstat_evalsha"]
 
-    limited = Limited(Stamped(), MODEL, quota, quotas, events)
+    limited = limited_model(Stamped(), MODEL, quota, quotas, events)
     added_ms = []
     for _ in range(500):
         start_s = time.perf_counter()

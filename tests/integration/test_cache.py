@@ -20,11 +20,10 @@ from assay.domain.completion import (
 )
 from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.resilience.cached import ANSWER_BYTES_MAX, Cached
-from fakes.calls import call
+from fakes.calls import ANYONE, call
 from fakes.models import MODEL, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 
-ANYONE = Caller()
 QUESTION = ask(key=("v1", "criterion", "content"), read=lambda each: each.text.upper())
 
 
@@ -85,7 +84,7 @@ async def test_other_questions_miss(redis: Redis, other: Prompt, caller: Caller)
     chat = caching(model, redis)
     await complete(chat)
     assert not (await complete(chat, other, caller)).cached
-    other_model = Cached(model, replace(MODEL, id="fake/other"), redis, budget_s=5.0)
+    other_model = Cached(model, replace(MODEL, id="fake/other"), redis, 60.0, budget_s=5.0)
     assert not (await complete(other_model)).cached
 
 
@@ -140,7 +139,7 @@ async def test_without_redis_every_look_up_misses(server: RedisProcess, redis: R
     """A Redis that keeps silent costs an answer nothing but its place in the cache."""
     model = ScriptedModel()
     await complete(caching(model, redis))
-    chat = Cached(model, MODEL, redis)
+    chat = Cached(model, MODEL, redis, 60.0)
     await complete(chat)
     server.pause()
     try:
@@ -170,7 +169,7 @@ async def test_a_stalled_event_loop_is_not_a_redis_that_is_gone() -> None:
 
     stored: bytes | None = None
     model = ScriptedModel()
-    chat = Cached(model, MODEL, PromptRedis())
+    chat = Cached(model, MODEL, PromptRedis(), 60.0)
     assert not (await complete(chat)).cached
     assert (await complete(chat)).cached
     assert model.calls == 1

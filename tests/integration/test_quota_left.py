@@ -6,10 +6,10 @@ from redis.asyncio import Redis
 from assay.domain.completion import CallContext, Completion, Model, Prompt, RateLimitState, Usage
 from assay.domain.policy import Quota
 from assay.domain.supervision import Supervisor
-from assay.resilience.limited import Limited
 from assay.resilience.quota.quotas import Quotas
 from fakes.calls import call
 from fakes.models import ask
+from fakes.queues import limited_model
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -36,7 +36,7 @@ async def test_what_is_given_back_is_not_added_to_what_the_provider_leaves(serve
     """The provider has counted the call already, by what it used."""
     redis, events = Redis.from_url(server.url), RecordedEvents()
     quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
-    limited = Limited(Telling(), MODEL, QUOTA, quotas, events)
+    limited = limited_model(Telling(), MODEL, QUOTA, quotas, events)
     await limited.complete(ask("x" * 20_000), call(5))
     await limited.close()
     status = await limited.status()

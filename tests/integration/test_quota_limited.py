@@ -36,6 +36,7 @@ from assay.resilience.quota.reservations import (
 from fakes.batches import until
 from fakes.calls import call
 from fakes.models import ask
+from fakes.queues import limited_model
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -95,7 +96,7 @@ async def left(quotas: Quotas, quota: Quota = PER_S_95) -> dict[str, float]:
 
 async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, events):
     """Off the request path: what remains charged is what the provider counted."""
-    limited = Limited(Answering(Usage(2_000, 6_000)), MODEL, PER_S_95, quotas, events)
+    limited = limited_model(Answering(Usage(2_000, 6_000)), MODEL, PER_S_95, quotas, events)
     await complete(limited, 5)
     await limited.close()
     now = await left(quotas)
@@ -107,7 +108,7 @@ async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, ev
 
 async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, events):
     """With the time at which it could be, and nothing is sent or charged."""
-    limited = Limited(Answering(), MODEL, PER_S_95, quotas, events)
+    limited = limited_model(Answering(), MODEL, PER_S_95, quotas, events)
     granted = await quotas.of(MODEL.id, PER_S_95).reserve(ReservationRequest({"requests": 95}))
     await quotas.of(MODEL.id, PER_S_95).settle([SettledReservation(granted, {"requests": 1_000})])
     with pytest.raises(QuotaExhausted) as refusal:
@@ -121,8 +122,8 @@ async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, e
     per_minute = Quota(requests_per_minute=120)
     redis = Redis.from_url(server.url, max_connections=64)
     elsewhere = Quotas(redis, events, Supervisor(events), budget_s=1.0)
-    there = Limited(Answering(), MODEL, per_minute, elsewhere, events)
-    here = Limited(Answering(), MODEL, per_minute, quotas, events)
+    there = limited_model(Answering(), MODEL, per_minute, elsewhere, events)
+    here = limited_model(Answering(), MODEL, per_minute, quotas, events)
     waiting = []
     for _ in range(20):
         waiting.append(asyncio.create_task(complete(there, 60)))
@@ -145,7 +146,7 @@ async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, e
 async def test_nobody_joins_a_line_that_is_too_long(quotas, events):
     """A caller behind others is told their waits too, before it waits itself."""
     answering = Answering()
-    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     waiting = [asyncio.create_task(complete(limited, 60)) for _ in range(50)]
     await asyncio.sleep(0.2)
     with pytest.raises(QuotaExhausted) as refusal:
@@ -160,7 +161,7 @@ async def test_nobody_joins_a_line_that_is_too_long(quotas, events):
 async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
     """A later urgent request overtakes the batch rows; equals keep their order."""
     answering = Answering()
-    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     drained = await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(
         ReservationRequest({"requests": 12, "tokens": 0}, lookahead_s=2)
     )
@@ -178,7 +179,7 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
 async def test_an_urgent_call_overtakes_a_batch_row_whose_time_is_near(quotas, events):
     """A batch row takes nothing ahead of its time, so who is urgent never stands behind it."""
     answering = Answering()
-    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     drained = ReservationRequest({"requests": 11, "tokens": 0}, lookahead_s=2)
     await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(drained)
     tasks = []
@@ -199,8 +200,8 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
     other_quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     answering = Answering()
     pods = [
-        Limited(answering, MODEL, quota, quotas, events),
-        Limited(answering, MODEL, quota, other_quotas, events),
+        limited_model(answering, MODEL, quota, quotas, events),
+        limited_model(answering, MODEL, quota, other_quotas, events),
     ]
     await quotas.of(MODEL.id, quota).reserve(ReservationRequest({"requests": 19}))
     calls, names = [], [f"{number:02}" for number in range(40)]
@@ -221,7 +222,7 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
 async def test_requests_keep_flowing_without_redis(server, quotas, events):
     """From this process's share, and from the shared quota again once Redis is back."""
     answering = Answering()
-    limited = Limited(answering, MODEL, PER_S_95, quotas, events)
+    limited = limited_model(answering, MODEL, PER_S_95, quotas, events)
     server.pause()
     calls = [complete(limited, 20) for _ in range(40)]
     pending = asyncio.gather(*calls)
@@ -236,7 +237,7 @@ async def test_requests_keep_flowing_without_redis(server, quotas, events):
 
 async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
     """The caller went away in the wait; what it would have sent is there for others."""
-    limited = Limited(Answering(), MODEL, Quota(requests_per_minute=600), quotas, events)
+    limited = limited_model(Answering(), MODEL, Quota(requests_per_minute=600), quotas, events)
     bucket = quotas.of(MODEL.id, Quota(requests_per_minute=600))
     await bucket.reserve(ReservationRequest({"requests": 9.4}))
     leaving = asyncio.create_task(complete(limited, 30))
@@ -251,7 +252,7 @@ async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
 async def test_a_429_blocks_the_model_for_everybody(quotas, events):
     """The provider's Retry-After reaches the bucket, and the caller as the error it was."""
     refusing = Answering(failure=RateLimited("slow down", retry_after_s=20))
-    limited = Limited(refusing, MODEL, PER_S_95, quotas, events)
+    limited = limited_model(refusing, MODEL, PER_S_95, quotas, events)
     with pytest.raises(RateLimited):
         await complete(limited, 5)
     await limited.close()
@@ -266,7 +267,7 @@ async def test_what_the_provider_says_is_left_lowers_the_balance(quotas, events)
     """Someone else may use the same key."""
     answering = Answering()
     answering.rate_limit = RateLimitState(requests_left=3)
-    limited = Limited(answering, MODEL, PER_S_95, quotas, events)
+    limited = limited_model(answering, MODEL, PER_S_95, quotas, events)
     await complete(limited, 5)
     await limited.close()
     assert (await left(quotas))["requests"] < 10

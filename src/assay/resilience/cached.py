@@ -22,8 +22,6 @@ from assay.resilience.coalesced import without_cost
 
 T = TypeVar("T")
 
-TTL_S = 24 * 3_600.0
-
 PAUSE_S = 1.0
 """After Redis failed, no caller waits for it again for this long."""
 
@@ -47,7 +45,7 @@ class Cached:
         inner: ChatModel,
         model: Model,
         redis: RedisClient,
-        ttl_s: float = TTL_S,
+        ttl_s: float,
         budget_s: float = CALL_BUDGET_S,
     ) -> None:
         self._inner = inner

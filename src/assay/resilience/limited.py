@@ -65,16 +65,16 @@ class Limited:
         quotas: Quotas,
         events: EventSink,
         *,
-        estimates: TokenEstimates | None = None,
-        queue: FairQueue | None = None,
+        estimates: TokenEstimates,
+        queue: FairQueue,
     ) -> None:
         self._inner = inner
         self._model = model
         self._limits = quota
         self._quota = quotas.of(model.id, quota)
         self._events = events
-        self._estimates = estimates or TokenEstimates()
-        self._queue = queue or FairQueue(model.id, "provider_quota", 1, events)
+        self._estimates = estimates
+        self._queue = queue
         self._settlements = Settlements(self._settle, quotas.supervisor)
         self._messages = Settlements(_send_all, quotas.supervisor, gather_s=0.0)
         self._service_s = MovingAverage(SERVICE_WEIGHT)

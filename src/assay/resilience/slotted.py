@@ -17,9 +17,6 @@ from assay.resilience.queue.fair_queue import FairQueue
 
 T = TypeVar("T")
 
-SLOTS = 64
-"""Calls to one model that a process has under way at once, unless configured."""
-
 SERVICE_WEIGHT = 0.1
 """Weight of the newest call in the moving mean of service times."""
 
@@ -32,8 +29,8 @@ class Slotted:
         inner: ChatModel,
         model: Model,
         events: EventSink,
-        slots: int = SLOTS,
-        limits: QueueLimits | None = None,
+        slots: int,
+        limits: QueueLimits,
     ) -> None:
         self._inner = inner
         self._service_s = MovingAverage(SERVICE_WEIGHT, 0.0)

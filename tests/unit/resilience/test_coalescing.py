@@ -19,11 +19,10 @@ from assay.domain.completion import (
 )
 from assay.domain.errors import DeadlineExceeded, ModelError, NoCandidate, ProviderDown
 from assay.resilience.coalesced import Coalesced
-from fakes.calls import call
+from fakes.calls import ANYONE, call
 from fakes.models import GatedModel, ScriptedModel, answer, ask
 
 QUESTION = ask(key=("v1", "criterion", "content"))
-ANYONE = Caller()
 ATTEMPT = Attempt("fake", "fake/judge", "ok", 10.0, cost_usd=2.0)
 
 

@@ -20,6 +20,7 @@ from assay.resilience.queue.fair_order import (
     QueuedCall,
     QueueLimits,
 )
+from fakes.queues import limits
 
 
 def call(
@@ -137,7 +138,7 @@ def test_full_queue_gives_room_to_the_better_claim(
     order = FairOrder()
     for each in waiting:
         order.push(each)
-    out = order.to_push_out(newcomer, QueueLimits(calls_max=4, bytes_max=100))
+    out = order.to_push_out(newcomer, limits(calls_max=4, bytes_max=100))
     assert (out is not None) == pushes
 
 
@@ -201,7 +202,7 @@ class Simulation:
 
     def run(self, seconds: float) -> float:
         """The p95 wait of the quiet tenant, in seconds."""
-        order, limits = FairOrder(), QueueLimits(self.calls_max)
+        order, bounds = FairOrder(), limits(calls_max=self.calls_max)
         arrivals = [(1.0 / rate, name) for name, rate in self.rates.items()]
         heapq.heapify(arrivals)
         now_s = 0.0
@@ -210,7 +211,7 @@ class Simulation:
                 at_s, name = heapq.heappop(arrivals)
                 heapq.heappush(arrivals, (at_s + 1.0 / self.rates[name], name))
                 now_s = max(now_s, at_s)
-                self.arrive(order, limits, call(name, since_s=at_s))
+                self.arrive(order, bounds, call(name, since_s=at_s))
             served = order.pop(now_s)
             self.waits.setdefault(served.caller.tenant, []).append(now_s - served.since_s)
             now_s += 1.0 / self.per_s

@@ -19,6 +19,7 @@ from assay.resilience.retry_budget import RetryBudget
 from assay.resilience.slotted import Slotted
 from fakes.calls import call
 from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask, outcomes
+from fakes.queues import ROOMY
 from fakes.recorded_events import RecordedEvents
 
 RETRY = RetryBudgetPolicy(budget_per_s=100.0, backoff_s=0.0)
@@ -30,7 +31,7 @@ class Nest:
     def __init__(self, model: ChatModel, breaker: BreakerPolicy, slots: int = 2) -> None:
         self.sink = RecordedEvents()
         self.breaker = Breaker(MODEL.id, breaker, self.sink)
-        self.slotted = Slotted(model, MODEL, self.sink, slots)
+        self.slotted = Slotted(model, MODEL, self.sink, slots, ROOMY)
         guarded = Guarded(self.slotted, MODEL, self.breaker, self.sink)
         retried = Retried(guarded, MODEL, RETRY, RetryBudget(RETRY), self.sink)
         self.chat = Coalesced(retried)

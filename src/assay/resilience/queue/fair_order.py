@@ -39,8 +39,8 @@ class QueuedCall:
 class QueueLimits:
     """How much may wait in one queue; `bytes_max` bounds the prompts that are held meanwhile."""
 
-    calls_max: int = 1_000
-    bytes_max: int = 64 * 2**20
+    calls_max: int
+    bytes_max: int
 
     def share(self, calls: int, size: int) -> float:
         """The part of the queue that these calls and bytes take, by the bound that is nearer."""

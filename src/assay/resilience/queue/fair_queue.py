@@ -109,14 +109,14 @@ class FairQueue:
         waiting_for: WaitReason,
         width: int,
         events: EventSink,
-        limits: QueueLimits | None = None,
+        limits: QueueLimits,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model_id = model_id
         self._waiting_for = waiting_for
         self._width = width
         self._events = events
-        self._limits = limits or QueueLimits()
+        self._limits = limits
         self._clock_s = clock_s
         # How long the provider's quota takes is known to Redis, and asked before queueing.
         self._foresees = waiting_for == "local_slot"

@@ -80,7 +80,7 @@ async def minute(seconds: float, folder: Path, redis: RedisProcess) -> dict:
                         await asyncio.sleep(min(2.0, float(answer.headers["retry-after"])))
 
             await asyncio.gather(*(call(pod, n) for pod in pods for n in range(12)))
-        sent_s = [each.at_s for each in provider.requests]
+        sent_s = [request.at_s for request in provider.requests]
     return {
         "sent": len(sent_s),
         "most_in_a_sliding_minute": most_in_a_minute(sent_s),
@@ -131,8 +131,8 @@ async def quiet(pod: Pod, seconds: float, share_per_s: float, headers: dict) -> 
         calls.append(asyncio.create_task(pod.judge(f"quiet-{number}", headers=headers)))
         await asyncio.sleep(2 / share_per_s)
     answers = await asyncio.gather(*calls)
-    assert all(each.served_by for each in answers), "a quiet tenant is never refused"
-    return [each.seconds for each in answers]
+    assert all(answer.served_by for answer in answers), "a quiet tenant is never refused"
+    return [answer.seconds for answer in answers]
 
 
 async def flood(pod: Pod, seconds: float, per_s: float, headers: dict) -> collections.Counter:

@@ -107,7 +107,7 @@ def flood(url: str, per_minute: float, seconds: float, processes: int, tasks: in
     running = [
         subprocess.Popen([*command, *options], stdout=subprocess.PIPE) for _ in range(processes)
     ]
-    answers = [json.loads(each.communicate()[0]) for each in running]
+    answers = [json.loads(process.communicate()[0]) for process in running]
     return {name: sorted(t for each in answers for t in each[name]) for name in answers[0]} | {
         "late": [
             sent - promised
@@ -123,7 +123,7 @@ def report_flood(url: str, per_minute: float, seconds: float, processes: int, ta
     allowance = bucket.capacity, bucket.rate_per_s
     sent = times["sent"]
     span_s = sent[-1] - sent[0]
-    late_ms = sorted(each * 1_000 for each in times["late"])
+    late_ms = sorted(late_s * 1_000 for late_s in times["late"])
     return {
         "rate_per_s": bucket.rate_per_s,
         "sent": len(sent),
@@ -137,7 +137,7 @@ def report_flood(url: str, per_minute: float, seconds: float, processes: int, ta
 
 
 def script_calls(server: RedisProcess) -> int:
-    """How many scripts ran so far: reservations, settlements and questions for the wait."""
+    """How many scripts ran so far: reservations, settlements and requests for the wait alone."""
     stats = server.command("INFO", "commandstats")
     assert isinstance(stats, dict)
     return int(stats["cmdstat_evalsha"]["calls"])

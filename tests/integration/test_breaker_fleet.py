@@ -138,7 +138,7 @@ async def test_fleet_trips_on_counts_that_alarm_no_pod(pods: list[Pod]) -> None:
 
 
 async def test_background_task_shares_a_trip_at_once(redis_server: RedisProcess) -> None:
-    """A trip does not wait for the next second to be told."""
+    """A trip is reported at once, not with the next second's counts."""
     async with Redis.from_url(redis_server.url) as client:
         pod = Pod(client, SLOW_TO_DUE)
         pod.fleet.start()
@@ -191,7 +191,7 @@ async def test_rate_limited_probe_shows_that_the_provider_answers(pods: list[Pod
 
 
 async def test_cancelled_probe_frees_its_lease(pods: list[Pod]) -> None:
-    """The place of a caller who went away is taken by the next, in whatever pod."""
+    """The place of a caller that went away is taken by the next, in any pod."""
     await pods[0].trip()
     await share(pods)
     await due(pods[0])
@@ -314,7 +314,7 @@ async def test_operators_orders_reach_every_pod(pods: list[Pod]) -> None:
     await share(pods)
     assert [pod.state for pod in pods] == ["closed"] * 3
     with pytest.raises(KeyError):
-        await pods[0].fleet.set_breaker("nobody/nothing", "reset")
+        await pods[0].fleet.set_breaker("no/such-model", "reset")
 
 
 async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess) -> None:
@@ -464,7 +464,7 @@ def test_probes_under_way_and_won_never_exceed_three(
     asyncio.run(run())
 
 
-async def test_open_breaker_says_when_to_come_back(pods: list[Pod]) -> None:
+async def test_open_breaker_says_when_to_retry(pods: list[Pod]) -> None:
     """The refusal carries the time until the breaker is due."""
     pod = Pod(pods[0].redis, SLOW_TO_DUE)
     await pod.trip()

@@ -103,7 +103,7 @@ async def test_a_call_that_was_not_billed_costs_nothing(server, caps):
 
 
 async def test_a_call_that_failed_midway_stays_charged(server, caps):
-    """The provider may bill it, and nobody knows how much."""
+    """The provider may bill it, and the amount is unknown."""
     with pytest.raises(ProviderDown):
         await complete(Priced(failure=ProviderDown("gone")), caps)
     assert await settled(server, caps) == pytest.approx(1.024, rel=0.01)

@@ -132,7 +132,7 @@ class AnySchedule(RuleBasedStateMachine):
         # rate of then, which feedback may have lowered to a tenth: never for the jump itself.
         assert after.wait_s <= 10 * (before.wait_s + self.now_s - self.seen_s) + SLACK
 
-    @precondition(lambda self: any(not each.settled for each in self.sent))
+    @precondition(lambda self: any(not request.settled for request in self.sent))
     @rule(data=st.data(), used=st.sampled_from([0.0, 0.5, 1.0]))
     def settle(self, data, used) -> None:
         each = data.draw(st.sampled_from([each for each in self.sent if not each.settled]))
@@ -171,7 +171,7 @@ class AnySchedule(RuleBasedStateMachine):
 
     @rule()
     def a_process_dies_joins_queue(self) -> None:
-        """It has a ticket and never comes back; its place is passed over when it is due."""
+        """It has a place in the queue and never comes back; the place lapses when it is due."""
         other = self.others[0].of(next(iter(self.quotas._models)), self.quota)
         costs = self._costs(1.0, 1.0)
         answer = self.runner.run(other.reserve(ReservationRequest(costs, lookahead_s=0)))
@@ -201,7 +201,9 @@ class AnySchedule(RuleBasedStateMachine):
         return dict(self.runner.run(self.model.status()).left)
 
     def _unsent(self) -> list[Sent]:
-        return [each for each in self.sent if not each.settled and each.at_s > self.now_s]
+        return [
+            request for request in self.sent if not request.settled and request.at_s > self.now_s
+        ]
 
 
 class WithDebts(AnySchedule):

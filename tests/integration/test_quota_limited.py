@@ -117,8 +117,8 @@ async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, eve
     await limited.close()
 
 
-async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, events):
-    """Whoever is refused here is told of all who wait there, not of their first alone."""
+async def test_the_queues_of_other_processes_are_foreseen_whole(server, quotas, events):
+    """A refusal here counts all callers that wait there, not only the first of them."""
     per_minute = Quota(requests_per_minute=120)
     redis = Redis.from_url(server.url, max_connections=64)
     elsewhere = Quotas(redis, events, Supervisor(events), budget_s=1.0)
@@ -143,8 +143,8 @@ async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, e
     await redis.aclose()
 
 
-async def test_nobody_joins_a_line_that_is_too_long(quotas, events):
-    """A caller behind others is told their waits too, before it waits itself."""
+async def test_a_queue_that_is_too_long_is_not_joined(quotas, events):
+    """A caller behind others learns the whole wait before it begins to wait."""
     answering = Answering()
     limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     waiting = [asyncio.create_task(complete(limited, 60)) for _ in range(50)]
@@ -177,7 +177,7 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
 
 
 async def test_an_urgent_call_overtakes_a_batch_row_whose_time_is_near(quotas, events):
-    """A batch row takes nothing ahead of its time, so who is urgent never stands behind it."""
+    """A batch row takes nothing ahead of its time, so an urgent call never waits behind it."""
     answering = Answering()
     limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     drained = ReservationRequest({"requests": 11, "tokens": 0}, lookahead_s=2)

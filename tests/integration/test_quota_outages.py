@@ -62,7 +62,7 @@ async def test_a_paused_redis_costs_one_budget_and_heals_by_itself(server, quota
     # Two hundred time-outs one after the other would take forty seconds.
     assert time.monotonic() - started_s < 5
     assert quotas.degraded
-    assert any(isinstance(each, Reserved) and each.local is not None for each in answers)
+    assert any(isinstance(answer, Reserved) and answer.local is not None for answer in answers)
     await asyncio.sleep(0.5)
     server.resume()
     await healed(model)
@@ -183,7 +183,7 @@ async def test_every_script_runs_on_a_cluster(cluster, events):
 
 
 async def test_a_process_that_is_killed_leaves_no_one_waiting(server, quotas):
-    """Its place in the line is passed over once it is due."""
+    """Its place in the queue is passed over once it is due."""
     model = quotas.of("m", Quota(requests_per_minute=6_000))
     await model.reserve(ReservationRequest({"requests": 90}))
     events = RecordedEvents()

@@ -182,7 +182,7 @@ async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
 
 
 async def test_a_storm_of_429s_lowers_the_rate_once(quotas):
-    """Requests that were sent before the rate was lowered tell nothing about the lower rate."""
+    """Requests that were sent before the rate was lowered say nothing about the lower rate."""
     model = fresh(quotas, SIXTY_PER_S)
     sent = [await model.reserve(ask()) for _ in range(20)]
     for granted in sent:

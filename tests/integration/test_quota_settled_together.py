@@ -41,7 +41,7 @@ async def quotas(server):
 
 @dataclass
 class Story:
-    """What is reserved and how it ends, to be told of more than one model."""
+    """What is reserved and how it ends, to be replayed on several models."""
 
     seed: int
     model: ModelQuota
@@ -49,24 +49,24 @@ class Story:
 
     async def reserve(self) -> None:
         """Reservations of all kinds, in the order in which they are to be settled."""
-        told = random.Random(self.seed)
+        rng = random.Random(self.seed)
         for _ in range(40):
-            granted = await self._granted(told)
-            ended = SettledReservation(granted, self._actual(told))
-            if told.random() < 0.2:
+            granted = await self._granted(rng)
+            ended = SettledReservation(granted, self._actual(rng))
+            if rng.random() < 0.2:
                 await self.model.settle([ended])
             self.ended.append(ended)
-            if told.random() < 0.1:
+            if rng.random() < 0.1:
                 self.ended.append(ended)
 
-    async def _granted(self, told: random.Random) -> Reserved:
-        costs = {"requests": float(told.randint(1, 9)), "tokens": float(told.randint(5, 99))}
-        kind = told.random()
+    async def _granted(self, rng: random.Random) -> Reserved:
+        costs = {"requests": float(rng.randint(1, 9)), "tokens": float(rng.randint(5, 99))}
+        kind = rng.random()
         if kind < 0.15:
             return Reserved(uuid.uuid4().hex, 0.0, "")
         if kind < 0.3:
             return Reserved(uuid.uuid4().hex, 0.0, "", local=costs)
-        tenant = told.choice([TENANT, ""])
+        tenant = rng.choice([TENANT, ""])
         ask = ReservationRequest(
             costs, wait_max_s=1e6, lookahead_s=1e6, tenant=tenant, joins_queue=False
         )
@@ -74,9 +74,9 @@ class Story:
         assert isinstance(granted, Reserved)
         return granted
 
-    def _actual(self, told: random.Random) -> dict[str, float]:
-        actual = {"requests": float(told.randint(0, 9)), "tokens": float(told.randint(0, 199))}
-        return {name: cost for name, cost in actual.items() if told.random() < 0.8}
+    def _actual(self, rng: random.Random) -> dict[str, float]:
+        actual = {"requests": float(rng.randint(0, 9)), "tokens": float(rng.randint(0, 199))}
+        return {name: cost for name, cost in actual.items() if rng.random() < 0.8}
 
 
 @pytest.mark.parametrize("seed", range(6))

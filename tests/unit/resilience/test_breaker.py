@@ -86,7 +86,7 @@ def probe(breaker: Breaker) -> Permit:
     ids=[
         "half failed",
         "less than half failed",
-        "too few calls to tell",
+        "too few calls",
         "half slow",
         "a quarter failed and a quarter slow",
         "half silent",
@@ -217,7 +217,7 @@ def test_own_trip_stands_until_the_fleet_has_heard_it(breaker: Breaker) -> None:
 
 
 def test_open_breaker_tells_a_redis_that_forgot(breaker: Breaker) -> None:
-    """A flushed Redis says closed of generation 0: the pod stays open and tells it again."""
+    """A flushed Redis says closed of generation 0: the pod stays open and reports it again."""
     breaker.adopt(view("open", 7, due_in_s=3.0))
     breaker.adopt(view("closed", 0))
     assert breaker.state == "open"

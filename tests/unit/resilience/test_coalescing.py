@@ -1,4 +1,4 @@
-"""Coalescing: one upstream call for all who ask the same at the same time."""
+"""Coalescing: one upstream call for all callers that ask the same at the same time."""
 
 from __future__ import annotations
 
@@ -49,11 +49,13 @@ async def test_equal_questions_share_a_call_that_is_paid_for_once() -> None:
     model.gate.set()
     completions = await asyncio.gather(*tasks)
     assert len(model.prompts) == 1
-    assert {each.reading for each in completions} == {"R"}
+    assert {completion.reading for completion in completions} == {"R"}
     paid, *free = sorted(completions, key=lambda each: each.cached)
     assert (paid.cost_usd, paid.attempts) == (2.0, (ATTEMPT,))
-    assert {(each.cost_usd, each.usage, each.attempts) for each in free} == {(0.0, NO_USAGE, ())}
-    assert all(each.cached for each in free)
+    assert {
+        (completion.cost_usd, completion.usage, completion.attempts) for completion in free
+    } == {(0.0, NO_USAGE, ())}
+    assert all(completion.cached for completion in free)
 
 
 async def test_long_questions_are_told_apart_by_all_of_their_text() -> None:
@@ -130,7 +132,7 @@ async def test_shorter_deadline_ends_one_wait_only() -> None:
 
 
 async def test_longer_deadline_outlives_a_hasty_beginner() -> None:
-    """A call that failed since its first caller had no time is sent again for one who has."""
+    """A call that failed because its first caller ran out of time is sent again for the others."""
     model = ScriptedModel(0.02, answer())
 
     class Hasty:
@@ -146,7 +148,7 @@ async def test_longer_deadline_outlives_a_hasty_beginner() -> None:
     patient = [start(chat) for _ in range(5)]
     with pytest.raises(DeadlineExceeded):
         await hasty
-    assert [each.text for each in await asyncio.gather(*patient)] == ["yes"] * 5
+    assert [completion.text for completion in await asyncio.gather(*patient)] == ["yes"] * 5
     assert model.calls == 1
 
 
@@ -156,9 +158,9 @@ async def test_failure_is_shared_and_its_attempts_are_not(*, nested: bool) -> No
     failure: ModelError = ProviderDown("503", retry_after_s=7.0, attempts=[ATTEMPT])
     chat = Coalesced(ScriptedModel(NoCandidate([failure]) if nested else failure))
     outcomes = await asyncio.gather(*(start(chat) for _ in range(4)), return_exceptions=True)
-    failures = [each for each in outcomes if isinstance(each, ModelError)]
-    assert sorted(len(each.attempts) for each in failures) == [0, 0, 0, 1]
-    assert {(each.message, each.outcome, each.retry_after_s) for each in failures} == {
+    failures = [outcome for outcome in outcomes if isinstance(outcome, ModelError)]
+    assert sorted(len(failure.attempts) for failure in failures) == [0, 0, 0, 1]
+    assert {(failure.message, failure.outcome, failure.retry_after_s) for failure in failures} == {
         ("503", "provider_down", 7.0)
     }
 

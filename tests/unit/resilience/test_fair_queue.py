@@ -30,7 +30,7 @@ def queue_of(
 
 
 class Holder:
-    """A caller that keeps its turn until it is told to leave."""
+    """A caller that keeps its turn until `leave` is set."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ async def test_no_more_turns_than_slots_and_the_next_follows_at_once() -> None:
 
 @pytest.mark.parametrize("who", ["waiting", "holding", "granted a moment ago"])
 async def test_cancelled_caller_leaves_at_once(who: str) -> None:
-    """Whoever goes away, in whatever moment, takes no room and blocks nobody."""
+    """A caller that goes away, at any moment, takes no room and blocks no other."""
     queue, _ = queue_of()
     first, second, third = Holder(queue), Holder(queue), Holder(queue)
     await settle()
@@ -108,7 +108,7 @@ async def test_cancelled_caller_leaves_at_once(who: str) -> None:
 async def test_refusal_names_what_was_waited_for(
     waiting_for: WaitReason, error: type[ModelError]
 ) -> None:
-    """More pods help against one kind of waiting only, so callers and gauges are told which."""
+    """More pods help against one kind of waiting only, so callers and gauges show which it is."""
     queue, sink = queue_of(waiting_for=waiting_for, limits=limits(calls_max=1))
     first, second = Holder(queue), Holder(queue)
     await settle()
@@ -152,7 +152,7 @@ async def test_what_is_ahead_includes_those_whose_turn_it_is() -> None:
 
 
 async def test_flood_is_pushed_out_by_a_quiet_tenant() -> None:
-    """A full queue makes room for a tenant that has less of it, by refusing who has most."""
+    """A full queue makes room for a tenant that has less of it, and refuses the one with most."""
     queue, sink = queue_of(limits=limits(calls_max=3))
     first = Holder(queue, "flood")
     flood = [Holder(queue, "flood") for _ in range(3)]
@@ -312,8 +312,8 @@ async def test_failed_call_gives_its_slot_back() -> None:
 
 
 async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
-    """After slots were kept long once, quick turns bring the predicted wait down again, though
-    nobody had to queue for them."""
+    """After one slow spell, quick turns bring the predicted wait down again, although
+    no call had to queue for them."""
     now_s = [0.0]
     queue = FairQueue(MODEL.id, "local_slot", 1, RecordedEvents(), ROOMY, clock_s=lambda: now_s[0])
 

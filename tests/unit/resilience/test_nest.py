@@ -54,12 +54,12 @@ async def test_silent_provider_costs_its_callers_nothing_once_known() -> None:
     model = ScriptedModel(ProviderSilent("no byte in 5 s"))
     nest = Nest(model, BreakerPolicy(), slots=50)
     failures = await asyncio.gather(*(nest.call() for _ in range(20)), return_exceptions=True)
-    assert all(isinstance(each, ProviderSilent) for each in failures)
+    assert all(isinstance(failure, ProviderSilent) for failure in failures)
     for _ in range(50):
         with pytest.raises(BreakerOpen):
             await nest.call()
     assert model.calls == 20
-    assert [each.to_state for each in nest.sink.of(BreakerChanged)] == ["open"]
+    assert [change.to_state for change in nest.sink.of(BreakerChanged)] == ["open"]
 
 
 async def test_caller_who_goes_away_is_gone_from_every_layer() -> None:
@@ -91,4 +91,4 @@ async def test_bill_of_a_repaired_verdict_is_complete() -> None:
     nest = Nest(model, BreakerPolicy())
     done = await asyncio.gather(*(nest.call(key=("q",), read=read) for _ in range(3)))
     assert model.calls == 2
-    assert sum(attempt.cost_usd for each in done for attempt in each.attempts) == 4.0
+    assert sum(attempt.cost_usd for completion in done for attempt in completion.attempts) == 4.0

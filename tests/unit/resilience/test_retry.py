@@ -176,7 +176,7 @@ async def test_no_attempt_after_the_deadline() -> None:
 
 
 async def test_cancelled_call_is_noted_as_cancelled() -> None:
-    """A caller who goes away is neither a success nor a failure of the model."""
+    """A caller that goes away is neither a success nor a failure of the model."""
     model = ScriptedModel(30.0)
     chat, sink = retried(model)
     task = asyncio.create_task(chat.complete(ask(), call()))

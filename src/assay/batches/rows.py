@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -18,7 +17,7 @@ from assay.criteria.base import Criterion, Judge, judge_spec
 from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec
+from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore
 from assay.evaluation.ports import Evaluates
@@ -95,8 +94,8 @@ class RowRunner:
         batch_spec = await self.batch_spec(claim.batch_id)
         row = orjson.loads(claim.payload.document)
         try:
-            evaluation = await self._evaluator.evaluate(
-                case_of(row),
+            outcome = await self._evaluator.evaluate(
+                Case.from_fields(row),
                 batch_spec.criteria,
                 judge=batch_spec.judge,
                 caller=Caller(batch_spec.tenant, claim.batch_id, "batch"),
@@ -109,8 +108,8 @@ class RowRunner:
             # Its message may hold the row's text, and stays out of the log.
             logger.error("%s in a row of %s", type(error).__name__, claim.batch_id)  # noqa: TRY400
             return failed(claim, "internal", "The evaluation of this row failed.")
-        again = self._again(evaluation, claim.attempt)
-        return again or self._result(claim, evaluation, row.get("group"))
+        again = self._again(outcome, claim.attempt)
+        return again or self._result(claim, outcome.evaluation, row.get("group"))
 
     async def batch_spec(self, batch_id: str) -> BatchSpec:
         """What the batch's rows are judged by; raises `BatchSpecError` or `StoreUnavailable`."""
@@ -123,12 +122,12 @@ class RowRunner:
         self._plans.move_to_end(batch_id)
         return batch_spec
 
-    def _again(self, evaluation: Evaluation, attempt: int) -> RetryLater | None:
-        passing = [each for each in evaluation.results if each.reason in TRANSIENT_REASONS]
-        if not passing or attempt + 1 >= self._tries.attempts_max:
+    def _again(self, outcome: EvaluationOutcome, attempt: int) -> RetryLater | None:
+        reasons = {result.reason for result in outcome.evaluation.results}
+        if not reasons & TRANSIENT_REASONS or attempt + 1 >= self._tries.attempts_max:
             return None
-        waits_s = [each.retry_after_s for each in passing if each.retry_after_s is not None]
-        return RetryLater(self._tries.delay_s(attempt, max(waits_s, default=None)))
+        asked_s = None if outcome.retry is None else outcome.retry.after_s
+        return RetryLater(self._tries.delay_s(attempt, asked_s))
 
     def _result(self, claim: Claim, evaluation: Evaluation, group: str | None) -> RowResult:
         return RowResult(
@@ -153,22 +152,6 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     except ValidationError:
         raise BatchSpecError("The batch's criteria are not known to this version.") from None
     return BatchSpec(document["tenant"], criteria, judge)
-
-
-def case_of(row: Mapping[str, Any]) -> Case:
-    """The case in a row that was checked when it was taken."""
-
-    def text(value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-    return Case(
-        output=text(row["output"]),
-        input=text(row.get("input")),
-        reference=tuple(row.get("reference", ())),
-        context=tuple(row.get("context", ())),
-        tools=tuple(row.get("tools", ())),
-        expected_tools=tuple(row.get("expected_tools", ())),
-    )
 
 
 def failed(claim: Claim, code: str, message: str) -> RowResult:

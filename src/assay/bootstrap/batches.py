@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi import APIRouter
 
+from assay.api.batches.batches import batches_router
+from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
-from assay.api.batches.resource import batches_router
+from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
-from assay.api.responses import render_evaluation
+from assay.api.responses import render
 from assay.api.services import Services
 from assay.batches.rows import RowRetryPolicy, RowRunner
 from assay.batches.webhooks import WebhookPolicy, Webhooks
@@ -50,9 +52,11 @@ def batch_routers(
     store = RedisBatches(redis, rows_max=settings.batches.rows_max)
     batches = Batches(services, limits, store, RedisResults(redis), judges, rules)
     return [
+        batch_creation_router(batches),
         batches_router(batches),
         batch_items_router(batches),
         batch_results_router(batches),
+        batch_progress_router(batches),
     ]
 
 
@@ -63,7 +67,7 @@ def build_worker(
     store = RedisBatches(redis)
     queue = RedisJobQueue(redis, worker_name(), lease_s=settings.lease_s)
     tries = RowRetryPolicy(attempts_max=settings.attempts_max, row_timeout_s=settings.row_timeout_s)
-    runner = RowRunner(evaluator, store, render_evaluation, tries)
+    runner = RowRunner(evaluator, store, render, tries)
     policy = WebhookPolicy(allow_private=settings.webhooks_to_private_hosts)
     limits = WorkerLimits(
         slots=settings.worker_rows,

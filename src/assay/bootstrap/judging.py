@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from assay.bootstrap.from_settings import (
     breaker_policy,
-    connection,
     models_of,
+    provider_config,
     quota_of,
     retry_budget_policy,
 )
@@ -43,7 +43,7 @@ class SharedResources:
     """What the nests of all models have in common."""
 
     redis: Client
-    wires: Mapping[str, ProviderClient]
+    provider_clients: Mapping[str, ProviderClient]
     quotas: Quotas
     caps: DailyBudgets
     fleet: BreakerFleet
@@ -149,13 +149,13 @@ async def _open_shared(
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
     caps_usd = {name: tenant.usd_per_day for name, tenant in tenants if tenant.usd_per_day}
     async with AsyncExitStack() as stack:
-        wires = {
-            name: ProviderClient(connection(name, provider))
+        provider_clients = {
+            name: ProviderClient(provider_config(name, provider))
             for name, provider in settings.providers.items()
             if provider.dialect in HTTP_DIALECTS
         }
-        for wire in wires.values():
-            stack.push_async_callback(wire.aclose)
+        for client in provider_clients.values():
+            stack.push_async_callback(client.aclose)
         quotas = Quotas(
             budgeted,
             events,
@@ -169,7 +169,7 @@ async def _open_shared(
         stack.push_async_callback(caps.close)
         budget = RetryBudget(retry_budget_policy(settings))
         fleet = BreakerFleet(redis, supervisor)
-        yield SharedResources(redis, wires, quotas, caps, fleet, budget, events)
+        yield SharedResources(redis, provider_clients, quotas, caps, fleet, budget, events)
 
 
 def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
@@ -179,7 +179,7 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
     dialect = settings.providers[model.provider].dialect
 
-    provider = build_model(dialect, model, shared.wires.get(model.provider))
+    provider = build_model(dialect, model, shared.provider_clients.get(model.provider))
     slotted = Slotted(provider, model, events, configured.slots, limits)
     line = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(

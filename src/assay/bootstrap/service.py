@@ -27,7 +27,7 @@ from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.evaluation.comparer import Comparer
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.access import Access, KeysFile, OpenAccess
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
@@ -35,6 +35,7 @@ from assay.http.operations import create_operations_app
 from assay.http.server import Listeners, listen, serve, serving
 from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
+from assay.screening import Screener
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.telemetry.event_loop import watch_loop
@@ -73,16 +74,17 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
     limits = limits_of(settings)
     async with AsyncExitStack() as stack:
         redis, budgeted = await stack.enter_async_context(open_redis(settings))
-        supervisor = Supervisor(events)
-        stack.push_async_callback(supervisor.stop)
+        supervisor = await stack.enter_async_context(Supervisor(events))
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
-        offload = Sandbox()
+        offload = SandboxPool(events)
         stack.push_async_callback(offload.aclose)
+        screener = Screener(events)
+        stack.push_async_callback(screener.aclose)
         services = Services(
-            evaluator=Evaluator(judging.judges, offload, events),
-            comparer=Comparer(judging.judges, events),
+            evaluator=Evaluator(judging.judges, offload, screener, events),
+            comparer=Comparer(judging.judges, screener, events),
             access=access(settings),
             idempotency=RedisIdempotency(redis, supervisor),
             models=judging.directory,
@@ -119,22 +121,21 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
     `on_started` gets the two addresses. Raises `OSError` where a port is taken.
     """
     server = settings.server
-    listeners = Listeners(
-        listen(server.host, server.port), listen(server.host, server.metrics_port)
-    )
-    addresses = [
-        f"http://{_authority(sock.getsockname())}" for sock in (listeners.api, listeners.operations)
-    ]
-    async with open_service(settings, work=settings.worker_in_serve) as service:
-        return await serve(
-            service.app,
-            service.operations,
-            listeners,
-            lifecycle=service.services.lifecycle,
-            load=service.services.load,
-            limits=service.limits,
-            on_started=lambda: on_started(*addresses),
+    with Listeners.bind(server.host, server.port, server.metrics_port) as listeners:
+        api, operations = (
+            f"http://{_authority(listener.getsockname())}"
+            for listener in (listeners.api, listeners.operations)
         )
+        async with open_service(settings, work=settings.worker_in_serve) as service:
+            return await serve(
+                service.app,
+                service.operations,
+                listeners,
+                lifecycle=service.services.lifecycle,
+                load=service.services.load,
+                limits=service.limits,
+                on_started=lambda: on_started(api, operations),
+            )
 
 
 @asynccontextmanager
@@ -147,10 +148,10 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
     with TemporaryDirectory(prefix="assay-") as folder:
         server = settings.server.model_copy(update={"data_dir": Path(folder)})
         alone = settings.model_copy(update={"server": server, "auth": AuthSettings(required=False)})
-        listener = listen("127.0.0.1", 0)
-        async with open_service(alone) as service, serving(service.app, listener):
-            service.services.lifecycle.phase = "serving"
-            yield f"http://{_authority(listener.getsockname())}"
+        with listen("127.0.0.1", 0) as listener:
+            async with open_service(alone) as service, serving(service.app, listener):
+                service.services.lifecycle.phase = "serving"
+                yield f"http://{_authority(listener.getsockname())}"
 
 
 @asynccontextmanager

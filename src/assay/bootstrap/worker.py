@@ -14,10 +14,11 @@ from assay.bootstrap.readings import GaugeReader
 from assay.bootstrap.service import known, open_redis, running
 from assay.domain.supervision import Supervisor
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.operations import create_operations_app
 from assay.http.server import SIGNALS, listen, serving
+from assay.screening import Screener
 from assay.settings import Settings
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog
@@ -40,19 +41,20 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
             "redis.url: a worker of its own needs the Redis of the service; "
             "with a private Redis, `assay serve` does the rows itself"
         )
-    listener = listen(settings.server.host, settings.server.metrics_port)
     metrics = Metrics(known(settings, models_of(settings)), __version__)
     events = Sinks([metrics, EventLog()])
     lifecycle = Lifecycle()
     async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.server.host, settings.server.metrics_port))
         redis, budgeted = await stack.enter_async_context(open_redis(settings))
-        supervisor = Supervisor(events)
-        stack.push_async_callback(supervisor.stop)
+        supervisor = await stack.enter_async_context(Supervisor(events))
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
-        offload = Sandbox()
+        offload = SandboxPool(events)
         stack.push_async_callback(offload.aclose)
+        screener = Screener(events)
+        stack.push_async_callback(screener.aclose)
         readings = GaugeReader(judging, Load(), limits_of(settings))
         backlog = Backlog(redis)
         await backlog.look()
@@ -62,7 +64,7 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         )
         operations = create_operations_app(lifecycle, metrics.render)
         await stack.enter_async_context(serving(operations, listener))
-        evaluator = Evaluator(judging.judges, offload, events)
+        evaluator = Evaluator(judging.judges, offload, screener, events)
         worker = build_worker(settings.batches, redis, evaluator, events)
         loop = asyncio.get_running_loop()
 

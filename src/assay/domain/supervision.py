@@ -124,12 +124,18 @@ def _is_cancelled() -> bool:
 
 
 class Supervisor:
-    """The background tasks of one process."""
+    """The background tasks of one process; they end with its `async with` block."""
 
     def __init__(self, events: EventSink, clock: Clock = SYSTEM_CLOCK) -> None:
         self._events = events
         self._clock = clock
         self._tasks: set[SupervisedTask] = set()
+
+    async def __aenter__(self) -> Supervisor:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     @property
     def failing(self) -> list[str]:

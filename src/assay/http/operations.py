@@ -13,17 +13,17 @@ from starlette.routing import Route
 from assay.http.lifecycle import Lifecycle
 
 Render = Callable[[str], tuple[bytes, str]]
-"""Takes an `Accept` header; gives the metrics in the form it asks for, and their content type."""
+"""Renders the metrics in the format that an `Accept` header asks for, with their content type."""
 
 
 def create_operations_app(lifecycle: Lifecycle, render: Render) -> Starlette:
-    """`/healthz` (the loop turns), `/readyz` (may take traffic) and `/metrics`."""
+    """`/healthz` (the event loop runs), `/readyz` (accepts traffic) and `/metrics`."""
 
     async def healthz(_: Request) -> Response:
-        return _answer(200, "ok")
+        return _status_response(200, "ok")
 
     async def readyz(_: Request) -> Response:
-        return _answer(200 if lifecycle.ready else 503, lifecycle.phase)
+        return _status_response(200 if lifecycle.ready else 503, lifecycle.phase)
 
     async def metrics(request: Request) -> Response:
         body, content_type = render(request.headers.get("accept", ""))
@@ -38,5 +38,5 @@ def create_operations_app(lifecycle: Lifecycle, render: Render) -> Starlette:
     )
 
 
-def _answer(status: int, phase: str) -> Response:
+def _status_response(status: int, phase: str) -> Response:
     return Response(orjson.dumps({"status": phase}), status, media_type="application/json")

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, Strategy
-from assay.domain.ports import ChatModel, EventSink
+from assay.domain.ports import EventSink, PanelMember
 from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate
 from assay.routing.router import Router
@@ -36,25 +36,29 @@ class ConfiguredJudges:
         self._judges = judges
         self._events = events
 
-    def select(self, spec: JudgeSpec) -> ChatModel:
-        """A router over the models that `spec` names, as far as its fallback rule allows."""
-        chosen, strategy = self._chosen(spec)
-        return Router(_allowed(chosen, spec), ORDERS[strategy], self._events)
+    def panel(self, spec: JudgeSpec) -> Sequence[PanelMember]:
+        """A router over the models that `spec` names, or each model of a panel by itself.
 
-    def members(self, spec: JudgeSpec) -> Sequence[JudgeSpec]:
-        """Each model of a panel by itself: no other model answers in its place."""
+        No other model answers in place of a member of a panel.
+        """
         chosen, strategy = self._chosen(spec)
         if strategy != "panel":
-            return (spec,)
-        return [
-            replace(spec, models=(candidate.model.id,), strategy="ordered", fallback="none")
+            return (self._member(spec, _allowed(chosen, spec), strategy),)
+        return tuple(
+            self._member(
+                replace(spec, models=(candidate.model.id,), strategy="ordered", fallback="none"),
+                [candidate],
+                "ordered",
+            )
             for candidate in chosen
-        ]
+        )
 
-    def window_tokens(self, spec: JudgeSpec) -> float:
-        """The largest window among the candidates, in tokens."""
-        chosen, _ = self._chosen(spec)
-        return max(candidate.window_tokens for candidate in _allowed(chosen, spec))
+    def _member(
+        self, spec: JudgeSpec, candidates: Sequence[Candidate], strategy: Strategy
+    ) -> PanelMember:
+        router = Router(candidates, ORDERS[strategy], self._events)
+        window_tokens = max(candidate.window_tokens for candidate in candidates)
+        return PanelMember(spec, router, window_tokens)
 
     def _chosen(self, spec: JudgeSpec) -> tuple[list[Candidate], Strategy]:
         """All models that `spec` names, each once, with the strategy between them.

@@ -40,6 +40,12 @@ class ServerSettings(Section):
     request_timeout_ms: int = Field(
         30_000, ge=100, le=600_000, description="Longest `timeout_ms` that a caller may ask for."
     )
+    default_timeout_ms: int = Field(
+        20_000,
+        ge=100,
+        le=600_000,
+        description="`timeout_ms` of a request that names none, up to `request_timeout_ms`.",
+    )
     inflight_requests_max: int = Field(
         1_000, ge=1, description="More requests at once are refused with 503."
     )

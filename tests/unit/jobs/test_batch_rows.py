@@ -6,7 +6,6 @@ import pytest
 
 from assay.batches.rows import (
     DELIVERIES_MAX,
-    PASSING,
     BatchSpecError,
     RetryLater,
     RowRetryPolicy,
@@ -14,8 +13,13 @@ from assay.batches.rows import (
 )
 from assay.domain.batches import Claim, NewRow
 from assay.domain.completion import NO_USAGE
-from assay.domain.errors import RequestError
-from assay.domain.evaluation import CriterionResult, Evaluation
+from assay.domain.errors import TRANSIENT_REASONS, RequestError
+from assay.domain.evaluation import (
+    CriterionResult,
+    Evaluation,
+    EvaluationOutcome,
+    RetryAdvice,
+)
 
 REQUEST = {"tenant": "one", "criteria": ["It is polite."], "judge": {"models": ["a/b"]}}
 
@@ -48,10 +52,8 @@ class Requests:
 
 def evaluation(score, reason=None, retry_after_s=None):
     status = "scored" if reason is None else "unscored"
-    result = CriterionResult(
-        "rubric", "rubric", status, score=score, reason=reason, retry_after_s=retry_after_s
-    )
-    return Evaluation(
+    result = CriterionResult("rubric", "rubric", status, score=score, reason=reason)
+    made = Evaluation(
         id="eval_1",
         created_at="",
         status="completed" if reason is None else "partial",
@@ -62,6 +64,7 @@ def evaluation(score, reason=None, retry_after_s=None):
         cost_usd=0.25,
         latency_ms=1.0,
     )
+    return EvaluationOutcome(made, None if retry_after_s is None else RetryAdvice(retry_after_s))
 
 
 def claim(attempt=0, deliveries=0, row=None):
@@ -91,7 +94,7 @@ async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
     assert options["judge"].models == ("a/b",)
 
 
-@pytest.mark.parametrize("reason", sorted(PASSING))
+@pytest.mark.parametrize("reason", sorted(TRANSIENT_REASONS))
 async def test_a_passing_reason_is_tried_again_up_to_the_bound(reason):
     """Pauses grow and honour Retry-After; after the last try the reason stands as the result."""
     made = runner(evaluation(None, reason, retry_after_s=5.0))

@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 from assay.batches.webhooks import PublicResolver, WebhookPolicy, Webhooks
 from assay.domain.batches import Batch, WebhookClaim
 from assay.domain.targets import is_public, target_fault
-from fakes.judges import RecordingEvents
+from fakes.recorded_events import RecordedEvents
 
 SECRET = "whsec_" + "c2VjcmV0" * 5 + "c2VjcmV0MTIz"[:8]
 PRIVATE = [
@@ -124,7 +124,7 @@ async def receiver():
 
 def telling(queue, *, allow_private=True, resolver=None):
     policy = WebhookPolicy(allow_private=allow_private, tries_max=3)
-    return Webhooks(queue, Batches(), RecordingEvents(), policy, resolver)
+    return Webhooks(queue, Batches(), RecordedEvents(), policy, resolver)
 
 
 async def test_a_message_is_verified_by_the_specifications_own_library(receiver):

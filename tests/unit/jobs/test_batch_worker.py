@@ -9,7 +9,7 @@ from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchRowFinished, BatchRowReturned
-from fakes.judges import RecordingEvents
+from fakes.recorded_events import RecordedEvents
 
 LIMITS = WorkerLimits(
     slots=4, poll_s=0.01, renew_s=0.02, grace_s=0.2, store_pause_s=0.01, store_pause_max_s=0.02
@@ -84,7 +84,7 @@ async def endless(claim):
 
 
 def make(queue, work, limits=LIMITS):
-    events = RecordingEvents()
+    events = RecordedEvents()
     runner = Runner(work)
     return BatchWorker(queue, runner, None, events, limits), runner, events
 

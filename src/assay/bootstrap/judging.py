@@ -59,7 +59,7 @@ class Nest:
     guarded: Guarded
     limited: Limited
     slotted: Slotted
-    line: FairQueue
+    quota_queue: FairQueue
 
     @property
     def model(self) -> Model:
@@ -181,9 +181,15 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
 
     provider = build_model(dialect, model, shared.provider_clients.get(model.provider))
     slotted = Slotted(provider, model, events, configured.slots, limits)
-    line = FairQueue(model.id, "provider_quota", 1, events, limits)
+    quota_queue = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(
-        slotted, model, quota_of(configured), shared.quotas, events, estimates=estimates, queue=line
+        slotted,
+        model,
+        quota_of(configured),
+        shared.quotas,
+        events,
+        estimates=estimates,
+        queue=quota_queue,
     )
     capped = BudgetCapped(limited, model, shared.caps, estimates)
     breaker = Breaker(model.id, breaker_policy(settings), events)
@@ -195,4 +201,4 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     candidate = Candidate(
         model, kept, configured.weight, guarded.open_for_s, limited.predicted_wait_s
     )
-    return Nest(candidate, guarded, limited, slotted, line)
+    return Nest(candidate, guarded, limited, slotted, quota_queue)

@@ -74,5 +74,5 @@ def _queues(nests: Sequence[Nest]) -> dict[tuple[str, ...], FairQueue]:
     queues: dict[tuple[str, ...], FairQueue] = {}
     for nest in nests:
         queues[nest.model.id, "local_slot"] = nest.slotted.queue
-        queues[nest.model.id, "provider_quota"] = nest.line
+        queues[nest.model.id, "provider_quota"] = nest.quota_queue
     return queues

@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.faults import internal_fault
@@ -131,7 +132,7 @@ class Supervisor:
         self._clock = clock
         self._tasks: set[SupervisedTask] = set()
 
-    async def __aenter__(self) -> Supervisor:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from assay.batches.rows import (
     DELIVERIES_MAX,
-    PASSING,
     BatchSpecError,
     RetryLater,
     RowRetryPolicy,
@@ -14,7 +13,7 @@ from assay.batches.rows import (
 )
 from assay.domain.batches import Claim, NewRow
 from assay.domain.completion import NO_USAGE
-from assay.domain.errors import RequestError
+from assay.domain.errors import TRANSIENT_REASONS, RequestError
 from assay.domain.evaluation import CriterionResult, Evaluation
 
 REQUEST = {"tenant": "one", "criteria": ["It is polite."], "judge": {"models": ["a/b"]}}
@@ -91,7 +90,7 @@ async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
     assert options["judge"].models == ("a/b",)
 
 
-@pytest.mark.parametrize("reason", sorted(PASSING))
+@pytest.mark.parametrize("reason", sorted(TRANSIENT_REASONS))
 async def test_a_passing_reason_is_tried_again_up_to_the_bound(reason):
     """Pauses grow and honour Retry-After; after the last try the reason stands as the result."""
     made = runner(evaluation(None, reason, retry_after_s=5.0))

@@ -6,7 +6,7 @@ import promql_parser
 import pytest
 from promql_parser import AggregateExpr, BinaryExpr, Call, MatrixSelector, VectorSelector
 
-from assay.telemetry.instruments import SECONDS
+from assay.telemetry.metrics import SECONDS
 from deploy.manifests import of_kind, rendered
 from deploy.queries import Query, exported, nodes, queries, recorded
 

@@ -6,6 +6,18 @@ import traceback
 
 from assay.domain.events import InternalFault
 
+FAULT_PLACES = (
+    "batch_claim",
+    "batch_leases",
+    "batch_row",
+    "batch_worker",
+    "event_loop_lag",
+    "memory_trimming",
+    "scraped_gauges",
+    "webhook",
+)
+"""The places that report faults: each is a label of a metric, where any other counts as `other`."""
+
 
 def internal_fault(where: str, error: BaseException, request_id: str = "") -> InternalFault:
     """The event for an unexpected error; `where` is a short constant that names the place.

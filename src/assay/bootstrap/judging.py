@@ -1,4 +1,4 @@
-"""Builds the judges: each configured model inside its nest, behind the router."""
+"""Builds the judges: each configured model inside its layers, behind the router."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from assay.bootstrap.from_settings import (
     breaker_policy,
-    connection,
     models_of,
+    provider_config,
     quota_of,
     retry_budget_policy,
 )
 from assay.domain.completion import Model
-from assay.domain.errors import RequestError, StoreUnavailable
-from assay.domain.ports import BreakerOrder, EventSink, ModelStatus
+from assay.domain.ports import EventSink
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
 from assay.resilience.breaker.breaker import Breaker
@@ -23,6 +22,7 @@ from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.cached import Cached
 from assay.resilience.coalesced import Coalesced
+from assay.resilience.directory import Directory, DirectoryEntry
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
 from assay.resilience.queue.fair_order import QueueLimits
@@ -39,10 +39,10 @@ from assay.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What the nests of all models have in common."""
+    """What the layers of all models have in common."""
 
     redis: Client
-    wires: Mapping[str, ProviderClient]
+    clients: Mapping[str, ProviderClient]
     quotas: Quotas
     caps: DailyBudgets
     fleet: BreakerFleet
@@ -52,13 +52,13 @@ class SharedResources:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """One model inside its layers, and those layers that others look at."""
+    """One model inside its layers, and the layers that others read."""
 
     candidate: Candidate
     guarded: Guarded
     limited: Limited
     slotted: Slotted
-    line: FairQueue
+    queue: FairQueue
 
     @property
     def model(self) -> Model:
@@ -67,38 +67,12 @@ class Nest:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """Everything that asks models."""
+    """Everything that calls models."""
 
     judges: ConfiguredJudges
     directory: Directory
     nests: Sequence[Nest]
     shared: SharedResources
-
-
-class Directory:
-    """The configured models for `/v1/models`: how they stand, and what an operator orders."""
-
-    def __init__(self, nests: Sequence[Nest], fleet: BreakerFleet) -> None:
-        self._nests = {nest.model.id: nest for nest in nests}
-        self._fleet = fleet
-
-    async def statuses(self) -> Sequence[ModelStatus]:
-        return [await self._status(nest) for nest in self._nests.values()]
-
-    async def order(self, model_id: str, order: BreakerOrder) -> ModelStatus:
-        """Set a model's breaker in all processes; raises `RequestError`, `StoreUnavailable`."""
-        if model_id not in self._nests:
-            raise RequestError("not_found", "no model of that id is configured")
-        await self._fleet.order(model_id, order)
-        return await self._status(self._nests[model_id])
-
-    async def _status(self, nest: Nest) -> ModelStatus:
-        try:
-            left = (await nest.limited.status()).left
-        except StoreUnavailable:
-            left = {}
-        breaker = nest.guarded.breaker.state
-        return ModelStatus(nest.model, breaker, left.get("requests"), left.get("tokens"))
 
 
 @asynccontextmanager
@@ -107,7 +81,7 @@ async def open_judging(
 ) -> AsyncIterator[Judging]:
     """The judges that `settings` name; what they hold open is closed at the end.
 
-    `budgeted` is the client of those who bound their calls themselves, which costs less.
+    `budgeted` is the client for callers that bound their calls themselves, which costs less.
     """
     async with AsyncExitStack() as stack:
         shared = await stack.enter_async_context(
@@ -123,9 +97,12 @@ async def open_judging(
             for name, judge in settings.judges.items()
         }
         candidates = [nest.candidate for nest in nests]
+        entries = {
+            nest.model.id: DirectoryEntry(nest.model, nest.guarded, nest.limited) for nest in nests
+        }
         yield Judging(
             ConfiguredJudges(candidates, judges, events),
-            Directory(nests, shared.fleet),
+            Directory(entries, shared.fleet),
             nests,
             shared,
         )
@@ -139,13 +116,13 @@ async def _open_shared(
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
     caps_usd = {name: tenant.usd_per_day for name, tenant in tenants if tenant.usd_per_day}
     async with AsyncExitStack() as stack:
-        wires = {
-            name: ProviderClient(connection(name, provider))
+        clients = {
+            name: ProviderClient(provider_config(name, provider))
             for name, provider in settings.providers.items()
             if provider.dialect in HTTP_DIALECTS
         }
-        for wire in wires.values():
-            stack.push_async_callback(wire.aclose)
+        for client in clients.values():
+            stack.push_async_callback(client.aclose)
         quotas = Quotas(
             budgeted,
             events,
@@ -157,7 +134,7 @@ async def _open_shared(
         caps = DailyBudgets(redis, caps_usd)
         stack.push_async_callback(caps.close)
         budget = RetryBudget(retry_budget_policy(settings))
-        yield SharedResources(redis, wires, quotas, caps, BreakerFleet(redis), budget, events)
+        yield SharedResources(redis, clients, quotas, caps, BreakerFleet(redis), budget, events)
 
 
 def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
@@ -167,11 +144,17 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
     dialect = settings.providers[model.provider].dialect
 
-    provider = build_model(dialect, model, shared.wires.get(model.provider))
+    provider = build_model(dialect, model, shared.clients.get(model.provider))
     slotted = Slotted(provider, model, events, configured.slots, limits)
-    line = FairQueue(model.id, "provider_quota", 1, events, limits)
+    queue = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(
-        slotted, model, quota_of(configured), shared.quotas, events, estimates=estimates, queue=line
+        slotted,
+        model,
+        quota_of(configured),
+        shared.quotas,
+        events,
+        estimates=estimates,
+        queue=queue,
     )
     capped = BudgetCapped(limited, model, shared.caps, estimates)
     breaker = Breaker(model.id, breaker_policy(settings), events)
@@ -179,8 +162,8 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     retried = Retried(guarded, model, retry_budget_policy(settings), shared.budget, events)
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
-    kept = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
+    cached = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
     candidate = Candidate(
-        model, kept, configured.weight, guarded.open_for_s, limited.predicted_wait_s
+        model, cached, configured.weight, guarded.open_for_s, limited.predicted_wait_s
     )
-    return Nest(candidate, guarded, limited, slotted, line)
+    return Nest(candidate, guarded, limited, slotted, queue)

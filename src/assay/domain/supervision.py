@@ -26,9 +26,17 @@ STOP_S_MAX = 5.0
 class SupervisedTask:
     """One background task; its work looks at `stopping` in each round."""
 
-    def __init__(self, name: str, events: EventSink, *, essential: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        events: EventSink,
+        *,
+        essential: bool = False,
+        stable_s: float = STABLE_S,
+    ) -> None:
         self.name = name
         self.essential = essential
+        self._stable_s = stable_s
         self.stopping = False
         self.failing = False
         """Whether the last run ended in an error and the present one is not yet stable."""
@@ -43,35 +51,38 @@ class SupervisedTask:
         """Run `work` until it returns; an error restarts it after a pause that doubles."""
         self._task = asyncio.get_running_loop().create_task(self._run(work), name=self.name)
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: float = 0.0) -> None:
         """End the task: by the flag, and by cancelling it until it is gone or the bound is reached.
 
-        One cancellation is not enough. Code below may swallow it: `asyncio.wait_for` of Python
-        3.11 does where its inner future has just finished.
+        The work has `grace_s` to see the flag and return by itself. One cancellation is not enough.
+        Code below may swallow it: `asyncio.wait_for` of Python 3.11 does where its inner future has
+        just finished.
         """
         self.stopping = True
         task = self._task
         if task is None:
             return
+        if grace_s:
+            await asyncio.wait({task}, timeout=grace_s)
         attempts = round(STOP_S_MAX / CANCEL_AGAIN_S)
-        for _ in range(attempts):
+        while not task.done() and attempts:
             task.cancel()
             await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-            if task.done():
-                return
-        self._events.emit(internal_fault(self.name, TimeoutError("the task did not stop")))
+            attempts -= 1
+        if not task.done():
+            self._events.emit(internal_fault(self.name, TimeoutError("the task did not stop")))
 
     async def _run(self, work: Callable[[SupervisedTask], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
         failures = 0
         while not self.stopping:
             started_s = loop.time()
-            stable = loop.call_later(STABLE_S, self._recovered)
+            stable = loop.call_later(self._stable_s, self._recovered)
             try:
                 await work(self)
             except Exception as error:  # noqa: BLE001  # reported, and the task is restarted
                 self._events.emit(internal_fault(self.name, error))
-                failures = 0 if loop.time() - started_s > STABLE_S else failures + 1
+                failures = 0 if loop.time() - started_s > self._stable_s else failures + 1
                 self.failing = True
             else:
                 self.failing = False
@@ -88,8 +99,9 @@ class SupervisedTask:
 class Supervisor:
     """The background tasks of one process."""
 
-    def __init__(self, events: EventSink) -> None:
+    def __init__(self, events: EventSink, *, stable_s: float = STABLE_S) -> None:
         self._events = events
+        self._stable_s = stable_s
         self._tasks: set[SupervisedTask] = set()
 
     @property
@@ -109,7 +121,7 @@ class Supervisor:
         `essential`: the process cannot do its work without it.
         """
         self._tasks = {task for task in self._tasks if not task.done or task.failing}
-        task = SupervisedTask(name, self._events, essential=essential)
+        task = SupervisedTask(name, self._events, essential=essential, stable_s=self._stable_s)
         task.start(work)
         self._tasks.add(task)
         return task

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from assay.domain.errors import StoreUnavailable
+from assay.domain.supervision import SupervisedTask
 
+POLL_EVERY_S = 5.0
 POLL_S_MAX = 1.0
-"""Longest wait for one value: the others must not grow old behind it."""
+"""Longest wait for one value."""
 
 T = TypeVar("T")
 
@@ -69,7 +71,7 @@ class ScrapedGaugeCollector(Collector):
 
 
 class Polled(Generic[T]):
-    """A value of Redis that is fetched now and then: a scrape must not wait for it.
+    """A value from Redis that is fetched every few seconds, so that a scrape never waits for it.
 
     `value` is None while it is not known.
     """
@@ -85,3 +87,10 @@ class Polled(Generic[T]):
                 self.value = await self._fetch()
         except (StoreUnavailable, TimeoutError):
             self.value = None
+
+
+async def poll(refreshes: Sequence[Callable[[], Awaitable[None]]], task: SupervisedTask) -> None:
+    """Refresh polled values until the task stops."""
+    while not task.stopping:
+        await asyncio.gather(*(refresh() for refresh in refreshes))
+        await asyncio.sleep(POLL_EVERY_S)

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.responses import EvaluationAnswer
-from assay.batches.summary import NANO, summary_of
+from assay.batches.summary import NANO, summarize
 from assay.criteria.base import Criterion
 from assay.domain.batches import Added, BadRow, Batch, BatchStatus, StoredResult, Sums
 
@@ -109,7 +109,7 @@ def batch_document(
     """A batch as callers read it; with its summary where the sums are given."""
     rate = _rate(batch)
     open_rows = batch.total - batch.settled
-    summary = None if sums is None else summary_of(criteria, sums)
+    summary = None if sums is None else summarize(criteria, sums)
     rows = {} if summary is None else summary["rows"]
     ends_ms = 0
     if batch.status == "running" and rate:

@@ -58,12 +58,12 @@ class Batches:
             raise ProblemError(NOT_FOUND)
         return batch
 
-    async def described(self, batch: Batch, *, bad_rows: bool = True) -> dict[str, Any]:
+    async def described(self, batch: Batch) -> dict[str, Any]:
         """The batch as callers read it, with its summary so far."""
         request = await self.request_of(batch)
         sums = await self.results.sums(batch.id, by_group=batch.ended)
         bad: Sequence[BadRow] = ()
-        if batch.rejected and bad_rows:
+        if batch.rejected:
             bad = await self.store.bad_rows(batch.id, BAD_ROWS_SHOWN_MAX)
         return batch_document(batch, request, sums=sums, criteria=criteria_of(request), bad=bad)
 

@@ -71,6 +71,8 @@ class BatchWorker:
         self._rows: set[asyncio.Task[None]] = set()
         self._deliveries: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._stopping = False
+        self._stopped = asyncio.Event()
         self._round_number = 0
         self._failures = 0
         self._resume_at_s = 0.0
@@ -82,17 +84,22 @@ class BatchWorker:
 
     async def stop(self) -> None:
         """Take no more rows; finish those in hand within the grace and give back the rest."""
+        self._stopping = True
         self._wake.set()
-        # A claim that is cancelled on its way would leave its rows to lapse.
-        await self._taking.stop(self._limits.return_s)
+        # To cancel a claim on its way would leave the rows to lapse.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.return_s):
+                await self._stopped.wait()
+        await self._taking.stop()
         await self._finish()
         await self._renewing.stop()
 
-    async def _take_rows(self, task: SupervisedTask) -> None:
-        while not task.stopping:
+    async def _take_rows(self, _: SupervisedTask) -> None:
+        while not self._stopping:
             self._wake.clear()
             if not await self._round() or self._free == 0:
                 await self._sleep(self._limits.poll_s)
+        self._stopped.set()
 
     @property
     def _free(self) -> int:

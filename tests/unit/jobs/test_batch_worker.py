@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -62,6 +63,16 @@ class Queue:
         raise AssertionError("nothing to forget here")
 
 
+class FastClock:
+    """A clock on which a restart takes a millisecond and a task is stable after 50."""
+
+    def monotonic_s(self):
+        return time.monotonic() * 100
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds / 100)
+
+
 class Runner:
     """Does the same work for every row, and counts the rows in progress."""
 
@@ -89,8 +100,8 @@ async def endless(claim):
 
 def make(queue, work, limits=LIMITS, webhooks=None):
     events = RecordedEvents()
-    supervisor = Supervisor(events, stable_s=0.05)
     runner = Runner(work)
+    supervisor = Supervisor(events, FastClock())
     return BatchWorker(queue, runner, webhooks, events, supervisor, limits), runner, events
 
 

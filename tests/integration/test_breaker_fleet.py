@@ -27,11 +27,12 @@ from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from fakes.calls import call
 from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
+from fakes.policies import breaker_policy
 from fakes.redis_process import RedisProcess
 
 ROOT = Path(__file__).parents[2]
 
-POLICY = BreakerPolicy(calls_min=20, open_s=0.05, open_max_s=0.2)
+POLICY = breaker_policy(calls_min=20, open_s=0.05, open_max_s=0.2)
 SLOW_TO_DUE = replace(POLICY, open_s=30.0, open_max_s=30.0)
 
 BUDGET_S = 5.0
@@ -382,7 +383,7 @@ class Nowhere:
 
 async def main():
     async with Redis.from_url(sys.argv[1]) as client:
-        breaker = Breaker("fake/judge", BreakerPolicy(), Nowhere())
+        breaker = Breaker("fake/judge", breaker_policy(), Nowhere())
         fleet = BreakerFleet(client, budget_s=20.0)
         sys.stdin.readline()
         leases = [await fleet.lease_probe(breaker, 30.0) for _ in range(20)]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from assay.domain.events import BreakerChanged
-from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import (
     Breaker,
     CallResult,
@@ -21,8 +20,9 @@ from assay.resilience.breaker.breaker import (
     Unshared,
 )
 from fakes.models import RecordingSink
+from fakes.policies import breaker_policy
 
-POLICY = BreakerPolicy()
+POLICY = breaker_policy()
 
 
 class Clock:
@@ -292,7 +292,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @initialize(calls_min=st.integers(1, 4), probes=st.integers(1, 3))
     def begin(self, calls_min: int, probes: int) -> None:
-        self.policy = BreakerPolicy(calls_min=calls_min, probes=probes)
+        self.policy = breaker_policy(calls_min=calls_min, probes=probes)
         self.breaker = Breaker("m", self.policy, self.sink, self.clock)
 
     @rule()

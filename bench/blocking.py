@@ -1,7 +1,7 @@
-"""The same job done synchronously: one worker of 40 threads, one pooled session.
+"""Does the same job synchronously: one worker with 40 threads and one pooled session.
 
 Usage: python bench/blocking.py PORT STUB_PORT
-Forty is the number of threads that FastAPI itself gives to `def` endpoints.
+FastAPI itself gives forty threads to `def` endpoints.
 """
 
 from __future__ import annotations

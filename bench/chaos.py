@@ -1,9 +1,9 @@
-"""Kills workers, the API and Redis in the middle of a batch, and counts what came of it.
+"""Kills workers, the API and Redis during a batch, and counts the results.
 
     python bench/chaos.py --rows 20000 --fsync everysec
     python bench/chaos.py --rows 20000 --fsync always
 
-Exit status 1 where a row was lost, scored twice, or asked of the provider too often.
+Exits with status 1 if a row was lost, scored twice, or sent to the provider too often.
 """
 
 import argparse

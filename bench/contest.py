@@ -1,4 +1,4 @@
-"""Runs contenders in turns, A B A B, so that what else the machine does meets all of them."""
+"""Runs contenders in turns, A B A B, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WARM_S = 0.7
 
 @dataclass
 class Contender:
-    """Somebody who answers: where, what is sent, and what a right answer holds."""
+    """A server to measure: where it is, what to send, and what a correct answer contains."""
 
     name: str
     server: Server
@@ -35,18 +35,19 @@ def assay_orders(server: Server, body_file: str, **more: Any) -> Orders:
 
 
 def contest(contenders: Sequence[Contender], rounds: int, **orders: Any) -> None:
-    """Warm everyone up, then run `rounds` rounds of everyone; the book is in each contender."""
-    for each in contenders:
-        load(replace(each.orders, **{**orders, "seconds": WARM_S, "requests": 0, "rate": 0.0}))
+    """Warm up every contender, then run `rounds` rounds of each, whose figures it keeps."""
+    warm_up = {**orders, "seconds": WARM_S, "requests": 0, "rate": 0.0}
+    for contender in contenders:
+        load(replace(contender.orders, **warm_up))
     for _ in range(rounds):
-        for each in contenders:
-            cpu_s = each.server.cpu_s
-            outcome = load(replace(each.orders, **orders))
-            each.rounds.append(measured(outcome, each.server.cpu_s - cpu_s))
+        for contender in contenders:
+            cpu_s = contender.server.cpu_s
+            outcome = load(replace(contender.orders, **orders))
+            contender.rounds.append(measured(outcome, contender.server.cpu_s - cpu_s))
 
 
 def measured(outcome: Outcome, cpu_s: float) -> dict[str, Any]:
-    """One round; raises where an answer was wrong, for a wrong answer is no throughput."""
+    """The figures of one round; raises if an answer was wrong, because that is no throughput."""
     wrong = {status: n for status, n in outcome.statuses.items() if status != "200"}
     if wrong or outcome.right != sum(outcome.statuses.values()):
         raise RuntimeError(f"wrong answers: {outcome}")
@@ -54,11 +55,11 @@ def measured(outcome: Outcome, cpu_s: float) -> dict[str, Any]:
 
 
 def spread(rounds: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
-    """The least, the middle and the most of one figure over the rounds."""
-    values = [float(each[key]) for each in rounds]
+    """The minimum, the median and the maximum of one figure over the rounds."""
+    values = [float(figures[key]) for figures in rounds]
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
 def ratio(one: Contender, other: Contender, key: str = "rate") -> float:
-    """How many times the other's figure one's is, by the medians of the same run."""
+    """The figure of `one` divided by that of `other`, by the medians of the same run."""
     return spread(one.rounds, key)["median"] / (spread(other.rounds, key)["median"] or 1e-9)

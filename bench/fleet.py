@@ -1,9 +1,9 @@
-"""Measure a fleet from outside: real services over HTTP, on one Redis and one provider.
+"""Measures a fleet from outside: real services over HTTP, with one Redis and one provider.
 
-    python bench/fleet.py minute --seconds 70      two flooded services, a model at 60 a minute
-    python bench/fleet.py fairness --seconds 30    a tenant that floods beside a quiet one
+    python bench/fleet.py minute --seconds 70      floods two services; the quota is 60 a minute
+    python bench/fleet.py fairness --seconds 30    one tenant floods beside a quiet one
 
-Everything runs on loopback; the figures are printed as JSON.
+Everything runs on loopback. The figures are printed as JSON.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ FLOOD = 50
 
 
 async def minute(seconds: float, folder: Path, redis: RedisProcess) -> dict:
-    """Flood two services with patient and hasty callers, and look at what the provider got."""
+    """Flood two services with patient and hasty callers, and count what the provider received."""
     per_minute = 60
     capacity = 3.0
     rate_per_s = (per_minute - capacity) / 60
@@ -80,7 +80,7 @@ async def minute(seconds: float, folder: Path, redis: RedisProcess) -> dict:
                         await asyncio.sleep(min(2.0, float(answer.headers["retry-after"])))
 
             await asyncio.gather(*(call(pod, n) for pod in pods for n in range(12)))
-        sent_s = [each.at_s for each in provider.requests]
+        sent_s = [request.at_s for request in provider.requests]
     return {
         "sent": len(sent_s),
         "most_in_a_sliding_minute": most_in_a_minute(sent_s),
@@ -94,7 +94,7 @@ async def minute(seconds: float, folder: Path, redis: RedisProcess) -> dict:
 
 
 async def fairness(seconds: float, folder: Path, redis: RedisProcess) -> dict:
-    """The quiet tenant's time to an answer, alone and beside 50 times another's share."""
+    """The quiet tenant's time to an answer, alone and while another sends 50 times its share."""
     per_minute = 1_200
     keys = {tenant: new_key(tenant) for tenant in ("flooding", "quiet")}
     (folder / "keys").write_text("".join(f"{line}\n" for _, line in keys.values()))
@@ -125,18 +125,18 @@ async def fairness(seconds: float, folder: Path, redis: RedisProcess) -> dict:
 
 
 async def quiet(pod: Pod, seconds: float, share_per_s: float, headers: dict) -> list[float]:
-    """Times to an answer, at half of the tenant's share, evenly."""
+    """Times to an answer, at a steady half of the tenant's share."""
     calls = []
     for number in range(int(seconds * share_per_s / 2)):
         calls.append(asyncio.create_task(pod.judge(f"quiet-{number}", headers=headers)))
         await asyncio.sleep(2 / share_per_s)
     answers = await asyncio.gather(*calls)
-    assert all(each.served_by for each in answers), "a quiet tenant is never refused"
-    return [each.seconds for each in answers]
+    assert all(answer.served_by for answer in answers), "a quiet tenant is never refused"
+    return [answer.seconds for answer in answers]
 
 
 async def flood(pod: Pod, seconds: float, per_s: float, headers: dict) -> collections.Counter:
-    """So many calls a second, whatever becomes of them."""
+    """Send `per_s` calls a second without waiting for answers; the count of each status."""
     calls = set()
     statuses: collections.Counter = collections.Counter()
     for number in range(int(seconds * per_s)):

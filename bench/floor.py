@@ -2,7 +2,7 @@
 
 Usage: python bench/floor.py PORT STUB_PORT
 It reads the case, writes the chat completion, forwards it and reads the answer, with orjson and
-aiohttp; it has no keys, quota, breaker, metrics, checks, limits or error handling.
+aiohttp. It has no keys, quota, breaker, metrics, checks, limits or error handling.
 """
 
 from __future__ import annotations

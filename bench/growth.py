@@ -1,4 +1,4 @@
-"""How the cost of a request grows with its size, and with how many are in flight."""
+"""How the cost of a request grows with its size and with the number of requests in flight."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ IDLE_S = 2.0
 SIZES_KB = (2, 16, 64, 256, 512, 1_024, 1_536)
 CALLERS = (1, 2, 5, 10, 20, 50, 100, 200)
 AT_SIZE = 16
-"""Callers at once while the size grows."""
+"""Concurrent callers while the size grows."""
 
 
 def growth(options: Options, folder: Path) -> None:
-    """CPU time per request over body sizes and over callers at once; draws a plot of each."""
+    """CPU time per request over body sizes and over concurrent callers, with a plot of each."""
     with ExitStack() as stack:
         provider = stack.enter_context(processes.stub(folder, DELAY_S))
         redis = stack.enter_context(processes.redis(folder))
@@ -38,8 +38,8 @@ def growth(options: Options, folder: Path) -> None:
         ]
         small = orders_of(service, 2, folder)
         callers = [
-            (each, _cpu_ms(service, small, each, idle_share, options))
-            for each in CALLERS[:: options.stride]
+            (count, _cpu_ms(service, small, count, idle_share, options))
+            for count in CALLERS[:: options.stride]
         ]
     rows = [("", "CPU ms/request (least)", "median")]
     rows += [(f"{size} KB", f"{least:.2f}", f"{middle:.2f}") for size, (least, middle) in sizes]
@@ -60,7 +60,7 @@ def orders_of(service: Server, size_kb: int, folder: Path) -> Orders:
 
 
 def _idle_share(service: Server) -> float:
-    """What the process does of itself: breakers shared, quotas read, the loop watched."""
+    """The CPU share of an idle process: it shares breakers, reads quotas and watches the loop."""
     cpu_s = service.cpu_s
     time.sleep(IDLE_S)
     return (service.cpu_s - cpu_s) / IDLE_S
@@ -69,7 +69,7 @@ def _idle_share(service: Server) -> float:
 def _cpu_ms(
     service: Server, orders: Orders, callers: int, idle_share: float, options: Options
 ) -> tuple[float, float]:
-    """The least and the middle of some rounds: other work on the machine can only add."""
+    """The minimum and the median of some rounds; other work on the machine can only add."""
     seconds = 0.6 if options.quick else 2.0
     load(replace(orders, connections=callers, seconds=0.3))
     costs = []
@@ -82,7 +82,7 @@ def _cpu_ms(
 
 
 def fitted(points: list[tuple[float, float]]) -> tuple[float, float, float]:
-    """The line through the points by least squares, and the farthest relative distance from it."""
+    """The least-squares line through the points, and the largest relative distance from it."""
     count = len(points)
     mean_x = sum(x for x, _ in points) / count
     mean_y = sum(y for _, y in points) / count

@@ -1,9 +1,10 @@
-"""What interactive calls wait for beside a batch that takes all it can get, against alone.
+"""Compares the latency of interactive calls beside a busy batch with their latency alone.
 
     python bench/interactive_first.py
 
-Rounds alone and beside take turns in one run. Arrivals keep to a timetable, and latency counts from
-the moment a call was due. Exit status 1 where the p95 beside a batch is more than 10 % above alone.
+Rounds alone and beside a batch take turns in one run. Arrivals keep to a timetable, and latency
+counts from the moment a call was due. Exits with status 1 if the p95 beside a batch is more than
+10 % above the p95 alone.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ import processes
 WORSE_MAX = 0.10
 BATCH_ROWS = 20_000
 FIRST_ROWS = 50
-"""Rows that are done before a round beside the batch begins: it is under way then."""
+"""Rows to finish before a round beside the batch begins, so that the batch is under way."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Who does the rows, and what the batch takes all of."""
+    """Where the rows are judged, and which resource the batch uses up."""
 
     name: str
     worker_in_serve: bool
@@ -50,7 +51,7 @@ SCENES = (
 
 @dataclass
 class Latencies:
-    """Milliseconds of each call, by round."""
+    """The latency of each call in milliseconds, by round."""
 
     rounds: list[list[float]] = field(default_factory=list)
     failures: int = 0
@@ -59,13 +60,14 @@ class Latencies:
     @property
     def p95_ms(self) -> float:
         """Over the calls of all rounds."""
-        return statistics.quantiles([ms for each in self.rounds for ms in each], n=100)[94]
+        latencies_ms = [ms for latencies in self.rounds for ms in latencies]
+        return statistics.quantiles(latencies_ms, n=100)[94]
 
 
 async def interactive(
     session: aiohttp.ClientSession, rate: float, seconds: float, seen: Latencies
 ) -> None:
-    """Calls at a steady rate, each unlike every other."""
+    """Send different calls at a steady rate."""
     loop = asyncio.get_running_loop()
     taken: list[float] = []
     started_s = loop.time() + 0.1
@@ -88,7 +90,7 @@ async def interactive(
 
 @asynccontextmanager
 async def batch(session: aiohttp.ClientSession, seen: Latencies) -> AsyncIterator[None]:
-    """A batch under way, with more rows than the round can do."""
+    """A batch under way, with more rows than fit into the round."""
     async with session.post("/v1/batches", json={"criteria": ["It is polite."]}) as answer:
         path = f"/v1/batches/{(await answer.json())['id']}"
     stamp = time.time()
@@ -118,7 +120,7 @@ async def scored(session: aiohttp.ClientSession, path: str) -> int:
 
 
 async def rounds(url: str, options: argparse.Namespace) -> tuple[Latencies, Latencies]:
-    """Alone and beside a batch in turns; the first round warms up and is dropped."""
+    """Rounds alone and beside a batch, in turns; a first round warms up and is dropped."""
     alone, beside = Latencies(), Latencies()
     headers = {"authorization": f"Bearer {processes.API_KEY}"}
     connector = aiohttp.TCPConnector(limit=0)
@@ -132,7 +134,7 @@ async def rounds(url: str, options: argparse.Namespace) -> tuple[Latencies, Late
 
 
 def measured(scene: Scene, options: argparse.Namespace) -> bool:
-    """Play one scene and say what came of it; whether it is within the bound."""
+    """Measure one scene and print its figures; True if it is within the bound."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         provider = stack.enter_context(processes.stub(folder, options.delay_s))
@@ -148,13 +150,14 @@ def measured(scene: Scene, options: argparse.Namespace) -> bool:
             stack.enter_context(processes.worker(folder))
         alone, beside = asyncio.run(rounds(f"http://127.0.0.1:{service.port}", options))
     worse = beside.p95_ms / alone.p95_ms - 1
-    each = ", ".join(
+    by_round = ", ".join(
         f"{statistics.quantiles(one, n=100)[94]:.0f}/{statistics.quantiles(two, n=100)[94]:.0f}"
         for one, two in zip(alone.rounds, beside.rounds, strict=True)
     )
     print(
         f"{scene.name}: p95 alone {alone.p95_ms:.1f} ms, beside {beside.p95_ms:.1f} ms "
-        f"({worse:+.1%}; rounds {each}), batch {statistics.mean(beside.rows_per_s):.0f} rows/s, "
+        f"({worse:+.1%}; rounds {by_round}), "
+        f"batch {statistics.mean(beside.rows_per_s):.0f} rows/s, "
         f"failures {alone.failures}/{beside.failures}",
         flush=True,
     )
@@ -166,8 +169,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=15.0, help="interactive calls a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--delay-s", type=float, default=0.5, help="what the judge takes")
-    parser.add_argument("--scene", default="", help="only scenes whose name holds this")
+    parser.add_argument("--delay-s", type=float, default=0.5, help="latency of the judge")
+    parser.add_argument("--scene", default="", help="run only scenes whose name contains this")
     options = parser.parse_args()
     scenes = [scene for scene in SCENES if options.scene in scene.name]
     within = [measured(scene, options) for scene in scenes]

@@ -1,4 +1,4 @@
-"""What a caller waits for beyond the judge, at a fixed arrival rate of half of what is possible."""
+"""The latency that Assay adds to the judge's, at a fixed arrival rate of half its throughput."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOALS_MS = {"p50_ms": 3.0, "p99_ms": 15.0}
 
 
 def latency_half_load(options: Options, folder: Path) -> None:
-    """Open loop, 2 KB: each one at half of its own closed-loop throughput, and the stub alone."""
+    """Open loop, 2 KB: each contender at half of its closed-loop throughput, and the stub alone."""
     text = payloads.prose(2 * payloads.KB)
     case = payloads.written(folder, "case.json", payloads.evaluation(text))
     chat = payloads.written(folder, "chat.json", payloads.chat_completion(text))
@@ -35,47 +35,48 @@ def latency_half_load(options: Options, folder: Path) -> None:
             Contender("floor", bare, Orders(bare.port, "/forward", case, expect="verdict")),
         ]
         most = {
-            each.name: load(replace(each.orders, connections=64, seconds=options.seconds)).rate
-            for each in contenders
+            server.name: load(replace(server.orders, connections=64, seconds=options.seconds)).rate
+            for server in contenders
         }
         alone = Contender("stub alone", provider, direct)
         most[alone.name] = most["Assay"]
         for _ in range(options.rounds):
-            for each in (*contenders, alone):
-                rate = most[each.name] / 2
-                cpu_s = each.server.cpu_s
-                outcome = load(
-                    replace(
-                        each.orders, connections=CONNECTIONS, seconds=options.seconds, rate=rate
-                    )
+            for contender in (*contenders, alone):
+                orders = replace(
+                    contender.orders,
+                    connections=CONNECTIONS,
+                    seconds=options.seconds,
+                    rate=most[contender.name] / 2,
                 )
-                each.rounds.append(measured(outcome, each.server.cpu_s - cpu_s))
-    tell([*contenders, alone], most)
+                cpu_s = contender.server.cpu_s
+                outcome = load(orders)
+                contender.rounds.append(measured(outcome, contender.server.cpu_s - cpu_s))
+    show_figures([*contenders, alone], most)
 
 
-def tell(contenders: list[Contender], most: dict[str, float]) -> None:
+def show_figures(contenders: list[Contender], most: dict[str, float]) -> None:
     *_, alone = contenders
     base_ms = {key: spread(alone.rounds, key)["median"] for key in GOALS_MS}
     rows: list[tuple[str, ...]] = [("", "arrivals/s", "added p50 ms", "added p99 ms", "max ms")]
     added: dict[str, dict[str, float]] = {}
-    for each in contenders:
-        # What else runs on the machine can only add to a latency: the best round says most.
-        added[each.name] = {
-            f"{key}_{which}": spread(each.rounds, key)[which] - base_ms[key]
+    for contender in contenders:
+        # Other work on the machine can only add to a latency, so the best round is the truest.
+        added[contender.name] = {
+            f"{key}_{which}": spread(contender.rounds, key)[which] - base_ms[key]
             for key in GOALS_MS
             for which in ("min", "median")
         }
-        ours = added[each.name]
+        ours = added[contender.name]
         rows.append(
             (
-                each.name,
-                f"{most[each.name] / 2:,.0f}",
+                contender.name,
+                f"{most[contender.name] / 2:,.0f}",
                 f"{ours['p50_ms_median']:.1f} (best {ours['p50_ms_min']:.1f})",
                 f"{ours['p99_ms_median']:.1f} (best {ours['p99_ms_min']:.1f})",
-                f"{spread(each.rounds, 'max_ms')['median']:.0f}",
+                f"{spread(contender.rounds, 'max_ms')['median']:.0f}",
             )
         )
     note = f"over the stub's own {base_ms['p50_ms']:.1f} / {base_ms['p99_ms']:.1f} ms"
     report.show("latency-half-load: 2 KB, open loop", rows, [note])
-    rounds = {each.name: each.rounds for each in contenders}
+    rounds = {contender.name: contender.rounds for contender in contenders}
     report.keep("latency-half-load", {"added": added, "most": most, "rounds": rounds})

@@ -1,9 +1,11 @@
-"""The load generator: sends one prepared request over many connections, and times the answers.
+"""The load generator: sends one prepared request over many connections and times the answers.
 
-Usage: python bench/load.py < orders.json, one JSON object as `Orders`; prints one as `Outcome`.
-A process of its own, on the bare transport. With a rate the arrivals keep to a fixed timetable and
-latency counts from the moment a request was due, whether or not a connection was free then: a slow
-answer cannot hide those behind it (no coordinated omission).
+Usage: python bench/load.py < orders.json
+
+Reads `Orders` and prints an `Outcome`, both as JSON. It is a process of its own, on the bare
+transport. With a rate, arrivals keep to a fixed timetable. Latency counts from the moment a request
+was due, even if no connection was free then, so a slow answer cannot hide the requests behind it
+(no coordinated omission).
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ import uvloop
 HEAD_END = b"\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 SERIAL = b"SERIAL##"
-"""In a body: where each request carries its own number."""
+"""The place in a body for the number of the request."""
 FAILED = 599
-"""Stands for an answer that was cut off or never came."""
+"""The status recorded for an answer that was cut off or never came."""
 
 
 @dataclass
 class Orders:
-    """What to send: `requests` or `seconds` bound the run; a `rate` per second makes it open."""
+    """What to send. `requests` or `seconds` bound the run; a `rate` makes it an open loop."""
 
     port: int
     path: str
@@ -46,7 +48,7 @@ class Orders:
 
 @dataclass
 class Outcome:
-    """What came of it; an answer counts as right where its status is 200 and holds `expect`."""
+    """The figures of a run; an answer is right if its status is 200 and it contains `expect`."""
 
     right: int
     statuses: dict[str, int]
@@ -61,7 +63,7 @@ class Outcome:
 
 
 class Caller(asyncio.Protocol):
-    """One connection: writes the request, reads one answer, says so."""
+    """One connection: writes the request, reads the answer and reports it."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -119,7 +121,7 @@ class Caller(asyncio.Protocol):
 
 
 class Run:
-    """One run: hands out requests to callers, and keeps the book."""
+    """One run: hands out requests to callers and counts the answers."""
 
     def __init__(self, orders: Orders) -> None:
         self.orders = orders
@@ -129,7 +131,7 @@ class Run:
         head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         self._opening, marked, self._rest = (head.encode() + body).partition(SERIAL)
         if not marked:
-            raise ValueError("the body has no place for a serial number")
+            raise ValueError("the body contains no place for a serial number")
         self._serial = 0
         self._expect = orders.expect.encode()
         self._latencies_s: list[float] = []
@@ -142,7 +144,7 @@ class Run:
         self._last_s = 0.0
 
     def request(self) -> tuple[bytes, bytes, bytes]:
-        """A request unlike every other: equal ones would share one upstream call."""
+        """A request that differs from all others: equal ones would share one upstream call."""
         self._serial += 1
         return self._opening, b"%08d" % self._serial, self._rest
 
@@ -192,7 +194,7 @@ class Run:
     def _next(self, caller: Caller, *, failed: bool = False) -> None:
         """Closed loop: the next request goes out when the last one is answered.
 
-        A connection that failed is given up: to try again at once would be a storm.
+        A failed connection is not used again: reconnecting at once would cause a storm.
         """
         now_s = time.perf_counter()
         over = (

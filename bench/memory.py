@@ -19,13 +19,13 @@ from processes import Server, load
 
 DELAY_S, DELAY_QUICK_S = 4.0, 2.5
 SILENCE_S = 25.0
-"""The judge thinks until all bodies have come; on two cores they alone take seconds."""
+"""The judge thinks until all bodies have arrived, which takes seconds on two cores."""
 IN_FLIGHT = 400
 FLOOD = 2_000
 BUDGET_MB = 256
 SAMPLE_S = 0.05
 RECOVERY_S = 6.0
-"""Memory is given back at the first look, one every five seconds, that finds the bodies gone."""
+"""The service checks every five seconds, and returns memory once the bodies are gone."""
 
 
 def memory_in_flight(options: Options, folder: Path) -> None:
@@ -52,7 +52,7 @@ def in_flight(folder: Path, delay_s: float) -> dict[str, Any]:
 
 
 def flood(folder: Path, delay_s: float) -> dict[str, Any]:
-    """What a process takes beyond its budget is what it takes when idle."""
+    """Beyond its budget, a process takes only what it takes when idle."""
     return measure(folder, delay_s, FLOOD, inflight_bytes_max=BUDGET_MB * payloads.MB)
 
 
@@ -78,7 +78,7 @@ def measure(folder: Path, delay_s: float, connections: int, **limits: int) -> di
         orders = assay_orders(service, case, connections=connections, requests=connections)
         with watched(service) as seen:
             outcome = load(orders)
-        # Arrival and departure are peaks; between them all wait for their judges.
+        # Arrival and departure are peaks. Between them, all requests wait for their judges.
         waiting_mb = statistics.median(seen[len(seen) // 2 :])
         time.sleep(RECOVERY_S)
         after_mb = service.resident_mb
@@ -102,7 +102,7 @@ def measure(folder: Path, delay_s: float, connections: int, **limits: int) -> di
 
 @contextmanager
 def watched(server: Server) -> Iterator[list[float]]:
-    """The resident memory of a process, read again and again for as long as the context lasts."""
+    """The resident memory of a process, sampled until the context ends."""
     seen = [server.resident_mb]
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What the command line says about every scenario."""
+"""The command-line options that apply to every scenario."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
-    """How long and how often to measure, and whom to compare with."""
+    """How long and how often to measure, and whether to measure the peer."""
 
     quick: bool = False
     peer: bool = False
@@ -18,10 +18,10 @@ class Options:
 
     @property
     def stride(self) -> int:
-        """Of the points of a curve, every one or every second."""
+        """Measure every point of a curve, or every second one."""
         return 2 if self.quick else 1
 
     @property
     def seconds(self) -> float:
-        """Of one round of one contender."""
+        """The length of one round of one contender."""
         return 1.0 if self.quick else 3.0

@@ -1,4 +1,4 @@
-"""The bodies that are sent: the same case for everyone, in each one's own shape."""
+"""The bodies to send: the same case for every contender, in the shape that each one takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RUBRIC = "The answer is polite, correct and to the point."
 WORDS = """
 the of a judge verdict case quota answer question reads writes because however river stone
 morning evening service score table polite correct measure gold ore assay furnace scale
-""".split()  # noqa: SIM905 # forty words in quotes of their own say no more
+""".split()  # noqa: SIM905 # forty quoted words would be harder to read
 SERIAL = SERIAL_BYTES.decode()
 ESCAPED = '"He said \\ then"\n\t"and left"\r\n{"key": "value"}\n'
 
@@ -22,11 +22,11 @@ ESCAPED = '"He said \\ then"\n\t"and left"\r\n{"key": "value"}\n'
 @cache
 def prose(size: int, seed: int = 7) -> str:
     """About `size` characters of plain prose."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     words: list[str] = []
     length = 0
     while length < size:
-        word = chance.choice(WORDS)
+        word = rng.choice(WORDS)
         words.append(word)
         length += len(word) + 1
     return f"{SERIAL} {' '.join(words)}"[:size]
@@ -34,7 +34,7 @@ def prose(size: int, seed: int = 7) -> str:
 
 @cache
 def escapes(size: int) -> str:
-    """`size` characters of which about every fifth is escaped in JSON, as code and JSON are."""
+    """`size` characters; about every fifth needs an escape in JSON, as in code."""
     return (SERIAL + ESCAPED * (size // len(ESCAPED) + 1))[:size]
 
 
@@ -54,7 +54,7 @@ def chat_completion(text: str, model: str = "judge") -> bytes:
 
 
 def written(folder: Path, name: str, body: bytes) -> str:
-    """The body as a file for the load generator."""
+    """Write the body to a file for the load generator; the file's path."""
     path = folder / name
     path.write_bytes(body)
     return str(path)

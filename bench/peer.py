@@ -1,4 +1,4 @@
-"""The LiteLLM proxy in an environment of its own, doing what it does best: plain forwarding."""
+"""The LiteLLM proxy in its own environment, doing only plain forwarding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ general_settings:
 
 
 def installed() -> Path:
-    """The folder of the peer's environment, made where it is missing."""
+    """The folder of the peer's environment; created if it is missing."""
     home = PEERS / "litellm"
     if not (home / "bin" / "litellm").exists():
         print("installing the LiteLLM proxy into .bench/litellm", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Starts and stops what a scenario needs: the stub, Redis, Assay, the floor and the peer."""
+"""Starts and stops the processes of a scenario: the stub, Redis, Assay and its contenders."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ START_S = 60.0
 STOP_S = 15.0
 API_KEY = "assay_bench"
 TUNABLES = "glibc.malloc.hugetlb=1"
-"""As bin/serve and the image have it."""
+"""The same as in bin/serve and the image."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
 class Server:
-    """A process that was started here and answers on a port."""
+    """A process that this module started and that listens on a port."""
 
     name: str
     port: int
@@ -42,9 +42,9 @@ class Server:
 
     @property
     def cpu_s(self) -> float:
-        """Time of all its threads on a core so far, to the nanosecond."""
+        """CPU time of all its threads so far, to the nanosecond."""
         threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
     @property
     def resident_mb(self) -> float:
@@ -67,7 +67,7 @@ def running(
     environ: Mapping[str, str] | None = None,
     ready_url: str = "",
 ) -> Iterator[Server]:
-    """A process from the moment it is ready until it has stopped; its output is in a log file."""
+    """Run a process, and yield it once it is ready; its output goes to a log file."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
     log = folder / f"{name}.log"
     started_s = time.perf_counter()
@@ -198,7 +198,7 @@ def assay(
     worker_in_serve: bool = False,
     worker_rows: int = 16,
 ) -> Iterator[Server]:
-    """The service as it is run, with every feature on: keys, quota, breaker, metrics, logs."""
+    """The service as in production, with every feature on: keys, quota, breaker, metrics, logs."""
     port, metrics_port = free_port(), free_port()
     config = CONFIG.format(
         folder=folder, port=port, metrics_port=metrics_port, redis_port=redis_server.port,
@@ -218,7 +218,7 @@ def assay(
 
 
 def worker(folder: Path) -> contextlib.AbstractContextManager[Server]:
-    """A process that does rows of batches, for the service that was started in `folder`."""
+    """A worker for the batches of the service that was started in `folder`."""
     port = free_port()
     command = [
         sys.executable, "-m", "assay", "worker", "--config", folder / "assay.toml",
@@ -229,7 +229,7 @@ def worker(folder: Path) -> contextlib.AbstractContextManager[Server]:
 
 
 def load(orders: Orders) -> Outcome:
-    """Run the load generator in a process of its own."""
+    """Run the load generator in its own process."""
     done = subprocess.run(
         [sys.executable, BENCH / "load.py"], input=orjson.dumps(asdict(orders)),
         stdout=subprocess.PIPE, check=True, timeout=orders.seconds + orders.timeout_s + 30,

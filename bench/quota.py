@@ -1,4 +1,4 @@
-"""One quota, several processes: how much of the rate they use, and what it costs in Redis."""
+"""Several processes on one quota: how much of the rate they use, and what it costs in Redis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROCESSES, PROCESSES_QUICK = 8, 4
 PER_MINUTE = 3_000
 SECONDS, SECONDS_QUICK = 60.0, 5.0
 CALLERS = 12
-"""At each process: together they could send several times the quota."""
+"""Callers of each process; together they could send several times the quota."""
 
 
 def quota(options: Options, folder: Path) -> None:
@@ -44,15 +44,15 @@ def quota(options: Options, folder: Path) -> None:
         counters = Redis(port=redis.port)
         before = _scripts(counters)
         orders = [
-            replace(assay_orders(each, case), connections=CALLERS, seconds=seconds)
-            for each in services
+            replace(assay_orders(service, case), connections=CALLERS, seconds=seconds)
+            for service in services
         ]
         with ThreadPoolExecutor(count) as pool:
             outcomes = list(pool.map(load, orders))
         scripts = _scripts(counters) - before
-    answered = sum(each.right for each in outcomes)
-    elapsed_s = max(each.seconds for each in outcomes)
-    # What may be sent: the refill, and the bucket that was full at the start.
+    answered = sum(outcome.right for outcome in outcomes)
+    elapsed_s = max(outcome.seconds for outcome in outcomes)
+    # The bound: the refill, and the bucket that was full at the start.
     capacity = PER_MINUTE * 0.05
     refilled = (PER_MINUTE - capacity) / 60 * elapsed_s
     used = answered / refilled
@@ -66,8 +66,8 @@ def quota(options: Options, folder: Path) -> None:
         ),
     ]  # fmt: skip
     statuses: dict[str, int] = {}
-    for each in outcomes:
-        for status, count in each.statuses.items():
+    for outcome in outcomes:
+        for status, count in outcome.statuses.items():
             statuses[status] = statuses.get(status, 0) + count
     report.show(f"quota: {PER_MINUTE:,} requests a minute", rows, [f"statuses {statuses}"])
     report.keep(
@@ -81,7 +81,7 @@ def quota(options: Options, folder: Path) -> None:
 
 
 def _scripts(redis: Redis) -> int:
-    """Script calls so far, over all clients."""
+    """Script calls so far, of all clients."""
     stats = redis.info("commandstats")
     return sum(
         int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("evalsha", "eval")

@@ -1,4 +1,4 @@
-"""Tables for people, and JSON for whoever compares runs."""
+"""Tables to read, and JSON to compare runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HEADER = ("", "requests/s", "min–max", "p50 ms", "p99 ms", "CPU ms/request")
 
 def throughput_table(contenders: Sequence[Contender]) -> list[Sequence[str]]:
     rows: list[Sequence[str]] = [HEADER]
-    for each in contenders:
+    for contender in contenders:
         rate, p50, p99, cpu = (
-            spread(each.rounds, key) for key in ("rate", "p50_ms", "p99_ms", "cpu_ms")
+            spread(contender.rounds, key) for key in ("rate", "p50_ms", "p99_ms", "cpu_ms")
         )
         rows.append(
             (
-                each.name,
+                contender.name,
                 f"{rate['median']:,.0f}",
                 f"{rate['min']:,.0f}–{rate['max']:,.0f}",
                 f"{p50['median']:.1f}",
@@ -38,7 +38,7 @@ def throughput_table(contenders: Sequence[Contender]) -> list[Sequence[str]]:
 
 
 def show(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
-    """Print a table in columns, the first to the left, numbers to the right."""
+    """Print a table: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"\n{title}")
     for row in rows:
@@ -50,7 +50,7 @@ def show(title: str, rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -
 
 
 def keep(scenario: str, figures: dict[str, Any]) -> Path:
-    """Write the figures of a scenario with the machine and the command they are from."""
+    """Write the figures of a scenario, with the machine and the command that gave them."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{scenario}.json"
     document = {"scenario": scenario, "run": circumstances(), **figures}
@@ -59,7 +59,7 @@ def keep(scenario: str, figures: dict[str, Any]) -> Path:
 
 
 def circumstances() -> dict[str, Any]:
-    """When and where: figures without these mean nothing."""
+    """When and where the figures were measured; without this they mean nothing."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["bin/bench", *sys.argv[1:]]),

@@ -1,4 +1,4 @@
-"""A large batch from upload to the last result: memory of the API and of a worker stays flat."""
+"""A large batch from upload to the last result, and the memory of the API and of a worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from processes import Server
 ROWS, ROWS_QUICK = 100_000, 2_000
 ROW_BYTES = 2 * payloads.KB
 FIRST_ROWS = 1_000
-"""Memory is compared from here on: before that, caches and pools fill."""
+"""Memory is compared from this row on; before it, caches and pools fill."""
 DELAY_S = 0.02
 WORKER_ROWS = 48
 PIECE_BYTES = 256 * payloads.KB
@@ -32,7 +32,7 @@ TIMEOUT_S = 900.0
 
 
 def batch(options: Options, folder: Path) -> None:
-    """100,000 rows of 2 KB, uploaded as one stream, judged by a worker of its own."""
+    """100,000 rows of 2 KB, uploaded as one stream and judged by a worker process."""
     count = ROWS_QUICK if options.quick else ROWS
     with ExitStack() as stack:
         provider = stack.enter_context(processes.stub(folder, DELAY_S))
@@ -54,7 +54,7 @@ def batch(options: Options, folder: Path) -> None:
     if scored != count:
         raise RuntimeError(f"{scored} of {count} rows were scored")
     table = [("", f"MB at row {FIRST_ROWS:,}", "least MB", "most MB", "change at most")]
-    table += [each.row for each in watched]
+    table += [process.row for process in watched]
     speed = f"uploaded {count / uploaded_s:,.0f} rows/s, judged {count / judged_s:,.0f} rows/s"
     notes = [f"{speed}, all {scored:,} scored"]
     report.show(f"batch: {count:,} rows of {ROW_BYTES:,} bytes", table, notes)
@@ -63,8 +63,8 @@ def batch(options: Options, folder: Path) -> None:
         {
             "rows": count, "upload_rows_per_s": count / uploaded_s,
             "judged_rows_per_s": count / judged_s, "flat_within": FLAT_WITHIN,
-            "memory_mb": {each.name: [round(mb, 1) for mb in each.seen_mb] for each in watched},
-            "change": {each.name: each.change for each in watched},
+            "memory_mb": {it.name: [round(mb, 1) for mb in it.seen_mb] for it in watched},
+            "change": {it.name: it.change for it in watched},
         },
     )  # fmt: skip
 
@@ -73,12 +73,12 @@ CRITERIA = orjson.dumps({"criteria": [{"type": "rubric", "rubric": payloads.RUBR
 
 
 def rows(count: int) -> Iterator[bytes]:
-    """The rows as lines, in pieces; each text is unlike the others and hardly compresses."""
-    chance = random.Random(0)
-    text = "".join(chance.choices(string.ascii_letters + " ", k=2 * ROW_BYTES))
+    """The rows as lines, in pieces; every text is different and hardly compresses."""
+    rng = random.Random(0)
+    text = "".join(rng.choices(string.ascii_letters + " ", k=2 * ROW_BYTES))
     piece: list[bytes] = []
     for number in range(count):
-        start = chance.randrange(ROW_BYTES)
+        start = rng.randrange(ROW_BYTES)
         row = {"id": str(number), "output": f"{number} {text[start : start + ROW_BYTES]}"}
         piece.append(orjson.dumps(row) + b"\n")
         if len(piece) * ROW_BYTES >= PIECE_BYTES:
@@ -89,7 +89,7 @@ def rows(count: int) -> Iterator[bytes]:
 
 @dataclass
 class Watched:
-    """A process whose memory is looked at from row 1,000 to the last."""
+    """A process whose memory is sampled from row 1,000 to the last."""
 
     name: str
     server: Server
@@ -100,9 +100,9 @@ class Watched:
 
     @property
     def change(self) -> float:
-        """The farthest from the first look, as a share of it."""
+        """The largest distance from the first sample, as a share of it."""
         first = self.seen_mb[0]
-        return max(abs(each - first) for each in self.seen_mb) / first
+        return max(abs(mb - first) for mb in self.seen_mb) / first
 
     @property
     def row(self) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ class Watched:
 
 
 class Caller:
-    """One who uploads a batch and asks for its progress."""
+    """A caller that uploads a batch and asks for its progress."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -122,7 +122,7 @@ class Caller:
         return self._sent(method, path, body, "application/json")
 
     def upload(self, path: str, pieces: Iterator[bytes], api: Watched) -> None:
-        """Stream the rows in chunks, and look at the API's memory at every megabyte or so."""
+        """Stream the rows in chunks, and sample the API's memory about every megabyte."""
 
         def watched() -> Iterator[bytes]:
             for number, piece in enumerate(pieces):
@@ -148,15 +148,15 @@ class Caller:
 
 
 def _followed(caller: Caller, path: str, count: int, watched: list[Watched]) -> int:
-    """Look at the memory until the batch has ended; how many rows were scored."""
+    """Sample the memory until the batch has ended; the number of scored rows."""
     until_s = time.perf_counter() + TIMEOUT_S
     while time.perf_counter() < until_s:
-        told = caller.ask("GET", path)
-        scored = int(told["counts"]["scored"])
-        if told["status"] != "running":
+        progress = caller.ask("GET", path)
+        scored = int(progress["counts"]["scored"])
+        if progress["status"] != "running":
             return scored
         if scored >= min(FIRST_ROWS, count // 2):
-            for each in watched:
-                each.look()
+            for process in watched:
+                process.look()
         time.sleep(LOOK_EVERY_S)
     raise RuntimeError(f"the batch did not end within {TIMEOUT_S:g} s")

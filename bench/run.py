@@ -1,4 +1,4 @@
-"""Runs the scenarios that are named, or all of them; see bin/bench."""
+"""Measures the service against a stub provider. Without a scenario, runs all of them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,18 @@ SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
-    parser.add_argument("--quick", action="store_true", help="all scenarios within two minutes")
-    parser.add_argument("--peer", choices=["litellm"], help="run the same payloads through it")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="use shorter rounds: all scenarios in under two minutes",
+    )
+    parser.add_argument(
+        "--peer", choices=["litellm"], help="also measure this peer with the same payloads"
+    )
     given = parser.parse_args()
     unknown = [name for name in given.scenarios if name not in SCENARIOS]
     if unknown:
-        parser.error(f"no scenario {unknown[0]!r}; there are: {', '.join(SCENARIOS)}")
+        parser.error(f"unknown scenario {unknown[0]!r}; choose from {', '.join(SCENARIOS)}")
     options = Options(given.quick, given.peer is not None)
     for name in given.scenarios or SCENARIOS:
         with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:

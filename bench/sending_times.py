@@ -1,8 +1,8 @@
-"""Measure the quota: share of the rate used, excess, precision and cost of the script.
+"""Measures the quota: share of the rate used, excess, precision and cost of the script.
 
     python bench/sending_times.py --seconds 60 --processes 8
 
-Starts its own redis-server and client processes on loopback, and prints a table.
+Starts a redis-server and client processes on loopback, and prints a table.
 """
 
 from __future__ import annotations
@@ -23,12 +23,24 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from redis.asyncio import Redis  # noqa: E402  the checkout's own modules come first
 
-from assay.domain.completion import Completion, Model, Prompt, Turn, Usage  # noqa: E402
+from assay.domain.completion import (  # noqa: E402
+    CallContext,
+    Caller,
+    Completion,
+    Model,
+    Prompt,
+    Turn,
+    Usage,
+)
 from assay.domain.policy import Deadline, Quota  # noqa: E402
 from assay.resilience.limited import Limited  # noqa: E402
 from assay.resilience.quota.buckets import buckets_of  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
-from assay.resilience.quota.reservations import ReservationRequest, Reserved  # noqa: E402
+from assay.resilience.quota.reservations import (  # noqa: E402
+    ReservationRequest,
+    Reserved,
+    SettledReservation,
+)
 from fakes.fleet import worst_excess  # noqa: E402
 from fakes.recorded_events import RecordedEvents  # noqa: E402
 from fakes.redis_process import BUNDLED, RedisProcess  # noqa: E402
@@ -38,7 +50,7 @@ PROMPT = Prompt((Turn("user", ("hello",)),), lambda completion: completion.text)
 
 
 class Stamped:
-    """A model that notes when it was asked, on the clock that all processes share."""
+    """A model that records when it was called, on the clock that all processes share."""
 
     def __init__(self) -> None:
         self.sent_s: list[float] = []
@@ -49,7 +61,7 @@ class Stamped:
 
 
 class Promises(Quotas):
-    """Notes every promised sending time."""
+    """Records every promised sending time."""
 
     promised_s: list[float]
 
@@ -59,20 +71,20 @@ class Promises(Quotas):
             self.promised_s = []
             reserve = found.reserve
 
-            async def noted(ask):
-                answer = await reserve(ask)
+            async def recorded(request):
+                answer = await reserve(request)
                 if isinstance(answer, Reserved):
                     if answer.local is not None:
                         print("local share used", file=sys.stderr)
                     self.promised_s.append(time.time() + answer.wait_s)
                 return answer
 
-            found.reserve = noted
+            found.reserve = recorded
         return found
 
 
 async def client(url: str, per_minute: float, seconds: float, tasks: int) -> None:
-    """One process that floods the model and prints its sending times."""
+    """Flood the model from this process and print the sending times."""
     redis = Redis.from_url(url, max_connections=64)
     quotas = Promises(redis, RecordedEvents(), pods_max=8, budget_s=1.0)
     stamped = Stamped()
@@ -97,18 +109,18 @@ async def client(url: str, per_minute: float, seconds: float, tasks: int) -> Non
 
 
 def flood(url: str, per_minute: float, seconds: float, processes: int, tasks: int) -> dict:
-    """Run the client processes side by side and join their sending times."""
+    """Run the client processes side by side and merge their sending times."""
     command = [sys.executable, __file__, "--client", url]
     options = ["--rate", str(per_minute), "--seconds", str(seconds), "--tasks", str(tasks)]
     running = [
         subprocess.Popen([*command, *options], stdout=subprocess.PIPE) for _ in range(processes)
     ]
-    answers = [json.loads(each.communicate()[0]) for each in running]
-    return {name: sorted(t for each in answers for t in each[name]) for name in answers[0]} | {
+    answers = [json.loads(process.communicate()[0]) for process in running]
+    return {name: sorted(t for answer in answers for t in answer[name]) for name in answers[0]} | {
         "late": [
             sent - promised
-            for each in answers
-            for sent, promised in zip(each["sent"], sorted(each["promised"]), strict=False)
+            for answer in answers
+            for sent, promised in zip(answer["sent"], sorted(answer["promised"]), strict=False)
         ]
     }
 
@@ -119,11 +131,11 @@ def report_flood(url: str, per_minute: float, seconds: float, processes: int, ta
     allowance = bucket.capacity, bucket.rate_per_s
     sent = times["sent"]
     span_s = sent[-1] - sent[0]
-    late_ms = sorted(each * 1_000 for each in times["late"])
+    late_ms = sorted(late_s * 1_000 for late_s in times["late"])
     return {
         "rate_per_s": bucket.rate_per_s,
         "sent": len(sent),
-        # The first second of rate is there at the start.
+        # One second of rate is available at the start.
         "share_of_rate_used": (len(sent) - bucket.rate_per_s) / (bucket.rate_per_s * span_s),
         "excess_promised": max(0.0, worst_excess(times["promised"], *allowance)),
         "excess_sent": max(0.0, worst_excess(sent, *allowance)),
@@ -133,14 +145,14 @@ def report_flood(url: str, per_minute: float, seconds: float, processes: int, ta
 
 
 def script_calls(server: RedisProcess) -> int:
-    """How many scripts ran so far: reservations, settlements and questions for the wait."""
+    """Scripts run so far: reservations, settlements and queries of the wait."""
     stats = server.command("INFO", "commandstats")
     assert isinstance(stats, dict)
     return int(stats["cmdstat_evalsha"]["calls"])
 
 
 async def script_cost(url: str) -> dict:
-    """Script calls a second over a few connections, and the latency added to an idle model."""
+    """Script calls a second over a few connections, and the latency added for an idle model."""
     redis = Redis.from_url(url, max_connections=64)
     quotas = Quotas(redis, RecordedEvents(), budget_s=5.0)
     quota = Quota(requests_per_minute=6e7, tokens_per_minute=6e10)
@@ -150,7 +162,7 @@ async def script_cost(url: str) -> dict:
         for _ in range(count):
             granted = await model.reserve(ReservationRequest({"requests": 1, "tokens": 100}))
             assert isinstance(granted, Reserved)
-            await model.commit(granted, {"tokens": 80})
+            await model.settle([SettledReservation(granted, {"tokens": 80})])
 
     start_s = time.perf_counter()
     await asyncio.gather(*(many(300) for _ in range(16)))

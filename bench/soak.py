@@ -1,10 +1,11 @@
-"""Soak the service: random faults at one provider, a healthy fallback, and nothing left behind.
+"""Soaks the service: random faults at one provider, and a healthy fallback.
 
     python bench/soak.py --seconds 300
 
-Runs the whole service in this process, with an own redis-server and two provider processes on
-loopback; asks it over HTTP; prints what became of the requests, and tasks, open files and memory
-before and after. Exits with 1 where the promise is broken.
+Runs the whole service in this process, with a redis-server and two provider processes on loopback,
+and calls it over HTTP. Prints what became of the requests, and the tasks, open files and memory
+before and after. Exits with status 1 if requests hang or stay unscored, or if the process keeps
+resources.
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ from fakes.redis_process import RedisProcess  # noqa: E402
 SHARE = 0.3
 TIMEOUT_S = 20.0
 HUNG_S = 1.0
-"""An answer that is later than its deadline by more than this counts as hung."""
+"""An answer that misses its deadline by more than this counts as hung."""
 IDLE_S = 16.0
-"""Pooled connections to a provider are kept for 15 s."""
+"""Longer than the 15 s for which pooled connections to a provider are kept."""
 SCORED_SHARE_MIN = 0.999
 MEMORY_GROWTH_MB_MAX = 24.0
 FILES_GROWTH_MAX = 8
-"""The pool of connections to Redis grows up to its bound as calls happen to meet."""
+"""The pool of Redis connections grows towards its bound when calls coincide."""
 
 NOT_DRAWN = {
-    # Nothing but the listener can play these.
+    # Only the listener can cause these.
     "none", "refused", "tls",
-    # By the table no other candidate is asked: the request itself is at fault.
+    # The request itself is at fault, so no other candidate is asked.
     "400", "422", "prompt_filtered", "filtered",
-    # One of these rests the model for seconds or a minute: the other faults would never be met.
+    # Each of these stops calls to the model for up to a minute: the other faults would not occur.
     "401", "402", "403", "bad_key", "429_retry_after", "429_retry_after_ms",
 }  # fmt: skip
 DRAWN = sorted(set(FAULTS) - NOT_DRAWN)
@@ -57,7 +58,7 @@ DRAWN = sorted(set(FAULTS) - NOT_DRAWN)
 
 @dataclass
 class Outcome:
-    """What became of all requests."""
+    """The results of all requests."""
 
     scored: int = 0
     hung: int = 0
@@ -72,7 +73,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Held:
-    """What the process holds on to."""
+    """The resources that the process holds."""
 
     tasks: int
     files: int
@@ -81,7 +82,7 @@ class Held:
     @classmethod
     def now(cls) -> Held:
         gc.collect()
-        # What the allocator merely keeps for later is not held by anyone.
+        # Memory that the allocator only keeps for later does not count.
         ctypes.CDLL(None).malloc_trim(0)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         files = len(list(Path("/proc/self/fd").iterdir()))
@@ -157,7 +158,7 @@ async def load(url: str, seconds: float, callers: int, pause_s: float) -> Outcom
 
 
 async def soak(seconds: float, callers: int, pause_s: float, idle_s: float = IDLE_S) -> dict:
-    """All figures; the first tenth is warm-up, before anything is counted."""
+    """Run the soak and return all figures; the first tenth is warm-up and does not count."""
     with tempfile.TemporaryDirectory() as folder:
         redis = RedisProcess(Path(folder), keep=False)
         try:
@@ -209,7 +210,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--callers", type=int, default=40)
-    parser.add_argument("--pause-s", type=float, default=0.5, help="of each caller, between two")
+    parser.add_argument(
+        "--pause-s", type=float, default=0.5, help="pause of each caller between two requests"
+    )
     parser.add_argument("--idle-s", type=float, default=IDLE_S)
     chosen = parser.parse_args()
     configure_logging("error")

@@ -1,8 +1,8 @@
-"""A provider that answers every chat completion alike after a fixed delay, and reads no body.
+"""A provider that gives every chat completion the same answer after a fixed delay.
 
 Usage: python bench/stub.py PORT DELAY_S
-`/v1/…` answers in one piece, `/stream/v1/…` as server-sent events. Written on the bare transport,
-so that what is measured is never the stub.
+`/v1/…` answers in one piece, `/stream/v1/…` as server-sent events. It reads no body and uses the
+bare transport, so that it is never the bottleneck.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def whole_answer() -> bytes:
 
 
 def streamed_answer() -> bytes:
-    """One event for every four characters, about a token each."""
+    """One event for every four characters, which is about a token."""
     kind = "chat.completion.chunk"
     pieces = [VERDICT[start : start + 4] for start in range(0, len(VERDICT), 4)]
     events: list[dict[str, object]] = [
@@ -59,7 +59,7 @@ WHOLE, STREAMED = whole_answer(), streamed_answer()
 
 
 class Stub(asyncio.BufferedProtocol):
-    """Counts the bytes of a body instead of keeping them; requests come one after the other."""
+    """Counts the bytes of a body without keeping them; requests come one after another."""
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s

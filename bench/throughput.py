@@ -1,4 +1,4 @@
-"""Closed-loop throughput: the service, the floor and the peer in turns, with the same case."""
+"""Closed-loop throughput of the service, the floor and the peer, in turns with the same case."""
 
 from __future__ import annotations
 
@@ -53,11 +53,13 @@ def compare(name: str, text: str, connections: int, options: Options, folder: Pa
             contenders.append(Contender(f"LiteLLM {version()}", other, orders))
         ceiling = stub_ceiling(provider, chat, connections)
         contest(contenders, options.rounds, connections=connections, seconds=options.seconds)
-    tell(name, contenders, ceiling, {"bytes": Path(case).stat().st_size, "clients": connections})
+    show_figures(
+        name, contenders, ceiling, {"bytes": Path(case).stat().st_size, "clients": connections}
+    )
 
 
 def stub_ceiling(provider: Server, body_file: str, connections: int) -> float:
-    """What the stub and the load generator do with nobody between them, requests a second."""
+    """Requests a second of the load generator against the stub alone."""
     orders = Orders(
         provider.port, "/v1/chat/completions", body_file, connections=4 * connections,
         seconds=CEILING_S, expect="verdict",
@@ -65,15 +67,17 @@ def stub_ceiling(provider: Server, body_file: str, connections: int) -> float:
     return load(orders).rate
 
 
-def tell(name: str, contenders: list[Contender], ceiling: float, about: dict[str, Any]) -> None:
+def show_figures(
+    name: str, contenders: list[Contender], ceiling: float, about: dict[str, Any]
+) -> None:
     ours, *others = contenders
-    ratios = {each.name: ratio(ours, each) for each in others}
-    cpu = {each.name: ratio(ours, each, "cpu_ms") for each in others}
+    ratios = {other.name: ratio(ours, other) for other in others}
+    cpu = {other.name: ratio(ours, other, "cpu_ms") for other in others}
     notes = [f"{value:.2f} × {other} (CPU {cpu[other]:.2f} ×)" for other, value in ratios.items()]
     notes.append(f"the stub and the generator alone: {ceiling:,.0f} requests/s")
     title = (
         f"{name}: {about['bytes']:,} bytes, {about['clients']} clients, stub {DELAY_S * 1e3:g} ms"
     )
     report.show(title, report.throughput_table(contenders), notes)
-    rounds = {each.name: each.rounds for each in contenders}
+    rounds = {contender.name: contender.rounds for contender in contenders}
     report.keep(name, about | {"ratios": ratios, "stub_ceiling": ceiling, "rounds": rounds})

@@ -1,4 +1,4 @@
-"""Async over sync: how many callers one process serves while its judge takes a second."""
+"""Async against sync: how many callers one process serves while its judge takes a second."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from options import Options
 
 DELAY_S = 1.0
 CONNECTIONS = 700
-"""Callers at once; the synchronous build serves forty of them."""
+"""Concurrent callers; the synchronous build serves forty of them."""
 
 
 def async_vs_sync(options: Options, folder: Path) -> None:
-    """2 KB, a judge that takes 1 s: Assay and one worker of 40 threads."""
+    """2 KB and a judge that takes 1 s: Assay and one worker with 40 threads."""
     text = payloads.prose(2 * payloads.KB)
     case = payloads.written(folder, "case.json", payloads.evaluation(text))
     with ExitStack() as stack:
@@ -33,10 +33,10 @@ def async_vs_sync(options: Options, folder: Path) -> None:
         rounds, seconds = (1, 3.0) if options.quick else (3, 8.0)
         for _ in range(rounds):
             contest([ours], 1, connections=CONNECTIONS, seconds=seconds)
-            # As many callers as would wait in vain only make the end of a round long.
+            # More callers would wait in vain and only delay the end of a round.
             contest([theirs], 1, connections=80, seconds=seconds)
     times = ratio(ours, theirs)
     rows = report.throughput_table([ours, theirs])
     report.show("async-vs-sync: the stub takes 1 s", rows, [f"{times:.1f} × the synchronous build"])
-    rounds_kept = {each.name: each.rounds for each in (ours, theirs)}
+    rounds_kept = {contender.name: contender.rounds for contender in (ours, theirs)}
     report.keep("async-vs-sync", {"ratio": times, "rounds": rounds_kept})

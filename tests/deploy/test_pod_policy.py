@@ -6,7 +6,7 @@ import pytest
 
 import assay
 from assay.evaluation.sandbox.pool import WORKERS_MAX
-from assay.evaluation.sandbox.worker import RESIDENT_BYTES_MAX
+from assay.evaluation.sandbox.process import RESIDENT_BYTES_MAX
 from assay.settings import load
 from deploy.manifests import (
     OVERLAYS,

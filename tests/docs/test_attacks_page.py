@@ -1,6 +1,6 @@
-"""The page of attacks tells what is measured.
+"""The attacks page has the figures that are measured.
 
-`ASSAY_RENEW_GOLDEN=1 pytest tests/docs/test_attacks_page.py` writes the figures anew.
+`ASSAY_RENEW_GOLDEN=1 pytest tests/docs/test_attacks_page.py` writes the figures again.
 """
 
 import os
@@ -20,7 +20,7 @@ MARK = re.compile(r"(<!-- attacks: begin -->\n).*(<!-- attacks: end -->)", re.DO
 @pytest.mark.data
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no recorded data in {DATA}")
 def test_the_figures_are_those_measured():
-    """The shares on the page are those of the suite as it is."""
+    """The shares on the page are those of the recorded attacks and texts."""
     page = PAGE.read_text()
     renewed = MARK.sub(lambda found: f"{found[1]}{report()}\n{found[2]}", page)
     if os.environ.get("ASSAY_RENEW_GOLDEN"):
@@ -29,6 +29,6 @@ def test_the_figures_are_those_measured():
 
 
 def test_every_sign_is_explained():
-    """No sign in a result is unknown to the page."""
+    """The page explains every sign that a result can have."""
     for sign in get_args(Sign):
         assert f"`{sign}`" in PAGE.read_text()

@@ -1,4 +1,4 @@
-"""The example of the batches page is run as it stands, against a real service."""
+"""The examples of the batches page run unchanged against a real service."""
 
 import asyncio
 import json
@@ -41,5 +41,5 @@ async def test_the_commands_on_the_page_do_what_it_says(tmp_path):
     assert uploaded["accepted"] == 3
     assert "event: completed" in (tmp_path / "events.txt").read_text()
     for found in (written, results):
-        assert [each["item_id"] for each in found] == ["q1-a", "q1-b", "q2-a"]
-        assert all(each["score"] == 1.0 for each in found)
+        assert [result["item_id"] for result in found] == ["q1-a", "q1-b", "q2-a"]
+        assert all(result["score"] == 1.0 for result in found)

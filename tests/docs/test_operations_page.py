@@ -1,4 +1,4 @@
-"""The operator's page tells the truth: its commands run, and what it names exists."""
+"""The operations page is true: its commands run, and the metrics and log lines it names exist."""
 
 import asyncio
 import re
@@ -52,7 +52,7 @@ async def test_every_command_runs(tmp_path):
 
 
 def test_every_metric_on_the_page_exists():
-    """What is not in the list of all metrics is not on this page."""
+    """The page names only metrics that docs/metrics.md lists."""
     known = (ROOT / "docs" / "metrics.md").read_text()
     named = set(re.findall(r"`(assay_\w+)", PAGE))
     assert len(named) > 10
@@ -60,7 +60,7 @@ def test_every_metric_on_the_page_exists():
 
 
 def test_every_log_line_on_the_page_is_written():
-    """The names of log lines are those of the code."""
+    """The page names log lines as the code does."""
     source = (ROOT / "src" / "assay" / "telemetry" / "logging.py").read_text()
     for name in ("provider_key_rejected", "store_unavailable", "store_recovered", "queue_refused"):
         assert f"`{name}`" in PAGE

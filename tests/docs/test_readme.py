@@ -1,6 +1,6 @@
-"""The README's example is run as it stands, and shows the answer that the service gives.
+"""The README's example runs unchanged, and the README shows the response of the service.
 
-`ASSAY_RENEW_GOLDEN=1 pytest tests/docs/test_readme.py` writes the answer anew.
+`ASSAY_RENEW_GOLDEN=1 pytest tests/docs/test_readme.py` writes the response again.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ VARIES = {"id", "created_at", "latency_ms"}
 
 
 async def test_the_example_gives_the_answer_shown(tmp_path):
-    """Everything but ids and times is as the README says."""
+    """The response equals the one in the README, except for ids and times."""
     text = README.read_text()
     command = COMMAND.search(text)
     assert command is not None
@@ -41,9 +41,9 @@ async def test_the_example_gives_the_answer_shown(tmp_path):
 
 
 def stable(value: Any) -> Any:
-    """The value without what differs each time."""
+    """The value without the fields that differ each time."""
     if isinstance(value, dict):
-        return {key: stable(each) for key, each in value.items() if key not in VARIES}
+        return {key: stable(field) for key, field in value.items() if key not in VARIES}
     if isinstance(value, list):
-        return [stable(each) for each in value]
+        return [stable(item) for item in value]
     return value

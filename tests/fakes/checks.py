@@ -1,4 +1,4 @@
-"""Checks that misbehave in the ways that the service must survive."""
+"""Checks that misbehave in ways that the service must survive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Fake(Check):
 
 
 class ProcessOf(_Fake):
-    """Finds the id of its process; a case of up to a hundred characters stays in the service."""
+    """Reports the id of its process; runs inline for a case of up to a hundred characters."""
 
     inline_chars_max: ClassVar[int] = 100
     type: Literal["process_of"] = "process_of"
@@ -29,7 +29,7 @@ class ProcessOf(_Fake):
 
 
 class EnvironmentOf(_Fake):
-    """Finds the names of the environment variables that it can see."""
+    """Reports the names of its environment variables."""
 
     type: Literal["environment_of"] = "environment_of"
 
@@ -40,7 +40,7 @@ class EnvironmentOf(_Fake):
 class Stuck(_Fake):
     """Writes its process id to the file named by the output, then never returns.
 
-    It backtracks inside of the C regex engine, so no signal handler of Python's can stop it.
+    It backtracks inside the C regex engine, so no Python signal handler can stop it.
     """
 
     type: Literal["stuck"] = "stuck"
@@ -53,7 +53,7 @@ class Stuck(_Fake):
 
 
 class Slow(_Fake):
-    """Takes the seconds that the output says."""
+    """Takes as many seconds as the output says."""
 
     type: Literal["slow"] = "slow"
 
@@ -63,7 +63,7 @@ class Slow(_Fake):
 
 
 class Killed(_Fake):
-    """Ends its own process as the kernel does when memory runs out."""
+    """Kills its own process, as the kernel does when memory runs out."""
 
     type: Literal["killed"] = "killed"
 
@@ -73,7 +73,7 @@ class Killed(_Fake):
 
 
 class Hungry(_Fake):
-    """Asks for eight gigabytes."""
+    """Allocates eight gigabytes."""
 
     type: Literal["hungry"] = "hungry"
 
@@ -82,7 +82,7 @@ class Hungry(_Fake):
 
 
 class Greedy(_Fake):
-    """Holds as many megabytes for a moment as the output says; finds its process id."""
+    """Allocates as many megabytes as the output says, and reports its process id."""
 
     type: Literal["greedy"] = "greedy"
 
@@ -92,7 +92,7 @@ class Greedy(_Fake):
 
 
 class Unable(_Fake):
-    """Cannot judge, for the reason that a missing reference gives."""
+    """Is not applicable, as without a reference."""
 
     inline_chars_max: ClassVar[int] = 100
     type: Literal["unable"] = "unable"
@@ -102,7 +102,7 @@ class Unable(_Fake):
 
 
 class Broken(_Fake):
-    """Raises what a bug raises, with the caller's text in it."""
+    """Raises an unexpected error with the caller's text in it."""
 
     inline_chars_max: ClassVar[int] = 100
     type: Literal["broken"] = "broken"
@@ -112,7 +112,7 @@ class Broken(_Fake):
 
 
 class Chatty(_Fake):
-    """Prints to both of its streams before it answers."""
+    """Writes to both output streams before it answers."""
 
     type: Literal["chatty"] = "chatty"
 

@@ -10,7 +10,7 @@ from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, CriterionResult, Evaluation
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from fakes.judges import FakeJudges, RecordingEvents
 
 CALLER = Caller("tenant", "request")
@@ -21,7 +21,7 @@ async def evaluated(
     criteria: Any, judges: FakeJudges, case: Case = CASE, **judge: Any
 ) -> Evaluation:
     """The evaluation of a case by criteria and a judge as a request writes them."""
-    offload = Sandbox()
+    offload = SandboxPool(RecordingEvents())
     try:
         return await Evaluator(judges, offload, RecordingEvents()).evaluate(
             case,

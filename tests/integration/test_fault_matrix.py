@@ -23,7 +23,7 @@ from assay.domain.evaluation import CriterionResult, JudgeSpec
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.redis.client import connect
 from assay.settings import Settings
 from fakes.providers.faults import FAULTS
@@ -53,7 +53,9 @@ class Panel:
     events: RecordedEvents
 
     async def judge(self) -> CriterionResult:
-        evaluation = await Evaluator(self.judging.judges, Sandbox(), self.events).evaluate(
+        evaluation = await Evaluator(
+            self.judging.judges, SandboxPool(self.events), self.events
+        ).evaluate(
             ASKED.case(),
             ASKED.criteria,
             judge=JudgeSpec(),

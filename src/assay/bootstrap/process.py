@@ -20,7 +20,7 @@ from assay.domain.completion import Model
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
@@ -70,7 +70,7 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, budgeted=budgeted)
         )
-        sandbox = Sandbox()
+        sandbox = SandboxPool(events)
         stack.push_async_callback(sandbox.aclose)
         stack.push_async_callback(supervisor.stop)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))

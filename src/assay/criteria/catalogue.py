@@ -1,4 +1,4 @@
-"""What there is to say of each criterion: for `GET /v1/criteria` and for docs/criteria.md."""
+"""Describes each criterion, for `GET /v1/criteria` and docs/criteria.md."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from assay.criteria.judged.ready_made import ReadyMade
 from assay.criteria.registry import CRITERIA
 
 SOURCE = re.compile(r"\bSources?:\s+(.+?)(?:\n\n|\Z)", re.DOTALL)
-OWN = "Assay's own rubric"
+OWN_SOURCE = "Assay's own rubric"
 
 
 def entry(name: str) -> dict[str, Any]:
-    """The catalogue's row of a criterion, as JSON."""
+    """The catalogue's entry for the criterion of this type name, as JSON."""
     cls = CRITERIA[name]
     return {
         "type": name,
@@ -41,8 +41,8 @@ def levels(cls: type[Criterion]) -> list[dict[str, Any]] | None:
 
 
 def source(cls: type[Criterion]) -> str | None:
-    """Where the definition comes from; None where it is the obvious one."""
+    """Where the definition comes from; None where the docstring names no source."""
     if issubclass(cls, ReadyMade):
-        return f"{OWN}, version {cls.recipe.version}"
+        return f"{OWN_SOURCE}, version {cls.recipe.version}"
     found = SOURCE.search(inspect.getdoc(cls) or "")
     return " ".join(found[1].split()) if found else None

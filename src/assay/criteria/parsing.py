@@ -1,9 +1,7 @@
-"""Reads the `criteria` of a request: texts and objects become criteria, with exact error places."""
+"""Parses the `criteria` of a request into criterion models, with the location of every fault."""
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -11,90 +9,108 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from assay.criteria.base import TEXT_CHARS_MAX, Criterion
+from assay.criteria.locations import Location, fault_at, location_as_sent
 from assay.criteria.registry import CRITERIA
+from assay.domain.suggestions import did_you_mean
 
 CRITERIA_MAX = 64
 UNKNOWN_CRITERION = "unknown_criterion"
-"""Type of the validation error that the HTTP layer answers with the code of the same name."""
-
-Location = tuple[int | str, ...]
+"""Type of the validation error for a `type` that does not exist; also the API's error code."""
 
 
 def parse_criteria(value: Any) -> tuple[Criterion, ...]:
-    """The criteria of a request, each with its unique name.
+    """The criteria of a request, each with a unique name.
 
-    Raises `ValidationError` with a place for each fault, such as (0, "type").
+    `value` is one text or a list of 1 to `CRITERIA_MAX` texts and objects. Raises
+    `ValidationError` with every fault and its location, such as (0, "type").
     """
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, Sequence) or isinstance(items, bytes):
-        raise _fault((), PydanticCustomError("criteria_type", "must be a text or a list"), value)
+        raise fault_at((), PydanticCustomError("criteria_type", "must be a text or a list"), value)
     if not 1 <= len(items) <= CRITERIA_MAX:
-        wrong = PydanticCustomError(
+        fault = PydanticCustomError(
             "criteria_length", "must have 1 to {most} criteria", {"most": CRITERIA_MAX}
         )
-        raise _fault((), wrong, value)
+        raise fault_at((), fault, value)
     parsed: list[Criterion] = []
-    errors: list[InitErrorDetails] = []
+    faults: list[InitErrorDetails] = []
     for index, item in enumerate(items):
         try:
             parsed.append(parse_criterion(item))
         except ValidationError as error:
-            errors += _placed(error, item, () if isinstance(value, str) else (index,))
-    if errors:
-        raise ValidationError.from_exception_data("criteria", errors)
-    return _named(parsed)
+            faults += _faults_of_item(error, item, () if isinstance(value, str) else (index,))
+    faults = faults or _duplicate_names(parsed)
+    if faults:
+        raise ValidationError.from_exception_data("criteria", faults)
+    return _with_names(parsed)
 
 
 def parse_criterion(value: Any) -> Criterion:
-    """One criterion; a plain text is a rubric judged pass or fail."""
+    """One criterion, from an object or from a text, which is a rubric judged pass or fail.
+
+    Raises `ValidationError`.
+    """
     if isinstance(value, Criterion):
         return value
     if isinstance(value, str):
         value = {"type": "rubric", "rubric": value}
     if not isinstance(value, Mapping):
-        raise _fault(
-            (), PydanticCustomError("criterion_type", "must be a text or an object"), value
-        )
+        fault = PydanticCustomError("criterion_type", "must be a text or an object")
+        raise fault_at((), fault, value)
     name = value.get("type")
     if name is None:
-        raise _fault(("type",), PydanticCustomError("missing", "Field required"), value)
+        raise fault_at(("type",), PydanticCustomError("missing", "Field required"), value)
     if not isinstance(name, str) or name not in CRITERIA:
-        raise _fault(("type",), _unknown(name), name)
+        fault = PydanticCustomError(
+            UNKNOWN_CRITERION, "unknown criterion{hint}", {"hint": did_you_mean(name, CRITERIA)}
+        )
+        raise fault_at(("type",), fault, name)
     return CRITERIA[name].model_validate(value)
 
 
-def _unknown(name: Any) -> PydanticCustomError:
-    near = difflib.get_close_matches(name[:100], CRITERIA, n=1) if isinstance(name, str) else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return PydanticCustomError(
-        UNKNOWN_CRITERION, "unknown criterion{hint}", {"hint": hint, "nearest": near}
-    )
+def _faults_of_item(
+    error: ValidationError, item: Any, location: Location
+) -> list[InitErrorDetails]:
+    """The faults of one criterion, with their locations as seen from the whole request."""
+    return [
+        InitErrorDetails(
+            type=PydanticCustomError(
+                fault["type"], "{message}", {**fault.get("ctx", {}), "message": fault["msg"]}
+            ),
+            loc=location + location_as_sent(item, fault["loc"], fault["type"]),
+            input=fault["input"],
+        )
+        for fault in error.errors(include_url=False)
+    ]
 
 
-def _named(criteria: Sequence[Criterion]) -> tuple[Criterion, ...]:
-    """Give the nameless a name made from their type, distinct from all others."""
-    given = Counter(each.name for each in criteria if each.name is not None)
+def _duplicate_names(criteria: Sequence[Criterion]) -> list[InitErrorDetails]:
     faults: list[InitErrorDetails] = []
     seen: set[str] = set()
-    for index, each in enumerate(criteria):
-        if each.name is None:
+    for index, criterion in enumerate(criteria):
+        if criterion.name is None:
             continue
-        if each.name in seen:
-            wrong = PydanticCustomError("duplicate_name", "another criterion has this name")
-            faults.append(InitErrorDetails(type=wrong, loc=(index, "name"), input=each.name))
-        seen.add(each.name)
-    if faults:
-        raise ValidationError.from_exception_data("criteria", faults)
+        if criterion.name in seen:
+            fault = PydanticCustomError(
+                "duplicate_name", "must be unique; another criterion has this name"
+            )
+            faults.append(InitErrorDetails(type=fault, loc=(index, "name"), input=criterion.name))
+        seen.add(criterion.name)
+    return faults
+
+
+def _with_names(criteria: Sequence[Criterion]) -> tuple[Criterion, ...]:
+    """The criteria, where those without a name get a unique one made from their type."""
     named: list[Criterion] = []
-    taken = set(given)
-    for each in criteria:
-        name = each.name or _free_name(each.type, taken)
+    taken = {criterion.name for criterion in criteria}
+    for criterion in criteria:
+        name = criterion.name or _free_name(criterion.type, taken)
         taken.add(name)
-        named.append(each if each.name else each.model_copy(update={"name": name}))
+        named.append(criterion if criterion.name else criterion.model_copy(update={"name": name}))
     return tuple(named)
 
 
-def _free_name(stem: str, taken: set[str]) -> str:
+def _free_name(stem: str, taken: set[str | None]) -> str:
     if stem not in taken:
         return stem
     return next(
@@ -102,56 +118,11 @@ def _free_name(stem: str, taken: set[str]) -> str:
     )
 
 
-def _fault(place: Location, wrong: PydanticCustomError, value: Any) -> ValidationError:
-    details = InitErrorDetails(type=wrong, loc=place, input=value)
-    return ValidationError.from_exception_data("criteria", [details])
-
-
-def place_in(value: Any, place: Location, kind: str) -> Location:
-    """The place of a fault in the value as it was sent.
-
-    Pydantic puts the name of a union's member into the place (judge, Judge, samples); what the
-    value does not have is left out, except a last step that is missing.
-    """
-    real: list[int | str] = []
-    for number, step in enumerate(place, 1):
-        found, inner = _step(value, step)
-        if found:
-            value = inner
-        elif kind != "missing" or number < len(place):
-            continue
-        real.append(step)
-    return tuple(real)
-
-
-def _step(value: Any, step: int | str) -> tuple[bool, Any]:
-    """Whether the value has the member or item, and what it is."""
-    if isinstance(value, Mapping):
-        return step in value, value.get(step)
-    if isinstance(value, list | tuple) and isinstance(step, int) and step < len(value):
-        return True, value[step]
-    return False, None
-
-
-def _placed(error: ValidationError, item: Any, place: Location) -> list[InitErrorDetails]:
-    """The faults of one criterion, with their places as seen from the whole request."""
-    return [
-        InitErrorDetails(
-            type=PydanticCustomError(
-                each["type"], "{message}", {**each.get("ctx", {}), "message": each["msg"]}
-            ),
-            loc=place + place_in(item, each["loc"], each["type"]),
-            input=each["input"],
-        )
-        for each in error.errors(include_url=False)
-    ]
-
-
-def _one(value: Any, _schema: ValidatorFunctionWrapHandler) -> Criterion:
+def _parse_one(value: Any, _schema: ValidatorFunctionWrapHandler) -> Criterion:
     return parse_criterion(value)
 
 
-def _all(value: Any, _schema: ValidatorFunctionWrapHandler) -> tuple[Criterion, ...]:
+def _parse_all(value: Any, _schema: ValidatorFunctionWrapHandler) -> tuple[Criterion, ...]:
     return parse_criteria(value)
 
 
@@ -159,12 +130,12 @@ if TYPE_CHECKING:
     AnyCriterion = Criterion
     CriteriaField = tuple[Criterion, ...]
 else:
-    # The union gives the JSON Schema with its discriminator; parsing goes through the functions
-    # above, because the union's own error places would name the type between index and field.
-    _union = Annotated[Union[tuple(dict.fromkeys(CRITERIA.values()))], Field(discriminator="type")]  # noqa: UP007
-    AnyCriterion = Annotated[_union, WrapValidator(_one)]
+    # The union only provides the JSON Schema with its discriminator. The functions above parse,
+    # because the union's error locations would name the type between index and field.
+    _union = Annotated[Union[tuple(dict.fromkeys(CRITERIA.values()))], Field(discriminator="type")]  # noqa: UP007 - built at run time
+    AnyCriterion = Annotated[_union, WrapValidator(_parse_one)]
     _text = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
     CriteriaField = Annotated[
         _text | Annotated[tuple[_text | _union, ...], Field(min_length=1, max_length=CRITERIA_MAX)],
-        WrapValidator(_all),
+        WrapValidator(_parse_all),
     ]

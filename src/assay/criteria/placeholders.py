@@ -1,7 +1,7 @@
-"""OpenAI grader templates: `{{item.reference}}` and `{{sample.output_text}}`, without any code.
+"""OpenAI's grader templates: texts with `{{item.reference}}` and `{{sample.output_text}}`.
 
-Source: https://developers.openai.com/api/docs/guides/graders, "Templating". A placeholder is a
-namespace and dotted names, looked up in the case; nothing in it is ever evaluated.
+A placeholder is a namespace and dotted names. It is looked up in the case and never evaluated.
+Source: https://developers.openai.com/api/docs/guides/graders, "Templating".
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from assay.criteria.base import TEXT_CHARS_MAX
 from assay.domain.case_text import output_text, references, transcript
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.\[\]'\"-]{1,200})\s*\}\}")
 PLACEHOLDERS_MAX = 100
+
+_OUTPUT_MEMBER = "sample.output_json."
 
 _INPUT = ("input", "question", "query", "prompt", "instruction", "messages")
 _REFERENCE = (
@@ -30,9 +34,7 @@ _CONTEXT = ("context", "contexts", "retrieval_context", "retrieved_contexts", "p
 
 def _input(case: Case) -> str:
     if case.input is None:
-        raise NotApplicable(
-            "context_missing", "the template names the input, and the case has none"
-        )
+        raise NotApplicable("context_missing", "the template uses the input, and the case has none")
     return transcript(case.input)
 
 
@@ -48,7 +50,7 @@ def _context(case: Case) -> str:
 
 def _tool_calls(case: Case) -> str:
     messages = () if isinstance(case.output, str) else case.output
-    calls = [call for each in messages for call in each.get("tool_calls") or ()]
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
     return json.dumps(calls, ensure_ascii=False)
 
 
@@ -63,50 +65,56 @@ _SOURCES: Mapping[str, Callable[[Case], str]] = {
 }
 
 
-def checked(template: str) -> str:
-    """The template, where every placeholder can be filled from a case."""
+def check_placeholders(template: str) -> str:
+    """The template itself; raises `PydanticCustomError` where a placeholder has no source."""
     names = PLACEHOLDER.findall(template)
     if len(names) > PLACEHOLDERS_MAX:
         raise PydanticCustomError(
-            "template_too_long", "more than {most} placeholders", {"most": PLACEHOLDERS_MAX}
+            "template_too_long", "has more than {most} placeholders", {"most": PLACEHOLDERS_MAX}
         )
     for name in names:
         if _source(name) is None:
             raise PydanticCustomError(
                 "unknown_placeholder",
-                "{name} is not in a case; there are {names}",
+                "{name} is not a placeholder; use one of {names}",
                 {"name": name, "names": ", ".join(_SOURCES)},
             )
     return template
 
 
-def filled(template: str, case: Case) -> str:
-    """The template with the case's texts put in; for checks only, never for a judge's prompt."""
-    return PLACEHOLDER.sub(lambda match: value(match.group(1), case), template)
+TemplateText = Annotated[str, Field(max_length=TEXT_CHARS_MAX), AfterValidator(check_placeholders)]
+"""A text whose placeholders can all be looked up in a case."""
 
 
-def value(name: str, case: Case) -> str:
-    """The text that a placeholder stands for."""
+def fill(template: str, case: Case) -> str:
+    """The template with the case's texts put in; for checks only, never for a judge's prompt.
+
+    Raises `NotApplicable` where the case lacks a text.
+    """
+    return PLACEHOLDER.sub(lambda match: placeholder_text(match.group(1), case), template)
+
+
+def placeholder_text(name: str, case: Case) -> str:
+    """The text that a placeholder stands for; raises `NotApplicable` where the case lacks it."""
     source = _source(name)
     if source is None:
-        raise NotApplicable("check_error", f"{name} is not in a case")
+        raise NotApplicable("check_error", f"{name} is not a placeholder")
     text = source(case)
-    path = name.removeprefix("sample.output_json").lstrip(".")
-    return _member(text, path) if name.startswith("sample.output_json.") else text
+    if name.startswith(_OUTPUT_MEMBER):
+        return _member(text, name.removeprefix(_OUTPUT_MEMBER))
+    return text
 
 
 def _source(name: str) -> Callable[[Case], str] | None:
-    if name.startswith("sample.output_json."):
-        return output_text
-    return _SOURCES.get(name)
+    return output_text if name.startswith(_OUTPUT_MEMBER) else _SOURCES.get(name)
 
 
 def _member(text: str, path: str) -> str:
-    """The value at a dotted path of a JSON text; strings bare, the rest as JSON."""
+    """The value at a dotted path of a JSON text: strings as they are, all else as JSON."""
     try:
-        found: Any = json.loads(text)
+        member: Any = json.loads(text)
         for step in path.split("."):
-            found = found[int(step)] if isinstance(found, list) else found[step]
+            member = member[int(step)] if isinstance(member, list) else member[step]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         raise NotApplicable("check_error", f"the output has no JSON value at {path}") from None
-    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    return member if isinstance(member, str) else json.dumps(member, ensure_ascii=False)

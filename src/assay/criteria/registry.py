@@ -1,4 +1,4 @@
-"""All criteria by type name: the catalogue, and the union that requests are parsed with."""
+"""All criteria by type name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Registered = TypeVar("Registered", bound=Criterion)
 
 
 def criterion(cls: type[Registered]) -> type[Registered]:
-    """Register a criterion under each value of its `type` literal."""
+    """Class decorator: register a criterion under each value of its `type` literal.
+
+    Raises `ValueError` where the name is taken.
+    """
     for name in get_args(cls.model_fields["type"].annotation):
         if name in _types:
             raise ValueError(f"two criteria are called {name!r}")

@@ -19,7 +19,7 @@ from assay.domain.ids import new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation import aggregation
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.evaluation.selection import judges_of
 from assay.judging import shared_call
 from assay.judging.call import Asker, Panel, panel_for
@@ -41,7 +41,7 @@ class _Asked:
 class Evaluator:
     """Evaluates cases by criteria; between calls it remembers only which outputs repeat."""
 
-    def __init__(self, judges: Judges, offload: Sandbox, events: EventSink) -> None:
+    def __init__(self, judges: Judges, offload: SandboxPool, events: EventSink) -> None:
         self._judges = judges
         self._offload = offload
         self._events = events

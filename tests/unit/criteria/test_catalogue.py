@@ -17,7 +17,7 @@ from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.providers.schema_instances import instance
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 
@@ -25,7 +25,7 @@ CATALOGUE_MIN = 75
 
 
 def simulated(prompt: Any) -> str:
-    """An answer that fits the schema of the question, as the simulated judge gives it."""
+    """An answer that fits the schema of the question."""
     return json.dumps(instance(prompt.answer.schema, random.Random(0), "why"))
 
 
@@ -37,15 +37,15 @@ def case_of(name: str, without: str | None = None) -> Case:
 
 
 def test_the_catalogue_is_large_enough_to_choose_from():
-    """Whoever comes from another tool finds the criteria known there."""
+    """Users of other evaluation tools find the criteria that they know."""
     assert len(CRITERIA) >= CATALOGUE_MIN
 
 
 @pytest.mark.parametrize("name", CRITERIA)
 async def test_every_example_can_be_evaluated(name):
-    """The example is a valid request, and is scored: judged ones by a judge that plays along."""
+    """The example is a valid request and gets a score; judged ones from a simulated judge."""
     request = EvaluationRequest.model_validate(CRITERIA[name].example)
-    offload = Sandbox()
+    offload = SandboxPool(RecordingEvents())
     model = ScriptedModel(simulated)
     asked = {each.model: model for each in request.criteria if hasattr(each, "model")}
     try:
@@ -64,7 +64,7 @@ async def test_every_example_can_be_evaluated(name):
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_an_entry_says_what_the_criterion_is(name):
-    """Description, scale, threshold and schema are there, and the levels are those of the scale."""
+    """Description, scale, threshold and schema exist, and the levels span the scale."""
     row = entry(name)
     assert row["description"]
     assert row["scale"]
@@ -80,7 +80,7 @@ def test_an_entry_says_what_the_criterion_is(name):
     ("name", "need"), [(name, need) for name, cls in CRITERIA.items() for need in cls.needs]
 )
 def test_a_case_that_lacks_what_is_needed_is_not_judged(name, need):
-    """Without a needed field there is a reason, never a verdict."""
+    """Without a needed field the result is a reason, never a verdict."""
     [parsed] = parse_criteria(CRITERIA[name].example["criteria"])
     case = case_of(name, without=need)
     with pytest.raises(NotApplicable) as caught:

@@ -10,6 +10,7 @@ import pytest
 from assay.criteria import (
     formats,
     language,
+    readability,
     retrieval,
     similarity,
     text_similarity,
@@ -19,9 +20,10 @@ from assay.criteria.base import Check
 from assay.criteria.registry import CRITERIA
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
+from fakes.judges import RecordingEvents
 
-MODULES = (formats, language, retrieval, similarity, text_similarity, tools)
+MODULES = (formats, language, readability, retrieval, similarity, text_similarity, tools)
 FAMILIES = {module.__name__ for module in MODULES}
 OURS = {name: cls for name, cls in CRITERIA.items() if cls.__module__ in FAMILIES}
 
@@ -44,7 +46,7 @@ def case_of(request: Mapping[str, Any]) -> Case:
 
 
 def test_all_types_of_these_families_are_registered():
-    """The catalogue holds each type of the design's page."""
+    """The catalogue contains every type of these families."""
     assert set(OURS) == {
         *("json", "xml", "html", "sql", "language", "readability"),
         *("text_similarity", "levenshtein", "token_f1", "chrf"),
@@ -55,12 +57,12 @@ def test_all_types_of_these_families_are_registered():
 
 @pytest.mark.parametrize("name", OURS)
 async def test_an_example_gives_what_it_promises(name):
-    """The example runs where the service would run it, with the score and verdict beside it."""
+    """The example, run in a sandbox pool, gives the score and verdict of `example_result`."""
     cls = OURS[name]
     [fields] = cls.example["criteria"]
     check = cls.model_validate(fields)
     assert isinstance(check, Check)
-    offload = Sandbox()
+    offload = SandboxPool(RecordingEvents())
     try:
         finding = await offload.run(check, case_of(cls.example), Deadline.after(30))
     finally:

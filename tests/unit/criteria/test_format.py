@@ -62,14 +62,14 @@ def test_json_is_rfc_8259(text, valid):
     )
 )
 def test_whatever_json_writes_is_json(value):
-    """Every value that the standard library can write is accepted, and cut short it is not."""
+    """Every value that the standard library writes is accepted, and its truncated text is not."""
     text = json.dumps([value])
     assert found(Json(type="json"), text).score == 1
     assert found(Json(type="json"), text[:-1]).score == 0
 
 
 def test_json_may_have_to_be_an_object():
-    """`root` asks for the kind of value at the top."""
+    """`root` requires the type of the top-level value."""
     assert found(Json(type="json", root="object"), "{}").score == 1
     assert found(Json(type="json", root="array"), "{}").score == 0
     assert found(Json(type="json", root="object"), "[]").score == 0
@@ -85,7 +85,7 @@ def test_json_may_have_to_be_an_object():
     ],
 )
 def test_a_fence_is_accepted_where_it_is_allowed(check, text):
-    """With `allow_fence` the text counts bare or in one code block, but not with prose around."""
+    """With `allow_fence` the text may be bare or in one code block, without prose around it."""
     fence = f"```{check.type}\n{text}\n```\n"
     assert found(check, text).score == 1
     assert found(check, fence).score == 1
@@ -113,7 +113,7 @@ def test_a_fence_is_accepted_where_it_is_allowed(check, text):
     ],
 )
 def test_xml_is_well_formed_with_namespaces(text, valid):
-    """As XML 1.0 and Namespaces in XML have it."""
+    """As XML 1.0 and Namespaces in XML define it."""
     assert found(Xml(type="xml"), text).score == valid
 
 
@@ -132,7 +132,7 @@ def test_xml_with_a_document_type_is_refused_before_anything_expands(text):
 
 
 def test_deeply_nested_xml_is_only_text():
-    """Depth costs no stack."""
+    """Nesting uses no stack."""
     assert found(Xml(type="xml"), "<a>" * 100_000 + "</a>" * 100_000).score == 1
 
 
@@ -159,7 +159,7 @@ def test_deeply_nested_xml_is_only_text():
     ],
 )
 def test_html_has_no_parse_error_of_the_standard(text, valid):
-    """The standard's own parse errors decide, not taste."""
+    """The parse errors of the HTML standard decide."""
     assert found(Html(type="html"), text).score == valid
 
 
@@ -180,12 +180,12 @@ def test_html_has_no_parse_error_of_the_standard(text, valid):
     ],
 )
 def test_sql_is_statements_that_parse(text, valid):
-    """Prose that happens to be an expression is no statement."""
+    """Prose that parses as an expression is not a statement."""
     assert found(Sql(type="sql"), text).score == valid
 
 
 def test_sql_too_deep_to_be_parsed_is_no_verdict():
-    """Balanced parentheses are sound SQL: that the parser gives up is not a score of 0."""
+    """Balanced parentheses are valid SQL: where the parser gives up, there is no score of 0."""
     deep = 5_000
     with pytest.raises(NotApplicable) as caught:
         found(Sql(type="sql"), f"SELECT {'(' * deep}1{')' * deep}")
@@ -200,7 +200,7 @@ def test_sql_depends_on_the_dialect():
 
 
 def test_every_dialect_we_offer_exists():
-    """A dialect that the parser does not know would fail at each request."""
+    """The parser knows every dialect in the schema."""
     names = Sql.model_json_schema()["properties"]["dialect"]["anyOf"][0]["enum"]
     assert len(names) > 10
     for name in names:

@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.criteria.deterministic.language import (
+from assay.criteria.deterministic.language import LANGUAGES, Language
+from assay.criteria.deterministic.readability import (
     FORMULAS,
-    LANGUAGES,
-    Language,
+    ProseCounts,
     Readability,
-    counted,
     flesch_reading_ease,
 )
 from assay.domain.evaluation import Case
@@ -44,7 +43,7 @@ COLEMAN_LIAU_ABSTRACT = (
     ],
 )
 def test_a_sentence_is_recognised(text, code):
-    """The likeliest language is the one it is written in."""
+    """The most likely language is the one that the text is written in."""
     finding = Language(type="language", languages=(code,)).check(Case(text))
     assert finding.label == code
     assert finding.score > 0.5
@@ -68,11 +67,11 @@ def test_a_text_without_letters_has_no_language(text):
 
 
 def test_an_unknown_code_is_refused_and_the_known_ones_are_the_models():
-    """The list in the contract is exactly the model's, but for its `zxx`: no language."""
+    """The accepted codes are exactly the model's, without `zxx` (no language)."""
     from py3langid import rank  # noqa: PLC0415 - the model takes a second to load
 
     assert {code for code, _ in rank("text")} - {"zxx"} == LANGUAGES
-    with pytest.raises(ValidationError, match="not a language code"):
+    with pytest.raises(ValidationError, match="not a supported language code"):
         Language(type="language", languages=("english"[:3],))
 
 
@@ -86,19 +85,19 @@ def test_an_unknown_code_is_refused_and_the_known_ones_are_the_models():
 )
 def test_reading_ease_of_published_examples(text, ease):
     """Rounded as published."""
-    assert round(flesch_reading_ease(counted(text))) == ease
+    assert round(flesch_reading_ease(ProseCounts.from_text(text))) == ease
 
 
 def test_coleman_liau_of_its_own_abstract():
-    """The authors' abstract: 5 sentences, 119 words, 639 characters, index 14.5."""
-    prose = counted(COLEMAN_LIAU_ABSTRACT)
+    """The paper's abstract: 5 sentences, 119 words, 639 characters, index 14.5."""
+    prose = ProseCounts.from_text(COLEMAN_LIAU_ABSTRACT)
     assert (prose.sentences, prose.words, prose.characters) == (5, 119, 639)
     assert FORMULAS["coleman_liau_index"](prose) == pytest.approx(14.5, abs=0.05)
 
 
 def test_the_grades_of_a_primer_by_hand():
-    """6 words, 1 sentence, 17 characters, 6 syllables, put into the formulas."""
-    prose = counted("The cat sat on the mat.")
+    """The formulas for 6 words, 1 sentence, 17 characters and 6 syllables."""
+    prose = ProseCounts.from_text("The cat sat on the mat.")
     assert FORMULAS["flesch_kincaid_grade"](prose) == pytest.approx(-1.45)
     assert FORMULAS["automated_readability_index"](prose) == pytest.approx(-5.085)
 
@@ -122,7 +121,7 @@ def test_crossed_bounds_are_refused():
 @pytest.mark.parametrize("metric", FORMULAS)
 @given(text=st.text(max_size=200))
 def test_a_score_is_between_0_and_1(metric, text):
-    """For any text, words or none."""
+    """For any text, with or without words."""
     finding = Readability(type="readability", metric=metric).check(Case(text))
     assert 0 <= finding.score <= 1
     assert finding.value is not None or finding.score == 0

@@ -1,4 +1,4 @@
-"""What the service does not pay for until it is asked for."""
+"""Large libraries are imported on first use, never when the service starts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LARGE = {"html5lib", "nltk", "numpy", "py3langid", "rouge_score", "sacrebleu", "
 PROGRAM = """
 import sys
 from assay.evaluation.sandbox import pool
-from assay.criteria.deterministic import formats, language, retrieval, similarity
+from assay.criteria.deterministic import formats, language, readability, retrieval, similarity
 from assay.criteria.deterministic import text_similarity, tools
 print(*sorted(set(sys.modules)))
 """
 
 
 def test_importing_the_criteria_imports_no_large_library():
-    """They take up to a second and 100 MB each; only a worker that needs one has it."""
+    """They take up to a second and 100 MB each; only a worker that needs one imports it."""
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={"PYTHONPATH": str(SRC)},

@@ -59,7 +59,7 @@ def test_precision_and_recall_at_k(k, precision, recall):
 
 
 def test_the_case_gives_what_the_criterion_does_not():
-    """Context is the ranking and reference what is relevant, without regard to white space."""
+    """The context is the ranking and the reference is relevant; outer white space is ignored."""
     case = Case("an answer", context=("first", " second "), reference=("second", "third"))
     assert Mrr(type="mrr").check(case).score == 0.5
     assert RecallAtK(type="recall_at_k").check(case).score == 0.5
@@ -67,7 +67,7 @@ def test_the_case_gives_what_the_criterion_does_not():
 
 
 def test_a_repeated_passage_counts_once():
-    """Repeating a relevant passage wins nothing."""
+    """Repeating a relevant passage does not raise the score."""
     assert score(PrecisionAtK, ["a", "a", "a"], ["a"]) == pytest.approx(1 / 3)
     assert score(RecallAtK, ["a", "a"], ["a", "b"]) == 0.5
     assert score(Ndcg, ["a", "a"], ["a"]) == 1
@@ -75,7 +75,7 @@ def test_a_repeated_passage_counts_once():
 
 @pytest.mark.parametrize("cls", PROBLEM_TYPES)
 def test_finding_nothing_is_zero_and_knowing_nothing_is_unscored(cls):
-    """An empty ranking is a result; a missing one, and nothing relevant, are not."""
+    """An empty ranking has a score; a missing one, or nothing relevant, has none."""
     assert score(cls, [], ["a"]) == 0
     assert score(cls, ["b"], ["a"]) == 0
     [name] = cls.model_fields["type"].annotation.__args__
@@ -105,7 +105,7 @@ def test_a_score_is_between_0_and_1(cls, ranking, relevant, k):
 @pytest.mark.parametrize("gain", ["linear", "exponential"])
 @given(relevant=st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 9), min_size=1))
 def test_the_ideal_ranking_scores_1(gain, relevant):
-    """By falling grade nothing can be better; it has full recall and precision too."""
+    """A ranking by falling grade has the best nDCG, and full recall and precision."""
     ideal = sorted(relevant, key=relevant.__getitem__, reverse=True)
     assert score(Ndcg, ideal, relevant, gain=gain) == pytest.approx(1)
     assert score(RecallAtK, ideal, relevant) == score(PrecisionAtK, ideal, relevant) == 1

@@ -73,7 +73,7 @@ def test_a_metric_gives_its_published_value(metric, output, reference, score):
     [("sitting", "kitten", 3), ("Sunday", "Saturday", 3), ("abc", "", 3), ("", "", 0)],
 )
 def test_levenshtein_counts_edits(output, reference, edits):
-    """The textbook pairs; the value is the number of edits."""
+    """The textbook's pairs; `value` is the number of edits."""
     finding = Levenshtein(type="levenshtein", value=reference).check(Case(output))
     assert finding.value == edits
     longer = max(len(output), len(reference))
@@ -91,7 +91,7 @@ def test_levenshtein_counts_edits(output, reference, edits):
     ],
 )
 def test_token_f1_counts_words_as_squad_does(output, reference, f1):
-    """Case, punctuation and articles do not count; empty equals only empty (script 2.0)."""
+    """Case, punctuation and articles are ignored; empty equals only empty (script 2.0)."""
     finding = TokenF1(type="token_f1", value=reference).check(Case(output))
     assert finding.score == pytest.approx(f1)
 
@@ -114,14 +114,14 @@ def chrf_by_definition(output: str, reference: str) -> float:
     ("output", "reference"), [(MAT, "the cat sits on a mat"), (GUIDE_1, GUIDE)]
 )
 def test_chrf_is_the_papers_formula(output, reference):
-    """The score equals the definition computed by hand; the value is on the scale to 100."""
+    """The score equals the definition, computed by hand; `value` is 0 to 100."""
     finding = Chrf(type="chrf").check(Case(output, reference=(reference,)))
     assert finding.score == pytest.approx(chrf_by_definition(output, reference))
     assert finding.value == pytest.approx(100 * finding.score)
 
 
 def test_chrf_plus_plus_also_counts_words():
-    """With word n-grams a change inside of many words weighs more."""
+    """With word n-grams, changes inside many words weigh more."""
     case = Case("the cats sat on the mats", reference=(MAT,))
     plain = Chrf(type="chrf").check(case)
     assert Chrf(type="chrf", word_order=2).check(case).score < plain.score
@@ -143,7 +143,7 @@ def test_a_score_is_between_0_and_1(metric, output, reference):
 @settings(max_examples=40, deadline=None)
 @given(output=TEXTS, reference=TEXTS)
 def test_a_metric_without_direction_is_symmetric(metric, output, reference):
-    """F-scores, the cosine and the ratio do not care which text is the reference."""
+    """F-scores, the cosine and the ratio are the same with the two texts exchanged."""
     assert graded(metric, output, reference) == pytest.approx(graded(metric, reference, output))
 
 
@@ -151,7 +151,7 @@ def test_a_metric_without_direction_is_symmetric(metric, output, reference):
 @settings(max_examples=40, deadline=None)
 @given(words=st.lists(st.sampled_from(["cat", "sat", "dog", "ran"]), min_size=1, max_size=8))
 def test_nothing_is_nearer_to_a_text_than_itself(metric, words):
-    """Identity has the best score: 1, but for METEOR's penalty of 0.5 ÷ words³."""
+    """An identical text has the best score: 1, or less METEOR's penalty of 0.5 ÷ words³."""
     text = " ".join(words)
     best = 1 - 0.5 / len(words) ** 3 if metric == "meteor" else 1
     assert graded(metric, text, text) == pytest.approx(best)
@@ -163,14 +163,14 @@ def test_nothing_is_nearer_to_a_text_than_itself(metric, words):
     ("output", "reference", "score"), [("", "", 1), ("a", " ", 0), ("", "a", 0)]
 )
 def test_empty_equals_only_empty(metric, output, reference, score):
-    """An empty answer to an empty reference is right, and never half right to another."""
+    """Two blank texts score 1, a blank text against another one 0."""
     assert graded(metric, output, reference) == score
 
 
 @settings(max_examples=60, deadline=None)
 @given(output=TEXTS, reference=TEXTS)
 def test_levenshtein_is_symmetric_and_normalised(output, reference):
-    """Both directions take as many edits, within the range; identity takes none."""
+    """Both directions take the same number of edits; identical texts take none."""
     one = Levenshtein(type="levenshtein", value=reference).check(Case(output))
     other = Levenshtein(type="levenshtein", value=output).check(Case(reference))
     assert one.score == other.score
@@ -180,13 +180,13 @@ def test_levenshtein_is_symmetric_and_normalised(output, reference):
 
 @pytest.mark.parametrize("metric", ["fuzzy_match", "rouge_1", "cosine", "bleu"])
 def test_composed_and_decomposed_letters_are_the_same(metric):
-    """Texts are compared in normalisation form C."""
+    """Texts are compared in normalization form C."""
     text = "Crème brûlée à la française"
     assert graded(metric, unicodedata.normalize("NFD", text), text) == pytest.approx(1)
 
 
 def test_rouge_reads_words_of_any_script():
-    """The reference implementation sees ASCII only, and would score 0 for equal Greek texts."""
+    """The reference implementation reads only ASCII, and would score 0 for equal Greek texts."""
     assert graded("rouge_1", "καλημέρα κόσμε", "καλημέρα κόσμε") == 1
 
 
@@ -201,7 +201,7 @@ def test_rouge_reads_words_of_any_script():
     ],
 )
 def test_of_several_references_the_best_counts(check, references):
-    """The order of references is nothing."""
+    """The order of the references does not matter."""
     assert check.check(Case(MAT, reference=references)).score == 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from assay.criteria.deterministic.tool_calls import ToolCall, calls_of, equal
+from assay.criteria.deterministic.tool_calls import ToolCall, json_equal, output_calls
 from assay.criteria.deterministic.tools import StepCount, ToolCallF1, ToolCallValid, Trajectory
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
@@ -78,13 +78,13 @@ A, B, C = ("a", {"x": 1}), ("b", {}), ("c", {"y": [1, "2"]})
 )
 def test_calls_are_read_in_every_shape(output):
     """OpenAI chat and Responses, Anthropic, plain, and any of them as JSON text."""
-    assert calls_of(Case(output)) == (ToolCall("weather", {"city": "Paris"}),)
+    assert output_calls(Case(output)) == (ToolCall("weather", {"city": "Paris"}),)
 
 
 @pytest.mark.parametrize("output", ["prose", "[1, null]", (), ({"role": "assistant"},), "{"])
 def test_an_output_without_calls_has_none(output):
-    """Whatever it is instead."""
-    assert calls_of(Case(output)) == ()
+    """Prose, JSON of another shape and broken JSON contain no calls."""
+    assert output_calls(Case(output)) == ()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_tools_are_read_in_every_shape(tool):
 
 
 def test_the_share_of_valid_calls_is_the_score():
-    """An unknown tool and arguments that are no JSON are invalid calls."""
+    """A call of an unknown tool is invalid, and so is one whose arguments are not JSON."""
     broken = {"function": {"name": "weather", "arguments": '{"city": '}}
     calls = [*said(("weather", {"city": "Rome"}), ("other", {}))[0]["tool_calls"], broken]
     case = Case(({"role": "assistant", "tool_calls": calls},), tools=(TOOL,))
@@ -152,8 +152,36 @@ def test_a_schema_that_is_broken_or_leaves_itself_is_an_error(schema):
     assert caught.value.reason == "check_error"
 
 
+@pytest.mark.parametrize("pattern", ["(?=look)ahead", "((a{100}){100}){100}"])
+def test_patterns_of_a_schema_are_bounded(pattern):
+    """A pattern that needs backtracking or too much memory is refused, as in `json_schema`."""
+    schema = {"properties": {"city": {"type": "string", "pattern": pattern}}}
+    case = Case(
+        said(("weather", {"city": "a"})), tools=({"name": "weather", "parameters": schema},)
+    )
+    with pytest.raises(NotApplicable, match="schema of tool 'weather' is not valid"):
+        ToolCallValid(type="tool_call_valid").check(case)
+
+
+def test_arguments_nested_too_deeply_are_not_judged():
+    """The limit of depth is ours: it says nothing about the call."""
+    deep = "[" * 900 + "]" * 900
+    call = {"function": {"name": "weather", "arguments": f'{{"city": {deep}}}'}}
+    case = Case(({"role": "assistant", "tool_calls": [call]},), tools=(TOOL,))
+    with pytest.raises(NotApplicable, match="nested too deeply"):
+        ToolCallValid(type="tool_call_valid").check(case)
+
+
+def test_a_schema_with_references_is_not_checked_on_the_event_loop():
+    """References may double the work at each step, and only a worker process can be stopped."""
+    check = ToolCallValid(type="tool_call_valid")
+    referring = {"name": "f", "parameters": {"$defs": {"a": {}}, "$ref": "#/$defs/a"}}
+    assert check.inline_chars(Case("", tools=(TOOL,))) > 1_000
+    assert check.inline_chars(Case("", tools=(TOOL, referring))) == 0
+
+
 def test_without_tools_or_expectations_nothing_is_scored():
-    """What is missing is the reason."""
+    """The reason names what is missing."""
     with pytest.raises(NotApplicable) as no_tools:
         ToolCallValid(type="tool_call_valid").check(Case(said(A)))
     assert no_tools.value.reason == "context_missing"
@@ -175,7 +203,7 @@ def test_without_tools_or_expectations_nothing_is_scored():
     ],
 )
 def test_f1_over_calls(calls, expected, f1):
-    """Calls are a multiset: order is nothing, repetition is."""
+    """Calls are a multiset: repetition matters, order does not."""
     finding = ToolCallF1(type="tool_call_f1").check(expecting(said(*calls), *expected))
     assert finding.score == pytest.approx(f1)
 
@@ -189,8 +217,8 @@ def test_only_names_are_compared_where_asked():
     assert ToolCallF1(type="tool_call_f1").check(anything).score == 1
 
 
-def test_an_expected_call_that_accepts_anything_takes_nobodys_match():
-    """Whatever the order in which calls are expected."""
+def test_an_expected_call_that_accepts_anything_takes_no_other_match():
+    """The order of the expected calls does not matter."""
     case = Case(
         said(("a", {"x": 1}), ("a", {"x": 2})),
         expected_tools=({"name": "a"}, {"name": "a", "arguments": {"x": 1}}),
@@ -239,12 +267,12 @@ def test_a_trajectory_meets_itself(calls):
     ],
 )
 def test_json_values_are_equal_as_json_has_it(one, other, same):
-    """Keys have no order, numbers no type, and true is not 1."""
-    assert equal(one, other) is same
+    """Keys have no order, numbers have no type, and true is not 1."""
+    assert json_equal(one, other) is same
 
 
 def test_steps_are_counted_and_bounded():
-    """Calls or messages of the assistant."""
+    """Steps are tool calls, or messages of the assistant."""
     output = (*said(A, B), {"role": "tool", "content": "ok"}, {"role": "assistant", "content": "."})
     finding = StepCount(type="step_count", max=2).check(Case(output))
     assert (finding.score, finding.value) == (1, 2)
@@ -253,12 +281,12 @@ def test_steps_are_counted_and_bounded():
     messages = StepCount(type="step_count", count="messages", min=2, max=2)
     assert messages.check(Case(output)).score == 1
     assert StepCount(type="step_count", count="messages", max=1).check(Case("prose")).value == 1
-    with pytest.raises(ValidationError, match="give min, max or both"):
+    with pytest.raises(ValidationError, match="needs min, max or both"):
         StepCount(type="step_count")
 
 
 def test_calls_are_bounded():
-    """Matching costs the product of the two lists."""
+    """Matching takes time in proportion to the product of the two lists."""
     case = expecting(said(*[A] * 1_001), A)
     with pytest.raises(NotApplicable) as caught:
         ToolCallF1(type="tool_call_f1").check(case)

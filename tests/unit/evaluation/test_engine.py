@@ -20,7 +20,7 @@ from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.events import CriterionFinished
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import JUDGE_CALLS_MAX, Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from fakes.judges import (
     COST_USD,
     FAIL,
@@ -44,7 +44,7 @@ async def evaluated(
     **others: ScriptedModel,
 ) -> Evaluation:
     """The evaluation of a case by criteria as a request writes them."""
-    offload = Sandbox()
+    offload = SandboxPool(RecordingEvents())
     evaluator = Evaluator(FakeJudges(model, **others), offload, RecordingEvents())
     try:
         return await evaluator.evaluate(
@@ -252,7 +252,9 @@ async def test_cancellation_reaches_every_call() -> None:
 async def test_no_call_is_made_after_the_deadline() -> None:
     """Without time left the criterion is unscored and the model is not asked."""
     model = ScriptedModel(PASS)
-    result = await Evaluator(FakeJudges(model), Sandbox(), RecordingEvents()).evaluate(
+    result = await Evaluator(
+        FakeJudges(model), SandboxPool(RecordingEvents()), RecordingEvents()
+    ).evaluate(
         CASE,
         parse_criteria("polite?"),
         judge=JudgeSpec(),
@@ -266,7 +268,7 @@ async def test_no_call_is_made_after_the_deadline() -> None:
 async def test_every_criterion_ends_in_one_event() -> None:
     """Scored, unscored and skipped criteria each emit one fact, without any text."""
     events = RecordingEvents()
-    await Evaluator(FakeJudges(), Sandbox(), events).evaluate(
+    await Evaluator(FakeJudges(), SandboxPool(events), events).evaluate(
         CASE,
         parse_criteria([check("Rome", required=True), {"type": "contains"}, "polite?"]),
         judge=JudgeSpec(),

@@ -17,7 +17,7 @@ from assay.domain.evaluation import Case, Evaluation, InjectionPolicy, JudgeSpec
 from assay.domain.events import InjectionSuspected
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from assay.screening import scan
 from assay.screening.repetition import ANSWER_CHARS_MIN, INPUTS_MIN, Repetition
 from assay.screening.scan import EXCERPT_CHARS_MAX, SUSPICIONS_MAX
@@ -159,7 +159,7 @@ async def evaluated(
     case: Case, policy: InjectionPolicy = "flag", criteria: Any = "Is it right?"
 ) -> tuple[Evaluation, ScriptedModel, RecordingEvents]:
     """The evaluation of a case under a policy, with what was asked and told."""
-    model, events, offload = ScriptedModel(), RecordingEvents(), Sandbox()
+    model, events, offload = ScriptedModel(), RecordingEvents(), SandboxPool(RecordingEvents())
     try:
         result = await Evaluator(FakeJudges(model), offload, events).evaluate(
             case,

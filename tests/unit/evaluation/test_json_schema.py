@@ -55,10 +55,11 @@ def test_only_strict_json_counts(output: str) -> None:
 
 
 def test_a_fence_is_accepted_where_allowed() -> None:
-    """A single ```json block counts with `allow_fence` alone."""
-    fenced = '```json\n{"name": "Ada"}\n```'
-    assert check(fenced).score == 0.0
-    assert check(fenced, allow_fence=True).score == 1.0
+    """A single code block, of whatever language, counts with `allow_fence` alone."""
+    for language in ("json", "", "JSON5"):
+        fenced = f'```{language}\n{{"name": "Ada"}}\n```'
+        assert check(fenced).score == 0.0
+        assert check(fenced, allow_fence=True).score == 1.0
     assert check('{"name": "Ada"}', allow_fence=True).score == 1.0
 
 

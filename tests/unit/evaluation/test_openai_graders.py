@@ -15,7 +15,7 @@ from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import Sandbox
+from assay.evaluation.sandbox.pool import SandboxPool
 from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
 
 CASE = Case("Hello, World", reference=("hello, world",), input="Greet.")
@@ -55,7 +55,7 @@ def string_check(operation: str, reference: str, text: str = "{{sample.output_te
 
 async def judged(grader: dict[str, Any], model: ScriptedModel) -> Evaluation:
     return await Evaluator(
-        FakeJudges(**{"gpt-5-mini": model}), Sandbox(), RecordingEvents()
+        FakeJudges(**{"gpt-5-mini": model}), SandboxPool(RecordingEvents()), RecordingEvents()
     ).evaluate(
         CASE,
         parse_criteria([grader]),

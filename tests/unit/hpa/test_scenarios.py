@@ -1,6 +1,6 @@
-"""What the shipped autoscaler makes of steps, swings, quotas and outages.
+"""How the shipped autoscaler reacts to steps, swings, quotas and outages.
 
-Flapping is defined as pods taken away and wanted back within ten minutes (`Outcome.flaps`).
+A flap is a scale-up within ten minutes of a scale-down (`Outcome.flaps`).
 """
 
 from dataclasses import replace
@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hpa.loop import Outcome, Scenario, run, shipped
 from hpa.report import figures
 from hpa.scenarios import (
     HALF_LOST,
@@ -24,6 +23,7 @@ from hpa.scenarios import (
     mixing_the_waits,
     with_window,
 )
+from hpa.simulation import Outcome, Scenario, run, shipped
 
 PAGE = Path(__file__).parents[3] / "docs" / "hpa.md"
 STEADY_UNDER_LOAD = [STEP, RAMP, SAWTOOTH, QUOTA, QUOTA_BYTES, LOST, HALF_LOST, POD_DIES]
@@ -39,7 +39,7 @@ def played(scenario: Scenario, seed: int = 1) -> Outcome:
 
 
 def needed(rate: float) -> int:
-    """Pods that so many requests a second want when they are all that there is."""
+    """The pods that a steady load of `rate` requests a second needs."""
     return max(played(replace(QUOTA, name="plain", world=steady(rate))).replicas)
 
 
@@ -51,7 +51,7 @@ def steady(rate: float):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("scenario", STEADY_UNDER_LOAD, **by_name)
 def test_nothing_flaps(scenario, seed):
-    """No pod is taken away and wanted back within ten minutes."""
+    """No pod is removed and requested again within ten minutes."""
     assert played(scenario, seed).flaps == 0
 
 
@@ -70,14 +70,14 @@ def test_bounds_hold(scenario):
 
 
 def test_a_step_is_met_within_a_minute_and_absorbed_within_three():
-    """Enough pods are wanted after a minute; from the third on nobody waits for a slot."""
+    """Enough pods are requested after a minute; after three no request waits for a slot."""
     outcome = played(STEP)
     assert outcome.between(6, 7)[0].replicas >= needed(100)
     assert all(moment.utilization < 1 for moment in outcome.between(8, 20))
 
 
 def test_a_slow_rise_is_run_ahead_of():
-    """On a ramp nobody waits, and nobody is refused."""
+    """On a ramp no request waits or is refused."""
     assert played(RAMP).wait_p99_s < 0.1
     assert played(RAMP).refused_share == 0
 
@@ -85,7 +85,7 @@ def test_a_slow_rise_is_run_ahead_of():
 @pytest.mark.parametrize("scenario", [QUOTA, QUOTA_BYTES], **by_name)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_used_up_quota_adds_no_pods(scenario, seed):
-    """More than three times the quota wants no more pods than the quota itself."""
+    """A load of three times the quota gets no more pods than the quota itself."""
     outcome = played(scenario, seed)
     assert outcome.counts.refused_by_quota > 0.3 * outcome.counts.arrived
     assert outcome.counts.refused_by_pods == 0
@@ -93,13 +93,13 @@ def test_a_used_up_quota_adds_no_pods(scenario, seed):
 
 
 def test_counting_those_who_wait_for_the_quota_would_add_many():
-    """Why the two waits are told apart: mixed, the same scenario asks for four times the pods."""
+    """Why the two waits are kept apart: together they ask for four times the pods."""
     mixed = run(QUOTA, mixing_the_waits(shipped()))
     assert max(mixed.replicas) >= 4 * max(played(QUOTA).replicas)
 
 
 def test_an_outage_adds_no_pods_and_all_is_well_after_it():
-    """While the provider is silent no pods are added; ten minutes later all is as before."""
+    """While the provider is silent no pods are added; ten minutes later there are as many."""
     outcome = played(OUTAGE)
     before = outcome.between(14, 15)[-1].replicas
     assert max(moment.replicas for moment in outcome.between(15, 20)) <= before
@@ -108,7 +108,7 @@ def test_an_outage_adds_no_pods_and_all_is_well_after_it():
 
 
 def test_a_lost_metric_never_scales_down():
-    """The load falls while nothing is known: not one pod goes before the metric is back."""
+    """While the metric is lost the load falls, and no pod goes before the metric is back."""
     outcome = played(LOST)
     blind = [moment.replicas for moment in outcome.between(14, 24)]
     assert len(set(blind)) == 1
@@ -121,7 +121,7 @@ def test_half_a_metric_changes_nothing():
 
 
 def test_a_pod_that_dies_is_replaced_and_no_more():
-    """One pod more or less is all; what it held is lost, nothing else."""
+    """The fleet changes by at most one pod, and no request is refused."""
     outcome = played(POD_DIES)
     before = outcome.between(14, 15)[-1].replicas
     assert all(abs(moment.replicas - before) <= 1 for moment in outcome.between(15, 30))
@@ -129,11 +129,11 @@ def test_a_pod_that_dies_is_replaced_and_no_more():
 
 
 def test_a_shorter_window_would_flap():
-    """Why 300 s: with 60 s every swing of the load takes pods away and wants them back."""
+    """Why 300 s: with 60 s every swing of the load removes pods and requests them again."""
     assert run(SAWTOOTH, with_window(shipped(), 60)).flaps >= 5
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, **by_name)
 def test_the_page_has_the_figures_of_the_shipped_settings(scenario):
-    """docs/hpa.md was written anew since the manifests or the model changed."""
+    """docs/hpa.md is up to date with the manifests and the simulation."""
     assert f"| {scenario.title} | {figures(played(scenario))} |" in PAGE.read_text()

@@ -1,1 +1,1 @@
-"""Criteria that are computed: pure functions of the case."""
+"""Criteria that need no judge: each is a pure function of the case."""

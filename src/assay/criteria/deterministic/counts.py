@@ -1,16 +1,13 @@
-"""Whether the output is as long as it may be, in words, characters, sentences or lines."""
+"""Whether the output is as long as allowed, in words, characters, sentences or lines."""
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
-
-from assay.criteria.base import Check, Finding
-from assay.criteria.deterministic.text import comparable, met
+from assay.criteria.deterministic.bounds import CountCheck
+from assay.criteria.deterministic.normalization import comparable
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
@@ -18,37 +15,19 @@ from assay.domain.evaluation import Case
 SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+")
 
 
-class _Count(Check):
-    """1 where a count lies within `min` and `max`, both included, else 0; `value` is the count."""
-
+class _LengthCheck(CountCheck):
     family: ClassVar[str] = "text"
-    scale: ClassVar[str] = "0 or 1"
-
-    min: int | None = Field(default=None, ge=0, description="Fewest allowed.")
-    max: int | None = Field(default=None, ge=0, description="Most allowed.")
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if self.min is None and self.max is None:
-            raise PydanticCustomError("bounds_missing", "give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise PydanticCustomError("bounds_crossed", "min is greater than max")
-        return self
 
     @abstractmethod
-    def count(self, text: str) -> int:
-        """How many there are."""
+    def length(self, text: str) -> int:
+        """How long the text is."""
 
-    def check(self, case: Case) -> Finding:
-        count = self.count(output_text(case))
-        low, high = self.min or 0, self.max
-        within = low <= count and (high is None or count <= high)
-        limits = f"at least {low}" if high is None else f"{low} to {high}"
-        return met(within, f"{count}, where {limits} is allowed", count)
+    def count_in(self, case: Case) -> int:
+        return self.length(output_text(case))
 
 
 @criterion
-class WordCount(_Count):
+class WordCount(_LengthCheck):
     """Whether the number of words, separated by white space, lies within `min` and `max`."""
 
     example: ClassVar = {
@@ -58,28 +37,29 @@ class WordCount(_Count):
 
     type: Literal["word_count"]
 
-    def count(self, text: str) -> int:
+    def length(self, text: str) -> int:
         return len(text.split())
 
 
 @criterion
-class CharCount(_Count):
+class CharCount(_LengthCheck):
     """Whether the number of characters (code points, in form C) lies within `min` and `max`."""
 
     example: ClassVar = {"output": "A title", "criteria": [{"type": "char_count", "max": 60}]}
 
     type: Literal["char_count"]
 
-    def count(self, text: str) -> int:
+    def length(self, text: str) -> int:
         return len(comparable(text))
 
 
 @criterion
-class SentenceCount(_Count):
+class SentenceCount(_LengthCheck):
     """Whether the number of sentences lies within `min` and `max`.
 
     A sentence ends with . ! ? … or 。！？ (and closing quotes or brackets) before white space or
-    the end; a last one without an end counts. Abbreviations count as ends: allow for a few more.
+    the end of the text; a last sentence without an end mark counts. Abbreviations count as ends,
+    so allow for a few more.
     """
 
     example: ClassVar = {
@@ -89,12 +69,12 @@ class SentenceCount(_Count):
 
     type: Literal["sentence_count"]
 
-    def count(self, text: str) -> int:
-        return sum(1 for piece in SENTENCE_END.split(text) if any(map(str.isalnum, piece)))
+    def length(self, text: str) -> int:
+        return sum(any(map(str.isalnum, part)) for part in SENTENCE_END.split(text))
 
 
 @criterion
-class LineCount(_Count):
+class LineCount(_LengthCheck):
     """Whether the number of lines that are not blank lies within `min` and `max`."""
 
     example: ClassVar = {
@@ -104,5 +84,5 @@ class LineCount(_Count):
 
     type: Literal["line_count"]
 
-    def count(self, text: str) -> int:
+    def length(self, text: str) -> int:
         return sum(1 for line in text.splitlines() if line.strip())

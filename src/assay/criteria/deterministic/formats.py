@@ -1,7 +1,7 @@
 """Whether the output is well formed: JSON, XML, HTML, SQL.
 
-Each check takes the whole output; `allow_fence` also accepts it inside of one Markdown code
-block, as chat models like to write it. The score is 1 or 0, `value` says the same.
+Each check reads the whole output; with `allow_fence` the output may also be one Markdown code
+block, as chat models often write. The score is 1 or 0, and `value` is the same as a boolean.
 """
 
 # ruff: noqa: PLC0415 - parsers that few requests need are imported on first use
@@ -18,20 +18,20 @@ import orjson
 from pydantic import Field
 
 from assay.criteria.base import Check, Finding
+from assay.criteria.deterministic.findings import binary_finding, shortened
+from assay.criteria.deterministic.normalization import without_fence
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
 FAULTS_SHOWN_MAX = 5
-MESSAGE_CHARS_MAX = 200
-FENCE = "```"
-FENCE_OPENED = re.compile(r"```[\w+-]{0,32}\s*")
+TERMINAL_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 DOCUMENT = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!doctype|html)\b", re.DOTALL | re.IGNORECASE)
 
 
-class _Format(Check):
-    """A text that parses, or does not."""
+class _FormatCheck(Check):
+    """1 where the output parses, else 0."""
 
     family: ClassVar[str] = "format"
     scale: ClassVar[str] = "0 or 1"
@@ -40,18 +40,20 @@ class _Format(Check):
 
     def check(self, case: Case) -> Finding:
         text = output_text(case)
-        fault = self.fault(_unfenced(text) if self.allow_fence else text)
+        fault = self.fault(without_fence(text) if self.allow_fence else text)
         if fault is None:
-            return Finding(1.0, value=True, explanation=f"valid {self.type}")
-        return Finding(0.0, value=False, explanation=f"not valid {self.type}: {_cut(fault)}")
+            return binary_finding(True, f"valid {self.type}")
+        # sqlglot underlines the fault with terminal colours.
+        plain = TERMINAL_COLOUR.sub("", fault)
+        return binary_finding(False, f"not valid {self.type}: {shortened(plain)}")
 
     @abstractmethod
     def fault(self, text: str) -> str | None:
-        """What is wrong with the text; None where nothing is."""
+        """What is wrong with the text; None where it is well formed."""
 
 
 @criterion
-class Json(_Format):
+class Json(_FormatCheck):
     """1 where the output is a single JSON value, else 0.
 
     Strict: no comments, trailing commas, NaN or text around it; nested at most 1,024 deep.
@@ -70,16 +72,16 @@ class Json(_Format):
             value = orjson.loads(text)
         except ValueError as error:
             return str(error)
-        wanted = {"any": object, "object": dict, "array": list}[self.root]
-        return None if isinstance(value, wanted) else f"its root is not an {self.root}"
+        root_type = {"any": object, "object": dict, "array": list}[self.root]
+        return None if isinstance(value, root_type) else f"its root is not an {self.root}"
 
 
 @criterion
-class Xml(_Format):
+class Xml(_FormatCheck):
     """1 where the output is a well-formed XML document with well-formed namespaces, else 0.
 
-    Nothing is expanded or fetched: a document type declaration is a fault, whatever it declares.
-    An encoding declaration is ignored, the text is Unicode already. Source: XML 1.0 (Fifth
+    No entity is expanded and nothing is fetched: any document type declaration is a fault. An
+    encoding declaration is ignored, because the text is already Unicode. Source: XML 1.0 (Fifth
     Edition); Namespaces in XML 1.0.
     """
 
@@ -110,13 +112,13 @@ class Xml(_Format):
 
 
 @criterion
-class Html(_Format):
+class Html(_FormatCheck):
     """1 where the output is HTML with at least one element and no parse error, else 0.
 
-    A text that begins with a doctype or `<html>` is read as a document, any other as content of
-    a body. Parse errors are those of the HTML standard: elements left open or closed twice,
-    stray end tags, duplicate attributes, bad character references; closing tags that the
-    standard lets authors omit are no error. Unknown elements and attributes are not looked at.
+    A text that begins with a doctype or `<html>` is parsed as a document, any other as content
+    of a body. Parse errors are those of the HTML standard: elements left open or closed twice,
+    stray end tags, duplicate attributes, bad character references. Omitting a closing tag that
+    the standard makes optional is no error. Unknown elements and attributes are accepted.
     Source: https://html.spec.whatwg.org/multipage/parsing.html#parse-errors, by html5lib.
     """
 
@@ -135,22 +137,22 @@ class Html(_Format):
         parser = html5lib.HTMLParser(namespaceHTMLElements=False)
         tree = parser.parse(text) if DOCUMENT.match(text) else parser.parseFragment(text)
         if parser.errors:
-            shown = [
+            return "; ".join(
                 f"{code} at line {line}, column {column}"
                 for (line, column), code, _ in parser.errors[:FAULTS_SHOWN_MAX]
-            ]
-            return "; ".join(shown)
+            )
         # Comments are children too; their tag is a function.
-        return None if any(isinstance(each.tag, str) for each in tree) else "it has no element"
+        has_element = any(isinstance(child.tag, str) for child in tree)
+        return None if has_element else "it has no element"
 
 
 @criterion
-class Sql(_Format):
+class Sql(_FormatCheck):
     """1 where the output is one or more SQL statements that parse, else 0.
 
-    `dialect` decides the grammar; without one it is generic SQL. Only syntax is looked at: no
-    table needs to exist. Of commands that are the database's own (EXPLAIN, VACUUM …) only the
-    first word is checked. Parsed by sqlglot, https://sqlglot.com.
+    `dialect` selects the grammar; without it, that is generic SQL. Only the syntax is checked: no
+    table needs to exist. Of a database's own commands (EXPLAIN, VACUUM …) only the first word is
+    checked. Parsed by sqlglot, https://sqlglot.com.
     """
 
     example: ClassVar = {
@@ -191,31 +193,19 @@ class Sql(_Format):
         from sqlglot import expressions
 
         try:
-            statements = [each for each in sqlglot.parse(text, dialect=self.dialect) if each]
+            parsed = sqlglot.parse(text, dialect=self.dialect)
         except sqlglot.errors.SqlglotError as error:
             return str(error)
         except RecursionError:
-            # Whether it parses is not known then: no verdict may be made of it.
+            # The text may still be valid SQL, so this is no verdict.
             raise NotApplicable(
                 "check_error", "the output is nested too deeply to be parsed"
             ) from None
+        statements = [statement for statement in parsed if statement is not None]
         if not statements:
             return "it has no statement"
-        # The parser takes a lone word for a column: prose must not count as a query.
-        lone = (expressions.Condition, expressions.Alias)
-        if any(isinstance(each, lone) for each in statements):
+        # The parser reads a single word as a column, but prose is not a query.
+        expression = (expressions.Condition, expressions.Alias)
+        if any(isinstance(statement, expression) for statement in statements):
             return "an expression is not a statement"
         return None
-
-
-def _unfenced(text: str) -> str:
-    opening, newline, rest = text.strip().partition("\n")
-    if newline and rest.endswith(FENCE) and FENCE_OPENED.fullmatch(opening):
-        return rest.removesuffix(FENCE)
-    return text
-
-
-def _cut(fault: str) -> str:
-    # Parsers underline the fault with terminal colours.
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", fault)
-    return plain if len(plain) <= MESSAGE_CHARS_MAX else plain[:MESSAGE_CHARS_MAX] + "…"

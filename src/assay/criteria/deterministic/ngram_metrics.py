@@ -1,7 +1,7 @@
-"""The n-gram metrics as pure functions of two texts, neither of them empty.
+"""The n-gram metrics, as functions of two texts that are not blank.
 
-Their libraries are imported when first used: they take up to a second and 60 MB, which a service
-that only asks judges should not pay. The checks that call them run in worker processes.
+Their libraries are imported on first use: they take up to a second and 60 MB, which a service
+that only asks judges should not pay for. The checks that call them run in worker processes.
 """
 
 # ruff: noqa: PLC0415 - imported on first use, for the reason above
@@ -48,8 +48,8 @@ def gleu(output: str, reference: str) -> float:
 def meteor(output: str, reference: str) -> float:
     """METEOR, 0 to 1, over 13a tokens in lower case, with the exact and Porter-stem stages.
 
-    The synonym stage needs WordNet, which is not part of this service; without it a synonym
-    counts as no match. Identical texts score 1 − 0.5 ÷ words³. Source: Banerjee and Lavie,
+    The synonym stage needs WordNet, which is not part of this service, so synonyms do not match.
+    Identical texts score 1 − 0.5 ÷ words³. Source: Banerjee and Lavie,
     2005; computed by NLTK (alpha 0.9, beta 3, gamma 0.5).
     """
     from nltk.translate.meteor_score import single_meteor_score
@@ -77,11 +77,11 @@ def cosine(output: str, reference: str) -> float:
 
     Source: Salton and McGill, "Introduction to Modern Information Retrieval", 1983.
     """
-    said, wanted = Counter(words(output)), Counter(words(reference))
-    if not said or not wanted:
-        return float(said == wanted)
-    product = sum(count * wanted[word] for word, count in said.items())
-    return _share(product / (_length(said) * _length(wanted)))
+    found, expected = Counter(words(output)), Counter(words(reference))
+    if not found or not expected:
+        return float(found == expected)
+    product = sum(count * expected[word] for word, count in found.items())
+    return _share(product / (_norm(found) * _norm(expected)))
 
 
 def words(text: str) -> list[str]:
@@ -90,7 +90,7 @@ def words(text: str) -> list[str]:
 
 
 class _Words:
-    """The tokenizer that rouge-score asks for."""
+    """A tokenizer with the interface that rouge-score expects."""
 
     def tokenize(self, text: str) -> list[str]:
         return words(text)
@@ -115,10 +115,10 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def _length(counts: Counter[str]) -> float:
+def _norm(counts: Counter[str]) -> float:
     return math.sqrt(sum(count * count for count in counts.values()))
 
 
 def _share(score: float) -> float:
-    # The libraries' floating point leaves 0..1 by a few units in the last place.
+    # Rounding in the libraries may exceed 0..1 by a few units in the last place.
     return min(1.0, max(0.0, float(score)))

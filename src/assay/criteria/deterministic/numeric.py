@@ -1,4 +1,4 @@
-"""The number that the output states, compared with the expected one."""
+"""Whether the output states the expected number."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from assay.criteria.base import Check, Finding
+from assay.criteria.deterministic.findings import binary_finding
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text, references
 from assay.domain.errors import NotApplicable
@@ -22,8 +23,8 @@ NUMBER = re.compile(
 """A decimal number with optional sign, thousands commas and exponent, not part of a word."""
 
 
-def number(text: str) -> float:
-    """The value of a match of `NUMBER`; infinite where it does not fit a double."""
+def parse_number(text: str) -> float:
+    """The value of a match of `NUMBER`; infinite where a double cannot hold it."""
     return float(text.replace(",", "").replace("\u2212", "-"))
 
 
@@ -31,9 +32,9 @@ def number(text: str) -> float:
 class Numeric(Check):
     """1 where the output's number equals the expected one within a tolerance, else 0.
 
-    An output that is a number alone is read as that; of several numbers in prose the one chosen
-    by `which` counts (`last`: answers come last; `any`: whichever comes near). `value` is the
-    number read. The tolerance is |output − expected| ≤ max(`abs_tolerance`,
+    `which` selects one of several numbers in the output: the `last` one (the default, because
+    answers tend to come last), the `first`, or the nearest of `any`. `value` is the number that
+    was compared. The tolerance is |output − expected| ≤ max(`abs_tolerance`,
     `rel_tolerance` × |expected|). Thousands commas are understood, decimal commas are not.
     """
 
@@ -52,30 +53,26 @@ class Numeric(Check):
 
     def check(self, case: Case) -> Finding:
         expected = self._expected(case)
-        stated = [number(each.group()) for each in NUMBER.finditer(output_text(case))]
-        stated = [each for each in stated if math.isfinite(each)]
+        found = (parse_number(match.group()) for match in NUMBER.finditer(output_text(case)))
+        stated = [number for number in found if math.isfinite(number)]
         if not stated:
-            return Finding(score=0.0, explanation="the output states no number")
+            return Finding(0.0, explanation="the output states no number")
         if self.which != "any":
             stated = [stated[0 if self.which == "first" else -1]]
-        distance, nearest = min(
-            (abs(each - wanted), each) for each in stated for wanted in expected
-        )
-        holds = any(self._near(each, wanted) for each in stated for wanted in expected)
-        return Finding(
-            score=1.0 if holds else 0.0,
-            value=nearest,
-            explanation=f"the output states {nearest:g}, {distance:g} away from what is expected",
-        )
+        pairs = [(number, wanted) for number in stated for wanted in expected]
+        distance, nearest = min((abs(number - wanted), number) for number, wanted in pairs)
+        holds = any(self._within_tolerance(number, wanted) for number, wanted in pairs)
+        explanation = f"the output states {nearest:g}, {distance:g} away from the expected number"
+        return binary_finding(holds, explanation, nearest)
 
     def _expected(self, case: Case) -> list[float]:
         if self.value is not None:
             return [self.value]
-        found = [NUMBER.search(each) for each in references(case)]
-        numbers = [number(each.group()) for each in found if each]
+        matches = [NUMBER.search(reference) for reference in references(case)]
+        numbers = [parse_number(match.group()) for match in matches if match]
         if not numbers:
             raise NotApplicable("reference_missing", "the case's reference states no number")
         return numbers
 
-    def _near(self, stated: float, wanted: float) -> bool:
+    def _within_tolerance(self, stated: float, wanted: float) -> bool:
         return abs(stated - wanted) <= max(self.abs_tolerance, self.rel_tolerance * abs(wanted))

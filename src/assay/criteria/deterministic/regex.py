@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Check, Finding
-from assay.criteria.deterministic.text import met, quoted
+from assay.criteria.deterministic.findings import binary_finding, quoted
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
@@ -18,8 +18,11 @@ PATTERN_CHARS_MAX = 10_000
 PATTERN_MEMORY_BYTES_MAX = 8 * 1024 * 1024
 
 
-def compiled(pattern: str, *, ignore_case: bool) -> Any:
-    """The pattern on RE2, which runs in linear time and bounded memory; raises `re2.error`."""
+def compile_pattern(pattern: str, *, ignore_case: bool = False) -> Any:
+    """The pattern in RE2, which runs in linear time and bounded memory.
+
+    Raises `re2.error`, or `UnicodeEncodeError` for a lone surrogate.
+    """
     options = re2.Options()
     options.max_mem = PATTERN_MEMORY_BYTES_MAX
     options.case_sensitive = not ignore_case
@@ -31,8 +34,8 @@ def compiled(pattern: str, *, ignore_case: bool) -> Any:
 class Regex(Check):
     """1 where the pattern (RE2 syntax) occurs in the output, else 0; `value` is what it matched.
 
-    Source: https://github.com/google/re2/wiki/Syntax. There are no back-references and no
-    look-around, hence no pattern whose time explodes.
+    There are no back-references and no look-around, so every pattern runs in linear time.
+    Source: https://github.com/google/re2/wiki/Syntax.
     """
 
     family: ClassVar[str] = "text"
@@ -51,22 +54,23 @@ class Regex(Check):
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
-            compiled(pattern, ignore_case=False)
+            compile_pattern(pattern)
         except (re2.error, UnicodeEncodeError) as error:
             raise PydanticCustomError(
-                "invalid_pattern", "not a valid RE2 pattern: {error}", {"error": _said(error)}
+                "invalid_pattern", "is not a valid RE2 pattern: {error}", {"error": _message(error)}
             ) from None
         return pattern
 
     def check(self, case: Case) -> Finding:
-        expression = compiled(self.pattern, ignore_case=self.ignore_case)
+        expression = compile_pattern(self.pattern, ignore_case=self.ignore_case)
         text = output_text(case)
         found = expression.fullmatch(text) if self.full_match else expression.search(text)
         if found is None:
-            return met(False, "the pattern does not match")
-        return met(True, f"the pattern matches {quoted(found.group())}", quoted(found.group()))
+            return binary_finding(False, "the pattern does not match")
+        matched = quoted(found.group())
+        return binary_finding(True, f"the pattern matches {matched}", matched)
 
 
-def _said(error: Exception) -> str:
-    said = error.args[0] if error.args else "unknown fault"
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+def _message(error: Exception) -> str:
+    message = error.args[0] if error.args else "unknown fault"
+    return message.decode(errors="replace") if isinstance(message, bytes) else str(message)

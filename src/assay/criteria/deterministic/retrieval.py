@@ -1,15 +1,14 @@
-"""How well retrieval ranked: the passages that were found against those that are relevant.
+"""How well retrieval ranked: the passages that were found, against those that are relevant.
 
 `retrieved` is the ranking, best first; absent, the case's `context`. `relevant` are the ids or
-texts that should have been found; absent, the case's `reference`. Both are compared as they are,
-in Unicode form C and without white space around. A passage that is repeated counts at its first
-place; its repeats hold their places and are never relevant.
+texts that should be found; absent, the case's `reference`. They are compared in Unicode form C
+and without surrounding white space. A repeated passage counts at its first rank; its repeats take
+up their ranks and are not relevant.
 """
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
@@ -17,6 +16,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
+from assay.criteria.deterministic.normalization import comparable
 from assay.criteria.registry import criterion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
@@ -30,8 +30,8 @@ Grade = Annotated[float, Field(ge=0, le=GRADE_MAX)]
 Grades = Annotated[dict[Passage, Grade], Field(max_length=PASSAGES_MAX)]
 
 
-class _Retrieval(Check):
-    """A figure of one ranking; raises `NotApplicable` where it or the relevant ones are missing."""
+class _RankingCheck(Check):
+    """A metric of one ranking; `NotApplicable` without a ranking or without relevant passages."""
 
     family: ClassVar[str] = "retrieval"
     default_threshold: ClassVar[float] = 0.5
@@ -42,28 +42,31 @@ class _Retrieval(Check):
     )
     relevant: Passages | Grades | None = Field(
         default=None,
-        description="Ids or texts, or an object of these with their grades (0 is not relevant); "
+        description="Ids or texts, or an object that maps them to grades (0 is not relevant); "
         "absent: the case's reference.",
     )
     k: int | None = Field(
-        default=None, ge=1, le=PASSAGES_MAX, description="Look at the first k; absent: at all."
+        default=None,
+        ge=1,
+        le=PASSAGES_MAX,
+        description="How many of the first ranks count; absent: all.",
     )
 
     def check(self, case: Case) -> Finding:
         grades = self._grades(case)
         gains = list(_gains(self._ranking(case), grades))
         depth = self.k or len(gains)
-        score, explanation = self.figure(gains[:depth], depth, sorted(grades.values())[::-1])
+        score, explanation = self.metric(gains[:depth], depth, sorted(grades.values())[::-1])
         return Finding(score, value=score, explanation=explanation)
 
     @abstractmethod
-    def figure(
+    def metric(
         self, gains: Sequence[float], depth: int, ideal: Sequence[float]
     ) -> tuple[float, str]:
-        """The score, 0 to 1, and how it came about.
+        """The score, 0 to 1, and its explanation.
 
-        `gains` are the grades at the first places, 0 where not relevant; `ideal` are the grades
-        of all relevant passages, highest first, at least one.
+        `gains` are the grades at the first `depth` ranks, 0 where not relevant; `ideal` are the
+        grades of all relevant passages, highest first, at least one.
         """
 
     def _ranking(self, case: Case) -> Sequence[str]:
@@ -76,19 +79,19 @@ class _Retrieval(Check):
         return case.context
 
     def _grades(self, case: Case) -> Mapping[str, float]:
-        given = case.reference if self.relevant is None else self.relevant
-        graded = given if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
-        grades = {_normal(passage): grade for passage, grade in graded.items() if grade > 0}
+        relevant = case.reference if self.relevant is None else self.relevant
+        graded = relevant if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1.0)
+        grades = {_normalized(passage): grade for passage, grade in graded.items() if grade > 0}
         if not grades:
-            raise NotApplicable("reference_missing", "nothing is given as relevant")
+            raise NotApplicable("reference_missing", "no passage is given as relevant")
         return grades
 
 
 @criterion
-class PrecisionAtK(_Retrieval):
-    """The share of the first k places that hold a relevant passage, 0 to 1.
+class PrecisionAtK(_RankingCheck):
+    """The share of the first k ranks that hold a relevant passage, 0 to 1.
 
-    Places that the ranking leaves empty count as not relevant. Source: Manning et al.,
+    Ranks beyond the end of the ranking count as not relevant. Source: Manning et al.,
     "Introduction to Information Retrieval", 2008, section 8.4; as trec_eval computes P_k.
     """
 
@@ -107,16 +110,16 @@ class PrecisionAtK(_Retrieval):
 
     type: Literal["precision_at_k"]
 
-    def figure(
+    def metric(
         self, gains: Sequence[float], depth: int, ideal: Sequence[float]
     ) -> tuple[float, str]:
         del ideal
-        found = _found(gains)
+        found = _relevant_count(gains)
         return (found / depth if depth else 0.0), f"{found} of the first {depth} are relevant"
 
 
 @criterion
-class RecallAtK(_Retrieval):
+class RecallAtK(_RankingCheck):
     """The share of the relevant passages that are among the first k, 0 to 1.
 
     Source: Manning et al., 2008, section 8.4; as trec_eval computes recall_k.
@@ -132,16 +135,16 @@ class RecallAtK(_Retrieval):
 
     type: Literal["recall_at_k"]
 
-    def figure(
+    def metric(
         self, gains: Sequence[float], depth: int, ideal: Sequence[float]
     ) -> tuple[float, str]:
-        found = _found(gains)
+        found = _relevant_count(gains)
         return found / len(ideal), f"{found} of {len(ideal)} relevant are among the first {depth}"
 
 
 @criterion
-class Ndcg(_Retrieval):
-    """Normalised discounted cumulative gain of the first k places, 0 to 1.
+class Ndcg(_RankingCheck):
+    """Normalized discounted cumulative gain of the first k ranks, 0 to 1.
 
     The gain at rank i is the grade, or 2^grade − 1 where `gain` is `exponential`, ÷ log2(i + 1);
     the sum is divided by that of the best possible ranking. Sources: Järvelin and Kekäläinen,
@@ -163,7 +166,7 @@ class Ndcg(_Retrieval):
     type: Literal["ndcg"]
     gain: Literal["linear", "exponential"] = "linear"
 
-    def figure(
+    def metric(
         self, gains: Sequence[float], depth: int, ideal: Sequence[float]
     ) -> tuple[float, str]:
         reached, best = self._discounted(gains), self._discounted(ideal[:depth])
@@ -177,7 +180,7 @@ class Ndcg(_Retrieval):
 
 
 @criterion
-class Mrr(_Retrieval):
+class Mrr(_RankingCheck):
     """The reciprocal rank of the first relevant passage, 0 where none is among the first k.
 
     Over many cases its mean is the mean reciprocal rank. Source: Voorhees, "The TREC-8 Question
@@ -192,7 +195,7 @@ class Mrr(_Retrieval):
 
     type: Literal["mrr"]
 
-    def figure(
+    def metric(
         self, gains: Sequence[float], depth: int, ideal: Sequence[float]
     ) -> tuple[float, str]:
         del ideal
@@ -204,14 +207,14 @@ class Mrr(_Retrieval):
 
 def _gains(ranking: Sequence[str], grades: Mapping[str, float]) -> Iterator[float]:
     seen: set[str] = set()
-    for passage in map(_normal, ranking):
+    for passage in map(_normalized, ranking):
         yield 0.0 if passage in seen else grades.get(passage, 0.0)
         seen.add(passage)
 
 
-def _found(gains: Sequence[float]) -> int:
+def _relevant_count(gains: Sequence[float]) -> int:
     return sum(gain > 0 for gain in gains)
 
 
-def _normal(passage: str) -> str:
-    return unicodedata.normalize("NFC", passage).strip()
+def _normalized(passage: str) -> str:
+    return comparable(passage).strip()

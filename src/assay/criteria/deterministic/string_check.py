@@ -1,26 +1,24 @@
-"""OpenAI's string check grader, accepted as it is."""
+"""OpenAI's string check grader, in OpenAI's own form."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
-
-from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
-from assay.criteria.deterministic.text import comparable, met, quoted
-from assay.criteria.placeholders import checked, filled
+from assay.criteria.base import Check, Finding
+from assay.criteria.deterministic.findings import binary_finding, quoted
+from assay.criteria.deterministic.normalization import comparable
+from assay.criteria.placeholders import TemplateText, fill
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case
-
-Template = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
 
 
 @criterion
 class StringCheck(Check):
-    """OpenAI's string check: 1 where `input` stands in the relation to `reference`, else 0.
+    """OpenAI's string check: 1 where `operation` holds between `input` and `reference`, else 0.
 
-    `eq` and `ne` compare whole texts, `like` and `ilike` ask whether the reference occurs in the
-    input, the latter without regard to case. Both fields are templates.
+    `eq` and `ne` compare whole texts; `like` and `ilike` test whether the reference occurs in the
+    input, `ilike` without regard to case. Both fields are templates. Source:
+    https://developers.openai.com/api/docs/guides/graders.
     """
 
     family: ClassVar[str] = "text"
@@ -39,21 +37,18 @@ class StringCheck(Check):
     }
 
     type: Literal["string_check"]
-    input: Template = "{{sample.output_text}}"
-    reference: Template = "{{item.reference}}"
+    input: TemplateText = "{{sample.output_text}}"
+    reference: TemplateText = "{{item.reference}}"
     operation: Literal["eq", "ne", "like", "ilike"]
-
-    @field_validator("input", "reference")
-    @classmethod
-    def _fillable(cls, template: str) -> str:
-        return checked(template)
 
     def check(self, case: Case) -> Finding:
         ignore_case = self.operation == "ilike"
-        text = comparable(filled(self.input, case), ignore_case=ignore_case)
-        reference = comparable(filled(self.reference, case), ignore_case=ignore_case)
+        text = comparable(fill(self.input, case), ignore_case=ignore_case)
+        reference = comparable(fill(self.reference, case), ignore_case=ignore_case)
         if self.operation in ("eq", "ne"):
-            holds = (text == reference) is (self.operation == "eq")
+            related, verb = text == reference, "equal"
         else:
-            holds = reference in text
-        return met(holds, f"{'' if holds else 'not '}{self.operation} {quoted(reference)}")
+            related, verb = reference in text, "contain"
+        relation = f"{verb}s" if related else f"does not {verb}"
+        holds = related is not (self.operation == "ne")
+        return binary_finding(holds, f"the input {relation} {quoted(reference)}")

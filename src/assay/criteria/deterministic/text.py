@@ -1,77 +1,57 @@
-"""Text checks: equality with an expected text, and containment of one or several.
+"""Whether the output equals an expected text, or contains one or several.
 
-Texts are compared in Unicode normalisation form C, so that an accent written as one code point
-or as two is the same letter; compatibility forms (full width, ligatures) stay different.
-`ignore_case` compares case-folded text (ß equals ss).
+Texts are compared in the form of `normalization.comparable`.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
+from assay.criteria.deterministic.expected_text import ExpectedTextCheck
+from assay.criteria.deterministic.findings import binary_finding, quoted
+from assay.criteria.deterministic.normalization import comparable
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text, references
 from assay.domain.evaluation import Case
 
 VALUES_MAX = 1_000
-QUOTED_CHARS_MAX = 200
 
-Expected = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
-NonEmpty = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
-Values = Annotated[tuple[NonEmpty, ...], Field(min_length=1, max_length=VALUES_MAX)]
+NonEmptyText = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
+Values = Annotated[tuple[NonEmptyText, ...], Field(min_length=1, max_length=VALUES_MAX)]
 
 
-def comparable(text: str, *, ignore_case: bool = False) -> str:
-    """The form in which texts are compared: NFC, case-folded where case is ignored."""
-    normal = unicodedata.normalize("NFC", text)
-    return unicodedata.normalize("NFC", normal.casefold()) if ignore_case else normal
-
-
-def quoted(text: str) -> str:
-    """A text for an explanation, cut where it is long."""
-    return repr(text if len(text) <= QUOTED_CHARS_MAX else text[:QUOTED_CHARS_MAX] + "…")
-
-
-def met(yes: bool, explanation: str, value: Any = None) -> Finding:
-    """The finding of a check that holds or does not."""
-    return Finding(
-        score=1.0 if yes else 0.0, value=yes if value is None else value, explanation=explanation
-    )
-
-
-class _Comparison(Check):
-    """Compares the output with one expected text; absent, any of the case's references will do."""
+class _ComparisonCheck(ExpectedTextCheck):
+    """1 where the output has the relation to one of the expected texts, else 0."""
 
     family: ClassVar[str] = "text"
     scale: ClassVar[str] = "0 or 1"
-
-    value: Expected | None = Field(
-        default=None, description="The expected text; absent: the case's reference."
-    )
-    ignore_case: bool = Field(default=False, description="Compare without regard to case.")
+    negation: ClassVar[str]
+    """How an explanation says that the relation does not hold."""
 
     @abstractmethod
     def holds(self, output: str, expected: str) -> bool:
-        """Whether the output meets the expected text; both in comparable form."""
+        """Whether the output has the relation to the expected text, both in comparable form."""
 
     def check(self, case: Case) -> Finding:
-        output = comparable(output_text(case), ignore_case=self.ignore_case)
-        for expected in references(case) if self.value is None else (self.value,):
-            if self.holds(output, comparable(expected, ignore_case=self.ignore_case)):
-                return met(True, f"{self.type}: {quoted(expected)}")
-        return met(False, f"not met, {self.type}: {quoted(expected)}")
+        output = self.comparable(output_text(case))
+        texts = self.expected_texts(case)
+        for expected in texts:
+            if self.holds(output, self.comparable(expected)):
+                relation = self.type.replace("_", " ")
+                return binary_finding(True, f"the output {relation} {quoted(expected)}")
+        return binary_finding(False, f"the output {self.negation} {quoted(texts[-1])}")
 
 
 @criterion
-class Equals(_Comparison):
+class Equals(_ComparisonCheck):
     """1 where the output is the expected text, else 0; `trim` ignores white space around both."""
 
     example: ClassVar = {"output": "Paris", "criteria": [{"type": "equals", "value": "Paris"}]}
+    negation: ClassVar[str] = "does not equal"
 
     type: Literal["equals"]
     trim: bool = Field(default=False, description="Ignore white space around both texts.")
@@ -81,13 +61,14 @@ class Equals(_Comparison):
 
 
 @criterion
-class Contains(_Comparison):
+class Contains(_ComparisonCheck):
     """1 where the expected text occurs in the output, else 0."""
 
     example: ClassVar = {
         "output": "The capital is Paris.",
         "criteria": [{"type": "contains", "value": "Paris"}],
     }
+    negation: ClassVar[str] = "does not contain"
 
     type: Literal["contains"]
 
@@ -96,13 +77,14 @@ class Contains(_Comparison):
 
 
 @criterion
-class StartsWith(_Comparison):
+class StartsWith(_ComparisonCheck):
     """1 where the output begins with the expected text, else 0."""
 
     example: ClassVar = {
         "output": "Dear Ada, …",
         "criteria": [{"type": "starts_with", "value": "Dear"}],
     }
+    negation: ClassVar[str] = "does not start with"
 
     type: Literal["starts_with"]
 
@@ -111,13 +93,14 @@ class StartsWith(_Comparison):
 
 
 @criterion
-class EndsWith(_Comparison):
+class EndsWith(_ComparisonCheck):
     """1 where the output ends with the expected text, else 0."""
 
     example: ClassVar = {
         "output": "Kind regards",
         "criteria": [{"type": "ends_with", "value": "regards"}],
     }
+    negation: ClassVar[str] = "does not end with"
 
     type: Literal["ends_with"]
 
@@ -125,8 +108,8 @@ class EndsWith(_Comparison):
         return output.endswith(expected)
 
 
-class _Selection(Check):
-    """Compares the output with several texts; absent, they are the case's references."""
+class _SelectionCheck(Check):
+    """Compares the output with `values`, or else with the case's references."""
 
     family: ClassVar[str] = "text"
 
@@ -135,15 +118,15 @@ class _Selection(Check):
     )
     ignore_case: bool = Field(default=False, description="Compare without regard to case.")
 
-    def expected(self, case: Case) -> tuple[str, ...]:
+    def expected_texts(self, case: Case) -> tuple[str, ...]:
         return references(case) if self.values is None else self.values
 
-    def form(self, text: str) -> str:
+    def comparable(self, text: str) -> str:
         return comparable(text, ignore_case=self.ignore_case)
 
 
 @criterion
-class ContainsAny(_Selection):
+class ContainsAny(_SelectionCheck):
     """1 where at least one of the texts occurs in the output, else 0; `value` is the first."""
 
     scale: ClassVar[str] = "0 or 1"
@@ -155,15 +138,15 @@ class ContainsAny(_Selection):
     type: Literal["contains_any"]
 
     def check(self, case: Case) -> Finding:
-        output = self.form(output_text(case))
-        for text in self.expected(case):
-            if self.form(text) in output:
-                return met(True, f"contains {quoted(text)}", text)
-        return met(False, "contains none of the texts")
+        output = self.comparable(output_text(case))
+        for text in self.expected_texts(case):
+            if self.comparable(text) in output:
+                return binary_finding(True, f"the output contains {quoted(text)}", text)
+        return binary_finding(False, "the output contains none of the texts")
 
 
 @criterion
-class ContainsNone(_Selection):
+class ContainsNone(_SelectionCheck):
     """1 where none of the texts occurs in the output, else 0; `value` is how many do."""
 
     scale: ClassVar[str] = "0 or 1"
@@ -175,15 +158,15 @@ class ContainsNone(_Selection):
     type: Literal["contains_none"]
 
     def check(self, case: Case) -> Finding:
-        output = self.form(output_text(case))
-        found = [text for text in self.expected(case) if self.form(text) in output]
+        output = self.comparable(output_text(case))
+        found = [text for text in self.expected_texts(case) if self.comparable(text) in output]
         if found:
-            return met(False, f"contains {quoted(found[0])}", len(found))
-        return met(True, "contains none of the texts", 0)
+            return binary_finding(False, f"the output contains {quoted(found[0])}", len(found))
+        return binary_finding(True, "the output contains none of the texts", 0)
 
 
 @criterion
-class ContainsAll(_Selection):
+class ContainsAll(_SelectionCheck):
     """The share of the texts that occur in the output, 0 to 1; `value` is their number."""
 
     example: ClassVar = {
@@ -194,20 +177,20 @@ class ContainsAll(_Selection):
     type: Literal["contains_all"]
 
     def check(self, case: Case) -> Finding:
-        output = self.form(output_text(case))
-        expected = self.expected(case)
-        missing = [text for text in expected if self.form(text) not in output]
+        output = self.comparable(output_text(case))
+        expected = self.expected_texts(case)
+        missing = [text for text in expected if self.comparable(text) not in output]
         found = len(expected) - len(missing)
-        lacks = f"; the first missing is {quoted(missing[0])}" if missing else ""
+        first_missing = f"; the first missing is {quoted(missing[0])}" if missing else ""
         return Finding(
             score=found / len(expected),
             value=found,
-            explanation=f"contains {found} of {len(expected)} texts{lacks}",
+            explanation=f"the output contains {found} of {len(expected)} texts{first_missing}",
         )
 
 
 @criterion
-class OneOf(_Selection):
+class OneOf(_SelectionCheck):
     """1 where the output, trimmed, is one of the texts, else 0; `label` is the text it is."""
 
     scale: ClassVar[str] = "0 or 1"
@@ -219,8 +202,10 @@ class OneOf(_Selection):
     type: Literal["one_of"]
 
     def check(self, case: Case) -> Finding:
-        output = self.form(output_text(case)).strip()
-        for text in self.expected(case):
-            if self.form(text).strip() == output:
-                return Finding(score=1.0, value=text, label=text, explanation="is one of the texts")
-        return met(False, "is none of the texts")
+        output = self.comparable(output_text(case)).strip()
+        for text in self.expected_texts(case):
+            if self.comparable(text).strip() == output:
+                return Finding(
+                    score=1.0, value=text, label=text, explanation="the output is one of the texts"
+                )
+        return binary_finding(False, "the output is none of the texts")

@@ -1,25 +1,25 @@
-"""OpenAI's text similarity grader, accepted as it is."""
+"""OpenAI's text similarity grader, in OpenAI's own form."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 from rapidfuzz import fuzz
 
-from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
+from assay.criteria.base import Check, Finding
+from assay.criteria.deterministic.findings import best_finding
 from assay.criteria.deterministic.ngram_metrics import bleu, cosine, gleu, meteor, rouge
-from assay.criteria.deterministic.similarity import nearest
-from assay.criteria.placeholders import checked, filled
+from assay.criteria.deterministic.normalization import comparable
+from assay.criteria.deterministic.similarity import score_texts
+from assay.criteria.placeholders import TemplateText, fill
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case
 
-Template = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
 Metric = Literal[
     "fuzzy_match",
     "bleu",
@@ -49,18 +49,18 @@ METRICS: Mapping[str, Callable[[str, str], float]] = {
     **{f"rouge_{variant.lower()}": partial(rouge, variant=variant) for variant in "12345L"},
 }
 INLINE_CHARS_MAX: Mapping[str, int] = {"fuzzy_match": 15_000, "cosine": 30_000}
-"""By metric, see `Check.inline_chars`; the others import large libraries and never run inline."""
+"""See `Check.inline_chars`. The other metrics import large libraries and never run inline."""
 
 
 @criterion
 class TextSimilarity(Check):
-    """OpenAI's text similarity grader: how near `input` comes to `reference`, 0 to 1.
+    """OpenAI's text similarity grader: how similar `input` is to `reference`, 0 to 1.
 
-    Both are templates; where `reference` names the case's, the nearest of several counts. The
-    texts are compared in Unicode form C, as they are otherwise. Two empty texts score 1, an
-    empty one against another 0. `fuzzy_match` is rapidfuzz's `ratio`; `meteor` has no synonym
-    stage; `cosine` counts words and asks no embedding model. Source:
-    https://developers.openai.com/api/docs/guides/graders; the metrics' own in ngram_metrics.
+    Both are templates; where the case has several references, the most similar counts. The texts
+    are compared in Unicode form C and not changed otherwise. Two blank texts score 1, a blank
+    text against another one 0. `fuzzy_match` is rapidfuzz's `ratio`; `meteor` has no synonym
+    stage; `cosine` compares word counts, not embeddings. Source:
+    https://developers.openai.com/api/docs/guides/graders.
     """
 
     family: ClassVar[str] = "similarity"
@@ -82,16 +82,11 @@ class TextSimilarity(Check):
 
     type: Literal["text_similarity"]
     evaluation_metric: Metric
-    input: Template = "{{sample.output_text}}"
-    reference: Template = "{{item.reference}}"
+    input: TemplateText = "{{sample.output_text}}"
+    reference: TemplateText = "{{item.reference}}"
     pass_threshold: float | None = Field(
         default=None, ge=0, le=1, description="OpenAI's name for `threshold`."
     )
-
-    @field_validator("input", "reference")
-    @classmethod
-    def _fillable(cls, template: str) -> str:
-        return checked(template)
 
     @model_validator(mode="before")
     @classmethod
@@ -100,26 +95,21 @@ class TextSimilarity(Check):
             return fields
         if fields.get("threshold") not in (None, fields["pass_threshold"]):
             raise PydanticCustomError(
-                "two_thresholds", "threshold and pass_threshold are the same; give one"
+                "two_thresholds",
+                "has both threshold and pass_threshold, which mean the same; give one",
             )
         return {**fields, "threshold": fields["pass_threshold"]}
 
-    def inline_chars(self) -> int:
+    def inline_chars(self, case: Case) -> int:
+        del case
         return INLINE_CHARS_MAX.get(self.evaluation_metric, 0)
 
     def check(self, case: Case) -> Finding:
-        said = _normal(filled(self.input, case))
-        cases = [replace(case, reference=(each,)) for each in case.reference] or [case]
-        wanted = dict.fromkeys(_normal(filled(self.reference, each)) for each in cases)
-        return nearest([self._likeness(said, each) for each in wanted])
+        output = comparable(fill(self.input, case))
+        cases = [replace(case, reference=(text,)) for text in case.reference] or [case]
+        expected = dict.fromkeys(comparable(fill(self.reference, one)) for one in cases)
+        return best_finding(self._similarity(output, text) for text in expected)
 
-    def _likeness(self, said: str, wanted: str) -> Finding:
-        if not said.strip() or not wanted.strip():
-            score = float(said.strip() == wanted.strip())
-        else:
-            score = METRICS[self.evaluation_metric](said, wanted)
+    def _similarity(self, output: str, expected: str) -> Finding:
+        score = score_texts(METRICS[self.evaluation_metric], output, expected)
         return Finding(score, value=score, explanation=f"{self.evaluation_metric} {score:.4f}")
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

@@ -1,38 +1,40 @@
 """Checks of what an agent did: its tool calls, their order and their number.
 
-The calls are read from the case's output, see tool_calls.py. `compare` says when two calls are
-the same: `arguments` (name and arguments, as JSON values) or `name`. An expected call without
-arguments accepts any.
+`tool_calls` reads the calls from the case's output. `compare` decides when two calls are the
+same: by `arguments` (name and arguments, as JSON values) or by `name`. An expected call without
+arguments accepts any arguments.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-import jsonschema_rs
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from assay.criteria.base import Check, Finding, Need
+from assay.criteria.deterministic.bounds import CountCheck
+from assay.criteria.deterministic.findings import binary_finding, shortened
+from assay.criteria.deterministic.schema_validation import SchemaValidator, inline_chars_max
 from assay.criteria.deterministic.tool_calls import (
     ToolCall,
-    Unreadable,
-    calls_of,
-    expected_of,
-    messages_of,
-    same,
-    schemas_of,
+    UnreadableArguments,
+    expected_calls,
+    is_expected_call,
+    output_calls,
+    output_messages,
+    parameter_schemas,
 )
 from assay.criteria.registry import criterion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
 FAULTS_SHOWN_MAX = 5
-MESSAGE_CHARS_MAX = 200
+NAME_CHARS_MAX = 100
+INLINE_CHARS_MAX = 20_000
 CALLS_MAX = 1_000
-"""Longest list of calls, said or expected; matching two lists costs their product."""
+"""Most calls in an output or expected; matching them takes time in proportion to the product."""
 
 Compare = Literal["arguments", "name"]
 
@@ -56,19 +58,17 @@ def weather_call(city: str) -> Mapping[str, Any]:
     return {"role": "assistant", "content": None, "tool_calls": [call]}
 
 
-class _Tools(Check):
-    family: ClassVar[str] = "tools"
-    inline_chars_max: ClassVar[int] = 20_000
-
-
 @criterion
-class ToolCallValid(_Tools):
+class ToolCallValid(Check):
     """The share of the output's tool calls that name an offered tool and fit its schema, 0 to 1.
 
-    The tools are the case's `tools`, each with a JSON Schema of its parameters that must not
-    refer outside of itself. `value` has the counts `calls` and `valid`. An output without a call
+    The tools are the case's `tools`, each with a JSON Schema of its parameters; references must
+    stay within the schema. `value` has the counts `calls` and `valid`. An output without a call
     scores 0. Source: https://json-schema.org/draft/2020-12.
     """
+
+    family: ClassVar[str] = "tools"
+    inline_chars_max: ClassVar[int] = INLINE_CHARS_MAX
 
     needs: ClassVar[tuple[Need, ...]] = ("tools",)
     example: ClassVar = {
@@ -80,12 +80,17 @@ class ToolCallValid(_Tools):
 
     type: Literal["tool_call_valid"]
 
+    def inline_chars(self, case: Case) -> int:
+        return min(self.inline_chars_max, inline_chars_max(list(parameter_schemas(case).values())))
+
     def check(self, case: Case) -> Finding:
         if not case.tools:
             raise NotApplicable("context_missing", "the case has no tools")
-        calls = _countable(calls_of(case))
-        validators = {name: _validator(name, schema) for name, schema in schemas_of(case).items()}
-        faults = [fault for call in calls if (fault := _fault(call, validators)) is not None]
+        calls = _limited(output_calls(case))
+        validators = {
+            name: _validator(name, schema) for name, schema in parameter_schemas(case).items()
+        }
+        faults = [fault for call in calls for fault in _faults(call, validators)]
         valid = len(calls) - len(faults)
         return Finding(
             valid / len(calls) if calls else 0.0,
@@ -95,41 +100,47 @@ class ToolCallValid(_Tools):
         )
 
 
-class _Expecting(_Tools):
+class _ExpectedCallsCheck(Check):
     """Compares the calls with the case's `expected_tools`."""
 
+    family: ClassVar[str] = "tools"
     needs: ClassVar[tuple[Need, ...]] = ("expected_tools",)
-    inline_chars_max: ClassVar[int] = 2_000  # matching costs the product of the two lists
+    inline_chars_max: ClassVar[int] = 2_000  # time grows with the product of the two lists
 
     compare: Compare = Field(default="arguments", description="What makes two calls the same.")
 
     def check(self, case: Case) -> Finding:
-        expected = _countable(expected_of(case))
+        expected = _limited(expected_calls(case))
         if not expected:
             raise NotApplicable("reference_missing", "the case expects no tools")
-        return self.compared(_countable(calls_of(case)), expected)
+        return self.compared(_limited(output_calls(case)), expected)
 
     @abstractmethod
     def compared(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> Finding:
-        """The finding over the calls and those expected, of which there is at least one."""
+        """The finding for the calls; `expected` has at least one."""
 
-    def matches(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> int:
+    def pairs(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> int:
         """How many calls can be paired with an expected one, each used once."""
-        left = list(calls)
-        # Those that accept any arguments choose last, so that they take nobody's only match.
-        for wanted in sorted(expected, key=lambda each: each.arguments is None):
-            for place, call in enumerate(left):
-                if same(call, wanted, arguments=self.compare == "arguments"):
-                    del left[place]
+        unpaired = list(calls)
+        # Expected calls that accept any arguments come last: they must not take the only match of
+        # another one.
+        for wanted in sorted(expected, key=lambda call: call.arguments is None):
+            for index, call in enumerate(unpaired):
+                if self.matches(call, wanted):
+                    del unpaired[index]
                     break
-        return len(calls) - len(left)
+        return len(calls) - len(unpaired)
+
+    def matches(self, call: ToolCall, expected: ToolCall) -> bool:
+        """Whether the call is the expected one, as `compare` has it."""
+        return is_expected_call(call, expected, compare_arguments=self.compare == "arguments")
 
 
 @criterion
-class ToolCallF1(_Expecting):
+class ToolCallF1(_ExpectedCallsCheck):
     """The harmonic mean of precision and recall over the expected tool calls, 0 to 1.
 
-    Order is nothing; a call made twice must be expected twice. `value` has `precision` and
+    Order is ignored; a call made twice must be expected twice. `value` has `precision` and
     `recall`. Source: Manning et al., "Introduction to Information Retrieval", 2008, section 8.3.
     """
 
@@ -144,7 +155,7 @@ class ToolCallF1(_Expecting):
     type: Literal["tool_call_f1"]
 
     def compared(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> Finding:
-        matched = self.matches(calls, expected)
+        matched = self.pairs(calls, expected)
         return Finding(
             2 * matched / (len(calls) + len(expected)),
             value={
@@ -156,11 +167,12 @@ class ToolCallF1(_Expecting):
 
 
 @criterion
-class Trajectory(_Expecting):
+class Trajectory(_ExpectedCallsCheck):
     """1 where the tool calls are those expected, else 0.
 
-    `mode`: `strict` the same calls in the same order; `unordered` the same in any order;
-    `subset` no call that is not expected; `superset` every expected call, and perhaps others.
+    `mode` is `strict` (the same calls in the same order), `unordered` (the same calls in any
+    order), `subset` (no call that is not expected) or `superset` (every expected call, and
+    perhaps others).
     """
 
     scale: ClassVar[str] = "0 or 1"
@@ -178,32 +190,31 @@ class Trajectory(_Expecting):
     mode: Literal["strict", "unordered", "subset", "superset"] = "strict"
 
     def compared(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> Finding:
-        matched = self.matches(calls, expected)
-        surplus, missing = len(calls) - matched, len(expected) - matched
+        matched = self.pairs(calls, expected)
+        unexpected, missing = len(calls) - matched, len(expected) - matched
+        complete = unexpected == missing == 0
+        in_order = complete and all(map(self.matches, calls, expected))
         holds = {
-            "strict": surplus == missing == 0 and self._in_order(calls, expected),
-            "unordered": surplus == missing == 0,
-            "subset": surplus == 0,
+            "strict": in_order,
+            "unordered": complete,
+            "subset": unexpected == 0,
             "superset": missing == 0,
         }[self.mode]
-        explanation = f"{surplus} calls not expected, {missing} expected calls missing"
-        if self.mode == "strict" and not holds and surplus == missing == 0:
+        explanation = f"{unexpected} calls not expected, {missing} expected calls missing"
+        if self.mode == "strict" and complete and not in_order:
             explanation = "the expected calls, in another order"
-        return Finding(float(holds), value=holds, explanation=explanation)
-
-    def _in_order(self, calls: Sequence[ToolCall], expected: Sequence[ToolCall]) -> bool:
-        compared = zip(calls, expected, strict=True)
-        return all(same(*pair, arguments=self.compare == "arguments") for pair in compared)
+        return binary_finding(holds, explanation)
 
 
 @criterion
-class StepCount(_Tools):
+class StepCount(CountCheck):
     """1 where the agent took from `min` to `max` steps, else 0; `value` is their number.
 
-    A step is a tool call, or with `count` `messages` a message of the assistant.
+    A step is a tool call, or with `count` set to `messages` a message of the assistant.
     """
 
-    scale: ClassVar[str] = "0 or 1"
+    family: ClassVar[str] = "tools"
+    inline_chars_max: ClassVar[int] = INLINE_CHARS_MAX
     example: ClassVar = {
         "output": [weather_call("Paris"), {"role": "assistant", "content": "It is sunny."}],
         "criteria": [{"type": "step_count", "max": 3}],
@@ -212,61 +223,36 @@ class StepCount(_Tools):
 
     type: Literal["step_count"]
     count: Literal["tool_calls", "messages"] = "tool_calls"
-    min: int | None = Field(default=None, ge=0)
-    max: int | None = Field(default=None, ge=0)
 
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if self.min is None and self.max is None:
-            raise PydanticCustomError("no_bound", "give min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise PydanticCustomError("bounds_crossed", "min is greater than max")
-        return self
-
-    def check(self, case: Case) -> Finding:
+    def count_in(self, case: Case) -> int:
         if self.count == "tool_calls":
-            steps = len(calls_of(case))
-        else:
-            steps = sum(_assistants(message) for message in messages_of(case))
-        enough = self.min is None or steps >= self.min
-        holds = enough and (self.max is None or steps <= self.max)
-        return Finding(float(holds), value=steps, explanation=f"{steps} {self.count}")
+            return len(output_calls(case))
+        return sum(
+            isinstance(message, Mapping) and message.get("role") == "assistant"
+            for message in output_messages(case)
+        )
 
 
-def _assistants(message: Any) -> bool:
-    return isinstance(message, Mapping) and message.get("role") == "assistant"
-
-
-def _countable(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+def _limited(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
     if len(calls) > CALLS_MAX:
-        raise NotApplicable("input_too_long", f"more than {CALLS_MAX} tool calls")
+        raise NotApplicable("input_too_long", f"there are more than {CALLS_MAX} tool calls")
     return calls
 
 
-def _validator(name: str, schema: Any) -> Any:
+def _validator(name: str, schema: Any) -> SchemaValidator:
     try:
-        return jsonschema_rs.validator_for(
-            True if schema is None else schema,
-            retriever=_no_retrieval,
-            # The default engine backtracks; a schema of the caller's must not stall a worker.
-            pattern_options=jsonschema_rs.RegexOptions(),
-        )
-    except (ValueError, jsonschema_rs.ReferencingError):
-        raise NotApplicable(
-            "check_error", f"the schema of tool {name[:100]!r} is not valid"
-        ) from None
+        return SchemaValidator(True if schema is None else schema)
+    except ValueError:
+        shown = shortened(name, NAME_CHARS_MAX)
+        raise NotApplicable("check_error", f"the schema of tool {shown!r} is not valid") from None
 
 
-def _no_retrieval(uri: str) -> Any:
-    raise ValueError(f"{uri} is outside of the schema")
-
-
-def _fault(call: ToolCall, validators: Mapping[str, Any]) -> str | None:
-    shown = call.name[:100]
+def _faults(call: ToolCall, validators: Mapping[str, SchemaValidator]) -> list[str]:
+    """What is wrong with the call, at most one fault."""
+    name = shortened(call.name, NAME_CHARS_MAX)
     if call.name not in validators:
-        return f"{shown} is not among the tools"
-    if isinstance(call.arguments, Unreadable):
-        return f"{shown}: the arguments are not JSON"
+        return [f"{name} is not among the tools"]
+    if isinstance(call.arguments, UnreadableArguments):
+        return [f"{name}: the arguments are not JSON"]
     arguments = {} if call.arguments is None else call.arguments
-    error = next(validators[call.name].iter_errors(arguments), None)
-    return None if error is None else f"{shown}: {error.message[:MESSAGE_CHARS_MAX]}"
+    return [f"{name}: {fault}" for fault in validators[call.name].faults(arguments)]

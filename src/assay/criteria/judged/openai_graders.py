@@ -13,9 +13,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Question
+from assay.criteria.base import Finding, Frozen, Judged, Question
 from assay.criteria.judged.primitives import BOUND_MAX, LABELS_MAX, LabelText, distinct
-from assay.criteria.placeholders import PLACEHOLDER, checked, value
+from assay.criteria.placeholders import (
+    PLACEHOLDER,
+    TemplateText,
+    check_placeholders,
+    placeholder_text,
+)
 from assay.criteria.registry import criterion
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case, JudgeSpec
@@ -23,14 +28,13 @@ from assay.prompts.templates import render
 from assay.verdicts.reading import label_schema, read_label, read_score, score_schema
 
 MESSAGES_MAX = 32
-Template = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
 
 
 class ContentBlock(Frozen):
     """A text block of a message; images and sound are not supported."""
 
     type: Literal["input_text", "output_text", "text"]
-    text: Template
+    text: TemplateText
 
 
 class TemplateMessage(Frozen):
@@ -39,9 +43,9 @@ class TemplateMessage(Frozen):
     type: Literal["message"] | None = None
     role: Literal["user", "assistant", "system", "developer"]
     content: (
-        Template
+        TemplateText
         | ContentBlock
-        | Annotated[tuple[Template | ContentBlock, ...], Field(max_length=MESSAGES_MAX)]
+        | Annotated[tuple[TemplateText | ContentBlock, ...], Field(max_length=MESSAGES_MAX)]
     )
 
     @property
@@ -50,8 +54,8 @@ class TemplateMessage(Frozen):
         return "\n".join(each if isinstance(each, str) else each.text for each in blocks)
 
     @model_validator(mode="after")
-    def _fillable(self) -> Self:
-        checked(self.text)
+    def _placeholders_bounded(self) -> Self:
+        check_placeholders(self.text)  # the bound holds for all blocks of a message together
         return self
 
 
@@ -110,7 +114,7 @@ class _ModelGrader(Judged):
     def material(self, case: Case) -> list[tuple[str, str]]:
         """What the placeholders stand for, each once, in the order of appearance."""
         names = [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
-        return [(name, value(name, case)) for name in dict.fromkeys(names)]
+        return [(name, placeholder_text(name, case)) for name in dict.fromkeys(names)]
 
 
 @criterion

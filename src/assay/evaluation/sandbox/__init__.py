@@ -1,1 +1,1 @@
-"""Processes in which costly checks run, and are killed when they take too long."""
+"""Runs checks where they cannot stall the service: costly ones in processes that can be killed."""

@@ -1,28 +1,27 @@
-"""Where a check runs: a small case on the event loop, a large one in a process of its own.
+"""Decides where a check runs: a small case on the event loop, a large one in a worker process.
 
-Threads cannot be stopped and the pools of `concurrent.futures` cannot stop one task, so each
-worker is a plain sub-process with its own pair of pipes. A check that takes too long, or whose
-request went away, is killed with its process; a worker that dies takes one request with it.
+Threads cannot be stopped, and the pools of `concurrent.futures` cannot stop a single task, so each
+worker is a subprocess with its own pipes. A check that takes too long, or whose request has gone
+away, is killed with its process; a worker that crashes takes one request with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import pickle
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from assay.criteria.base import Check, Finding
 from assay.domain.case_text import case_chars, text_chars
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
+from assay.domain.events import InternalFault
+from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
-from assay.evaluation.sandbox import worker
+from assay.domain.ports import EventSink
+from assay.evaluation.sandbox.process import CHECK_FAULT, failure_message
+from assay.evaluation.sandbox.worker import SandboxWorker, WorkerCrashed
 
 WORKERS_MAX = 2
 WAITING_MAX = 256
@@ -33,14 +32,22 @@ WORKER_MEMORY_BYTES_MAX = 1024**3
 """Address space of a worker; the largest metric library takes about a third of it."""
 
 WORKER_IDLE_S = 300.0
-ANSWER_BYTES_MAX = 8 * 1024 * 1024
+
+WORKER_FAULT = "sandbox_worker"
+"""Where an `InternalFault` happened: a worker process crashed or did not start."""
+TRACE_CHARS_MAX = 16_384
+"""Longest traceback that is taken from a worker, which is not trusted."""
 
 
-class Sandbox:
-    """Runs checks so that none holds up the event loop for more than a few milliseconds."""
+class SandboxPool:
+    """Runs checks so that none stalls the event loop for more than a few milliseconds.
+
+    An error that a check should not raise, and a crash of a worker, is also an `InternalFault`.
+    """
 
     def __init__(
         self,
+        events: EventSink,
         *,
         workers_max: int = WORKERS_MAX,
         waiting_max: int = WAITING_MAX,
@@ -48,182 +55,114 @@ class Sandbox:
         memory_bytes_max: int = WORKER_MEMORY_BYTES_MAX,
         idle_s: float = WORKER_IDLE_S,
     ) -> None:
+        self._events = events
         self._slots = asyncio.Semaphore(workers_max)
-        self._places = workers_max + waiting_max
-        self._taken = 0
+        self._admitted_max = workers_max + waiting_max
+        self._admitted = 0
         self._check_time_max_s = check_time_max_s
         self._memory_bytes_max = memory_bytes_max
         self._idle_s = idle_s
-        self._idle: list[tuple[SandboxWorker, asyncio.TimerHandle]] = []
+        self._idle: dict[SandboxWorker, asyncio.TimerHandle] = {}
         self._workers: set[SandboxWorker] = set()
+        self._closed = False
 
-    async def run(self, check: Check, case: Case, deadline: Deadline) -> Finding:
-        """The finding of `check`.
+    async def run(
+        self, check: Check, case: Case, deadline: Deadline, request_id: str = ""
+    ) -> Finding:
+        """The finding of `check`; `request_id` is for the report of a fault.
 
-        Raises `NotApplicable`: the check's own, `check_error` where it broke, took too long or
-        found no place in the queue, and `deadline_exceeded`.
+        Raises `NotApplicable`: the check's own; `check_error` where the check failed, took too
+        long, or too many were waiting; `deadline_exceeded`.
         """
-        if case_chars(case) + text_chars(vars(check)) <= check.inline_chars():
-            return _inline(check, case)
-        if self._taken >= self._places:
-            raise NotApplicable("check_error", "too many checks are waiting for a worker")
-        self._taken += 1
+        chars = case_chars(case) + text_chars(vars(check))
+        # The plain bound goes first: `inline_chars` may walk the whole case.
+        if chars <= check.inline_chars_max and chars <= check.inline_chars(case):
+            return self._run_inline(check, case, request_id)
+        if self._admitted >= self._admitted_max:
+            raise NotApplicable("check_error", "too many checks are waiting for a worker process")
+        self._admitted += 1
         try:
             async with asyncio.timeout(max(0.0, deadline.remaining_s())), self._slots:
-                return await self._in_worker(check, case)
+                return await self._run_in_worker(check, case, request_id)
         except TimeoutError:
             raise NotApplicable("deadline_exceeded", "no time was left for the check") from None
         finally:
-            self._taken -= 1
+            self._admitted -= 1
 
     async def aclose(self) -> None:
-        """Kill all workers; checks that still run end as `check_error`."""
-        for _, timer in self._idle:
+        """Kill all workers; checks that still run or wait end as `check_error`."""
+        self._closed = True
+        for timer in self._idle.values():
             timer.cancel()
         self._idle.clear()
-        await asyncio.gather(*(each.kill() for each in tuple(self._workers)))
-        self._workers.clear()
+        workers, self._workers = self._workers, set()
+        await asyncio.gather(*(worker.kill() for worker in workers))
 
-    async def _in_worker(self, check: Check, case: Case) -> Finding:
-        limit_s = self._check_time_max_s
+    def _run_inline(self, check: Check, case: Case, request_id: str) -> Finding:
         try:
-            hired = await self._hire()
-        except (OSError, EOFError, ValueError):
-            raise NotApplicable(
-                "check_error", "no process for the check could be started"
-            ) from None
+            return check.check(case)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            self._events.emit(internal_fault(CHECK_FAULT, error, request_id))
+            raise NotApplicable("check_error", failure_message(error)) from error
+
+    async def _run_in_worker(self, check: Check, case: Case, request_id: str) -> Finding:
+        limit_s = self._check_time_max_s
+        worker = await self._take_worker(request_id)
         try:
             async with asyncio.timeout(limit_s):
-                answer = await hired.ask(pickle.dumps((check, case, limit_s), protocol=5))
+                answer = await worker.ask(pickle.dumps((check, case, limit_s), protocol=5))
         except TimeoutError:
             raise NotApplicable(
                 "check_error", f"the check took longer than {limit_s:g} s"
             ) from None
-        except (OSError, EOFError, ValueError):
-            raise NotApplicable("check_error", "the process of the check died") from None
+        except WorkerCrashed as error:
+            message = "the check's worker process crashed"
+            raise self._worker_failure(error, message, request_id) from None
         finally:
-            # After anything but an answer the pipe is out of step, and the check may still run.
-            if hired.busy or hired.swollen:
-                self._workers.discard(hired)
-                await hired.kill()
+            # Without a complete answer the check may still run, and the pipe is out of step.
+            if worker.busy or worker.too_large or self._closed:
+                self._workers.discard(worker)
+                await worker.kill()
             else:
-                self._rest(hired)
-        return _finding(answer)
+                timer = asyncio.get_running_loop().call_later(self._idle_s, self._dismiss, worker)
+                self._idle[worker] = timer
+        return self._finding(answer, request_id)
 
-    async def _hire(self) -> SandboxWorker:
+    async def _take_worker(self, request_id: str) -> SandboxWorker:
+        """An idle worker, or a new one."""
         while self._idle:
-            rested, timer = self._idle.pop()
+            worker, timer = self._idle.popitem()
             timer.cancel()
-            if rested.alive:
-                return rested
-        self._workers = {each for each in self._workers if each.alive}
-        started = await SandboxWorker.start(self._memory_bytes_max)
-        self._workers.add(started)
-        return started
-
-    def _rest(self, hired: SandboxWorker) -> None:
-        timer = asyncio.get_running_loop().call_later(self._idle_s, self._dismiss, hired)
-        self._idle.append((hired, timer))
-
-    def _dismiss(self, rested: SandboxWorker) -> None:
-        self._idle = [each for each in self._idle if each[0] is not rested]
-        rested.close()
-
-
-class SandboxWorker:
-    """One worker process and its pipes.
-
-    It is `busy` from a question until its answer is complete, and `swollen` where that question
-    has left it too large to keep.
-    """
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self.busy = False
-        self.swollen = False
-
-    @classmethod
-    async def start(cls, memory_bytes_max: int) -> SandboxWorker:
-        """A process that is ready to be asked; raises `OSError` or `EOFError` where it is not."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            worker.__name__,
-            str(memory_bytes_max),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            env=_environment(),
-        )
-        started = cls(process)
+            if worker.alive:
+                return worker
+        self._workers = {worker for worker in self._workers if worker.alive}
         try:
-            # Until then it imports, which is no part of a check's time.
-            await started.receive()
-        except BaseException:
-            await started.kill()
-            raise
-        return started
+            worker = await SandboxWorker.start(self._memory_bytes_max)
+        except WorkerCrashed as error:
+            message = "no worker process could be started for the check"
+            raise self._worker_failure(error, message, request_id) from None
+        if self._closed:
+            await worker.kill()
+            raise NotApplicable("check_error", "the service is shutting down")
+        self._workers.add(worker)
+        return worker
 
-    @property
-    def alive(self) -> bool:
-        return self._process.returncode is None
+    def _dismiss(self, worker: SandboxWorker) -> None:
+        del self._idle[worker]
+        worker.close()
 
-    async def ask(self, request: bytes) -> Mapping[str, Any]:
-        """The answer to `request`; raises `OSError`, `EOFError` or `ValueError` for a dead one."""
-        self.busy = True
-        requests = self._process.stdin
-        if requests is None:
-            raise EOFError
-        requests.write(len(request).to_bytes(worker.LENGTH_BYTES))
-        requests.write(request)
-        await requests.drain()
-        answer = await self.receive()
-        self.busy, self.swollen = False, bool(answer["swollen"])
-        return answer
+    def _worker_failure(self, error: WorkerCrashed, message: str, request_id: str) -> NotApplicable:
+        if self._closed:
+            return NotApplicable("check_error", "the service is shutting down")
+        self._events.emit(internal_fault(WORKER_FAULT, error, request_id))
+        return NotApplicable("check_error", message)
 
-    async def receive(self) -> Mapping[str, Any]:
-        """The next frame that the process sends."""
-        answers = self._process.stdout
-        if answers is None:
-            raise EOFError
-        length = int.from_bytes(await answers.readexactly(worker.LENGTH_BYTES))
-        if length > ANSWER_BYTES_MAX:
-            raise ValueError(length)
-        answer: Mapping[str, Any] = json.loads(await answers.readexactly(length))
-        return answer
-
-    def close(self) -> None:
-        """Let an idle worker end: it stops when its pipe is closed."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-
-    async def kill(self) -> None:
-        """End the process, whatever it is doing, and wait until its CPU is free."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        self.close()
-        await asyncio.shield(self._process.wait())
-
-
-def _inline(check: Check, case: Case) -> Finding:
-    try:
-        return check.check(case)
-    except NotApplicable:
-        raise
-    except Exception as error:
-        raise NotApplicable("check_error", worker.broken(error)) from error
-
-
-def _finding(answer: Mapping[str, Any]) -> Finding:
-    if "finding" in answer:
-        return Finding(**answer["finding"])
-    raise NotApplicable(answer["reason"], answer["message"])
-
-
-def _environment() -> dict[str, str]:
-    # A worker runs parsers over hostile text: it gets what Python needs to start, and no keys.
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    paths = os.pathsep.join(path for path in sys.path if path)
-    # One check is one thread; BLAS would reserve memory for a thread per core.
-    return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
+    def _finding(self, answer: Mapping[str, Any], request_id: str) -> Finding:
+        if "finding" in answer:
+            return Finding(**answer["finding"])
+        if fault := answer.get("fault"):
+            trace = str(fault["trace"])[-TRACE_CHARS_MAX:]
+            self._events.emit(InternalFault(CHECK_FAULT, fault["error_type"], trace, request_id))
+        raise NotApplicable(answer["reason"], answer["message"])

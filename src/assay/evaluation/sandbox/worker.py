@@ -1,104 +1,115 @@
-"""A check's own process: it reads a check and a case, and answers with the finding.
-
-It is started as `python -m assay.evaluation.sandbox.worker`, without the environment of the
-service (which holds keys) and with a limit on its memory. Frames are a length of 8 bytes, big-endian, and that
-many bytes: requests are pickles from the service; answers are JSON, because a process that has
-parsed hostile text is not trusted to make the service unpickle anything.
-"""
+"""One worker process, as the service sees it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import pickle
-import resource
-import signal
 import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, BinaryIO
+from contextlib import suppress
+from typing import Any
 
-from assay.criteria.base import Check
-from assay.domain.errors import NotApplicable
-from assay.domain.evaluation import Case
+from assay.evaluation.sandbox import process as program
 
-LENGTH_BYTES = 8
-RESIDENT_BYTES_MAX = 512 * 1024**2
-"""Peak memory after which a worker is not used again; all libraries together take 200 MB."""
-
-ORPHAN_GRACE_S = 1.0
-"""How much longer than its limit a check may run whose service died without killing it."""
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
 
-def main() -> None:
-    """Answer requests until the service closes the pipe; `argv[1]` is the memory limit in bytes."""
-    memory_bytes_max = int(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A terminal's interrupt goes to the whole process group; the service decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Prints and warnings of the metrics' libraries must not get between the frames.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    serve(sys.stdin.buffer, answers)
+class WorkerCrashed(Exception):
+    """The process has ended, or has sent something that is not an answer."""
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Say that this process is ready, then answer each frame of `requests` in turn."""
-    _send(answers, {})
-    while length := requests.read(LENGTH_BYTES):
-        check, case, time_max_s = pickle.loads(  # noqa: S301 - the service's own bytes
-            requests.read(int.from_bytes(length))
-        )
-        # Left at its default, the alarm ends the process even from inside a C extension.
-        signal.setitimer(signal.ITIMER_REAL, time_max_s + ORPHAN_GRACE_S)
-        answer = answered(check, case)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        _send(answers, {**answer, "swollen": swollen()})
+class SandboxWorker:
+    """A worker process and its pipes.
 
-
-def answered(check: Check, case: Case) -> Mapping[str, Any]:
-    """What came of the check: a finding, why it could not judge, or what broke it."""
-    try:
-        return {"finding": asdict(check.check(case))}
-    except NotApplicable as cannot:
-        return {"reason": cannot.reason, "message": cannot.message}
-    except MemoryError:
-        return {"reason": "check_error", "message": "the check needs more memory than it may have"}
-    except Exception as error:  # noqa: BLE001 - a bug in one check must not end the worker
-        return {"reason": "check_error", "message": broken(error)}
-
-
-def swollen() -> bool:
-    """Whether a check has left this process too large to keep."""
-    return resident_bytes_peak() > RESIDENT_BYTES_MAX
-
-
-def resident_bytes_peak() -> int:
-    """The most memory that this program has held.
-
-    Linux carries `ru_maxrss` over from the process that started us, which may be a service with
-    hundreds of megabytes in flight; the kernel's own figure begins anew with the program.
+    It is `busy` from a request until its answer is complete, and `too_large` where a check has
+    left it holding more memory than a process should keep.
     """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        peak = next(line for line in lines if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.busy = False
+        self.too_large = False
+
+    @classmethod
+    async def start(cls, memory_bytes_max: int) -> SandboxWorker:
+        """A process that is ready for requests; raises `WorkerCrashed` where none can start."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                program.__name__,
+                str(memory_bytes_max),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,
+                env=_environment(),
+            )
+        except OSError as error:
+            raise WorkerCrashed from error
+        worker = cls(process)
+        try:
+            # Importing the criteria takes a while, and is no part of a check's time.
+            await worker._receive()
+        except BaseException:
+            await worker.kill()
+            raise
+        return worker
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def ask(self, request: bytes) -> Mapping[str, Any]:
+        """The answer to one request; raises `WorkerCrashed`."""
+        self.busy = True
+        pipe = self._process.stdin
+        if pipe is None:
+            raise WorkerCrashed
+        try:
+            pipe.write(len(request).to_bytes(program.LENGTH_BYTES))
+            pipe.write(request)
+            await pipe.drain()
+        except OSError as error:
+            raise WorkerCrashed from error
+        answer = await self._receive()
+        self.busy, self.too_large = False, bool(answer.get("too_large"))
+        return answer
+
+    def close(self) -> None:
+        """End an idle process: it stops when its pipe is closed."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def kill(self) -> None:
+        """End the process, whatever it is doing, and wait until it has gone."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        self.close()
+        await asyncio.shield(self._process.wait())
+
+    async def _receive(self) -> Mapping[str, Any]:
+        """The next frame that the process sends."""
+        pipe = self._process.stdout
+        if pipe is None:
+            raise WorkerCrashed
+        try:
+            length = int.from_bytes(await pipe.readexactly(program.LENGTH_BYTES))
+            if length > ANSWER_BYTES_MAX:
+                raise WorkerCrashed
+            answer = json.loads(await pipe.readexactly(length))
+        except (OSError, EOFError, ValueError) as error:
+            raise WorkerCrashed from error
+        if not isinstance(answer, dict):
+            raise WorkerCrashed
+        return answer
 
 
-def broken(error: Exception) -> str:
-    """A message for a check that raised: the kind of error, and none of the caller's text."""
-    return f"the check failed with {type(error).__name__}"
-
-
-def _send(answers: BinaryIO, answer: Mapping[str, Any]) -> None:
-    frame = json.dumps(answer).encode()
-    answers.write(len(frame).to_bytes(LENGTH_BYTES) + frame)
-    answers.flush()
-
-
-if __name__ == "__main__":
-    main()
+def _environment() -> dict[str, str]:
+    # A worker parses hostile text: it gets what Python needs to start, and no keys.
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    # One check uses one thread; BLAS would reserve memory for a thread per core.
+    return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}

@@ -15,7 +15,7 @@ TOLERANCE = 0.1
 """A ratio this close to 1 changes nothing; --horizontal-pod-autoscaler-tolerance."""
 
 SYNC_S = 15
-"""Between two decisions; --horizontal-pod-autoscaler-sync-period."""
+"""Time between two decisions; --horizontal-pod-autoscaler-sync-period."""
 
 Select = Literal["Max", "Min", "Disabled"]
 
@@ -26,10 +26,9 @@ class MetricLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A pod as the autoscaler sees it: its value, None where missing; whether it is unready.
+    """A pod as the autoscaler sees it: its metric, None where missing, and whether it is unready.
 
-    For metrics of the kind Pods, unready means that the pod is pending; for CPU it also means a
-    pod that has only just started.
+    For metrics of type Pods, a pending pod is unready; for CPU also one that has just started.
     """
 
     value: float | None
@@ -38,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """At most `value` pods, or per cent of the pods, in `period_s`."""
+    """Change at most `value` pods, or percent of the pods, in `period_s`."""
 
     kind: Literal["Pods", "Percent"]
     value: int
@@ -72,17 +71,17 @@ def replicas_for_pods(
     missing_when_falling: float | None = None,
     tolerance: float = TOLERANCE,
 ) -> int:
-    """Pods wanted by a per-pod metric of the kind AverageValue, or Utilization as a ratio.
+    """Pods wanted by a per-pod metric with a target of AverageValue, or Utilization as a ratio.
 
-    A missing value counts against the change: as the target (for CPU: as the whole request, given
-    by `missing_when_falling`) where the others ask for fewer pods, and as 0 where they ask for
-    more. Unready pods count as 0 where the others ask for more. Raises `MetricLost`.
+    A missing value counts against the change. Where the others ask for fewer pods it counts as the
+    target (for CPU as the whole request: `missing_when_falling`); where they ask for more it counts
+    as 0, and so do unready pods. Raises `MetricLost`.
     """
-    known = [each.value for each in samples if each.value is not None and not each.unready]
+    known = [sample.value for sample in samples if sample.value is not None and not sample.unready]
     if not known:
         raise MetricLost
-    unready = sum(each.unready for each in samples)
-    missing = sum(each.value is None and not each.unready for each in samples)
+    unready = sum(sample.unready for sample in samples)
+    missing = sum(sample.value is None and not sample.unready for sample in samples)
     ratio = sum(known) / (target * len(known))
     counted = list(known)
     if ratio < 1:
@@ -93,15 +92,15 @@ def replicas_for_pods(
     if _within(adjusted, tolerance) or (ratio - 1) * (adjusted - 1) < 0:
         return current
     wanted = _ceil(adjusted * len(counted))
-    turns_round = (adjusted < 1 and wanted > current) or (adjusted > 1 and wanted < current)
+    reverses = (adjusted < 1 and wanted > current) or (adjusted > 1 and wanted < current)
     guessed = len(counted) > len(known)
-    return current if guessed and turns_round else wanted
+    return current if guessed and reverses else wanted
 
 
 def replicas_for_total(
     current: int, target: float, total: float | None, tolerance: float = TOLERANCE
 ) -> int:
-    """Pods wanted by an External metric of the kind AverageValue. Raises `MetricLost`."""
+    """Pods wanted by an External metric with a target of AverageValue. Raises `MetricLost`."""
     if total is None:
         raise MetricLost
     if current and _within(total / (target * current), tolerance):
@@ -110,21 +109,21 @@ def replicas_for_total(
 
 
 def largest(current: int, proposals: Iterable[int | None]) -> int | None:
-    """The largest of the metrics' proposals, None being a metric that was lost.
+    """The largest proposal; None, for no change, where a lost metric prevents a decision.
 
-    None where every metric was lost, or one was and the others ask for fewer pods: then nothing
-    is changed.
+    A lost metric proposes None. It prevents a decision where all metrics are lost, or where the
+    others ask for fewer pods.
     """
-    all_of_them = list(proposals)
-    known = [each for each in all_of_them if each is not None]
-    if not known or (len(known) < len(all_of_them) and max(known) < current):
+    all_proposals = list(proposals)
+    known = [proposal for proposal in all_proposals if proposal is not None]
+    if not known or (len(known) < len(all_proposals) and max(known) < current):
         return None
     return max(known)
 
 
 @dataclass
 class Autoscaler:
-    """The part that remembers: stabilisation windows and the policies' periods."""
+    """The state between decisions: stabilization windows and the policies' periods."""
 
     behavior: Behavior
     _recommended: list[tuple[float, int]] = field(default_factory=list)
@@ -135,18 +134,18 @@ class Autoscaler:
         wanted = largest(current, proposals)
         if wanted is None:
             return current
-        stable = self._stabilised(now_s, current, wanted)
+        stable = self._stabilized(now_s, current, wanted)
         decided = self._limited(now_s, current, stable)
         if decided != current:
             self._changes.append((now_s, decided - current))
         return decided
 
-    def _stabilised(self, now_s: float, current: int, wanted: int) -> int:
-        """Up at most to the lowest, down at most to the highest recommendation of the window."""
+    def _stabilized(self, now_s: float, current: int, wanted: int) -> int:
+        """Within the window: up to its lowest recommendation, down to its highest."""
         up, down = self.behavior.up.window_s, self.behavior.down.window_s
         ceiling = min([wanted, *(n for at, n in self._recommended if at > now_s - up)])
         floor = max([wanted, *(n for at, n in self._recommended if at > now_s - down)])
-        self._recommended = [each for each in self._recommended if each[0] > now_s - max(up, down)]
+        self._recommended = [(at, n) for at, n in self._recommended if at > now_s - max(up, down)]
         self._recommended.append((now_s, wanted))
         return min(max(current, ceiling), floor)
 
@@ -160,7 +159,7 @@ class Autoscaler:
         return current
 
     def _limit(self, now_s: float, current: int, rules: Rules, direction: int) -> int:
-        """As far as the policies let it go, counting what was changed in their periods."""
+        """The furthest that the policies allow, after the changes in their periods."""
         if rules.select == "Disabled":
             return current
         limits = []
@@ -181,5 +180,5 @@ def _within(ratio: float, tolerance: float) -> bool:
 
 
 def _ceil(value: float) -> int:
-    """Up to a whole number, forgiving what floating point added."""
+    """Rounded up, without what floating point has added."""
     return math.ceil(value - 1e-9)

@@ -1,7 +1,7 @@
 """The autoscaler's algorithm on the examples that Kubernetes documents."""
 
 import pytest
-from hpa.model import (
+from hpa.autoscaler import (
     Autoscaler,
     Behavior,
     MetricLost,
@@ -28,7 +28,7 @@ def behavior(
 
 @pytest.mark.parametrize(("value", "wanted"), [(200, 6), (50, 2), (100, 3), (150, 5)])
 def test_replicas_follow_the_ratio(value, wanted):
-    """200 where 100 is desired doubles the pods; 50 halves them; halves are rounded up."""
+    """A metric of 200 with a target of 100 doubles the pods, 50 halves them; halves round up."""
     assert replicas_for_pods(3, 100, pods(value, value, value)) == wanted
 
 
@@ -36,12 +36,12 @@ def test_replicas_follow_the_ratio(value, wanted):
     ("value", "wanted"), [(110, 10), (111, 12), (90, 10), (89, 9), (105, 10), (95, 10)]
 )
 def test_a_ratio_near_one_changes_nothing(value, wanted):
-    """Within a tenth of the target nobody moves."""
+    """Within a tenth of the target nothing changes."""
     assert replicas_for_pods(10, 100, pods(*[value] * 10)) == wanted
 
 
 def test_a_missing_value_counts_as_the_target_when_falling():
-    """Four pods at half the target would be two; one that is silent counts as busy: three."""
+    """Four pods at half the target need two; with one silent pod, counted as busy, three."""
     assert replicas_for_pods(4, 100, pods(50, 50, 50, None)) == 3
 
 
@@ -51,12 +51,12 @@ def test_a_missing_value_counts_as_nothing_when_rising():
 
 
 def test_missing_values_never_turn_the_direction():
-    """What was a rise before the silent pods were counted does not become a fall."""
+    """A rise does not become a fall when the silent pods are counted."""
     assert replicas_for_pods(4, 100, pods(120, None, None, None)) == 4
 
 
 def test_a_silent_pod_counts_as_its_whole_request_for_cpu():
-    """Utilisation: a missing pod uses 100 % of its request, whatever the target."""
+    """Utilization: a missing pod uses 100 % of its request, whatever the target."""
     assert replicas_for_pods(4, 0.7, pods(0.2, 0.2, 0.2, None), missing_when_falling=1.0) == 3
 
 
@@ -67,7 +67,7 @@ def test_pods_not_yet_ready_count_as_nothing_when_rising():
 
 
 def test_pods_not_yet_ready_are_left_out_when_falling():
-    """A pod that is starting neither holds up a fall nor speeds it."""
+    """A starting pod neither delays a fall nor speeds it up."""
     assert replicas_for_pods(4, 100, [*pods(50, 50, 50), Sample(None, unready=True)]) == 2
 
 
@@ -78,7 +78,7 @@ def test_a_value_of_an_unready_pod_is_not_believed():
 
 @pytest.mark.parametrize("samples", [[], pods(None, None), [Sample(5.0, unready=True)]])
 def test_no_value_at_all_is_a_lost_metric(samples):
-    """Nothing known is an error, not a zero."""
+    """A metric without any value is an error, not a zero."""
     with pytest.raises(MetricLost):
         replicas_for_pods(2, 100, samples)
 
@@ -87,7 +87,7 @@ def test_no_value_at_all_is_a_lost_metric(samples):
     ("current", "total", "wanted"), [(2, 1000, 2), (2, 1101, 3), (2, 0, 0), (4, 5000, 10)]
 )
 def test_an_external_total_is_shared_among_the_pods(current, total, wanted):
-    """The total over the target for each pod, with the same tolerance."""
+    """The total divided by the target per pod, with the same tolerance."""
     assert replicas_for_total(current, 500, total) == wanted
 
 
@@ -98,12 +98,12 @@ def test_an_external_metric_without_an_answer_is_lost():
 
 
 def test_the_largest_proposal_counts():
-    """Each metric proposes; the one that asks for most is followed."""
+    """Each metric proposes a number, and the largest is used."""
     assert largest(4, [3, 7, 5]) == 7
 
 
 def test_a_lost_metric_never_scales_down():
-    """With one lost the others may add pods, but not take any away; with all lost nothing moves."""
+    """With one metric lost the others may only add pods; with all lost nothing changes."""
     assert largest(4, [None, 6]) == 6
     assert largest(4, [None, 2]) is None
     assert largest(4, [None, None]) is None
@@ -142,7 +142,7 @@ def test_select_min_takes_the_smaller_change():
 
 
 def test_a_period_counts_what_was_changed_in_it():
-    """Within one period a policy is used up once, however often the loop comes by."""
+    """Within one period a policy is applied once, however often the loop runs."""
     up = Rules(0, (Policy("Percent", 100, 15), Policy("Pods", 4, 15)), "Max")
     scaler = Autoscaler(behavior(up=up))
     assert scaler.decide(0, 2, [50]) == 6

@@ -1,4 +1,4 @@
-"""The control loop: scrape the simulated pods, ask the autoscaler, scale, and remember."""
+"""The control loop: scrape the simulated pods, ask the autoscaler, scale, and record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hpa.model import (
+from hpa.autoscaler import (
     SYNC_S,
     Autoscaler,
     Behavior,
@@ -21,7 +21,7 @@ from hpa.model import (
     Sample,
     replicas_for_pods,
 )
-from hpa.queueing import Counts, Fleet, Pod, World
+from hpa.fleet import Counts, Fleet, Pod, World
 
 SCRAPE_S = 15
 SMOOTHED_SCRAPES = 2
@@ -47,7 +47,7 @@ def inflight_bytes(pod: Pod, world: World) -> float:
 
 @dataclass(frozen=True)
 class Setup:
-    """How the autoscaler is set: each metric with its target, and the behaviour."""
+    """The autoscaler's configuration: each metric with its target, and the behavior."""
 
     metrics: tuple[tuple[Metric, float], ...]
     behavior: Behavior
@@ -55,7 +55,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A situation: `lost(t)` is the share of the pods whose metrics are missing at `t`."""
+    """A simulated situation; `lost(t)` is the share of pods without metrics at second `t`."""
 
     name: str
     title: str
@@ -67,7 +67,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Moment:
-    """What there was at a moment: load and quota in requests a second, pods, utilisation."""
+    """The state at one decision; load in requests a second."""
 
     at_s: float
     load: float
@@ -79,7 +79,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """All moments of a run and the counts of its requests."""
 
     moments: list[Moment]
     counts: Counts
@@ -93,7 +93,7 @@ class Outcome:
 
     @property
     def flaps(self) -> int:
-        """Changes that undo one of the other direction made less than ten minutes before."""
+        """Scale-ups less than ten minutes after a scale-down."""
         changes = [
             (later.at_s, later.replicas - earlier.replicas)
             for earlier, later in pairwise(self.moments)
@@ -110,7 +110,7 @@ class Outcome:
 
     @property
     def refused_share(self) -> float:
-        """Of those who came, the part that pods (not the quota) turned away."""
+        """The share of requests that pods refused, as opposed to the quota."""
         return self.counts.refused_by_pods / max(1, self.counts.arrived)
 
     @property
@@ -119,13 +119,15 @@ class Outcome:
 
 
 def shipped(manifest: Path = MANIFEST) -> Setup:
-    """The settings that are deployed, read from the manifest itself."""
+    """The deployed configuration, read from its manifest."""
     documents = list(yaml.safe_load_all(manifest.read_text()))
-    (spec,) = [each["spec"] for each in documents if each["metadata"]["name"] == "assay-api"]
+    (spec,) = [
+        document["spec"] for document in documents if document["metadata"]["name"] == "assay-api"
+    ]
     targets = {
-        each["pods"]["metric"]["name"]: int(each["pods"]["target"]["averageValue"][:-1]) / 1000
-        for each in spec["metrics"]
-        if each["type"] == "Pods"
+        metric["pods"]["metric"]["name"]: int(metric["pods"]["target"]["averageValue"][:-1]) / 1000
+        for metric in spec["metrics"]
+        if metric["type"] == "Pods"
     }
     bounds = Behavior(
         _rules(spec["behavior"]["scaleUp"]),
@@ -139,7 +141,7 @@ def shipped(manifest: Path = MANIFEST) -> Setup:
 
 
 def run(scenario: Scenario, setup: Setup | None = None, seed: int = 1) -> Outcome:
-    """Play the scenario: scrape, decide, scale, every 15 s."""
+    """Simulate the scenario: scrape, decide and scale every 15 s."""
     setup = setup or shipped()
     fleet = Fleet(scenario.world, scenario.start, seed)
     scaler = Autoscaler(setup.behavior)
@@ -152,8 +154,8 @@ def run(scenario: Scenario, setup: Setup | None = None, seed: int = 1) -> Outcom
         fleet.run_until(at_s)
         samples = _samples(fleet, setup, scraped, scenario.lost(at_s))
         proposals = [
-            _proposal(fleet.replicas, target, of_metric)
-            for (_, target), of_metric in zip(setup.metrics, samples, strict=True)
+            _proposal(fleet.replicas, target, metric_samples)
+            for (_, target), metric_samples in zip(setup.metrics, samples, strict=True)
         ]
         fleet.scale(scaler.decide(at_s, fleet.replicas, proposals))
         moments.append(_moment(fleet))
@@ -173,7 +175,7 @@ def _samples(
     scraped: dict[tuple[int, int], deque[float]],
     lost_share: float,
 ) -> list[list[Sample]]:
-    """What the adapter tells of each metric; the pods whose metrics are lost are silent."""
+    """What the adapter reports for each metric; lost pods have no value."""
     alive = [pod for pod in fleet.pods if not pod.draining]
     silent = {pod.number for pod in alive[: round(lost_share * len(alive))]}
     return [

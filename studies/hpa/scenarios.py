@@ -1,37 +1,37 @@
-"""The situations that matter, and the settings to compare the shipped ones with."""
+"""The simulated scenarios, and variants of the shipped configuration to compare with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from hpa.loop import MINUTE, Scenario, Setup
-from hpa.queueing import Pod, World
+from hpa.fleet import Pod, World
+from hpa.simulation import MINUTE, Scenario, Setup
 
 LOW, STEADY, HIGH = 10.0, 60.0, 100.0
 """Requests a second."""
 
 
 def with_target(setup: Setup, target: float) -> Setup:
-    """The same with another target for the slots."""
+    """The same configuration with another target for the slots."""
     (metric, _), *others = setup.metrics
     return replace(setup, metrics=((metric, target), *others))
 
 
 def with_window(setup: Setup, window_s: int) -> Setup:
-    """The same with another stabilisation window on the way down."""
+    """The same configuration with another scale-down stabilization window."""
     down = replace(setup.behavior.down, window_s=window_s)
     return replace(setup, behavior=replace(setup.behavior, down=down))
 
 
 def mixing_the_waits(setup: Setup) -> Setup:
-    """The same with slots counted as if callers who wait for the provider's quota held them."""
+    """The same configuration, where requests that wait for quota count as holding slots."""
     (_, slots), *others = setup.metrics
     return replace(setup, metrics=((every_caller, slots), *others))
 
 
 def every_caller(pod: Pod, world: World) -> float:
-    """What must not be done: callers who wait for the provider's quota counted as well."""
+    """The wrong metric: it also counts requests that wait for the provider's quota."""
     return pod.held / world.slots
 
 
@@ -40,14 +40,14 @@ def _pulse(start_min: float, end_min: float) -> Callable[[float], float]:
 
 
 def _ramp(t: float) -> float:
-    """Up for twenty minutes, ten at the top, down for twenty."""
+    """Twenty minutes up, ten at the top, twenty down."""
     minute = t / MINUTE
     share = min(max(0.0, minute / 20), 1.0, max(0.0, (50 - minute) / 20))
     return LOW + share * (HIGH - LOW)
 
 
 def _sawtooth(t: float) -> float:
-    """From a fifth of the height to all of it, every four minutes, for forty."""
+    """From a fifth to the full load every four minutes, for forty minutes."""
     if t >= 40 * MINUTE:
         return LOW
     return HIGH * (0.2 + 0.8 * (t % (4 * MINUTE)) / (4 * MINUTE))

@@ -1,4 +1,4 @@
-"""A discrete-event model of the service: pods with slots, one provider with a quota, callers."""
+"""A discrete-event simulation of pods with slots, one provider with a quota, and callers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PROBES = 3
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the service is made of and what it meets; seconds and requests a second.
+    """The parameters of the service, its load and its failures; seconds, requests a second.
 
-    `quota_per_s` None is no limit. `dead_s` is when the provider is silent; `crash_s` when a pod
-    dies. `body_mb` and `budget_mb` are what a request holds and a pod may hold.
+    `quota_per_s` is None for no limit. The provider is silent during `dead_s`; a pod dies at
+    `crash_s`. A request holds `body_mb`, and a pod may hold `budget_mb`.
     """
 
     load: Callable[[float], float]
@@ -58,7 +58,7 @@ class Pod:
 
 @dataclass
 class Counts:
-    """What became of the requests, and how long those that got a slot had waited for it."""
+    """The outcomes of all requests, and the wait for a slot of those that got one."""
 
     arrived: int = 0
     served: int = 0
@@ -69,7 +69,7 @@ class Counts:
 
 
 class Fleet:
-    """The pods, the callers and the provider, moved forward in time by `run_until`."""
+    """The pods, the callers and the provider; `run_until` moves them forward in time."""
 
     def __init__(self, world: World, replicas: int, seed: int = 1) -> None:
         self.world = world
@@ -97,7 +97,7 @@ class Fleet:
         self.now = end_s
 
     def scale(self, replicas: int) -> None:
-        """Add pods, or take them away: those that are not ready first, then the youngest."""
+        """Add pods, or remove them: those that are not ready first, then the youngest."""
         self.replicas = replicas
         alive = [pod for pod in self.pods if not pod.draining]
         for _ in range(replicas - len(alive)):
@@ -109,7 +109,7 @@ class Fleet:
         self._ready = None
 
     def ready(self) -> list[Pod]:
-        """Those that take requests; found again only where something changed, for each asks."""
+        """The pods that take requests; cached until one changes, because every request asks."""
         if self._ready is None:
             self._ready = [p for p in self.pods if p.state == "ready" and not p.draining]
         return self._ready
@@ -132,7 +132,7 @@ class Fleet:
             self._ready = None
 
     def _crash(self) -> None:
-        """A pod dies with all it holds; its ReplicaSet replaces it at once."""
+        """A pod dies with all requests it holds; its ReplicaSet replaces it at once."""
         pod = self.ready()[0]
         self.counts.failed += pod.held
         pod.state = "gone"
@@ -153,7 +153,7 @@ class Fleet:
         self._ask_for_quota(pod)
 
     def _ask_for_quota(self, pod: Pod) -> None:
-        """Wait as long as the bucket says, holding no slot; refuse where that is too long."""
+        """Wait for the token bucket without holding a slot; refuse where the wait is too long."""
         if self.world.quota_per_s is None:
             self._ask_for_slot(pod)
             return
@@ -203,7 +203,7 @@ class Fleet:
         self._next(pod)
 
     def _next(self, pod: Pod) -> None:
-        """Give the free slot to whoever waited longest and may still be answered in time."""
+        """Give the free slot to the longest waiting request that can still be answered in time."""
         while pod.waiting and pod.busy < self.world.slots:
             since_s = pod.waiting.popleft()
             if self.now - since_s <= self.world.wait_max_s:
@@ -214,7 +214,7 @@ class Fleet:
 
 @dataclass
 class _Breaker:
-    """Opens after failures in a row, longer each time, and lets a few probes through."""
+    """Opens after consecutive failures, longer each time, and lets a few probes through."""
 
     failures: int = 0
     opened: int = 0

@@ -1,4 +1,4 @@
-"""`assay evaluate`: score a file of cases, and pass or fail it as a gate."""
+"""`assay evaluate`: score a file of cases, and use the result as a gate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from assay.cli.app import Exit, app, notice, refuse
+from assay.cli.app import Exit, app, notice, usage_error
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.scorers import Scorer, open_remote
@@ -25,40 +25,50 @@ TABLE_COLUMNS = 120
 
 @app.command()
 def evaluate(
-    source: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="Cases; - reads stdin.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE.jsonl", help="Cases as JSON Lines; - reads stdin.")
+    ],
     *,
     criteria: Annotated[
-        list[str], typer.Option(help="A rubric in words, or @file.json with one or more criteria.")
+        list[str], typer.Option(help="A rubric as text, or @file.json with one or more criteria.")
     ],
     url: Annotated[
-        str | None, typer.Option(envvar="ASSAY_URL", help="The service; none: in this process.")
+        str | None,
+        typer.Option(
+            envvar="ASSAY_URL", help="URL of the service. Default: score in this process."
+        ),
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="Where the API key is; else $ASSAY_API_KEY.")
+        Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="A configured judge.")] = None,
-    out: Annotated[str | None, typer.Option(help="Results as JSON Lines; - is stdout.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Name of a configured judge.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="File for results as JSON Lines; - is stdout.")
+    ] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=CONCURRENCY_MAX, help="Rows at work at a time.")
+        int, typer.Option(min=1, max=CONCURRENCY_MAX, help="Rows scored at the same time.")
     ] = 16,
     min_score: Annotated[
         float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score.")
     ] = None,
     min_pass_rate: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Gate: lowest share of rows that pass.")
+        float | None, typer.Option(min=0, max=1, help="Gate: lowest pass rate.")
     ] = None,
     retry_for_s: Annotated[
-        float, typer.Option(min=0, max=3600, help="Seconds to retry a row for.")
+        float, typer.Option(min=0, max=3600, help="How long to retry a row, in seconds.")
     ] = 60.0,
-    config: Annotated[Path | None, typer.Option(help="assay.toml, to score in process.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration for scoring in this process.")
+    ] = None,
 ) -> None:
     """Score each row of FILE.jsonl: {"id"?, "input"?, "output", "reference"?, …}.
 
-    A row's own "criteria" and "judge" come before the options. Each line of --out has the row's
-    "line" and "id", and its "evaluation" or its "error", in the order of the input.
+    "criteria" and "judge" of a row override the options. Each line of --out has the row's "line"
+    and "id", and its "evaluation" or its "error", in the order of the input.
 
-    Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong use;
-    3 rows are left without a score, or the run stopped early; 130 interrupted, results kept.
+    Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong
+    arguments; 3 some rows have no score, or the run stopped early; 130 interrupted, with the
+    results so far.
     """
     defaults: dict[str, Any] = {"criteria": read_criteria(criteria)}
     if judge is not None:
@@ -71,34 +81,34 @@ def evaluate(
 
 
 def read_criteria(given: list[str]) -> list[Any]:
-    """The `criteria` field of a request: each text as it is, each @file as the JSON it holds."""
+    """The `criteria` field of a request: each text unchanged, each @file as its JSON."""
     criteria: list[Any] = []
-    for each in given:
-        if not each.startswith("@"):
-            criteria.append(each)
+    for option in given:
+        if not option.startswith("@"):
+            criteria.append(option)
             continue
         try:
-            read = orjson.loads(Path(each[1:]).read_bytes())
+            read = orjson.loads(Path(option[1:]).read_bytes())
         except OSError as error:
-            refuse(f"--criteria {each}: {error.strerror}")
+            usage_error(f"--criteria {option}: {error.strerror}")
         except orjson.JSONDecodeError as error:
-            refuse(f"--criteria {each}: not valid JSON: {error}")
+            usage_error(f"--criteria {option}: not valid JSON: {error}")
         criteria.extend(read if isinstance(read, list) else [read])
-    if not all(isinstance(each, str | dict) and each for each in criteria) or not criteria:
-        refuse("--criteria: each must be a text or a JSON object, and none may be empty")
+    if not criteria or not all(isinstance(item, str | dict) and item for item in criteria):
+        usage_error("--criteria: each must be a non-empty text or a non-empty JSON object")
     return criteria
 
 
 def check_files(source: str, out: str | None) -> None:
-    """Leave where the input is not there, or the output would overwrite it."""
+    """Exit if the input does not exist, or if the output would overwrite it."""
     if source != STDIN and not Path(source).exists():
-        refuse(f"{source}: no such file")
+        usage_error(f"{source}: file not found")
     if source != STDIN and Path(source).is_dir():
-        refuse(f"{source}: is a folder")
+        usage_error(f"{source}: is a directory")
     if out is None or STDIN in (source, out):
         return
     if Path(out).exists() and Path(out).samefile(source):
-        refuse("--out would overwrite the input")
+        usage_error("--out would overwrite the input")
 
 
 def _scorer(
@@ -113,21 +123,21 @@ def _scorer(
 
         return open_in_process(config, retry_policy, concurrency)
     if not url.startswith(("http://", "https://")):
-        refuse("--url must start with http:// or https://")
+        usage_error("--url must start with http:// or https://")
     return open_remote(url, key_from(api_key_file), retry_policy, concurrency)
 
 
 def key_from(api_key_file: Path | None) -> ApiKey | None:
-    """The key in the file or in $ASSAY_API_KEY, where there is one; leaves where it is none."""
+    """The key in the file or in $ASSAY_API_KEY, or None; exits if it is malformed."""
     try:
         if api_key_file is not None:
             return ApiKey.from_file(api_key_file)
         secret = os.environ.get("ASSAY_API_KEY", "").strip()
         return ApiKey(secret) if secret else None
     except OSError as error:
-        refuse(f"{api_key_file}: {error.strerror}")
+        usage_error(f"{api_key_file}: {error.strerror}")
     except ValueError as error:
-        refuse(str(error))
+        usage_error(str(error))
 
 
 def _conclude(
@@ -141,11 +151,11 @@ def _conclude(
     if rows.total:
         console.print(summary_table(outcome.summary))
     if outcome.summary.simulated:
-        notice(f"assay: {outcome.summary.simulated} verdicts are SIMULATED: no model was asked")
+        notice(f"assay: {outcome.summary.simulated} verdicts are SIMULATED: no model was called")
     if outcome.stopped:
         notice(f"assay: stopped: {outcome.stopped}")
     if outcome.interrupted:
-        notice(f"assay: interrupted; {rows.total} rows are done")
+        notice(f"assay: interrupted after {rows.total} rows")
         return Exit.INTERRUPTED
     missed = gate_failures(rows, min_score, min_pass_rate)
     if missed and not outcome.stopped:

@@ -209,7 +209,7 @@ def test_an_interrupt_keeps_what_is_done(assay_started, rows, service, tmp_path,
     shown, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert [each["line"] for each in results(tmp_path)] == [1, 3, 4]
-    assert "interrupted; 3 rows are done" in said
+    assert "interrupted after 3 rows" in said
     assert "all rows" in shown
     assert "Traceback" not in said
 

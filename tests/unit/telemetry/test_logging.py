@@ -53,10 +53,9 @@ def test_a_fault_is_an_error_line_with_its_traceback_and_none_of_the_callers_tex
     """The line has the place, the type of the error and the request id; the message stays out."""
     configure_logging("info", out)
     text = "what the caller wrote"
-    try:
+    with pytest.raises(ValueError, match=text) as raised:
         raise ValueError(text)
-    except ValueError as error:
-        EventLog().emit(internal_fault("batch_row", error, "req_1"))
+    EventLog().emit(internal_fault("batch_row", raised.value, "req_1"))
     (line,) = lines(out)
     assert (line["level"], line["event"]) == ("error", "internal_fault")
     assert (line["where"], line["error"], line["request_id"]) == (

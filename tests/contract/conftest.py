@@ -25,5 +25,5 @@ async def subject(dialect: str, stream: bool) -> AsyncIterator[Subject]:
     async with FaultServer() as server:
         subject = Subject(dialect, stream, server, [])
         yield subject
-        for wire in subject.wires:
-            await wire.aclose()
+        for client in subject.clients:
+            await client.aclose()

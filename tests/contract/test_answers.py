@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import jsonschema_rs
@@ -76,7 +77,7 @@ async def test_usage_left_out_is_zero(subject: Subject) -> None:
     """Where a server counts no tokens, none are invented."""
     subject.server.usage = False
     completion = await subject.ask()
-    expected = Usage() if subject.dialect == "openai" else Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    expected = Usage(0, 0) if subject.dialect == "openai" else Usage(INPUT_TOKENS, OUTPUT_TOKENS)
     assert completion.usage == expected
 
 
@@ -129,10 +130,10 @@ async def test_exhausted_credit_is_not_a_rate_limit(subject: Subject) -> None:
 async def test_one_fault_in_three_leaves_two_answers(subject: Subject) -> None:
     """A provider that fails now and then serves the other calls over the same pool."""
     await subject.server.play("503", every=3)
-    wire, outcomes = subject.wire(), []
+    client, outcomes = subject.client(), []
     for _ in range(6):
         try:
-            outcomes.append((await subject.ask(wire=wire)).finish)
+            outcomes.append((await subject.ask(client=client)).finish)
         except ModelError as error:
             outcomes.append(error.outcome)
     assert outcomes == ["stop", "stop", "provider_down"] * 2
@@ -175,6 +176,7 @@ async def test_what_is_no_count_is_passed_over(subject: Subject, left: str) -> N
 async def test_a_deadline_tells_how_long_the_provider_was_silent(subject: Subject) -> None:
     """From the sending of the request, so that short deadlines can prove a provider slow."""
     subject.server.latency_s = 30
+    started_s = time.perf_counter()
     with pytest.raises(DeadlineExceeded) as caught:
         await subject.ask(deadline_s=0.4)
-    assert 0.2 < caught.value.idle_s < 5
+    assert 0 < caught.value.idle_s <= time.perf_counter() - started_s

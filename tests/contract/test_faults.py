@@ -8,20 +8,24 @@ from assay.domain.errors import ModelError
 from fakes.providers.faults import FAULTS
 from fakes.providers.subject import KEY, SHORT_SILENCE_S, Subject
 
+ENDINGS = {"content_filter": "refusal", "prompt_blocked": "refusal"}
+"""What a filter is called where it is no error."""
+
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_fault_becomes_its_error(subject: Subject, name: str) -> None:
-    """A fault raises the error class that it means, or leaves the answer whole."""
+    """A fault raises the error class that it means, without the key, or leaves the answer whole."""
     fault = FAULTS[name]
     if fault.behaviour.startswith("silent"):
         subject.silence_s = SHORT_SILENCE_S
+    subject.server.echo = f" with {KEY}"
     await subject.server.play(name)
     raises = fault.raises
     if subject.dialect == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
         raises = None  # a refusal, in Anthropic's words
     if raises is None:
         completion = await subject.ask()
-        assert completion.finish in ("stop", "refusal", "length")
+        assert completion.finish == ENDINGS.get(fault.ending, fault.ending)
         return
     with pytest.raises(ModelError) as caught:
         await subject.ask()

@@ -68,16 +68,16 @@ async def test_key_goes_in_its_header_alone(subject: Subject) -> None:
 
 async def test_no_key_sends_none(subject: Subject) -> None:
     """A local server without a key gets no empty header."""
-    await subject.ask(wire=subject.wire(api_key=lambda: None))
+    await subject.ask(client=subject.client(api_key=lambda: None))
     assert KEY_HEADERS[subject.dialect][0] not in subject.server.requests[-1].headers
 
 
 async def test_changed_key_is_used_by_the_next_call(subject: Subject) -> None:
     """A key that changes while the service runs is picked up without a restart."""
     keys = iter(["sk-first", "sk-second"])
-    wire = subject.wire(api_key=lambda: next(keys))
-    await subject.ask(wire=wire)
-    await subject.ask(wire=wire)
+    client = subject.client(api_key=lambda: next(keys))
+    await subject.ask(client=client)
+    await subject.ask(client=client)
     name = KEY_HEADERS[subject.dialect][0]
     sent = [received.headers[name] for received in subject.server.requests]
     assert [value.removeprefix("Bearer ") for value in sent] == ["sk-first", "sk-second"]
@@ -87,7 +87,7 @@ async def test_changed_key_is_used_by_the_next_call(subject: Subject) -> None:
 async def test_key_that_is_no_header_value_is_rejected(subject: Subject, key: str) -> None:
     """A mangled key is named as such, without being shown."""
     with pytest.raises(KeyRejected) as caught:
-        await subject.ask(wire=subject.wire(api_key=lambda: key))
+        await subject.ask(client=subject.client(api_key=lambda: key))
     assert "sk-" not in str(caught.value)
     assert subject.server.count == 0
 
@@ -97,10 +97,10 @@ async def test_errors_never_show_the_key(subject: Subject) -> None:
     echo = {"error": {"message": f"bad\x1b[31m\nthing {KEY} and sk-other-key", "type": "x"}}
     subject.server.error_body = echo
     await subject.server.play("400")
-    wire = subject.wire()
+    client = subject.client()
     with pytest.raises(RequestRejected) as caught:
-        await subject.ask(wire=wire)
-    shown = f"{caught.value} {caught.value!r} {wire!r} {wire.connection!r}"
+        await subject.ask(client=client)
+    shown = f"{caught.value} {caught.value!r} {client!r} {client.config!r}"
     assert KEY not in shown
     assert "sk-other" not in shown
     assert "\x1b" not in shown
@@ -153,7 +153,7 @@ async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
 
 
 async def test_cancelled_call_closes_its_connection(subject: Subject) -> None:
-    """The provider sees at once that nobody waits for its answer any more."""
+    """The provider sees at once that its answer is no longer wanted."""
     await subject.server.play("silent_mid")
     call = asyncio.create_task(subject.ask())
     async with asyncio.timeout(5):
@@ -185,15 +185,15 @@ async def test_redirect_is_not_followed(subject: Subject) -> None:
 
 async def test_connection_is_used_again(subject: Subject) -> None:
     """Calls in a row share one connection."""
-    wire = subject.wire()
+    client = subject.client()
     for _ in range(3):
-        await subject.ask(wire=wire)
+        await subject.ask(client=client)
     assert len({received.peer for received in subject.server.requests}) == 1
 
 
 async def test_full_pool_is_waited_for(subject: Subject) -> None:
     """Waiting for a free connection is not the provider's silence."""
     subject.server.latency_s = 0.4
-    wire = subject.wire(connections_max=1, silence_timeout_s=1.0)
-    completions = await asyncio.gather(*(subject.ask(wire=wire) for _ in range(4)))
+    client = subject.client(connections_max=1, silence_timeout_s=1.0)
+    completions = await asyncio.gather(*(subject.ask(client=client) for _ in range(4)))
     assert [completion.finish for completion in completions] == ["stop"] * 4

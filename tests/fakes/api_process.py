@@ -12,14 +12,11 @@ import sys
 from fastapi import APIRouter, Response
 
 from assay.api.app import create_app
-from assay.api.services import Services
-from assay.evaluation.comparer import Comparer
-from assay.http.access import OpenAccess
-from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
-from assay.http.server import Listeners, listen, serve
-from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
-from fakes.judges import FakeJudges
+from assay.http.server import Listeners, serve
+from fakes.http_api import ScriptedEvaluator, fake_services
+from fakes.limits import limits_with
+from fakes.recorded_events import RecordedEvents
 
 
 class SlowEvaluator(ScriptedEvaluator):
@@ -46,17 +43,10 @@ def large_answers() -> APIRouter:
 
 
 async def main(hold_s: float, drain_delay_s: float) -> bool:
-    services = Services(
-        evaluator=SlowEvaluator(hold_s),
-        comparer=Comparer(FakeJudges(), Events()),
-        access=OpenAccess(),
-        idempotency=NoStore(),
-        models=OneModel(),
-        events=Events(),
-    )
-    limits = Limits(drain_delay_s=drain_delay_s)
-    listeners = Listeners(listen("127.0.0.1", 0), listen("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in (listeners.api, listeners.operations)]
+    services = fake_services(SlowEvaluator(hold_s), RecordedEvents())
+    limits = limits_with(drain_delay_s=drain_delay_s)
+    listeners = Listeners.bind("127.0.0.1", 0, 0)
+    ports = [listener.getsockname()[1] for listener in (listeners.api, listeners.operations)]
     return await serve(
         create_app(services, limits, [large_answers()]),
         create_operations_app(services.lifecycle, lambda _: (b"up 1\n", "text/plain")),

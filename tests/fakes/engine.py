@@ -9,21 +9,40 @@ from assay.criteria.base import Judge, judge_spec
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, CriterionResult, Evaluation
 from assay.domain.policy import Deadline
+from assay.domain.ports import EventSink, Judges
+from assay.evaluation.comparer import Comparer
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
-from fakes.judges import FakeJudges, RecordingEvents
+from assay.screening import Screener
+from fakes.recorded_events import RecordedEvents
 
 CALLER = Caller("tenant", "request")
 CASE = Case("Paris", input="Capital of France?")
 
 
+def engine(judges: Judges, sandbox: SandboxPool, events: EventSink | None = None) -> Evaluator:
+    """The engine with its own screener."""
+    events = events or RecordedEvents()
+    return Evaluator(judges, sandbox, Screener(events), events)
+
+
+def comparer(judges: Judges, events: EventSink | None = None) -> Comparer:
+    """The comparer with its own screener."""
+    events = events or RecordedEvents()
+    return Comparer(judges, Screener(events), events)
+
+
 async def evaluated(
-    criteria: Any, judges: FakeJudges, case: Case = CASE, **judge: Any
+    criteria: Any,
+    judges: Judges,
+    case: Case = CASE,
+    events: EventSink | None = None,
+    **judge: Any,
 ) -> Evaluation:
     """The evaluation of a case by criteria and a judge as a request writes them."""
-    offload = SandboxPool(RecordingEvents())
+    sandbox = SandboxPool(RecordedEvents())
     try:
-        return await Evaluator(judges, offload, RecordingEvents()).evaluate(
+        outcome = await engine(judges, sandbox, events).evaluate(
             case,
             parse_criteria(criteria),
             judge=judge_spec(Judge(**judge)),
@@ -31,11 +50,16 @@ async def evaluated(
             deadline=Deadline.after(10),
         )
     finally:
-        await offload.aclose()
+        await sandbox.aclose()
+    return outcome.evaluation
 
 
 async def one(
-    criterion: Any, judges: FakeJudges, case: Case = CASE, **judge: Any
+    criterion: Any,
+    judges: Judges,
+    case: Case = CASE,
+    events: EventSink | None = None,
+    **judge: Any,
 ) -> CriterionResult:
-    """The score by a single criterion."""
-    return (await evaluated([criterion], judges, case, **judge)).results[0]
+    """The result of a single criterion."""
+    return (await evaluated([criterion], judges, case, events, **judge)).results[0]

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
 import uvicorn
 
-from assay.api.app import create_app
+from assay.api.app import CODES_BY_STATUS, create_app
 from assay.api.services import Services
 from assay.domain.completion import Attempt, Model, Usage
 from assay.domain.errors import RequestError
-from assay.domain.evaluation import CriterionResult, Evaluation, JudgeRecord
+from assay.domain.evaluation import (
+    CriterionResult,
+    Evaluation,
+    EvaluationOutcome,
+    JudgeRecord,
+    RetryAdvice,
+)
 from assay.domain.ports import ModelStatus
-from assay.evaluation.comparer import Comparer
 from assay.http.access import OpenAccess
 from assay.http.limits import Limits
-from assay.http.server import listen, server_config
+from assay.http.server import listen, serving
+from fakes import engine
 from fakes.judges import FakeJudges
+from fakes.limits import limits_with
+from fakes.recorded_events import RecordedEvents
 
 
 class ScriptedEvaluator:
-    """Answers as told, counts its calls, and remembers what it was asked."""
+    """Gives a scripted answer, and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
         self.cancelled = 0
-        self.answer: Callable[..., Evaluation] = scored
+        self.answer: Callable[..., EvaluationOutcome] = scored
         self.hold: asyncio.Event | None = None
         """Where set, every call waits for it."""
         self.error: Exception | None = None
 
-    async def evaluate(self, case, criteria, **rest) -> Evaluation:
+    async def evaluate(self, case, criteria, **rest) -> EvaluationOutcome:
         self.calls.append({"case": case, "criteria": criteria, **rest})
         try:
             if self.hold is not None:
@@ -45,10 +55,11 @@ class ScriptedEvaluator:
             raise
         if self.error is not None:
             raise self.error
-        return replace(self.answer(criteria), metadata=rest["metadata"])
+        outcome = self.answer(criteria)
+        return replace(outcome, evaluation=replace(outcome.evaluation, metadata=rest["metadata"]))
 
 
-def scored(criteria) -> Evaluation:
+def scored(criteria) -> EvaluationOutcome:
     """Every criterion passes, by one judge."""
     attempt = Attempt("openai", "gpt-5-mini", "ok", 12.5, Usage(10, 2), 0.0001)
     judge = JudgeRecord("openai", "gpt-5-mini", "openai/gpt-5-mini", "v1", "single", (attempt,))
@@ -62,19 +73,18 @@ def scored(criteria) -> Evaluation:
     )
 
 
-def unscored(*reasons: str, retry_after_s: float | None = None) -> Callable[..., Evaluation]:
+def unscored(*reasons: str, retry_after_s: float | None = None) -> Callable[..., EvaluationOutcome]:
     """An evaluation in which each criterion failed for one of the reasons."""
     scores = [
-        CriterionResult(
-            f"c{index}", "rubric", "unscored", reason=reason, retry_after_s=retry_after_s
-        )
+        CriterionResult(f"c{index}", "rubric", "unscored", reason=reason)
         for index, reason in enumerate(reasons)
     ]
-    return lambda _criteria: evaluation(*scores)
+    retry = None if retry_after_s is None else RetryAdvice(retry_after_s)
+    return lambda _criteria: evaluation(*scores, retry=retry)
 
 
-def evaluation(*scores: CriterionResult) -> Evaluation:
-    return Evaluation(
+def evaluation(*scores: CriterionResult, retry: RetryAdvice | None = None) -> EvaluationOutcome:
+    made = Evaluation(
         id="eval_1",
         created_at="2026-11-20T12:00:00Z",
         status="completed" if all(each.status == "scored" for each in scores) else "partial",
@@ -85,6 +95,7 @@ def evaluation(*scores: CriterionResult) -> Evaluation:
         cost_usd=0.0001,
         latency_ms=13.0,
     )
+    return EvaluationOutcome(made, retry)
 
 
 class OneModel:
@@ -109,33 +120,37 @@ class NoStore:
 
 
 @dataclass
-class Events:
-    """Collects every event."""
-
-    seen: list[Any] = field(default_factory=list)
-
-    def emit(self, event: Any) -> None:
-        self.seen.append(event)
-
-
-@dataclass
 class Api:
     """A running API: its address, a client, and what it is made of."""
 
     url: str
     http: aiohttp.ClientSession
     evaluator: ScriptedEvaluator
-    events: Events
+    events: RecordedEvents
     services: Services
     server: uvicorn.Server
 
     async def post(self, document=None, *, path="/v1/evaluations", data=None, **headers):
-        """Post and read: status, headers and the parsed body."""
+        """Post and read: status, headers and the parsed body; every problem is documented."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         names.setdefault("content-type", "application/json")
         body = {"data": data} if document is None else {"json": document}
         async with self.http.post(self.url + path, headers=names, **body) as answer:
-            return answer.status, answer.headers, await answer.json(content_type=None)
+            read = await answer.json(content_type=None)
+            assert answer.status < 400 or read["code"] in documented_codes(path, answer.status)
+            return answer.status, answer.headers, read
+
+
+@functools.cache
+def documented_codes(path: str, status: int) -> frozenset[str]:
+    """The problems of a status that the OpenAPI document names for posts to a path."""
+    app = create_app(fake_services(ScriptedEvaluator(), RecordedEvents()), limits_with())
+    described = app.openapi()["paths"].get(path)
+    if described is None:
+        return frozenset(CODES_BY_STATUS.values())
+    return frozenset(
+        re.findall(r"`(\w+)`", described["post"]["responses"][str(status)]["description"])
+    )
 
 
 @contextlib.asynccontextmanager
@@ -150,39 +165,31 @@ async def running_api(
 ) -> AsyncIterator[Api]:
     """The API on a free port, with fakes for what is not given."""
     evaluator = evaluator or ScriptedEvaluator()
-    events = Events()
-    services = Services(
+    events = RecordedEvents()
+    services = fake_services(
+        evaluator, events, access=access, idempotency=idempotency, comparer=comparer
+    )
+    services.lifecycle.phase = "serving"
+    app = create_app(services, limits or limits_with(), routers)
+    async with on_free_port(app) as (server, url), aiohttp.ClientSession() as http:
+        yield Api(url, http, evaluator, events, services, server)
+
+
+@contextlib.asynccontextmanager
+async def on_free_port(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI app on a free port of the loopback."""
+    with listen("127.0.0.1", 0) as listener:
+        async with serving(app, listener) as server:
+            yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def fake_services(evaluator, events, *, access=None, idempotency=None, comparer=None) -> Services:
+    """Services with fakes for what is not given."""
+    return Services(
         evaluator=evaluator,
-        comparer=comparer or Comparer(FakeJudges(), events),
+        comparer=comparer or engine.comparer(FakeJudges(), events),
         access=access or OpenAccess(),
         idempotency=idempotency or NoStore(),
         models=OneModel(),
         events=events,
     )
-    services.lifecycle.phase = "serving"
-    app = create_app(services, limits or Limits(), routers)
-    async with serving(app) as (server, url), aiohttp.ClientSession() as http:
-        yield Api(url, http, evaluator, events, services, server)
-
-
-@contextlib.asynccontextmanager
-async def serving(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI app on a free port of the loopback."""
-    listener = listen("127.0.0.1", 0)
-    server = QuietServer(server_config(app))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 # uvicorn has no event for it
-        await asyncio.sleep(0.005)
-    try:
-        yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-class QuietServer(uvicorn.Server):
-    """Leaves the signals to pytest."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):
-        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from assay.domain.completion import (
@@ -18,8 +18,7 @@ from assay.domain.completion import (
 )
 from assay.domain.errors import ModelError, RequestError
 from assay.domain.evaluation import JudgeSpec
-from assay.domain.events import Event
-from assay.domain.ports import ChatModel
+from assay.domain.ports import ChatModel, PanelMember
 
 USAGE = Usage(input_tokens=100, output_tokens=10)
 COST_USD = 0.001
@@ -110,10 +109,16 @@ class FakeJudges:
         self._default = default or ScriptedModel()
         self._models = models
         self.specs: list[JudgeSpec] = []
-        self.window = math.inf
+        self.window_tokens = math.inf
 
-    def select(self, spec: JudgeSpec) -> ChatModel:
+    def panel(self, spec: JudgeSpec) -> list[PanelMember]:
         self.specs.append(spec)
+        members = [spec]
+        if spec.strategy == "panel":
+            members = [replace(spec, models=(name,), strategy="ordered") for name in spec.models]
+        return [PanelMember(each, self._model(each), self.window_tokens) for each in members]
+
+    def _model(self, spec: JudgeSpec) -> ChatModel:
         for model in spec.models:
             if model not in self._models:
                 raise RequestError("unknown_model", f"no model is called {model!r}")
@@ -121,24 +126,3 @@ class FakeJudges:
         if spec.name != "default":
             raise RequestError("unknown_model", f"no judge is called {spec.name!r}")
         return self._default
-
-    def members(self, spec: JudgeSpec) -> list[JudgeSpec]:
-        if spec.strategy != "panel":
-            return [spec]
-        return [replace(spec, models=(each,), strategy="ordered") for each in spec.models]
-
-    def window_tokens(self, spec: JudgeSpec) -> float:
-        return self.window
-
-
-class RecordingEvents:
-    """Keeps every event."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    def of(self, kind: type) -> Iterable[Event]:
-        return [event for event in self.events if isinstance(event, kind)]

@@ -6,24 +6,14 @@ import json
 import sys
 
 from assay.api.app import create_app
-from assay.api.services import Services
-from assay.evaluation.comparer import Comparer
-from assay.http.access import OpenAccess
-from assay.http.limits import Limits
-from fakes.http_api import Events, NoStore, OneModel, ScriptedEvaluator
-from fakes.judges import FakeJudges
+from fakes.http_api import ScriptedEvaluator, fake_services
+from fakes.limits import limits_with
+from fakes.recorded_events import RecordedEvents
 
 
 def main() -> None:
-    services = Services(
-        evaluator=ScriptedEvaluator(),
-        comparer=Comparer(FakeJudges(), Events()),
-        access=OpenAccess(),
-        idempotency=NoStore(),
-        models=OneModel(),
-        events=Events(),
-    )
-    document = create_app(services, Limits()).openapi()
+    services = fake_services(ScriptedEvaluator(), RecordedEvents())
+    document = create_app(services, limits_with()).openapi()
     json.dump(document, sys.stdout, indent=2, ensure_ascii=False, sort_keys=True)
     sys.stdout.write("\n")
 

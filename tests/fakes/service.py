@@ -1,4 +1,4 @@
-"""A small server that speaks the contract of `POST /v1/evaluations`, told by its input what to do.
+"""A small server that speaks the contract of `POST /v1/evaluations`, controlled by its input.
 
 The `input` of a case decides: `fail` and `pass` score 0 and 1, `unscored` is not scored,
 `refuse:N:CODE` answers a problem, `busy` answers 503 the first time, `slow` takes a while,

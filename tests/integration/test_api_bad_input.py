@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.server import ServerState
 
-from assay.http.limits import Limits
 from assay.http.protocol import PacedConnection
 from assay.http.server import server_config
 from fakes.http_api import running_api
+from fakes.limits import limits_with
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}
 
@@ -168,7 +168,7 @@ async def test_a_wrong_field_is_a_422_with_a_pointer_to_it(name):
         ({"criteria": [{"type": "rubric", "rubric": "r", "treshold": 1}]}, "threshold"),
     ],
 )
-async def test_a_misspelt_name_is_told_the_nearest_one(change, nearest):
+async def test_a_misspelt_name_gets_the_nearest_one(change, nearest):
     """A typo is answered with the name that was probably meant."""
     async with running_api() as api:
         _, _, problem = await api.post(GOOD | change)
@@ -239,7 +239,7 @@ async def test_a_large_body_in_chunks_is_refused_while_it_comes():
 
 async def test_a_body_that_trickles_is_dropped_at_the_deadline():
     """A slow body gets a 408 and holds its slot no longer."""
-    async with running_api(limits=Limits(body_timeout_s=0.2)) as api:
+    async with running_api(limits=limits_with(body_timeout_s=0.2)) as api:
         host, port = api.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         with closing(writer):
@@ -287,8 +287,8 @@ async def test_unknown_routes_and_methods_are_problems_too(method, path, status,
         assert status != 405 or answer.headers["allow"]
 
 
-async def test_a_field_sent_under_two_names_is_told_so():
-    """To be asked "did you mean" the very name that was sent would help nobody."""
+async def test_a_field_sent_under_two_names_gets_its_own_message():
+    """A "did you mean" with the very name that was sent would be useless."""
     async with running_api() as api:
         _, _, problem = await api.post(GOOD | {"response": "5"})
         assert problem["errors"] == [
@@ -298,7 +298,7 @@ async def test_a_field_sent_under_two_names_is_told_so():
 
 @pytest.mark.parametrize("said", [b"", b"\r\n"])
 async def test_a_connection_that_asks_nothing_is_closed(said):
-    """It holds a file descriptor: enough of them would keep everybody else out."""
+    """It holds a file descriptor: enough of them would block all other clients."""
     config = server_config(lambda *_: None)
     config.load()
     config.timeout_keep_alive = 0.05
@@ -343,7 +343,7 @@ async def test_an_offer_to_speak_http2_does_not_cost_the_body():
 
 
 @pytest.mark.parametrize("request_line", [b"BREW /pot HTTP/1.1", b"GET / HTTP/9.9", b"hello"])
-async def test_what_is_no_http_is_told_as_a_problem(request_line):
+async def test_malformed_http_gets_a_problem(request_line):
     """Even what the parser itself refuses has the shape and the id of every other answer."""
     async with running_api() as api:
         head, body = await exchanged(api, request_line + b"\r\nHost: a\r\n\r\n")

@@ -17,7 +17,8 @@ from assay.http.disconnect import CancelOnDisconnect
 from assay.http.limits import Limits
 from assay.http.protocol import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
 from assay.http.server import server_config
-from fakes.http_api import ScriptedEvaluator, running_api, serving
+from fakes.http_api import ScriptedEvaluator, on_free_port, running_api
+from fakes.limits import limits_with
 
 GOOD = json.dumps({"input": "2+2?", "output": "4", "criteria": "Is it right?"}).encode()
 JSON = b"content-type: application/json\r\n"
@@ -102,7 +103,7 @@ async def wire(url: str):
 async def echoing():
     """A server of an `Echo`, and a connection to it."""
     echo = Echo()
-    async with serving(CancelOnDisconnect(echo)) as (_, url), wire(url) as connection:
+    async with on_free_port(CancelOnDisconnect(echo)) as (_, url), wire(url) as connection:
         yield echo, connection
 
 
@@ -149,7 +150,7 @@ async def until(condition) -> None:
 
 
 def too_little_memory() -> Limits:
-    return Limits(inflight_bytes_max=MEGABYTE)
+    return limits_with(inflight_bytes_max=MEGABYTE)
 
 
 async def test_a_refused_body_is_dropped_and_the_connection_kept():
@@ -185,7 +186,7 @@ async def test_a_caller_who_closes_gets_the_answer_to_a_refused_body(ending):
 
 
 async def test_a_refused_body_without_an_end_closes_the_connection():
-    """Whoever sends on, however slowly, holds the connection no longer than is allowed."""
+    """A client that keeps sending slowly holds the connection no longer than is allowed."""
 
     async def refusing(scope, receive, send):
         headers = [(b"content-length", b"0")]
@@ -243,7 +244,9 @@ async def test_a_large_body_behind_a_held_request_arrives_whole():
 
 
 @pytest.mark.parametrize("waiting", [0, 1])
-async def test_who_leaves_between_requests_in_a_row_cancels_the_one_under_way(waiting, caplog):
+async def test_a_client_that_leaves_between_pipelined_requests_cancels_the_current_one(
+    waiting, caplog
+):
     """Whether the other one waits or was answered: the one that is handled ends, and no more."""
     caplog.set_level(logging.ERROR)
     async with echoing() as (echo, connection):
@@ -334,7 +337,7 @@ async def test_a_head_that_goes_on_beyond_the_limit_is_refused():
     assert not echo.started
 
 
-async def test_who_waits_to_be_asked_for_a_body_is_asked():
+async def test_a_client_that_expects_100_continue_gets_it():
     """The answer to `Expect: 100-continue` comes before the body, when the body is wanted."""
     async with running_api() as api, wire(api.url) as connection:
         await connection.say(judged(headers=b"Expect: 100-continue\r\n")[: -len(GOOD)])
@@ -344,7 +347,7 @@ async def test_who_waits_to_be_asked_for_a_body_is_asked():
         assert status == 200
 
 
-async def test_who_waits_to_be_asked_for_a_body_that_is_not_wanted_is_told():
+async def test_a_client_that_expects_100_continue_gets_the_refusal_instead():
     """The refusal comes in the place of the question."""
     body = b"x" * MEGABYTE
     async with running_api(limits=too_little_memory()) as api, wire(api.url) as connection:
@@ -354,7 +357,7 @@ async def test_who_waits_to_be_asked_for_a_body_that_is_not_wanted_is_told():
 
 
 @pytest.mark.parametrize("sent", ["no body", "half a body", "the whole body"])
-async def test_who_goes_away_leaves_no_work_behind(sent):
+async def test_a_client_that_leaves_leaves_no_work_behind(sent):
     """Before, within and after the body: what was started ends, and its memory is given back."""
     evaluator = ScriptedEvaluator()
     evaluator.hold = asyncio.Event()

@@ -10,8 +10,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from assay.http.limits import Limits
+from assay.bootstrap.service import run_service
+from assay.http.server import Listeners, listen
+from assay.settings import Settings
 from fakes.http_api import running_api
+from fakes.limits import limits_with
 
 TESTS = Path(__file__).parents[1]
 GOOD = {"output": "4", "criteria": "Is it right?"}
@@ -25,15 +28,15 @@ async def until(condition):
 
 
 async def test_a_caller_who_leaves_cancels_the_work():
-    """Nobody pays for an answer that nobody reads; the event says 499."""
+    """An unread answer costs nothing more; the event says 499."""
     async with running_api() as api:
         api.evaluator.hold = asyncio.Event()
         sent = asyncio.create_task(api.post(GOOD))
         await until(lambda: api.evaluator.calls)
         sent.cancel()
         await until(lambda: api.evaluator.cancelled)
-        await until(lambda: api.events.seen)
-        assert [each.status for each in api.events.seen] == [499]
+        await until(lambda: api.events.events)
+        assert [each.status for each in api.events.events] == [499]
         assert api.services.load.requests == api.services.load.body_bytes == 0
 
 
@@ -48,13 +51,13 @@ async def test_a_caller_who_leaves_in_the_middle_of_the_body_is_no_error():
         )
         await until(lambda: api.services.load.requests)
         writer.close()
-        await until(lambda: api.events.seen)
-        assert [each.status for each in api.events.seen] == [499]
+        await until(lambda: api.events.events)
+        assert [each.status for each in api.events.events] == [499]
 
 
 async def test_over_the_limit_of_requests_in_flight_is_a_503():
     """What does not fit is refused at once with a time to come back, and later let in."""
-    async with running_api(limits=Limits(inflight_max=2)) as api:
+    async with running_api(limits=limits_with(inflight_max=2)) as api:
         api.evaluator.hold = asyncio.Event()
         held = [asyncio.create_task(api.post(GOOD)) for _ in range(2)]
         await until(lambda: len(api.evaluator.calls) == 2)
@@ -74,7 +77,7 @@ async def test_over_the_budget_of_bytes_in_flight_is_a_503(chunked):
     async def chunks():
         yield large
 
-    async with running_api(limits=Limits(inflight_bytes_max=150_000)) as api:
+    async with running_api(limits=limits_with(inflight_bytes_max=150_000)) as api:
         api.evaluator.hold = asyncio.Event()
         held = asyncio.create_task(api.post(data=chunks() if chunked else large))
         await until(lambda: api.evaluator.calls)
@@ -107,6 +110,35 @@ async def api_process(hold_s, drain_delay_s):
         await process.wait()
 
 
+async def test_a_failed_start_leaves_no_port_bound(tmp_path):
+    """A process that stays alive after it can start again on the same ports."""
+    ports = {"port": free_port(), "metrics_port": free_port()}
+    settings = Settings.model_validate(
+        {"server": ports, "redis": {"url_file": str(tmp_path / "missing")}}
+    )
+    with pytest.raises(FileNotFoundError) as failure:
+        await run_service(settings, lambda *_: None)
+    for port in ports.values():
+        listen("127.0.0.1", port).close()
+    assert failure.tb is not None  # which keeps the frames of the start, and all they hold
+
+
+def test_a_taken_port_leaves_the_other_one_free():
+    """The API's port is released if the port of the operations app is taken."""
+    port = free_port()
+    with listen("127.0.0.1", 0) as taken:
+        with pytest.raises(OSError, match="in use") as failure:
+            Listeners.bind("127.0.0.1", port, taken.getsockname()[1])
+        listen("127.0.0.1", port).close()
+    assert failure.tb is not None  # as above
+
+
+def free_port():
+    """A port that was free a moment ago."""
+    with listen("127.0.0.1", 0) as listener:
+        return listener.getsockname()[1]
+
+
 async def status_of(http, url):
     async with http.get(url) as answer:
         return answer.status
@@ -133,7 +165,7 @@ async def test_a_process_drains_and_exits_with_0():
 
 
 async def test_a_second_signal_ends_the_drain():
-    """Whoever presses Ctrl-C twice means it; the exit code says that work was dropped."""
+    """A second Ctrl-C is meant; the exit code says that work was dropped."""
     async with api_process(30, 30) as (process, api, _, http):
         held = asyncio.create_task(http.post(api + "/evaluate", json=GOOD))
         await asyncio.sleep(0.3)
@@ -156,7 +188,7 @@ async def test_metrics_are_what_was_rendered():
         assert answer.headers["content-type"] == "text/plain"
 
 
-async def test_whoever_keeps_a_connection_is_told_to_come_back_elsewhere():
+async def test_a_kept_connection_is_closed_by_a_process_that_exits():
     """While it leaves a process still answers, and closes the connection with the answer: the
     next request on it would be refused."""
     async with api_process(0, 5) as (process, api, operations, http):

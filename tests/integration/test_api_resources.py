@@ -1,36 +1,48 @@
-"""The resources over real HTTP: what a good request gets, and how failures are told."""
+"""The resources over real HTTP: responses to good requests, and problems."""
 
 import json
 
 import aiohttp
 import pytest
 
-from assay.api.models import ModelsAnswer
-from assay.api.responses import EvaluationAnswer
+from assay.api.models import ModelListResponse
+from assay.api.responses import EvaluationResponse
 from assay.criteria import CRITERIA
 from assay.domain.completion import Caller
-from assay.domain.errors import RequestError
+from assay.domain.errors import AssayError, RequestError
 from assay.domain.evaluation import Case, CriterionResult, JudgeSpec
+from assay.domain.events import InternalFault
 from assay.http.access import KeysFile, new_key
+from fakes import documented
 from fakes.http_api import evaluation, running_api, unscored
+from fakes.limits import limits_with
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}
 
 
 @pytest.mark.parametrize("path", ["/v1/evaluations", "/evaluate"])
 async def test_an_evaluation_answers_in_the_documented_shape(path):
-    """The bytes that are written by hand fit the documented model, field for field."""
+    """Every documented field is there, and no other."""
     async with running_api() as api:
         status, headers, body = await api.post(GOOD | {"metadata": {"a": [1]}}, path=path)
         assert status == 200
         assert headers["content-type"] == "application/json"
-        assert EvaluationAnswer.model_validate(body).model_dump(mode="json") == body
+        assert documented.faults(EvaluationResponse, body) == []
         assert body["metadata"] == {"a": [1]}
         [asked] = api.evaluator.calls
         assert asked["case"] == Case(output="4", input="2+2?")
         assert asked["judge"] == JudgeSpec()
         assert asked["caller"] == Caller("default", headers["x-request-id"])
         assert 19 < asked["deadline"].remaining_s() <= 20
+
+
+async def test_the_default_timeout_is_configured():
+    """A request without `timeout_ms` gets the server's default, within the longest timeout."""
+    for default_ms, expected_s in ((5_000, 5), (60_000, 30)):
+        async with running_api(limits=limits_with(default_timeout_ms=default_ms)) as api:
+            await api.post(GOOD)
+            [asked] = api.evaluator.calls
+            assert expected_s - 1 < asked["deadline"].remaining_s() <= expected_s
 
 
 @pytest.mark.parametrize(
@@ -85,7 +97,7 @@ async def test_text_that_looks_like_a_nul_is_none():
     ],
 )
 async def test_nothing_scored_through_our_fault_is_a_problem(reasons, status, code):
-    """Nobody mistakes an outage for a result; where waiting helps, the answer says how long."""
+    """An outage does not look like a result; if waiting helps, the response says how long."""
     async with running_api() as api:
         api.evaluator.answer = unscored(*reasons, retry_after_s=2.5)
         seen, headers, problem = await api.post(GOOD)
@@ -105,7 +117,7 @@ async def test_anything_the_judges_said_is_a_200_partial():
         assert (await api.post(GOOD))[0] == 200
 
 
-async def test_an_unknown_model_is_told_as_the_engine_tells_it():
+async def test_an_unknown_model_is_reported_with_the_engines_code():
     """Errors of the domain carry their code to the caller."""
     async with running_api() as api:
         api.evaluator.error = RequestError("unknown_model", "No model is called 'x'.")
@@ -113,15 +125,17 @@ async def test_an_unknown_model_is_told_as_the_engine_tells_it():
         assert (status, problem["code"]) == (422, "unknown_model")
 
 
-async def test_an_error_of_ours_tells_nothing_and_logs_no_text(caplog):
-    """The caller gets an id to ask with; the log says where it broke, without the message."""
+@pytest.mark.parametrize("kind", [ZeroDivisionError, AssayError])
+async def test_a_fault_of_ours_shows_nothing_and_is_reported_without_text(kind):
+    """The caller gets an id to ask with; the event says where it broke, without the message."""
     async with running_api() as api:
-        api.evaluator.error = ZeroDivisionError("s3cret")
+        api.evaluator.error = kind("s3cret")
         status, _, problem = await api.post(GOOD, x_request_id="find-me")
         assert (status, problem["code"], problem["request_id"]) == (500, "internal", "find-me")
-        assert "find-me" in caplog.text
-        assert "ZeroDivisionError" in caplog.text
-        assert "s3cret" not in caplog.text + json.dumps(problem)
+        [fault] = api.events.of(InternalFault)
+        assert (fault.where, fault.request_id) == ("request", "find-me")
+        assert kind.__name__ in repr(fault)
+        assert "s3cret" not in repr(fault) + json.dumps(problem)
 
 
 async def test_keys_decide_who_calls(tmp_path):
@@ -135,7 +149,7 @@ async def test_keys_decide_who_calls(tmp_path):
             assert answered["www-authenticate"].startswith("Bearer")
         assert (await api.post(GOOD, authorization=f"Bearer {key}"))[0] == 200
         assert [each["caller"].tenant for each in api.evaluator.calls] == ["acme"]
-        assert [each.caller.tenant for each in api.events.seen] == ["", "", "acme"]
+        assert [each.caller.tenant for each in api.events.events] == ["", "", "acme"]
 
 
 async def test_a_sane_request_id_is_kept_and_any_other_replaced():
@@ -155,10 +169,10 @@ async def test_each_request_is_an_event_with_its_route_and_never_its_path():
         await api.post(GOOD, path="/secret-path")
         async with api.http.request("BREW", api.url + "/v1/models") as answer:
             await answer.read()
-        told = [(each.method, each.route, each.status) for each in api.events.seen]
+        told = [(each.method, each.route, each.status) for each in api.events.events]
         assert told[:2] == [("POST", "/v1/evaluations", 200), ("POST", "unmatched", 404)]
         assert all(method in {"POST", "OTHER"} for method, _, _ in told)
-        assert api.events.seen[0].body_bytes == len(json.dumps(GOOD))
+        assert api.events.events[0].body_bytes == len(json.dumps(GOOD))
 
 
 async def test_the_catalogue_lists_each_type_with_its_schema():
@@ -185,7 +199,7 @@ async def test_models_are_listed_as_they_stand():
     """Breaker state, quota left and price, in the documented shape."""
     async with running_api() as api, api.http.get(api.url + "/v1/models") as answer:
         body = await answer.json()
-        assert ModelsAnswer.model_validate(body).model_dump(mode="json") == body
+        assert ModelListResponse.model_validate(body).model_dump(mode="json") == body
         assert body["data"][0]["breaker"] == "half_open"
 
 

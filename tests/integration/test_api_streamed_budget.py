@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from assay.api.app import STREAMED_ROUTES
 from assay.http.admission import Admission
 from assay.http.lifecycle import Lifecycle, Load
-from assay.http.limits import Limits
 from assay.http.streamed_body import RESERVED_BYTES
+from fakes.limits import limits_with
 from fakes.recorded_events import RecordedEvents
 
 
@@ -28,8 +29,10 @@ async def test_an_upload_needs_as_much_room_as_it_then_holds(room, status):
     async def send(message):
         sent.append(message)
 
-    limits = Limits(inflight_bytes_max=RESERVED_BYTES + room)
-    admission = Admission(app, limits, Lifecycle("serving"), load, RecordedEvents())
+    limits = limits_with(inflight_bytes_max=RESERVED_BYTES + room)
+    admission = Admission(
+        app, limits, Lifecycle("serving"), load, RecordedEvents(), STREAMED_ROUTES
+    )
     headers = [(b"content-length", b"100000000")]
     scope = {
         "type": "http",
@@ -40,5 +43,6 @@ async def test_an_upload_needs_as_much_room_as_it_then_holds(room, status):
     }
     await admission({**scope, "state": {"request_id": "r"}}, receive, send)
     assert sent[0]["status"] == status
+    assert load.take_peak() == (RESERVED_BYTES if status == 200 else 0)
     assert held == ([RESERVED_BYTES] if status == 200 else [])
     assert load.body_bytes == load.requests == 0

@@ -60,7 +60,7 @@ class Subject:
     """Called when the last chunk of a body is handed on."""
 
     async def evaluate(self, body: bytes) -> dict[str, Any]:
-        """Send one request as the server would, in chunks that nobody else holds."""
+        """Send one request as the server would, in chunks that nothing else holds."""
         starts = iter(range(0, len(body), CHUNK_BYTES))
         sent: list[dict[str, Any]] = []
         gone = asyncio.Event()

@@ -22,10 +22,10 @@ from assay.domain.errors import (
 from assay.domain.evaluation import CriterionResult, JudgeSpec
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.redis.client import connect
 from assay.settings import Settings
+from fakes.engine import engine
 from fakes.providers.faults import FAULTS
 from fakes.providers.server import FaultServer
 from fakes.recorded_events import RecordedEvents
@@ -46,24 +46,23 @@ def redis(tmp_path_factory):
 
 
 @dataclass
-class Panel:
+class JudgedByTwo:
     """A judge of two models in front of two providers; the first one misbehaves."""
 
     judging: Judging
     events: RecordedEvents
 
     async def judge(self) -> CriterionResult:
-        evaluation = await Evaluator(
-            self.judging.judges, SandboxPool(self.events), self.events
-        ).evaluate(
-            ASKED.case(),
+        sandbox = SandboxPool(self.events)
+        outcome = await engine(self.judging.judges, sandbox, self.events).evaluate(
+            ASKED.to_case(),
             ASKED.criteria,
             judge=JudgeSpec(),
             caller=Caller(),
             deadline=Deadline.after(TIMEOUT_S),
             metadata={},
         )
-        return evaluation.results[0]
+        return outcome.evaluation.results[0]
 
     def counted(self) -> tuple[int, int, int]:
         """What the first model's breaker has in its window: calls, failed and slow ones."""
@@ -73,7 +72,7 @@ class Panel:
 @contextlib.asynccontextmanager
 async def opened(
     url: str, dialect: str, stream: bool, first: FaultServer, second: FaultServer
-) -> AsyncIterator[Panel]:
+) -> AsyncIterator[JudgedByTwo]:
     # Names of their own keep the breakers and buckets of the cases apart in one Redis.
     name = uuid.uuid4().hex
     provider = {"silence_timeout_s": SILENCE_S, "stream": stream}
@@ -95,7 +94,7 @@ async def opened(
     try:
         async with open_judging(settings, client, events) as judging:
             await judging.shared.fleet.share_now()
-            yield Panel(judging, events)
+            yield JudgedByTwo(judging, events)
     finally:
         await client.aclose()
 
@@ -119,18 +118,18 @@ async def test_every_fault_ends_as_the_table_says(redis, name, dialect, stream):
     async with FaultServer() as first, FaultServer() as second:
         first.drip_s = 0.02
         await first.play(name)
-        async with opened(redis.url, dialect, stream, first, second) as bench:
+        async with opened(redis.url, dialect, stream, first, second) as panel:
             deadline = Deadline.after(TIMEOUT_S)
-            score = await bench.judge()
+            score = await panel.judge()
             assert deadline.remaining_s() > 0
-            counted = bench.counted()
-            noted = [each.outcome for each in bench.events.of(AttemptFinished)]
+            counted = panel.counted()
+            noted = [event.outcome for event in panel.events.of(AttemptFinished)]
 
-    outcomes = [each.outcome for each in score.judge.attempts]
+    outcomes = [attempt.outcome for attempt in score.judge.attempts]
     if error is None:
         assert (score.status, outcomes) == ("scored", ["ok"])
         assert score.judge.provider == "first"
-    elif error.try_next:
+    elif error.next_candidate != "none":
         assert score.status == "scored"
         assert score.judge.provider == "second"
         assert outcomes[-1] == "ok"
@@ -141,7 +140,8 @@ async def test_every_fault_ends_as_the_table_says(redis, name, dialect, stream):
     assert noted == outcomes
     assert len(outcomes) <= 3
 
-    failures = sum(error.trips_breaker for each in outcomes if error and each == error.outcome)
+    trips = error is not None and error.call_result in ("failure", "silent")
+    failures = sum(trips for outcome in outcomes if error and outcome == error.outcome)
     answered = error is None or issubclass(error, (AnswerRefused, AnswerTruncated))
     assert counted[:2] == (failures + answered, failures)
 
@@ -151,11 +151,11 @@ async def test_a_prompt_too_long_for_all_is_said_to_be(redis):
     async with FaultServer() as first, FaultServer() as second:
         await first.play("none")
         await second.play("context")
-        async with opened(redis.url, "openai", True, first, second) as bench:
+        async with opened(redis.url, "openai", True, first, second) as panel:
             await first.play("context")
-            score = await bench.judge()
+            score = await panel.judge()
     assert (score.status, score.reason) == ("unscored", "input_too_long")
-    assert [each.outcome for each in score.judge.attempts] == ["context_exceeded"] * 2
+    assert [attempt.outcome for attempt in score.judge.attempts] == ["context_exceeded"] * 2
 
 
 @pytest.mark.parametrize("fault", ["silent", "silent_mid", "429"])
@@ -165,9 +165,9 @@ async def test_redis_gone_and_the_first_provider_in_trouble(tmp_path, fault):
     try:
         async with FaultServer() as first, FaultServer() as second:
             await first.play(fault)
-            async with opened(server.url, "openai", True, first, second) as bench:
+            async with opened(server.url, "openai", True, first, second) as panel:
                 server.kill()
-                score = await bench.judge()
+                score = await panel.judge()
     finally:
         server.stop()
     assert (score.status, score.judge.provider) == ("scored", "second")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -16,7 +16,7 @@ from assay.api.criteria import criteria_router
 from assay.api.evaluations import evaluations_router
 from assay.api.models import models_router
 from assay.api.services import Services
-from assay.domain.errors import AssayError
+from assay.domain.errors import AssayError, ProblemCode
 from assay.http.admission import Admission
 from assay.http.disconnect import CancelOnDisconnect
 from assay.http.limits import Limits
@@ -24,11 +24,11 @@ from assay.http.openapi import describe
 from assay.http.problems import INTERNAL, Problem, ProblemError, problem_of, render
 from assay.http.request_id import RequestIdMiddleware
 
-CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
-"""What the framework itself refuses; anything else that it says is an error of ours."""
+CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not_allowed"}
+"""What the framework itself refuses; any other error of the framework is a fault of ours."""
 
 STREAMED_ROUTES = (("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),)
-"""Resources that read their bodies as they come, and bound each row instead of the whole."""
+"""Resources that read their bodies as a stream, and bound each row instead of the whole."""
 
 
 def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] = ()) -> FastAPI:
@@ -36,6 +36,7 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
     app = FastAPI(
         title="Assay",
         version=__version__,
+        description="Scores the outputs of language models against criteria.",
         redirect_slashes=False,
         middleware=[
             Middleware(RequestIdMiddleware, events=services.events),
@@ -58,39 +59,29 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
         *routers,
     ):
         app.include_router(router)
-    app.add_exception_handler(ProblemError, _refused)
-    app.add_exception_handler(AssayError, _failed)
-    app.add_exception_handler(HTTPException, _unrouted)
-    app.openapi = _once(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    for kind in (AssayError, ProblemError, HTTPException):
+        app.add_exception_handler(kind, _answer_error)
+    app.openapi = _described_once(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 
 
-def problem_response(request: Request, problem: Problem) -> Response:
-    """A problem as a response of the framework."""
+async def _answer_error(request: Request, error: Exception) -> Response:
+    problem = _unrouted(error) if isinstance(error, HTTPException) else problem_of(error)
+    if problem is INTERNAL:
+        raise error  # the outermost layer reports the fault before it answers
     headers, body = render(problem, request.state.request_id)
     return Response(body, problem.status, dict(headers))
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    problem = error.problem if isinstance(error, ProblemError) else INTERNAL
-    return problem_response(request, problem)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return problem_response(
-        request, problem_of(error) if isinstance(error, AssayError) else INTERNAL
-    )
-
-
-async def _unrouted(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        return problem_response(request, INTERNAL)
-    code = CODES_BY_STATUS.get(error.status_code, "internal")
+def _unrouted(error: HTTPException) -> Problem:
+    code = CODES_BY_STATUS.get(error.status_code)
+    if code is None:
+        return INTERNAL
     headers = tuple((name.lower(), value) for name, value in (error.headers or {}).items())
-    return problem_response(request, Problem(code, headers=headers))
+    return Problem(code, headers=headers)
 
 
-def _once(app: FastAPI) -> Any:
+def _described_once(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """Describe the app at the first request for its document."""
 
     def openapi() -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.judged_request import CODES, JudgedRoute, handle_judged_request
+from assay.api.judged_request import JudgedRoute, handle_judged_request
+from assay.api.problem_codes import JUDGED
 from assay.api.requests import EvaluationRequest
-from assay.api.responses import EvaluationAnswer, problem_of_unscored, render_evaluation
+from assay.api.responses import EvaluationResponse, render, transient_problem
 from assay.api.services import Services
 from assay.criteria.base import judge_spec
 from assay.domain.completion import Caller
@@ -17,7 +18,7 @@ from assay.http.problems import ProblemError
 
 
 def evaluations_router(services: Services, limits: Limits) -> APIRouter:
-    """The routes that judge one case and answer with its scores."""
+    """The routes that judge one case and respond with its results."""
     router = APIRouter(tags=["evaluations"], route_class=JudgedRoute)
 
     async def create_evaluation(request: Request) -> Response:
@@ -32,8 +33,8 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
             operation_id=name,
             response_model=None,
             responses={
-                200: {"model": EvaluationAnswer, **REPLAYED_RESPONSE},
-                **problems(*CODES, "unknown_criterion"),
+                200: {"model": EvaluationResponse, **REPLAYED_RESPONSE},
+                **problems(*JUDGED, "unknown_criterion"),
             },
             openapi_extra=request_body(EvaluationRequest),
         )
@@ -41,17 +42,19 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
 
 
 async def _evaluate(
-    services: Services, asked: EvaluationRequest, caller: Caller, deadline: Deadline
+    services: Services, payload: EvaluationRequest, caller: Caller, deadline: Deadline
 ) -> Response:
-    evaluation = await services.evaluator.evaluate(
-        asked.case(),
-        asked.criteria,
-        judge=judge_spec(asked.judge),
+    outcome = await services.evaluator.evaluate(
+        payload.to_case(),
+        payload.criteria,
+        judge=judge_spec(payload.judge),
         caller=caller,
         deadline=deadline,
-        metadata=asked.metadata,
+        metadata=payload.metadata,
     )
-    problem = problem_of_unscored(evaluation)
+    evaluation = outcome.evaluation
+    reasons = [result.reason for result in evaluation.results]
+    problem = transient_problem(reasons, outcome.retry, "No criterion could be scored")
     if problem is not None:
         raise ProblemError(problem)
-    return Response(render_evaluation(evaluation), media_type="application/json")
+    return Response(render(evaluation), media_type="application/json")

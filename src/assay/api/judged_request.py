@@ -1,4 +1,4 @@
-"""A request that judges answer: who asks and until when, run once for each idempotency key."""
+"""A request that judges answer: its caller and deadline, run once for each idempotency key."""
 
 from __future__ import annotations
 
@@ -11,59 +11,41 @@ from fastapi.routing import APIRoute
 
 from assay.api.requests import ComparisonRequest, EvaluationRequest
 from assay.api.services import Services
-from assay.api.validation import invalid, validate
+from assay.api.validation import validate
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
+from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed, run_idempotently
 from assay.http.limits import Limits
-
-CODES = (
-    "malformed_json",
-    "unauthenticated",
-    "request_timeout",
-    "body_too_large",
-    "unsupported_media_type",
-    "invalid_request",
-    "idempotency_key_reused",
-    "unknown_model",
-    "tenant_rate_limited",
-    "quota_exhausted",
-    "internal",
-    "overloaded",
-    "providers_unavailable",
-    "store_unavailable",
-    "deadline_exceeded",
-)
-"""The problems that any such request can end in."""
+from assay.http.problems import invalid_request
 
 
 class JudgedRoute(APIRoute):
-    """A route whose endpoint takes the request as it is: there is nothing to be injected."""
+    """A route whose endpoint gets the plain request: FastAPI injects nothing."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         return cast("Callable[[Request], Coroutine[Any, Any, Response]]", self.endpoint)
 
 
-Asked = TypeVar("Asked", EvaluationRequest, ComparisonRequest)
+Payload = TypeVar("Payload", EvaluationRequest, ComparisonRequest)
 
 
 async def handle_judged_request(
     request: Request,
     services: Services,
     limits: Limits,
-    model: type[Asked],
-    work: Callable[[Services, Asked, Caller, Deadline], Awaitable[Response]],
+    model: type[Payload],
+    work: Callable[[Services, Payload, Caller, Deadline], Awaitable[Response]],
 ) -> Response:
-    """What `work` makes of the request, or the answer that its idempotency key already has.
+    """The response that `work` makes, or the one that the idempotency key already has.
 
-    Raises `ProblemError` before anything is spent.
+    Raises `ProblemError` and `RequestError` before anything is spent.
     """
-    tenant = services.access.identify(request.headers.get("authorization")).tenant
-    request.state.tenant = tenant
+    tenant = authenticate(request, services.access).tenant
     body = await read_json(request, digested=is_keyed(request))
-    asked = validate(model, body.document)
-    deadline = deadline_of(asked.timeout_ms, limits)
+    payload = validate(model, body.document)
+    deadline = deadline_of(payload.timeout_ms, limits)
     caller = Caller(tenant, request.state.request_id)
     return await run_idempotently(
         request,
@@ -71,14 +53,14 @@ async def handle_judged_request(
         services.idempotency,
         tenant=tenant,
         deadline=deadline,
-        work=partial(work, services, asked, caller, deadline),
+        work=partial(work, services, payload, caller, deadline),
     )
 
 
 def deadline_of(timeout_ms: int | None, limits: Limits) -> Deadline:
-    """The request's deadline; raises `ProblemError` where `timeout_ms` is above the limit."""
+    """The request's deadline; raises `RequestError` if `timeout_ms` is above the limit."""
     if timeout_ms is None:
         timeout_ms = min(limits.default_timeout_ms, limits.request_timeout_ms)
     if timeout_ms > limits.request_timeout_ms:
-        raise invalid("/timeout_ms", f"must be at most {limits.request_timeout_ms}")
+        raise invalid_request("/timeout_ms", f"must be at most {limits.request_timeout_ms}")
     return Deadline.after(timeout_ms / 1_000)

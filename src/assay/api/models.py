@@ -1,4 +1,4 @@
-"""The configured models: how they stand now, and what an operator orders their breakers."""
+"""The configured models: their present state, and orders of operators to their breakers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
+from assay.domain.errors import RequestError
 from assay.domain.ports import BreakerOrder, BreakerState, ModelStatus
+from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
-from assay.http.problems import Problem, ProblemError
 
 OPERATOR = "operator"
 """The `role` attribute of a key that may steer the service."""
 
 
-class ModelAnswer(BaseModel):
+class ModelResponse(BaseModel):
     """A model, the state of its breaker, what is left of its quota, and its price."""
 
     id: str
@@ -36,39 +38,38 @@ class ModelAnswer(BaseModel):
     simulated: bool
 
 
-class ModelsAnswer(BaseModel):
+class ModelListResponse(BaseModel):
     """All configured models."""
 
     object: Literal["list"] = "list"
-    data: list[ModelAnswer]
+    data: list[ModelResponse]
 
 
 class BreakerRequest(BaseModel):
-    """What an operator orders a breaker to do, in every process, until the next order."""
+    """An operator's order to a breaker; it holds in every process until the next order."""
 
     model_config = ConfigDict(extra="forbid")
 
     state: BreakerOrder = Field(
         description="`forced_open` refuses every call, `disabled` lets every call through, "
-        "`reset` goes back to work."
+        "`reset` returns to normal operation."
     )
 
 
 def models_router(services: Services) -> APIRouter:
-    """The route that lists the models."""
+    """The routes that list the models and control their breakers."""
     router = APIRouter(tags=["catalogue"])
 
     @router.get(
         "/v1/models",
         operation_id="list_models",
         response_model=None,
-        responses={200: {"model": ModelsAnswer}, **problems("unauthenticated", "overloaded")},
+        responses={200: {"model": ModelListResponse}, **problems(*AUTHENTICATED)},
     )
     async def list_models(request: Request) -> Response:
-        """The models with breaker state, quota left and price."""
-        identity = services.access.identify(request.headers.get("authorization"))
-        request.state.tenant = identity.tenant
-        data = [_entry(each) for each in await services.models.statuses()]
+        """List the models with breaker state, remaining quota and price."""
+        authenticate(request, services.access)
+        data = [_model_document(status) for status in await services.models.statuses()]
         return Response(
             orjson.dumps({"object": "list", "data": data}), media_type="application/json"
         )
@@ -79,38 +80,27 @@ def models_router(services: Services) -> APIRouter:
         response_model=None,
         openapi_extra=request_body(BreakerRequest, idempotent=False),
         responses={
-            200: {"model": ModelAnswer},
-            **problems(
-                "malformed_json",
-                "unauthenticated",
-                "forbidden",
-                "not_found",
-                "request_timeout",
-                "body_too_large",
-                "unsupported_media_type",
-                "invalid_request",
-                "overloaded",
-            ),
+            200: {"model": ModelResponse},
+            **problems(*JSON_BODY, "forbidden", "not_found", "store_unavailable"),
         },
     )
     async def order_breaker(request: Request, model_id: str) -> Response:
-        """Hold a model's circuit breaker open, switch it off, or reset it, in every process.
+        """Force a model's circuit breaker open, disable it, or reset it, in every process.
 
-        Needs a key with `role=operator`.
+        Needs an API key with `role=operator`.
         """
-        identity = services.access.identify(request.headers.get("authorization"))
-        request.state.tenant = identity.tenant
+        identity = authenticate(request, services.access)
         if identity.attributes.get("role") != OPERATOR:
-            raise ProblemError(Problem("forbidden", "This needs a key with role=operator."))
+            raise RequestError("forbidden", "Use an API key with role=operator.")
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
         status = await services.models.order(model_id, wanted.state)
-        return Response(orjson.dumps(_entry(status)), media_type="application/json")
+        return Response(orjson.dumps(_model_document(status)), media_type="application/json")
 
     return router
 
 
-def _entry(status: ModelStatus) -> dict[str, Any]:
+def _model_document(status: ModelStatus) -> dict[str, Any]:
     model = status.model
     return {
         "id": model.id,

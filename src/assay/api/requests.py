@@ -1,4 +1,4 @@
-"""The request for an evaluation: its fields, their aliases, and the case it makes."""
+"""The requests for judgements: the fields of a case, their aliases, and who judges them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from assay.domain.evaluation import Case, Text
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
-"""No judge answers in less, and a typing slip in the unit should be heard."""
+"""No judge answers faster: a smaller value is probably in seconds."""
 PASSAGES_MAX = 1_000
 TOOLS_MAX = 256
 METADATA_BYTES_MAX = 16_384
@@ -35,7 +35,7 @@ MessageRole = Literal["system", "developer", "user", "assistant", "tool", "funct
 
 
 def _kind(value: Any) -> str:
-    """The tag of the branch of a union that is meant, so that only its faults are told."""
+    """The tag of a union's branch, so that only the faults of that branch are reported."""
     return "<list>" if isinstance(value, list | tuple) else "<text>"
 
 
@@ -55,7 +55,7 @@ class Message(BaseModel):
 
 
 def _as_it_came(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """Check a text or its messages, and pass on the caller's own objects: nothing is copied."""
+    """Check a text or its messages, and keep the caller's own objects: nothing is copied."""
     check(value)
     return value if isinstance(value, str) else tuple(value)
 
@@ -76,7 +76,7 @@ def _listed(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[str, ...]:
 def _within_limit(value: Mapping[str, Any]) -> Mapping[str, Any]:
     if len(orjson.dumps(value)) > METADATA_BYTES_MAX:
         raise PydanticCustomError(
-            "too_large", "must have at most {most} bytes as JSON", {"most": METADATA_BYTES_MAX}
+            "too_large", "must have at most {max} bytes as JSON", {"max": METADATA_BYTES_MAX}
         )
     return value
 
@@ -97,16 +97,9 @@ ReferenceField = Annotated[References | None, WrapValidator(_listed)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_within_limit)]
 
 
-class EvaluationRequest(Frozen):
-    """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
+class CaseContext(Frozen):
+    """What belongs to a case besides its output."""
 
-    output: OutputField = Field(
-        validation_alias=AliasChoices("output", "actual_output", "response"),
-        description="What the model answered: a text, or chat messages.",
-    )
-    criteria: CriteriaField = Field(
-        description="What to judge: a text is a rubric judged pass or fail."
-    )
     input: TextField | None = Field(default=None, description="What the model was asked.")
     reference: ReferenceField = Field(
         default=None,
@@ -118,81 +111,57 @@ class EvaluationRequest(Frozen):
         validation_alias=AliasChoices("context", "retrieval_context", "retrieved_contexts"),
         description="The passages that were retrieved for the model.",
     )
+    metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
+
+
+class CaseFields(CaseContext):
+    """A case: an output to judge, what it answers, and what it is compared to."""
+
+    output: OutputField = Field(
+        validation_alias=AliasChoices("output", "actual_output", "response"),
+        description="What the model answered: a text, or chat messages.",
+    )
     tools: Tools = Field(default=[], description="The tools that the model could call.")
-    expected_tools: Tools = Field(default=[], description="The tool calls that were due.")
+    expected_tools: Tools = Field(default=[], description="The tool calls that are expected.")
+
+    def to_case(self) -> Case:
+        """The domain's value."""
+        return Case.from_fields(vars(self))
+
+
+class JudgedFields(Frozen):
+    """Who judges, and how long it may take."""
+
     judge: JudgeField | None = Field(
-        default=None, description="Who judges, unless a criterion says."
+        default=None, description="Who judges, unless a criterion names its own judge."
     )
     timeout_ms: StrictInt | None = Field(
         default=None,
         ge=TIMEOUT_MS_MIN,
-        description="When the answer is due, whatever is scored by then.",
+        description="When the response is due, with whatever is scored by then.",
     )
-    metadata: Metadata = Field(default={}, description="Returned as it came, at most 16 KB.")
-
-    def case(self) -> Case:
-        """The domain's value; it holds the very strings of the parsed body."""
-        given: Text | None = self.input  # type: ignore[assignment]  # see _as_it_came
-        output: Text = self.output  # type: ignore[assignment]
-        return Case(
-            output=output,
-            input=given,
-            reference=tuple(self.reference or ()),
-            context=tuple(self.context),
-            tools=tuple(self.tools),
-            expected_tools=tuple(self.expected_tools),
-        )
 
 
-class ComparisonRequest(Frozen):
-    """Two outputs to compare, what they answer, and by what to compare them."""
+class EvaluationRequest(JudgedFields, CaseFields):
+    """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
 
-    output_a: Annotated[TextField, AfterValidator(_not_empty)] = Field(
-        description="One output: a text, or chat messages."
+    criteria: CriteriaField = Field(
+        description="What to judge: a plain text is a rubric judged pass or fail."
     )
-    output_b: Annotated[TextField, AfterValidator(_not_empty)] = Field(
-        description="The other output."
-    )
-    criteria: Prose = Field(description="By what to compare them, in plain words.")
-    input: TextField | None = Field(default=None, description="What the models were asked.")
-    reference: Annotated[References | None, WrapValidator(_listed)] = Field(
-        default=None,
-        validation_alias=AliasChoices("reference", "expected", "expected_output", "ground_truth"),
-        description="What a right output is like: one text, or several that are all right.",
-    )
-    context: Passages = Field(
-        default=[],
-        validation_alias=AliasChoices("context", "retrieval_context", "retrieved_contexts"),
-        description="The passages that were retrieved for the models.",
-    )
-    judge: JudgeField | None = Field(default=None, description="Who judges.")
-    timeout_ms: StrictInt | None = Field(
-        default=None, ge=TIMEOUT_MS_MIN, description="When the answer is due."
-    )
-    metadata: Metadata = Field(default={}, description="Returned as it came, at most 16 KB.")
 
-    def case(self) -> Case:
-        """The domain's value for output a; it holds the very strings of the parsed body."""
-        given: Text | None = self.input  # type: ignore[assignment]  # see _as_it_came
-        output: Text = self.output_a  # type: ignore[assignment]
-        return Case(
-            output=output,
-            input=given,
-            reference=tuple(self.reference or ()),
-            context=tuple(self.context),
-        )
 
-    def other(self) -> Text:
+class ComparisonRequest(JudgedFields, CaseContext):
+    """Two outputs to compare, what they answer, and the criteria to compare them by."""
+
+    output_a: OutputField = Field(description="One output: a text, or chat messages.")
+    output_b: OutputField = Field(description="The other output.")
+    criteria: Prose = Field(description="What to compare, in plain words.")
+
+    def to_case(self) -> Case:
+        """The domain's value for output a."""
+        return Case.from_fields({**vars(self), "output": self.output_a})
+
+    def other_output(self) -> Text:
         """Output b."""
         output: Text = self.output_b  # type: ignore[assignment]  # see _as_it_came
         return output
-
-
-def field_names(model: type[BaseModel]) -> list[str]:
-    """Every name by which a field of `model` may be sent."""
-    names: list[str] = []
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
-        names += [choice for choice in choices if isinstance(choice, str)]
-    return names

@@ -1,80 +1,90 @@
-"""Turns a document into a request model, and pydantic's errors into faults of the contract."""
+"""Turns a document into a request model, and pydantic's errors into errors of the contract."""
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from assay.api.requests import field_names
 from assay.criteria import CRITERIA
-from assay.domain.errors import FieldError
+from assay.domain.errors import FieldError, RequestError
+from assay.domain.suggestions import did_you_mean
 from assay.http.body import escape
-from assay.http.problems import ERRORS_MAX, Problem, ProblemError
+from assay.http.problems import ERRORS_MAX, fault_sentence, invalid_request
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
 
 MESSAGE_CHARS_MAX = 300
 POINTER_CHARS_MAX = 256
-NAME_CHARS_MAX = 100
 FIELDS_MAX = 100
-"""More top-level fields than this are refused unread: each would be an error of its own."""
+"""A document with more top-level fields is refused unread: each would be an error of its own."""
 UNKNOWN_CRITERION = "unknown_criterion"
 _WRONG_KIND = frozenset({"string_type", "model_type", "dict_type", "list_type", "none_required"})
-"""Errors by which a branch of a union only says that the value is not of its kind."""
+"""Errors of a union's branch that only say that the value is of another kind."""
+_SUBJECT = re.compile(r"\A[A-Z]\w+ should (?=\w)")
+"""How most of pydantic's messages begin; in ours the pointer is the subject."""
 
 
 def validate(model: type[Model], document: dict[str, Any]) -> Model:
-    """The request in a document; raises `ProblemError` with a pointer to each fault."""
+    """The request in a document; raises `RequestError` with a pointer to each fault."""
     if len(document) > FIELDS_MAX:
-        fault = FieldError("", f"has more than {FIELDS_MAX} fields")
-        raise ProblemError(Problem("invalid_request", "The request has too many fields.", (fault,)))
+        raise invalid_request("", f"The body must have at most {FIELDS_MAX} fields")
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise ProblemError(_problem(error, model, document)) from None
+        raise _request_error(error, model, document) from None
 
 
-def invalid(pointer: str, message: str) -> ProblemError:
-    """A fault that only the server's limits or configuration show."""
-    fault = FieldError(pointer, message)
-    return ProblemError(Problem("invalid_request", _sentence(pointer, message), (fault,)))
+def field_names(model: type[BaseModel]) -> list[str]:
+    """Every name by which a field of `model` may be sent."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+        names += [choice for choice in choices if isinstance(choice, str)]
+    return names
 
 
-def _problem(error: ValidationError, model: type[BaseModel], document: dict[str, Any]) -> Problem:
+def _request_error(
+    error: ValidationError, model: type[BaseModel], document: dict[str, Any]
+) -> RequestError:
     details = error.errors(include_url=False, include_input=False)
-    unknown = any(each["type"] == UNKNOWN_CRITERION for each in details)
+    unknown = any(detail["type"] == UNKNOWN_CRITERION for detail in details)
     faults = tuple(_faults(details, model, document))
-    detail = _sentence(faults[0].pointer or "The body", faults[0].message)
-    return Problem(UNKNOWN_CRITERION if unknown else "invalid_request", detail, faults)
+    message = fault_sentence(faults[0].pointer or "The body", faults[0].message)
+    return RequestError("unknown_criterion" if unknown else "invalid_request", message, faults)
 
 
 def _faults(
     details: Sequence[ErrorDetails], model: type[BaseModel], document: dict[str, Any]
 ) -> Iterator[FieldError]:
-    """The faults, without those by which the branches of a union disown a value."""
-    places = [_place(each, document) for each in details[: ERRORS_MAX * 4]]
-    told: set[tuple[Location, str]] = set()
+    """The faults, without those of a union's branches that do not fit the value's kind."""
+    locations = [_location(detail, document) for detail in details[: ERRORS_MAX * 4]]
+    listed: set[tuple[Location, str]] = set()
     named: set[Location] = set()
-    for place, each in zip(places, details, strict=False):
-        disowns = each["type"] in _WRONG_KIND
-        if disowns and (place in named or any(_below(other, place) for other in places)):
+    for location, detail in zip(locations, details, strict=False):
+        wrong_kind = detail["type"] in _WRONG_KIND
+        if wrong_kind and (
+            location in named or any(_is_inside(other, location) for other in locations)
+        ):
             continue
-        named.add(place)
-        message = _message(each, place, model, document)
-        if (place, message) not in told and len(told) < ERRORS_MAX:
-            told.add((place, message))
-            yield FieldError(_pointer(place), message)
+        named.add(location)
+        message = _message(detail, location, model, document)
+        if (location, message) not in listed and len(listed) < ERRORS_MAX:
+            listed.add((location, message))
+            yield FieldError(_pointer(location), message)
 
 
-def _place(error: ErrorDetails, document: dict[str, Any]) -> Location:
-    """The way to the fault through the caller's own document; pydantic's also names the branches
-    of unions, which are no part of it."""
-    place: list[str | int] = []
+def _location(error: ErrorDetails, document: dict[str, Any]) -> Location:
+    """The path to the fault through the caller's own document.
+
+    Pydantic's path also names the branches of unions, which are not part of the document.
+    """
+    location: list[str | int] = []
     here: Any = document
     missing = len(error["loc"]) - 1 if error["type"] == "missing" else -1
     for index, step in enumerate(error["loc"]):
@@ -84,33 +94,34 @@ def _place(error: ErrorDetails, document: dict[str, Any]) -> Location:
             here = here[step]
         else:
             continue
-        place.append(step)
-    return tuple(place)
+        location.append(step)
+    return tuple(location)
 
 
-def _below(place: Location, other: Location) -> bool:
-    return len(place) > len(other) and place[: len(other)] == other
+def _is_inside(location: Location, other: Location) -> bool:
+    return len(location) > len(other) and location[: len(other)] == other
 
 
 def _message(
     error: ErrorDetails,
-    place: Location,
+    location: Location,
     model: type[BaseModel],
     document: dict[str, Any],
 ) -> str:
     if error["type"] == "missing":
         return "is required"
     if error["type"] == "extra_forbidden":
-        name, names = str(place[-1]), _names_at(place, model, document)
-        # The name of a field that was taken from another of its names.
-        return "is given twice, under two names" if name in names else _unknown_field(name, names)
-    message = error["msg"].removeprefix("Value error, ")
+        name, names = str(location[-1]), _names_at(location, model, document)
+        if name in names:  # pydantic has read the field under another of its names
+            return "is given twice, under two names"
+        return "unknown field" + did_you_mean(name, names)
+    message = _SUBJECT.sub("must ", error["msg"].removeprefix("Value error, "))
     return message if len(message) <= MESSAGE_CHARS_MAX else message[:MESSAGE_CHARS_MAX] + "…"
 
 
-def _names_at(place: Location, model: type[BaseModel], document: dict[str, Any]) -> Sequence[str]:
-    """The names that would have been right beside an unknown one."""
-    match place:
+def _names_at(location: Location, model: type[BaseModel], document: dict[str, Any]) -> list[str]:
+    """The names that are known where an unknown one was found."""
+    match location:
         case (_,):
             return field_names(model)
         case ("criteria", int(index), _):
@@ -120,15 +131,6 @@ def _names_at(place: Location, model: type[BaseModel], document: dict[str, Any])
             return []
 
 
-def _unknown_field(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name[:NAME_CHARS_MAX], names, n=1)
-    return f"unknown field; did you mean '{near[0]}'?" if near else "unknown field"
-
-
-def _pointer(place: Location) -> str:
-    pointer = "".join(f"/{escape(str(step))}" for step in place)
+def _pointer(location: Location) -> str:
+    pointer = "".join(f"/{escape(str(step))}" for step in location)
     return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"
-
-
-def _sentence(place: str, message: str) -> str:
-    return f"{place}: {message}" + ("" if message.endswith(("?", ".")) else ".")

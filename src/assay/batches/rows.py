@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from assay.criteria.base import Criterion, Judge, judge_spec
 from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec
+from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
@@ -93,8 +92,8 @@ class RowRunner:
         batch_spec = await self.batch_spec(claim.batch_id)
         row = orjson.loads(claim.payload.document)
         try:
-            evaluation = await self._evaluator.evaluate(
-                case_of(row),
+            outcome = await self._evaluator.evaluate(
+                Case.from_fields(row),
                 batch_spec.criteria,
                 judge=batch_spec.judge,
                 caller=Caller(batch_spec.tenant, claim.batch_id, "batch"),
@@ -106,8 +105,8 @@ class RowRunner:
         except Exception as error:  # noqa: BLE001  # one row's fault must not end the worker
             self._events.emit(internal_fault("batch_row", error, claim.batch_id))
             return failed(claim, "internal", "The evaluation of this row failed.")
-        retry = self._retry(evaluation, claim.attempt)
-        return retry or self._result(claim, evaluation, row.get("group"))
+        retry = self._retry(outcome, claim.attempt)
+        return retry or self._result(claim, outcome.evaluation, row.get("group"))
 
     async def batch_spec(self, batch_id: str) -> BatchSpec:
         """How the batch's rows are evaluated; raises `BatchSpecError` or `StoreUnavailable`."""
@@ -120,12 +119,12 @@ class RowRunner:
         self._specs.move_to_end(batch_id)
         return batch_spec
 
-    def _retry(self, evaluation: Evaluation, attempt: int) -> RetryLater | None:
-        transient = [result for result in evaluation.results if result.reason in TRANSIENT_REASONS]
-        if not transient or attempt + 1 >= self._retry_policy.attempts_max:
+    def _retry(self, outcome: EvaluationOutcome, attempt: int) -> RetryLater | None:
+        reasons = {result.reason for result in outcome.evaluation.results}
+        if not reasons & TRANSIENT_REASONS or attempt + 1 >= self._retry_policy.attempts_max:
             return None
-        waits_s = [result.retry_after_s for result in transient if result.retry_after_s is not None]
-        return RetryLater(self._retry_policy.next_delay_s(attempt, max(waits_s, default=None)))
+        retry_after_s = None if outcome.retry is None else outcome.retry.after_s
+        return RetryLater(self._retry_policy.next_delay_s(attempt, retry_after_s))
 
     def _result(self, claim: Claim, evaluation: Evaluation, group: str | None) -> RowResult:
         return RowResult(
@@ -150,22 +149,6 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
     return BatchSpec(document["tenant"], criteria, judge)
-
-
-def case_of(row: Mapping[str, Any]) -> Case:
-    """The case in a row, which was validated at its upload."""
-
-    def text(value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-    return Case(
-        output=text(row["output"]),
-        input=text(row.get("input")),
-        reference=tuple(row.get("reference", ())),
-        context=tuple(row.get("context", ())),
-        tools=tuple(row.get("tools", ())),
-        expected_tools=tuple(row.get("expected_tools", ())),
-    )
 
 
 def failed(claim: Claim, code: str, message: str) -> RowResult:

@@ -7,11 +7,13 @@ import socket
 
 from fastapi import APIRouter
 
+from assay.api.batches.batches import batches_router
+from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
-from assay.api.batches.resource import batches_router
+from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
-from assay.api.responses import render_evaluation
+from assay.api.responses import render
 from assay.api.services import Services
 from assay.batches.rows import RowRetryPolicy, RowRunner
 from assay.batches.webhooks import WebhookPolicy, Webhooks
@@ -37,9 +39,11 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
     results = RedisResults(process.redis)
     batches = Batches(services, process.limits, store, results, process.judging.judges, rules)
     return [
+        batch_creation_router(batches),
         batches_router(batches),
         batch_items_router(batches),
         batch_results_router(batches),
+        batch_progress_router(batches),
     ]
 
 
@@ -49,7 +53,7 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     store = RedisBatches(process.redis)
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
-    runner = RowRunner(process.evaluator, store, render_evaluation, retries, events)
+    runner = RowRunner(process.evaluator, store, render, retries, events)
     webhooks = Webhooks(queue, store, events, WebhookPolicy(settings.webhooks_to_private_hosts))
     limits = WorkerLimits(
         slots=settings.worker_rows,

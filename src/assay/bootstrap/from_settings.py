@@ -72,6 +72,7 @@ def limits_of(settings: Settings) -> Limits:
         max_body_bytes=server.max_body_bytes,
         body_timeout_s=server.body_timeout_s,
         request_timeout_ms=server.request_timeout_ms,
+        default_timeout_ms=server.default_timeout_ms,
         inflight_max=server.inflight_requests_max,
         inflight_bytes_max=server.inflight_bytes_max,
         drain_delay_s=server.drain_delay_s,

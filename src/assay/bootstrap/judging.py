@@ -42,7 +42,7 @@ class SharedResources:
     """What the layers of all models have in common."""
 
     redis: Client
-    clients: Mapping[str, ProviderClient]
+    provider_clients: Mapping[str, ProviderClient]
     quotas: Quotas
     caps: DailyBudgets
     fleet: BreakerFleet
@@ -116,12 +116,12 @@ async def _open_shared(
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
     caps_usd = {name: tenant.usd_per_day for name, tenant in tenants if tenant.usd_per_day}
     async with AsyncExitStack() as stack:
-        clients = {
+        provider_clients = {
             name: ProviderClient(provider_config(name, provider))
             for name, provider in settings.providers.items()
             if provider.dialect in HTTP_DIALECTS
         }
-        for client in clients.values():
+        for client in provider_clients.values():
             stack.push_async_callback(client.aclose)
         quotas = Quotas(
             budgeted,
@@ -134,7 +134,9 @@ async def _open_shared(
         caps = DailyBudgets(redis, caps_usd)
         stack.push_async_callback(caps.close)
         budget = RetryBudget(retry_budget_policy(settings))
-        yield SharedResources(redis, clients, quotas, caps, BreakerFleet(redis), budget, events)
+        yield SharedResources(
+            redis, provider_clients, quotas, caps, BreakerFleet(redis), budget, events
+        )
 
 
 def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
@@ -144,7 +146,7 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
     dialect = settings.providers[model.provider].dialect
 
-    provider = build_model(dialect, model, shared.clients.get(model.provider))
+    provider = build_model(dialect, model, shared.provider_clients.get(model.provider))
     slotted = Slotted(provider, model, events, configured.slots, limits)
     queue = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(

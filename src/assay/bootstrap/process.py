@@ -26,6 +26,7 @@ from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
 from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
+from assay.screening import Screener
 from assay.settings import Settings
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
@@ -46,6 +47,7 @@ class Process:
     models: Sequence[Model]
     redis: Client
     judging: Judging
+    screener: Screener
     evaluator: Evaluator
     operations: Starlette
 
@@ -72,6 +74,8 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
         )
         sandbox = SandboxPool(events)
         stack.push_async_callback(sandbox.aclose)
+        screener = Screener(events)
+        stack.push_async_callback(screener.aclose)
         stack.push_async_callback(supervisor.stop)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
         supervisor.start("event_loop_lag", partial(watch_loop, events))
@@ -85,7 +89,8 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
             models=models,
             redis=redis,
             judging=judging,
-            evaluator=Evaluator(judging.judges, sandbox, events),
+            screener=screener,
+            evaluator=Evaluator(judging.judges, sandbox, screener, events),
             operations=create_operations_app(lifecycle, metrics.render, lambda: supervisor.failing),
         )
 

@@ -44,7 +44,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         process = await stack.enter_async_context(open_process(settings))
         services = Services(
             evaluator=process.evaluator,
-            comparer=Comparer(process.judging.judges, process.events),
+            comparer=Comparer(process.judging.judges, process.screener, process.events),
             access=access(settings),
             idempotency=RedisIdempotency(process.redis),
             models=process.judging.directory,
@@ -68,22 +68,21 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
     `on_started` gets the two addresses. Raises `OSError` if a port is taken.
     """
     server = settings.server
-    listeners = Listeners(
-        listen(server.host, server.port), listen(server.host, server.metrics_port)
-    )
-    addresses = [
-        f"http://{_authority(sock.getsockname())}" for sock in (listeners.api, listeners.operations)
-    ]
-    async with open_service(settings, work=settings.worker_in_serve) as service:
-        return await serve(
-            service.app,
-            service.operations,
-            listeners,
-            lifecycle=service.services.lifecycle,
-            load=service.services.load,
-            limits=service.limits,
-            on_started=lambda: on_started(*addresses),
+    with Listeners.bind(server.host, server.port, server.metrics_port) as listeners:
+        api, operations = (
+            f"http://{_authority(listener.getsockname())}"
+            for listener in (listeners.api, listeners.operations)
         )
+        async with open_service(settings, work=settings.worker_in_serve) as service:
+            return await serve(
+                service.app,
+                service.operations,
+                listeners,
+                lifecycle=service.services.lifecycle,
+                load=service.services.load,
+                limits=service.limits,
+                on_started=lambda: on_started(api, operations),
+            )
 
 
 @asynccontextmanager
@@ -96,10 +95,10 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
     with TemporaryDirectory(prefix="assay-") as folder:
         server = settings.server.model_copy(update={"data_dir": Path(folder)})
         alone = settings.model_copy(update={"server": server, "auth": AuthSettings(required=False)})
-        listener = listen("127.0.0.1", 0)
-        async with open_service(alone) as service, serving(service.app, listener):
-            service.services.lifecycle.phase = "serving"
-            yield f"http://{_authority(listener.getsockname())}"
+        with listen("127.0.0.1", 0) as listener:
+            async with open_service(alone) as service, serving(service.app, listener):
+                service.services.lifecycle.phase = "serving"
+                yield f"http://{_authority(listener.getsockname())}"
 
 
 def access(settings: Settings) -> Access:

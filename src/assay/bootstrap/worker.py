@@ -27,8 +27,8 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
             "redis.url is not set: `assay worker` needs the Redis that `assay serve` uses. "
             "With a private Redis, `assay serve` works on the rows itself."
         )
-    listener = listen(settings.server.host, settings.server.metrics_port)
     async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.server.host, settings.server.metrics_port))
         process = await stack.enter_async_context(open_process(settings))
         await stack.enter_async_context(serving(process.operations, listener))
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()

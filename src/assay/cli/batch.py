@@ -13,10 +13,22 @@ import typer
 from rich.console import Console
 
 from assay.cli.app import Exit, app, notice, printable, usage_error
-from assay.cli.evaluate import TABLE_COLUMNS, check_files, key_from, read_criteria
+from assay.cli.options import (
+    RETRY_FOR_S,
+    ApiKeyFile,
+    CriteriaOption,
+    JudgeOption,
+    MinPassRate,
+    MinScore,
+    RetryFor,
+    Source,
+    check_files,
+    key_from,
+    read_criteria,
+)
 from assay.cli.progress import Display, display_for
 from assay.cli.rows import STDIN, stream_rows
-from assay.cli.summary import Summary, gate_failures, summary_table
+from assay.cli.summary import TABLE_COLUMNS, Summary, gate_failures, summary_table
 from assay.client import ApiKey, BatchClient, RetryPolicy, RowUpload, ServiceError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -50,36 +62,22 @@ def _batch() -> None:
 
 @batch_app.command("run")
 def run(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE.jsonl", help="Rows as JSON Lines; - reads stdin.")
-    ],
+    source: Source,
     *,
-    criteria: Annotated[
-        list[str], typer.Option(help="A rubric as text, or @file.json with one or more criteria.")
-    ],
+    criteria: CriteriaOption,
     url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")] = DEFAULT_URL,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
-    ] = None,
-    judge: Annotated[str | None, typer.Option(help="Name of a configured judge.")] = None,
+    api_key_file: ApiKeyFile = None,
+    judge: JudgeOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the batch until it ends.")] = False,
-    out: Annotated[
-        str | None, typer.Option(help="File for results as JSON Lines; implies --watch.")
-    ] = None,
-    min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score; implies --watch.")
-    ] = None,
-    min_pass_rate: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Gate: lowest pass rate; implies --watch.")
-    ] = None,
-    retry_for_s: Annotated[
-        float, typer.Option(min=0, max=3600, help="How long to retry a call, in seconds.")
-    ] = 60.0,
+    out: Annotated[str | None, typer.Option(help="File for results as JSON Lines.")] = None,
+    min_score: MinScore = None,
+    min_pass_rate: MinPassRate = None,
+    retry_for_s: RetryFor = RETRY_FOR_S,
 ) -> None:
     """Upload FILE.jsonl as a batch: {"id"?, "input"?, "output", "group"?, …}, and start it.
 
-    A row without an id gets one from its line: line-1. Without --watch, the command prints the
-    id of the batch and exits; the batch continues.
+    A row without an id gets one from its line: line-1. Without --watch, --out and the gates, the
+    command prints the id of the batch and exits; the batch continues.
 
     Exit codes: 0 the gate is met; 1 the gate is not met; 2 wrong arguments; 3 some rows have no
     score, or the batch did not complete; 130 interrupted, and the batch continues.

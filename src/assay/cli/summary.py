@@ -14,6 +14,7 @@ from rich.text import Text
 from assay.cli.app import printable
 
 CRITERIA_MAX = 1_000
+TABLE_COLUMNS = 120
 REST = "(further criteria)"
 
 

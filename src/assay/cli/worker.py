@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,20 +12,14 @@ import uvloop
 from assay.bootstrap import run_worker, start_logging
 from assay.cli.app import app, usage_error
 from assay.cli.configuration import read_settings
+from assay.cli.options import ConfigFile, MetricsPort
 
 
 @app.command()
 def worker(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="ASSAY_CONFIG", help="Configuration file. Default: assay.toml, if it exists."
-        ),
-    ] = None,
+    config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address of health checks and metrics.")] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Port of health checks and metrics; 0 picks a free port.")
-    ] = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Work on rows of batches until SIGTERM or Ctrl-C; then finish them or give them back."""
     settings = read_settings(config, host=host, metrics_port=metrics_port)

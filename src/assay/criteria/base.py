@@ -1,11 +1,11 @@
-"""What every criterion is: its common fields, its finding, and the two ways to reach one."""
+"""What all criteria share: their fields, their finding, and the two ways to reach one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -20,7 +20,8 @@ from assay.domain.evaluation import (
     LongInput,
     Strategy,
 )
-from assay.domain.policy import CostBudget
+
+T_co = TypeVar("T_co", covariant=True)
 
 NAME_CHARS_MAX = 200
 TEXT_CHARS_MAX = 100_000
@@ -34,11 +35,11 @@ def _not_blank(text: str) -> str:
 
 
 Prose = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX), AfterValidator(_not_blank)]
-"""Words that a judge is to follow: white space alone would be paid for and ask nothing."""
+"""Words that a judge follows; white space alone would cost a call and ask nothing."""
 
 
 class Frozen(BaseModel):
-    """A value of the contract: unknown fields are errors, and nothing changes after parsing."""
+    """A value that a request holds: unknown fields are errors, and parsing ends all changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -55,15 +56,17 @@ class Judge(Frozen):
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     fallback: Fallback = Field(default="any", description="Which other models may step in.")
     max_cost_usd: float | None = Field(
-        default=None, gt=0, description="What all judge calls of the request may cost together."
+        default=None,
+        gt=0,
+        description="Limit on the cost of all judge calls of the request together.",
     )
     cache: bool = Field(
-        default=False, description="Whether a kept answer to the same question will do."
+        default=False, description="Whether a stored answer to the same question may be used."
     )
     injection: InjectionPolicy = Field(
         default="flag",
-        description="What follows from signs of injection: flag the score, quarantine the case "
-        "(unscored, no judge is asked), or off.",
+        description="What follows from signs of prompt injection: flag the score, quarantine the "
+        "case (unscored, no judge is asked), or off (not searched).",
     )
     aggregate: Aggregate | None = Field(
         default=None,
@@ -74,7 +77,7 @@ class Judge(Frozen):
     )
     long_input: LongInput = Field(
         default="reject",
-        description="What becomes of a text that is too long for the judge's window.",
+        description="How a text that is too long for the judge's window is treated.",
     )
 
     @field_validator("models")
@@ -88,7 +91,7 @@ class Judge(Frozen):
 JudgeField = str | Judge
 
 Need = Literal["input", "reference", "context", "tools", "expected_tools"]
-"""A field of the case without which a criterion finds nothing."""
+"""A field that a case must have for a criterion to apply."""
 
 
 DEFAULT_JUDGE = JudgeSpec()
@@ -97,17 +100,14 @@ DEFAULT_JUDGE = JudgeSpec()
 def judge_spec(judge: JudgeField | None, default: JudgeSpec = DEFAULT_JUDGE) -> JudgeSpec:
     """The domain's value for a `judge` field; what it leaves open is as in `default`.
 
-    So a criterion that says who judges keeps the request's policies, such as its `injection`
-    and its purse. A plain name means a configured judge, with its own models and strategy.
+    A criterion that names its judge keeps the request's policies, such as `injection` and
+    `max_cost_usd`. A plain name means a configured judge, with its own models and strategy.
     """
     if judge is None:
         return default
     if isinstance(judge, str):
         return replace(default, name=judge, models=(), strategy=None)
     given = {name: getattr(judge, name) for name in judge.model_fields_set}
-    if "max_cost_usd" in given:
-        cap_usd = given.pop("max_cost_usd")
-        given["purse"] = None if cap_usd is None else CostBudget(cap_usd)
     if "models" in given:
         # The other list's strategy says nothing about these models.
         given.setdefault("strategy", None)
@@ -120,11 +120,11 @@ class Criterion(Frozen, ABC):
     family: ClassVar[str]
     default_threshold: ClassVar[float] = 1.0
     scale: ClassVar[str] = "0 to 1"
-    """Which scores it can give, for the catalogue."""
+    """The scores it can give, for the catalogue."""
     needs: ClassVar[tuple[Need, ...]] = ()
     """What a case must have, whatever the parameters."""
     example: ClassVar[Mapping[str, Any]]
-    """A request (without `judge`) that shows the criterion at work; the catalogue lists it."""
+    """A request (without `judge`) that shows the criterion in use; the catalogue lists it."""
 
     type: str
     name: str | None = Field(default=None, min_length=1, max_length=NAME_CHARS_MAX)
@@ -133,14 +133,14 @@ class Criterion(Frozen, ABC):
         default=None, ge=0, le=1, description="Lowest passing score, 0 to 1."
     )
     required: bool = Field(
-        default=False, description="Where it fails, judges are not asked and cost nothing."
+        default=False, description="If it fails, no judge is asked and judging costs nothing."
     )
     negate: bool = Field(
-        default=False, description="Turn the verdict round: 1 − score, and what passed fails."
+        default=False, description="Reverse the verdict: 1 − score, and what passed fails."
     )
 
     def passing_score(self) -> float:
-        """The lowest score that passes, 0 to 1, before `negate` turns the verdict round."""
+        """The lowest score that passes, 0 to 1, before `negate` reverses the verdict."""
         return self.default_threshold if self.threshold is None else self.threshold
 
 
@@ -148,9 +148,9 @@ class Criterion(Frozen, ABC):
 class Finding:
     """What a criterion found: `score` is normalised to 0..1, `value` is on its own scale.
 
-    `passed` is None where the threshold decides, else the criterion's own verdict.
-    `probability_left` is None unless the score is weighted by log-probabilities: then it is the
-    probability that the model gave to tokens that are no verdict.
+    `passed` is the criterion's own verdict; None where the threshold decides. `probability_left`
+    is set where the score is weighted by log-probabilities: the probability that the model gave to
+    tokens that are no verdict.
     """
 
     score: float
@@ -165,7 +165,7 @@ class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
 
     inline_chars_max: ClassVar[int] = 50_000
-    """How many characters of case and parameters are checked on the event loop; 0: none.
+    """Up to this many characters of case and parameters are checked on the event loop; 0: none.
 
     Measured, so that no check holds the loop for more than about 2 ms.
     """
@@ -181,22 +181,24 @@ class Check(Criterion):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a judged criterion asks about a case.
+class Question(Generic[T_co]):
+    """What is asked about a case, and how its answer is read.
 
-    `instructions` is the trusted system text. `material` is the caller's untrusted text, each
-    piece with the title it is shown under; the engine puts it in delimiters. Where the answer
-    carries no log-probabilities, the question is asked `samples_else` times.
+    `instructions` is the trusted system text. `content` is the caller's untrusted text, each piece
+    with the title that it is shown under; the engine puts it in delimiters. Where the answer
+    carries no log-probabilities, the question is asked `samples_else` times. `identity` tells
+    this question from others with the same prompt whose answers are read in another way.
     """
 
     instructions: str
-    material: Sequence[tuple[str, str]]
+    content: Sequence[tuple[str, str]]
     answer: AnswerSchema | None
-    read: Callable[[Completion[object]], Finding | dict[str, Finding]]
+    read: Callable[[Completion[object]], T_co]
     prompt_version: str
     top_logprobs: int = 0
     max_output_tokens: int | None = None
     samples_else: int = 1
+    identity: tuple[object, ...] = ()
 
 
 class Judged(Criterion):
@@ -210,19 +212,24 @@ class Judged(Criterion):
         """Who judges this criterion, where the request's judge is `default`."""
         return judge_spec(self.judge, default)
 
+    @property
+    def has_own_budget(self) -> bool:
+        """Whether this criterion's judge sets its own `max_cost_usd`."""
+        return isinstance(self.judge, Judge) and "max_cost_usd" in self.judge.model_fields_set
+
     @abstractmethod
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         """What to ask; raises `NotApplicable` where the case lacks what is needed."""
 
-    def questions(self, case: Case) -> Sequence[Question]:
-        """All that is to be asked, where one question is not enough."""
+    def questions(self, case: Case) -> Sequence[Question[Finding]]:
+        """All questions, where one is not enough."""
         return (self.question(case),)
 
     def combined(self, findings: Sequence[Finding]) -> Finding:
-        """The finding of the findings on all `questions`, in their order."""
+        """The finding that the findings of all `questions` make, in their order."""
         return findings[0]
 
     def short_circuit(self, case: Case) -> Finding | None:
-        """What is found without asking anybody; None where a judge has to be asked."""
+        """The finding that needs no judge; None where one has to be asked."""
         del case
         return None

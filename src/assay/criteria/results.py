@@ -1,53 +1,89 @@
-"""From a finding, or the lack of one, to the score that the caller reads."""
+"""From what came of a criterion to the result that the caller reads."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 
 from assay.criteria.base import Criterion, Finding
+from assay.domain.completion import NO_USAGE, Usage
 from assay.domain.errors import Reason
-from assay.domain.evaluation import CriterionResult
+from assay.domain.evaluation import CriterionResult, JudgeRecord, RetryAdvice, Suspicion
 
-FAILED_CHECK = "the check itself failed"
+FAILED_CHECK = "The check itself failed."
 """All that a caller learns of an unexpected error: its own text could hold anything."""
 
 
-def scored(criterion: Criterion, finding: Finding) -> CriterionResult:
-    """The score of a finding; a score that is no number from 0 to 1 is a failed check."""
+@dataclass(frozen=True, slots=True)
+class CriterionOutcome:
+    """What came of a criterion: a finding or the reason for none, who judged, and what it took."""
+
+    finding: Finding | None = None
+    reason: Reason | None = None
+    explanation: str = ""
+    judge: JudgeRecord | None = None
+    usage: Usage = NO_USAGE
+    cost_usd: float = 0.0
+    cached: bool = False
+    simulated: bool = False
+    retry: RetryAdvice | None = None
+
+
+CHECK_FAILED = CriterionOutcome(reason="check_error", explanation=FAILED_CHECK)
+SKIPPED = CriterionOutcome(
+    reason="required_check_failed", explanation="A required check failed, so no judge was asked."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A finding's score and verdict as the criterion counts them: reversed where it is negated."""
+
+    score: float
+    passed: bool
+
+
+def grade(criterion: Criterion, finding: Finding) -> Grade | None:
+    """None where the finding's score is not a number from 0 to 1."""
     if not (math.isfinite(finding.score) and 0.0 <= finding.score <= 1.0):
-        return unscored(criterion, "check_error", FAILED_CHECK)
-    bar = criterion.passing_score()
-    passed = finding.score >= bar if finding.passed is None else finding.passed
-    return replace(
-        _blank(criterion),
-        status="scored",
-        score=1.0 - finding.score if criterion.negate else finding.score,
-        value=finding.value,
-        label=finding.label,
-        passed=not passed if criterion.negate else passed,
-        explanation=finding.explanation,
+        return None
+    passed = finding.passed
+    if passed is None:
+        passed = finding.score >= criterion.passing_score()
+    return (
+        Grade(1.0 - finding.score, not passed) if criterion.negate else Grade(finding.score, passed)
     )
 
 
-def unscored(criterion: Criterion, reason: Reason, explanation: str) -> CriterionResult:
-    return replace(_blank(criterion), status="unscored", reason=reason, explanation=explanation)
-
-
-def skipped(criterion: Criterion) -> CriterionResult:
-    return replace(
-        _blank(criterion),
-        status="skipped",
-        reason="required_check_failed",
-        explanation="a required check failed, so no judge was asked",
-    )
-
-
-def _blank(criterion: Criterion) -> CriterionResult:
+def to_result(
+    criterion: Criterion,
+    outcome: CriterionOutcome,
+    *,
+    latency_ms: float = 0.0,
+    suspect: tuple[Suspicion, ...] = (),
+) -> CriterionResult:
+    """The result of an outcome; a score that is not a number from 0 to 1 is a failed check."""
+    finding, reason, explanation = outcome.finding, outcome.reason, outcome.explanation
+    graded = None if finding is None else grade(criterion, finding)
+    if finding is not None and graded is None:
+        finding, reason, explanation = None, "check_error", FAILED_CHECK
     return CriterionResult(
         name=criterion.name or criterion.type,
         type=criterion.type,
-        status="unscored",
+        status="scored" if graded else "unscored" if outcome is not SKIPPED else "skipped",
+        score=graded.score if graded else None,
+        value=finding.value if finding else None,
+        label=finding.label if finding else None,
+        passed=graded.passed if graded else None,
         threshold=criterion.passing_score(),
         weight=criterion.weight,
+        explanation=finding.explanation if finding else explanation,
+        reason=reason,
+        judge=outcome.judge,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+        latency_ms=latency_ms,
+        cached=outcome.cached,
+        simulated=outcome.simulated,
+        suspect=suspect,
     )

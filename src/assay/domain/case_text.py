@@ -1,4 +1,4 @@
-"""The case's texts as criteria read them: a conversation becomes plain text here."""
+"""The texts of a case as criteria read them: here a conversation becomes plain text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from assay.domain.evaluation import Case, Text
 
 
 def output_text(case: Case) -> str:
-    """What the candidate finally said: of a conversation, the last assistant message."""
+    """The candidate's final answer: in a conversation, the last assistant message."""
     if isinstance(case.output, str):
         return case.output
     for message in reversed(case.output):
@@ -27,14 +27,14 @@ def content_text(content: Any) -> str:
         return content
     if not isinstance(content, list | tuple):
         return ""
-    blocks = (each.get("text") if isinstance(each, Mapping) else each for each in content)
+    blocks = (part.get("text") if isinstance(part, Mapping) else part for part in content)
     return "\n".join(block for block in blocks if isinstance(block, str))
 
 
 def transcript(text: Text) -> str:
     """A text as it is; a conversation as one JSON object per line and message.
 
-    JSON escapes line ends and quotes, so that no content can pass for another message.
+    JSON escapes line ends and quotes, so no content can look like another message.
     """
     if isinstance(text, str):
         return text
@@ -42,24 +42,25 @@ def transcript(text: Text) -> str:
 
 
 def as_json(value: Any) -> str:
-    """JSON on one line, with every character that a reader can read as it is."""
+    """JSON on one line, with readable characters left unescaped."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def references(case: Case) -> tuple[str, ...]:
     """The case's references; raises `NotApplicable` where it has none."""
     if not case.reference:
-        raise NotApplicable("reference_missing", "the case has no reference to compare with")
+        raise NotApplicable("reference_missing", "The case has no reference to compare with.")
     return case.reference
 
 
 def case_chars(case: Case) -> int:
     """Characters of all texts in the case."""
-    held = chain((case.output, case.input), case.reference, case.context)
-    return sum(map(text_chars, chain(held, case.tools, case.expected_tools)))
+    texts = chain((case.output, case.input), case.reference, case.context)
+    return sum(map(text_chars, chain(texts, case.tools, case.expected_tools)))
 
 
 def text_chars(value: Any) -> int:
+    """Characters of all strings in a value, however deep."""
     if isinstance(value, str):
         return len(value)
     return sum(map(len, _strings(value)))
@@ -68,10 +69,10 @@ def text_chars(value: Any) -> int:
 def _strings(value: Any) -> Iterator[str]:
     left = [value]
     while left:
-        each = left.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, Mapping):
-            left += chain(each.keys(), each.values())
-        elif isinstance(each, list | tuple):
-            left += each
+        item = left.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            left += chain(item.keys(), item.values())
+        elif isinstance(item, list | tuple):
+            left += item

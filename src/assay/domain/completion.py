@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.policy import CostBudget, Deadline
 
@@ -22,7 +22,7 @@ ATTEMPTS_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf a call is made: it decides shares, order and log lines, never content."""
+    """Who a call is made for: decides shares, order and log lines, never the content."""
 
     tenant: str = "default"
     request_id: str = ""
@@ -66,10 +66,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the provider counted them."""
+    """Tokens, as the providers counted them."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int
+    output_tokens: int
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -77,7 +77,26 @@ class Usage:
         )
 
 
-NO_USAGE = Usage()
+NO_USAGE = Usage(0, 0)
+
+
+class Metered(Protocol):
+    """Anything that used tokens and cost money."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+    @property
+    def cost_usd(self) -> float: ...
+
+
+def total_spent(parts: Iterable[Metered]) -> tuple[Usage, float]:
+    """What all parts used and cost together."""
+    usage, cost_usd = NO_USAGE, 0.0
+    for part in parts:
+        usage += part.usage
+        cost_usd += part.cost_usd
+    return usage, cost_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +108,23 @@ class TokenLogprob:
     top: tuple[tuple[str, float], ...] = ()
 
 
+def doc(description: str, **bounds: float) -> Mapping[str, Any]:
+    """The metadata of a dataclass field that the OpenAPI document shows."""
+    return {"description": description, **bounds}
+
+
+def to_ms(seconds: float) -> float:
+    """A duration as responses show it: milliseconds with three digits after the point."""
+    return round(seconds * 1_000, 3)
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One upstream call, or one candidate passed over, as the caller reads it."""
+    """One upstream call, or one candidate that was passed over."""
 
     provider: str
     model: str
-    outcome: str
+    outcome: str = field(metadata=doc("`ok`, or what went wrong."))
     latency_ms: float
     usage: Usage = NO_USAGE
     cost_usd: float = 0.0

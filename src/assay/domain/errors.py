@@ -90,10 +90,39 @@ MOST_TELLING_FIRST: tuple[Reason, ...] = (
 that passes by itself tells the least."""
 
 
-class AssayError(Exception):
-    """Base of all errors; `message` is safe to show to a caller."""
+ProblemCode = Literal[
+    "malformed_http",
+    "malformed_json",
+    "unauthenticated",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "request_timeout",
+    "conflict",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "idempotency_key_reused",
+    "unknown_criterion",
+    "unknown_model",
+    "tenant_rate_limited",
+    "quota_exhausted",
+    "internal",
+    "overloaded",
+    "providers_unavailable",
+    "store_unavailable",
+    "deadline_exceeded",
+]
+"""Every code of a problem, as callers read it; `http/problems.py` gives each its HTTP status."""
 
-    code: str = "internal"
+
+class AssayError(Exception):
+    """Base of all errors; `message` is safe to show to a caller.
+
+    With the code `internal` it is not shown.
+    """
+
+    code: ProblemCode = "internal"
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -109,9 +138,9 @@ class FieldError:
 
 
 class RequestError(AssayError):
-    """The request is at fault; `code` is one of the contract's codes (see api/problems.py)."""
+    """The request is at fault: what it says, or the state of what it names."""
 
-    def __init__(self, code: str, message: str, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(self, code: ProblemCode, message: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
         self.code = code
         self.errors = tuple(errors)
@@ -152,7 +181,7 @@ class ModelError(AssayError):
     question in another prompt may be answered.
     """
 
-    code = "providers_unavailable"
+    code: ProblemCode = "providers_unavailable"
     outcome: ClassVar[str] = "error"
     reason: ClassVar[Reason] = "providers_unavailable"
     retry: ClassVar[Retry] = "no"

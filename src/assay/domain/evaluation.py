@@ -1,14 +1,19 @@
-"""What is judged and what the judgement says."""
+"""What is judged, who judges it, and what the judgement says.
+
+`CriterionResult`, `Evaluation` and all that they hold are responses as they stand: the API dumps
+them field by field, and makes its OpenAPI schemas from them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from assay.domain.completion import NO_USAGE, Attempt, Usage
+from assay.domain.completion import NO_USAGE, Attempt, Usage, doc
 from assay.domain.errors import Reason
-from assay.domain.policy import CostBudget, SpentQuota
+from assay.domain.policy import SpentQuota
 
 Message = Mapping[str, Any]
 """A chat message in the OpenAI shape: role, content, and for agents tool_calls."""
@@ -19,7 +24,8 @@ Status = Literal["scored", "unscored", "skipped"]
 Fallback = Literal["any", "same_model", "none"]
 Strategy = Literal["ordered", "cheapest", "fastest", "weighted", "panel"]
 InjectionPolicy = Literal["flag", "quarantine", "off"]
-"""What follows from signs of injection: scored and flagged, unscored, or nobody looks."""
+"""What follows from signs of injection: the score is flagged, the case is not judged, or nothing
+is searched."""
 Sign = Literal[
     "delimiter",
     "addresses_grader",
@@ -30,7 +36,7 @@ Sign = Literal[
     "master_key",
     "constant_answer",
 ]
-"""What a text may show that was written to sway its judge."""
+"""How a text can show that it was written to sway its judge."""
 ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
 Aggregate = Literal["mean", "median", "majority"]
 LongInput = Literal["reject", "truncate", "map_reduce"]
@@ -38,7 +44,7 @@ LongInput = Literal["reject", "truncate", "map_reduce"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to judge: an output, with what it answers and what it is compared to."""
+    """One thing to judge: an output, what it answers, and what it is compared to."""
 
     output: Text
     input: Text | None = None
@@ -47,10 +53,28 @@ class Case:
     tools: tuple[Mapping[str, Any], ...] = ()
     expected_tools: tuple[Mapping[str, Any], ...] = ()
 
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> Case:
+        """A case from the checked fields of a request or a row; other fields are ignored.
+
+        The case holds the very strings of `values`: nothing is copied but lists.
+        """
+        given = ((field.name, values.get(field.name)) for field in fields(cls))
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in given
+                if value is not None
+            }
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeSpec:
-    """Which models judge and how; `name` is a configured judge, `models` overrides its list."""
+    """Which models judge and how; `name` is a configured judge, `models` overrides its list.
+
+    Two equal specifications mean the same judges.
+    """
 
     name: str = "default"
     models: tuple[str, ...] = ()
@@ -59,17 +83,22 @@ class JudgeSpec:
     temperature: float | None = None
     seed: int | None = None
     fallback: Fallback = "any"
-    purse: CostBudget | None = None
+    max_cost_usd: float | None = None
     cache: bool = False
     injection: InjectionPolicy = "flag"
     aggregate: Aggregate | None = None
     batch_criteria: bool = False
     long_input: LongInput = "reject"
 
+    @property
+    def requested(self) -> str:
+        """What the caller asked for: the first model of the list, else the judge's name."""
+        return self.models[0] if self.models else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One of several verdicts on one question; without a score it has a reason and no say."""
+    """One of several verdicts on one question; one without a score does not count."""
 
     provider: str
     model: str
@@ -78,7 +107,7 @@ class Vote:
     label: str | None = None
     passed: bool | None = None
     explanation: str = ""
-    reason: Reason | None = None
+    reason: Reason | None = field(default=None, metadata=doc("Why this one does not count."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +120,18 @@ class PanelRecord:
 
 @dataclass(frozen=True, slots=True)
 class SharedCall:
-    """A call that several criteria shared; what it saved is estimated from the prompts' lengths."""
+    """A call that several criteria shared."""
 
     criteria: int
-    input_tokens: int
-    input_tokens_saved: int
+    input_tokens: int = field(metadata=doc("Of the whole call."))
+    input_tokens_saved: int = field(
+        metadata=doc("Estimated, compared with one call for each criterion.")
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class LongInputRecord:
-    """How a piece that is too long for the judge's window was judged; sizes in characters."""
+    """How a text beyond the judge's window was judged; sizes in characters."""
 
     method: LongInput
     title: str
@@ -111,12 +142,7 @@ class LongInputRecord:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRecord:
-    """Who judged: the model that served, what was asked for, and every call it took.
-
-    `spread` is the standard deviation of the votes on the criterion's own scale, `agreement` the
-    share of them that equal the most frequent one, `probability_left` what the model gave to
-    tokens that are no verdict (0 to 1).
-    """
+    """Who judged, and every call that it took."""
 
     provider: str
     model: str
@@ -124,61 +150,102 @@ class JudgeRecord:
     prompt_version: str
     score_method: ScoreMethod
     attempts: tuple[Attempt, ...]
-    votes: tuple[Vote, ...] = ()
-    spread: float | None = None
-    agreement: float | None = None
+    votes: tuple[Vote, ...] = field(
+        default=(), metadata=doc("Each verdict, where there were several.")
+    )
+    spread: float | None = field(
+        default=None,
+        metadata=doc("Standard deviation of the votes, on the criterion's own scale."),
+    )
+    agreement: float | None = field(
+        default=None, metadata=doc("Share of the votes that equal the most frequent one.")
+    )
     panel: PanelRecord | None = None
-    probability_left: float | None = None
+    probability_left: float | None = field(
+        default=None,
+        metadata=doc("Probability that the model gave to tokens that are no verdict."),
+    )
     shared_call: SharedCall | None = None
     long_input: LongInputRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """One sign of injection: in which field of the case, and an escaped excerpt of it."""
+    """A sign that the case was written to sway its judge."""
 
     sign: Sign
-    field: str
-    excerpt: str
+    field: str = dataclasses.field(metadata=doc("The field of the case that shows it."))
+    excerpt: str = dataclasses.field(metadata=doc("What shows it, escaped, at most 80 characters."))
 
 
 @dataclass(frozen=True, slots=True)
 class CriterionResult:
-    """The result of one criterion; an unscored one has a reason and no score."""
+    """One criterion: scored, or not and why."""
 
     name: str
     type: str
     status: Status
-    score: float | None = None
-    value: Any = None
+    score: float | None = field(default=None, metadata=doc("Normalised, 0 to 1.", ge=0, le=1))
+    value: Any = field(default=None, metadata=doc("The verdict on the criterion's own scale."))
     label: str | None = None
     passed: bool | None = None
     threshold: float | None = None
     weight: float = 1.0
     explanation: str = ""
-    reason: Reason | None = None
+    reason: Reason | None = field(default=None, metadata=doc("Why it is unscored or skipped."))
     judge: JudgeRecord | None = None
     usage: Usage = NO_USAGE
     cost_usd: float = 0.0
     latency_ms: float = 0.0
     cached: bool = False
     simulated: bool = False
-    retry_after_s: float | None = None
-    suspect: tuple[Suspicion, ...] = ()
-    spent: SpentQuota | None = None
+    suspect: tuple[Suspicion, ...] = field(
+        default=(), metadata=doc("Signs of prompt injection in the case.")
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All scores of one case, and their sum: never a pass by default."""
+    """All results of one case, and what they add up to."""
 
     id: str
+    object: Literal["evaluation"] = field(default="evaluation", kw_only=True)
     created_at: str
     status: Literal["completed", "partial"]
-    passed: bool | None
-    score: float | None
+    passed: bool | None = field(
+        metadata=doc("Null where no criterion failed but one is unscored: never true by default.")
+    )
+    score: float | None = field(metadata=doc("Weighted mean of what was scored.", ge=0, le=1))
     results: tuple[CriterionResult, ...]
     usage: Usage
     cost_usd: float
     latency_ms: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAdvice:
+    """When a failed request may be sent again, and the quota it has to wait for, if any."""
+
+    after_s: float
+    spent: SpentQuota | None = None
+
+
+def soonest(advice: Iterable[RetryAdvice | None]) -> RetryAdvice | None:
+    """The advice with the shortest wait; of equal ones, that which names a quota."""
+    given = [each for each in advice if each is not None]
+    return min(given, key=lambda each: (each.after_s, each.spent is None), default=None)
+
+
+def latest(advice: Iterable[RetryAdvice | None]) -> RetryAdvice | None:
+    """The advice with the longest wait."""
+    given = [each for each in advice if each is not None]
+    return max(given, key=lambda each: each.after_s, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOutcome:
+    """An evaluation, and when to try again where results failed for a transient reason."""
+
+    evaluation: Evaluation
+    retry: RetryAdvice | None = None

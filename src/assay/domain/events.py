@@ -27,21 +27,21 @@ class RequestFinished:
 
 @dataclass(frozen=True, slots=True)
 class RequestShed:
-    """A request was turned away at the door: `draining`, `too_many` or `too_large_together`."""
+    """A request was rejected on arrival: `draining`, `too_many` or `too_large_together`."""
 
     reason: ShedReason
 
 
 @dataclass(frozen=True, slots=True)
 class LoopLagged:
-    """How late the event loop was to wake a sleeper."""
+    """How late the event loop resumed a task that had slept."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class CriterionFinished:
-    """One criterion of one case came to an end."""
+    """One criterion of one case was scored, left unscored, or skipped."""
 
     caller: Caller
     type: str
@@ -52,7 +52,7 @@ class CriterionFinished:
 
 @dataclass(frozen=True, slots=True)
 class InjectionSuspected:
-    """A case showed a sign of injection; `policy` says what followed: `flag` or `quarantine`."""
+    """A case showed a sign of prompt injection; `policy` is `flag` or `quarantine`."""
 
     caller: Caller
     sign: str
@@ -85,7 +85,7 @@ class AttemptFinished:
 
 @dataclass(frozen=True, slots=True)
 class FallbackTaken:
-    """The router passed from one candidate to the next."""
+    """The router moved on to the next candidate."""
 
     caller: Caller
     from_model: str
@@ -95,7 +95,7 @@ class FallbackTaken:
 
 @dataclass(frozen=True, slots=True)
 class QuotaWaited:
-    """A request was given its sending time; `bucket` is what it waited for (empty: for nothing)."""
+    """A call got its sending time; `bucket` is what it waited for, empty where it did not wait."""
 
     caller: Caller
     model: str
@@ -115,7 +115,7 @@ class BreakerChanged:
 
 @dataclass(frozen=True, slots=True)
 class KeyQuarantined:
-    """A provider rejected its key: the model is not asked again for `seconds`."""
+    """A provider rejected its key: the model is not called again for `seconds`."""
 
     provider: str
     model: str
@@ -151,7 +151,7 @@ class StoreDegraded:
 
 @dataclass(frozen=True, slots=True)
 class BatchRowFinished:
-    """A row of a batch has its one result: `scored`, `partial`, `unscored` or `failed`."""
+    """A row of a batch has its result: `scored`, `partial`, `unscored` or `failed`."""
 
     caller: Caller
     batch_id: str
@@ -169,7 +169,7 @@ class BatchRowReturned:
 
 @dataclass(frozen=True, slots=True)
 class BatchEnded:
-    """A worker saw the end of a batch."""
+    """A batch ended."""
 
     batch_id: str
     status: str
@@ -177,7 +177,7 @@ class BatchEnded:
 
 @dataclass(frozen=True, slots=True)
 class WebhookAttempted:
-    """A webhook was called: `delivered`, `refused` (the target is not allowed) or `failed`."""
+    """A webhook was tried: `delivered`, `refused` (the target is not allowed) or `failed`."""
 
     batch_id: str
     outcome: str
@@ -186,7 +186,7 @@ class WebhookAttempted:
 
 @dataclass(frozen=True, slots=True)
 class InternalFault:
-    """An error that nobody expected, turned into a result or a restart instead of a crash.
+    """An unexpected error, turned into a result or a restart instead of a crash.
 
     `where` is a constant that names the place; `trace` holds code only, no values.
     """

@@ -1,7 +1,7 @@
 """Ids: random values, and names that sort by time.
 
-Random values are drawn from the system's source in blocks: to ask it for each of them costs more
-than all else about a name.
+Random values are drawn from the operating system in blocks: one system call for each would cost
+more than everything else about an id.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from datetime import UTC, datetime
 
 BLOCK_BYTES = 4_096
 
@@ -17,7 +18,7 @@ _block = bytearray()
 
 
 def random_hex(size: int) -> str:
-    """`size` bytes that nobody can foresee, as hex digits; none of them is given out twice."""
+    """`size` unpredictable bytes as hex digits; no byte is used twice."""
     with _lock:
         if len(_block) < size:
             _block[:] = os.urandom(max(BLOCK_BYTES, size))
@@ -28,13 +29,18 @@ def random_hex(size: int) -> str:
 
 
 def new_id(kind: str) -> str:
-    """The kind, `_` and 32 hex digits: 48 bits of milliseconds, so that ids sort, then 80 random."""
+    """The kind, `_` and 32 hex digits: 48 bits of milliseconds, so that ids sort, and 80 random."""
     return id_at(kind, time.time_ns() // 1_000_000)
 
 
 def id_at(kind: str, at_ms: int) -> str:
     """As `new_id`, for a given time in milliseconds since 1970."""
     return f"{kind}_{at_ms:012x}{random_hex(10)}"
+
+
+def created_now() -> str:
+    """The current time as records show it: ISO 8601, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def id_time_ms(name: str) -> int:

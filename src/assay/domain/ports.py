@@ -36,19 +36,26 @@ class ChatModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PanelMember:
+    """One that judges: a model, or a router over several that may stand in for each other.
+
+    `window_tokens` is the largest window among them; infinite where one is unknown.
+    """
+
+    spec: JudgeSpec
+    chat: ChatModel
+    window_tokens: float
+
+
 class Judges(Protocol):
     """Finds the models that a judge specification names."""
 
-    def select(self, spec: JudgeSpec) -> ChatModel:
-        """The model to ask; raises `RequestError` (`unknown_model`) for a name not configured."""
-        ...
+    def panel(self, spec: JudgeSpec) -> Sequence[PanelMember]:
+        """One member, or each model of a panel as a member of its own.
 
-    def members(self, spec: JudgeSpec) -> Sequence[JudgeSpec]:
-        """The models of a panel, each as a specification of its own; else `spec` alone."""
-        ...
-
-    def window_tokens(self, spec: JudgeSpec) -> float:
-        """The largest window among the models that may answer; infinite where one is unknown."""
+        Raises `RequestError` (`unknown_model`) for a name that is not configured.
+        """
         ...
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from assay.criteria.base import Finding, Question
 from assay.criteria.judged.preference import (
+    PairVerdict,
     Position,
     pair_question,
     position_of,
@@ -18,32 +17,41 @@ from assay.criteria.judged.preference import (
     swapped_back,
 )
 from assay.domain.case_text import transcript
-from assay.domain.comparison import Comparison, OrderVerdict, Side, Winner
-from assay.domain.completion import NO_USAGE, Caller
-from assay.domain.evaluation import Case, JudgeSpec, Suspicion, Text, Vote
-from assay.domain.events import ComparisonFinished, InjectionSuspected
-from assay.domain.ids import new_id
+from assay.domain.comparison import Comparison, ComparisonOutcome, OrderVerdict, Side, Winner
+from assay.domain.completion import CallContext, Caller, to_ms, total_spent
+from assay.domain.errors import TRANSIENT_REASONS, Reason
+from assay.domain.evaluation import Case, JudgeSpec, RetryAdvice, Text, Vote, latest, soonest
+from assay.domain.events import ComparisonFinished
+from assay.domain.ids import created_now, new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
-from assay.evaluation.selection import judges_of
-from assay.judging.call import Asker, JudgeReply, Panel, panel_for, total_cost_usd, total_usage
+from assay.evaluation.selection import budget_for, call_context, panel_for
+from assay.judging.call import JudgeReply, RequestJudges
 from assay.judging.concurrency import side_by_side
-from assay.judging.judge import record, retry_after_s
-from assay.judging.voting import Votes, collect_votes
+from assay.judging.judge import judge_record
+from assay.judging.voting import Panel, collect_votes
 from assay.prompts.untrusted import content_without_output
-from assay.screening.scan import scan
-
-CALLS_MAX = 16
-"""Judge calls of one comparison in flight at a time."""
+from assay.screening import Screener, Screening
 
 WINNERS: Mapping[Position, Winner] = {"first": "a", "second": "b", "tie": "tie"}
+SAME_TEXT = PairVerdict("tie", consistent=True, preference=0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class _JudgedOrder:
+    """The verdict in one order; `finding` is seen from output a."""
+
+    verdict: OrderVerdict
+    finding: Finding | None
+    retry: RetryAdvice | None
 
 
 class Comparer:
-    """Compares outputs in pairs; it holds no state between two calls."""
+    """Compares outputs in pairs."""
 
-    def __init__(self, judges: Judges, events: EventSink) -> None:
+    def __init__(self, judges: Judges, screener: Screener, events: EventSink) -> None:
         self._judges = judges
+        self._screener = screener
         self._events = events
 
     async def compare(
@@ -56,145 +64,116 @@ class Comparer:
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Comparison:
+    ) -> ComparisonOutcome:
         """Which is better by the rubric: the case's output (a) or the `other` (b).
 
         Raises `RequestError` (`unknown_model`) before any call is made; no other failure raises.
-        Two outputs of the same text are a tie about which nobody is asked.
+        Two outputs of the same text are a tie, and no judge is asked.
         """
         started_s = time.monotonic()
-        judges_of((), judge, self._judges)
-        bench = panel_for(self._judges, judge, asyncio.Semaphore(CALLS_MAX))
-        orders: tuple[OrderVerdict, ...] = ()
-        verdict = Comparison(
+        panel = panel_for(judge, "/judge", RequestJudges(self._judges, self._events))
+        screening = Screening()
+        orders: Sequence[_JudgedOrder] = ()
+        pair: PairVerdict | None = SAME_TEXT
+        reason: Reason | None = None
+        if transcript(case.output) != transcript(other):
+            screening = await self._screener.screen_pair(case, other, judge.injection, caller)
+            if screening.holds_back(judge.injection):
+                pair, reason = None, "judge_suspect"
+            else:
+                context = call_context(panel, caller, deadline, budget_for(judge))
+                orders, pair, reason = await self._judge(case, other, rubric, panel, context)
+        usage, cost_usd = total_spent(order.verdict for order in orders)
+        comparison = Comparison(
             id=new_id("cmp"),
-            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            winner="tie",
-            consistent=True,
-            preference=0.5,
-            reason=None,
-            orders=orders,
-            usage=NO_USAGE,
-            cost_usd=0.0,
-            latency_ms=0.0,
+            created_at=created_now(),
+            winner=WINNERS[pair.place] if pair else None,
+            consistent=pair.consistent if pair else None,
+            preference=pair.preference if pair else None,
+            reason=reason,
+            orders=tuple(order.verdict for order in orders),
+            usage=usage,
+            cost_usd=cost_usd,
+            latency_ms=to_ms(time.monotonic() - started_s),
+            suspect=screening.shown_under(judge.injection),
             metadata={} if metadata is None else metadata,
         )
-        if transcript(case.output) != transcript(other):
-            suspect = await self._suspect(case, other, judge, caller)
-            verdict = replace(verdict, suspect=suspect)
-            if suspect and judge.injection == "quarantine":
-                return replace(_without_winner(verdict), reason="judge_suspect")
-            asker = Asker(caller, deadline, ("comparison", rubric))
-            verdict = await self._judged(verdict, _questions(case, rubric, other), bench, asker)
-        return replace(verdict, latency_ms=(time.monotonic() - started_s) * 1_000)
+        return ComparisonOutcome(comparison, latest(order.retry for order in orders))
 
-    async def _suspect(
-        self, case: Case, other: Text, judge: JudgeSpec, caller: Caller
-    ) -> tuple[Suspicion, ...]:
-        """The signs of injection in either output and what goes with them, unless nobody looks."""
-        if judge.injection == "off":
-            return ()
-        found: list[Suspicion] = []
-        # The search runs beside the loop: RE2 lets go of the interpreter's lock.
-        for name, each in (("output_a", case), ("output_b", Case(other))):
-            signs = await asyncio.to_thread(scan, each)
-            found += [replace(s, field=name) if s.field == "output" else s for s in signs]
-        for sign_name in dict.fromkeys(each.sign for each in found):
-            self._events.emit(InjectionSuspected(caller, sign_name, judge.injection))
-        return tuple(found)
-
-    async def _judged(
-        self,
-        verdict: Comparison,
-        questions: tuple[Question, Question],
-        bench: Panel,
-        asker: Asker,
-    ) -> Comparison:
+    async def _judge(
+        self, case: Case, other: Text, rubric: str, panel: Panel, context: CallContext
+    ) -> tuple[Sequence[_JudgedOrder], PairVerdict | None, Reason | None]:
+        """Both orders, judged at the same time, with their verdict or the reason for none."""
         started_s = time.monotonic()
-        (straight, straight_s), (swapped, swapped_s) = await side_by_side(
-            _timed(each, bench, asker) for each in questions
+        beside, identity = content_without_output(case), ("comparison", rubric)
+        straight = pair_question(rubric, case.output, other, beside, identity=identity)
+        swapped = pair_question(rubric, other, case.output, beside, identity=identity)
+        orders = await side_by_side(
+            [
+                _judge_order("a", straight, panel, context),
+                _judge_order("b", swapped, panel, context),
+            ]
         )
-        found_a, found_b = straight.finding, swapped.finding
-        orders = (
-            _order("a", straight, found_a, straight_s),
-            _order("b", swapped, found_b, swapped_s),
-        )
-        verdict = replace(
-            _without_winner(verdict),
-            reason=next((each.reason for each in orders if each.reason is not None), None),
-            orders=orders,
-            usage=orders[0].usage + orders[1].usage,
-            cost_usd=orders[0].cost_usd + orders[1].cost_usd,
-        )
-        if found_a is not None and found_b is not None:
-            both = resolve_orders(found_a, swapped_back(found_b))
-            verdict = replace(
-                verdict,
-                winner=WINNERS[both.place],
-                consistent=both.consistent,
-                preference=both.preference,
-            )
-        outcome = {True: "consistent", False: "flipped", None: "unscored"}[verdict.consistent]
-        model = _served(straight, swapped)
+        pair, reason = _resolved(orders)
+        outcome = "unscored" if pair is None else "consistent" if pair.consistent else "flipped"
         seconds = time.monotonic() - started_s
-        self._events.emit(ComparisonFinished(asker.caller, model, outcome, seconds))
-        return verdict
+        model = _served([order.verdict for order in orders])
+        self._events.emit(ComparisonFinished(context.caller, model, outcome, seconds))
+        return orders, pair, reason
 
 
-def _without_winner(verdict: Comparison) -> Comparison:
-    return replace(verdict, winner=None, consistent=None, preference=None)
-
-
-def _questions(case: Case, rubric: str, other: Text) -> tuple[Question, Question]:
-    others, a, b = content_without_output(case), case.output, other
-    return pair_question(rubric, a, b, others), pair_question(rubric, b, a, others)
-
-
-async def _timed(question: Question, bench: Panel, asker: Asker) -> tuple[Votes, float]:
+async def _judge_order(
+    first: Side, question: Question[Finding], panel: Panel, context: CallContext
+) -> _JudgedOrder:
+    """The verdict in one order, by the outputs' names and not by their places."""
     started_s = time.monotonic()
-    ballot = await collect_votes(question, bench, asker)
-    return ballot, time.monotonic() - started_s
-
-
-def _order(first: Side, ballot: Votes, found: Finding | None, seconds: float) -> OrderVerdict:
-    """The verdict in one order, told by the outputs' names and not by their places."""
-    replies = ballot.replies
-    votes = [_vote(first, each) for each in replies] if len(replies) > 1 else []
+    votes = await collect_votes(question, panel, context)
+    replies, finding = votes.replies, votes.finding
+    seen = None if finding is None else _seen_from_a(first, finding)
+    shown = [_to_vote(first, reply) for reply in replies] if len(replies) > 1 else []
+    failure = votes.failure if finding is None else None
+    usage, cost_usd = total_spent(replies)
     verdict = OrderVerdict(
-        first,
-        judge=record([ballot], votes),
-        usage=total_usage(replies),
-        cost_usd=total_cost_usd(replies),
-        latency_ms=seconds * 1_000,
-        cached=all(each.cached for each in replies),
-        simulated=any(each.simulated for each in replies),
-        retry_after_s=retry_after_s(replies),
+        first=first,
+        winner=WINNERS[position_of(seen)] if seen else None,
+        preference=seen.score if seen else None,
+        explanation=failure.message if failure else seen.explanation if seen else "",
+        reason=failure.reason if failure else None,
+        judge=judge_record([votes], shown),
+        usage=usage,
+        cost_usd=cost_usd,
+        latency_ms=to_ms(time.monotonic() - started_s),
+        cached=all(reply.cached for reply in replies),
+        simulated=any(reply.simulated for reply in replies),
     )
-    if found is None:
-        failure = ballot.failure
-        return replace(verdict, reason=failure.reason, explanation=failure.message)
-    seen = found if first == "a" else swapped_back(found)
-    return replace(
-        verdict,
-        winner=WINNERS[position_of(seen)],
-        preference=seen.score,
-        explanation=found.explanation,
-    )
+    retry = soonest(reply.retry for reply in replies)
+    return _JudgedOrder(verdict, seen, retry if verdict.reason in TRANSIENT_REASONS else None)
 
 
-def _vote(first: Side, reply: JudgeReply) -> Vote:
+def _resolved(orders: Sequence[_JudgedOrder]) -> tuple[PairVerdict | None, Reason | None]:
+    """The verdict of both orders, or the reason why one of them has none."""
+    straight, swapped = (order.finding for order in orders)
+    if straight is not None and swapped is not None:
+        return resolve_orders(straight, swapped), None
+    return None, next(order.verdict.reason for order in orders if order.verdict.reason is not None)
+
+
+def _seen_from_a(first: Side, finding: Finding) -> Finding:
+    return finding if first == "a" else swapped_back(finding)
+
+
+def _to_vote(first: Side, reply: JudgeReply[Finding]) -> Vote:
     """One of several verdicts in this order; its label is the winner's name."""
-    if reply.finding is None:
+    if reply.verdict is None:
         return Vote(reply.provider, reply.model, explanation=reply.message, reason=reply.reason)
-    seen = reply.finding if first == "a" else swapped_back(reply.finding)
+    seen = _seen_from_a(first, reply.verdict)
     winner = WINNERS[position_of(seen)]
-    why = seen.explanation
-    return Vote(reply.provider, reply.model, seen.score, winner, winner, explanation=why)
+    return Vote(
+        reply.provider, reply.model, seen.score, winner, winner, explanation=seen.explanation
+    )
 
 
-def _served(*ballots: Votes) -> str:
-    """The model behind both orders, by its id; empty where there was not the same one."""
-    ids = {
-        attempt.model for each in ballots for reply in each.replies for attempt in reply.attempts
-    }
+def _served(orders: Sequence[OrderVerdict]) -> str:
+    """The id of the model behind both orders; empty where it was not the same one."""
+    ids = {attempt.model for order in orders if order.judge for attempt in order.judge.attempts}
     return ids.pop() if len(ids) == 1 else ""

@@ -5,47 +5,55 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
-from assay.criteria.base import Check, Criterion, Judged
-from assay.criteria.results import FAILED_CHECK, scored, skipped, unscored
-from assay.domain.completion import Caller
-from assay.domain.errors import NotApplicable
-from assay.domain.evaluation import Case, CriterionResult, Evaluation, JudgeSpec
+from assay.criteria.base import Check, Criterion
+from assay.criteria.results import CHECK_FAILED, SKIPPED, CriterionOutcome, to_result
+from assay.domain.completion import Caller, to_ms, total_spent
+from assay.domain.errors import TRANSIENT_REASONS, NotApplicable
+from assay.domain.evaluation import (
+    Case,
+    CriterionResult,
+    Evaluation,
+    EvaluationOutcome,
+    JudgeSpec,
+    RetryAdvice,
+    Suspicion,
+    latest,
+)
 from assay.domain.events import CriterionFinished
-from assay.domain.ids import new_id
+from assay.domain.faults import internal_fault
+from assay.domain.ids import created_now, new_id
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
-from assay.evaluation import aggregation
+from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
 from assay.evaluation.sandbox.pool import SandboxPool
-from assay.evaluation.selection import judges_of
-from assay.judging import shared_call
-from assay.judging.call import Asker, Panel, panel_for
-from assay.judging.judge import judged
-from assay.screening import Screener
-
-JUDGE_CALLS_MAX = 16
-"""Judge calls of one evaluation in flight at a time."""
+from assay.evaluation.selection import assign_judges
+from assay.judging.call import RequestJudges
+from assay.judging.judge import Assignment, judge_criterion
+from assay.judging.shared_call import group_calls, judge_together
+from assay.screening import Screener, Screening
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A judged criterion with the model that will answer it."""
+class _Finished:
+    """One criterion's result, and when to try again where it failed for a transient reason."""
 
-    criterion: Judged
-    bench: Panel
+    result: CriterionResult
+    retry: RetryAdvice | None
 
 
 class Evaluator:
-    """Evaluates cases by criteria; between calls it remembers only which outputs repeat."""
+    """Evaluates cases by criteria."""
 
-    def __init__(self, judges: Judges, offload: SandboxPool, events: EventSink) -> None:
+    def __init__(
+        self, judges: Judges, sandbox: SandboxPool, screener: Screener, events: EventSink
+    ) -> None:
         self._judges = judges
-        self._offload = offload
+        self._sandbox = sandbox
+        self._screener = screener
         self._events = events
-        self._guard = Screener(events)
 
     async def evaluate(
         self,
@@ -56,112 +64,122 @@ class Evaluator:
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Evaluation:
+    ) -> EvaluationOutcome:
         """Score the case by each criterion, in the order given.
 
-        Raises `RequestError` (`unknown_model`) before any call is made. No other failure
-        raises: it is an unscored result with its reason. Cancellation reaches every call.
+        Raises `RequestError` (`unknown_model`) before any call is made. No other failure raises:
+        it is an unscored result with its reason. Cancellation reaches every call.
         """
         started_s = time.monotonic()
-        asked = self._selected(criteria, judge, asyncio.Semaphore(JUDGE_CALLS_MAX))
-        results = await self._checked(case, criteria, caller, deadline)
-        if any(_stops(criteria[index], score) for index, score in results.items()):
-            for index, each in asked.items():
-                results[index] = self._finished(skipped(each.criterion), caller, 0.0)
-        else:
-            results |= await self._judged(case, asked, caller, deadline)
-        scores = tuple(results[index] for index in range(len(criteria)))
-        return Evaluation(
+        judges = RequestJudges(self._judges, self._events)
+        assignments = assign_judges(criteria, judge, judges, caller, deadline)
+        finished = await self._check_all(case, criteria, caller, deadline)
+        if any(_stops(criteria[index], done.result) for index, done in finished.items()):
+            for index, assignment in assignments.items():
+                finished[index] = self._finish(assignment.criterion, SKIPPED, caller, 0.0)
+        elif assignments:
+            finished |= await self._judge_all(case, assignments, caller)
+        results = tuple(finished[index].result for index in range(len(criteria)))
+        usage, cost_usd = total_spent(results)
+        evaluation = Evaluation(
             id=new_id("eval"),
-            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            status=aggregation.overall_status(scores),
-            passed=aggregation.overall_passed(scores),
-            score=aggregation.overall_score(scores),
-            results=scores,
-            usage=aggregation.total_usage(scores),
-            cost_usd=aggregation.total_cost_usd(scores),
-            latency_ms=(time.monotonic() - started_s) * 1_000,
+            created_at=created_now(),
+            status=overall_status(results),
+            passed=overall_passed(results),
+            score=overall_score(results),
+            results=results,
+            usage=usage,
+            cost_usd=cost_usd,
+            latency_ms=to_ms(time.monotonic() - started_s),
             metadata={} if metadata is None else metadata,
         )
+        return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
-    def _selected(
-        self, criteria: Sequence[Criterion], judge: JudgeSpec, slots: asyncio.Semaphore
-    ) -> dict[int, _Asked]:
-        """The models for each judged criterion: an unknown one must cost nothing."""
-        return {
-            index: _Asked(criterion, panel_for(self._judges, spec, slots))
-            for index, spec in judges_of(criteria, judge, self._judges).items()
-            if isinstance(criterion := criteria[index], Judged)
-        }
-
-    async def _checked(
+    async def _check_all(
         self, case: Case, criteria: Sequence[Criterion], caller: Caller, deadline: Deadline
-    ) -> dict[int, CriterionResult]:
-        async def one(check: Check) -> CriterionResult:
+    ) -> dict[int, _Finished]:
+        async def finish(check: Check) -> _Finished:
             started_s = time.monotonic()
-            score = await self._check(check, case, deadline)
-            return self._finished(score, caller, time.monotonic() - started_s)
+            outcome = await self._check(check, case, caller, deadline)
+            return self._finish(check, outcome, caller, time.monotonic() - started_s)
 
-        checks = {i: each for i, each in enumerate(criteria) if isinstance(each, Check)}
-        scores = await asyncio.gather(*(one(check) for check in checks.values()))
-        return dict(zip(checks, scores, strict=True))
+        checks = {
+            index: criterion
+            for index, criterion in enumerate(criteria)
+            if isinstance(criterion, Check)
+        }
+        finished = await asyncio.gather(*map(finish, checks.values()))
+        return dict(zip(checks, finished, strict=True))
 
-    async def _check(self, check: Check, case: Case, deadline: Deadline) -> CriterionResult:
+    async def _check(
+        self, check: Check, case: Case, caller: Caller, deadline: Deadline
+    ) -> CriterionOutcome:
         try:
-            return scored(check, await self._offload.run(check, case, deadline))
+            finding = await self._sandbox.run(check, case, deadline, caller.request_id)
+            return CriterionOutcome(finding)
         except NotApplicable as error:
-            return unscored(check, error.reason, error.message)
-        except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
-            return unscored(check, "check_error", FAILED_CHECK)
+            return CriterionOutcome(None, error.reason, error.message)
+        except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
+            self._events.emit(internal_fault("check", error, caller.request_id))
+            return CHECK_FAILED
 
-    async def _judged(
-        self, case: Case, asked: Mapping[int, _Asked], caller: Caller, deadline: Deadline
-    ) -> dict[int, CriterionResult]:
-        asker = Asker(caller, deadline)
-        specs = [each.bench.spec for each in asked.values()]
-        screening = await self._guard.screen(case, specs, caller)
-
-        async def some(indices: Sequence[int]) -> dict[int, CriterionResult]:
-            started_s = time.monotonic()
-            group = [asked[index] for index in indices]
-            # A group has one judge and with it one policy: all of it is held back, or none.
-            held = [screening.held_back(each.criterion, each.bench.spec) for each in group]
-            scores = [each for each in held if each] or await _ask(group, case, asker)
-            return {
-                index: self._finished(
-                    screening.flagged(score, each.bench.spec), caller, time.monotonic() - started_s
-                )
-                for index, each, score in zip(indices, group, scores, strict=True)
-            }
-
-        groups = shared_call.groups(
-            {i: (each.criterion, each.bench) for i, each in asked.items()}, case
-        )
+    async def _judge_all(
+        self, case: Case, assignments: Mapping[int, Assignment], caller: Caller
+    ) -> dict[int, _Finished]:
+        policies = {assignment.panel.spec.injection for assignment in assignments.values()}
+        screening = await self._screener.screen(case, policies, caller)
         # A single group has a task as well: where requests go through in one piece, they move in
         # convoys, and a sixth of the throughput is lost.
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(some(each)) for each in groups]
-        return {index: score for task in running for index, score in task.result().items()}
+            running = [
+                tasks.create_task(self._judge_group(group, case, screening))
+                for group in group_calls(assignments, case, self._events)
+            ]
+        return {index: done for task in running for index, done in task.result().items()}
 
-    def _finished(self, score: CriterionResult, caller: Caller, seconds: float) -> CriterionResult:
+    async def _judge_group(
+        self, group: Mapping[int, Assignment], case: Case, screening: Screening
+    ) -> dict[int, _Finished]:
+        """The results of criteria that share a call, or of one that is asked alone.
+
+        A group has one judge and with it one policy: all of it is held back, or none.
+        """
+        started_s = time.monotonic()
+        assignments, count = list(group.values()), len(group)
+        policy, caller = assignments[0].panel.spec.injection, assignments[0].context.caller
+        outcomes: Sequence[CriterionOutcome]
+        try:
+            if screening.holds_back(policy):
+                outcomes = [CriterionOutcome(None, "judge_suspect", screening.explanation)] * count
+            elif count == 1:
+                outcomes = [await judge_criterion(assignments[0], case)]
+            else:
+                outcomes = await judge_together(assignments, case)
+        except NotApplicable as error:
+            outcomes = [CriterionOutcome(None, error.reason, error.message)] * count
+        except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
+            self._events.emit(internal_fault("judging", error, caller.request_id))
+            outcomes = [CHECK_FAILED] * count
+        seconds, suspect = time.monotonic() - started_s, screening.shown_under(policy)
+        return {
+            index: self._finish(assignment.criterion, outcome, caller, seconds, suspect)
+            for (index, assignment), outcome in zip(group.items(), outcomes, strict=True)
+        }
+
+    def _finish(
+        self,
+        criterion: Criterion,
+        outcome: CriterionOutcome,
+        caller: Caller,
+        seconds: float,
+        suspect: tuple[Suspicion, ...] = (),
+    ) -> _Finished:
+        result = to_result(criterion, outcome, latency_ms=to_ms(seconds), suspect=suspect)
         self._events.emit(
-            CriterionFinished(caller, score.type, score.status, score.reason, seconds)
+            CriterionFinished(caller, result.type, result.status, result.reason, seconds)
         )
-        return replace(score, latency_ms=seconds * 1_000)
+        return _Finished(result, outcome.retry if result.reason in TRANSIENT_REASONS else None)
 
 
-async def _ask(group: Sequence[_Asked], case: Case, asker: Asker) -> Sequence[CriterionResult]:
-    """The scores of criteria that share a call, or of one that is asked alone."""
-    criteria, bench = [each.criterion for each in group], group[0].bench
-    try:
-        if len(criteria) > 1:
-            return await shared_call.judged_together(criteria, case, bench, asker)
-        return [await judged(criteria[0], case, bench, asker)]
-    except NotApplicable as error:
-        return [unscored(each, error.reason, error.message) for each in criteria]
-    except Exception:  # noqa: BLE001  # one criterion's fault must not take the others along
-        return [unscored(each, "check_error", FAILED_CHECK) for each in criteria]
-
-
-def _stops(criterion: Criterion, score: CriterionResult) -> bool:
-    return criterion.required and score.status == "scored" and score.passed is False
+def _stops(criterion: Criterion, result: CriterionResult) -> bool:
+    return criterion.required and result.status == "scored" and result.passed is False

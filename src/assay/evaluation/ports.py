@@ -1,4 +1,4 @@
-"""What the layers above ask of this one: `engine.Evaluator` and `comparing.Comparer` fit."""
+"""What the layers above call: `Evaluator` and `Comparer` implement these ports."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from assay.criteria.base import Criterion
-from assay.domain.comparison import Comparison
+from assay.domain.comparison import ComparisonOutcome
 from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec, Text
+from assay.domain.evaluation import Case, EvaluationOutcome, JudgeSpec, Text
 from assay.domain.policy import Deadline
 
 
@@ -24,8 +24,8 @@ class Evaluates(Protocol):
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any],
-    ) -> Evaluation:
-        """All scores; raises `RequestError` where a judge or model is not configured."""
+    ) -> EvaluationOutcome:
+        """All results; raises `RequestError` where a judge or model is not configured."""
         ...
 
 
@@ -42,6 +42,6 @@ class Compares(Protocol):
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any],
-    ) -> Comparison:
+    ) -> ComparisonOutcome:
         """The winner; raises `RequestError` where a judge or model is not configured."""
         ...

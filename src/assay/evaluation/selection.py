@@ -5,34 +5,72 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from assay.criteria.base import Criterion, Judged
+from assay.domain.completion import CallContext, Caller
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec
+from assay.domain.policy import CostBudget, Deadline
 from assay.domain.ports import Judges
+from assay.judging.judge import Assignment
+from assay.judging.voting import Panel
+
+
+def assign_judges(
+    criteria: Sequence[Criterion],
+    judge: JudgeSpec,
+    judges: Judges,
+    caller: Caller,
+    deadline: Deadline,
+) -> dict[int, Assignment]:
+    """The assignment of each judged criterion, by its index, where the request's judge is `judge`.
+
+    All calls of the request share one cost budget, except those of a criterion whose own judge
+    sets another. Raises `RequestError` with the place of the fault.
+    """
+    shared_budget = budget_for(judge)
+    assignments = {}
+    for index, (criterion, panel) in judges_of(criteria, judge, judges).items():
+        budget = budget_for(panel.spec) if criterion.has_own_budget else shared_budget
+        context = call_context(panel, caller, deadline, budget)
+        assignments[index] = Assignment(criterion, panel, context)
+    return assignments
 
 
 def judges_of(
     criteria: Sequence[Criterion], judge: JudgeSpec, judges: Judges
-) -> dict[int, JudgeSpec]:
-    """Who judges, by the place of each judged criterion, where the request's judge is `judge`.
+) -> dict[int, tuple[Judged, Panel]]:
+    """The judged criteria by index, and who judges them; each specification is looked up once.
 
-    The request's judge has to be known even where each criterion has its own, or none is judged:
-    a name that stands for nothing is a mistake that should be heard.
-    Raises `RequestError` with the place of the fault.
+    The request's judge has to be known even where no criterion uses it: a misspelt name is an
+    error. Raises `RequestError` with the place of the fault.
     """
-    _known(judge, "/judge", judges)
-    specs = {}
+    panels = {judge: panel_for(judge, "/judge", judges)}
+    found = {}
     for index, criterion in enumerate(criteria):
         if isinstance(criterion, Judged):
-            own = "model" if criterion.judge is None else "judge"
-            specs[index] = criterion.judged_by(judge)
-            if specs[index] is not judge:
-                _known(specs[index], f"/criteria/{index}/{own}", judges)
-    return specs
+            spec = criterion.judged_by(judge)
+            if spec not in panels:
+                field = "model" if criterion.judge is None else "judge"
+                panels[spec] = panel_for(spec, f"/criteria/{index}/{field}", judges)
+            found[index] = criterion, panels[spec]
+    return found
 
 
-def _known(spec: JudgeSpec, place: str, judges: Judges) -> None:
+def panel_for(spec: JudgeSpec, pointer: str, judges: Judges) -> Panel:
+    """Who judges by `spec`; raises `RequestError` that points to where `spec` was given."""
     try:
-        judges.select(spec)
+        return Panel(spec, tuple(judges.panel(spec)))
     except RequestError as error:
-        faults = [FieldError(place, error.message)]
+        faults = [FieldError(pointer, error.message)]
         raise RequestError(error.code, error.message, faults) from None
+
+
+def budget_for(spec: JudgeSpec) -> CostBudget | None:
+    """A new budget of the size that `spec` gives."""
+    return None if spec.max_cost_usd is None else CostBudget(spec.max_cost_usd)
+
+
+def call_context(
+    panel: Panel, caller: Caller, deadline: Deadline, budget: CostBudget | None
+) -> CallContext:
+    """The context of all calls to a panel."""
+    return CallContext(caller, deadline, budget=budget, cacheable=panel.spec.cache)

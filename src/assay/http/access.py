@@ -1,4 +1,4 @@
-"""Who is calling: API keys and the tenants they belong to."""
+"""API keys, and the tenants that they belong to."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from starlette.requests import Request
+
 from assay.http.problems import Problem, ProblemError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ KEY_PREFIX = "assay_"
 KEY_BYTES = 32
 KEY_CHARS_MAX = 512
 CHECK_INTERVAL_S = 1.0
-"""How often at most the keys file is looked at for a change."""
+"""Shortest time between two checks of the keys file for a change."""
 TENANT_CHARS_MAX = 64
 _HEX_DIGITS = frozenset("0123456789abcdef")
 _TENANT_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -29,7 +31,7 @@ _TENANT_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The tenant that a request acts for, with the attributes of its key."""
+    """The tenant that a request acts for, and the attributes of its key."""
 
     tenant: str
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -39,15 +41,25 @@ class Access(Protocol):
     """Decides who is calling."""
 
     def identify(self, authorization: str | None) -> Identity:
-        """The caller behind an `Authorization` header.
+        """The caller of a request with this `Authorization` header.
 
         Raises `ProblemError` (`unauthenticated`).
         """
         ...
 
 
+def authenticate(request: Request, access: Access) -> Identity:
+    """The caller of a request, whose tenant is noted for the request's event.
+
+    Raises `ProblemError` (`unauthenticated`).
+    """
+    identity = access.identify(request.headers.get("authorization"))
+    request.state.tenant = identity.tenant
+    return identity
+
+
 class OpenAccess:
-    """Lets everybody in as one tenant: `auth.required = false`, on a loopback host only."""
+    """Admits every caller as one tenant: `auth.required = false`, on a loopback host only."""
 
     def __init__(self, tenant: str = "default") -> None:
         self._identity = Identity(tenant)
@@ -59,15 +71,14 @@ class OpenAccess:
 class KeysFile:
     """The keys of a file: lines of `sha256-hex tenant [name=value ...]`, `#` starts a comment.
 
-    A changed file is taken up without a restart; one that cannot be read leaves the keys as they
-    were.
+    A changed file is loaded without a restart; one that cannot be read changes nothing.
     """
 
     def __init__(self, path: Path, check_interval_s: float = CHECK_INTERVAL_S) -> None:
-        """Raises `OSError` or `ValueError` where the file cannot be read."""
+        """Raises `OSError` or `ValueError` if the file cannot be read."""
         self._path = path
         self._check_interval_s = check_interval_s
-        self._version = self._look()
+        self._version = self._file_version()
         self._keys = parse_keys(path.read_text("utf-8"))
         self._checked_s = time.monotonic()
 
@@ -80,8 +91,8 @@ class KeysFile:
             raise _unauthenticated("The API key is not known.")
         self._refresh()
         digest = digest_of(key)
-        # The lookup is by digest: its timing tells nothing about the key. The comparison keeps
-        # it so should the table ever be looked up by a part of the digest.
+        # The lookup is by digest, so its timing reveals nothing about the key. The comparison
+        # keeps that true even if the table is one day looked up by a part of the digest.
         kept, identity = self._keys.get(digest, ("", None))
         if identity is None or not hmac.compare_digest(kept, digest):
             raise _unauthenticated("The API key is not known.")
@@ -93,15 +104,15 @@ class KeysFile:
             return
         self._checked_s = now_s
         try:
-            version = self._look()
+            version = self._file_version()
             if version == self._version:
                 return
             self._version = version
             self._keys = parse_keys(self._path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            logger.warning("keys file not taken up, the keys stay as they were: %s", error)
+            logger.warning("the keys file cannot be loaded, the keys stay unchanged: %s", error)
 
-    def _look(self) -> tuple[int, int, int]:
+    def _file_version(self) -> tuple[int, int, int]:
         status = self._path.stat()
         return status.st_mtime_ns, status.st_ino, status.st_size
 
@@ -120,27 +131,27 @@ def parse_keys(text: str) -> dict[str, tuple[str, Identity]]:
             raise ValueError(f"line {number}: the second word must name a tenant")
         pairs = [word.partition("=") for word in words[2:]]
         if not all(name and separator for name, separator, _ in pairs):
-            raise ValueError(f"line {number}: what follows the tenant must be name=value")
+            raise ValueError(f"line {number}: each word after the tenant must be name=value")
         attributes = MappingProxyType({name: value for name, _, value in pairs})
         keys[digest] = (digest, Identity(words[1], attributes))
     return keys
 
 
 def is_tenant(name: str) -> bool:
-    """Whether `name` may name a tenant: it becomes a part of Redis keys and of metric labels."""
+    """Whether `name` may name a tenant: it becomes part of Redis keys and of metric labels."""
     return 0 < len(name) <= TENANT_CHARS_MAX and _TENANT_CHARS.issuperset(name)
 
 
 def new_key(tenant: str) -> tuple[str, str]:
-    """A new key, to be shown once, and the line of the keys file that lets it in."""
+    """A new key, to be shown once, and its line for the keys file."""
     if not is_tenant(tenant):
-        raise ValueError("a tenant is named by 1 to 64 letters, digits, dots, dashes, underscores")
+        raise ValueError("a tenant must be 1 to 64 letters, digits, dots, dashes or underscores")
     key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
     return key, f"{digest_of(key)} {tenant}"
 
 
 def digest_of(key: str) -> str:
-    """How a key is kept: nobody can make the key from it."""
+    """The form in which a key is kept, from which it cannot be recovered."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 

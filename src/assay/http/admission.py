@@ -1,4 +1,4 @@
-"""What is let in: nothing while draining, and no more requests and bytes than the limits allow."""
+"""Admission: no request while draining, and only as many requests and bytes as the limits allow."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from assay.http.streamed_body import RESERVED_BYTES, StreamedBody, StreamedRoute
 
 CLOSE = (("connection", "close"),)
 RAW_CLOSE = (b"connection", b"close")
+MEMORY_FULL = "The bodies in flight fill the memory reserved for them. Retry later."
 LINGER_BYTES_MAX = 16 * 1_048_576
 LINGER_S = 2.0
-"""How much of a refused body is read and thrown away. To close a connection with bytes unread
-resets it, and the caller would lose the answer that says why."""
+"""How much of a refused body is read and discarded. To close a connection with unread bytes resets
+it, and the caller would lose the response that says why."""
 
 
 class Admission:
-    """Counts the requests and body bytes in flight, and refuses what is over the limits."""
+    """Counts the requests and body bytes in flight, and refuses requests beyond the limits."""
 
     def __init__(
         self,
@@ -51,10 +52,10 @@ class Admission:
         declared = declared_bytes(scope)
         problem = self._refusal(declared, streamed=streamed)
         if problem is not None:
-            # A connection that is kept reads on by itself, and drops what is not wanted.
-            ends = declared != 0 and (CLOSE[0] in problem.headers or is_last(scope))
-            answer = linger(receive, send) if ends else send
-            await send_problem(answer, problem, scope["state"]["request_id"])
+            # A kept connection reads and drops the rest of the body by itself.
+            closes = declared != 0 and (CLOSE[0] in problem.headers or is_last(scope))
+            respond = linger(receive, send) if closes else send
+            await send_problem(respond, problem, scope["state"]["request_id"])
             return
         body: CountedBody | StreamedBody
         if streamed:
@@ -63,42 +64,43 @@ class Admission:
             body = CountedBody(receive, self._limits, self._load, declared, self._events)
         lingering = linger(receive, send)
 
-        async def send_answer(message: Message) -> None:
-            # A kept connection would bring its next request when nothing is taken any more. To
-            # close one with bytes unread resets it, and the answer might be lost.
-            if self._lifecycle.leaves and body.complete:
+        async def send_response(message: Message) -> None:
+            # A kept connection would bring its next request to a process that refuses it. To
+            # close one with unread bytes resets it, and the response might be lost.
+            if self._lifecycle.exiting and body.complete:
                 message = closing(message)
             await (lingering if body.broken else send)(message)
 
         self._load.enter()
         try:
-            await self._app(scope, body.receive, send_answer)
+            await self._app(scope, body.receive, send_response)
         finally:
             scope["state"]["body_bytes"] = body.received
             self._load.leave(body.reserved)
 
     def _refusal(self, declared: int | None, *, streamed: bool) -> Problem | None:
         limits = self._limits
-        if not self._lifecycle.admits:
+        if not self._lifecycle.accepting:
             self._events.emit(RequestShed("draining"))
-            return Problem("overloaded", "This process is about to exit.", headers=CLOSE)
+            detail = "This process is shutting down. Retry the request."
+            return Problem("overloaded", detail, headers=CLOSE)
         if declared is not None and declared > limits.max_body_bytes and not streamed:
             return too_large(limits)
         if self._load.requests >= limits.inflight_max:
             self._events.emit(RequestShed("too_many"))
-            return Problem("overloaded", "Too many requests are in flight.")
+            return Problem("overloaded", "Too many requests are in flight. Retry later.")
         held = RESERVED_BYTES if streamed else held_bytes(declared or 0)
         if self._load.body_bytes + held > limits.inflight_bytes_max:
             self._events.emit(RequestShed("too_large_together"))
-            return Problem("overloaded", "The bodies in flight fill the memory set aside.")
+            return Problem("overloaded", MEMORY_FULL)
         return None
 
 
 class CountedBody:
-    """Receives one body, whole, within its byte limit, the shared byte budget and its deadline.
+    """Receives one whole body within its byte limit, the shared byte budget and its deadline.
 
-    `reserved` is what the body holds of the shared budget: for the declared length from the
-    start, and where none is declared, for what came in.
+    `reserved` is the body's part of the shared budget: for the declared length from the start, or
+    if none is declared, for the bytes received so far.
     """
 
     def __init__(
@@ -115,11 +117,11 @@ class CountedBody:
         self._load = load
         self._chunked = declared is None
         self.complete = declared == 0
-        """Whether all of it has come."""
+        """Whether the whole body has arrived."""
         self.reserved = held_bytes(declared or 0)
         self.received = 0
         self.broken = False
-        load.take(self.reserved)
+        load.reserve(self.reserved)
 
     async def receive(self) -> Message:
         if self.complete:
@@ -135,30 +137,29 @@ class CountedBody:
                     chunks.append(message.get("body", b""))
                     self._count(len(chunks[-1]))
         except TimeoutError:
-            detail = f"The body took longer than {self._limits.body_timeout_s:g} s."
-            raise self._refused(Problem("request_timeout", detail, headers=CLOSE)) from None
+            detail = f"The body must arrive within {self._limits.body_timeout_s:g} s."
+            raise self._broken(Problem("request_timeout", detail, headers=CLOSE)) from None
         return {"type": "http.request", "body": b"".join(chunks), "more_body": False}
 
     def _count(self, size: int) -> None:
         self.received += size
         if self.received > self._limits.max_body_bytes:
-            raise self._refused(too_large(self._limits))
+            raise self._broken(too_large(self._limits))
         if not self._chunked:
             return
         self.reserved += held_bytes(size)
-        self._load.take(held_bytes(size))
+        self._load.reserve(held_bytes(size))
         if self._load.body_bytes > self._limits.inflight_bytes_max:
             self._events.emit(RequestShed("too_large_together"))
-            detail = "The bodies in flight fill the memory set aside."
-            raise self._refused(Problem("overloaded", detail, headers=CLOSE))
+            raise self._broken(Problem("overloaded", MEMORY_FULL, headers=CLOSE))
 
-    def _refused(self, problem: Problem) -> ProblemError:
+    def _broken(self, problem: Problem) -> ProblemError:
         self.broken = True
         return ProblemError(problem)
 
 
 def held_bytes(size: int) -> int:
-    """What a body of `size` bytes takes at its peak: its text, what is made of it, its request."""
+    """Peak memory of a body of `size` bytes: its text, the parsed values, and prompts."""
     return size * 3 // 2
 
 
@@ -174,26 +175,26 @@ def declared_bytes(scope: Scope) -> int | None:
 
 
 def is_last(scope: Scope) -> bool:
-    """Whether the caller ends the connection with this request."""
-    said = [value.lower() for name, value in scope["headers"] if name == RAW_CLOSE[0]]
-    return scope["http_version"] == "1.0" or any(RAW_CLOSE[1] in each for each in said)
+    """Whether the caller closes the connection after this request."""
+    options = [value.lower() for name, value in scope["headers"] if name == RAW_CLOSE[0]]
+    return scope["http_version"] == "1.0" or any(RAW_CLOSE[1] in option for option in options)
 
 
 def too_large(limits: Limits) -> Problem:
-    detail = f"The body may have at most {limits.max_body_bytes} bytes."
+    detail = f"The body must have at most {limits.max_body_bytes} bytes."
     return Problem("body_too_large", detail, headers=CLOSE)
 
 
 def closing(message: Message) -> Message:
-    """The message; where it starts an answer, the connection ends with that."""
+    """The message, with `Connection: close` if it starts a response."""
     if message["type"] != "http.response.start":
         return message
-    kept = [each for each in message.get("headers", ()) if each[0] != RAW_CLOSE[0]]
+    kept = [header for header in message.get("headers", ()) if header[0] != RAW_CLOSE[0]]
     return {**message, "headers": [*kept, RAW_CLOSE]}
 
 
 def linger(receive: Receive, send: Send) -> Send:
-    """A `send` that reads on for a moment before it ends an answer, so that the caller sees it."""
+    """A `send` that reads on for a moment before it ends a response, so that the caller sees it."""
 
     async def send_lingering(message: Message) -> None:
         if message["type"] != "http.response.body" or message.get("more_body", False):

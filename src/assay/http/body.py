@@ -1,9 +1,9 @@
-"""Reads a JSON body: once, by one parser, and refuses what no resource could use."""
+"""Reads a JSON body once, with one parser, and refuses what no resource could use."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,38 +11,40 @@ import orjson
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from assay.domain.errors import FieldError
+from assay.domain.errors import FieldError, RequestError
 from assay.http.problems import Problem, ProblemError
 
+JSON = ("application/json",)
 DEPTH_MAX = 64
-"""Nesting of a body. Answers are written by a serializer that ends at 254."""
+"""Nesting of a body. The serializer of responses allows 254."""
 
 LARGE_BYTES = 64 * 1_024
-"""From here on it is worth a look which of the parsers is quicker."""
+"""For bodies from this size on it pays to choose the faster parser."""
 SAMPLED_BYTES = 2_048
-"""From the beginning, the middle and the end: to count the escapes of a megabyte takes as long as
-what is gained."""
+"""Taken from the beginning, the middle and the end: to count the escapes of a whole megabyte would
+cost as much as the faster parser saves."""
 ESCAPES_MAX = 3 * SAMPLED_BYTES // 16
-"""With one escape in sixteen bytes the two parsers are even."""
+"""At one escape in sixteen bytes both parsers are equally fast."""
 NUMBER_MAX = 2.0**63
-"""Below it, and down to its negative, both parsers read a number alike."""
+"""Up to this magnitude both parsers read a number alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body as it reads, with the SHA-256 of its bytes where it was asked for."""
+    """A parsed body, with the SHA-256 of its bytes if it was asked for."""
 
     document: dict[str, Any]
     sha256: str = ""
 
 
 async def read_json(request: Request, *, digested: bool = False) -> Body:
-    """The body of a request as a JSON object; raises `ProblemError`.
+    """The body of a request as a JSON object.
 
-    Its bytes are let go as soon as they are parsed: a request that waits for its judges holds
-    its text once.
+    Its bytes are released as soon as they are parsed, so that a request in flight holds its text
+    only once. Raises `ProblemError` (`unsupported_media_type`) and `RequestError`
+    (`malformed_json`, `invalid_request`).
     """
-    _check_headers(request)
+    require_media_type(request, JSON)
     chunks = [chunk async for chunk in request.stream()]
     raw = b"".join(filter(None, chunks))  # a single one is not copied
     del chunks
@@ -51,10 +53,10 @@ async def read_json(request: Request, *, digested: bool = False) -> Body:
 
 
 def _plain(raw: bytes) -> dict[str, Any] | None:
-    """A large body in ASCII with few escapes and nothing to refuse, None for any other.
+    """A large ASCII body with few escapes and nothing to refuse; None for any other.
 
-    Pydantic's parser makes a string of such a text six times as fast as orjson, and of any other
-    at half its speed. What the two take differently, numbers beyond 64 bits, is left to orjson.
+    Pydantic's parser reads such a body six times as fast as orjson, and any other at half its
+    speed. Numbers beyond 64 bits, which the two read differently, are left to orjson.
     """
     if len(raw) < LARGE_BYTES or not raw.isascii() or _sample(raw).count(b"\\") > ESCAPES_MAX:
         return None
@@ -74,10 +76,10 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ProblemError(Problem("malformed_json", _sentence(error))) from None
+        raise RequestError("malformed_json", _sentence(error)) from None
     if not isinstance(document, dict):
         fault = FieldError("", "must be a JSON object")
-        raise ProblemError(Problem("invalid_request", "The body must be a JSON object.", (fault,)))
+        raise RequestError("invalid_request", "The body must be a JSON object.", (fault,))
     check_structure(document)
     return document
 
@@ -87,44 +89,42 @@ def escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _check_headers(request: Request) -> None:
-    headers = request.headers
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        detail = "Send the body as 'Content-Type: application/json'."
-        raise ProblemError(Problem("unsupported_media_type", detail))
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        detail = "Send the body without a Content-Encoding."
+def require_media_type(request: Request, accepted: Sequence[str]) -> None:
+    """Refuse a body that is not of an `accepted` media type, or is compressed."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if media_type not in accepted or encoding != "identity":
+        detail = f"Send the body as 'Content-Type: {accepted[0]}', without a Content-Encoding."
         raise ProblemError(Problem("unsupported_media_type", detail))
 
 
 def _sentence(error: orjson.JSONDecodeError) -> str:
-    """The parser's complaint: where it stopped and why, without any of the caller's text."""
+    """The parser's message: where it stopped and why, without any of the caller's text."""
     reason = str(error)
     return reason[:1].upper() + reason[1:] + "."
 
 
 def check_structure(document: dict[str, Any]) -> None:
-    """Refuse nesting that is too deep, and NUL characters, which no store or judge takes."""
+    """Refuse nesting that is too deep, and NUL characters, which no store or judge accepts.
+
+    Raises `RequestError` (`malformed_json`, `invalid_request`).
+    """
     if _is_sound(document):
         return
     for pointer, depth, text in _walk(document):
         if depth > DEPTH_MAX:
-            detail = f"The body is nested deeper than {DEPTH_MAX} levels."
-            raise ProblemError(
-                Problem("malformed_json", detail, (FieldError(pointer, "too deep"),))
-            )
+            detail = f"The body must be nested at most {DEPTH_MAX} levels deep."
+            raise RequestError("malformed_json", detail, (FieldError(pointer, "is too deep"),))
         if "\0" in text:
-            fault = FieldError(pointer, "holds a NUL character (U+0000)")
-            detail = "Text may not hold NUL characters."
-            raise ProblemError(Problem("invalid_request", detail, (fault,)))
+            fault = FieldError(pointer, "must not contain a NUL character (U+0000)")
+            raise RequestError("invalid_request", "Text must not contain NUL characters.", (fault,))
 
 
 def _is_sound(document: dict[str, Any]) -> bool:
-    """Whether there is nothing to refuse, found level by level and without any pointers.
+    """Whether there is nothing to refuse; a quick pass, level by level and without pointers.
 
-    To look for one character in a parsed string takes 40 µs a megabyte; to look for its escape
-    in the raw body takes ten times as long.
+    A search for one character takes 40 µs per megabyte in the parsed strings, and ten times as
+    long for its escape in the raw body.
     """
     level: list[Any] = [document]
     for _ in range(DEPTH_MAX):
@@ -155,7 +155,7 @@ def _is_plain(value: Any, kind: type) -> bool:
 
 
 def _walk(document: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
-    """Every value with its pointer, its depth, and its text ("" where it is none)."""
+    """Every value with its pointer, its depth, and its text ("" if it is no text)."""
     stack: list[tuple[str, int, Any]] = [("", 1, document)]
     while stack:
         pointer, depth, value = stack.pop()
@@ -163,12 +163,11 @@ def _walk(document: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
         if depth > DEPTH_MAX:
             continue
         if isinstance(value, dict):
-            for name, each in value.items():
-                path = f"{pointer}/{escape(name)}"
+            for name, inner in value.items():
                 if "\0" in name:
                     yield pointer, depth, name
-                stack.append((path, depth + 1, each))
+                stack.append((f"{pointer}/{escape(name)}", depth + 1, inner))
         elif isinstance(value, list):
             stack.extend(
-                (f"{pointer}/{index}", depth + 1, each) for index, each in enumerate(value)
+                (f"{pointer}/{index}", depth + 1, inner) for index, inner in enumerate(value)
             )

@@ -1,4 +1,4 @@
-"""Stops the work for a caller who has gone: nobody pays for an answer that nobody reads."""
+"""Cancels the work for a caller who has left, so that it costs nothing more."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import asyncio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 ON_LOST = "assay.on_lost"
-"""In a request's state: the set of callables that its connection calls when it is lost."""
+"""Key in a request's state: the callbacks that its connection calls when it is lost."""
 
 
 class CancelOnDisconnect:
-    """Cancels the handling of a request at once when its connection is lost.
+    """Cancels the handling of a request as soon as its connection is lost.
 
-    The connection tells, rather than a task for each request that waits for it to tell.
+    The connection calls back, which saves a waiting task for each request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,6 +38,6 @@ class CancelOnDisconnect:
         except asyncio.CancelledError:
             if not lost:
                 raise
-            handler.uncancel()  # the cancellation was ours, and the task goes on to its regular end
+            handler.uncancel()  # the cancellation was ours, and the task ends regularly
         finally:
             on_lost.discard(cancel)

@@ -1,4 +1,4 @@
-"""Runs a request once, however often it is sent with the same idempotency key."""
+"""Runs a request once, even if it is sent several times with the same idempotency key."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from assay.domain.errors import FieldError
 from assay.domain.policy import Deadline
 from assay.domain.ports import IdempotencyLease, IdempotencyStore, StoredResponse
-from assay.http.problems import Problem, ProblemError
+from assay.http.problems import invalid_request
 
 KEY_HEADER = "idempotency-key"
 REPLAYED_HEADER = ("Idempotency-Replayed", "true")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_HEADERS = ("content-type", "location", "retry-after", "ratelimit-policy", "ratelimit")
-"""What is given again besides status and body; all else belongs to one exchange."""
+"""Headers that a replay repeats; all others belong to one exchange."""
 TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500
 
 
 def is_keyed(request: Request) -> bool:
-    """Whether a request carries an idempotency key, for which its body must be digested."""
+    """Whether a request carries an idempotency key, which needs a digest of its body."""
     return KEY_HEADER in request.headers
 
 
@@ -38,19 +37,19 @@ async def run_idempotently(
     deadline: Deadline,
     work: Callable[[], Awaitable[Response]],
 ) -> Response:
-    """The answer of `work`, or the one that was given to the same key before.
+    """The response of `work`, or the response that the same key got before.
 
-    Without the header nothing touches the store. Answers that a retry could better (429 and
-    5xx) are not kept, nor is anything where the first caller went away.
+    A request without a key does not touch the store. Responses that a retry could improve (429
+    and 5xx) are not kept, and neither is the work of a caller who left.
+
+    Raises `RequestError` (`invalid_request`, `idempotency_key_reused`), `DeadlineExceeded` if the
+    first request still runs, and `StoreUnavailable`.
     """
     key = request.headers.get(KEY_HEADER)
     if key is None:
         return await work()
     if not KEY.fullmatch(key):
-        fault = FieldError("", "Idempotency-Key must be 1 to 255 visible ASCII characters")
-        raise ProblemError(
-            Problem("invalid_request", "The idempotency key is not valid.", (fault,))
-        )
+        raise invalid_request("", "Idempotency-Key must be 1 to 255 visible ASCII characters")
     claim = await store.claim(tenant, key, digest_of(request, body_sha256), deadline)
     if isinstance(claim, StoredResponse):
         return _replayed(claim)
@@ -58,7 +57,7 @@ async def run_idempotently(
 
 
 def digest_of(request: Request, body_sha256: str) -> str:
-    """What makes two requests the same: method, path and every byte of the body."""
+    """Identifies a request by its method, its path and every byte of its body."""
     identity = f"{request.method} {request.url.path}\n{body_sha256}"
     return hashlib.sha256(identity.encode()).hexdigest()
 
@@ -71,17 +70,17 @@ async def _run(lease: IdempotencyLease, work: Callable[[], Awaitable[Response]])
             headers = tuple(
                 (name, response.headers[name]) for name in KEPT_HEADERS if name in response.headers
             )
-            # A caller who leaves while the answer is written must not undo it.
-            answer = StoredResponse(response.status_code, headers, bytes(response.body))
+            stored = StoredResponse(response.status_code, headers, bytes(response.body))
             kept = True
-            await asyncio.shield(lease.keep(answer))
+            # A caller who leaves while the response is stored must not undo it.
+            await asyncio.shield(lease.keep(stored))
         return response
     finally:
         if not kept:
             await asyncio.shield(lease.release())
 
 
-def _replayed(answer: StoredResponse) -> Response:
-    response = Response(answer.body, answer.status, dict(answer.headers))
+def _replayed(stored: StoredResponse) -> Response:
+    response = Response(stored.body, stored.status, dict(stored.headers))
     response.headers[REPLAYED_HEADER[0]] = REPLAYED_HEADER[1]
     return response

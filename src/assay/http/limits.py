@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one process; sizes in bytes, times in the unit of their name."""
+    """Bounds of one process, with no defaults: those stand in the settings."""
 
-    max_body_bytes: int = 2_097_152
-    body_timeout_s: float = 10.0
-    request_timeout_ms: int = 30_000
-    default_timeout_ms: int = 20_000
-    inflight_max: int = 1_000
-    inflight_bytes_max: int = 512 * 1_048_576
-    drain_delay_s: float = 5.0
+    max_body_bytes: int
+    body_timeout_s: float
+    request_timeout_ms: int
+    default_timeout_ms: int
+    inflight_max: int
+    inflight_bytes_max: int
+    drain_delay_s: float

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the framework cannot see because bodies are read by hand."""
+"""The OpenAPI document, with what the framework cannot see: bodies that are read by hand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from assay import __version__
+from assay.domain.errors import ProblemCode
 from assay.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 
 REF = "#/components/schemas/{model}"
 REPLAYED_RESPONSE: Mapping[str, Any] = {
     "headers": {
         "Idempotency-Replayed": {
-            "description": "`true` where this is the answer of an earlier request with the key.",
+            "description": "`true` if this is the response to an earlier request with the key.",
             "schema": {"type": "string"},
         }
     }
@@ -25,14 +25,14 @@ REPLAYED_RESPONSE: Mapping[str, Any] = {
 
 
 class ProblemField(BaseModel):
-    """One fault: where it is (RFC 6901) and what is wrong."""
+    """One fault: a JSON pointer (RFC 6901) to the field, and what is wrong with it."""
 
     pointer: str
     message: str
 
 
 class ProblemDocument(BaseModel):
-    """A refusal (RFC 9457)."""
+    """A problem (RFC 9457)."""
 
     type: str
     title: str
@@ -50,7 +50,7 @@ _documented: dict[str, type[BaseModel]] = {}
 def request_body(model: type[BaseModel], *, idempotent: bool = True) -> dict[str, Any]:
     """The `openapi_extra` of a route whose body is read by hand.
 
-    `idempotent`: the route takes an `Idempotency-Key`.
+    `idempotent`: the route accepts an `Idempotency-Key`.
     """
     _documented[model.__name__] = model
     content = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
@@ -64,18 +64,20 @@ def request_body(model: type[BaseModel], *, idempotent: bool = True) -> dict[str
                 "name": "Idempotency-Key",
                 "in": "header",
                 "required": False,
-                "description": "Sent again with the same body, the first answer comes again.",
+                "description": "A repeated request with the same key and body gets the first "
+                "response.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
             }
         ],
     }
 
 
-def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, by status."""
-    by_status: dict[int | str, list[str]] = {}
-    for code in codes:
-        by_status.setdefault(PROBLEM_TYPES[code].status, []).append(code)
+def problems(*codes: ProblemCode) -> dict[int | str, dict[str, Any]]:
+    """The error responses of a route, by status; each of `codes` counts once."""
+    by_status: dict[int | str, list[ProblemCode]] = {}
+    for code, kind in PROBLEM_TYPES.items():
+        if code in codes:
+            by_status.setdefault(kind.status, []).append(code)
     schema = {"$ref": REF.format(model=ProblemDocument.__name__)}
     return {
         status: {
@@ -87,15 +89,15 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The whole document, with the schemas of bodies and problems and the key's place."""
+    """The whole document, with the schemas of bodies and problems, and the API key."""
     document = get_openapi(
-        title="Assay",
-        version=__version__,
+        title=app.title,
+        version=app.version,
         openapi_version="3.1.0",
-        description="Scores the outputs of language models against criteria.",
+        description=app.description,
         routes=app.routes,
     )
-    models = [(each, "validation") for each in (*_documented.values(), ProblemDocument)]
+    models = [(model, "validation") for model in (*_documented.values(), ProblemDocument)]
     _, definitions = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(definitions.get("$defs", {}))

@@ -13,25 +13,25 @@ from starlette.routing import Route
 from assay.http.lifecycle import Lifecycle
 
 Render = Callable[[str], tuple[bytes, str]]
-"""Takes an `Accept` header; gives the metrics in the form it asks for, and their content type."""
+"""Renders the metrics in the format that an `Accept` header asks for, with their content type."""
 
 
 def create_operations_app(
     lifecycle: Lifecycle, render: Render, failing: Callable[[], Sequence[str]] = tuple
 ) -> Starlette:
-    """`/healthz` (the loop turns), `/readyz` (may take traffic) and `/metrics`.
+    """`/healthz` (the event loop runs), `/readyz` (accepts traffic) and `/metrics`.
 
     `failing` names the background tasks that fail and that the process cannot do without.
     """
 
     async def healthz(_: Request) -> Response:
-        return _answer(200, "ok")
+        return _status_response(200, "ok")
 
     async def readyz(_: Request) -> Response:
         tasks = failing()
         if lifecycle.ready and tasks:
-            return _answer(503, "failing", tasks=list(tasks))
-        return _answer(200 if lifecycle.ready else 503, lifecycle.phase)
+            return _status_response(503, "failing", tasks=list(tasks))
+        return _status_response(200 if lifecycle.ready else 503, lifecycle.phase)
 
     async def metrics(request: Request) -> Response:
         body, content_type = render(request.headers.get("accept", ""))
@@ -46,6 +46,6 @@ def create_operations_app(
     )
 
 
-def _answer(status: int, state: str, **details: Sequence[str]) -> Response:
+def _status_response(status: int, state: str, **details: Sequence[str]) -> Response:
     body = orjson.dumps({"status": state, **details})
     return Response(body, status, media_type="application/json")

@@ -1,4 +1,11 @@
-"""Problem documents (RFC 9457), and the one table from codes to HTTP statuses."""
+"""Problem documents (RFC 9457), and the one table from codes to HTTP statuses.
+
+Errors reach a caller in one of two ways. `AssayError`, the error tree of the domain, says what is
+wrong with the content of a request or with the work on it; resources raise only these.
+`ProblemError` says what is wrong with the HTTP exchange: authentication, headers, sizes, times and
+admission. It may carry headers, which the domain does not know. `problem_of` turns both into
+problems.
+"""
 
 from __future__ import annotations
 
@@ -10,60 +17,60 @@ from typing import Any
 
 import orjson
 
-from assay.domain.errors import AssayError, FieldError, ModelError, RequestError
+from assay.domain.errors import AssayError, FieldError, ModelError, ProblemCode, RequestError
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_MAX = 20
-"""Faults listed in one problem; a request with more of them is told of the first."""
+"""Faults listed in one problem; of more, the first ones are listed."""
 RETRY_AFTER_S = 1.0
-"""Said with a problem that will pass, where nothing better is known."""
+"""Sent with a temporary problem when no better time is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """What every problem of one code has in common."""
+    """What all problems of one code have in common."""
 
     status: int
     title: str
-    passes: bool = False
-    """Waiting helps: the answer carries `Retry-After`."""
+    temporary: bool = False
+    """Waiting helps: the response carries `Retry-After`."""
 
 
-PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
+PROBLEM_TYPES: Mapping[ProblemCode, ProblemType] = MappingProxyType(
     {
         "malformed_http": ProblemType(400, "The request is not valid HTTP"),
         "malformed_json": ProblemType(400, "The body is not valid JSON"),
         "unauthenticated": ProblemType(401, "A valid API key is required"),
-        "forbidden": ProblemType(403, "The key does not permit this"),
-        "not_found": ProblemType(404, "There is nothing here"),
+        "forbidden": ProblemType(403, "The API key does not permit this"),
+        "not_found": ProblemType(404, "Resource not found"),
         "method_not_allowed": ProblemType(405, "The resource does not support this method"),
         "request_timeout": ProblemType(408, "The body did not arrive in time"),
-        "conflict": ProblemType(409, "The resource is in another state"),
-        "body_too_large": ProblemType(413, "The body is over the limit"),
-        "unsupported_media_type": ProblemType(415, "The body must be JSON"),
+        "conflict": ProblemType(409, "The resource's current state does not allow this"),
+        "body_too_large": ProblemType(413, "The body is too large"),
+        "unsupported_media_type": ProblemType(415, "The body's media type is not supported"),
         "invalid_request": ProblemType(422, "The request is not valid"),
         "idempotency_key_reused": ProblemType(
-            422, "The idempotency key stands for another request"
+            422, "The idempotency key belongs to a different request"
         ),
-        "unknown_criterion": ProblemType(422, "There is no such type of criterion"),
-        "unknown_model": ProblemType(422, "There is no such model or judge"),
-        "tenant_rate_limited": ProblemType(429, "Your rate limit is reached", passes=True),
-        "quota_exhausted": ProblemType(429, "The provider's quota is spent", passes=True),
-        "internal": ProblemType(500, "An error of the service"),
-        "overloaded": ProblemType(503, "The service is at its limit", passes=True),
-        "providers_unavailable": ProblemType(503, "No judge can be reached", passes=True),
-        "store_unavailable": ProblemType(503, "The store does not answer", passes=True),
-        "deadline_exceeded": ProblemType(504, "The request ran out of time"),
+        "unknown_criterion": ProblemType(422, "Unknown type of criterion"),
+        "unknown_model": ProblemType(422, "Unknown model or judge"),
+        "tenant_rate_limited": ProblemType(429, "Rate limit exceeded", temporary=True),
+        "quota_exhausted": ProblemType(429, "Provider quota exhausted", temporary=True),
+        "internal": ProblemType(500, "Internal server error"),
+        "overloaded": ProblemType(503, "The service is overloaded", temporary=True),
+        "providers_unavailable": ProblemType(503, "No judge is available", temporary=True),
+        "store_unavailable": ProblemType(503, "Storage is unavailable", temporary=True),
+        "deadline_exceeded": ProblemType(504, "The deadline was exceeded"),
     }
 )
-"""Every code of the contract; one that is not here is answered as `internal`."""
+"""Every code of the contract, by status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One refusal, ready to be told; `detail` and `errors` are safe to show to the caller."""
+    """One problem of a request; `detail` and `errors` are safe to show to the caller."""
 
-    code: str
+    code: ProblemCode
     detail: str = ""
     errors: tuple[FieldError, ...] = ()
     retry_after_s: float | None = None
@@ -75,7 +82,7 @@ class Problem:
 
 
 class ProblemError(Exception):
-    """Ends the handling of a request with a problem."""
+    """Ends the handling of a request with a problem of the HTTP exchange."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.code)
@@ -85,17 +92,35 @@ class ProblemError(Exception):
 INTERNAL = Problem("internal")
 
 
-def problem_of(error: AssayError) -> Problem:
-    """The problem that tells an error of the domain."""
-    if error.code not in PROBLEM_TYPES or error.code == "internal":
+def problem_of(error: Exception) -> Problem:
+    """The problem that an error becomes; an internal one shows nothing of the inside."""
+    if isinstance(error, ProblemError):
+        return error.problem
+    if not isinstance(error, AssayError) or error.code == "internal":
         return INTERNAL
     errors = error.errors if isinstance(error, RequestError) else ()
     wait_s = error.retry_after_s if isinstance(error, ModelError) else None
     return Problem(error.code, error.message, errors, wait_s)
 
 
+def invalid_request(pointer: str, message: str) -> RequestError:
+    """The error for one fault of a request.
+
+    Without a pointer, as for a header or a parameter of the query, `message` names the place.
+    """
+    return RequestError(
+        "invalid_request", fault_sentence(pointer, message), (FieldError(pointer, message),)
+    )
+
+
+def fault_sentence(place: str, message: str) -> str:
+    """A fault with its place, as the detail of a problem."""
+    text = f"{place}: {message}" if place else message
+    return text if text.endswith(("?", ".")) else text + "."
+
+
 def render(problem: Problem, request_id: str) -> tuple[list[tuple[str, str]], bytes]:
-    """The headers (without `X-Request-ID`) and the body of a problem's answer."""
+    """The headers (without `X-Request-ID`) and the body of a problem's response."""
     kind = PROBLEM_TYPES[problem.code]
     document: dict[str, Any] = {
         "type": f"urn:assay:problem:{problem.code}",
@@ -109,10 +134,10 @@ def render(problem: Problem, request_id: str) -> tuple[list[tuple[str, str]], by
         document["detail"] = problem.detail
     if problem.errors:
         document["errors"] = [
-            {"pointer": each.pointer, "message": each.message}
-            for each in problem.errors[:ERRORS_MAX]
+            {"pointer": fault.pointer, "message": fault.message}
+            for fault in problem.errors[:ERRORS_MAX]
         ]
-    if kind.passes:
+    if kind.temporary:
         wait_s = max(1, math.ceil(problem.retry_after_s or RETRY_AFTER_S))
         document["retry_after_s"] = wait_s
         headers.append(("retry-after", str(wait_s)))

@@ -1,4 +1,4 @@
-"""Bounds what comes before a request: its head's size, and the time it may take to arrive."""
+"""Bounds the head of a request in size and time, and paces how bodies are read."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from assay.http.problems import Problem, render
 from assay.http.request_id import new_request_id
 
 HEAD_BYTES_MAX = 65_536
-"""Request line and headers; the parser itself knows no limit."""
+"""Request line and headers; the parser itself has no limit."""
 HEAD_TIMEOUT_S = 10.0
 """From a request's first byte to the end of its headers."""
 HEAD_RECEIVE_BYTES = 8 * 1_024
-"""Read at once of a head and what follows it: all of a small request. More, times every connection
-of a flood, would come in before anyone is asked whether the bodies are wanted."""
+"""Read at once of a head and what follows it: all of a small request. More would fill the memory in
+a flood of connections, before admission decides whether their bodies are wanted."""
 BODY_RECEIVE_BYTES = 256 * 1_024
-"""Read at once of a body that is wanted: what a read costs is paid four times a megabyte."""
+"""Read at once of a body that is wanted: four reads per megabyte."""
 UNWANTED_S = 10.0
-"""From an answer on for which a body came too late, to the end of that body."""
+"""How long the rest of a body may take whose response is already sent."""
 WAITING_MAX = 1
-"""Whole requests that wait for the answer to another one, before no more are read."""
+"""Whole pipelined requests that may wait; then no more are read."""
 
 _received = memoryview(bytearray(BODY_RECEIVE_BYTES))
-"""Shared by all connections: what one has read is taken out before another one reads."""
+"""Shared by all connections: each copies out what it has read before another one reads."""
 _head_received = _received[:HEAD_RECEIVE_BYTES]
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _BEGUN = re.compile(rb"\r(\n(\r|u(p(g(r(a(d(e)?)?)?)?)?)?)?)?\Z", re.IGNORECASE)
-"""The end of a head's part in which an offer, or the head's own end, may have begun."""
+"""The end of a partial head in which an upgrade offer, or the head's own end, may have begun."""
 
 
 def without_upgrade(data: bytes) -> bytes:
-    """The head of a request without its offer to speak another protocol, which we may ignore.
+    """The head of a request without an offer to upgrade the protocol, which a server may ignore.
 
-    Clients that would rather speak HTTP/2 offer it with their first request; the parser would
-    take the body for the other protocol and drop it.
+    Clients that prefer HTTP/2 offer it with their first request; the parser would take the body
+    for the other protocol and drop it.
     """
     head, end, rest = data.partition(b"\r\n\r\n")
     return _UPGRADE.sub(b"\r\nx-upgrade-ignored:", head) + end + rest
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:
-    """A head's part, and of its end what can only be understood with what follows."""
+    """A partial head, cut before an end that only the next bytes can explain."""
     begun = _BEGUN.search(data) if b"\r\n\r\n" not in data else None
     end = begun.start() if begun else len(data)
     return data[:end], data[end:]
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Closes a connection that stays mute, or whose request head is too long or too slow.
+    """Closes a connection that sends nothing, or whose request head is too long or too slow.
 
     A body is read when the application asks for more of it, one read at a time.
     """
 
     _head_bytes = 0
     _held = b""
-    """What was read of a head and waits for what follows it."""
+    """The end of a partial head that waits for the next bytes."""
     _timer: asyncio.TimerHandle | None = None
     in_head = True
-    """Whether what comes next is a head, and not the rest of a body."""
+    """Whether a head comes next, and not the rest of a body."""
 
     def __init__(self, *, unwanted_s: float = UNWANTED_S, **settings: Any) -> None:
         super().__init__(**settings)
@@ -74,7 +74,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._on_lost: set[Callable[[], None]] = set()
         self._earlier: list[Any] = []
-        # The server's own timer only starts after an answer: the mute would stay for ever.
+        # The server's own timer only starts after a response: a silent client would stay for ever.
         self._timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
     def data_received(self, data: bytes | memoryview) -> None:
@@ -86,7 +86,7 @@ class BoundedConnection(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
-            self.send_400_response("The request head is too long.")
+            self.send_400_response(f"The request head must have at most {HEAD_BYTES_MAX} bytes.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -102,7 +102,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_headers_complete()
         if earlier and not earlier.response_complete:
             self._earlier = [
-                each for each in (*self._earlier, earlier) if not each.response_complete
+                cycle for cycle in (*self._earlier, earlier) if not cycle.response_complete
             ]
 
     def on_body(self, body: bytes) -> None:
@@ -110,12 +110,12 @@ class BoundedConnection(HttpToolsProtocol):
         if cycle.response_complete:
             return
         if not cycle.body:
-            # The server would copy it into a buffer, and out of it again.
+            # The server would copy it into a buffer and out again.
             cycle.body = body
             cycle.message_event.set()
         else:
             if isinstance(cycle.body, bytes):
-                cycle.body = bytearray(cycle.body)  # small chunks come many at once
+                cycle.body = bytearray(cycle.body)  # several small chunks of one read
             super().on_body(body)
         self.flow.pause_reading()
 
@@ -124,20 +124,20 @@ class BoundedConnection(HttpToolsProtocol):
         self._stop_timer()
         super().on_message_complete()
         if len(self.pipeline) <= WAITING_MAX:
-            self.flow.resume_reading()  # or nobody would notice that the caller has gone
+            self.flow.resume_reading()  # otherwise the end of the connection goes unnoticed
         if self.cycle.response_complete:
             self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
 
     def on_response_complete(self) -> None:
-        answered = self.cycle.response_complete  # and not one before it, of several in a row
-        if answered:
-            self.cycle.body = bytearray()  # what came of a body that was refused
+        newest = self.cycle.response_complete  # and not that of an earlier, pipelined request
+        if newest:
+            self.cycle.body = bytearray()  # the part of a refused body that has arrived
         super().on_response_complete()
-        if answered and not self.in_head and not self.transport.is_closing():
+        if newest and not self.in_head and not self.transport.is_closing():
             self._timer = self.loop.call_later(self._unwanted_s, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
-        """Tell what is wrong with the HTTP itself in the form of every other problem."""
+        """Answer malformed HTTP with a problem like any other."""
         request_id = new_request_id()
         headers, body = render(Problem("malformed_http", msg), request_id)
         headers += [("x-request-id", request_id), ("connection", "close")]
@@ -149,9 +149,9 @@ class BoundedConnection(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
         for cycle in self._earlier:
-            cycle.disconnected = True  # the server tells the last request only
-        for tell in tuple(self._on_lost):
-            tell()
+            cycle.disconnected = True  # the server marks the last request only
+        for callback in tuple(self._on_lost):
+            callback()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -160,13 +160,13 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
-            self.send_400_response("The request head took too long.")
+            self.send_400_response(f"The request head must arrive within {HEAD_TIMEOUT_S:g} s.")
 
 
 class PacedConnection(asyncio.BufferedProtocol):
     """Reads for a `BoundedConnection`: little of a head, much of a body that is wanted.
 
-    The server's own protocol cannot do so itself: the event loop reads for it as much as there is.
+    The server's own protocol cannot bound its reads: the event loop reads all there is for it.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The RateLimit fields of a 429: which limit is spent, and when to come back.
+"""The RateLimit fields of a 429: which quota is exhausted, and when to retry.
 
 Source: draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
 """
@@ -13,9 +13,9 @@ WINDOW_S = 60
 
 
 def rate_limit_fields(spent: SpentQuota, wait_s: float) -> tuple[tuple[str, str], ...]:
-    """`RateLimit-Policy` and `RateLimit` as header lines; none for a name they cannot hold.
+    """`RateLimit-Policy` and `RateLimit` as headers; none if they cannot hold the model's name.
 
-    They are told of requests alone: a client cannot count a judge's tokens by itself.
+    They count requests only: a client cannot count a judge's tokens.
     """
     name = _string(spent.model)
     if name is None:

@@ -1,38 +1,37 @@
-"""The outermost layer: a request id on every answer, one event per request, no error unanswered."""
+"""The outermost layer: an id and an event for each request, and a response to every error."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
-import traceback
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.domain.completion import Caller
 from assay.domain.events import RequestFinished
+from assay.domain.faults import internal_fault
 from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
 from assay.http.problems import INTERNAL, Problem, ProblemError, render
 
-logger = logging.getLogger(__name__)
-
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CLIENT_CLOSED = 499
-"""The status that events carry where the caller went away before the answer."""
+"""The status in events of requests whose caller left before the response."""
 UNMATCHED = "unmatched"
-"""The route of a request that no resource answers: its path is the caller's own text."""
+"""The route in events of requests that match no resource: the path is the caller's own text."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that events name; any other word is the caller's own text."""
 SHUTDOWN_PROBLEM = Problem(
-    "overloaded", "This process had to exit.", headers=(("connection", "close"),)
+    "overloaded",
+    "This process shut down before the request was finished. Retry the request.",
+    headers=(("connection", "close"),),
 )
 
 
 class RequestIdMiddleware:
-    """Gives each request an id, and tells of its end."""
+    """Gives each request an id, and emits an event at its end."""
 
     def __init__(self, app: ASGIApp, events: EventSink) -> None:
         self._app = app
@@ -60,15 +59,15 @@ class RequestIdMiddleware:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except ProblemError as refused:
-            await send_problem(send_with_id, refused.problem, request_id)
+        except ProblemError as error:
+            await send_problem(send_with_id, error.problem, request_id)
         except asyncio.CancelledError:
             # The process ends before the work does. The task ends here in any case; to raise
             # would make the server write a bare 500.
             if status == 0:
                 await send_problem(send_with_id, SHUTDOWN_PROBLEM, request_id)
-        except Exception as error:  # noqa: BLE001 # the last line: nothing may go unanswered
-            _log_unhandled(error, request_id)
+        except Exception as error:  # noqa: BLE001 # reported, and answered like any other problem
+            self._events.emit(internal_fault("request", error, request_id))
             if status == 0:
                 await send_problem(send_with_id, INTERNAL, request_id)
         finally:
@@ -85,7 +84,7 @@ class RequestIdMiddleware:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The caller's `X-Request-ID` where it is a plain word, else a new one."""
+    """The caller's `X-Request-ID` if it is a plain word, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
@@ -93,19 +92,13 @@ def request_id_of(scope: Scope) -> str:
 
 
 def new_request_id() -> str:
-    """An id for a request that brought none."""
+    """An id for a request that has none."""
     return f"req_{random_hex(16)}"
 
 
 async def send_problem(send: Send, problem: Problem, request_id: str) -> None:
-    """Answer with a problem below the framework."""
+    """Send a problem as the response, below the framework."""
     headers, body = render(problem, request_id)
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": problem.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
-
-
-def _log_unhandled(error: Exception, request_id: str) -> None:
-    """Say where it broke; the error's message may hold the caller's text and stays out."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s while handling %s\n%s", type(error).__name__, request_id, where)

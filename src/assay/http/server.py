@@ -1,4 +1,4 @@
-"""Runs the API and the operations app in one event loop, and ends them in good order."""
+"""Runs the API and the operations app in one event loop, and drains them before exit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,24 +23,41 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2_048
 KEEP_ALIVE_S = 75
-"""Longer than the 60 s after which common gateways close their side: they must close first."""
+"""Longer than the 60 s of common gateways: they must be the first to close a connection."""
 DRAIN_MARGIN_S = 2.0
-"""Given to answers on their way, beyond the longest deadline."""
+"""Added to the longest deadline, for responses on their way."""
 CLOSE_S = 10
-"""For what has been answered and lies in a buffer, on its way to a slow reader."""
+"""For responses that wait in a buffer for a slow reader."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The bound sockets of the API and of the operations app."""
+    """The bound sockets of the API and of the operations app; as a context, it closes both."""
 
     api: socket.socket
     operations: socket.socket
 
+    @classmethod
+    def bind(cls, host: str, port: int, operations_port: int) -> Self:
+        """Bind both; raises `OSError` if a port is taken, and then holds neither."""
+        api = listen(host, port)
+        try:
+            return cls(api, listen(host, operations_port))
+        except OSError:
+            api.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.api.close()
+        self.operations.close()
+
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises `OSError` where it is taken."""
+    """A listening socket; port 0 takes a free port. Raises `OSError` if the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
@@ -54,7 +72,7 @@ async def serve(
     limits: Limits,
     on_started: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Serve until SIGTERM or SIGINT, then drain; true where everything in flight was finished.
+    """Serve until SIGTERM or SIGINT, then drain; true if everything in flight was finished.
 
     A second signal ends the drain at once.
     """
@@ -86,13 +104,13 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve one app for as long as the context lasts, with signals left to whoever owns it."""
+async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[uvicorn.Server]:
+    """Serve one app for as long as the context lasts, without handling signals."""
     server = _Server(server_config(app))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await _started([server], [running])
-        yield
+        yield server
     finally:
         server.should_exit = True
         server.force_exit = True
@@ -102,24 +120,24 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
 async def _drain(
     signals: asyncio.Queue[int], lifecycle: Lifecycle, load: Load, limits: Limits
 ) -> bool:
-    """Fail readiness, wait for the balancer to notice, refuse new work, finish the rest."""
+    """Fail readiness, wait for the load balancer, refuse new work, and finish the rest."""
     lifecycle.phase = "leaving"
-    logger.info("leaving: readiness fails, %d requests in flight", load.requests)
-    again = asyncio.create_task(signals.get())
+    logger.info("shutting down: readiness fails, %d requests in flight", load.requests)
+    second = asyncio.create_task(signals.get())
     try:
-        await asyncio.wait([again], timeout=limits.drain_delay_s)
+        await asyncio.wait([second], timeout=limits.drain_delay_s)
         lifecycle.phase = "draining"
-        if again.done():
+        if second.done():
             return False
         idle = asyncio.create_task(load.idle.wait())
         longest_s = limits.body_timeout_s + limits.request_timeout_ms / 1_000 + DRAIN_MARGIN_S
-        await asyncio.wait([again, idle], timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([second, idle], timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         if load.requests:
-            logger.warning("exit with %d requests unfinished", load.requests)
+            logger.warning("exiting with %d unfinished requests", load.requests)
         return load.requests == 0
     finally:
-        again.cancel()
+        second.cancel()
 
 
 async def _first(signals: asyncio.Queue[int], *running: asyncio.Task[None]) -> None:
@@ -142,7 +160,7 @@ async def _started(servers: list[_Server], running: list[asyncio.Task[None]]) ->
 
 @contextlib.contextmanager
 def _handled(signals: asyncio.Queue[int]) -> Iterator[None]:
-    """Put signals into the queue; more than it holds say nothing new."""
+    """Put signals into the queue; when it is full, another one adds nothing."""
     loop = asyncio.get_running_loop()
 
     def take(number: int) -> None:
@@ -159,11 +177,11 @@ def _handled(signals: asyncio.Queue[int]) -> Iterator[None]:
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
-    """How the server runs an app: no access log, no lifespan, bounded connections."""
+    """The configuration of a server: no access log, no lifespan, bounded connections."""
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=PacedConnection,  # type: ignore[arg-type]  # it only has to be made with these settings
+        http=PacedConnection,  # type: ignore[arg-type]  # uvicorn only calls it with these settings
         ws="none",
         lifespan="off",
         log_config=None,
@@ -177,7 +195,7 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to us: two of them share the process."""
+    """A server that handles no signals: two of them share the process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Bodies that are read as they come: of any length, in bounded memory, and not at a trickle."""
+"""Bodies that are read as a stream: of any length, in bounded memory, at a minimum rate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from assay.http.limits import Limits
 from assay.http.problems import Problem, ProblemError
 
 StreamedRoute = tuple[str, re.Pattern[str]]
-"""The method and the path of a resource that reads its body as it comes."""
+"""The method and the path of a resource that reads its body as a stream."""
 RESERVED_BYTES = 4 * 1_048_576
-"""What one such body holds of the memory set aside: a row, a piece of rows, and its buffers."""
+"""Memory reserved for one such body: a row, a chunk of rows, and buffers."""
 BYTES_PER_S_MIN = 8_192
-"""A slower sender is dropped: it would hold a connection and its buffers for hours."""
+"""A slower sender is dropped; it would hold a connection and its buffers for hours."""
 
 
 def is_streamed(scope: Scope, routes: Sequence[StreamedRoute]) -> bool:
@@ -28,9 +28,9 @@ def is_streamed(scope: Scope, routes: Sequence[StreamedRoute]) -> bool:
 
 
 class StreamedBody:
-    """Receives one body; the sender has `body_timeout_s`, and more as it sends more.
+    """Receives one body; the sender has `body_timeout_s`, and earns more time by sending.
 
-    Only the time spent waiting for the sender counts: while the store is slow, nobody is late.
+    Only time spent waiting for the sender counts, not time that the resource takes.
     """
 
     def __init__(self, receive: Receive, limits: Limits, load: Load) -> None:
@@ -38,14 +38,14 @@ class StreamedBody:
         self._left_s = limits.body_timeout_s
         self._left_s_max = limits.body_timeout_s
         self.complete = False
-        """Whether all of it has come."""
+        """Whether the whole body has arrived."""
         self.reserved = RESERVED_BYTES
         self.received = 0
-        load.body_bytes += self.reserved
+        load.reserve(self.reserved)
 
     @property
     def broken(self) -> bool:
-        """Whether there are bytes to come that nobody will read."""
+        """Whether bytes are still to come that will not be read."""
         return not self.complete
 
     async def receive(self) -> Message:
@@ -57,7 +57,7 @@ class StreamedBody:
             async with asyncio.timeout(max(self._left_s, 0.001)):
                 message = await self._receive()
         except TimeoutError:
-            detail = f"The body came slower than {BYTES_PER_S_MIN} bytes a second."
+            detail = f"Send the body at {BYTES_PER_S_MIN} bytes per second or faster."
             close = (("connection", "close"),)
             raise ProblemError(Problem("request_timeout", detail, headers=close)) from None
         if message["type"] == "http.request":

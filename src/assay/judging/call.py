@@ -1,70 +1,41 @@
-"""Asks a judge once: a finding or the reason for having none, with all that the call took."""
+"""One judge call: the verdict or the reason for having none, and what the call took."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, Never, TypeVar
 
-from assay.criteria.base import Finding
+from assay.criteria.base import Question
 from assay.criteria.results import FAILED_CHECK
 from assay.domain.completion import (
     NO_USAGE,
     Attempt,
     CallContext,
-    Caller,
     Completion,
     Prompt,
     Usage,
+    total_spent,
 )
-from assay.domain.errors import DeadlineExceeded, ModelError, Reason
-from assay.domain.evaluation import JudgeSpec, LongInputRecord, SharedCall
-from assay.domain.policy import Deadline, SpentQuota
-from assay.domain.ports import ChatModel, Judges
+from assay.domain.errors import DeadlineExceeded, ModelError, NotApplicable, Reason
+from assay.domain.evaluation import JudgeSpec, LongInputRecord, RetryAdvice, SharedCall
+from assay.domain.faults import internal_fault
+from assay.domain.ports import ChatModel, EventSink, Judges, PanelMember
+from assay.judging.prompt import to_prompt
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+CALLS_MAX = 16
+"""Judge calls of one request in flight at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class PanelMember:
-    """One who judges: a model, or a router over several that may stand in for each other."""
+class JudgeReply(Generic[T_co]):
+    """A judge's verdict, or the reason for having none."""
 
-    spec: JudgeSpec
-    chat: ChatModel
-    window_tokens: float
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """All who judge a question: one seat, or those of a panel."""
-
-    spec: JudgeSpec
-    seats: tuple[PanelMember, ...]
-
-    @property
-    def is_panel(self) -> bool:
-        return len(self.seats) > 1
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """On whose behalf, until when, and what identifies the question."""
-
-    caller: Caller
-    deadline: Deadline
-    identity: tuple[object, ...] = ()
-
-    def context(self, spec: JudgeSpec) -> CallContext:
-        """The context of one call by `spec`."""
-        return CallContext(self.caller, self.deadline, budget=spec.purse, cacheable=spec.cache)
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeReply:
-    """What came of a question: a finding, or the reason for having none."""
-
-    finding: Finding | None = None
+    verdict: T_co | None = None
     reason: Reason | None = None
     message: str = ""
     provider: str = ""
@@ -74,93 +45,99 @@ class JudgeReply:
     cost_usd: float = 0.0
     cached: bool = False
     simulated: bool = False
-    retry_after_s: float | None = None
-    spent: SpentQuota | None = None
-    reading: object = None
+    retry: RetryAdvice | None = None
     shared_call: SharedCall | None = None
-    shortened: LongInputRecord | None = None
+    long_input: LongInputRecord | None = None
 
 
-class ConcurrencyLimited:
-    """A `ChatModel` that sends no more calls at a time than its slots allow."""
-
-    def __init__(self, inner: ChatModel, slots: asyncio.Semaphore) -> None:
-        self._inner = inner
-        self._slots = slots
-
-    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
-        async with self._slots:
-            if context.deadline.remaining_s() <= 0:
-                raise DeadlineExceeded("no time was left to ask the judge")
-            return await self._inner.complete(prompt, context)
-
-
-def panel_for(judges: Judges, spec: JudgeSpec, slots: asyncio.Semaphore) -> Panel:
-    """Who judges by `spec`; raises `RequestError` for a judge or model that is not configured."""
-    return Panel(
-        spec,
-        tuple(
-            PanelMember(
-                member,
-                ConcurrencyLimited(judges.select(member), slots),
-                judges.window_tokens(member),
-            )
-            for member in judges.members(spec)
-        ),
-    )
-
-
-async def ask(prompt: Prompt[Any], chat: ChatModel, context: CallContext) -> JudgeReply:
-    """The judge's reply; a `ModelError` is a reply too, with every attempt it cost."""
+async def ask(
+    question: Question[T], member: PanelMember, context: CallContext, *, sample: int = 0
+) -> JudgeReply[T]:
+    """The judge's reply; a call that failed is a reply too, with every attempt it cost."""
+    prompt = to_prompt(question, member.spec, sample=sample)
     try:
-        completion = await chat.complete(prompt, context)
+        completion = await member.chat.complete(prompt, context)
     except ModelError as error:
-        return failed(error)
-    except Exception:  # noqa: BLE001  # one call's fault must not take the other votes along
-        return JudgeReply(reason="check_error", message=FAILED_CHECK)
-    return answered(completion)
+        return _failed(error)
+    except NotApplicable as error:
+        return JudgeReply(reason=error.reason, message=error.message)
+    return _answered(completion)
 
 
-def answered(completion: Completion[Any]) -> JudgeReply:
-    """The reply in a completion; its reading is a finding, or kept as it is."""
-    attempts = completion.attempts
-    found = completion.reading if isinstance(completion.reading, Finding) else None
+def _answered(completion: Completion[T]) -> JudgeReply[T]:
+    attempts, verdict = completion.attempts, completion.reading
     # A bare provider lists no attempts; a cached answer took none and costs nothing.
     bare = not attempts and not completion.cached
+    spent = (completion.usage, completion.cost_usd) if bare else total_spent(attempts)
     return JudgeReply(
-        finding=found,
-        reason=None if found else "check_error",
-        message="" if found else FAILED_CHECK,
+        verdict=verdict,
+        reason="check_error" if verdict is None else None,
+        message=FAILED_CHECK if verdict is None else "",
         provider=completion.provider,
         model=completion.model,
         attempts=attempts,
-        usage=completion.usage if bare else total_usage(attempts),
-        cost_usd=completion.cost_usd if bare else total_cost_usd(attempts),
+        usage=spent[0],
+        cost_usd=spent[1],
         cached=completion.cached,
         simulated=completion.simulated,
-        reading=completion.reading,
     )
 
 
-def failed(error: ModelError) -> JudgeReply:
-    """The reply that a failure makes: what failed may have cost money all the same."""
+def _failed(error: ModelError) -> JudgeReply[Never]:
+    """A call that failed may have cost money all the same."""
     last = error.attempts[-1] if error.attempts else None
+    usage, cost_usd = total_spent(error.attempts)
+    wait_s = error.retry_after_s
     return JudgeReply(
         reason=error.reason,
         message=error.message,
         provider=last.provider if last else "",
         model=last.model if last else "",
         attempts=error.attempts,
-        usage=total_usage(error.attempts),
-        cost_usd=total_cost_usd(error.attempts),
-        retry_after_s=error.retry_after_s,
-        spent=error.spent,
+        usage=usage,
+        cost_usd=cost_usd,
+        retry=None if wait_s is None else RetryAdvice(wait_s, error.spent),
     )
 
 
-def total_usage(spent: Sequence[Attempt | JudgeReply]) -> Usage:
-    return sum((each.usage for each in spent), NO_USAGE)
+class RequestJudges:
+    """The judges of one request: `CALLS_MAX` bounds the calls of all its members together."""
+
+    def __init__(self, judges: Judges, events: EventSink) -> None:
+        self._judges = judges
+        self._events = events
+        self._slots = asyncio.Semaphore(CALLS_MAX)
+
+    def panel(self, spec: JudgeSpec) -> Sequence[PanelMember]:
+        """The members that `spec` names; raises `RequestError` for an unknown one."""
+        return [
+            replace(member, chat=RequestBounded(member.chat, self._slots, self._events))
+            for member in self._judges.panel(spec)
+        ]
 
 
-def total_cost_usd(spent: Sequence[Attempt | JudgeReply]) -> float:
-    return sum(each.cost_usd for each in spent)
+class RequestBounded:
+    """A `ChatModel` for the calls of one request.
+
+    It sends no more calls at a time than there are slots. An unexpected error is reported and
+    ends its own call alone: the request's other calls go on.
+    """
+
+    def __init__(self, inner: ChatModel, slots: asyncio.Semaphore, events: EventSink) -> None:
+        self._inner = inner
+        self._slots = slots
+        self._events = events
+
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
+        """The inner model's answer; raises `NotApplicable` for an unexpected error."""
+        async with self._slots:
+            if context.deadline.remaining_s() <= 0:
+                raise DeadlineExceeded("No time was left to ask the judge.")
+            try:
+                return await self._inner.complete(prompt, context)
+            except ModelError:
+                raise
+            except Exception as error:
+                fault = internal_fault("judge_call", error, context.caller.request_id)
+                self._events.emit(fault)
+                raise NotApplicable("check_error", FAILED_CHECK) from error

@@ -1,4 +1,4 @@
-"""Doing several things at the same time."""
+"""Runs several coroutines at the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; one that works alone takes no task of its own.
+    """The results in order; a single coroutine runs in the caller's own task.
 
     Raises what the first failure raises, with the others cancelled.
     """
@@ -19,7 +19,7 @@ async def side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         return [await all_works[0]]
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in all_works]
+            tasks = [group.create_task(work) for work in all_works]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]

@@ -1,109 +1,125 @@
-"""Has a criterion judged: its questions are voted on, and the votes become a score."""
+"""Has a criterion judged: its questions are voted on, and the votes make its outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from assay.criteria.base import Judged
-from assay.criteria.results import scored, unscored
-from assay.domain.evaluation import Case, CriterionResult, JudgeRecord, PanelRecord, Vote
-from assay.domain.policy import SpentQuota
-from assay.judging.call import Asker, JudgeReply, Panel, total_cost_usd, total_usage
+from assay.criteria.base import Finding, Judged, Question
+from assay.criteria.results import FAILED_CHECK, CriterionOutcome, grade
+from assay.domain.completion import CallContext, total_spent
+from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Vote, soonest
+from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
-from assay.judging.prompt import content_of, requested
-from assay.judging.voting import Votes, collect_votes
+from assay.judging.long_input import fits
+from assay.judging.voting import Panel, Votes, collect_votes, votes_from
+
+NO_PART_OF_THE_QUESTION = {"name", "weight", "threshold", "required", "negate", "judge"}
+"""Fields of a criterion that change neither its question nor the reading of the answer."""
 
 
-async def judged(criterion: Judged, case: Case, bench: Panel, asker: Asker) -> CriterionResult:
-    """The judges' score; a failure becomes an unscored result with its reason.
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A judged criterion, who judges it, and the context of its calls."""
+
+    criterion: Judged
+    panel: Panel
+    context: CallContext
+
+
+async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcome:
+    """The judges' finding, or the reason for having none.
 
     Raises `NotApplicable` where the case lacks what the criterion needs.
     """
-    short_circuit = criterion.short_circuit(case)
-    if short_circuit is not None:
-        return scored(criterion, short_circuit)
-    questions = criterion.questions(case)
-    asker = replace(asker, identity=content_of(criterion))
-    return score_of(
-        criterion, await side_by_side(collect_votes(each, bench, asker) for each in questions)
+    criterion, panel, context = assignment.criterion, assignment.panel, assignment.context
+    finding = criterion.short_circuit(case)
+    if finding is not None:
+        return CriterionOutcome(finding)
+    questions = questions_about(criterion, case)
+    first = questions[0]
+    once = panel.asks_once and len(questions) == 1 and first.samples_else == 1
+    if once and fits(first, panel.members[0]):
+        reply = await ask(first, panel.members[0], context)
+        return outcome_from(criterion, [votes_from(first, panel, [reply])])
+    return outcome_from(
+        criterion,
+        await side_by_side(collect_votes(question, panel, context) for question in questions),
     )
 
 
-def score_of(criterion: Judged, ballots: Sequence[Votes]) -> CriterionResult:
-    """The score that the ballots on a criterion's questions come to."""
-    findings = [each.finding for each in ballots if each.finding is not None]
-    replies = [reply for each in ballots for reply in each.replies]
-    if len(findings) == len(ballots):
-        score = scored(criterion, criterion.combined(findings))
-    else:
-        failure = next(each for each in ballots if each.finding is None).failure
-        score = unscored(criterion, failure.reason or "check_error", failure.message)
-    votes = [_vote(criterion, each) for each in replies] if len(replies) > 1 else []
-    return replace(
-        score,
-        judge=record(ballots, votes),
-        usage=total_usage(replies),
-        cost_usd=total_cost_usd(replies),
-        cached=all(each.cached for each in replies),
-        simulated=any(each.simulated for each in replies),
-        retry_after_s=retry_after_s(replies),
-        spent=spent_quota(replies),
+def questions_about(criterion: Judged, case: Case) -> list[Question[Finding]]:
+    """The criterion's questions, with an identity that no other criterion's questions have."""
+    identity = (criterion.model_dump_json(exclude=NO_PART_OF_THE_QUESTION),)
+    return [replace(question, identity=identity) for question in criterion.questions(case)]
+
+
+def outcome_from(criterion: Judged, votes_by_question: Sequence[Votes]) -> CriterionOutcome:
+    """The outcome of a criterion, from the votes on its questions."""
+    findings = [votes.finding for votes in votes_by_question if votes.finding is not None]
+    failures = [votes.failure for votes in votes_by_question if votes.finding is None]
+    replies = [reply for votes in votes_by_question for reply in votes.replies]
+    shown = [_to_vote(criterion, reply) for reply in replies] if len(replies) > 1 else []
+    usage, cost_usd = total_spent(replies)
+    return CriterionOutcome(
+        finding=None if failures else criterion.combined(findings),
+        reason=failures[0].reason or "check_error" if failures else None,
+        explanation=failures[0].message if failures else "",
+        judge=judge_record(votes_by_question, shown),
+        usage=usage,
+        cost_usd=cost_usd,
+        cached=all(reply.cached for reply in replies),
+        simulated=any(reply.simulated for reply in replies),
+        retry=soonest(reply.retry for reply in replies),
     )
 
 
-def record(ballots: Sequence[Votes], votes: Sequence[Vote] = ()) -> JudgeRecord:
-    """Who judged, with every call of every vote."""
-    first = ballots[0]
-    replies = [reply for each in ballots for reply in each.replies]
-    heard = [each for each in replies if each.finding is not None] or [first.failure]
-    left = [each.finding.probability_left for each in ballots if each.finding is not None]
-    known = [each for each in left if each is not None]
-    counted = first.counted if len(ballots) == 1 and len(replies) > 1 else None
-    answered = set.intersection(*(each.seats_answered for each in ballots))
+def judge_record(votes_by_question: Sequence[Votes], shown: Sequence[Vote] = ()) -> JudgeRecord:
+    """Who judged, with every call; `shown` are the votes as the caller reads them."""
+    first = votes_by_question[0]
+    replies = [reply for votes in votes_by_question for reply in votes.replies]
+    answered = [reply for reply in replies if reply.verdict is not None] or [first.failure]
+    findings = [votes.finding for votes in votes_by_question if votes.finding is not None]
+    left = [found.probability_left for found in findings if found.probability_left is not None]
+    aggregated = first.aggregated if len(votes_by_question) == 1 and len(replies) > 1 else None
+    panel = None
+    if first.panel.has_several:
+        members = set.intersection(*(votes.members_answered for votes in votes_by_question))
+        panel = PanelRecord(len(first.panel.members), len(members))
     return JudgeRecord(
-        provider=", ".join(dict.fromkeys(each.provider for each in heard)),
-        model=", ".join(dict.fromkeys(each.model for each in heard)),
-        requested=requested(first.bench.spec),
+        provider=", ".join(dict.fromkeys(reply.provider for reply in answered)),
+        model=", ".join(dict.fromkeys(reply.model for reply in answered)),
+        requested=first.panel.spec.requested,
         prompt_version=first.question.prompt_version,
         score_method=first.method,
-        attempts=tuple(attempt for each in replies for attempt in each.attempts),
-        votes=tuple(votes),
-        spread=counted.spread if counted else None,
-        agreement=counted.agreement if counted else None,
-        panel=PanelRecord(len(first.bench.seats), len(answered)) if first.bench.is_panel else None,
-        probability_left=max(known, default=None),
-        shared_call=next((each.shared_call for each in replies if each.shared_call), None),
-        long_input=next((each.shortened for each in replies if each.shortened), None),
+        attempts=tuple(attempt for reply in replies for attempt in reply.attempts),
+        votes=tuple(shown),
+        spread=aggregated.spread if aggregated else None,
+        agreement=aggregated.agreement if aggregated else None,
+        panel=panel,
+        probability_left=max(left, default=None),
+        shared_call=next((reply.shared_call for reply in replies if reply.shared_call), None),
+        long_input=next((reply.long_input for reply in replies if reply.long_input), None),
     )
 
 
-def retry_after_s(replies: Sequence[JudgeReply]) -> float | None:
-    """When the first of the failed judges may be asked again."""
-    waits_s = [each.retry_after_s for each in replies if each.retry_after_s is not None]
-    return min(waits_s, default=None)
-
-
-def spent_quota(replies: Sequence[JudgeReply]) -> SpentQuota | None:
-    """The limit behind that wait, where it is one of requests."""
-    wait_s = retry_after_s(replies)
-    return next(
-        (each.spent for each in replies if each.spent and each.retry_after_s == wait_s), None
-    )
-
-
-def _vote(criterion: Judged, reply: JudgeReply) -> Vote:
-    """One reply as the caller reads it: an unscored one with its reason."""
-    if reply.finding is None:
-        return Vote(reply.provider, reply.model, explanation=reply.message, reason=reply.reason)
-    each = scored(criterion, reply.finding)
+def _to_vote(criterion: Judged, reply: JudgeReply[Finding]) -> Vote:
+    """A reply as the caller reads it: with a score, or with the reason for having none."""
+    finding = reply.verdict
+    graded = None if finding is None else grade(criterion, finding)
+    if finding is None or graded is None:
+        return Vote(
+            reply.provider,
+            reply.model,
+            explanation=reply.message or FAILED_CHECK,
+            reason=reply.reason or "check_error",
+        )
     return Vote(
         provider=reply.provider,
         model=reply.model,
-        score=each.score,
-        value=each.value,
-        label=each.label,
-        passed=each.passed,
-        explanation=each.explanation,
-        reason=each.reason,
+        score=graded.score,
+        value=finding.value,
+        label=finding.label,
+        passed=graded.passed,
+        explanation=finding.explanation,
     )

@@ -1,26 +1,33 @@
 """Several criteria of one case in one call: a long input is sent, and paid for, once.
 
-Each criterion's verdict is read on its own. One that cannot be read is asked again alone, and so
-are all where the shared answer was of no use; where no judge could be reached, asking once more
-for each criterion would only add to the trouble, and all are unscored.
+Each criterion's verdict is read on its own. A criterion whose verdict cannot be read gets a
+call of its own; so do all where nothing in the answer can be read. Where no judge could be reached,
+more calls would only add to the load, and all are unscored.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from assay.criteria.base import Finding, Judged, Question
-from assay.domain.completion import AnswerSchema, Completion, Usage
-from assay.domain.errors import PROMPT_SPECIFIC_REASONS, AnswerUnreadable, ModelError
-from assay.domain.evaluation import Case, CriterionResult, SharedCall
-from assay.judging.call import Asker, JudgeReply, Panel, ask
+from assay.criteria.base import Finding, Question
+from assay.criteria.results import CriterionOutcome
+from assay.domain.completion import AnswerSchema, Completion, Usage, total_spent
+from assay.domain.errors import (
+    PROMPT_SPECIFIC_REASONS,
+    AnswerUnreadable,
+    ModelError,
+    NotApplicable,
+)
+from assay.domain.evaluation import Case, SharedCall
+from assay.domain.faults import internal_fault
+from assay.domain.ports import EventSink
+from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
-from assay.judging.judge import judged, score_of
-from assay.judging.long_input import fits
-from assay.judging.prompt import content_of, prompt_of
-from assay.judging.voting import collect_votes, votes_from
+from assay.judging.judge import Assignment, judge_criterion, outcome_from, questions_about
+from assay.judging.long_input import ask_within_window, fits
+from assay.judging.voting import votes_from
 from assay.prompts.templates import render
 from assay.verdicts.reading import read_object
 
@@ -29,105 +36,126 @@ SHARED_MAX = 8
 OUTPUT_TOKENS_EACH = 1_024
 
 
-def groups(asked: Mapping[int, tuple[Judged, Panel]], case: Case) -> list[list[int]]:
-    """The criteria that go into one call, by index; each of the others by itself."""
-    shared: dict[object, list[int]] = {}
-    found: list[list[int]] = []
-    for index, (criterion, bench) in asked.items():
-        question = _shareable(criterion, bench, case)
+def group_calls(
+    assignments: Mapping[int, Assignment], case: Case, events: EventSink
+) -> list[dict[int, Assignment]]:
+    """The criteria that share a call, together; each of the others by itself."""
+    open_groups: dict[object, dict[int, Assignment]] = {}
+    groups: list[dict[int, Assignment]] = []
+    for index, assignment in assignments.items():
+        question = _shareable(assignment, case, events)
         if question is None:
-            found.append([index])
+            groups.append({index: assignment})
             continue
-        # A purse is shared, or not, as the very one that it is: two of the same size are not one.
-        judge = (replace(bench.spec, purse=None), id(bench.spec.purse))
-        asks = (judge, tuple(question.material))
-        group = shared.setdefault(asks, [])
-        if not group or len(group) == SHARED_MAX:
-            group = shared[asks] = []
-            found.append(group)
-        group.append(index)
-    return found
+        panel, context = assignment.panel, assignment.context
+        key = (panel.spec, context.budget, tuple(question.content))
+        group = open_groups.get(key)
+        if group is None or len(group) == SHARED_MAX:
+            group = open_groups[key] = {}
+            groups.append(group)
+        group[index] = assignment
+    return groups
 
 
-def _shareable(criterion: Judged, bench: Panel, case: Case) -> Question | None:
+def _shareable(assignment: Assignment, case: Case, events: EventSink) -> Question[Finding] | None:
     """The criterion's only question, where it can stand beside others."""
-    spec = bench.spec
-    if not spec.batch_criteria or spec.samples > 1 or bench.is_panel:
+    if not (assignment.panel.spec.batch_criteria and assignment.panel.asks_once):
         return None
     try:
-        if criterion.short_circuit(case) is not None:
+        if assignment.criterion.short_circuit(case) is not None:
             return None
-        questions = criterion.questions(case)
-    except Exception:  # noqa: BLE001  # what cannot be asked says so when it is asked alone
+        questions = assignment.criterion.questions(case)
+    except NotApplicable:
         return None
-    alone = len(questions) > 1 or questions[0].top_logprobs or questions[0].max_output_tokens
-    return None if alone or questions[0].answer is None else questions[0]
+    except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
+        request_id = assignment.context.caller.request_id
+        events.emit(internal_fault("shared_call", error, request_id))
+        return None
+    first = questions[0]
+    alone = len(questions) > 1 or first.top_logprobs or first.max_output_tokens
+    return None if alone or first.answer is None else first
 
 
-async def judged_together(
-    criteria: Sequence[Judged], case: Case, bench: Panel, asker: Asker
-) -> list[CriterionResult]:
-    """The scores of criteria that `groups` put together, in their order."""
-    members = [(each, each.question(case)) for each in criteria]
-    shared = shared_question([question for _, question in members])
-    seat = bench.seats[0]
-    if not fits(shared, seat):
-        return await _each_alone(criteria, case, bench, asker)
-    identity = tuple(part for each in criteria for part in content_of(each))
-    prompt = prompt_of(shared, seat.spec, identity=identity)
-    reply = await ask(prompt, seat.chat, asker.context(seat.spec))
-    saved = _saved(reply, shared, [question for _, question in members])
-    costs = _split(reply, len(members), saved)
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One criterion of a shared call: its question, and its key in the answer."""
+
+    key: str
+    assignment: Assignment
+    question: Question[Finding]
+
+
+async def judge_together(assignments: Sequence[Assignment], case: Case) -> list[CriterionOutcome]:
+    """The outcomes of criteria that `group_calls` put together, in their order."""
+    entries = [
+        _Entry(f"c{number}", assignment, questions_about(assignment.criterion, case)[0])
+        for number, assignment in enumerate(assignments, 1)
+    ]
+    questions = {entry.key: entry.question for entry in entries}
+    shared = shared_question(questions)
+    panel, context = assignments[0].panel, assignments[0].context
+    [member] = panel.members
+    if not fits(shared, member):
+        return await side_by_side(judge_criterion(assignment, case) for assignment in assignments)
+    reply = await ask(shared, member, context)
+    record = _record(reply, shared, list(questions.values()))
     return await side_by_side(
-        _one(member, number, cost, bench, asker)
-        for number, (cost, member) in enumerate(zip(costs, members, strict=True), 1)
+        _outcome(entry, reply, _part(reply.usage, number, len(entries)), record)
+        for number, entry in enumerate(entries)
     )
 
 
-async def _one(
-    member: tuple[Judged, Question], number: int, cost: JudgeReply, bench: Panel, asker: Asker
-) -> CriterionResult:
-    """The score of one criterion: what the shared answer says of it, else asked alone.
+async def _outcome(
+    entry: _Entry, shared: JudgeReply[Mapping[str, Finding]], usage: Usage, record: SharedCall
+) -> CriterionOutcome:
+    """The outcome of one criterion: by the shared answer, else by a call of its own.
 
-    `cost` is the shared reply with this criterion's part of its cost.
+    `usage` is this criterion's part of the shared call's.
     """
-    criterion, question = member
-    findings = cost.reading if isinstance(cost.reading, dict) else {}
-    found = findings.get(f"c{number}")
-    named = replace(question, prompt_version=f"shared.v1/{question.prompt_version}")
-    if isinstance(found, Finding):
-        reply = replace(cost, finding=found, reason=None, message="")
-        return score_of(criterion, [votes_from(named, bench, [reply])])
-    if cost.reason in PROMPT_SPECIFIC_REASONS or findings:
-        ballot = await collect_votes(
-            question, bench, replace(asker, identity=content_of(criterion))
-        )
-        alone = ballot.replies[0]
-        reply = replace(
+    criterion, panel = entry.assignment.criterion, entry.assignment.panel
+    question, context = entry.question, entry.assignment.context
+    findings = shared.verdict or {}
+    finding = findings.get(entry.key)
+    own = JudgeReply(
+        verdict=finding,
+        reason=None if finding else shared.reason,
+        message="" if finding else shared.message,
+        provider=shared.provider,
+        model=shared.model,
+        attempts=shared.attempts,
+        usage=usage,
+        cost_usd=shared.cost_usd / record.criteria,
+        cached=shared.cached,
+        simulated=shared.simulated,
+        retry=shared.retry,
+        shared_call=record,
+    )
+    if finding is None and (findings or shared.reason in PROMPT_SPECIFIC_REASONS):
+        alone = await ask_within_window(question, panel.members[0], context)
+        spent, cost_usd = total_spent((own, alone))
+        own = replace(
             alone,
-            attempts=(*cost.attempts, *alone.attempts),
-            usage=cost.usage + alone.usage,
-            cost_usd=cost.cost_usd + alone.cost_usd,
-            shared_call=cost.shared_call,
+            attempts=(*own.attempts, *alone.attempts),
+            usage=spent,
+            cost_usd=cost_usd,
+            shared_call=record,
         )
-        return score_of(criterion, [votes_from(question, bench, [reply])])
-    return score_of(criterion, [votes_from(named, bench, [cost])])
+    else:
+        version = f"shared.v1/{question.prompt_version}"
+        question = replace(question, prompt_version=version)
+    return outcome_from(criterion, [votes_from(question, panel, [own])])
 
 
-async def _each_alone(
-    criteria: Sequence[Judged], case: Case, bench: Panel, asker: Asker
-) -> list[CriterionResult]:
-    return await side_by_side(judged(each, case, bench, asker) for each in criteria)
-
-
-def shared_question(questions: Sequence[Question]) -> Question:
-    """One question out of several about the same material."""
-    keys = [f"c{number}" for number in range(1, len(questions) + 1)]
-    rows = [(key, *task_of(each.instructions)) for key, each in zip(keys, questions, strict=True)]
+def shared_question(
+    questions: Mapping[str, Question[Finding]],
+) -> Question[Mapping[str, Finding]]:
+    """One question out of several about the same content; its answer has their keys."""
+    keys = list(questions)
+    tasks = [(key, *task_of(question.instructions)) for key, question in questions.items()]
     properties = {
-        key: dict(each.answer.schema)
-        for key, each in zip(keys, questions, strict=True)
-        if each.answer is not None
+        key: dict(question.answer.schema)
+        for key, question in questions.items()
+        if question.answer is not None
     }
     schema = {
         "type": "object",
@@ -136,12 +164,13 @@ def shared_question(questions: Sequence[Question]) -> Question:
         "additionalProperties": False,
     }
     return Question(
-        instructions=render("shared.v1", criteria=rows),
-        material=questions[0].material,
+        instructions=render("shared.v1", criteria=tasks),
+        content=questions[keys[0]].content,
         answer=AnswerSchema("verdicts", schema),
-        read=lambda completion: read_each(completion, dict(zip(keys, questions, strict=True))),
+        read=lambda completion: read_verdicts(completion, questions),
         prompt_version="shared.v1",
         max_output_tokens=OUTPUT_TOKENS_EACH * len(questions),
+        identity=tuple(part for question in questions.values() for part in question.identity),
     )
 
 
@@ -152,49 +181,46 @@ def task_of(instructions: str) -> tuple[str, str]:
     return task.strip(), answer.strip()
 
 
-def read_each(
-    completion: Completion[object], questions: Mapping[str, Question]
+def read_verdicts(
+    completion: Completion[object], questions: Mapping[str, Question[Finding]]
 ) -> dict[str, Finding]:
     """The findings of those criteria whose verdict can be read; raises where none can."""
-    ask = f"End with one JSON object that has a member for each of: {', '.join(questions)}."
-    whole = read_object(completion, list(questions), ask)
+    advice = f"End with one JSON object that has a member for each of: {', '.join(questions)}."
+    whole = read_object(completion, list(questions), advice)
     found: dict[str, Finding] = {}
     for key, question in questions.items():
         answer = replace(completion, text=json.dumps(whole.get(key)), finish="stop")
         try:
-            finding = question.read(answer)
+            found[key] = question.read(answer)
         except ModelError:
             continue
-        if isinstance(finding, Finding):
-            found[key] = finding
     if not found:
-        raise AnswerUnreadable(f"No verdict in the answer can be read. {ask}")
+        raise AnswerUnreadable(f"No verdict in the answer can be read. {advice}")
     return found
 
 
-def _saved(reply: JudgeReply, shared: Question, questions: Sequence[Question]) -> SharedCall:
+def _record(
+    reply: JudgeReply[object],
+    shared: Question[object],
+    questions: Sequence[Question[Finding]],
+) -> SharedCall:
     """What the call took, and how much more one call for each criterion would have taken.
 
     Estimated by the prompts' lengths, in the ratio that the provider's own count shows.
     """
-    material = sum(len(text) for _, text in shared.material)
-    together = len(shared.instructions) + material
-    apart = sum(len(each.instructions) + material for each in questions)
+    content = sum(len(text) for _, text in shared.content)
+    together = len(shared.instructions) + content
+    apart = sum(len(question.instructions) + content for question in questions)
     tokens = reply.usage.input_tokens
     saved = max(0, round(tokens * (apart / max(together, 1) - 1)))
     return SharedCall(len(questions), tokens, saved)
 
 
-def _split(reply: JudgeReply, count: int, shared_call: SharedCall) -> list[JudgeReply]:
-    """The call's usage and cost in parts that add up to it, one for each criterion."""
-    parts = []
-    for number in range(count):
-        usage = Usage(
-            *(
-                tokens * (number + 1) // count - tokens * number // count
-                for tokens in (reply.usage.input_tokens, reply.usage.output_tokens)
-            )
+def _part(usage: Usage, number: int, count: int) -> Usage:
+    """Part `number` (from 0) of `count` parts that add up to the usage."""
+    return Usage(
+        *(
+            tokens * (number + 1) // count - tokens * number // count
+            for tokens in (usage.input_tokens, usage.output_tokens)
         )
-        cost_usd = reply.cost_usd / count
-        parts.append(replace(reply, usage=usage, cost_usd=cost_usd, shared_call=shared_call))
-    return parts
+    )

@@ -1,50 +1,82 @@
-"""Puts one question to all who judge it, as often as asked, and counts their votes."""
+"""Puts one question to all members of a panel, as often as asked, and aggregates their votes."""
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assay.criteria.base import Finding, Question
+from assay.domain.completion import CallContext
 from assay.domain.errors import MOST_TELLING_FIRST
-from assay.domain.evaluation import ScoreMethod
-from assay.judging.aggregation import AggregatedVotes, aggregate_votes
-from assay.judging.call import Asker, JudgeReply, Panel, PanelMember
+from assay.domain.evaluation import Aggregate, JudgeSpec, ScoreMethod
+from assay.domain.ports import PanelMember
+from assay.judging.call import JudgeReply
 from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import ask_within_window
 
 
 @dataclass(frozen=True, slots=True)
-class Votes:
-    """The replies to one question and what they come to; `finding` is None where none counts."""
+class Panel:
+    """Who judges a question: one member, or several that each give their verdict."""
 
-    question: Question
-    bench: Panel
-    replies: tuple[JudgeReply, ...]
-    counted: AggregatedVotes | None
+    spec: JudgeSpec
+    members: tuple[PanelMember, ...]
+
+    @property
+    def has_several(self) -> bool:
+        return len(self.members) > 1
+
+    @property
+    def asks_once(self) -> bool:
+        return len(self.members) == 1 and self.spec.samples == 1
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatedVotes:
+    """The finding of several votes, and how far they agree.
+
+    `spread` is the population standard deviation of the values (of the scores where a value is
+    not a number); `agreement` is the share of votes that equal the most frequent one.
+    """
+
+    finding: Finding
+    spread: float
+    agreement: float
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """All replies to one question; `aggregated` is None where none holds a verdict."""
+
+    question: Question[Finding]
+    panel: Panel
+    replies: tuple[JudgeReply[Finding], ...]
+    aggregated: AggregatedVotes | None
 
     @property
     def finding(self) -> Finding | None:
-        return None if self.counted is None else self.counted.finding
+        return None if self.aggregated is None else self.aggregated.finding
 
     @property
-    def failure(self) -> JudgeReply:
-        """The most telling of the replies without a finding."""
+    def failure(self) -> JudgeReply[Finding]:
+        """The most telling of the replies without a verdict."""
         return min(
-            (each for each in self.replies if each.finding is None),
-            key=lambda each: MOST_TELLING_FIRST.index(each.reason or "check_error"),
+            (reply for reply in self.replies if reply.verdict is None),
+            key=lambda reply: MOST_TELLING_FIRST.index(reply.reason or "check_error"),
         )
 
     @property
-    def seats_answered(self) -> set[int]:
-        """The seats that gave at least one verdict; replies stand in the order of seats."""
-        samples = self.bench.spec.samples
-        given = {number for number, each in enumerate(self.replies) if each.finding is not None}
-        return {number // samples for number in given} if self.bench.is_panel else set()
+    def members_answered(self) -> set[int]:
+        """The members that gave at least one verdict; replies stand in the order of members."""
+        samples = self.panel.spec.samples
+        replies = enumerate(self.replies) if self.panel.has_several else ()
+        return {number // samples for number, reply in replies if reply.verdict is not None}
 
     @property
     def method(self) -> ScoreMethod:
-        if self.bench.is_panel:
+        if self.panel.has_several:
             return "panel"
         if len(self.replies) > 1:
             return "samples"
@@ -52,34 +84,85 @@ class Votes:
         return "single" if found is None or found.probability_left is None else "logprobs"
 
 
-async def collect_votes(question: Question, bench: Panel, asker: Asker) -> Votes:
-    """Ask every seat as often as its specification says, all at the same time."""
-    rounds = [(seat, number) for seat in bench.seats for number in range(bench.spec.samples)]
-    replies = await _asked(question, rounds, asker)
+async def collect_votes(question: Question[Finding], panel: Panel, context: CallContext) -> Votes:
+    """Ask every member as often as the panel's specification says, all at the same time."""
+    samples = range(panel.spec.samples)
+    replies = await side_by_side(
+        ask_within_window(question, member, context, sample=sample)
+        for member in panel.members
+        for sample in samples
+    )
     if len(replies) == 1 and question.samples_else > 1 and _is_unweighted(replies[0]):
-        more = [(bench.seats[0], number) for number in range(1, question.samples_else)]
-        replies += await _asked(question, more, asker)
-    return votes_from(question, bench, replies)
+        replies += await side_by_side(
+            ask_within_window(question, panel.members[0], context, sample=sample)
+            for sample in range(1, question.samples_else)
+        )
+    return votes_from(question, panel, replies)
 
 
-def votes_from(question: Question, bench: Panel, replies: Sequence[JudgeReply]) -> Votes:
-    """The ballot that these replies make; what has no finding does not count."""
-    findings = [each.finding for each in replies if each.finding is not None]
-    counted = None
+def votes_from(
+    question: Question[Finding], panel: Panel, replies: Sequence[JudgeReply[Finding]]
+) -> Votes:
+    """The votes that these replies make; a reply without a verdict does not count."""
+    findings = [reply.verdict for reply in replies if reply.verdict is not None]
+    aggregated = None
     if len(replies) == 1 and findings:
-        counted = AggregatedVotes(findings[0], 0.0, 1.0)
+        aggregated = AggregatedVotes(findings[0], 0.0, 1.0)
     elif findings:
-        counted = aggregate_votes(findings, bench.spec.aggregate)
-    return Votes(question, bench, tuple(replies), counted)
+        aggregated = aggregate(findings, panel.spec.aggregate)
+    return Votes(question, panel, tuple(replies), aggregated)
 
 
-async def _asked(
-    question: Question, rounds: Sequence[tuple[PanelMember, int]], asker: Asker
-) -> list[JudgeReply]:
-    return await side_by_side(
-        ask_within_window(question, seat, asker, sample=number) for seat, number in rounds
+def _is_unweighted(reply: JudgeReply[Finding]) -> bool:
+    return reply.verdict is not None and reply.verdict.probability_left is None
+
+
+def aggregate(findings: Sequence[Finding], how: Aggregate | None = None) -> AggregatedVotes:
+    """One finding from one or more; by default the majority of labels, the mean of numbers."""
+    how = how or ("majority" if any(vote.label is not None for vote in findings) else "mean")
+    finding = _majority(findings) if how == "majority" else _average(findings, how)
+    values = _values(findings) or [vote.score for vote in findings]
+    most = Counter(map(_choice, findings)).most_common(1)[0][1]
+    return AggregatedVotes(finding, statistics.pstdev(values), most / len(findings))
+
+
+def _majority(findings: Sequence[Finding]) -> Finding:
+    """The most frequent vote; of a tie, the score between the leading votes, and no label."""
+    counts = Counter(map(_choice, findings))
+    most = max(counts.values())
+    leading = [vote for vote in findings if counts[_choice(vote)] == most]
+    score = statistics.fmean(vote.score for vote in leading)
+    if len({_choice(vote) for vote in leading}) == 1:
+        return replace(leading[0], score=score, probability_left=None)
+    # No vote won: the threshold decides on a score between the tied ones.
+    return Finding(score=score, explanation=_explained(findings, "The vote is tied."))
+
+
+def _average(findings: Sequence[Finding], how: Aggregate) -> Finding:
+    middle = statistics.median if how == "median" else statistics.fmean
+    values = _values(findings)
+    return Finding(
+        score=middle([vote.score for vote in findings]),
+        value=middle(values) if values else None,
+        explanation=_explained(findings, f"The {how} of {len(findings)} verdicts."),
     )
 
 
-def _is_unweighted(reply: JudgeReply) -> bool:
-    return reply.finding is not None and reply.finding.probability_left is None
+def _explained(findings: Sequence[Finding], summary: str) -> str:
+    first = next((vote.explanation for vote in findings if vote.explanation), "")
+    return f"{summary} One of them: {first}" if first else summary
+
+
+def _choice(finding: Finding) -> object:
+    """What makes two votes equal: their label, else their score."""
+    return finding.score if finding.label is None else finding.label
+
+
+def _values(findings: Sequence[Finding]) -> list[float]:
+    """The values of all votes; empty where one of them is not a number."""
+    numbers = [
+        float(vote.value)
+        for vote in findings
+        if isinstance(vote.value, int | float) and not isinstance(vote.value, bool)
+    ]
+    return numbers if len(numbers) == len(findings) else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from assay.domain.completion import Model
 from assay.domain.ports import ChatModel
@@ -13,30 +12,27 @@ from assay.providers.gemini import Gemini
 from assay.providers.openai import OpenAI
 from assay.providers.simulated import Simulated
 
-DialectName = Literal["openai", "anthropic", "gemini", "simulated"]
-
 HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "openai": OpenAI,
     "anthropic": Anthropic,
     "gemini": Gemini,
 }
-"""The dialects that are spoken over HTTP."""
+"""The wire protocols over HTTP."""
 
 
-def build_model(dialect: str, model: Model, wire: ProviderClient | None) -> ChatModel:
-    """The adapter for `dialect`; raises `ValueError` for an unknown one or a missing wire."""
+def build_model(dialect: str, model: Model, client: ProviderClient | None) -> ChatModel:
+    """The adapter for `dialect`; raises `ValueError` if it is unknown or has no client."""
     if dialect == "simulated":
         return Simulated(model)
     if dialect not in HTTP_DIALECTS:
-        raise ValueError(f"no provider speaks {dialect!r}")
-    if wire is None:
-        raise ValueError(f"{dialect} needs a connection")
-    return HTTP_DIALECTS[dialect](model, wire)
+        raise ValueError(f"unknown dialect {dialect!r}")
+    if client is None:
+        raise ValueError(f"{dialect} needs a client")
+    return HTTP_DIALECTS[dialect](model, client)
 
 
 __all__ = [
     "HTTP_DIALECTS",
-    "DialectName",
     "ProviderClient",
     "ProviderConfig",
     "Simulated",

@@ -1,4 +1,4 @@
-"""Anthropic's messages; a structured answer is the input of a tool that the model must call.
+"""Anthropic's messages API; a structured answer is the input of a tool that the model must call.
 
 Source: https://docs.anthropic.com/en/api/messages and …/messages-streaming
 """
@@ -55,14 +55,14 @@ _FINISHES: Mapping[str, Finish] = {
 class Anthropic:
     """A Claude model. The API has neither seeds nor log probabilities."""
 
-    def __init__(self, model: Model, wire: ProviderClient) -> None:
+    def __init__(self, model: Model, client: ProviderClient) -> None:
         self._model = model
-        self._wire = wire
+        self._client = client
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         accumulator = AnthropicStream(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post("messages", _headers, body, accumulator, context.deadline)
+        timing = await self._client.post("messages", _headers, body, accumulator, context.deadline)
         return accumulator.completion(timing)
 
     def _document(self, prompt: Prompt[T]) -> dict[str, Any]:
@@ -79,10 +79,10 @@ class Anthropic:
         }
         if system:
             document["system"] = [{"type": "text", "text": turn} for turn in system]
-        if self._wire.connection.stream:
+        if self._client.config.stream:
             document["stream"] = True
         if able.temperature and sampling.temperature is not None:
-            # The scale of this API ends where others go on to 2.
+            # This API ends at 1, others at 2.
             document["temperature"] = min(sampling.temperature, 1.0)
         if able.schema and prompt.answer is not None:
             name, schema = prompt.answer.name, schema_json(prompt.answer.schema)
@@ -97,7 +97,7 @@ def _headers(key: str | None) -> dict[str, str]:
 
 
 class AnthropicStream(StreamAccumulator):
-    """Reads the messages stream; text beside a tool's input is not part of the answer."""
+    """Reads the messages stream; text next to a tool's input is not part of the answer."""
 
     dialect = _DIALECT
 
@@ -146,7 +146,7 @@ class AnthropicStream(StreamAccumulator):
             self.write(delta["partial_json"], self._tool_input)
 
     def _count(self, counts: Mapping[str, Any] | None) -> None:
-        # Counts are cumulative; gateways send 0 first and the true number at the end.
+        # Counts are cumulative; gateways send 0 first and the real number at the end.
         self._counts |= {name: count for name, count in (counts or {}).items() if count}
         self.usage = _usage(self._counts)
 
@@ -159,5 +159,5 @@ def _usage(counts: Mapping[str, Any]) -> Usage:
     if not counts:
         return NO_USAGE
     cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
-    read = sum(counts.get(name, 0) for name in ("input_tokens", *cached))
-    return usage(read, counts.get("output_tokens"))
+    input_tokens = sum(counts.get(name, 0) for name in ("input_tokens", *cached))
+    return usage(input_tokens, counts.get("output_tokens"))

@@ -1,4 +1,4 @@
-"""Request bodies: a megabyte of prompt is escaped part by part, never joined, freed once sent."""
+"""Request bodies: a prompt is escaped part by part, never joined, and freed once it is sent."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from assay.domain.completion import Turn
 from assay.domain.errors import RequestRejected
 
 WRITE_BYTES = 1024 * 1024
-"""Bytes handed to the socket at once, so that other calls get their turn between."""
+"""Bytes handed to the socket at once, so that other calls get their turn in between."""
 SMALL_BYTES = 16 * 1024
-"""Pieces smaller than this are joined: to copy them is quicker than to write each."""
+"""Smaller chunks are joined: to copy them is faster than to write each on its own."""
 
 TURN_PLACEHOLDER_BYTES = b"\0"
-"""Stands for a turn while everything around it is written: JSON holds no such byte of its own."""
+"""Stands for a turn while the rest is serialised; JSON itself never contains this byte."""
 TURN_PLACEHOLDER = orjson.Fragment(TURN_PLACEHOLDER_BYTES)
 
 Chunk = bytes | memoryview
 
 
 def json_body(document: Mapping[str, Any]) -> list[Chunk]:
-    """Serialise `document`, in which a `Turn` stands for its text, into the pieces of a body.
+    """Serialise `document`, in which a `Turn` stands for its text, into the chunks of a body.
 
-    Raises `RequestRejected` where a text is not Unicode (a lone surrogate) or a value not JSON.
+    Raises `RequestRejected` for a text that is not Unicode (a lone surrogate) or a value that is
+    not JSON.
     """
     body: list[Chunk] = []
     small: list[Chunk] = []
     try:
-        for piece in _pieces(document):
-            if len(piece) < SMALL_BYTES:
-                small.append(piece)
+        for chunk in _chunks(document):
+            if len(chunk) < SMALL_BYTES:
+                small.append(chunk)
             else:
-                body += (b"".join(small), piece)
+                body += (b"".join(small), chunk)
                 small = []
         return [*body, b"".join(small)]
-    except TypeError:  # orjson's errors are TypeErrors; their text may hold the caller's
-        raise RequestRejected("the prompt cannot be written as JSON") from None
+    except TypeError:  # orjson's errors are TypeErrors, and may quote the caller's text
+        raise RequestRejected("the prompt cannot be represented as JSON") from None
 
 
 def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:
-    """A JSON Schema as a finished piece of a document, so that it is not walked twice."""
+    """A JSON Schema, serialised once, as part of a document."""
     return orjson.Fragment(orjson.dumps(schema, default=dict))
 
 
-def _pieces(document: Mapping[str, Any]) -> Iterator[Chunk]:
+def _chunks(document: Mapping[str, Any]) -> Iterator[Chunk]:
     turns: list[Turn] = []
 
-    def written(value: Any) -> Any:
+    def default(value: Any) -> Any:
         if isinstance(value, Turn):
             turns.append(value)
             return TURN_PLACEHOLDER
@@ -59,8 +60,8 @@ def _pieces(document: Mapping[str, Any]) -> Iterator[Chunk]:
             return dict(value)
         raise TypeError(type(value).__name__)
 
-    around = orjson.dumps(document, default=written, option=orjson.OPT_PASSTHROUGH_DATACLASS)
-    before, *rest = around.split(TURN_PLACEHOLDER_BYTES)
+    serialised = orjson.dumps(document, default=default, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    before, *rest = serialised.split(TURN_PLACEHOLDER_BYTES)
     yield before
     for turn, after in zip(turns, rest, strict=True):
         yield b'"'
@@ -70,23 +71,23 @@ def _pieces(document: Mapping[str, Any]) -> Iterator[Chunk]:
 
 
 class JsonPayload(Payload):
-    """Sends a body in slices and takes each piece from the list once it is sent.
+    """Sends a body in slices, and removes each chunk from the list once it is sent.
 
-    While a judge thinks, the megabyte that it was sent is not held: a repeat is written anew.
+    While a judge thinks, its megabyte of prompt is not held in memory: a retry serialises it again.
     """
 
     def __init__(self, body: list[Chunk]) -> None:
         super().__init__(body, content_type="application/json")
-        self._pieces = body
+        self._chunks = body
         self._size = sum(map(len, body))
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._pieces).decode(encoding, errors)
+        return b"".join(self._chunks).decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self._pieces.reverse()
-        while self._pieces:
-            view = memoryview(self._pieces.pop())
+        self._chunks.reverse()
+        while self._chunks:
+            view = memoryview(self._chunks.pop())
             for start in range(0, len(view), WRITE_BYTES):
                 await writer.write(view[start : start + WRITE_BYTES])
             del view

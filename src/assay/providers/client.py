@@ -1,7 +1,7 @@
-"""One HTTP call to a provider: pooled, bounded in time and size, its failures in our terms.
+"""One HTTP call to a provider: pooled, bounded in time and size, with failures as `ModelError`s.
 
 Two clocks run. The deadline bounds the whole call. The *silence timeout* bounds the wait for the
-next byte, so that a judge that writes for long is heard out and one that says nothing is dropped.
+next byte: a judge may write for a long time, but a silent one is dropped.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from assay.providers.response_reader import ResponseReader
 from assay.providers.stream_accumulator import StreamAccumulator, Timing
 
 IDLE_S_MAX = 15.0
-"""How long a pooled connection is kept, below the idle limits of providers' load balancers."""
+"""How long an idle connection is kept: less than the idle limits of providers' load balancers."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ProviderConfig:
-    """How to reach a provider; `api_key` is asked for each call, so a rotated key is picked up.
+    """How to reach a provider; `api_key` is called for each request, so that a key can rotate.
 
-    With `stream` false, `silence_timeout_s` bounds the whole answer. `output_limit_field` names
-    the field of the output limit for OpenAI-compatible servers (None: chosen by host). Raises
-    `ValueError` for a `base_url` that is no http(s) address.
+    Without `stream`, `silence_timeout_s` bounds the whole answer. `output_limit_field` names the
+    field of the output limit for OpenAI-compatible servers (None: chosen by host). Raises
+    `ValueError` for a `base_url` that is not an http(s) address.
     """
 
     provider: str
@@ -57,21 +57,21 @@ class ProviderConfig:
 
     def __repr__(self) -> str:
         url = str(URL(self.base_url).with_user(None).with_query(None))
-        return f"Connection(provider={self.provider!r}, base_url={url!r}, stream={self.stream})"
+        return f"ProviderConfig(provider={self.provider!r}, base_url={url!r}, stream={self.stream})"
 
 
 class ProviderClient:
     """The pooled session of one provider; close it with `aclose`."""
 
-    def __init__(self, connection: ProviderConfig) -> None:
-        self.connection = connection
-        self._base_url = connection.base_url.rstrip("/")
+    def __init__(self, config: ProviderConfig) -> None:
+        self.config = config
+        self._base_url = config.base_url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
-        # The pool is waited for here rather than in aiohttp: a full pool is not a silent provider.
-        self._slots = asyncio.Semaphore(connection.connections_max)
+        # Calls wait for the pool here and not in aiohttp: a full pool is not a silent provider.
+        self._slots = asyncio.Semaphore(config.connections_max)
 
     def __repr__(self) -> str:
-        return f"Wire({self.connection!r})"
+        return f"ProviderClient({self.config!r})"
 
     async def post(
         self,
@@ -81,27 +81,26 @@ class ProviderClient:
         accumulator: StreamAccumulator,
         deadline: Deadline,
     ) -> Timing:
-        """Send `body`, and let `accumulator` read the answer.
+        """Send `body`, and read the answer into `accumulator`.
 
-        A cancelled call closes its connection.
-
-        `headers` makes the dialect's headers from the key; `body` is emptied as it is sent. Raises
-        the `ModelError` that a failure means.
+        `headers` makes the dialect's headers from the key; `body` is emptied as it is sent. A
+        cancelled call closes its connection. Raises the `ModelError` that a failure means.
         """
-        key, stream = self._key(), self.connection.stream
-        provider, silence_s = self.connection.provider, self.connection.silence_timeout_s
-        async with idle_timeout(provider, deadline, silence_s) as watch, self._slots:
-            watch.send()
+        config, key = self.config, self._key()
+        idle = idle_timeout(config.provider, deadline, config.silence_timeout_s)
+        async with idle as timeout, self._slots:
+            timeout.send()
             async with self._response(path, headers(key), body) as response:
-                if stream:
-                    watch.received()
+                if config.stream:
+                    timeout.received()
                 accumulator.rate_limit = rate_limit_of(response.headers)
-                receiver = ResponseReader(
-                    response, accumulator, watch, provider=provider, secret=key, stream=stream
+                reader = ResponseReader(
+                    response, accumulator, timeout, secret=key, stream=config.stream
                 )
-                await receiver.read_response()
+                await reader.read_response()
         return Timing(
-            (watch.first_byte_s - watch.sent_s) * 1_000, (watch.ended_s - watch.sent_s) * 1_000
+            (timeout.first_byte_s - timeout.sent_s) * 1_000,
+            (timeout.ended_s - timeout.sent_s) * 1_000,
         )
 
     async def aclose(self) -> None:
@@ -111,9 +110,9 @@ class ProviderClient:
             await session.close()
 
     def _key(self) -> str | None:
-        key = (self.connection.api_key() or "").strip()
+        key = (self.config.api_key() or "").strip()
         if not (key.isascii() and (key.isprintable() or not key)):
-            raise KeyRejected(f"the key of {self.connection.provider} cannot be sent in a header")
+            raise KeyRejected(f"the key of {self.config.provider} cannot be sent in a header")
         return key or None
 
     @asynccontextmanager
@@ -124,7 +123,7 @@ class ProviderClient:
         try:
             yield response
         except BaseException:
-            # Whatever was still to come is not wanted: the provider sees us go.
+            # The rest is not wanted, and a closed connection tells the provider so.
             response.close()
             raise
         response.release()
@@ -132,44 +131,44 @@ class ProviderClient:
     async def _request(
         self, path: str, headers: Mapping[str, str], body: list[Chunk]
     ) -> aiohttp.ClientResponse:
-        provider = self.connection.provider
-        sent = CIMultiDict(self.connection.headers)
+        provider = self.config.provider
+        sent = CIMultiDict(self.config.headers)
         sent.update(headers)
-        limit_s = self.connection.connect_timeout_s
+        limit_s = self.config.connect_timeout_s
         try:
             async with asyncio.timeout(None) as timeout:
-                patience = ConnectTimeout(timeout, limit_s)
+                connect_timeout = ConnectTimeout(timeout, limit_s)
                 try:
                     return await self._pool().post(
                         URL(f"{self._base_url}/{path}", encoded=True),
                         data=JsonPayload(body),
                         headers=sent,
                         allow_redirects=False,
-                        trace_request_ctx=patience,
+                        trace_request_ctx=connect_timeout,
                     )
                 finally:
-                    patience.stop()
+                    connect_timeout.stop()
         except TimeoutError:
-            raise ProviderDown(f"{provider} took no connection within {limit_s:g} s") from None
+            raise ProviderDown(f"{provider} accepted no connection within {limit_s:g} s") from None
         except aiohttp.ClientSSLError:
             raise ProviderDown(f"{provider} failed the TLS handshake") from None
         except ValueError:
-            raise ProviderDown(f"the address or a header for {provider} is not valid") from None
+            raise ProviderDown(f"the URL or a header for {provider} is not valid") from None
         except (aiohttp.ClientError, OSError) as error:
-            # The kind says refused, reset or unresolved; the text could hold an address.
+            # The type says refused, reset or unresolved; the text may contain an address.
             kind = type(error).__name__
-            raise ProviderDown(f"{provider} did not take the request ({kind})") from None
+            raise ProviderDown(f"{provider} did not accept the request ({kind})") from None
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=self.connection.connections_max, keepalive_timeout=IDLE_S_MAX
+                    limit=self.config.connections_max, keepalive_timeout=IDLE_S_MAX
                 ),
-                # The clocks are ours: see watch.py and patience.py.
+                # The timeouts are ours: see idle_timeout.py and connect_timeout.py.
                 timeout=aiohttp.ClientTimeout(total=None),
                 trace_configs=[tracing()],
-                # A compressed stream would be held back on its way, and could hide a bomb.
+                # A compressed stream is delayed by buffers on its way, and may hide a bomb.
                 headers={"Accept-Encoding": "identity", "User-Agent": "assay"},
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

@@ -1,4 +1,4 @@
-"""Bounds the time that a connection takes to open, by a clock that stands while we are busy."""
+"""Bounds the time to open a connection, by a clock that stops while this process is busy."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import aiohttp
 
 TICKS = 20
-"""Parts of the limit; each counts once, however late the event loop comes to it."""
+"""Parts of the limit; each counts once, however late the event loop runs it."""
 
 
 class ConnectTimeout:
-    """Expires a timeout when a connection has taken `limit_s` to open.
+    """Expires a timeout when a connection takes longer than `limit_s` to open.
 
-    A burst of large bodies keeps the event loop from looking at its sockets. What is late then is
-    this process and not the provider, whose breaker must not open for it.
+    A burst of large bodies keeps the event loop from its sockets. Then this process is late and
+    not the provider, whose breaker must not open.
     """
 
     def __init__(self, timeout: asyncio.Timeout, limit_s: float) -> None:
@@ -42,7 +42,7 @@ class ConnectTimeout:
 
 
 def tracing() -> aiohttp.TraceConfig:
-    """Runs the patience that a request brings as its `trace_request_ctx` while it connects."""
+    """Runs the `ConnectTimeout` in a request's `trace_request_ctx` while it connects."""
     config = aiohttp.TraceConfig()
     config.on_connection_create_start.append(_connecting)
     config.on_connection_create_end.append(_connected)

@@ -1,4 +1,4 @@
-"""What a provider's error answer means: its own code first, then its words, then the status."""
+"""What a provider's error response means: by its code, then its message, then its status."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _STATUSES: Mapping[int, type[ModelError]] = {
     413: ContextExceeded,
     429: RateLimited,
 }
-_WORDED = (400, 413, 422, None)
-"""Statuses whose message decides; elsewhere it could only repeat the caller's words."""
+_SEARCHED_STATUSES = (400, 413, 422, None)
+"""Statuses whose message is searched; elsewhere it could only quote the caller's text."""
 _KEY_LIKE = re.compile(r"\S*(?:sk-|AIza|Bearer\s)\S*", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one provider words its errors.
+    """How one provider expresses its errors.
 
-    `codes` maps its codes, types, reasons and statuses; `phrases` maps a piece of its message,
-    in lower case, for what it gives no code for.
+    `codes` maps its codes, types, reasons and statuses. `phrases` maps parts of its message, in
+    lower case, for errors without a code.
     """
 
     codes: Mapping[str, type[ModelError]]
@@ -53,7 +53,7 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class ProviderError:
-    """A provider's error answer in one form, whoever sent it; `status` is None inside a stream."""
+    """An error response in one form for all providers; `status` is None inside a stream."""
 
     status: int | None
     codes: tuple[str, ...] = ()
@@ -62,13 +62,13 @@ class ProviderError:
 
     @classmethod
     def read(cls, status: int | None, body: Any, headers: Mapping[str, str]) -> ProviderError:
-        """Read `body`, whatever its shape; never raises."""
+        """Read a `body` of any shape; never raises."""
         error = body[0] if isinstance(body, list) and body else body
         error = error.get("error", error) if isinstance(error, dict) else error
         if not isinstance(error, dict):
             message = error if isinstance(error, str) else ""
             return cls(status, message=message, retry_after_s=retry_after_s(headers))
-        details = [each for each in _sequence(error.get("details")) if isinstance(each, dict)]
+        details = [detail for detail in _list(error.get("details")) if isinstance(detail, dict)]
         named = [error.get(key) for key in ("code", "type", "status")]
         named += [detail.get("reason") for detail in details]
         if status is None and isinstance(error.get("code"), int):
@@ -82,19 +82,20 @@ class ProviderError:
 
 
 def failure(
-    provider: str, dialect: Dialect, problem: ProviderError, secret: str | None = None
+    provider: str, dialect: Dialect, error: ProviderError, secret: str | None = None
 ) -> ModelError:
-    """The error that `problem` means, with a message that holds neither key nor control codes."""
-    kind = _kind(dialect, problem)
-    status = f"answered {problem.status}" if problem.status else "ended its stream with an error"
+    """The `ModelError` for an error, with a message without the key and control characters."""
+    kind = _kind(dialect, error)
+    status = f"answered {error.status}" if error.status else "ended its stream with an error"
     message = f"{provider} {status}"
-    if said := "" if kind is KeyRejected else _safe(problem.message, secret):
-        message = f"{message}: {said}"
-    return kind(message, retry_after_s=problem.retry_after_s)
+    # A rejected key may be quoted, and in parts that no mask recognises.
+    if detail := "" if kind is KeyRejected else _safe(error.message, secret):
+        message = f"{message}: {detail}"
+    return kind(message, retry_after_s=error.retry_after_s)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the headers ask; source: RFC 9110, section 10.2.3, and OpenAI's `-ms`."""
+    """Seconds to wait by the headers (RFC 9110, section 10.2.3, and OpenAI's `-ms`)."""
     if (milliseconds := _seconds(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1_000
     value = headers.get("Retry-After")
@@ -109,21 +110,21 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return min(max((at - datetime.now(UTC)).total_seconds(), 0.0), RETRY_AFTER_S_MAX)
 
 
-def _kind(dialect: Dialect, problem: ProviderError) -> type[ModelError]:
-    for code in problem.codes:
+def _kind(dialect: Dialect, error: ProviderError) -> type[ModelError]:
+    for code in error.codes:
         if code in dialect.codes:
             return dialect.codes[code]
-    words = problem.message.lower()
+    message = error.message.lower()
     for phrase, kind in dialect.phrases:
-        if problem.status in _WORDED and phrase in words:
+        if error.status in _SEARCHED_STATUSES and phrase in message:
             return kind
-    if problem.status is None:
+    if error.status is None:
         return StreamBroken
-    if problem.status in _STATUSES:
-        return _STATUSES[problem.status]
-    # A redirect counts as down: to follow it would carry the key elsewhere.
-    is_callers_fault = problem.status // 100 == 4  # noqa: PLR2004  # the class of the status
-    return RequestRejected if is_callers_fault else ProviderDown
+    if error.status in _STATUSES:
+        return _STATUSES[error.status]
+    # A redirect counts as down: to follow it would send the key elsewhere.
+    is_client_error = error.status // 100 == 4  # noqa: PLR2004  # the class of the status
+    return RequestRejected if is_client_error else ProviderDown
 
 
 def _safe(text: str, secret: str | None) -> str:
@@ -150,5 +151,5 @@ def _seconds(text: str | None) -> float | None:
     return min(max(seconds, 0.0), RETRY_AFTER_S_MAX) if math.isfinite(seconds) else None
 
 
-def _sequence(value: Any) -> Sequence[Any]:
+def _list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else ()

@@ -1,4 +1,4 @@
-"""Google's Gemini API (`generateContent`); the key goes in a header, never in the address.
+"""Google's Gemini API (`generateContent`); the key goes in a header, never in the URL.
 
 Source: https://ai.google.dev/api/generate-content
 """
@@ -29,12 +29,12 @@ LOGPROBS_MAX = 20
 
 _DIALECT = Dialect(
     codes={
-        # The reason is more telling than the status beside it, and stands for a 400 as well.
+        # The reason is more specific than the status next to it, which may be a 400.
         "API_KEY_INVALID": KeyRejected,
         "API_KEY_EXPIRED": KeyRejected,
         "PERMISSION_DENIED": KeyRejected,
         "UNAUTHENTICATED": KeyRejected,
-        "FAILED_PRECONDITION": KeyRejected,  # no billing, or a region that is not served
+        "FAILED_PRECONDITION": KeyRejected,  # no billing, or an unsupported region
         "NOT_FOUND": ModelMissing,
         "RESOURCE_EXHAUSTED": RateLimited,
         "DEADLINE_EXCEEDED": ProviderDown,
@@ -55,17 +55,17 @@ _FILTERED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT"
 class Gemini:
     """A Gemini model; thinking is billed, so its tokens count as output."""
 
-    def __init__(self, model: Model, wire: ProviderClient) -> None:
+    def __init__(self, model: Model, client: ProviderClient) -> None:
         self._model = model
-        self._wire = wire
+        self._client = client
         name = quote(model.name, safe="/")
-        verb = "streamGenerateContent?alt=sse" if wire.connection.stream else "generateContent"
+        verb = "streamGenerateContent?alt=sse" if client.config.stream else "generateContent"
         self._path = f"{name if '/' in name else f'models/{name}'}:{verb}"
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         accumulator = GeminiStream(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post(self._path, _headers, body, accumulator, context.deadline)
+        timing = await self._client.post(self._path, _headers, body, accumulator, context.deadline)
         return accumulator.completion(timing)
 
     def _document(self, prompt: Prompt[T]) -> dict[str, Any]:
@@ -109,16 +109,16 @@ def _headers(key: str | None) -> dict[str, str]:
 
 
 class GeminiStream(StreamAccumulator):
-    """Reads responses; a stream is a row of them, each with the next piece of the text."""
+    """Reads responses; each one in a stream has the next part of the text."""
 
     dialect = _DIALECT
 
     def read_event(self, event: Any) -> None:
         self.served_by = event.get("modelVersion") or self.served_by
         if counts := event.get("usageMetadata"):
-            written = counts.get("candidatesTokenCount") or 0
-            thought = counts.get("thoughtsTokenCount") or 0
-            self.usage = usage(counts.get("promptTokenCount"), written + thought)
+            text_tokens = counts.get("candidatesTokenCount") or 0
+            thought_tokens = counts.get("thoughtsTokenCount") or 0
+            self.usage = usage(counts.get("promptTokenCount"), text_tokens + thought_tokens)
         if (event.get("promptFeedback") or {}).get("blockReason"):
             raise ContentFiltered(f"{self.provider} blocked the prompt")
         for candidate in (event.get("candidates") or ())[:1]:
@@ -131,13 +131,13 @@ class GeminiStream(StreamAccumulator):
         for part in (candidate.get("content") or {}).get("parts") or ():
             if not part.get("thought"):
                 self.write(part.get("text", ""))
-        if weighed := candidate.get("logprobsResult"):
-            self.logprobs.extend(_token_logprobs(weighed))
+        if logprobs := candidate.get("logprobsResult"):
+            self.logprobs.extend(_token_logprobs(logprobs))
         reason = candidate.get("finishReason")
         if reason in _FILTERED:
             raise ContentFiltered(f"{self.provider} filtered the answer")
         if reason is not None:
-            # LANGUAGE, OTHER and whatever is new: the model gave no answer and no error.
+            # LANGUAGE, OTHER or a new reason: the model gave neither an answer nor an error.
             self.finish = _FINISHES.get(reason, "refusal")
 
 
@@ -149,8 +149,8 @@ def _token_logprobs(result: Mapping[str, Any]) -> list[TokenLogprob]:
             token["token"],
             float(token["logProbability"]),
             tuple(
-                (each["token"], float(each["logProbability"]))
-                for each in top.get("candidates") or ()
+                (candidate["token"], float(candidate["logProbability"]))
+                for candidate in top.get("candidates") or ()
             ),
         )
         for token, top in zip(chosen, tops, strict=True)

@@ -1,4 +1,4 @@
-"""The two clocks of a call on one timer: its deadline, and the silence between two bytes."""
+"""The two clocks of a call on one timer: its deadline, and the idle time between two bytes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from assay.domain.errors import DeadlineExceeded, ProviderSilent
 from assay.domain.policy import Deadline
 
 GRAIN_S = 0.002
-"""An event loop's timer fires no earlier than this before its time."""
+"""How much too early an event loop's timer may fire."""
 
 
 class IdleTimeout:
-    """Notes when bytes come; its points in time are on the performance counter."""
+    """Records when bytes arrive; its times are those of the performance counter."""
 
     def __init__(self, timeout: asyncio.Timeout, deadline: Deadline, silence_s: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -28,28 +28,28 @@ class IdleTimeout:
 
     @property
     def idle_s(self) -> float:
-        """How long the provider has owed its first byte; 0 once it came."""
+        """How long the provider has owed its first byte; 0 once it has arrived."""
         if not self.sent_s or self.first_byte_s:
             return 0.0
         return time.perf_counter() - self.sent_s
 
     def send(self) -> None:
-        """The request goes out: from now on the provider owes a byte."""
+        """The request is sent: from now on the provider owes a byte."""
         self.sent_s = time.perf_counter()
         self.received()
 
     def received(self) -> None:
-        """Start to wait for the next byte."""
+        """Bytes arrived: the wait for the next ones starts."""
         due_s = self._loop.time() + min(self._silence_s, self._deadline.remaining_s())
         if due_s < self._due_s:
             self._arm(due_s)
-        self._due_s = due_s  # a timer that comes too early looks again
+        self._due_s = due_s  # a timer that fires too early is set again
 
     def received_first(self) -> None:
         self.first_byte_s = self.first_byte_s or time.perf_counter()
 
     def ended(self) -> None:
-        """The answer is complete: no clock can fail it any more."""
+        """The answer is complete: neither clock can fail it any more."""
         self.ended_s = self.ended_s or time.perf_counter()
         self.first_byte_s = self.first_byte_s or self.ended_s
         self.stop()
@@ -72,22 +72,20 @@ class IdleTimeout:
 async def idle_timeout(
     provider: str, deadline: Deadline, silence_s: float
 ) -> AsyncIterator[IdleTimeout]:
-    """Bound a block; raises `DeadlineExceeded` or `ProviderSilent` by the clock that ran out."""
+    """Bound a block; raises `DeadlineExceeded` or `ProviderSilent` for the clock that ran out."""
     if deadline.remaining_s() <= 0:
         raise DeadlineExceeded(f"no time was left to ask {provider}")
-    watch: IdleTimeout | None = None
+    idle: IdleTimeout | None = None
     try:
         async with asyncio.timeout(None) as timeout:
-            watch = IdleTimeout(timeout, deadline, silence_s)
+            idle = IdleTimeout(timeout, deadline, silence_s)
             try:
-                yield watch
+                yield idle
             finally:
-                watch.stop()
+                idle.stop()
     except TimeoutError:
         if deadline.remaining_s() <= GRAIN_S:
-            idle_s = watch.idle_s if watch else 0.0
-            message = f"{provider} did not answer before the deadline"
-            late = DeadlineExceeded(message)
-            late.idle_s = idle_s
+            late = DeadlineExceeded(f"{provider} did not answer before the deadline")
+            late.idle_s = idle.idle_s if idle else 0.0
             raise late from None
         raise ProviderSilent(f"{provider} was silent for {silence_s:g} s") from None

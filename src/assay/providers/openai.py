@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as OpenAI, Azure and compatible servers (Ollama, vLLM, …) speak it.
+"""OpenAI's chat completions, as OpenAI, Azure and compatible servers (Ollama, vLLM, …) serve them.
 
 Source: https://platform.openai.com/docs/api-reference/chat
 """
@@ -46,26 +46,26 @@ _DIALECT = Dialect(
         ("context window", ContextExceeded),
     ),
 )
-_OUTPUT_LIMIT_HOSTS = ("openai.com", "azure.com")
+_NEWER_FIELD_DOMAINS = ("openai.com", "azure.com")
 
 
 class OpenAI:
-    """A model behind chat completions; without a key none is sent.
+    """A model behind chat completions, with or without an API key.
 
-    A server that reports no usage leaves it at 0: nothing is estimated.
+    If a server reports no usage, it is 0: nothing is estimated.
     """
 
-    def __init__(self, model: Model, wire: ProviderClient) -> None:
+    def __init__(self, model: Model, client: ProviderClient) -> None:
         self._model = model
-        self._wire = wire
-        self._output_limit = wire.connection.output_limit_field or _output_limit_field(
-            wire.connection.base_url
+        self._client = client
+        self._output_limit = client.config.output_limit_field or _output_limit_field(
+            client.config.base_url
         )
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         accumulator = OpenAIStream(self._model)
         body = json_body(self._document(prompt))
-        timing = await self._wire.post(
+        timing = await self._client.post(
             "chat/completions", _headers, body, accumulator, context.deadline
         )
         return accumulator.completion(timing)
@@ -77,7 +77,7 @@ class OpenAI:
             "messages": [{"role": turn.role, "content": turn} for turn in prompt.turns],
             self._output_limit: min(sampling.max_output_tokens, self._model.max_output_tokens),
         }
-        if self._wire.connection.stream:
+        if self._client.config.stream:
             document |= {"stream": True, "stream_options": {"include_usage": True}}
         if able.temperature and sampling.temperature is not None:
             document["temperature"] = sampling.temperature
@@ -101,7 +101,7 @@ def _headers(key: str | None) -> dict[str, str]:
 
 
 class OpenAIStream(StreamAccumulator):
-    """Reads chunks (`delta`) and whole answers (`message`): they differ in that name alone."""
+    """Reads chunks (`delta`) and whole answers (`message`), which differ only in that name."""
 
     dialect = _DIALECT
 
@@ -128,8 +128,8 @@ class OpenAIStream(StreamAccumulator):
                 self.write(content)
             if refusal := message.get("refusal"):
                 self.write(refusal, self._refusal)
-            if weighed := (choice.get("logprobs") or {}).get("content"):
-                self.logprobs.extend(map(_token_logprob, weighed))
+            if tokens := (choice.get("logprobs") or {}).get("content"):
+                self.logprobs.extend(map(_token_logprob, tokens))
             if reason := choice.get("finish_reason"):
                 self._close(reason)
 
@@ -141,12 +141,12 @@ class OpenAIStream(StreamAccumulator):
 
 
 def _token_logprob(entry: Mapping[str, Any]) -> TokenLogprob:
-    top = tuple((each["token"], float(each["logprob"])) for each in entry["top_logprobs"] or ())
+    top = tuple((token["token"], float(token["logprob"])) for token in entry["top_logprobs"] or ())
     return TokenLogprob(entry["token"], float(entry["logprob"]), top)
 
 
 def _output_limit_field(base_url: str) -> str:
-    """Reasoning models take only the newer field, most compatible servers only the older one."""
-    host = URL(base_url).host or ""
-    is_newer = any(host == each or host.endswith(f".{each}") for each in _OUTPUT_LIMIT_HOSTS)
-    return "max_completion_tokens" if is_newer else "max_tokens"
+    """The newer field, which reasoning models need, or the older one of compatible servers."""
+    host = f".{URL(base_url).host or ''}"
+    newer = any(host.endswith(f".{domain}") for domain in _NEWER_FIELD_DOMAINS)
+    return "max_completion_tokens" if newer else "max_tokens"

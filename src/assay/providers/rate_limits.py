@@ -1,7 +1,7 @@
-"""What a provider says is left of its quota, in the headers of an answer.
+"""What is left of a provider's quota, by the headers of a response.
 
 Sources: https://platform.openai.com/docs/guides/rate-limits (Azure and many compatible servers
-send the same) and https://docs.anthropic.com/en/api/rate-limits; Gemini says nothing.
+send the same) and https://docs.anthropic.com/en/api/rate-limits; Gemini sends none.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _TOKENS_BY_KIND = (
 
 
 def rate_limit_of(headers: Mapping[str, str]) -> RateLimitState | None:
-    """What is left; None where the provider does not say.
+    """What is left of the quota; None if the provider does not say.
 
-    The `reset` headers beside these tell when the whole quota is back, which nobody has to wait
-    for: the balance refills by our own rate, and a 429 brings its own wait.
+    The `reset` headers are ignored. They say when the whole quota is back, but our own balance
+    refills continuously, and a 429 has its own `Retry-After`.
     """
     requests, tokens = _least(headers, _REQUESTS), _least(headers, _TOKENS)
     if tokens is None:
@@ -35,11 +35,11 @@ def rate_limit_of(headers: Mapping[str, str]) -> RateLimitState | None:
 
 def _least(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:
     amounts = (_amount(headers.get(name)) for name in names)
-    return min((each for each in amounts if each is not None), default=None)
+    return min((amount for amount in amounts if amount is not None), default=None)
 
 
 def _amount(text: str | None) -> float | None:
-    """A count; None for what is none, since a gateway may write anything."""
+    """The count in a header; None for anything else that a gateway may write."""
     try:
         amount = float(text or "")
     except ValueError:

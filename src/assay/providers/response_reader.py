@@ -1,4 +1,4 @@
-"""Reads an answer from an open response into a draft, streamed or whole, and within bounds."""
+"""Reads an answer, streamed or whole, from an open response into an accumulator, within bounds."""
 
 from __future__ import annotations
 
@@ -17,94 +17,92 @@ from assay.providers.sse import EVENT_BYTES_MAX, EventParser
 from assay.providers.stream_accumulator import StreamAccumulator
 
 STREAM_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes of a whole stream: log probabilities take a hundred times the room of their text."""
+"""Bytes of a whole stream: log probabilities take a hundred times the space of their text."""
 ANSWER_BYTES_MAX = EVENT_BYTES_MAX
-"""Bytes of an answer that comes in one piece, as of one event."""
+"""Bytes of an answer that is not streamed; as for one event."""
 ERROR_BYTES_MAX = 64 * 1024
 END_WAIT_S = 0.1
-"""How long a finished stream may take to close before its connection is given up."""
+"""How long a finished stream may take to close before its connection is dropped."""
 END_MARK = b"[DONE]"
 
 _MISSHAPEN = (LookupError, TypeError, AttributeError, ValueError)
 
 
 class ResponseReader:
-    """Reads one response; `secret` is masked in what the provider says of its errors."""
+    """Reads one response; `secret` is masked in the provider's error messages."""
 
     def __init__(
         self,
         response: aiohttp.ClientResponse,
         accumulator: StreamAccumulator,
-        watch: IdleTimeout,
+        idle: IdleTimeout,
         *,
-        provider: str,
         secret: str | None,
         stream: bool,
     ) -> None:
         self._response = response
-        self._draft = accumulator
-        self._watch = watch
-        self._provider = provider
+        self._accumulator = accumulator
+        self._idle = idle
         self._secret = secret
         self._stream = stream
         self._size = 0
 
     async def read_response(self) -> None:
-        """Fill the draft; raises the `ModelError` that an error or a broken answer means."""
-        if self._response.status != 200:  # noqa: PLR2004  # no other status carries an answer
+        """Fill the accumulator; raises the `ModelError` that an error or a broken answer means."""
+        if self._response.status != 200:  # noqa: PLR2004  # an answer has no other status
             raise await self._failure()
         try:
             match self._response.content_type:
                 case "text/event-stream":
-                    await self._receive_events()
+                    await self._read_events()
                 case "application/json":
-                    await self._receive_whole()
+                    await self._read_whole()
                 case _:
                     raise self._broken("answered with an unexpected content type")
         except (aiohttp.ClientError, ConnectionError):
-            raise self._broken("broke its answer off") from None
-        self._watch.ended()
+            raise self._broken("broke off its answer") from None
+        self._idle.ended()
 
-    async def _receive_events(self) -> None:
+    async def _read_events(self) -> None:
         parser = EventParser()
         while chunk := await self._read(STREAM_BYTES_MAX):
             for data in parser.feed(chunk):
                 self._read_event(data)
-            if self._draft.ended:
-                self._watch.ended()
+            if self._accumulator.ended:
+                self._idle.ended()
                 await self._await_end()
                 return
         for data in parser.finish():
             self._read_event(data)
 
-    async def _receive_whole(self) -> None:
+    async def _read_whole(self) -> None:
         answer = self._parsed(await self._read_all(ANSWER_BYTES_MAX))
         try:
-            self._draft.read_answer(answer)
+            self._accumulator.read_answer(answer)
         except _MISSHAPEN:
             raise self._broken("sent a malformed answer") from None
 
     def _read_event(self, data: bytes) -> None:
         if data == END_MARK:
-            self._draft.end()
+            self._accumulator.end()
             return
         event = self._parsed(data)
         try:
-            self._draft.read_event(event)
+            self._accumulator.read_event(event)
         except _MISSHAPEN:
             raise self._broken("sent a malformed event") from None
 
     def _parsed(self, data: bytes) -> Mapping[str, Any]:
         try:
             value = orjson.loads(data)
-        except ValueError:  # the error holds the text, so it is not chained
+        except ValueError:  # not chained: the error contains the text
             raise self._broken("sent malformed JSON") from None
         if not isinstance(value, dict):
             raise self._broken("sent JSON that is not an object")
         if value.get("error"):
             raise failure(
-                self._provider,
-                self._draft.dialect,
+                self._accumulator.provider,
+                self._accumulator.dialect,
                 ProviderError.read(None, value, {}),
                 self._secret,
             )
@@ -112,10 +110,10 @@ class ResponseReader:
 
     async def _read(self, size_max: int) -> bytes:
         chunk = await self._response.content.readany()
-        self._watch.received_first()
-        # An answer that is not streamed has one silence for the whole of it.
+        self._idle.received_first()
+        # The silence timeout bounds an answer that is not streamed as a whole.
         if self._stream:
-            self._watch.received()
+            self._idle.received()
         self._size += len(chunk)
         if self._size > size_max:
             raise self._broken("sent an answer beyond the size limit")
@@ -128,7 +126,7 @@ class ResponseReader:
         return b"".join(chunks)
 
     async def _await_end(self) -> None:
-        """Let a finished stream close, so that its connection can be used again."""
+        """Let a finished stream close, so that its connection can be reused."""
         if self._response.content.at_eof():
             return
         try:
@@ -139,11 +137,11 @@ class ResponseReader:
 
     async def _failure(self) -> ModelError:
         body: Any = None
-        # A broken or huge body is let be: the status alone says enough.
+        # A broken or huge body is ignored: the status alone says enough.
         with suppress(aiohttp.ClientError, ConnectionError, StreamBroken, ValueError):
             body = orjson.loads(await self._read_all(ERROR_BYTES_MAX))
         problem = ProviderError.read(self._response.status, body, self._response.headers)
-        return failure(self._provider, self._draft.dialect, problem, self._secret)
+        return failure(self._accumulator.provider, self._accumulator.dialect, problem, self._secret)
 
     def _broken(self, what: str) -> StreamBroken:
-        return StreamBroken(f"{self._provider} {what}")
+        return StreamBroken(f"{self._accumulator.provider} {what}")

@@ -1,4 +1,4 @@
-"""A stand-in for a judge: deterministic answers that fit their schema and say what they are."""
+"""A stand-in for a judge: repeatable answers that fit their schema and say what they are."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import orjson
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded
+from assay.domain.tokens import estimated_tokens
 from assay.providers.schema_instances import instance
 
 T = TypeVar("T")
 
 SIMULATED_TEXT = "Simulated: no model was asked, and this says nothing about the output."
-CHARS_PER_TOKEN = 4
 
 
 class Simulated:
-    """Answers without a network; the same question always has the same answer."""
+    """Answers without a network, and the same question always in the same way."""
 
     def __init__(self, model: Model, latency_s: float = 0.0) -> None:
         self._model = model
@@ -34,7 +34,8 @@ class Simulated:
             raise DeadlineExceeded(f"{self._model.provider} did not answer before the deadline")
         await asyncio.sleep(self._latency_s)
         text = _answer(prompt)
-        usage = Usage(prompt.size // CHARS_PER_TOKEN + 1, len(text) // CHARS_PER_TOKEN + 1)
+        asked = (part for turn in prompt.turns for part in turn.parts)
+        usage = Usage(estimated_tokens(asked), estimated_tokens([text]))
         elapsed_ms = (time.perf_counter() - started_s) * 1_000
         return Completion(
             text=text,
@@ -52,12 +53,12 @@ class Simulated:
 def _answer(prompt: Prompt[T]) -> str:
     if prompt.answer is None:
         return SIMULATED_TEXT
-    rng = random.Random(_question_hash(prompt))  # noqa: S311  # repeatable on purpose, no secret
+    rng = random.Random(_question_hash(prompt))  # noqa: S311  # repeatable on purpose, and no secret
     return orjson.dumps(instance(prompt.answer.schema, rng, SIMULATED_TEXT)).decode()
 
 
 def _question_hash(prompt: Prompt[T]) -> bytes:
-    """A stable hash of what is asked: by its key, since the text may hold a random delimiter."""
+    """A stable hash of the question: of its key, since the text may contain a random delimiter."""
     digest = hashlib.blake2b(repr(prompt.sampling.seed).encode(), digest_size=16)
     if prompt.key is not None:
         digest.update(repr(prompt.key).encode(errors="replace"))

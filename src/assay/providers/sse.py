@@ -1,7 +1,7 @@
 """Server-sent events, read incrementally from bytes.
 
 Source: WHATWG HTML, section 9.2 "Server-sent events". Only `data` is kept: every dialect names
-the kind of an event inside its payload.
+the type of an event inside its data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ EVENT_BYTES_MAX = 8 * 1024 * 1024
 
 
 class EventParser:
-    """Turns chunks of a stream into the data of its events, wherever the chunks are cut."""
+    """Turns the chunks of a stream, cut anywhere, into the data of its events."""
 
     __slots__ = ("_after_cr", "_data", "_held", "_partial", "_size_max")
 
@@ -24,10 +24,10 @@ class EventParser:
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of each event that `chunk` completes; raises `StreamBroken` on a huge one."""
+        """The data of each event that `chunk` completes; raises `StreamBroken` for a huge one."""
         if not chunk:
             return []
-        # A line end of two bytes may be cut in half; its second half ends no other line.
+        # A line end of two bytes may be cut in half; its second half is not another line end.
         rest = chunk.removeprefix(b"\n") if self._after_cr else chunk
         self._after_cr = chunk.endswith(b"\r")
         return self._feed(rest)
@@ -35,7 +35,7 @@ class EventParser:
     def _feed(self, chunk: bytes) -> list[bytes]:
         self._hold(len(chunk))
         if b"\n" not in chunk and b"\r" not in chunk:
-            # A long line is joined once, when its end arrives, not once for each chunk.
+            # A long line is joined once, when its end arrives, and not for each chunk.
             self._partial.append(chunk)
             return []
         lines = b"".join((*self._partial, chunk)).splitlines(keepends=True)
@@ -44,7 +44,7 @@ class EventParser:
         return self._events(lines)
 
     def finish(self) -> list[bytes]:
-        """What is left when the stream ends: some servers leave out the last blank line."""
+        """The last event when the stream ends: some servers leave out the last blank line."""
         line = b"".join(self._partial)
         self._partial = []
         return self._events([line, b"\n"])

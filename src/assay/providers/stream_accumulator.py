@@ -1,4 +1,4 @@
-"""An answer while it is being received: each dialect's draft reads its own events."""
+"""An answer while it is received: a subclass for each dialect reads its events."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from assay.domain.errors import StreamBroken
 from assay.providers.failures import Dialect
 
 TEXT_CHARS_MAX = 4 * 1024 * 1024
-"""Longest answer that is read; a verdict has some hundred characters."""
+"""Longest answer that is read; a verdict has a few hundred characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a call took from the moment it was sent."""
+    """How long a call took, from the moment it was sent."""
 
     first_byte_ms: float
     latency_ms: float
@@ -33,8 +33,8 @@ class Timing:
 class StreamAccumulator(ABC):
     """Collects one answer.
 
-    The methods that read trust no shape: whatever they raise by it (KeyError, TypeError, …)
-    reaches the caller as `StreamBroken`.
+    The `read_` methods need not check shapes: a KeyError, TypeError or the like reaches the caller
+    as `StreamBroken`.
     """
 
     dialect: ClassVar[Dialect]
@@ -42,7 +42,7 @@ class StreamAccumulator(ABC):
     def __init__(self, model: Model) -> None:
         self._model = model
         self.provider = model.provider
-        self._pieces: list[str] = []
+        self._parts: list[str] = []
         self._chars = 0
         self.ended = False
         self.finish: Finish | None = None
@@ -53,32 +53,32 @@ class StreamAccumulator(ABC):
 
     @abstractmethod
     def read_event(self, event: Any) -> None:
-        """Take one parsed event of a stream; may raise a `ModelError` that it stands for."""
+        """Read one parsed event of a stream; raises the `ModelError` that it stands for."""
 
     @abstractmethod
     def read_answer(self, answer: Any) -> None:
-        """Take a whole answer that was not streamed."""
+        """Read a whole answer that was not streamed."""
 
     def end(self) -> None:
-        """Note the end of the stream: nothing more is said, though it may still be open."""
+        """The stream has ended: nothing more follows, even if it is still open."""
         self.ended = True
 
     def write(self, text: str, into: list[str] | None = None) -> None:
-        """Add a piece of the answer's text (or of `into`); an answer has a bounded length."""
+        """Add text to the answer (or to `into`), up to the longest answer."""
         if not isinstance(text, str):
             raise TypeError("text must be a string")
         self._chars += len(text)
         if self._chars > TEXT_CHARS_MAX:
             raise StreamBroken("the provider's answer is beyond the size limit")
-        (self._pieces if into is None else into).append(text)
+        (self._parts if into is None else into).append(text)
 
     def text(self) -> str:
-        return "".join(self._pieces)
+        return "".join(self._parts)
 
     def completion(self, timing: Timing) -> Completion[Never]:
-        """The finished answer; raises `StreamBroken` where its end never came."""
+        """The finished answer; raises `StreamBroken` if it has no end."""
         if self.finish is None:
-            raise StreamBroken(f"{self.provider} cut its answer off")
+            raise StreamBroken(f"{self.provider} cut off its answer")
         return Completion(
             text=self.text(),
             finish=self.finish,
@@ -94,5 +94,5 @@ class StreamAccumulator(ABC):
 
 
 def usage(input_tokens: Any, output_tokens: Any) -> Usage:
-    """Token counts as a value; what a server leaves out is 0."""
+    """Token counts as a value; a count that a server leaves out is 0."""
     return Usage(max(int(input_tokens or 0), 0), max(int(output_tokens or 0), 0))

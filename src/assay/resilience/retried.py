@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, Model, Prompt
+from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, Model, Prompt, to_ms
 from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, Retry
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import RetryBudgetPolicy
@@ -124,7 +124,7 @@ class Retried:
         elif outcome in UNSENT_OUTCOMES:
             seconds = 0.0
         provider, model = self._model.provider, self._model.id
-        run.attempts.append(Attempt(provider, model, outcome, seconds * 1000, usage, cost_usd))
+        run.attempts.append(Attempt(provider, model, outcome, to_ms(seconds), usage, cost_usd))
         self._events.emit(
             AttemptFinished(
                 run.context.caller, provider, model, outcome, seconds, first_byte_s, usage, cost_usd

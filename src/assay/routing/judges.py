@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, Strategy
-from assay.domain.ports import ChatModel, EventSink
+from assay.domain.ports import EventSink, PanelMember
 from assay.routing.candidates import Candidate
 from assay.routing.router import Router
 from assay.routing.strategies import ORDERS
@@ -36,25 +36,28 @@ class ConfiguredJudges:
         self._judges = judges
         self._events = events
 
-    def select(self, spec: JudgeSpec) -> ChatModel:
-        """A router over the models that `spec` names, as far as its fallback rule allows."""
-        chosen, strategy = self._chosen(spec)
-        return Router(_allowed(chosen, spec), ORDERS[strategy], self._events)
+    def panel(self, spec: JudgeSpec) -> Sequence[PanelMember]:
+        """A router over the models that `spec` names, or each model of a panel by itself.
 
-    def members(self, spec: JudgeSpec) -> Sequence[JudgeSpec]:
-        """Each model of a panel by itself: what one does not answer, no other answers for it."""
+        What one member of a panel does not answer, no other answers for it.
+        """
         chosen, strategy = self._chosen(spec)
         if strategy != "panel":
-            return (spec,)
-        return [
-            replace(spec, models=(each.model.id,), strategy="ordered", fallback="none")
+            return (self._member(spec, _allowed(chosen, spec), strategy),)
+        return tuple(
+            self._member(
+                replace(spec, models=(each.model.id,), strategy="ordered", fallback="none"),
+                [each],
+                "ordered",
+            )
             for each in chosen
-        ]
+        )
 
-    def window_tokens(self, spec: JudgeSpec) -> float:
-        """The largest window among the candidates, in tokens."""
-        chosen, _ = self._chosen(spec)
-        return max(each.window_tokens for each in _allowed(chosen, spec))
+    def _member(
+        self, spec: JudgeSpec, candidates: Sequence[Candidate], strategy: Strategy
+    ) -> PanelMember:
+        router = Router(candidates, ORDERS[strategy], self._events)
+        return PanelMember(spec, router, max(each.window_tokens for each in candidates))
 
     def _chosen(self, spec: JudgeSpec) -> tuple[list[Candidate], Strategy]:
         """All models that `spec` names, each once, with the strategy between them.

@@ -1,6 +1,6 @@
 """Signs that a text was written to sway the judge, and what is done about them."""
 
 from assay.screening.scan import scan
-from assay.screening.screen import Screener
+from assay.screening.screener import Screener, Screening
 
-__all__ = ["Screener", "scan"]
+__all__ = ["Screener", "Screening", "scan"]

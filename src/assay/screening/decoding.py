@@ -1,7 +1,7 @@
-"""What a text says where it is encoded: base64, hex, look-alike letters, hidden characters.
+"""Decodes what a text hides: base64, hex, look-alike letters, hidden characters.
 
-The traces are searched together with the signs, so that an ordinary text costs one pass. What is
-decoded is bounded in number and length.
+Traces of encodings are searched together with the signs, so an ordinary text costs one pass. The
+number and length of what is decoded are bounded.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from itertools import islice
 from typing import Any
 
 RUNS_MAX = 64
-"""Encoded runs of a text that are looked at, for each encoding."""
+"""Encoded runs of a text that are decoded, for each encoding."""
 RUN_BYTES_MAX = 8_192
 READABLE_SHARE_MIN = 0.9
 WINDOW_BYTES = 4_096
-"""How much around a trace is read in another way, where the encoding has no clear beginning."""
+"""How much text around a trace is decoded where the encoding has no clear beginning."""
 TRACES_MAX = 1_000
-READINGS_MAX = 16
-"""Windows of a text that are read."""
+WINDOWS_MAX = 16
+"""Windows of a text that are decoded."""
 
 TRACES: Mapping[str, str] = {
     "base64": r"[a-z0-9+/_-]{24,}={0,2}",
@@ -43,7 +43,7 @@ TRACES: Mapping[str, str] = {
     r"v3rd|verd1|rubr1|3v[a4@]l|ev[4@]l|p3rf|perf3|m[4@]rk[s5]\b",
     "reversed": r"\b(?:snoitcurtsni|redarg|rotaulave|erocs|tcidrev|cirbur|airetirc|egduj)\b",
 }
-"""What a text in each encoding holds."""
+"""The pattern that betrays each encoding."""
 
 _LOOK_ALIKES = (
     str.maketrans("авгезиікмнорстухѕԁһӏԛԝј", "abre3uikmhopctyxsdhlqwj")  # Cyrillic
@@ -56,18 +56,18 @@ _LEET = str.maketrans("013457@$", "oieastas")
 
 
 def decoded(encoding: str, trace: Any, text: bytes) -> Iterator[str]:
-    """What the UTF-8 text says in an encoding of which the pattern `trace` was found in it."""
+    """The UTF-8 text decoded, where the pattern `trace` of `encoding` was found in it."""
     if encoding in _WHOLE:
-        yield from map(_WHOLE[encoding], islice(_windows(trace, text), READINGS_MAX))
+        yield from map(_WHOLE[encoding], islice(_windows(trace, text), WINDOWS_MAX))
         return
     for run in islice(trace.finditer(text), RUNS_MAX):
-        said = _RUNS[encoding](run.group()[:RUN_BYTES_MAX].decode("utf-8", "ignore"))
-        if said is not None and _readable(said):
-            yield said
+        plain = _RUNS[encoding](run.group()[:RUN_BYTES_MAX].decode("utf-8", "ignore"))
+        if plain is not None and _readable(plain):
+            yield plain
 
 
 def _windows(trace: Any, text: bytes) -> Iterator[str]:
-    """The surroundings of the first traces, none twice."""
+    """The text around the first traces, without overlap."""
     end = 0
     for found in islice(trace.finditer(text), TRACES_MAX):
         if found.start() < end:
@@ -78,7 +78,7 @@ def _windows(trace: Any, text: bytes) -> Iterator[str]:
 
 
 def folded(text: str) -> str:
-    """The text as it looks: hidden characters and accents gone, look-alike letters as Latin."""
+    """The text as it looks: without hidden characters and accents, look-alikes as Latin letters."""
     plain = unicodedata.normalize("NFKD", text)
     return _HIDDEN.sub("", plain).translate(_LOOK_ALIKES)
 
@@ -101,7 +101,7 @@ def _hex(run: str) -> str | None:
 
 
 def _utf8(data: bytes) -> str:
-    """Strict, except that the last character may be cut."""
+    """Strict, except that the last character may be incomplete."""
     return codecs.getincrementaldecoder("utf-8")().decode(data)
 
 
@@ -114,7 +114,7 @@ def _tags(run: str) -> str | None:
 
 
 def _spaced(run: str) -> str | None:
-    """Letters set apart: a wider gap, where there is one, is the one between words."""
+    """Letters set apart; a wider gap stands between words."""
     wide = re.sub(r"(?<=\w)[ ._*|-](?=\w(?:[ ._*|-]|$))", "", run)
     return re.sub(r"[ ._*|-]+", " ", wide)
 
@@ -131,10 +131,10 @@ def _reversed(text: str) -> str:
     return text[::-1]
 
 
-def _readable(said: str) -> bool:
-    if len(said) < 8:  # noqa: PLR2004 - shorter than any demand
+def _readable(text: str) -> bool:
+    if len(text) < 8:  # noqa: PLR2004 - shorter than any demand
         return False
-    return sum(map(str.isprintable, said)) >= READABLE_SHARE_MIN * len(said)
+    return sum(map(str.isprintable, text)) >= READABLE_SHARE_MIN * len(text)
 
 
 _RUNS: Mapping[str, Callable[[str], str | None]] = {

@@ -1,7 +1,4 @@
-"""The patterns of the signs: one set that is searched in one pass.
-
-RE2 runs in linear time whatever the text.
-"""
+"""The patterns of the signs, searched in one pass. RE2 takes linear time whatever the text."""
 
 from __future__ import annotations
 
@@ -14,15 +11,15 @@ from typing import Any
 import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
 
 SET_MEMORY_BYTES_MAX = 32 * 1024 * 1024
-"""Room for the states of the set; it is reached by no ordinary text, and bounds a hostile one."""
+"""Memory for the states of the set: no ordinary text needs it, and a hostile one is bounded."""
 
 
 def _read() -> Mapping[str, Sequence[str]]:
     data = tomllib.loads((files("assay.screening") / "signs.toml").read_text("utf-8"))
     words: Mapping[str, str] = data["words"]
     return {
-        sign: [WORD.sub(lambda name: words[name[1]], each) for each in several]
-        for sign, several in data["signs"].items()
+        sign: [WORD.sub(lambda name: words[name[1]], pattern) for pattern in patterns]
+        for sign, patterns in data["signs"].items()
     }
 
 
@@ -42,31 +39,33 @@ MASTER_KEY = re2.compile(
     r"解|解答|答案|思考过程|解説|解答例|回答|かいせつ|respuesta|solución|antwort|lösung|réponse|"
     rf"решение|ответ){_BLANK}*){{1,4}}"
 )
-"""Openers without anything after them. They fool judges into a pass: Zhao et al., "One Token to
-Fool LLM-as-a-Judge", 2025. Punctuation alone is one too."""
+"""Openers with nothing after them, and punctuation alone: they fool judges into a pass.
+
+Zhao et al., "One Token to Fool LLM-as-a-Judge", 2025.
+"""
 MASTER_KEY_CHARS_MAX = 400
 
 
 class PatternSet:
-    """Named patterns, all looked for in one pass over a text."""
+    """Named patterns, all searched in one pass over a text."""
 
     def __init__(self, patterns: Sequence[tuple[str, str]]) -> None:
         options = re2.Options()
         options.max_mem = SET_MEMORY_BYTES_MAX
         options.log_errors = False
         self._set = re2.Set.SearchSet(options)
-        self._each: list[tuple[str, Any]] = []
+        self._patterns: list[tuple[str, Any]] = []
         for name, pattern in patterns:
             dotted = f"(?is){pattern}"
             self._set.Add(dotted)
-            self._each.append((name, re2.compile(dotted, options)))
+            self._patterns.append((name, re2.compile(dotted, options)))
         self._set.Compile()
 
     def found(self, text: bytes) -> Iterator[tuple[str, Any]]:
-        """Each name whose pattern the UTF-8 text holds, once, with that pattern."""
+        """Each name whose pattern occurs in the UTF-8 text, once, with that pattern."""
         seen: set[str] = set()
         for number in sorted(self._set.Match(text) or ()):
-            name, pattern = self._each[number]
+            name, pattern = self._patterns[number]
             if name not in seen:
                 seen.add(name)
                 yield name, pattern

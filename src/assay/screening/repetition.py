@@ -1,8 +1,8 @@
-"""Notices one long answer that a caller's system gives to many different inputs.
+"""Notices one long answer that is given to many different inputs.
 
 A text tuned to please judges is sent whatever the question: Zheng et al., "Cheating Automatic LLM
-Benchmarks", 2024. Limits: it is remembered by each process for itself, for the last answers only;
-an answer must be long, since short ones (labels, refusals) repeat honestly; small changes escape.
+Benchmarks", 2024. Limits: each process remembers only its own latest answers; an answer must be
+long, since short ones (labels, refusals) repeat honestly; small changes go unnoticed.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from assay.domain.evaluation import Case
 
 ANSWERS_MAX = 10_000
 INPUTS_MIN = 8
-"""Distinct inputs from which on an answer counts as constant."""
+"""An answer to this many distinct inputs counts as constant."""
 ANSWER_CHARS_MIN = 200
 GIST_PIECE_CHARS = 512
-"""What is compared of a long text at its beginning, middle and end, beside its length: to hash a
-megabyte takes as long as to look through it for signs."""
+"""How much of a long text is compared at its beginning, middle and end, beside its length.
+
+Hashing a megabyte would take as long as searching it for signs.
+"""
 
 
 class Repetition:
-    """Remembers, by salted hashes alone, which inputs an answer was given to."""
+    """Remembers which inputs an answer was given to, as salted hashes only."""
 
     def __init__(self) -> None:
         self._inputs: OrderedDict[int, set[int]] = OrderedDict()
 
     def is_constant(self, tenant: str, case: Case) -> bool:
-        """Count the case; whether its output was given to many inputs of the tenant."""
+        """Count the case; true where its output was given to many inputs of the tenant."""
         answer = output_text(case)
         if case.input is None or len(answer) < ANSWER_CHARS_MIN:
             return False

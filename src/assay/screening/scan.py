@@ -1,4 +1,4 @@
-"""Looks through a case for signs of injection; linear in its length, and pure."""
+"""Searches a case for signs of prompt injection: pure, and linear in its length."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from assay.screening.patterns import (
 SUSPICIONS_MAX = 16
 EXCERPT_CHARS_MAX = 80
 
-_SIGNS = PatternSet([(sign, each) for sign, several in PATTERNS.items() for each in several])
-_SIGNS_AND_TRACES = PatternSet(
-    [(sign, each) for sign, several in PATTERNS.items() for each in several] + [*TRACES.items()]
-)
+_NAMED = [(sign, pattern) for sign, patterns in PATTERNS.items() for pattern in patterns]
+_SIGNS = PatternSet(_NAMED)
+_SIGNS_AND_TRACES = PatternSet([*_NAMED, *TRACES.items()])
 IN_INPUT = frozenset({"delimiter", "addresses_grader", "encoded"})
-"""People do ask for ratings: of an input, only what is seldom honest counts."""
+"""The signs that count in an input: people honestly ask for ratings there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One text of a case under the name of its field, and as RE2 reads it."""
+    """One text of a case, with the name of its field and its UTF-8 bytes."""
 
     name: str
     text: str
@@ -37,11 +36,11 @@ class Field:
 
 
 Found = Sequence[tuple[Field, Sequence[tuple[str, Any]]]]
-"""What the one pass over each text has found: names of signs and traces, with their patterns."""
+"""What the one pass over each text found: names of signs and traces, with their patterns."""
 
 
 def scan(case: Case) -> tuple[Suspicion, ...]:
-    """The signs that a case shows: each kind at most once for each field."""
+    """The signs in a case: each kind at most once for each field."""
     return suspicions(searched(fields_of(case)))
 
 
@@ -52,18 +51,18 @@ def fields_of(case: Case) -> Sequence[Field]:
 
 
 def searched(fields: Iterable[Field]) -> Found:
-    """The one pass over the texts; the fields in which there is something to look into."""
-    found = ((each, list(_SIGNS_AND_TRACES.found(each.encoded))) for each in fields)
-    return [(each, hits) for each, hits in found if hits or may_be_master_key(each)]
+    """The one pass over the texts; returns the fields that need a closer look."""
+    found = ((field, list(_SIGNS_AND_TRACES.found(field.encoded))) for field in fields)
+    return [(field, hits) for field, hits in found if hits or may_be_master_key(field)]
 
 
 def suspicions(found: Found) -> tuple[Suspicion, ...]:
-    """What the finds mean; what is encoded is read."""
+    """The suspicions behind what was found; encoded text is decoded."""
     kept: dict[tuple[Sign, str], Suspicion] = {}
     for field, hits in found:
-        for each in _signs(field, hits):
-            if field.name != "input" or each.sign in IN_INPUT:
-                kept.setdefault((each.sign, each.field), each)
+        for suspicion in _signs(field, hits):
+            if field.name != "input" or suspicion.sign in IN_INPUT:
+                kept.setdefault((suspicion.sign, suspicion.field), suspicion)
         if len(kept) >= SUSPICIONS_MAX:
             break
     return tuple(kept.values())[:SUSPICIONS_MAX]
@@ -79,8 +78,8 @@ def _signs(field: Field, hits: Sequence[tuple[str, Any]]) -> Iterator[Suspicion]
     for encoding, trace in hits:
         if encoding not in TRACES:
             continue
-        for said in decoded(encoding, trace, field.encoded):
-            hidden = said.encode("utf-8", "replace")
+        for text in decoded(encoding, trace, field.encoded):
+            hidden = text.encode("utf-8", "replace")
             for name, pattern in _SIGNS.found(hidden):
                 if name not in known:
                     shown = f"{encoding}: {_shown(pattern, hidden)}"
@@ -94,7 +93,7 @@ def _shown(pattern: Any, text: bytes) -> str:
 
 
 def may_be_master_key(field: Field) -> bool:
-    """Whether a text is short enough, and is an output."""
+    """Whether a text is a short output."""
     return field.name == "output" and len(field.text) <= MASTER_KEY_CHARS_MAX
 
 
@@ -113,7 +112,7 @@ def excerpt(text: str) -> str:
 
 def _texts(case: Case) -> Iterator[tuple[str, str]]:
     """The texts of a case by the names of their fields, the output first."""
-    yield from _said("output", case.output)
+    yield from _text_parts("output", case.output)
     for text in case.context:
         yield "context", text
     for text in case.reference:
@@ -122,11 +121,11 @@ def _texts(case: Case) -> Iterator[tuple[str, str]]:
         if tools:
             yield name, as_json(tools)
     if case.input is not None:
-        yield from _said("input", case.input)
+        yield from _text_parts("input", case.input)
 
 
-def _said(field: str, text: Text) -> Iterator[tuple[str, str]]:
-    """A text, or all that each message holds; an input's system messages are the caller's own."""
+def _text_parts(field: str, text: Text) -> Iterator[tuple[str, str]]:
+    """A text, or all parts of each message; an input's system messages are the caller's own."""
     if isinstance(text, str):
         yield field, text
         return

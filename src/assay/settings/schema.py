@@ -47,6 +47,12 @@ class ServerSettings(Section):
     request_timeout_ms: int = Field(
         30_000, ge=100, le=600_000, description="Largest `timeout_ms` that a request may have."
     )
+    default_timeout_ms: int = Field(
+        20_000,
+        ge=100,
+        le=600_000,
+        description="`timeout_ms` of a request that names none, up to `request_timeout_ms`.",
+    )
     inflight_requests_max: int = Field(
         1_000, ge=1, description="Requests in flight; further ones are refused with 503."
     )

@@ -28,7 +28,8 @@ class Script:
 
     `answer` is the text (None: a verdict that fits the schema asked for). `silence_s` and
     `drip_s` set how long a fault keeps quiet. `usage` false leaves usage out. `problem` names
-    another error for a fault's status, `error_body` replaces its body. `headers` go with answers.
+    another error for a fault's status, `error_body` replaces its body, and `echo` ends its message.
+    `headers` go with answers.
     """
 
     answer: str | Callable[[dict[str, Any]], str] | None = None
@@ -38,6 +39,7 @@ class Script:
     usage: bool = True
     problem: str | None = None
     error_body: dict[str, Any] | None = None
+    echo: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
 
@@ -78,8 +80,13 @@ class Play:
     def _error(self) -> web.Response:
         problem = self._script.problem or self._fault.problem or self._fault.ending
         status = self._fault.status if self._fault.behaviour == "error" else 400
-        body = self._script.error_body or self._dialect.error(problem, status)
+        body = self._script.error_body or self._error_body(problem, status)
         return web.json_response(body, status=status, headers=dict(self._fault.headers))
+
+    def _error_body(self, problem: str, status: int) -> dict[str, Any]:
+        body = self._dialect.error(problem, status)
+        body["error"]["message"] += self._script.echo
+        return body
 
     def _answer(self) -> Answer:
         schema = self._dialect.schema(self._body)
@@ -153,7 +160,7 @@ class Play:
             case "silent_mid":
                 await asyncio.sleep(self._script.silence_s)
             case "error_mid" if self._stream:
-                body = self._dialect.error(self._fault.problem, self._fault.status)
+                body = self._error_body(self._fault.problem, self._fault.status)
                 await response.write(self._dialect.frame(body))
             case "malformed":
                 await response.write(b'data: {"choices": [{"delta": \n\n')

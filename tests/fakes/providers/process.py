@@ -41,7 +41,7 @@ class FaultProcess:
 
 @contextlib.asynccontextmanager
 async def running_faults(latency_s: float = 0.0) -> AsyncIterator[FaultProcess]:
-    """A healthy provider until it is told otherwise."""
+    """A provider that is healthy until `play` is called."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(SCRIPT), "--latency-s", str(latency_s), stdout=subprocess.PIPE
     )

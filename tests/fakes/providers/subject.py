@@ -14,15 +14,15 @@ from assay.domain.completion import (
     Turn,
 )
 from assay.providers import ProviderClient, ProviderConfig, build_model
-from fakes.calls import call
+from fakes.calls import call, read_text
 from fakes.providers.server import FaultServer
 
-KEY = "sk-contract-0123456789-secret"
+KEY = "contract-0123456789-secret"  # unlike a key, so that only the mask hides it
 SCHEMA = {
     "type": "object",
     "properties": {
         "explanation": {"type": "string"},
-        "score": {"type": "integer", "minimum": 1, "maximum": 5},
+        "score": {"type": "integer", "description": "from 1 to 5"},
     },
     "required": ["explanation", "score"],
     "additionalProperties": False,
@@ -31,7 +31,8 @@ PROMPT = Prompt(
     turns=(
         Turn("system", ("Judge ", "this.")),
         Turn("user", ('Output: "a"\\', "\n\x01 ü 🦊\u2028")),
-    )
+    ),
+    read=read_text,
 )
 SHORT_SILENCE_S = 0.5
 """For tests that wait for a silence; the server is silent for longer and drips more often."""
@@ -45,19 +46,19 @@ class Subject:
     dialect: str
     stream: bool
     server: FaultServer
-    wires: list[ProviderClient]
+    clients: list[ProviderClient]
     silence_s: float = 5.0
 
-    def wire(self, **options: Any) -> ProviderClient:
-        connection = ProviderConfig(
+    def client(self, **options: Any) -> ProviderClient:
+        config = ProviderConfig(
             provider=self.dialect,
             base_url=self.server.base_url(self.dialect),
             api_key=lambda: KEY,
             silence_timeout_s=self.silence_s,
             stream=self.stream,
         )
-        self.wires.append(ProviderClient(replace(connection, **options)))
-        return self.wires[-1]
+        self.clients.append(ProviderClient(replace(config, **options)))
+        return self.clients[-1]
 
     async def ask(
         self,
@@ -65,7 +66,7 @@ class Subject:
         *,
         deadline_s: float = 5.0,
         capabilities: Capabilities | None = None,
-        wire: ProviderClient | None = None,
+        client: ProviderClient | None = None,
         **model_options: Any,
     ) -> Completion:
         model = Model(
@@ -77,5 +78,5 @@ class Subject:
             capabilities=capabilities or Capabilities(),
             **model_options,
         )
-        chat = build_model(self.dialect, model, wire or self.wire())
+        chat = build_model(self.dialect, model, client or self.client())
         return await chat.complete(prompt, call(deadline_s))

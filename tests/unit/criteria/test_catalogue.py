@@ -16,10 +16,11 @@ from assay.domain.completion import Caller
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Deadline
-from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.providers.schema_instances import instance
-from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
+from fakes.engine import engine
+from fakes.judges import FakeJudges, ScriptedModel
+from fakes.recorded_events import RecordedEvents
 
 CATALOGUE_MIN = 75
 
@@ -33,11 +34,11 @@ def case_of(name: str, without: str | None = None) -> Case:
     request = {**CRITERIA[name].example}
     if without is not None:
         request.pop(without)
-    return EvaluationRequest.model_validate(request).case()
+    return EvaluationRequest.model_validate(request).to_case()
 
 
 def test_the_catalogue_is_large_enough_to_choose_from():
-    """Users of other evaluation tools find the criteria that they know."""
+    """Users of other tools find the criteria that they know from there."""
     assert len(CRITERIA) >= CATALOGUE_MIN
 
 
@@ -45,19 +46,20 @@ def test_the_catalogue_is_large_enough_to_choose_from():
 async def test_every_example_can_be_evaluated(name):
     """The example is a valid request and gets a score; judged ones from a simulated judge."""
     request = EvaluationRequest.model_validate(CRITERIA[name].example)
-    offload = SandboxPool(RecordingEvents())
+    sandbox = SandboxPool(RecordedEvents())
     model = ScriptedModel(simulated)
     asked = {each.model: model for each in request.criteria if hasattr(each, "model")}
     try:
-        result = await Evaluator(FakeJudges(model, **asked), offload, RecordingEvents()).evaluate(
-            request.case(),
+        outcome = await engine(FakeJudges(model, **asked), sandbox).evaluate(
+            request.to_case(),
             request.criteria,
             judge=JudgeSpec(),
             caller=Caller(),
             deadline=Deadline.after(30),
         )
     finally:
-        await offload.aclose()
+        await sandbox.aclose()
+    result = outcome.evaluation
     assert [each.status for each in result.results] == ["scored"], result.results[0].explanation
     assert bool(model.prompts) is issubclass(CRITERIA[name], Judged)
 

@@ -21,7 +21,7 @@ from assay.criteria.registry import CRITERIA
 from assay.domain.evaluation import Case
 from assay.domain.policy import Deadline
 from assay.evaluation.sandbox.pool import SandboxPool
-from fakes.judges import RecordingEvents
+from fakes.recorded_events import RecordedEvents
 
 MODULES = (formats, language, readability, retrieval, similarity, text_similarity, tools)
 FAMILIES = {module.__name__ for module in MODULES}
@@ -62,11 +62,11 @@ async def test_an_example_gives_what_it_promises(name):
     [fields] = cls.example["criteria"]
     check = cls.model_validate(fields)
     assert isinstance(check, Check)
-    offload = SandboxPool(RecordingEvents())
+    sandbox = SandboxPool(RecordedEvents())
     try:
-        finding = await offload.run(check, case_of(cls.example), Deadline.after(30))
+        finding = await sandbox.run(check, case_of(cls.example), Deadline.after(30))
     finally:
-        await offload.aclose()
+        await sandbox.aclose()
     promised = cls.example_result
     assert finding.score == pytest.approx(promised["score"], abs=0.005)
     threshold = cls.default_threshold if check.threshold is None else check.threshold

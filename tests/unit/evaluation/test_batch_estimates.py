@@ -11,8 +11,8 @@ from assay.batches.statistics import (
     SCALE,
     clustered_mean,
     mean_estimate,
-    wilson_interval,
     student_t,
+    wilson_interval,
 )
 
 MILLIONTHS = st.integers(0, SCALE)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from assay.batches.summary import row_groups, row_status, summarize, row_tally
+from assay.batches.summary import row_groups, row_status, row_tally, summarize
 from assay.criteria import parse_criteria
 from assay.domain.batches import Sums
 from assay.domain.completion import NO_USAGE

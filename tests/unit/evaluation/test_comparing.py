@@ -17,16 +17,11 @@ from assay.domain.errors import AnswerUnreadable, ProviderDown, RequestError
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import ComparisonFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.comparer import Comparer
-from fakes.engine import CALLER, one
-from fakes.judges import (
-    COST_USD,
-    USAGE,
-    FakeJudges,
-    RecordingEvents,
-    ScriptedModel,
-    WeighingModel,
-)
+from assay.screening.repetition import ANSWER_CHARS_MIN, INPUTS_MIN
+from assay.screening.screener import INLINE_CHARS_MAX
+from fakes.engine import CALLER, comparer, one
+from fakes.judges import COST_USD, USAGE, FakeJudges, ScriptedModel, WeighingModel
+from fakes.recorded_events import RecordedEvents
 
 CASE = Case("first text", input="question", reference=("right",), context=("passage",))
 
@@ -50,11 +45,10 @@ def said(verdict: str) -> str:
 async def compared(
     model: Any,
     spec: JudgeSpec | None = None,
-    events: RecordingEvents | None = None,
+    events: RecordedEvents | None = None,
     other="other",
 ) -> Comparison:
-    comparer = Comparer(FakeJudges(model), events or RecordingEvents())
-    return await comparer.compare(
+    outcome = await comparer(FakeJudges(model), events).compare(
         CASE,
         other,
         "Which is better?",
@@ -62,6 +56,7 @@ async def compared(
         caller=CALLER,
         deadline=Deadline.after(10),
     )
+    return outcome.comparison
 
 
 @pytest.mark.parametrize(("words", "winner"), [("first text", "a"), ("other", "b")])
@@ -94,7 +89,7 @@ async def test_a_tie_in_both_orders_is_consistent() -> None:
 
 
 async def test_one_order_unscored_is_no_winner() -> None:
-    """The other order alone would be a guess; the reason and all costs are told."""
+    """The other order alone would be a guess; the reason and all costs are reported."""
     result = await compared(ScriptedModel("I cannot say.", said("a")))
     assert (result.winner, result.consistent, result.preference) == (None, None, None)
     assert result.reason == "judge_parse_error"
@@ -137,7 +132,7 @@ async def test_all_but_the_outputs_is_shown_before_them() -> None:
 
 async def test_each_comparison_ends_in_one_event() -> None:
     """Its outcome counts for the model that judged both orders."""
-    events = RecordingEvents()
+    events = RecordedEvents()
     await compared(ScriptedModel(said("a")), events=events)
     await compared(ScriptedModel(prefers("other")), events=events)
     await compared(ScriptedModel(AnswerUnreadable("no")), events=events)
@@ -159,8 +154,7 @@ async def test_a_conversation_is_shown_in_its_place_and_nowhere_else() -> None:
     model = ScriptedModel(said("tie"))
     said_b = ({"role": "assistant", "content": "good day"},)
     case = Case(output=({"role": "assistant", "content": "hello there"},), input="Greet me.")
-    comparer = Comparer(FakeJudges(model), RecordingEvents())
-    await comparer.compare(
+    await comparer(FakeJudges(model)).compare(
         case, said_b, "warmer?", judge=JudgeSpec(), caller=CALLER, deadline=Deadline.after(10)
     )
     for prompt in model.prompts:
@@ -186,6 +180,31 @@ async def test_a_quarantined_comparison_asks_nobody() -> None:
     result = await compared(model, JudgeSpec(injection="quarantine"), other=ATTACK)
     assert (result.winner, result.consistent, result.reason) == (None, None, "judge_suspect")
     assert (model.prompts, result.suspect == ()) == ([], False)
+
+
+async def test_an_output_that_answers_every_input_is_flagged() -> None:
+    """A long text that wins whatever was asked is noticed, as it is in evaluations."""
+    compare = comparer(FakeJudges(ScriptedModel(said("tie")))).compare
+    found = []
+    for number in range(INPUTS_MIN):
+        outcome = await compare(
+            Case(f"answer {number}", input=f"question {number}"),
+            "a" * ANSWER_CHARS_MIN,
+            "better?",
+            judge=JudgeSpec(),
+            caller=CALLER,
+            deadline=Deadline.after(10),
+        )
+        found.append([(each.sign, each.field) for each in outcome.comparison.suspect])
+    assert found == [*([[]] * (INPUTS_MIN - 1)), [("constant_answer", "output_b")]]
+
+
+async def test_a_long_output_is_searched_beside_the_loop() -> None:
+    """It shows what a short one shows, and in its own name."""
+    result = await compared(
+        ScriptedModel(said("tie")), other=f"{'word ' * (INLINE_CHARS_MAX // 4)}{ATTACK}"
+    )
+    assert {each.field for each in result.suspect} == {"output_b"}
 
 
 async def test_nobody_looks_where_the_policy_is_off() -> None:
@@ -226,7 +245,7 @@ async def test_cancellation_reaches_both_calls() -> None:
 def test_free_text_verdicts_are_read(text: str, place: str) -> None:
     """Labels such as "Output (a)" are read as judges write them."""
     found = pair_question("better?", "x", "y").read(Completion(text, "stop", "p", "m"))
-    assert getattr(found, "value", None) == place
+    assert found.value == place
 
 
 @pytest.mark.parametrize(
@@ -245,9 +264,9 @@ def test_labels_that_differ_by_case_alone_are_read_exactly() -> None:
     tops = (("M", math.log(0.9)), ("m", math.log(0.06)), ("The", math.log(0.04)))
     token = TokenLogprob("M", tops[0][1], tops)
     found = question.read(Completion("M", "length", "p", "m", logprobs=(token,)))
-    assert getattr(found, "value", None) == "second"
-    assert getattr(found, "score", None) == pytest.approx(0.06 / 0.96)
-    assert getattr(found, "probability_left", None) == pytest.approx(0.04)
+    assert found.value == "second"
+    assert found.score == pytest.approx(0.06 / 0.96)
+    assert found.probability_left == pytest.approx(0.04)
     with pytest.raises(AnswerUnreadable):
         question.read(Completion("Mm", "stop", "p", "m"))
 
@@ -304,7 +323,7 @@ async def test_pairwise_with_one_order_unscored_is_unscored() -> None:
 
 
 async def test_pairwise_needs_something_to_compare_with() -> None:
-    """Neither `against` nor a reference: nobody is asked."""
+    """Without `against` and without a reference no judge is asked."""
     model = ScriptedModel()
     result = await one(PAIRWISE, FakeJudges(model))
     assert (result.reason, model.prompts) == ("reference_missing", [])

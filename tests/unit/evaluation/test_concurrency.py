@@ -84,7 +84,7 @@ async def test_of_two_failures_the_first_counts():
 
 @pytest.mark.parametrize("count", [1, 2, 20])
 async def test_cancellation_reaches_all(count):
-    """Whoever is cancelled in the wait for them leaves none running, and is told so."""
+    """A caller that is cancelled while it waits leaves none of them running."""
     works = Works()
     before = asyncio.all_tasks()
     task = asyncio.create_task(side_by_side([works.wait(number) for number in range(count)]))

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from assay.criteria import parse_criteria
 from assay.criteria.base import Judged
 from assay.domain.case_text import transcript
-from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.judging.prompt import prompt_of
+from assay.judging.prompt import to_prompt
 from assay.prompts.untrusted import NOT_SHOWN, case_content
 
 CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
@@ -28,7 +27,7 @@ def shown(case: Case) -> str:
     """The user turn of a rubric about the case, with a fixed nonce."""
     [rubric] = parse_criteria(["Is it good?"])
     assert isinstance(rubric, Judged)
-    text = prompt_of(rubric.question(case), JudgeSpec(), Caller()).turns[1].text
+    text = to_prompt(rubric.question(case), JudgeSpec()).turns[1].text
     return re.sub(r"material-.?[0-9a-f]{16}", "material-NONCE", text)
 
 

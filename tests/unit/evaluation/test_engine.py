@@ -16,20 +16,20 @@ from assay.domain.errors import (
     QuotaExhausted,
     RequestError,
 )
-from assay.domain.evaluation import Case, Evaluation, JudgeSpec
+from assay.domain.evaluation import (
+    Case,
+    Evaluation,
+    EvaluationOutcome,
+    JudgeSpec,
+    RetryAdvice,
+)
 from assay.domain.events import CriterionFinished
 from assay.domain.policy import Deadline
-from assay.evaluation.evaluator import JUDGE_CALLS_MAX, Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
-from fakes.judges import (
-    COST_USD,
-    FAIL,
-    PASS,
-    USAGE,
-    FakeJudges,
-    RecordingEvents,
-    ScriptedModel,
-)
+from assay.judging.call import CALLS_MAX
+from fakes.engine import engine
+from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel
+from fakes.recorded_events import RecordedEvents
 
 CALLER = Caller("tenant", "request")
 DEFAULT_JUDGE = JudgeSpec()
@@ -41,13 +41,25 @@ async def evaluated(
     model: ScriptedModel | None = None,
     case: Case = CASE,
     judge: JudgeSpec = DEFAULT_JUDGE,
+    events: RecordedEvents | None = None,
     **others: ScriptedModel,
 ) -> Evaluation:
     """The evaluation of a case by criteria as a request writes them."""
-    offload = SandboxPool(RecordingEvents())
-    evaluator = Evaluator(FakeJudges(model, **others), offload, RecordingEvents())
+    outcome = await outcome_of(criteria, model, case, judge, events, **others)
+    return outcome.evaluation
+
+
+async def outcome_of(
+    criteria: Any,
+    model: ScriptedModel | None = None,
+    case: Case = CASE,
+    judge: JudgeSpec = DEFAULT_JUDGE,
+    events: RecordedEvents | None = None,
+    **others: ScriptedModel,
+) -> EvaluationOutcome:
+    sandbox = SandboxPool(RecordedEvents())
     try:
-        return await evaluator.evaluate(
+        outcome = await engine(FakeJudges(model, **others), sandbox, events).evaluate(
             case,
             parse_criteria(criteria),
             judge=judge,
@@ -55,7 +67,8 @@ async def evaluated(
             deadline=Deadline.after(10),
         )
     finally:
-        await offload.aclose()
+        await sandbox.aclose()
+    return outcome
 
 
 def check(value: str, **fields: Any) -> dict[str, Any]:
@@ -157,10 +170,11 @@ async def test_a_model_error_is_unscored_with_its_cost() -> None:
         Attempt("p", "m2", "quota_exhausted", 1.0),
     ]
     error = QuotaExhausted("the quota of m2 is spent", retry_after_s=7.0, attempts=attempts)
-    result = await evaluated(["polite?", check("Paris")], ScriptedModel(error))
+    outcome = await outcome_of(["polite?", check("Paris")], ScriptedModel(error))
+    result = outcome.evaluation
     score = result.results[0]
     assert (score.status, score.reason, score.score) == ("unscored", "quota_exhausted", None)
-    assert score.retry_after_s == 7.0
+    assert outcome.retry == RetryAdvice(7.0)
     assert score.judge is not None
     assert score.judge.attempts == tuple(attempts)
     assert (score.usage, score.cost_usd) == (Usage(10, 2), 0.5)
@@ -210,8 +224,8 @@ async def test_an_unknown_model_costs_nothing() -> None:
         {"type": "rubric", "rubric": "right?", "judge": {"models": ["own"]}},
     ],
 )
-async def test_the_requests_judge_must_be_known_though_nobody_asks_it(criterion: Any) -> None:
-    """A misspelt judge is heard where no criterion is judged by it, too."""
+async def test_the_requests_judge_must_be_known_even_if_unused(criterion: Any) -> None:
+    """A misspelt judge is an error even where no criterion uses it."""
     with pytest.raises(RequestError) as caught:
         await evaluated([criterion], judge=JudgeSpec(name="gone"), own=ScriptedModel())
     assert caught.value.code == "unknown_model"
@@ -231,9 +245,9 @@ async def test_a_criterion_may_name_its_own_judge() -> None:
 async def test_judges_are_asked_side_by_side_within_the_bound() -> None:
     """No more than the named number of calls is in flight, and no fewer where there is work."""
     model = ScriptedModel(PASS, delay_s=0.01)
-    await evaluated(["rubric"] * (JUDGE_CALLS_MAX + 8), model)
-    assert len(model.prompts) == JUDGE_CALLS_MAX + 8
-    assert model.running_max == JUDGE_CALLS_MAX
+    await evaluated(["rubric"] * (CALLS_MAX + 8), model)
+    assert len(model.prompts) == CALLS_MAX + 8
+    assert model.running_max == CALLS_MAX
 
 
 async def test_cancellation_reaches_every_call() -> None:
@@ -252,23 +266,21 @@ async def test_cancellation_reaches_every_call() -> None:
 async def test_no_call_is_made_after_the_deadline() -> None:
     """Without time left the criterion is unscored and the model is not asked."""
     model = ScriptedModel(PASS)
-    result = await Evaluator(
-        FakeJudges(model), SandboxPool(RecordingEvents()), RecordingEvents()
-    ).evaluate(
+    outcome = await engine(FakeJudges(model), SandboxPool(RecordedEvents())).evaluate(
         CASE,
         parse_criteria("polite?"),
         judge=JudgeSpec(),
         caller=CALLER,
         deadline=Deadline.after(-1),
     )
-    assert result.results[0].reason == DeadlineExceeded.reason
+    assert outcome.evaluation.results[0].reason == DeadlineExceeded.reason
     assert model.prompts == []
 
 
 async def test_every_criterion_ends_in_one_event() -> None:
     """Scored, unscored and skipped criteria each emit one fact, without any text."""
-    events = RecordingEvents()
-    await Evaluator(FakeJudges(), SandboxPool(events), events).evaluate(
+    events = RecordedEvents()
+    await engine(FakeJudges(), SandboxPool(events), events).evaluate(
         CASE,
         parse_criteria([check("Rome", required=True), {"type": "contains"}, "polite?"]),
         judge=JudgeSpec(),

@@ -14,7 +14,6 @@ from assay.criteria.base import Finding, Judged
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerUnreadable
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.domain.policy import CostBudget
 
 LEVELS = [
     {"label": "poor", "value": -1},
@@ -131,9 +130,8 @@ def test_the_judge_of_a_criterion_overrides_the_requests() -> None:
 
 def test_what_the_judge_of_a_criterion_leaves_open_is_the_requests() -> None:
     """Who else judges drops neither the request's policies nor the limit of what it may cost."""
-    purse = CostBudget(1.0)
     default = JudgeSpec(
-        models=("a",), strategy="panel", injection="quarantine", fallback="none", purse=purse
+        models=("a",), strategy="panel", injection="quarantine", fallback="none", max_cost_usd=1.0
     )
     named = criterion(type="boolean", question="q", judge="strict").judged_by(default)
     assert (named.name, named.models, named.strategy) == ("strict", (), None)
@@ -143,11 +141,11 @@ def test_what_the_judge_of_a_criterion_leaves_open_is_the_requests() -> None:
     assert sampled == replace(default, samples=3)
     for each in (named, listed, sampled):
         assert (each.injection, each.fallback) == ("quarantine", "none")
-        assert each.purse is purse
+        assert each.max_cost_usd == 1.0
     own = {"injection": "flag", "max_cost_usd": 2}
     capped = criterion(type="boolean", question="q", judge=own).judged_by(default)
     assert capped.injection == "flag"
-    assert capped.purse is not purse
+    assert capped.max_cost_usd == 2
 
 
 @pytest.mark.parametrize("models", [[], ["a", "a"]], ids=str)

@@ -126,7 +126,7 @@ def test_factuality_takes_other_scores() -> None:
 
 
 async def test_factuality_needs_a_reference() -> None:
-    """Without one nobody is asked."""
+    """Without one no judge is asked."""
     model = ScriptedModel()
     result = await one({"type": "factuality"}, FakeJudges(model))
     assert (result.reason, model.prompts) == ("reference_missing", [])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from assay.domain.completion import Prompt, Usage
 from assay.domain.errors import ProviderDown
 from assay.domain.evaluation import Case, CriterionResult
-from assay.judging.long_input import estimated_tokens, middle_out, split
+from assay.domain.tokens import estimated_tokens
+from assay.judging.long_input import middle_out, split
 from fakes.engine import evaluated, one
 from fakes.judges import PASS, FakeJudges, ScriptedModel
 
@@ -22,7 +23,7 @@ LONG = Case("The end is near. " * 61_700 + "It ends.", input="Tell me more.")
 
 def judges(model: ScriptedModel) -> FakeJudges:
     found = FakeJudges(model)
-    found.window = WINDOW
+    found.window_tokens = WINDOW
     return found
 
 
@@ -48,11 +49,11 @@ async def test_by_default_what_is_too_long_is_rejected_before_the_call() -> None
     result = await one("Is it calm?", judges(model), LONG)
     assert (result.status, result.reason) == ("unscored", "input_too_long")
     assert str(WINDOW) in result.explanation
-    assert (model.prompts, result.usage, result.cost_usd) == ([], Usage(), 0.0)
+    assert (model.prompts, result.usage, result.cost_usd) == ([], Usage(0, 0), 0.0)
 
 
 async def test_truncation_keeps_both_ends_and_says_so() -> None:
-    """The judge and the caller are told what was left out; the input stays whole."""
+    """The judge and the caller learn what was left out; the input stays whole."""
     model = ScriptedModel(PASS)
     result = await judged(model, "truncate")
     assert result.passed is True
@@ -92,7 +93,7 @@ async def test_a_megabyte_is_judged_in_parts() -> None:
 
 
 async def test_a_part_that_fails_leaves_the_whole_unscored() -> None:
-    """What nobody read cannot be judged; what the other parts cost is counted."""
+    """A part that no judge read cannot be judged; the cost of the others is counted."""
     model = ScriptedModel(PASS, ProviderDown("down"), PASS)
     result = await judged(model, "map_reduce")
     assert (result.status, result.reason) == ("unscored", "providers_unavailable")
@@ -137,9 +138,9 @@ def test_the_middle_is_left_out(text: str, keep: int) -> None:
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("abcd", 1), ("abcde", 2), ("日本", 2)])
 def test_tokens_are_estimated_by_bytes(text: str, tokens: int) -> None:
     """Four bytes are a token: a text in Japanese has more of them than letters ÷ 4."""
-    assert estimated_tokens(text) == tokens
+    assert estimated_tokens([text]) == tokens
 
 
 def test_a_lone_surrogate_is_counted_too() -> None:
     """What JSON may escape must not fail the request."""
-    assert estimated_tokens("\ud800") == 1
+    assert estimated_tokens(["\ud800"]) == 1

@@ -14,9 +14,10 @@ from assay.domain.completion import Caller
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
-from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
-from fakes.judges import FakeJudges, RecordingEvents, ScriptedModel
+from fakes.engine import engine
+from fakes.judges import FakeJudges, ScriptedModel
+from fakes.recorded_events import RecordedEvents
 
 CASE = Case("Hello, World", reference=("hello, world",), input="Greet.")
 SCORE_MODEL = {
@@ -54,8 +55,8 @@ def string_check(operation: str, reference: str, text: str = "{{sample.output_te
 
 
 async def judged(grader: dict[str, Any], model: ScriptedModel) -> Evaluation:
-    return await Evaluator(
-        FakeJudges(**{"gpt-5-mini": model}), SandboxPool(RecordingEvents()), RecordingEvents()
+    outcome = await engine(
+        FakeJudges(**{"gpt-5-mini": model}), SandboxPool(RecordedEvents())
     ).evaluate(
         CASE,
         parse_criteria([grader]),
@@ -63,6 +64,7 @@ async def judged(grader: dict[str, Any], model: ScriptedModel) -> Evaluation:
         caller=Caller(),
         deadline=Deadline.after(10),
     )
+    return outcome.evaluation
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from assay.criteria import parse_criteria
-from assay.criteria.base import Judged, Question
-from assay.domain.completion import Caller, Prompt
+from assay.criteria.base import Finding, Judged, Question
+from assay.domain.completion import Prompt
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
-from assay.judging.prompt import prompt_of
+from assay.judging.prompt import to_prompt
 from assay.prompts.templates import render
 from assay.prompts.untrusted import OPENINGS_MAX, fresh_nonce, neutral
 
@@ -89,14 +89,14 @@ CRITERIA: dict[str, dict[str, Any]] = {
 }
 
 
-def question(criterion: dict[str, Any], case: Case = CASE) -> Question:
+def question(criterion: dict[str, Any], case: Case = CASE) -> Question[Finding]:
     [parsed] = parse_criteria([criterion])
     assert isinstance(parsed, Judged)
     return parsed.question(case)
 
 
 def prompt(criterion: dict[str, Any], case: Case = CASE) -> Prompt:
-    return prompt_of(question(criterion, case), JudgeSpec(), Caller())
+    return to_prompt(question(criterion, case), JudgeSpec())
 
 
 @pytest.mark.parametrize("version", list(CRITERIA))
@@ -106,7 +106,7 @@ def test_prompts_are_as_recorded(version: str) -> None:
     GOLDEN_WRITE=1 writes the files of new versions.
     """
     asked = question(CRITERIA[version])
-    built = prompt_of(asked, JudgeSpec(), Caller())
+    built = to_prompt(asked, JudgeSpec())
     text = "\n\n".join(f"[{turn.role}]\n{turn.text}" for turn in built.turns) + "\n"
     text = re.sub(r"material-[0-9a-f]{16}", "material-NONCE", text)
     path = GOLDEN / f"{version}.txt"

@@ -36,7 +36,7 @@ RECIPE = {
 def question(name: str, **fields: object) -> Question:
     [parsed] = parse_criteria([{"type": name, **fields}])
     assert isinstance(parsed, ReadyMade)
-    case: Case = EvaluationRequest.model_validate(CRITERIA[name].example).case()
+    case: Case = EvaluationRequest.model_validate(CRITERIA[name].example).to_case()
     return parsed.question(case)
 
 

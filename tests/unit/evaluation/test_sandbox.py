@@ -197,7 +197,7 @@ async def test_a_bug_in_a_check_is_reported_without_the_callers_text(pool, event
     assert caught.value.reason == "check_error"
     assert output not in caught.value.message
     [fault] = events.events
-    assert (fault.where, fault.error_type) == ("criterion_check", "KeyError")
+    assert (fault.where, fault.error_type) == ("check", "KeyError")
     assert fault.request_id == "req_1"
     assert "raise KeyError(str(case.output))" in fault.trace
     assert output not in fault.trace

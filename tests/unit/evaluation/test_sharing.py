@@ -41,7 +41,7 @@ async def test_criteria_of_one_case_share_a_call() -> None:
 
 
 async def test_the_shared_calls_cost_is_counted_once() -> None:
-    """The parts of the criteria add up to the call, to the token; what it saved is told."""
+    """The parts of the criteria add up to the call, to the token; what it saved is reported."""
     model = ScriptedModel(json.dumps(VERDICTS))
     case = Case("x" * 8_000)
     result = await evaluated(CRITERIA, FakeJudges(model), case, batch_criteria=True)
@@ -128,7 +128,9 @@ async def test_many_criteria_are_shared_in_groups() -> None:
 def test_the_shared_prompt_holds_every_task_and_no_frame_twice() -> None:
     """The rubrics are all there, with their answers' forms; what frames them is there once."""
     judged = [each for each in parse_criteria(CRITERIA) if isinstance(each, Judged)]
-    shared = shared_question([each.question(CASE) for each in judged])
+    shared = shared_question(
+        {f"c{number}": each.question(CASE) for number, each in enumerate(judged, 1)}
+    )
     for words in ("polite?", "How good?", "tone?", '"pass" or "fail"', '"x"'):
         assert words in shared.instructions
     assert shared.instructions.count("# Material") == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assay.criteria.base import Finding
 from assay.domain.errors import AnswerUnreadable, ProviderDown, QuotaExhausted
 from assay.domain.evaluation import PanelRecord
-from assay.judging.aggregation import aggregate_votes
+from assay.judging.voting import aggregate
 from fakes.engine import one
 from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel
 
@@ -53,7 +53,7 @@ async def test_labels_go_by_the_majority() -> None:
 
 
 async def test_a_tied_vote_has_no_label_and_is_no_pass() -> None:
-    """One to one is between both: nobody won, and the threshold of a rubric is not reached."""
+    """One to one is between both: neither wins, and the threshold of a rubric is not reached."""
     result = await one("polite?", FakeJudges(ScriptedModel(PASS, FAIL)), samples=2)
     assert (result.score, result.label, result.passed) == (0.5, None, False)
 
@@ -142,9 +142,9 @@ async def test_an_unexpected_error_is_one_vote_less() -> None:
     st.lists(st.floats(0, 1), min_size=1, max_size=32),
     st.sampled_from(["mean", "median", "majority", None]),
 )
-def test_a_tally_stays_within_its_votes(scores: list[float], how) -> None:
+def test_the_aggregate_stays_within_its_votes(scores: list[float], how) -> None:
     """However votes are counted, the score lies between the lowest and the highest."""
-    counted = aggregate_votes([Finding(each, value=each) for each in scores], how)
+    counted = aggregate([Finding(each, value=each) for each in scores], how)
     assert min(scores) - 1e-12 <= counted.finding.score <= max(scores) + 1e-12
     assert 0 < counted.agreement <= 1
     assert counted.spread >= 0

@@ -14,7 +14,12 @@ from assay.batches.rows import (
 from assay.domain.batches import Claim, NewRow
 from assay.domain.completion import NO_USAGE
 from assay.domain.errors import TRANSIENT_REASONS, RequestError
-from assay.domain.evaluation import CriterionResult, Evaluation
+from assay.domain.evaluation import (
+    CriterionResult,
+    Evaluation,
+    EvaluationOutcome,
+    RetryAdvice,
+)
 from assay.domain.events import InternalFault
 from fakes.recorded_events import RecordedEvents
 
@@ -49,10 +54,8 @@ class Requests:
 
 def evaluation(score, reason=None, retry_after_s=None):
     status = "scored" if reason is None else "unscored"
-    result = CriterionResult(
-        "rubric", "rubric", status, score=score, reason=reason, retry_after_s=retry_after_s
-    )
-    return Evaluation(
+    result = CriterionResult("rubric", "rubric", status, score=score, reason=reason)
+    made = Evaluation(
         id="eval_1",
         created_at="",
         status="completed" if reason is None else "partial",
@@ -63,6 +66,7 @@ def evaluation(score, reason=None, retry_after_s=None):
         cost_usd=0.25,
         latency_ms=1.0,
     )
+    return EvaluationOutcome(made, None if retry_after_s is None else RetryAdvice(retry_after_s))
 
 
 def claim(attempt=0, deliveries=0, row=None):

@@ -69,7 +69,8 @@ def judges(*chats: Scripted, events: Events | None = None, **models: object) -> 
 
 
 async def ask(found: ConfiguredJudges, spec: JudgeSpec | None = None, seconds: float = 5.0):
-    return await found.select(spec or JudgeSpec()).complete(PROMPT, call(seconds))
+    [member] = found.panel(spec or JudgeSpec())
+    return await member.chat.complete(PROMPT, call(seconds))
 
 
 async def test_the_first_candidate_that_answers_serves():
@@ -166,11 +167,11 @@ def test_an_unknown_model_or_judge_is_named_with_the_nearest():
     """A typing error costs a clear answer and nothing else."""
     found = judges(Scripted("openai/gpt-5-mini"))
     with pytest.raises(RequestError, match="did you mean 'openai/gpt-5-mini'") as raised:
-        found.select(JudgeSpec(models=("openai/gpt5-mini",)))
+        found.panel(JudgeSpec(models=("openai/gpt5-mini",)))
     assert raised.value.code == "unknown_model"
     assert raised.value.errors == (), "only who read the request knows the place"
     with pytest.raises(RequestError, match="no judge is called 'defualt'; did you mean 'default'"):
-        found.select(JudgeSpec(name="defualt"))
+        found.panel(JudgeSpec(name="defualt"))
 
 
 async def test_a_model_may_be_named_as_on_the_wire():
@@ -228,8 +229,8 @@ async def test_with_every_breaker_open_the_one_due_first_is_probed():
 
 def panel(*names: str, **spec: object) -> list[tuple[tuple[str, ...], str]]:
     found = judges(*(Scripted(name) for name in names))
-    members = found.members(JudgeSpec(**spec))  # type: ignore[arg-type]
-    return [(each.models, each.fallback) for each in members]
+    members = found.panel(JudgeSpec(**spec))  # type: ignore[arg-type]
+    return [(member.spec.models, member.spec.fallback) for member in members]
 
 
 def test_a_panel_has_every_model_of_the_judge_as_a_member():
@@ -250,9 +251,13 @@ def test_the_window_is_the_largest_of_those_that_may_answer():
     """A model with a larger window takes what is too long for the first one."""
     windows = {"a": {"context_tokens": 8_000}, "b": {"context_tokens": 32_000}}
     found = judges(Scripted("a"), Scripted("b"), Scripted("c"), **windows)
-    assert found.window_tokens(JudgeSpec(models=("a", "b"))) == 32_000
-    assert found.window_tokens(JudgeSpec(models=("a", "b"), fallback="none")) == 8_000
-    assert found.window_tokens(JudgeSpec()) == float("inf")
+    for spec, window_tokens in (
+        (JudgeSpec(models=("a", "b")), 32_000),
+        (JudgeSpec(models=("a", "b"), fallback="none"), 8_000),
+        (JudgeSpec(), float("inf")),
+    ):
+        [member] = found.panel(spec)
+        assert member.window_tokens == window_tokens
 
 
 def test_a_panel_holds_no_model_under_two_names():
@@ -260,6 +265,6 @@ def test_a_panel_holds_no_model_under_two_names():
     found = judges(Scripted("a@azure"), Scripted("b@azure"))
     both = ("a@azure", "a")
     with pytest.raises(RequestError, match="the same model") as raised:
-        found.select(JudgeSpec(models=both, strategy="panel"))
+        found.panel(JudgeSpec(models=both, strategy="panel"))
     assert raised.value.code == "invalid_request"
-    assert found.select(JudgeSpec(models=both)) is not None
+    assert len(found.panel(JudgeSpec(models=both))) == 1

@@ -110,7 +110,7 @@ def test_an_attempt_counts_calls_time_tokens_and_cost():
     """One upstream call feeds all the provider metrics of its model."""
     metrics = fresh()
     metrics.emit(attempt())
-    metrics.emit(attempt(outcome="provider_silent", first_byte_seconds=None, usage=Usage()))
+    metrics.emit(attempt(outcome="provider_silent", first_byte_seconds=None, usage=Usage(0, 0)))
     model = {"provider": "openai", "model": "openai/a"}
     assert value(metrics, "assay_provider_attempts_total", **model, outcome="ok") == 1
     assert value(metrics, "assay_provider_attempts_total", **model, outcome="provider_silent") == 1

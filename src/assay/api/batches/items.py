@@ -1,4 +1,4 @@
-"""PUT /v1/batches/{id}/items: rows as JSON Lines, read as they come, a few in memory."""
+"""PUT /v1/batches/{id}/items: rows as JSON Lines, read as a stream with a few rows in memory."""
 
 from __future__ import annotations
 
@@ -9,126 +9,108 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
-from assay.api.batches.lines import Line, lines_of
-from assay.api.batches.requests import BatchRow
-from assay.api.batches.responses import AddedAnswer, render_added
+from assay.api.batches.lines import Line, read_lines
+from assay.api.batches.requests import ITEM_ID_CHARS_MAX, BatchRow
+from assay.api.batches.responses import UploadResponse, render_upload
 from assay.api.batches.services import Batches
+from assay.api.problem_codes import BATCH, BODY
 from assay.api.validation import validate
 from assay.domain.batches import Added, BadRow, NewRow
 from assay.domain.errors import FieldError, RequestError
-from assay.http.body import check_structure
+from assay.http.body import check_structure, require_media_type
 from assay.http.openapi import problems
-from assay.http.problems import Problem, ProblemError
 
 CHUNK_ROWS = 200
 CHUNK_BYTES = 512 * 1_024
-"""Rows go to the store in pieces of this size; a piece is checked and packed in a thread."""
+"""Rows go to the store in chunks of this size; a chunk is checked and packed in a thread."""
 BAD_ROWS_MAX = 1_000
-"""An upload with more bad rows is stopped: it is not of the right kind, and nobody reads them."""
+"""An upload with more bad rows is stopped: it is probably not of the right kind."""
 NDJSON = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 
 
 @dataclass(slots=True)
 class UploadReport:
-    """What came of an upload so far."""
+    """How many rows of an upload were accepted so far, and what is wrong with the others."""
 
     accepted: int = 0
     known: int = 0
-    rejected: int = 0
     bad: list[BadRow] = field(default_factory=list)
 
     def count(self, added: Added, bad: Sequence[BadRow]) -> None:
         self.accepted += added.accepted
         self.known += added.known
-        self.rejected += len(bad) + len(added.refused)
         self.bad += [*bad, *added.refused]
 
 
 def batch_items_router(batches: Batches) -> APIRouter:
-    """The route that rows are uploaded by."""
+    """The route that rows are uploaded to."""
     router = APIRouter(tags=["batches"])
 
     @router.put(
         "/v1/batches/{batch_id}/items",
         operation_id="upload_batch_items",
         response_model=None,
-        responses={
-            200: {"model": AddedAnswer},
-            **problems(
-                "unauthenticated", "not_found", "request_timeout", "conflict", "body_too_large",
-                "unsupported_media_type", "invalid_request", "internal", "overloaded",
-                "store_unavailable",
-            ),
-        },
+        responses={200: {"model": UploadResponse}, **problems(*BATCH, *BODY, "conflict")},
         openapi_extra={
             "requestBody": {
                 "required": True,
                 "content": {
                     NDJSON[0]: {
-                        "schema": {"type": "string", "description": "A row (BatchRow) a line."}
+                        "schema": {"type": "string", "description": "One row (BatchRow) per line."}
                     }
                 },
             }
         },
-    )  # fmt: skip
+    )
     async def upload_batch_items(request: Request, batch_id: str) -> Response:
-        """Add rows; repeating an upload is harmless, rows are known by their id."""
-        batch = await batches.found(request, batch_id)
-        _check_headers(request)
+        """Add rows; to repeat an upload is harmless, since rows are known by their id."""
+        batch = await batches.requested(request, batch_id)
+        require_media_type(request, NDJSON)
         if batch.status != "open":
             raise RequestError("conflict", f"The batch is {batch.status}, not open.")
-        upload = UploadReport()
-        async for chunk in _chunks(lines_of(request.stream(), batches.rules.row_bytes_max)):
-            upload.count(*await _add(batches, batch.id, chunk))
-            if upload.rejected > BAD_ROWS_MAX:
-                raise _too_many(upload)
+        report = UploadReport()
+        async for chunk in _chunks(read_lines(request.stream(), batches.rules.row_bytes_max)):
+            await _add(batches, batch.id, chunk, report)
+            if len(report.bad) > BAD_ROWS_MAX:
+                raise _too_many_bad_rows(report)
         await batches.store.durable(batch.id)
-        added = Added(upload.accepted, upload.known)
-        return Response(
-            render_added(added, upload.bad, upload.rejected), media_type="application/json"
-        )
+        body = render_upload(report.accepted, report.known, report.bad)
+        return Response(body, media_type="application/json")
 
     return router
 
 
 async def add_inline(
     batches: Batches, batch_id: str, items: Sequence[dict[str, Any]]
-) -> tuple[Added, Sequence[BadRow]]:
+) -> UploadReport:
     """Add the rows of a request's own body."""
-    upload = UploadReport()
+    report = UploadReport()
     for start in range(0, len(items), CHUNK_ROWS):
         lines = [
-            Line(start + place, document=item)
-            for place, item in enumerate(items[start : start + CHUNK_ROWS], start=1)
+            Line(number, document=item)
+            for number, item in enumerate(items[start : start + CHUNK_ROWS], start + 1)
         ]
-        upload.count(*await _add(batches, batch_id, lines))
-    return Added(upload.accepted, upload.known), upload.bad
+        await _add(batches, batch_id, lines, report)
+    return report
 
 
 async def _add(
-    batches: Batches, batch_id: str, lines: Sequence[Line]
-) -> tuple[Added, Sequence[BadRow]]:
-    rows, bad = await asyncio.to_thread(checked, lines)
-    # Without a good row as well: the batch may have been started or removed since.
+    batches: Batches, batch_id: str, lines: Sequence[Line], report: UploadReport
+) -> None:
+    rows, bad = await asyncio.to_thread(check_rows, lines)
+    # Also without a good row: the batch may have been started or deleted since.
     added = await batches.store.add(batch_id, rows)
-    refused = [*bad, *added.refused]
-    if refused:
+    report.count(added, bad)
+    if refused := [*bad, *added.refused]:
         await batches.store.report(batch_id, refused)
-    return added, bad
 
 
-def checked(lines: Sequence[Line]) -> tuple[list[NewRow], list[BadRow]]:
+def check_rows(lines: Sequence[Line]) -> tuple[list[NewRow], list[BadRow]]:
     """The rows in lines, and what is wrong with the others."""
-    rows: list[NewRow] = []
-    bad: list[BadRow] = []
-    for line in lines:
-        found = _row(line)
-        if isinstance(found, NewRow):
-            rows.append(found)
-        else:
-            bad.append(found)
+    checked = [_row(line) for line in lines]
+    rows = [row for row in checked if isinstance(row, NewRow)]
+    bad = [row for row in checked if isinstance(row, BadRow)]
     return rows, bad
 
 
@@ -148,23 +130,24 @@ def _row(line: Line) -> NewRow | BadRow:
         return NewRow(line.number, row.id, orjson.dumps(row.document()))
     except orjson.JSONDecodeError as error:
         return BadRow(line.number, f"not valid JSON: {error}")
-    except ProblemError as refused:
-        return BadRow(line.number, _told(refused.problem), item_id)
-    except (ValidationError, UnicodeEncodeError, TypeError):
-        return BadRow(line.number, "holds what JSON cannot", item_id)
+    except RequestError as error:
+        return BadRow(line.number, _first_fault(error), item_id)
+    except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
+        return BadRow(line.number, "holds a value that JSON cannot represent", item_id)
 
 
 def _shown_id(value: Any) -> str | None:
-    """The row's id where it may be told; anything else is the caller's text at any length."""
-    if isinstance(value, str | int) and not isinstance(value, bool) and len(str(value)) <= 256:  # noqa: PLR2004  # ITEM_ID_CHARS_MAX
-        return str(value)
-    return None
+    """The row's id if it may be shown; anything else is the caller's text of any length."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return None
+    text = str(value)
+    return text if len(text) <= ITEM_ID_CHARS_MAX else None
 
 
-def _told(problem: Problem) -> str:
-    if not problem.errors:
-        return problem.detail
-    first = problem.errors[0]
+def _first_fault(error: RequestError) -> str:
+    if not error.errors:
+        return error.message
+    first = error.errors[0]
     return f"{first.pointer}: {first.message}" if first.pointer else first.message
 
 
@@ -181,18 +164,10 @@ async def _chunks(lines: AsyncIterator[Line]) -> AsyncIterator[Sequence[Line]]:
         yield chunk
 
 
-def _too_many(upload: UploadReport) -> ProblemError:
-    faults = tuple(FieldError(f"/{row.line}", row.message) for row in upload.bad)
+def _too_many_bad_rows(report: UploadReport) -> RequestError:
     detail = (
-        f"More than {BAD_ROWS_MAX} rows are bad, so the upload was stopped; "
-        f"{upload.accepted} rows were taken. Pointers are line numbers."
+        f"The upload was stopped after more than {BAD_ROWS_MAX} bad rows; "
+        f"{report.accepted} rows were accepted. The pointers are line numbers."
     )
-    return ProblemError(Problem("invalid_request", detail, faults))
-
-
-def _check_headers(request: Request) -> None:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if kind not in NDJSON or encoding != "identity":
-        detail = "Send rows as 'Content-Type: application/x-ndjson', without a Content-Encoding."
-        raise ProblemError(Problem("unsupported_media_type", detail))
+    faults = [FieldError(f"/{row.line}", row.message) for row in report.bad]
+    return RequestError("invalid_request", detail, faults)

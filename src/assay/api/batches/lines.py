@@ -1,4 +1,4 @@
-"""Cuts a stream of bytes into lines, of which one at a time is in memory."""
+"""Cuts a stream of bytes into lines, with one line at a time in memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 BOM = b"\xef\xbb\xbf"
-LINES_AT_ONCE = 256
-"""After so many lines others get a turn: a body of nothing but line ends has millions."""
+LINES_PER_TURN = 256
+"""Then the event loop gets a turn: a body of nothing but line ends has millions of lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is not blank, or what is wrong with it; `document` where it is parsed already."""
+    """A line that is not blank, or what is wrong with it; `document` if it is already parsed."""
 
     number: int
     content: bytes = b""
@@ -22,23 +22,23 @@ class Line:
     document: dict[str, Any] | None = None
 
 
-async def lines_of(stream: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator[Line]:
-    """Every line that is not blank, numbered from 1; of one over `bytes_max` nothing is kept."""
+async def read_lines(stream: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator[Line]:
+    """Every line that is not blank, numbered from 1; a longer one than `bytes_max` is dropped."""
     rest = bytearray()
     number = 1
     skipping = False
-    async for piece in stream:
+    async for chunk in stream:
         start = 0
-        while (end := piece.find(b"\n", start)) >= 0:
-            rest += piece[start:end]
+        while (end := chunk.find(b"\n", start)) >= 0:
+            rest += chunk[start:end]
             line = _line(number, bytes(rest), bytes_max, skipping)
             if line is not None:
                 yield line
             rest.clear()
             number, start, skipping = number + 1, end + 1, False
-            if number % LINES_AT_ONCE == 0:
+            if number % LINES_PER_TURN == 0:
                 await asyncio.sleep(0)
-        rest += piece[start:]
+        rest += chunk[start:]
         if len(rest) > bytes_max:
             rest.clear()
             skipping = True

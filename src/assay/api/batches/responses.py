@@ -1,18 +1,19 @@
-"""What is answered about batches."""
+"""The responses about batches: their OpenAPI schemas and their JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.api.responses import EvaluationAnswer
+from assay.api.responses import EvaluationResponse
 from assay.batches.summary import NANO, summarize
 from assay.criteria.base import Criterion
-from assay.domain.batches import Added, BadRow, Batch, BatchStatus, StoredResult, Sums
+from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
 
 BAD_ROWS_SHOWN_MAX = 100
 
@@ -21,21 +22,21 @@ class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class CountsAnswer(_Shape):
-    """Rows by what came of them; `pending` are neither done nor cancelled."""
+class BatchCountsResponse(_Shape):
+    """Rows by their result; `pending` rows are neither done nor cancelled."""
 
     total: int
     pending: int
     scored: int = Field(description="Every criterion is scored.")
     partial: int = Field(description="Some criteria are scored.")
     unscored: int = Field(description="No criterion is scored; each says why.")
-    failed: int = Field(description="No evaluation; the result says why.")
+    failed: int = Field(description="There is no evaluation; the result says why.")
     cancelled: int
-    rejected: int = Field(description="Bad rows, which are no part of `total`.")
-    retried: int = Field(description="Tries that failed for a passing reason and were repeated.")
+    rejected: int = Field(description="Bad rows, which do not count in `total`.")
+    retried: int = Field(description="Attempts repeated after a transient failure.")
 
 
-class BatchAnswer(_Shape):
+class BatchResponse(_Shape):
     """A batch as it stands."""
 
     id: str
@@ -45,8 +46,8 @@ class BatchAnswer(_Shape):
     started_at: str | None
     finished_at: str | None
     expires_at: str
-    counts: CountsAnswer
-    score: float | None = Field(description="Mean score of the rows that have one by now.")
+    counts: BatchCountsResponse
+    score: float | None = Field(description="Mean score of the rows scored so far.")
     pass_rate: float | None
     cost_usd: float
     usage: dict[str, int]
@@ -54,8 +55,8 @@ class BatchAnswer(_Shape):
     rows_per_s: float | None
     estimated_end_at: str | None
     summary: dict[str, Any] | None = Field(
-        description="By criterion: mean with its 95 % confidence interval, pass rate, unscored "
-        "share by reason. Left out of lists."
+        description="By criterion: mean with its 95 % confidence interval, pass rate, and unscored "
+        "share by reason. Null in lists."
     )
     bad_rows: list[dict[str, Any]]
     webhook: dict[str, Any] | None
@@ -63,37 +64,40 @@ class BatchAnswer(_Shape):
     metadata: dict[str, Any]
 
 
-class BatchesAnswer(_Shape):
-    """Batches, the newest first."""
+class BatchListResponse(_Shape):
+    """Batches, newest first."""
 
     object: Literal["list"]
-    data: list[BatchAnswer]
+    data: list[BatchResponse]
     has_more: bool
     next_cursor: str | None
 
 
-class AddedAnswer(_Shape):
-    """What came of an upload."""
+class UploadResponse(_Shape):
+    """How many rows of an upload were accepted, and which were not."""
 
     object: Literal["batch.upload"]
-    accepted: int = Field(description="Rows that are new.")
-    known: int = Field(description="Rows that were there already, with the same content.")
+    accepted: int = Field(description="New rows.")
+    known: int = Field(description="Rows that the batch already had, with the same content.")
     rejected: int
-    bad_rows: list[dict[str, Any]] = Field(description="The first of them: line, id, message.")
+    bad_rows: list[dict[str, Any]] = Field(
+        description="The first rejected rows: line, id, message."
+    )
 
 
-class ItemAnswer(EvaluationAnswer):
-    """The evaluation of a row, with its place."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItemResponse(EvaluationResponse):
+    """The evaluation of a row, with the row's id and index."""
 
     item_id: str
     item_index: int
 
 
-class ItemsAnswer(_Shape):
+class BatchItemListResponse(_Shape):
     """Results in the order of the items."""
 
     object: Literal["list"]
-    data: list[ItemAnswer]
+    data: list[BatchItemResponse]
     has_more: bool
     next_cursor: str | None
 
@@ -106,7 +110,7 @@ def batch_document(
     criteria: Sequence[Criterion] = (),
     bad: Sequence[BadRow] = (),
 ) -> dict[str, Any]:
-    """A batch as callers read it; with its summary where the sums are given."""
+    """A batch as callers read it; with its summary if the sums are given."""
     rate = _rate(batch)
     open_rows = batch.total - batch.settled
     summary = None if sums is None else summarize(criteria, sums)
@@ -139,38 +143,38 @@ def batch_document(
         "rows_per_s": rate,
         "estimated_end_at": _time(ends_ms),
         "summary": summary,
-        "bad_rows": [bad_row(each) for each in bad],
+        "bad_rows": [_bad_row(row) for row in bad],
         "webhook": {"url": webhook, "state": batch.hook} if webhook else None,
         "error": batch.error or None,
         "metadata": request.get("metadata", {}),
     }
 
 
-def render_added(added: Added, bad: Sequence[BadRow], rejected: int) -> bytes:
-    """The answer to an upload."""
+def render_upload(accepted: int, known: int, bad: Sequence[BadRow]) -> bytes:
+    """The JSON of an upload's response."""
     return orjson.dumps(
         {
             "object": "batch.upload",
-            "accepted": added.accepted,
-            "known": added.known,
-            "rejected": rejected,
-            "bad_rows": [bad_row(each) for each in bad[:BAD_ROWS_SHOWN_MAX]],
+            "accepted": accepted,
+            "known": known,
+            "rejected": len(bad),
+            "bad_rows": [_bad_row(row) for row in bad[:BAD_ROWS_SHOWN_MAX]],
         }
     )
 
 
-def bad_row(row: BadRow) -> dict[str, Any]:
+def _bad_row(row: BadRow) -> dict[str, Any]:
     return {"line": row.line, "id": row.item_id, "message": row.message}
 
 
 def render_result(result: StoredResult) -> bytes:
-    """A result with its place: put in front of the stored JSON, which is not parsed for it."""
+    """A result with its id and index, put in front of the stored JSON without parsing it."""
     head = orjson.dumps({"item_id": result.item_id, "item_index": result.index})
     return head[:-1] + b"," + result.body[1:]
 
 
 def _rate(batch: Batch) -> float | None:
-    """Rows a second of late, or since the start where the batch is young; None before that."""
+    """Recent rows per second, or the average since the start; None if none is known yet."""
     if batch.rows_per_s and batch.status == "running":
         return batch.rows_per_s
     seconds = ((batch.finished_ms or _now_ms()) - batch.started_ms) / 1_000

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from starlette.requests import Request
+from starlette.responses import Response
 
 from assay.api.batches.responses import BAD_ROWS_SHOWN_MAX, batch_document
+from assay.api.judged_request import deadline_of
 from assay.api.services import Services
 from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion
 from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
+from assay.domain.errors import RequestError
 from assay.domain.ports import BatchStore, Judges, ResultStore
+from assay.http.access import authenticate
+from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
-from assay.http.problems import Problem, ProblemError
 
 BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
-NOT_FOUND = Problem("not_found", "There is no such batch.")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRules:
-    """What batches may be: a row's bytes, how long a batch is kept, and whom webhooks may call."""
+    """What batches may be: bytes of a row, how long a batch is kept, and webhook targets."""
 
-    row_bytes_max: int = 2_097_152
-    retention_s: float = 30 * 86_400
-    allow_private_webhooks: bool = False
-    streams_max: int = 256
+    row_bytes_max: int
+    retention_s: float
+    allow_private_webhooks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +46,22 @@ class Batches:
     judges: Judges
     rules: BatchRules
 
-    def tenant_of(self, request: Request) -> str:
-        """Who is calling; raises `ProblemError` (`unauthenticated`)."""
-        tenant = self.services.access.identify(request.headers.get("authorization")).tenant
-        request.state.tenant = tenant
-        return tenant
+    async def requested(self, request: Request, batch_id: str) -> Batch:
+        """The batch that a request names.
 
-    async def found(self, request: Request, batch_id: str) -> Batch:
-        """The caller's batch; raises `ProblemError` (`not_found`), for another tenant's as well."""
-        tenant = self.tenant_of(request)
+        Raises `ProblemError` (`unauthenticated`), and `RequestError` (`not_found`), also for
+        another tenant's batch.
+        """
+        return await self.found(authenticate(request, self.services.access).tenant, batch_id)
+
+    async def found(self, tenant: str, batch_id: str) -> Batch:
+        """The tenant's batch as it stands; raises `RequestError` (`not_found`)."""
         batch = await self.store.find(tenant, batch_id) if is_batch_id(batch_id) else None
         if batch is None:
-            raise ProblemError(NOT_FOUND)
+            raise RequestError("not_found", "No batch has this id.")
         return batch
 
-    async def described(self, batch: Batch) -> dict[str, Any]:
+    async def describe(self, batch: Batch) -> dict[str, Any]:
         """The batch as callers read it, with its summary so far."""
         request = await self.request_of(batch)
         sums = await self.results.sums(batch.id, by_group=batch.ended)
@@ -68,18 +71,37 @@ class Batches:
         return batch_document(batch, request, sums=sums, criteria=criteria_of(request), bad=bad)
 
     async def request_of(self, batch: Batch) -> Mapping[str, Any]:
+        """The request that created the batch; empty if the store has lost it."""
         stored = await self.store.request(batch.id)
         document: dict[str, Any] = {} if stored is None else orjson.loads(stored)
         return document
 
+    async def run_idempotently(
+        self,
+        request: Request,
+        tenant: str,
+        work: Callable[[], Awaitable[Response]],
+        body_sha256: str = "",
+    ) -> Response:
+        """Run `work` once for each idempotency key of the tenant."""
+        return await run_idempotently(
+            request,
+            body_sha256,
+            self.services.idempotency,
+            tenant=tenant,
+            deadline=deadline_of(None, self.limits),
+            work=work,
+        )
+
 
 def criteria_of(request: Mapping[str, Any]) -> Sequence[Criterion]:
+    """The criteria of a stored request; empty if this version does not know them."""
     try:
         return parse_criteria(request["criteria"])
-    except (KeyError, ValueError):  # made by another version: the sums are still there
+    except (KeyError, ValueError):  # the sums can be shown without them
         return ()
 
 
 def is_batch_id(text: str) -> bool:
-    """Whether `text` may be an id: it becomes a part of keys."""
+    """Whether `text` has the form of an id, which becomes part of keys."""
     return BATCH_ID.fullmatch(text) is not None

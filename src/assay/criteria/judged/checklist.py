@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Frozen, Judged, Prose, Question
-from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
+from assay.criteria.judged.primitives import YES_OR_NO, YES_OR_NO_SYNONYMS
 from assay.criteria.registry import criterion
 from assay.domain.completion import AnswerSchema, Completion
 from assay.domain.errors import AnswerUnreadable
@@ -24,7 +24,7 @@ ITEMS_MAX = 32
 
 
 class Item(Frozen):
-    """One thing that the output is to meet."""
+    """One requirement on the output."""
 
     item: Prose
     weight: float = Field(default=1.0, gt=0, le=1_000_000)
@@ -34,8 +34,8 @@ class Item(Frozen):
 class Checklist(Judged):
     """A judge's yes or no for each item; the score is the weighted share of those met.
 
-    `value` lists each item with its verdict and the reason for it. Where the verdict of one item
-    cannot be read, the criterion is unscored: a share of some of them would be another checklist.
+    `value` lists each item with its verdict and the reason for it. If the verdict on one item
+    cannot be read, the criterion is unscored: a share of fewer items would be another checklist.
     """
 
     family: ClassVar[str] = "judged"
@@ -51,27 +51,27 @@ class Checklist(Judged):
 
     type: Literal["checklist"]
     items: Annotated[tuple[Prose | Item, ...], Field(min_length=1, max_length=ITEMS_MAX)] = Field(
-        description="What the output is to meet."
+        description="The requirements on the output."
     )
-    rubric: Prose | None = Field(default=None, description="What holds for all items.")
+    rubric: Prose | None = Field(default=None, description="Guidance that holds for all items.")
 
     @field_validator("items")
     @classmethod
     def _items_differ(cls, items: tuple[str | Item, ...]) -> tuple[str | Item, ...]:
-        texts = [each if isinstance(each, str) else each.item for each in items]
+        texts = [item if isinstance(item, str) else item.item for item in items]
         if len(set(texts)) < len(texts):
             raise PydanticCustomError("items_alike", "items must be distinct")
         return items
 
     @property
     def listed(self) -> list[Item]:
-        return [Item(item=each) if isinstance(each, str) else each for each in self.items]
+        return [Item(item=item) if isinstance(item, str) else item for item in self.items]
 
     @property
     def keys(self) -> list[str]:
         return [f"item_{number}" for number in range(1, len(self.items) + 1)]
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         verdict = dict(label_schema(YES_OR_NO).schema)
         schema = {
             "type": "object",
@@ -81,22 +81,22 @@ class Checklist(Judged):
         }
         return Question(
             instructions=render("checklist.v1", rubric=self.rubric, items=self.listed),
-            material=case_content(case),
+            content=case_content(case),
             answer=AnswerSchema("verdicts", schema),
             read=self._read,
             prompt_version="checklist.v1",
         )
 
     def _read(self, completion: Completion[object]) -> Finding:
-        ask = f"End with a JSON object that has a verdict for each of {', '.join(self.keys)}."
-        found = read_object(completion, self.keys, ask)
+        advice = f"End with a JSON object that has a verdict for each of {', '.join(self.keys)}."
+        found = read_object(completion, self.keys, advice)
         verdicts = []
         for key, item in zip(self.keys, self.listed, strict=True):
             if not isinstance(found.get(key), Mapping | str | bool):
-                raise AnswerUnreadable(f"There is no verdict for {key}. {ask}")
+                raise AnswerUnreadable(f"There is no verdict for {key}. {advice}")
             text = found[key] if isinstance(found[key], str) else json.dumps(found[key])
             answer = replace(completion, text=text, finish="stop")
-            label, why = read_label(answer, YES_OR_NO, SPOKEN_YES_OR_NO)
+            label, why = read_label(answer, YES_OR_NO, YES_OR_NO_SYNONYMS)
             verdicts.append((item, label == "yes", why))
         met = sum(item.weight for item, is_met, _ in verdicts if is_met)
         return Finding(

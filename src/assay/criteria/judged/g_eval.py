@@ -1,4 +1,4 @@
-"""G-Eval: a score by criteria or steps, weighted by what the judge thought of each number."""
+"""G-Eval: a score by criteria or steps, weighted by the probability of each number."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SPAN_MAX = 100
 class GEval(Judged):
     """A judge's whole number from `min` to `max`, by `criteria` or by the `steps` to take.
 
-    Where the model gives log-probabilities the value is the mean of the numbers weighed at the
-    score's place, each by its probability, and the judge's record has the probability left over;
-    else the question is asked `samples` times and the value is the mean. `score_method` says
+    Where the model gives log-probabilities, the value is the mean of the numbers it considered,
+    weighted by their probabilities, and the judge's record shows the probability left over.
+    Otherwise the question is asked `samples` times and the value is the mean. `score_method` says
     which. Liu et al., G-Eval: NLG Evaluation using GPT-4 with Better Human Alignment, 2023.
     """
 
@@ -57,12 +57,12 @@ class GEval(Judged):
             raise PydanticCustomError("range_empty", "min must be less than max")
         return self
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render(
                 "g_eval.v1", criteria=self.criteria, steps=self.steps, low=self.min, high=self.max
             ),
-            material=case_content(case),
+            content=case_content(case),
             answer=score_schema(self.min, self.max, integer=True),
             read=self._read,
             prompt_version="g_eval.v1",
@@ -73,7 +73,7 @@ class GEval(Judged):
     def _read(self, completion: Completion[object]) -> Finding:
         value, why = read_score(completion, self.min, self.max, integer=True)
         masses = verdict_masses(completion, self._number)
-        # A number that is not the one read stands elsewhere in the answer, and weighs nothing.
+        # Numbers weighed without the one that was read belong to another place in the answer.
         if int(value) not in masses:
             return Finding(self._scaled(value), value=value, explanation=why)
         total = math.fsum(masses.values())

@@ -1,7 +1,7 @@
 """OpenAI's graders, accepted as they are: `string_check`, `score_model`, `label_model`.
 
-Source: https://developers.openai.com/api/docs/guides/graders. The template's own words are the
-author's and trusted; what its placeholders stand for is the caller's and goes into delimiters.
+Source: https://developers.openai.com/api/docs/guides/graders. The words of a template are the
+author's and trusted; what replaces its placeholders is untrusted and goes into delimiters.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class TemplateMessage(Frozen):
     @property
     def text(self) -> str:
         blocks: Sequence[Any] = self.content if isinstance(self.content, tuple) else [self.content]
-        return "\n".join(each if isinstance(each, str) else each.text for each in blocks)
+        return "\n".join(block if isinstance(block, str) else block.text for block in blocks)
 
     @model_validator(mode="after")
     def _placeholders_bounded(self) -> Self:
@@ -84,7 +84,7 @@ class _ModelGrader(Judged):
     @field_validator("input")
     @classmethod
     def _says_something(cls, messages: tuple[TemplateMessage, ...]) -> tuple[TemplateMessage, ...]:
-        if not any(each.text.strip() for each in messages):
+        if not any(message.text.strip() for message in messages):
             raise PydanticCustomError("blank", "the messages must not all be blank")
         return messages
 
@@ -105,14 +105,14 @@ class _ModelGrader(Judged):
         )
 
     def messages(self) -> list[tuple[str, str]]:
-        """Role and text of each message, with placeholders named as the judge finds them."""
+        """Role and text of each message, with each placeholder as the title that the judge sees."""
         return [
             (message.role, PLACEHOLDER.sub(lambda m: f"[{m.group(1)}]", message.text))
             for message in self.input
         ]
 
-    def material(self, case: Case) -> list[tuple[str, str]]:
-        """What the placeholders stand for, each once, in the order of appearance."""
+    def untrusted(self, case: Case) -> list[tuple[str, str]]:
+        """The texts behind the placeholders, each once, in the order of appearance."""
         names = [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
         return [(name, placeholder_text(name, case)) for name in dict.fromkeys(names)]
 
@@ -166,11 +166,11 @@ class ScoreModel(_ModelGrader):
             return self._scaled(self.pass_threshold)
         return super().passing_score()
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         low, high = self.range
         return Question(
             instructions=render("score_model.v1", messages=self.messages(), low=low, high=high),
-            material=self.material(case),
+            content=self.untrusted(case),
             answer=score_schema(low, high, integer=False),
             read=self._read,
             prompt_version="score_model.v1",
@@ -220,10 +220,10 @@ class LabelModel(_ModelGrader):
             raise PydanticCustomError("label_unknown", "passing_labels must be among labels")
         return self
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render("label_model.v1", messages=self.messages(), labels=self.labels),
-            material=self.material(case),
+            content=self.untrusted(case),
             answer=label_schema(self.labels),
             read=self._read,
             prompt_version="label_model.v1",

@@ -25,17 +25,17 @@ from assay.prompts.untrusted import content_without_output
 
 PairLabel = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9 _-]+$")]
 NAMES: dict[Position, str] = {"first": "output", "second": "other", "tie": "tie"}
-SAME_TEXT = "Both are the same text: nobody was asked."
+SAME_TEXT = "Both are the same text, so no judge was asked."
 
 
 @criterion
 class Pairwise(Judged):
-    """Whether the output is better (1), as good (0.5) or worse (0) than another text.
+    """Whether the output is better (1) or worse (0) than another text, or as good (0.5).
 
     The other text is `against`, else the reference. Both orders are judged, and a verdict that
     flips with the order is a tie. Where the model gives log-probabilities, the score is the
     preference for the output: the share of its label's probability, mean of the orders.
-    `label` is `output`, `other` or `tie`. The same text twice is a tie without asking anybody.
+    `label` is `output`, `other` or `tie`. The same text twice is a tie, and no judge is asked.
     """
 
     family: ClassVar[str] = "judged"
@@ -49,12 +49,12 @@ class Pairwise(Judged):
     }
 
     type: Literal["pairwise"]
-    rubric: Prose = Field(description="By what the two are compared.")
+    rubric: Prose = Field(description="How the two are compared.")
     against: str | None = Field(
         default=None, min_length=1, max_length=TEXT_CHARS_MAX, description="The other text."
     )
     order: Literal["both", "output_first", "other_first"] = Field(
-        default="both", description="One order costs half, and hides a bias for a place."
+        default="both", description="One order costs half, and hides a bias for a position."
     )
     tie: bool = Field(default=True, description="Whether the judge may call it a tie.")
     reasoning: bool = Field(
@@ -75,13 +75,13 @@ class Pairwise(Judged):
             return None
         return Finding(0.5, value="tie", label="tie", explanation=SAME_TEXT)
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return self.questions(case)[0]
 
-    def questions(self, case: Case) -> Sequence[Question]:
+    def questions(self, case: Case) -> Sequence[Question[Finding]]:
         output, other = case.output, self._other(case)
         form = PairFormat(self.labels, tie=self.tie, reasoning=self.reasoning)
-        # The text that is compared is not to be shown as what a right answer is like.
+        # The text that is compared must not be shown as an example of a right answer too.
         left = case.reference if self.against is not None else case.reference[1:]
         others = content_without_output(replace(case, reference=left))
         straight = pair_question(self.rubric, output, other, others, form)
@@ -93,7 +93,7 @@ class Pairwise(Judged):
         }[self.order]
 
     def combined(self, findings: Sequence[Finding]) -> Finding:
-        """The finding as seen from the output: of one order, or of both together."""
+        """The finding from the output's side: of one order, or of both together."""
         if self.order == "both":
             straight, swapped = findings[0], swapped_back(findings[1])
             both = resolve_orders(straight, swapped)
@@ -117,5 +117,5 @@ class Pairwise(Judged):
 
 def max_left(*findings: Finding) -> float | None:
     """The largest probability left over, where all of them are weighted."""
-    left = [each.probability_left for each in findings]
-    return None if None in left else max(each for each in left if each is not None)
+    left = [found.probability_left for found in findings if found.probability_left is not None]
+    return max(left) if len(left) == len(findings) else None

@@ -1,4 +1,4 @@
-"""Which of two outputs a judge prefers: the question for one order, its reading, both orders."""
+"""Which of two outputs a judge prefers: the question in one order, its reading, both orders."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from assay.verdicts.reading import label_schema, read_label
 Position = Literal["first", "second", "tie"]
 
 WORTH: Mapping[Position, float] = {"first": 1.0, "second": 0.0, "tie": 0.5}
-TURNED: Mapping[Position, Position] = {"first": "second", "second": "first", "tie": "tie"}
+SWAPPED: Mapping[Position, Position] = {"first": "second", "second": "first", "tie": "tie"}
 TIE = "tie"
-TIE_SPOKEN = ("a tie", "draw", "a draw", "equal", "equally good", "neither")
+TIE_SYNONYMS = ("a tie", "draw", "a draw", "equal", "equally good", "neither")
 LABEL_TOKENS_MAX = 8
 """Room for a label alone, where no reasoning is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairFormat:
-    """How the verdict is given: the labels of the outputs in the order shown, and what else."""
+    """The form of the verdict: the labels of the outputs in the order shown, and its options."""
 
     labels: tuple[str, str] = ("a", "b")
     tie: bool = True
@@ -56,23 +56,26 @@ def pair_question(
     second: Text,
     others: Sequence[tuple[str, str]] = (),
     form: PairFormat = BOTH,
-) -> Question:
+    *,
+    identity: tuple[object, ...] = (),
+) -> Question[Finding]:
     """Which of two outputs, shown in this order, is better by the rubric.
 
     The finding's score is the preference for the first one, 0 to 1; its value is the `Position`.
-    Where the answer carries log-probabilities the preference is the share of the first label's
-    probability among the labels', a tie's counting half for each.
+    Where the answer carries log-probabilities, the preference is the first label's share of the
+    labels' probabilities; half of a tie's counts for each.
     """
     version = "pairwise.v1" if form.reasoning else "pairwise_label.v1"
     titles = [f"output ({label})" for label in form.labels]
     return Question(
         instructions=render(version, rubric=rubric, labels=form.labels, tie=form.tie),
-        material=[*others, *spoken(titles[0], first), *spoken(titles[1], second)],
+        content=[*others, *spoken(titles[0], first), *spoken(titles[1], second)],
         answer=label_schema(form.offered) if form.reasoning else None,
         read=lambda completion: _read(completion, form),
         prompt_version=version,
         top_logprobs=TOP_LOGPROBS if form.logprobs else 0,
         max_output_tokens=None if form.reasoning else LABEL_TOKENS_MAX,
+        identity=identity,
     )
 
 
@@ -81,10 +84,10 @@ def _read(completion: Completion[object], form: PairFormat) -> Finding:
     place = form.place(label) or "tie"
     found = Finding(WORTH[place], value=place, label=label, explanation=why)
     masses: dict[Position, float] = verdict_masses(completion, form.place) if form.logprobs else {}
-    # A label that is not the one read stands elsewhere in the answer, and weighs nothing.
+    # Labels weighed without the one that was read belong to another place in the answer.
     if not masses or place not in masses:
         return found
-    weighed = sum(WORTH[each] * mass for each, mass in masses.items())
+    weighed = sum(WORTH[position] * mass for position, mass in masses.items())
     return replace(
         found,
         score=min(1.0, weighed / sum(masses.values())),
@@ -102,12 +105,12 @@ def _stated(completion: Completion[object], form: PairFormat) -> tuple[str, str]
         if form.place(stated) is None:
             raise AnswerUnreadable(f"Answer with one of {', '.join(form.offered)} alone.")
         return stated, ""
-    spoken = {name: label for label in form.labels for name in _names(label)}
+    synonyms = {name: label for label in form.labels for name in _names(label)}
     if form.tie:
-        spoken |= dict.fromkeys(TIE_SPOKEN, TIE)
-    # In prose a label of one letter is more often an article: only its long names are heard.
+        synonyms |= dict.fromkeys(TIE_SYNONYMS, TIE)
+    # In prose a label of one letter is more often an article: only its long names count.
     alone = tuple(label for label in form.labels if len(label) == 1)
-    return read_label(completion, form.offered, spoken, alone=alone)
+    return read_label(completion, form.offered, synonyms, alone=alone)
 
 
 def _names(label: str) -> list[str]:
@@ -123,7 +126,7 @@ def position_of(finding: Finding) -> Position:
 
 def swapped_back(finding: Finding) -> Finding:
     """The finding of the swapped order, as seen from the straight one."""
-    return replace(finding, score=1.0 - finding.score, value=TURNED[position_of(finding)])
+    return replace(finding, score=1.0 - finding.score, value=SWAPPED[position_of(finding)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class PairVerdict:
 
 
 def resolve_orders(straight: Finding, swapped: Finding) -> PairVerdict:
-    """Who wins in both orders; `swapped` has been turned round."""
+    """Who wins in both orders; `swapped` is as `swapped_back` returns it."""
     places = position_of(straight), position_of(swapped)
     consistent = places[0] == places[1]
     place: Position = places[0] if consistent else "tie"

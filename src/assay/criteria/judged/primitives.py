@@ -20,13 +20,13 @@ LABELS_MAX = 64
 LABEL_CHARS_MAX = 200
 BOUND_MAX = 1e9
 WHOLE_SPAN_MIN = 2
-"""A range this wide is one of whole numbers unless told otherwise: 1 to 5, not 0 to 1."""
+"""A range this wide has whole numbers by default: 1 to 5, but not 0 to 1."""
 
 LabelText = Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX)]
 
 PASS_OR_FAIL = ("pass", "fail")
 YES_OR_NO = ("yes", "no")
-SPOKEN_PASS_OR_FAIL = {
+PASS_OR_FAIL_SYNONYMS = {
     "passes": "pass",
     "passed": "pass",
     "fails": "fail",
@@ -34,11 +34,11 @@ SPOKEN_PASS_OR_FAIL = {
     "true": "pass",
     "false": "fail",
 }
-SPOKEN_YES_OR_NO = {"true": "yes", "false": "no"}
+YES_OR_NO_SYNONYMS = {"true": "yes", "false": "no"}
 
 
 class Level(Frozen):
-    """One step of a rubric: its label, what it is worth and when it applies."""
+    """One level of a rubric: its label, its worth, and when it applies."""
 
     label: LabelText
     value: float = Field(description="Worth of the level; the highest value is a score of 1.")
@@ -46,27 +46,27 @@ class Level(Frozen):
 
 
 class LabelOption(Frozen):
-    """A label with the words that say when it applies."""
+    """A label, and when it applies."""
 
     label: LabelText
     description: str = Field(default="", max_length=TEXT_CHARS_MAX)
 
 
-class _Asking(Judged):
-    """Asks with the instructions of its own prompt about the whole case."""
+class _Primitive(Judged):
+    """Asks one question about the whole case."""
 
     family: ClassVar[str] = "judged"
 
 
 def distinct(labels: Sequence[str]) -> None:
-    """Raise where two labels differ by case or white space alone: no judge could tell them."""
+    """Raise where two labels differ by case or white space alone: no judge can tell them apart."""
     folded = [" ".join(label.split()).casefold() for label in labels]
     if "" in folded or len(set(folded)) < len(folded):
         raise PydanticCustomError("labels_alike", "labels must be distinct and not blank")
 
 
 @criterion
-class Rubric(_Asking):
+class Rubric(_Primitive):
     """A judge's verdict by a rubric in plain words: pass or fail, or one of the `levels`.
 
     Without levels the score is 1 (pass) or 0 (fail). With levels it is the value of the level
@@ -96,7 +96,7 @@ class Rubric(_Asking):
     def passing_score(self) -> float:
         return super().passing_score() if self.levels is None or self.threshold is not None else 0.5
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         if self.levels is None:
             labels: tuple[str, ...] = PASS_OR_FAIL
             instructions = render("rubric.v1", rubric=self.rubric)
@@ -105,7 +105,7 @@ class Rubric(_Asking):
             instructions = render("levels.v1", rubric=self.rubric, levels=self.levels)
         return Question(
             instructions=instructions,
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(labels),
             read=self._read,
             prompt_version="rubric.v1" if self.levels is None else "levels.v1",
@@ -113,19 +113,20 @@ class Rubric(_Asking):
 
     def _read(self, completion: Completion[object]) -> Finding:
         if self.levels is None:
-            label, why = read_label(completion, PASS_OR_FAIL, SPOKEN_PASS_OR_FAIL)
+            label, why = read_label(completion, PASS_OR_FAIL, PASS_OR_FAIL_SYNONYMS)
             passed = label == "pass"
             return Finding(float(passed), value=passed, label=label, explanation=why)
         labels = [level.label for level in self.levels]
         label, why = read_label(completion, labels)
         level = self.levels[labels.index(label)]
-        low, high = min(e.value for e in self.levels), max(e.value for e in self.levels)
+        values = [level.value for level in self.levels]
+        low, high = min(values), max(values)
         score = (level.value - low) / (high - low)
         return Finding(score, value=level.value, label=label, explanation=why)
 
 
 @criterion
-class Boolean(_Asking):
+class Boolean(_Primitive):
     """A judge's yes (1) or no (0) to a question about the output."""
 
     scale: ClassVar[str] = "0 or 1"
@@ -137,22 +138,22 @@ class Boolean(_Asking):
     type: Literal["boolean"]
     question_: Prose = Field(alias="question", description="A question that yes answers well.")
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render("boolean.v1", question=self.question_),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(YES_OR_NO),
             read=self._read,
             prompt_version="boolean.v1",
         )
 
     def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, YES_OR_NO, SPOKEN_YES_OR_NO)
+        label, why = read_label(completion, YES_OR_NO, YES_OR_NO_SYNONYMS)
         return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)
 
 
 @criterion
-class ScoreInRange(_Asking):
+class ScoreInRange(_Primitive):
     """A judge's number between `min` and `max`; the score is its place between them, 0 to 1."""
 
     default_threshold: ClassVar[float] = 0.5
@@ -176,12 +177,12 @@ class ScoreInRange(_Asking):
             raise PydanticCustomError("range_empty", "min must be less than max")
         return self
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render(
                 "score.v1", rubric=self.rubric, low=self.min, high=self.max, integer=self.whole
             ),
-            material=case_content(case),
+            content=case_content(case),
             answer=score_schema(self.min, self.max, integer=self.whole),
             read=self._read,
             prompt_version="score.v1",
@@ -197,7 +198,7 @@ class ScoreInRange(_Asking):
 
 
 @criterion
-class Label(_Asking):
+class Label(_Primitive):
     """A judge's choice among labels: 1 where it is one of `passing_labels`, else 0."""
 
     scale: ClassVar[str] = "0 or 1"
@@ -223,26 +224,26 @@ class Label(_Asking):
     def _labels_differ(
         cls, labels: tuple[LabelText | LabelOption, ...]
     ) -> tuple[LabelText | LabelOption, ...]:
-        distinct([each if isinstance(each, str) else each.label for each in labels])
+        distinct([label if isinstance(label, str) else label.label for label in labels])
         return labels
 
     @model_validator(mode="after")
     def _passing_offered(self) -> Self:
-        offered = self.names
-        for each in self.passing_labels:
-            if each not in offered:
-                raise PydanticCustomError("label_unknown", "passing_labels must be among labels")
+        if not set(self.passing_labels) <= set(self.names):
+            raise PydanticCustomError("label_unknown", "passing_labels must be among labels")
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(each if isinstance(each, str) else each.label for each in self.labels)
+        return tuple(label if isinstance(label, str) else label.label for label in self.labels)
 
-    def question(self, case: Case) -> Question:
-        options = [LabelOption(label=e) if isinstance(e, str) else e for e in self.labels]
+    def question(self, case: Case) -> Question[Finding]:
+        options = [
+            LabelOption(label=label) if isinstance(label, str) else label for label in self.labels
+        ]
         return Question(
             instructions=render("label.v1", question=self.question_, options=options),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(self.names),
             read=self._read,
             prompt_version="label.v1",

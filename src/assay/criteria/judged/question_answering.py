@@ -1,4 +1,4 @@
-"""Judged answers to a question: how their facts stand to a reference, and closed questions."""
+"""Judged answers to a question: how their facts relate to a reference, and closed questions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from assay.criteria.base import Finding, Judged, Prose, Question
-from assay.criteria.judged.primitives import SPOKEN_YES_OR_NO, YES_OR_NO
+from assay.criteria.judged.primitives import YES_OR_NO, YES_OR_NO_SYNONYMS
 from assay.criteria.registry import criterion
 from assay.domain.case_text import references
 from assay.domain.completion import Completion
@@ -27,14 +27,14 @@ SCORES: Mapping[str, float] = {
     "immaterial": 1.0,
 }
 LETTERS = dict(zip("ABCDE", SCORES, strict=True))
-"""The letters by which the relations are known since OpenAI's evals."""
+"""The letters that OpenAI's evals gave to the relations."""
 
 LetterScore = Annotated[float, Field(ge=0, le=1)]
 
 
 @criterion
 class Factuality(Judged):
-    """How the facts of the output stand to those of the reference, as one of five relations.
+    """How the facts of the output relate to those of the reference, as one of five relations.
 
     A subset (A, 0.4), superset (B, 0.6), equal (C, 1), disagree (D, 0), immaterial (E, 1: they
     differ in nothing that matters); `scores` gives others. `value` is the letter.
@@ -53,14 +53,14 @@ class Factuality(Judged):
     type: Literal["factuality"]
     scores: dict[Relation, LetterScore] = Field(
         default_factory=dict[Relation, LetterScore],
-        description="What a relation is worth, 0 to 1, where not the usual.",
+        description="What a relation is worth, 0 to 1, instead of its usual score.",
     )
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         references(case)
         return Question(
             instructions=render("factuality.v1"),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(tuple(SCORES)),
             read=self._read,
             prompt_version="factuality.v1",
@@ -90,15 +90,15 @@ class ClosedQa(Judged):
     type: Literal["closed_qa"]
     criteria: Prose = Field(description="What the answer must meet.")
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         return Question(
             instructions=render("closed_qa.v1", criteria=self.criteria),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(YES_OR_NO),
             read=self._read,
             prompt_version="closed_qa.v1",
         )
 
     def _read(self, completion: Completion[object]) -> Finding:
-        label, why = read_label(completion, YES_OR_NO, SPOKEN_YES_OR_NO)
+        label, why = read_label(completion, YES_OR_NO, YES_OR_NO_SYNONYMS)
         return Finding(float(label == "yes"), value=label == "yes", label=label, explanation=why)

@@ -37,9 +37,9 @@ class Step(Frozen):
 
 
 class Recipe(Frozen):
-    """All that tells one ready-made criterion from another."""
+    """Everything that distinguishes one ready-made criterion from another."""
 
-    version: int = Field(ge=1, description="Raised with every change of what the judge reads.")
+    version: int = Field(ge=1, description="Increased with every change to what the judge reads.")
     description: Prose
     best: Prose = Field(description="What a score of 1 says about the output.")
     needs: tuple[Need, ...] = ()
@@ -68,10 +68,10 @@ class ReadyMade(Judged):
         description="What the criterion means here, in your words; added to the instructions.",
     )
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: Case) -> Question[Finding]:
         for need in self.needs:
             if not getattr(case, need):
-                raise NotApplicable(_reason(need), f"the case has no {need.replace('_', ' ')}")
+                raise NotApplicable(_reason(need), f"The case has no {need.replace('_', ' ')}.")
         return Question(
             instructions=render(
                 TEMPLATE,
@@ -79,7 +79,7 @@ class ReadyMade(Judged):
                 guidance=self.guidance,
                 levels=self.recipe.levels,
             ),
-            material=case_content(case),
+            content=case_content(case),
             answer=label_schema(self._labels()),
             read=self._read,
             prompt_version=f"{self.type}.v{self.recipe.version}",

@@ -31,7 +31,7 @@ RESIDENT_BYTES_MAX = 512 * 1024**2
 ORPHAN_GRACE_S = 1.0
 """How much longer than its limit a check may run after the service has died."""
 
-CHECK_FAULT = "criterion_check"
+CHECK_FAULT = "check"
 """Where an `InternalFault` happened: a check raised what it should not."""
 
 

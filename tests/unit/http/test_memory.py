@@ -20,12 +20,13 @@ def test_what_start_up_made_is_out_of_the_collectors_sight() -> None:
         gc.set_threshold(*before)
 
 
-async def test_the_most_bytes_in_flight_are_remembered() -> None:
-    """The most stays when the bodies go, until whoever read it sets it back."""
+async def test_the_peak_of_bytes_in_flight_is_remembered() -> None:
+    """The high-water mark stays when the bodies go, until it is taken."""
     load = Load()
     load.enter()
-    load.take(300)
+    load.reserve(300)
     load.enter()
-    load.take(200)
-    load.leave(500)
-    assert (load.body_bytes, load.body_bytes_most) == (0, 500)
+    load.reserve(200)
+    load.leave(400)
+    assert (load.body_bytes, load.take_peak()) == (100, 500)
+    assert load.take_peak() == 100

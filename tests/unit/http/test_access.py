@@ -1,4 +1,4 @@
-"""API keys: the file, its changes, and who is let in."""
+"""API keys: the file, its changes, and whom it admits."""
 
 import hashlib
 import os
@@ -69,7 +69,7 @@ def test_a_faulty_line_is_named_and_not_shown(line, message):
 
 
 def test_a_changed_file_is_taken_up_and_a_broken_one_is_not(keys_file):
-    """Keys come and go without a restart; a half-written file locks nobody out."""
+    """Keys come and go without a restart; a half-written file changes nothing."""
     keys = KeysFile(keys_file, check_interval_s=0)
     other, line = new_key("other")
     replace(keys_file, LINE + line)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.domain.errors import RequestError
 from assay.http.body import DEPTH_MAX, check_structure, escape
-from assay.http.problems import ProblemError
 
 keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 documents = st.dictionaries(
@@ -20,7 +20,7 @@ documents = st.dictionaries(
 
 @given(documents)
 def test_bodies_without_nul_pass(document):
-    """Whatever else is in a text, it is not refused; nor are backslashes that spell an escape."""
+    """Every other text is accepted, also backslashes that spell an escape."""
     check_structure(document)
     check_structure({**document, "spelt": "\\u0000"})
 
@@ -31,19 +31,19 @@ def test_a_nul_is_found_wherever_it_is(document, path):
     value = "a\0b"
     for step in reversed(path):
         value = [value] if isinstance(step, int) else {step: value}
-    with pytest.raises(ProblemError) as refused:
+    with pytest.raises(RequestError) as caught:
         check_structure({**document, "here": value})
     pointer = "/here" + "".join(f"/{escape(str(step))}" for step in path)
-    assert [each.pointer for each in refused.value.problem.errors] == [pointer]
+    assert [fault.pointer for fault in caught.value.errors] == [pointer]
 
 
 @pytest.mark.parametrize("kind", ["list", "dict"])
 def test_nesting_ends_at_the_limit(kind):
-    """The deepest body that is let in has DEPTH_MAX levels."""
+    """The deepest accepted body has DEPTH_MAX levels."""
     value = 1
     for _ in range(DEPTH_MAX - 1):
         value = [value] if kind == "list" else {"a": value}
     check_structure({"a": value})
-    with pytest.raises(ProblemError) as refused:
+    with pytest.raises(RequestError) as caught:
         check_structure({"a": [value]})
-    assert refused.value.problem.code == "malformed_json"
+    assert caught.value.code == "malformed_json"

@@ -25,19 +25,19 @@ async def test_a_connection_that_never_opens_expires() -> None:
 async def test_a_busy_loop_does_not_expire_a_connection() -> None:
     """Ten times the limit passes while the loop is held: that is one tick of twenty."""
     async with asyncio.timeout(None) as timeout:
-        patience = ConnectTimeout(timeout, 0.1)
-        patience.start()
+        connect_timeout = ConnectTimeout(timeout, 0.1)
+        connect_timeout.start()
         time.sleep(1)  # noqa: ASYNC251 # the loop is to be held
         await asyncio.sleep(0)
-        patience.stop()
+        connect_timeout.stop()
     assert not timeout.expired()
 
 
 async def test_an_open_connection_is_no_longer_bounded() -> None:
     """Once stopped, the clock ends nothing."""
     async with asyncio.timeout(None) as timeout:
-        patience = ConnectTimeout(timeout, 0.05)
-        patience.start()
-        patience.stop()
+        connect_timeout = ConnectTimeout(timeout, 0.05)
+        connect_timeout.start()
+        connect_timeout.stop()
         await asyncio.sleep(0.15)
     assert not timeout.expired()

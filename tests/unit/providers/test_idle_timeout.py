@@ -19,29 +19,29 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-async def hear(watch: IdleTimeout, times: int, every_s: float) -> None:
+async def receive(idle: IdleTimeout, times: int, every_s: float) -> None:
     """Bytes that keep coming."""
     for _ in range(times):
         await asyncio.sleep(every_s)
-        watch.received_first()
-        watch.received()
+        idle.received_first()
+        idle.received()
 
 
 @dataclass
 class Call:
     """What happened in a block that a clock ended."""
 
-    watch: IdleTimeout | None = None
-    heard_s: float = 0.0
+    idle: IdleTimeout | None = None
+    received_s: float = 0.0
 
     async def listen(self, deadline: Deadline, silence_s: float, times: int = 0) -> None:
-        """Send, hear so many bytes, 20 ms apart, and then wait for ever for another one."""
-        async with idle_timeout("openai", deadline, silence_s) as self.watch:
-            self.watch.send()
-            self.heard_s = time.monotonic()
+        """Send, receive `times` bytes, 20 ms apart, and then wait for ever for another one."""
+        async with idle_timeout("openai", deadline, silence_s) as self.idle:
+            self.idle.send()
+            self.received_s = time.monotonic()
             for _ in range(times):
-                await hear(self.watch, 1, 0.02)
-                self.heard_s = time.monotonic()
+                await receive(self.idle, 1, 0.02)
+                self.received_s = time.monotonic()
             await for_ever()
 
 
@@ -53,25 +53,25 @@ async def test_silence_counts_from_the_request():
 
 async def test_bytes_that_keep_coming_are_no_silence():
     """However long it takes in all: each byte starts the time anew."""
-    async with idle_timeout("openai", Deadline.after(LONG_S), 0.5) as watch:
-        watch.send()
+    async with idle_timeout("openai", Deadline.after(LONG_S), 0.5) as idle:
+        idle.send()
         sent_s = time.monotonic()
-        await hear(watch, 12, 0.1)
+        await receive(idle, 12, 0.1)
         assert time.monotonic() - sent_s > 2 * 0.5
-        watch.ended()
+        idle.ended()
 
 
 async def test_silence_counts_from_the_last_byte():
-    """What was heard before, for longer than the silence allowed, brings no end forward."""
+    """Bytes that arrived earlier, for longer than the silence timeout, do not shorten it."""
     call = Call()
     with pytest.raises(ProviderSilent):
         await call.listen(Deadline.after(LONG_S), 0.4, times=40)
-    assert time.monotonic() - call.heard_s >= 0.4 - 0.01
+    assert time.monotonic() - call.received_s >= 0.4 - 0.01
 
 
 @pytest.mark.parametrize("silence_s", [0.5, LONG_S])
 async def test_the_deadline_is_kept_though_bytes_keep_coming(silence_s):
-    """Whichever byte was heard last, an answer that is not complete in time has failed."""
+    """An answer that is not complete in time fails, however recent its last byte is."""
     deadline = Deadline.after(0.3)
     with pytest.raises(DeadlineExceeded):
         await Call().listen(deadline, silence_s, times=1_000)
@@ -81,27 +81,27 @@ async def test_the_deadline_is_kept_though_bytes_keep_coming(silence_s):
 async def test_the_deadline_is_kept_before_anything_is_sent():
     """The wait for a connection is no silence of the provider's."""
     with pytest.raises(DeadlineExceeded) as exceeded:
-        async with idle_timeout("openai", Deadline.after(0.1), 0.01) as watch:
+        async with idle_timeout("openai", Deadline.after(0.1), 0.01) as idle:
             await for_ever()
-    assert exceeded.value.idle_s == watch.idle_s == 0
+    assert exceeded.value.idle_s == idle.idle_s == 0
 
 
 async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
-    """Whoever weighs a provider by its failures sees that the byte was owed."""
+    """The error says how long the provider owed a byte, so that a breaker can count it as slow."""
     call = Call()
     with pytest.raises(DeadlineExceeded) as exceeded:
         await call.listen(Deadline.after(0.2), LONG_S)
-    assert call.watch is not None
-    assert 0 < exceeded.value.idle_s <= call.watch.idle_s
+    assert call.idle is not None
+    assert 0 < exceeded.value.idle_s <= call.idle.idle_s
 
 
 async def test_a_complete_answer_is_not_failed_any_more():
-    """Neither clock runs on once the last byte was heard."""
-    async with idle_timeout("openai", Deadline.after(0.1), 0.05) as watch:
-        watch.send()
-        watch.ended()
+    """Neither clock runs on once the last byte has arrived."""
+    async with idle_timeout("openai", Deadline.after(0.1), 0.05) as idle:
+        idle.send()
+        idle.ended()
         await asyncio.sleep(0.2)
-    assert watch.sent_s <= watch.first_byte_s == watch.ended_s
+    assert idle.sent_s <= idle.first_byte_s == idle.ended_s
 
 
 async def test_no_time_left_asks_nobody():

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -11,12 +12,21 @@ from assay.domain.errors import (
     FieldError,
     NoCandidate,
     Overloaded,
+    ProblemCode,
     QuotaExhausted,
     RateLimited,
     RequestError,
     StoreUnavailable,
 )
-from assay.http.problems import ERRORS_MAX, INTERNAL, PROBLEM_TYPES, Problem, problem_of, render
+from assay.http.problems import (
+    ERRORS_MAX,
+    INTERNAL,
+    PROBLEM_TYPES,
+    Problem,
+    ProblemError,
+    problem_of,
+    render,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "problems"
 
@@ -35,6 +45,11 @@ def test_each_problem_reads_as_its_golden_file(code):
     assert seen == json.loads((GOLDEN / f"{code}.json").read_text())
 
 
+def test_every_code_has_its_status():
+    """The table covers the type, so that no code can be without a status."""
+    assert set(PROBLEM_TYPES) == set(get_args(ProblemCode))
+
+
 def test_there_is_a_golden_file_for_nothing_else():
     """A code that goes takes its file along."""
     assert {path.stem for path in GOLDEN.glob("*.json")} == set(PROBLEM_TYPES)
@@ -49,12 +64,13 @@ def test_there_is_a_golden_file_for_nothing_else():
         (Overloaded("full", retry_after_s=0.01), "overloaded", 1),
         (DeadlineExceeded("late"), "deadline_exceeded", None),
         (NoCandidate([RateLimited("slow down", retry_after_s=3)]), "providers_unavailable", 3),
-        (RequestError("no_such_code", "secret"), "internal", None),
+        (ProblemError(Problem("body_too_large", "no")), "body_too_large", None),
         (AssayError("secret"), "internal", None),
+        (ZeroDivisionError("secret"), "internal", None),
     ],
 )
-def test_errors_of_the_domain_become_problems(error, code, retry_after_s):
-    """A code that is not in the table is an internal error, and its message stays inside."""
+def test_every_error_becomes_a_problem(error, code, retry_after_s):
+    """The message of an unexpected error is not shown."""
     problem = problem_of(error)
     headers, body = render(problem, "req_1")
     assert json.loads(body)["code"] == code

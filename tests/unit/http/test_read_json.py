@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from assay.domain.errors import RequestError
 from assay.http.body import DEPTH_MAX, LARGE_BYTES, _parsed, _plain, read_json
-from assay.http.problems import ProblemError
+from assay.http.problems import problem_of
 
 PADDING = '"padding": "' + "x" * LARGE_BYTES + '"'
 
@@ -124,15 +125,15 @@ def shape(value: Any) -> Any:
 def by_orjson(raw: bytes) -> Any:
     try:
         return shape(_parsed(raw))
-    except ProblemError as refused:
-        return refused.problem
+    except RequestError as error:
+        return problem_of(error)
 
 
 async def as_read(*chunks: bytes) -> Any:
     try:
         return shape((await read_json(request_of(*chunks))).document)
-    except ProblemError as refused:
-        return refused.problem
+    except RequestError as error:
+        return problem_of(error)
 
 
 @given(large_bodies())
@@ -150,7 +151,7 @@ async def test_a_damaged_large_body_has_one_fault(raw):
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 @pytest.mark.parametrize("depth", range(DEPTH_MAX - 3, 71))
 async def test_a_large_body_may_be_nested_as_deep_as_any(depth, opening):
-    """The last level that is let in, and the first that is not, are the same for both parsers."""
+    """The deepest accepted level is the same for both parsers."""
     raw = f'{{"a": {buried("1", depth, opening)}, {PADDING}}}'.encode()
     assert await as_read(raw) == by_orjson(raw)
 

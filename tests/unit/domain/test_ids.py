@@ -1,4 +1,4 @@
-"""What is drawn by chance is drawn once, by whomever."""
+"""Random bytes are used once, in whatever thread or process."""
 
 from __future__ import annotations
 

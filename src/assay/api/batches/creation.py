@@ -1,0 +1,109 @@
+"""POST /v1/batches: a new batch, with its rows in the request or to be uploaded."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from assay.api.batches.items import add_inline
+from assay.api.batches.requests import BatchRequest, new_secret
+from assay.api.batches.responses import BatchResponse
+from assay.api.batches.services import Batches
+from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
+from assay.api.validation import validate
+from assay.criteria.base import judge_spec
+from assay.domain.batches import BATCH_ID_KIND, NewBatch
+from assay.domain.ids import id_at
+from assay.domain.targets import target_fault
+from assay.evaluation.selection import judges_of
+from assay.http.access import authenticate
+from assay.http.body import read_json
+from assay.http.idempotency import is_keyed
+from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
+from assay.http.problems import invalid_request
+
+CREATED = 201
+
+
+def batch_creation_router(batches: Batches) -> APIRouter:
+    """The route that creates batches."""
+    router = APIRouter(tags=["batches"])
+
+    @router.post(
+        "/v1/batches",
+        operation_id="create_batch",
+        status_code=CREATED,
+        response_model=None,
+        responses={
+            CREATED: {"model": BatchResponse, **REPLAYED_RESPONSE},
+            **problems(*JSON_BODY, *IDEMPOTENT, "unknown_criterion", "unknown_model", "conflict"),
+        },
+        openapi_extra=request_body(BatchRequest),
+    )
+    async def create_batch(request: Request) -> Response:
+        """Create a batch: with `items` it starts at once, without them rows are uploaded."""
+        tenant = authenticate(request, batches.services.access).tenant
+        body = await read_json(request, digested=is_keyed(request))
+        wanted = validate(BatchRequest, body.document)
+        _check(batches, wanted)
+        work = partial(_create, batches, tenant, wanted, body.document)
+        return await batches.run_idempotently(request, tenant, work, body.sha256)
+
+    return router
+
+
+def _check(batches: Batches, wanted: BatchRequest) -> None:
+    """Refuse what only the configuration shows: unknown judges, and forbidden webhook targets."""
+    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges)
+    if wanted.webhook is not None:
+        allowed = batches.rules.allow_private_webhooks
+        fault = target_fault(wanted.webhook.url, allow_private=allowed)
+        if fault is not None:
+            raise invalid_request("/webhook/url", fault)
+
+
+async def _create(
+    batches: Batches, tenant: str, wanted: BatchRequest, document: dict[str, Any]
+) -> Response:
+    now_ms = time.time_ns() // 1_000_000
+    webhook = wanted.webhook
+    secret = "" if webhook is None else webhook.secret or new_secret()
+    kept = {
+        "tenant": tenant,
+        "criteria": document["criteria"],
+        "judge": document.get("judge"),
+        "metadata": wanted.metadata,
+        "webhook_url": None if webhook is None else webhook.url,
+    }
+    batch = NewBatch(
+        id=id_at(BATCH_ID_KIND, now_ms),
+        tenant=tenant,
+        created_ms=now_ms,
+        expires_ms=now_ms + round(batches.rules.retention_s * 1_000),
+        request=orjson.dumps(kept),
+        webhook=b"" if webhook is None else orjson.dumps({"url": webhook.url, "secret": secret}),
+    )
+    await batches.store.create(batch)
+    if wanted.items:
+        await _fill(batches, batch, wanted)
+        await batches.store.durable(batch.id)
+    created = await batches.describe(await batches.found(tenant, batch.id))
+    if webhook is not None:
+        created["webhook"]["secret"] = secret
+    headers = {"location": f"/v1/batches/{batch.id}"}
+    return Response(orjson.dumps(created), CREATED, headers, media_type="application/json")
+
+
+async def _fill(batches: Batches, batch: NewBatch, wanted: BatchRequest) -> None:
+    report = await add_inline(batches, batch.id, wanted.items)
+    if not report.accepted:
+        await batches.store.delete(await batches.found(batch.tenant, batch.id))
+        first = report.bad[0]
+        message = f"no row is valid; the first: {first.message}"
+        raise invalid_request(f"/items/{first.line - 1}", message)
+    if wanted.start:
+        await batches.store.start(batch.id)

@@ -1,0 +1,112 @@
+"""GET /v1/batches/{id}/events: the progress of a batch as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
+
+from assay.api.batches.services import Batches
+from assay.api.problem_codes import BATCH
+from assay.domain.batches import Batch
+from assay.domain.errors import StoreUnavailable
+from assay.http.openapi import problems
+from assay.http.problems import Problem, ProblemError
+
+EVENTS = "text/event-stream"
+STREAMS_MAX = 256
+"""Streams open at once in one process."""
+POLL_S = 0.5
+KEEP_ALIVE_S = 15.0
+STREAM_S_MAX = 3_600.0
+"""A stream ends after an hour at the latest; the client resumes it."""
+EVENT_ID_CHARS_MAX = 64
+NO_CONTENT = 204
+"""Tells an EventSource not to reconnect."""
+
+
+def batch_progress_router(batches: Batches) -> APIRouter:
+    """The route that progress is read from."""
+    router = APIRouter(tags=["batches"])
+    streams = asyncio.Semaphore(STREAMS_MAX)
+
+    @router.get(
+        "/v1/batches/{batch_id}/events",
+        operation_id="stream_batch_events",
+        response_model=None,
+        responses={
+            200: {"content": {EVENTS: {}}},
+            NO_CONTENT: {"description": "The last event was sent before: nothing is left."},
+            **problems(*BATCH),
+        },
+        openapi_extra={
+            "parameters": [
+                {
+                    "name": "Last-Event-ID",
+                    "in": "header",
+                    "required": False,
+                    "schema": {"type": "string"},
+                }
+            ]
+        },
+    )
+    async def stream_batch_events(request: Request, batch_id: str) -> Response:
+        """Stream progress as server-sent events; each `data` is the batch as it stands.
+
+        Every event contains all that earlier ones did, so a stream that is resumed with
+        `Last-Event-ID` misses nothing. The last one is `completed`, `cancelled` or `failed`.
+        """
+        batch = await batches.requested(request, batch_id)
+        seen = request.headers.get("last-event-id", "")[:EVENT_ID_CHARS_MAX]
+        if batch.ended and seen == event_id(batch):
+            return Response(status_code=NO_CONTENT)
+        if streams.locked():
+            detail = "Too many event streams are open. Poll the batch instead, or retry later."
+            raise ProblemError(Problem("overloaded", detail))
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        events = _events(batches, batch, seen, streams)
+        return StreamingResponse(events, media_type=EVENTS, headers=headers)
+
+    return router
+
+
+def event_id(batch: Batch) -> str:
+    """Names an event by its content: events with the same content have the same id."""
+    counts = (batch.settled, batch.retried, batch.total, batch.rejected)
+    return "-".join([batch.status, *map(str, counts)])
+
+
+async def _events(
+    batches: Batches, batch: Batch, seen: str, streams: asyncio.Semaphore
+) -> AsyncIterator[bytes]:
+    async with streams:
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + STREAM_S_MAX
+        sent_s = loop.time()
+        yield b"retry: 1000\n\n"
+        current: Batch | None = batch
+        while current is not None and loop.time() < ends_s:
+            if event_id(current) != seen:
+                seen = event_id(current)
+                sent_s = loop.time()
+                yield await _event(batches, current)
+            # A process that is about to exit ends its streams: the client resumes elsewhere.
+            if current.ended or not batches.services.lifecycle.ready:
+                return
+            if loop.time() - sent_s > KEEP_ALIVE_S:
+                sent_s = loop.time()
+                yield b": keep-alive\n\n"
+            await asyncio.sleep(POLL_S)
+            try:
+                current = await batches.store.find(batch.tenant, batch.id)
+            except StoreUnavailable:
+                continue
+
+
+async def _event(batches: Batches, batch: Batch) -> bytes:
+    data = orjson.dumps(await batches.describe(batch))
+    name = batch.status if batch.ended else "progress"
+    return f"event: {name}\nid: {event_id(batch)}\ndata: ".encode() + data + b"\n\n"

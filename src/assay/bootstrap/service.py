@@ -1,4 +1,4 @@
-"""Builds the API on top of a process, and runs it until it is told to stop."""
+"""Builds the API on top of a process, and runs it until a signal stops it."""
 
 from __future__ import annotations
 

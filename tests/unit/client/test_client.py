@@ -99,7 +99,7 @@ async def test_a_wrong_key_is_refused(service):
 
 
 async def test_no_server_is_unreachable():
-    """A refused connection is told from an answer: status 0, its own code."""
+    """A refused connection has status 0 and a code of its own."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"

@@ -199,7 +199,7 @@ def test_a_breaker_is_in_one_state_at_a_time():
 
 
 def test_waits_and_refusals_are_told_apart_by_reason():
-    """A person can tell waiting for a slot from waiting for the provider's quota."""
+    """Waiting for a slot and waiting for the provider's quota have different labels."""
     metrics = fresh()
     metrics.emit(WaitFinished(CALLER, "openai/a", "local_slot", 2.0))
     metrics.emit(QueueRefused(CALLER, "openai/a", "provider_quota", "deadline"))
@@ -307,10 +307,10 @@ def test_the_documentation_lists_what_is_exported():
 
 
 def test_every_event_of_the_domain_is_counted():
-    """An event that somebody added and nobody counts is noticed here."""
+    """A new event without a metric fails here."""
     declared = {
-        each
-        for each in vars(events).values()
-        if isinstance(each, type) and each.__module__ == events.__name__ and is_dataclass(each)
+        value
+        for value in vars(events).values()
+        if isinstance(value, type) and value.__module__ == events.__name__ and is_dataclass(value)
     }
     assert declared == set(fresh()._moves)

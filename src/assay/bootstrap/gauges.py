@@ -26,7 +26,7 @@ async def gauge_reader(
     await backlog.refresh()
     supervisor.start("scraped_gauges", lambda task: poll(refreshes, task))
     queues = {(nest.model.id, "local_slot"): nest.slotted.queue for nest in nests}
-    queues |= {(nest.model.id, "provider_quota"): nest.queue for nest in nests}
+    queues |= {(nest.model.id, "provider_quota"): nest.quota_queue for nest in nests}
 
     def read() -> ScrapedGauges:
         known = {model: quota.value for model, quota in quotas.items()}

@@ -15,6 +15,7 @@ from assay.bootstrap.from_settings import (
 )
 from assay.domain.completion import Model
 from assay.domain.ports import EventSink
+from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
 from assay.resilience.breaker.breaker import Breaker
@@ -58,7 +59,7 @@ class Nest:
     guarded: Guarded
     limited: Limited
     slotted: Slotted
-    queue: FairQueue
+    quota_queue: FairQueue
 
     @property
     def model(self) -> Model:
@@ -77,7 +78,12 @@ class Judging:
 
 @asynccontextmanager
 async def open_judging(
-    settings: Settings, redis: Client, events: EventSink, *, budgeted: Client | None = None
+    settings: Settings,
+    redis: Client,
+    events: EventSink,
+    supervisor: Supervisor,
+    *,
+    budgeted: Client | None = None,
 ) -> AsyncIterator[Judging]:
     """The judges that `settings` name; what they hold open is closed at the end.
 
@@ -85,7 +91,7 @@ async def open_judging(
     """
     async with AsyncExitStack() as stack:
         shared = await stack.enter_async_context(
-            _open_shared(settings, redis, budgeted or redis, events)
+            _open_shared(settings, redis, budgeted or redis, events, supervisor)
         )
         nests = [_nest(settings, model, shared) for model in models_of(settings)]
         for nest in nests:
@@ -110,7 +116,11 @@ async def open_judging(
 
 @asynccontextmanager
 async def _open_shared(
-    settings: Settings, redis: Client, budgeted: Client, events: EventSink
+    settings: Settings,
+    redis: Client,
+    budgeted: Client,
+    events: EventSink,
+    supervisor: Supervisor,
 ) -> AsyncIterator[SharedResources]:
     tenants = settings.tenants.items()
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
@@ -126,17 +136,17 @@ async def _open_shared(
         quotas = Quotas(
             budgeted,
             events,
+            supervisor,
             pods_max=settings.quota.pods_max,
             shares=shares,
             oversize=settings.quota.oversize,
         )
         stack.push_async_callback(quotas.close)
-        caps = DailyBudgets(redis, caps_usd)
+        caps = DailyBudgets(redis, caps_usd, supervisor)
         stack.push_async_callback(caps.close)
         budget = RetryBudget(retry_budget_policy(settings))
-        yield SharedResources(
-            redis, provider_clients, quotas, caps, BreakerFleet(redis), budget, events
-        )
+        fleet = BreakerFleet(redis, supervisor)
+        yield SharedResources(redis, provider_clients, quotas, caps, fleet, budget, events)
 
 
 def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
@@ -148,7 +158,7 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
 
     provider = build_model(dialect, model, shared.provider_clients.get(model.provider))
     slotted = Slotted(provider, model, events, configured.slots, limits)
-    queue = FairQueue(model.id, "provider_quota", 1, events, limits)
+    quota_queue = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(
         slotted,
         model,
@@ -156,7 +166,7 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
         shared.quotas,
         events,
         estimates=estimates,
-        queue=queue,
+        queue=quota_queue,
     )
     capped = BudgetCapped(limited, model, shared.caps, estimates)
     breaker = Breaker(model.id, breaker_policy(settings), events)
@@ -168,4 +178,4 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     candidate = Candidate(
         model, cached, configured.weight, guarded.open_for_s, limited.predicted_wait_s
     )
-    return Nest(candidate, guarded, limited, slotted, queue)
+    return Nest(candidate, guarded, limited, slotted, quota_queue)

@@ -65,18 +65,17 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
     models = models_of(settings)
     metrics = Metrics(label_universe(settings, models), __version__)
     events: EventSink = Sinks([metrics, EventLog()])
-    supervisor = Supervisor(events)
     lifecycle, load, limits = Lifecycle(), Load(), limits_of(settings)
     async with AsyncExitStack() as stack:
         redis, budgeted = await stack.enter_async_context(open_redis(settings))
+        supervisor = await stack.enter_async_context(Supervisor(events))
         judging = await stack.enter_async_context(
-            open_judging(settings, redis, events, budgeted=budgeted)
+            open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
         sandbox = SandboxPool(events)
         stack.push_async_callback(sandbox.aclose)
         screener = Screener(events)
         stack.push_async_callback(screener.aclose)
-        stack.push_async_callback(supervisor.stop)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
         supervisor.start("event_loop_lag", partial(watch_loop, events))
         yield Process(

@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.faults import internal_fault
@@ -124,12 +125,18 @@ def _is_cancelled() -> bool:
 
 
 class Supervisor:
-    """The background tasks of one process."""
+    """The background tasks of one process; they end with its `async with` block."""
 
     def __init__(self, events: EventSink, clock: Clock = SYSTEM_CLOCK) -> None:
         self._events = events
         self._clock = clock
         self._tasks: set[SupervisedTask] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     @property
     def failing(self) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from assay.domain.completion import Model
 from assay.domain.errors import RequestError, StoreUnavailable
-from assay.domain.ports import BreakerOrder, ModelStatus
+from assay.domain.ports import BreakerCommand, ModelStatus
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
@@ -32,11 +32,11 @@ class Directory:
     async def statuses(self) -> Sequence[ModelStatus]:
         return [await self._status(entry) for entry in self._entries.values()]
 
-    async def order(self, model_id: str, order: BreakerOrder) -> ModelStatus:
+    async def set_breaker(self, model_id: str, command: BreakerCommand) -> ModelStatus:
         """Set a model's breaker in all processes; raises `RequestError`, `StoreUnavailable`."""
         if model_id not in self._entries:
-            raise RequestError("not_found", "no model of that id is configured")
-        await self._fleet.order(model_id, order)
+            raise RequestError("not_found", "No configured model has this id.")
+        await self._fleet.set_breaker(model_id, command)
         return await self._status(self._entries[model_id])
 
     async def _status(self, entry: DirectoryEntry) -> ModelStatus:

@@ -18,8 +18,10 @@ from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
 from assay.resilience.slotted import Slotted
 from fakes.calls import call
-from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask, outcomes
+from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask, outcomes
 from fakes.policies import breaker_policy, retry_budget_policy
+from fakes.queues import ROOMY
+from fakes.recorded_events import RecordedEvents
 
 RETRY = retry_budget_policy(budget_per_s=100.0, backoff_s=0.0)
 
@@ -28,9 +30,9 @@ class Nest:
     """Coalesced(Retried(Guarded(Slotted(model))))."""
 
     def __init__(self, model: ChatModel, breaker: BreakerPolicy, slots: int = 2) -> None:
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.breaker = Breaker(MODEL.id, breaker, self.sink)
-        self.slotted = Slotted(model, MODEL, self.sink, slots)
+        self.slotted = Slotted(model, MODEL, self.sink, slots, ROOMY)
         guarded = Guarded(self.slotted, MODEL, self.breaker, self.sink)
         retried = Retried(guarded, MODEL, RETRY, RetryBudget(RETRY), self.sink)
         self.chat = Coalesced(retried)
@@ -53,12 +55,12 @@ async def test_silent_provider_costs_its_callers_nothing_once_known() -> None:
     model = ScriptedModel(ProviderSilent("no byte in 5 s"))
     nest = Nest(model, breaker_policy(), slots=50)
     failures = await asyncio.gather(*(nest.call() for _ in range(20)), return_exceptions=True)
-    assert all(isinstance(each, ProviderSilent) for each in failures)
+    assert all(isinstance(failure, ProviderSilent) for failure in failures)
     for _ in range(50):
         with pytest.raises(BreakerOpen):
             await nest.call()
     assert model.calls == 20
-    assert [each.to_state for each in nest.sink.of(BreakerChanged)] == ["open"]
+    assert [change.to_state for change in nest.sink.of(BreakerChanged)] == ["open"]
 
 
 async def test_caller_who_goes_away_is_gone_from_every_layer() -> None:
@@ -69,8 +71,8 @@ async def test_caller_who_goes_away_is_gone_from_every_layer() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
     assert (model.in_flight, nest.slotted.queue.depth) == (1, 1)
-    for call in calls:
-        call.cancel()
+    for task in calls:
+        task.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     for _ in range(10):
         await asyncio.sleep(0)
@@ -90,4 +92,4 @@ async def test_bill_of_a_repaired_verdict_is_complete() -> None:
     nest = Nest(model, breaker_policy())
     done = await asyncio.gather(*(nest.call(key=("q",), read=read) for _ in range(3)))
     assert model.calls == 2
-    assert sum(attempt.cost_usd for each in done for attempt in each.attempts) == 4.0
+    assert sum(attempt.cost_usd for completion in done for attempt in completion.attempts) == 4.0

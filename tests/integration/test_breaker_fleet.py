@@ -377,9 +377,9 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster(tmp_path: Path) -> No
 
 PROBER = """
 import asyncio, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from redis.asyncio import Redis
-from assay.domain.policy import BreakerPolicy
+from fakes.policies import breaker_policy
 from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
@@ -405,7 +405,14 @@ async def test_exactly_three_probes_over_processes(
     """Four processes that ask twenty times each, at once, get three leases between them."""
     await pods[0].trip()
     await due(pods[0])
-    command = [sys.executable, "-c", PROBER, redis_server.url, str(ROOT / "src")]
+    command = [
+        sys.executable,
+        "-c",
+        PROBER,
+        redis_server.url,
+        str(ROOT / "src"),
+        str(ROOT / "tests"),
+    ]
     pipe = asyncio.subprocess.PIPE
     processes = [
         await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for _ in range(4)

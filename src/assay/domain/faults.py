@@ -13,7 +13,6 @@ FAULT_PLACES = (
     "batch_worker",
     "breaker_fleet",
     "check",
-    "criterion_check",
     "event_loop_lag",
     "idempotency_release",
     "idempotency_renewal",

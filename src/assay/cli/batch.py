@@ -12,20 +12,8 @@ import orjson
 import typer
 from rich.console import Console
 
+from assay.cli import options
 from assay.cli.app import Exit, app, notice, printable, usage_error
-from assay.cli.options import (
-    RETRY_FOR_S,
-    ApiKeyFile,
-    CriteriaOption,
-    JudgeOption,
-    MinPassRate,
-    MinScore,
-    RetryFor,
-    Source,
-    check_files,
-    key_from,
-    read_criteria,
-)
 from assay.cli.progress import Display, display_for
 from assay.cli.rows import STDIN, stream_rows
 from assay.cli.summary import TABLE_COLUMNS, Summary, gate_failures, summary_table
@@ -62,17 +50,17 @@ def _batch() -> None:
 
 @batch_app.command("run")
 def run(
-    source: Source,
+    source: options.Source,
     *,
-    criteria: CriteriaOption,
+    criteria: options.CriteriaOption,
     url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")] = DEFAULT_URL,
-    api_key_file: ApiKeyFile = None,
-    judge: JudgeOption = None,
+    api_key_file: options.ApiKeyFile = None,
+    judge: options.JudgeOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the batch until it ends.")] = False,
     out: Annotated[str | None, typer.Option(help="File for results as JSON Lines.")] = None,
-    min_score: MinScore = None,
-    min_pass_rate: MinPassRate = None,
-    retry_for_s: RetryFor = RETRY_FOR_S,
+    min_score: options.MinScore = None,
+    min_pass_rate: options.MinPassRate = None,
+    retry_for_s: options.RetryFor = options.RETRY_FOR_S,
 ) -> None:
     """Upload FILE.jsonl as a batch: {"id"?, "input"?, "output", "group"?, …}, and start it.
 
@@ -82,13 +70,13 @@ def run(
     Exit codes: 0 the gate is met; 1 the gate is not met; 2 wrong arguments; 3 some rows have no
     score, or the batch did not complete; 130 interrupted, and the batch continues.
     """
-    request: dict[str, Any] = {"criteria": read_criteria(criteria)}
+    request: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
     if judge is not None:
         request["judge"] = judge
-    check_files(source, out)
+    options.check_files(source, out)
     follows = watch or out is not None or min_score is not None or min_pass_rate is not None
     job = BatchJob(source, request, follows, out, min_score, min_pass_rate)
-    client = _client(url, key_from(api_key_file), RetryPolicy(retry_for_s=retry_for_s))
+    client = _client(url, options.key_from(api_key_file), RetryPolicy(retry_for_s=retry_for_s))
     try:
         code = asyncio.run(_run(job, client))
     except KeyboardInterrupt:

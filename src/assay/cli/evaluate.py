@@ -10,20 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from assay.cli import options
 from assay.cli.app import Exit, app, notice, usage_error
-from assay.cli.options import (
-    RETRY_FOR_S,
-    ApiKeyFile,
-    CriteriaOption,
-    JudgeOption,
-    MinPassRate,
-    MinScore,
-    RetryFor,
-    Source,
-    check_files,
-    key_from,
-    read_criteria,
-)
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.scorers import Scorer, open_remote
@@ -35,26 +23,26 @@ CONCURRENCY_MAX = 1_000
 
 @app.command()
 def evaluate(
-    source: Source,
+    source: options.Source,
     *,
-    criteria: CriteriaOption,
+    criteria: options.CriteriaOption,
     url: Annotated[
         str | None,
         typer.Option(
             envvar="ASSAY_URL", help="URL of the service. Default: score in this process."
         ),
     ] = None,
-    api_key_file: ApiKeyFile = None,
-    judge: JudgeOption = None,
+    api_key_file: options.ApiKeyFile = None,
+    judge: options.JudgeOption = None,
     out: Annotated[
         str | None, typer.Option(help="File for results as JSON Lines; - is stdout.")
     ] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, max=CONCURRENCY_MAX, help="Rows scored at the same time.")
     ] = 16,
-    min_score: MinScore = None,
-    min_pass_rate: MinPassRate = None,
-    retry_for_s: RetryFor = RETRY_FOR_S,
+    min_score: options.MinScore = None,
+    min_pass_rate: options.MinPassRate = None,
+    retry_for_s: options.RetryFor = options.RETRY_FOR_S,
     config: Annotated[
         Path | None, typer.Option(help="Configuration for scoring in this process.")
     ] = None,
@@ -68,10 +56,10 @@ def evaluate(
     arguments; 3 some rows have no score, or the run stopped early; 130 interrupted, with the
     results so far.
     """
-    defaults: dict[str, Any] = {"criteria": read_criteria(criteria)}
+    defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
     if judge is not None:
         defaults["judge"] = judge
-    check_files(source, out)
+    options.check_files(source, out)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     scorer = _scorer(url, api_key_file, config, retry_policy, concurrency)
     outcome = asyncio.run(run(Job(source, out, defaults, concurrency), scorer))
@@ -91,7 +79,7 @@ def _scorer(
         return open_in_process(config, retry_policy, concurrency)
     if not url.startswith(("http://", "https://")):
         usage_error("--url must start with http:// or https://")
-    return open_remote(url, key_from(api_key_file), retry_policy, concurrency)
+    return open_remote(url, options.key_from(api_key_file), retry_policy, concurrency)
 
 
 def _conclude(

@@ -13,9 +13,9 @@ import typer
 import uvloop
 
 from assay.bootstrap import EmbeddedError, run_service, start_logging
+from assay.cli import options
 from assay.cli.app import app, usage_error
 from assay.cli.configuration import read_settings
-from assay.cli.options import ConfigFile, MetricsPort
 from assay.settings import Settings
 
 EXAMPLE = {
@@ -30,10 +30,10 @@ EXAMPLE = {
 
 @app.command()
 def serve(
-    config: ConfigFile = None,
+    config: options.ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API; 0 picks a free port.")] = None,
-    metrics_port: MetricsPort = None,
+    metrics_port: options.MetricsPort = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Directory for the files of the private Redis.")
     ] = None,

@@ -10,16 +10,16 @@ import typer
 import uvloop
 
 from assay.bootstrap import run_worker, start_logging
+from assay.cli import options
 from assay.cli.app import app, usage_error
 from assay.cli.configuration import read_settings
-from assay.cli.options import ConfigFile, MetricsPort
 
 
 @app.command()
 def worker(
-    config: ConfigFile = None,
+    config: options.ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address of health checks and metrics.")] = None,
-    metrics_port: MetricsPort = None,
+    metrics_port: options.MetricsPort = None,
 ) -> None:
     """Work on rows of batches until SIGTERM or Ctrl-C; then finish them or give them back."""
     settings = read_settings(config, host=host, metrics_port=metrics_port)

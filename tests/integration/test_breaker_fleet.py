@@ -29,12 +29,13 @@ from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from fakes.calls import call
 from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
+from fakes.policies import breaker_policy
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
 ROOT = Path(__file__).parents[2]
 
-POLICY = BreakerPolicy(calls_min=20, open_s=0.05, open_max_s=0.2)
+POLICY = breaker_policy(calls_min=20, open_s=0.05, open_max_s=0.2)
 SLOW_TO_DUE = replace(POLICY, open_s=30.0, open_max_s=30.0)
 
 BUDGET_S = 5.0
@@ -376,9 +377,9 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster(tmp_path: Path) -> No
 
 PROBER = """
 import asyncio, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from redis.asyncio import Redis
-from assay.domain.policy import BreakerPolicy
+from fakes.policies import breaker_policy
 from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
@@ -388,7 +389,7 @@ class Nowhere:
 
 async def main():
     async with Redis.from_url(sys.argv[1]) as client:
-        breaker = Breaker("fake/judge", BreakerPolicy(), Nowhere())
+        breaker = Breaker("fake/judge", breaker_policy(), Nowhere())
         fleet = BreakerFleet(client, Supervisor(Nowhere()), budget_s=20.0)
         sys.stdin.readline()
         leases = [await fleet.lease_probe(breaker, 30.0) for _ in range(20)]
@@ -404,7 +405,14 @@ async def test_exactly_three_probes_over_processes(
     """Four processes that ask twenty times each, at once, get three leases between them."""
     await pods[0].trip()
     await due(pods[0])
-    command = [sys.executable, "-c", PROBER, redis_server.url, str(ROOT / "src")]
+    command = [
+        sys.executable,
+        "-c",
+        PROBER,
+        redis_server.url,
+        str(ROOT / "src"),
+        str(ROOT / "tests"),
+    ]
     pipe = asyncio.subprocess.PIPE
     processes = [
         await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for _ in range(4)

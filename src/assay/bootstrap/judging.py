@@ -1,4 +1,4 @@
-"""Builds the judges: each configured model inside its nest, behind the router."""
+"""Builds the judges: each configured model inside its layers, behind the router."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from assay.bootstrap.from_settings import (
     retry_budget_policy,
 )
 from assay.domain.completion import Model
-from assay.domain.errors import RequestError, StoreUnavailable
-from assay.domain.ports import BreakerCommand, EventSink, ModelStatus
+from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
@@ -24,6 +23,7 @@ from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.cached import Cached
 from assay.resilience.coalesced import Coalesced
+from assay.resilience.directory import Directory, DirectoryEntry
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
 from assay.resilience.queue.fair_order import QueueLimits
@@ -40,7 +40,7 @@ from assay.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What the nests of all models have in common."""
+    """What the layers of all models have in common."""
 
     redis: Client
     provider_clients: Mapping[str, ProviderClient]
@@ -53,7 +53,7 @@ class SharedResources:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """One model inside its layers, and those layers that others look at."""
+    """One model inside its layers, and the layers that others read."""
 
     candidate: Candidate
     guarded: Guarded
@@ -68,38 +68,12 @@ class Nest:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """Everything that asks models."""
+    """Everything that calls models."""
 
     judges: ConfiguredJudges
     directory: Directory
     nests: Sequence[Nest]
     shared: SharedResources
-
-
-class Directory:
-    """The configured models for `/v1/models`: their state, and what an operator sets."""
-
-    def __init__(self, nests: Sequence[Nest], fleet: BreakerFleet) -> None:
-        self._nests = {nest.model.id: nest for nest in nests}
-        self._fleet = fleet
-
-    async def statuses(self) -> Sequence[ModelStatus]:
-        return [await self._status(nest) for nest in self._nests.values()]
-
-    async def set_breaker(self, model_id: str, command: BreakerCommand) -> ModelStatus:
-        """Set a model's breaker in all processes; raises `RequestError`, `StoreUnavailable`."""
-        if model_id not in self._nests:
-            raise RequestError("not_found", "no model of that id is configured")
-        await self._fleet.set_breaker(model_id, command)
-        return await self._status(self._nests[model_id])
-
-    async def _status(self, nest: Nest) -> ModelStatus:
-        try:
-            left = (await nest.limited.status()).left
-        except StoreUnavailable:
-            left = {}
-        breaker = nest.guarded.breaker.state
-        return ModelStatus(nest.model, breaker, left.get("requests"), left.get("tokens"))
 
 
 @asynccontextmanager
@@ -113,7 +87,7 @@ async def open_judging(
 ) -> AsyncIterator[Judging]:
     """The judges that `settings` name; what they hold open is closed at the end.
 
-    `budgeted` is the client of those who bound their calls themselves, which costs less.
+    `budgeted` is the client for callers that bound their calls themselves, which costs less.
     """
     async with AsyncExitStack() as stack:
         shared = await stack.enter_async_context(
@@ -129,9 +103,12 @@ async def open_judging(
             for name, judge in settings.judges.items()
         }
         candidates = [nest.candidate for nest in nests]
+        entries = {
+            nest.model.id: DirectoryEntry(nest.model, nest.guarded, nest.limited) for nest in nests
+        }
         yield Judging(
             ConfiguredJudges(candidates, judges, events),
-            Directory(nests, shared.fleet),
+            Directory(entries, shared.fleet),
             nests,
             shared,
         )
@@ -197,8 +174,8 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     retried = Retried(guarded, model, retry_budget_policy(settings), shared.budget, events)
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
-    kept = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
+    cached = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
     candidate = Candidate(
-        model, kept, configured.weight, guarded.open_for_s, limited.predicted_wait_s
+        model, cached, configured.weight, guarded.open_for_s, limited.predicted_wait_s
     )
     return Nest(candidate, guarded, limited, slotted, quota_queue)

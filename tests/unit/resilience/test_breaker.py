@@ -20,7 +20,6 @@ from assay.domain.errors import (
     CallResult,
 )
 from assay.domain.events import BreakerChanged
-from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import (
     Breaker,
     FleetView,
@@ -28,9 +27,10 @@ from assay.resilience.breaker.breaker import (
     ProbeLease,
     Unshared,
 )
+from fakes.policies import breaker_policy
 from fakes.recorded_events import RecordedEvents
 
-POLICY = BreakerPolicy()
+POLICY = breaker_policy()
 
 
 class Clock:
@@ -300,7 +300,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @initialize(calls_min=st.integers(1, 4), probes=st.integers(1, 3))
     def begin(self, calls_min: int, probes: int) -> None:
-        self.policy = BreakerPolicy(calls_min=calls_min, probes=probes)
+        self.policy = breaker_policy(calls_min=calls_min, probes=probes)
         self.breaker = Breaker("m", self.policy, self.sink, self.clock)
 
     @rule()

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from assay.domain.events import InternalFault
-from assay.domain.policy import BreakerPolicy
 from assay.domain.supervision import RESTART_S_MAX, Supervisor
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
 from fakes.clock import FakeClock, settled
 from fakes.models import MODEL
+from fakes.policies import breaker_policy
 from fakes.recorded_events import RecordedEvents
 
 CLOSED = [b"closed", b"0", b"0", 0, b"", 0]
@@ -56,7 +56,7 @@ class BrokenOnce(Redis):
 
 def sharing(redis: Redis, clock: FakeClock, events: RecordedEvents) -> BreakerFleet:
     fleet = BreakerFleet(redis, Supervisor(events, clock), budget_s=60.0)
-    fleet.add(Breaker(MODEL.id, BreakerPolicy(), events))
+    fleet.add(Breaker(MODEL.id, breaker_policy(), events))
     fleet.start()
     fleet.wake()
     return fleet

@@ -10,14 +10,14 @@ from assay.domain import errors
 from assay.domain.completion import Completion
 from assay.domain.errors import ModelError
 from assay.domain.events import KeyQuarantined
-from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.guarded import KEY_QUARANTINE_S, Guarded
 from fakes.calls import call
 from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
+from fakes.policies import breaker_policy
 from fakes.recorded_events import RecordedEvents
 
-POLICY = BreakerPolicy(calls_min=1)
+POLICY = breaker_policy(calls_min=1)
 
 
 class GuardedModel:

@@ -19,10 +19,11 @@ from assay.resilience.retry_budget import WINDOW_S, RetryBudget
 from fakes.calls import call
 from fakes.clock import FakeClock
 from fakes.models import MODEL, USAGE, ScriptedModel, answer, ask, outcomes
+from fakes.policies import retry_budget_policy
 from fakes.recorded_events import RecordedEvents
 
-PLENTY = RetryBudgetPolicy(budget_per_s=100.0, backoff_s=0.0)
-NONE_LEFT = RetryBudgetPolicy(budget_share=0.0, budget_per_s=0.0)
+PLENTY = retry_budget_policy(budget_per_s=100.0, backoff_s=0.0)
+NONE_LEFT = retry_budget_policy(budget_share=0.0, budget_per_s=0.0)
 
 
 def retried(
@@ -228,7 +229,7 @@ def test_attempts_never_exceed_what_is_left(
 def test_retries_stay_within_share_and_trickle(requests: list[float]) -> None:
     """However calls fall in time: retries ≤ 10 % of the window's requests + 1 a second."""
     now = [0.0]
-    budget = RetryBudget(RetryBudgetPolicy(), lambda: now[0])
+    budget = RetryBudget(retry_budget_policy(), lambda: now[0])
     made: list[tuple[float, bool]] = []
     for gap_s in requests:
         now[0] += gap_s

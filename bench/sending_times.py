@@ -23,30 +23,24 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from redis.asyncio import Redis  # noqa: E402  the checkout's own modules come first
 
-from assay.domain.completion import (  # noqa: E402
-    CallContext,
-    Caller,
-    Completion,
-    Model,
-    Prompt,
-    Turn,
-    Usage,
-)
-from assay.domain.policy import Deadline, Quota  # noqa: E402
-from assay.resilience.limited import Limited  # noqa: E402
-from assay.resilience.quota.buckets import buckets_of  # noqa: E402
+from assay.domain.completion import Completion, Model, Usage  # noqa: E402
+from assay.domain.policy import Quota  # noqa: E402
+from assay.domain.supervision import Supervisor  # noqa: E402
+from assay.resilience.quota.buckets import buckets_from_quota  # noqa: E402
 from assay.resilience.quota.quotas import Quotas  # noqa: E402
 from assay.resilience.quota.reservations import (  # noqa: E402
     ReservationRequest,
     Reserved,
     SettledReservation,
 )
+from fakes.calls import call  # noqa: E402
 from fakes.fleet import worst_excess  # noqa: E402
+from fakes.models import ask  # noqa: E402
+from fakes.queues import limited_model  # noqa: E402
 from fakes.recorded_events import RecordedEvents  # noqa: E402
 from fakes.redis_process import BUNDLED, RedisProcess  # noqa: E402
 
 MODEL = Model("bench", "stub", "stub")
-PROMPT = Prompt((Turn("user", ("hello",)),), lambda completion: completion.text)
 
 
 class Stamped:
@@ -85,17 +79,15 @@ class Promises(Quotas):
 
 async def client(url: str, per_minute: float, seconds: float, tasks: int) -> None:
     """Flood the model from this process and print the sending times."""
-    redis = Redis.from_url(url, max_connections=64)
-    quotas = Promises(redis, RecordedEvents(), pods_max=8, budget_s=1.0)
+    redis, events = Redis.from_url(url, max_connections=64), RecordedEvents()
+    quotas = Promises(redis, events, Supervisor(events), pods_max=8, budget_s=1.0)
     stamped = Stamped()
-    limited = Limited(
-        stamped, MODEL, Quota(requests_per_minute=per_minute), quotas, RecordedEvents()
-    )
+    limited = limited_model(stamped, MODEL, Quota(requests_per_minute=per_minute), quotas, events)
     end_s = time.monotonic() + seconds
 
     async def flood() -> None:
         while time.monotonic() < end_s:
-            await limited.complete(PROMPT, CallContext(Caller(), Deadline.after(600)))
+            await limited.complete(ask(), call(600))
 
     flooding = [asyncio.create_task(flood()) for _ in range(tasks)]
     await asyncio.sleep(seconds)
@@ -126,7 +118,7 @@ def flood(url: str, per_minute: float, seconds: float, processes: int, tasks: in
 
 
 def report_flood(url: str, per_minute: float, seconds: float, processes: int, tasks: int) -> dict:
-    bucket = buckets_of(Quota(requests_per_minute=per_minute))[0]
+    bucket = buckets_from_quota(Quota(requests_per_minute=per_minute))[0]
     times = flood(url, per_minute, seconds, processes, tasks)
     allowance = bucket.capacity, bucket.rate_per_s
     sent = times["sent"]
@@ -153,8 +145,8 @@ def script_calls(server: RedisProcess) -> int:
 
 async def script_cost(url: str) -> dict:
     """Script calls a second over a few connections, and the latency added for an idle model."""
-    redis = Redis.from_url(url, max_connections=64)
-    quotas = Quotas(redis, RecordedEvents(), budget_s=5.0)
+    redis, events = Redis.from_url(url, max_connections=64), RecordedEvents()
+    quotas = Quotas(redis, events, Supervisor(events), budget_s=5.0)
     quota = Quota(requests_per_minute=6e7, tokens_per_minute=6e10)
     model = quotas.of("ops", quota)
 
@@ -170,11 +162,11 @@ async def script_cost(url: str) -> dict:
     info = await redis.info("commandstats")
     by_sha = info["cmdstat_evalsha"]
 
-    limited = Limited(Stamped(), MODEL, quota, quotas, RecordedEvents())
+    limited = limited_model(Stamped(), MODEL, quota, quotas, events)
     added_ms = []
     for _ in range(500):
         start_s = time.perf_counter()
-        await limited.complete(PROMPT, CallContext(Caller(), Deadline.after(30)))
+        await limited.complete(ask(), call(30))
         added_ms.append((time.perf_counter() - start_s) * 1_000)
         await asyncio.sleep(0.001)
     await limited.close()

@@ -28,7 +28,7 @@ def rendered(overlay: str) -> list[Manifest]:
 
 
 def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:
-    return [each for each in objects if each["kind"] in kinds]
+    return [item for item in objects if item["kind"] in kinds]
 
 
 def workloads(objects: list[Manifest]) -> list[Manifest]:
@@ -50,13 +50,13 @@ def selects(selector: Manifest, labels: Manifest) -> bool:
 
 
 def named(objects: list[Manifest], kind: str, name: str) -> Manifest:
-    (found,) = [each for each in of_kind(objects, kind) if each["metadata"]["name"] == name]
+    (found,) = [item for item in of_kind(objects, kind) if item["metadata"]["name"] == name]
     return found
 
 
 def settings(objects: list[Manifest]) -> Manifest:
     """The parsed assay.toml that the pods mount."""
-    (config,) = [each for each in of_kind(objects, "ConfigMap") if "assay.toml" in each["data"]]
+    (config,) = [item for item in of_kind(objects, "ConfigMap") if "assay.toml" in item["data"]]
     return tomllib.loads(config["data"]["assay.toml"])
 
 

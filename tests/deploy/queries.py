@@ -142,5 +142,7 @@ def _names_of(series_query: str) -> list[str]:
     selector = promql_parser.parse(series_query)
     if selector.name:
         return [selector.name]
-    (names,) = [each.value for each in selector.matchers.matchers if each.name == "__name__"]
+    (names,) = [
+        matcher.value for matcher in selector.matchers.matchers if matcher.name == "__name__"
+    ]
     return names.split("|")

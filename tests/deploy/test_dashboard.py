@@ -13,8 +13,8 @@ ROWS = [
 
 
 def test_the_four_rows():
-    """They stand in the order in which somebody on call asks."""
-    assert [each["title"] for each in panels() if each["type"] == "row"] == ROWS
+    """They are in the order in which an on-call engineer asks."""
+    assert [panel["title"] for panel in panels() if panel["type"] == "row"] == ROWS
 
 
 def test_every_panel_explains_itself():
@@ -31,7 +31,7 @@ def test_every_panel_explains_itself():
 
 def test_panels_do_not_overlap():
     """Ids are unique, and no two panels share a place on the 24 columns."""
-    assert len({each["id"] for each in panels()}) == len(panels())
+    assert len({panel["id"] for panel in panels()}) == len(panels())
     taken: set[tuple[int, int]] = set()
     for panel in panels():
         at = panel["gridPos"]
@@ -48,7 +48,10 @@ def test_panels_do_not_overlap():
 def test_it_works_with_any_prometheus_and_namespace():
     """Data source and namespace are variables: no identifier of one installation is in the file."""
     board = json.loads(DASHBOARD.read_text())
-    assert [each["name"] for each in board["templating"]["list"]] == ["datasource", "namespace"]
+    assert [variable["name"] for variable in board["templating"]["list"]] == [
+        "datasource",
+        "namespace",
+    ]
     for panel in panels():
         for target in panel.get("targets", []):
             assert target["datasource"]["uid"] == "${datasource}"

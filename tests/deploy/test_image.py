@@ -75,11 +75,11 @@ def test_it_runs_as_a_user_without_rights():
 def test_the_manifests_run_it_as_it_is_meant(overlay, workload):
     """The same user, and commands that the entry point knows."""
     pod = pod_of(workload)
-    for each in containers(pod):
-        if each["name"] == "assay":
+    for container in containers(pod):
+        if container["name"] == "assay":
             assert pod["securityContext"]["runAsUser"] == UID
-            assert "command" not in each
-            assert each["args"] in (["serve"], ["worker"])
+            assert "command" not in container
+            assert container["args"] in (["serve"], ["worker"])
 
 
 def test_it_starts_directly_and_says_how_it_is():

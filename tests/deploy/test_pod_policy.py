@@ -40,13 +40,13 @@ def test_pods_are_restricted(overlay, workload):
     assert not {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} & pod.keys()
     for volume in pod.get("volumes", []):
         assert volume.keys() - {"name"} <= RESTRICTED_VOLUMES
-    for each in containers(pod):
-        security = each["securityContext"]
+    for container in containers(pod):
+        security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
         assert security["readOnlyRootFilesystem"] is True
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert "privileged" not in security
-        assert not any("hostPort" in port for port in each.get("ports", []))
+        assert not any("hostPort" in port for port in container.get("ports", []))
 
 
 @every_overlay
@@ -70,23 +70,23 @@ def test_pods_have_no_token(overlay, workload):
 @every_workload
 def test_containers_are_probed(overlay, workload):
     """Start-up, readiness and liveness, at a port that the container names."""
-    for each in containers(pod_of(workload)):
-        ports = {port["name"] for port in each["ports"]}
+    for container in containers(pod_of(workload)):
+        ports = {port["name"] for port in container["ports"]}
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            how = each[probe]
+            how = container[probe]
             target = how.get("httpGet") or how.get("tcpSocket")
             assert target["port"] in ports if target else how["exec"]["command"]
-        if each["name"] == "assay":
-            assert each["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
-            assert each["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
-            assert each["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+        if container["name"] == "assay":
+            assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+            assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+            assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
 
 
 @every_workload
 def test_containers_are_bounded(overlay, workload):
     """CPU, memory and scratch space are requested and limited."""
-    for each in containers(pod_of(workload)):
-        resources = each["resources"]
+    for container in containers(pod_of(workload)):
+        resources = container["resources"]
         for amounts in (resources["requests"], resources["limits"]):
             assert {"cpu", "memory"} <= amounts.keys()
     for volume in pod_of(workload).get("volumes", []):
@@ -102,8 +102,8 @@ def test_memory_holds_what_may_be_in_flight(overlay):
     service_mb = (IDLE_MB + in_flight) * HEADROOM
     usual_mb = service_mb + WORKERS_MAX * USUAL_WORKER_MB
     largest_mb = service_mb + WORKERS_MAX * RESIDENT_BYTES_MAX / 1e6
-    for each in assay_containers(overlay):
-        resources = each["resources"]
+    for container in assay_containers(overlay):
+        resources = container["resources"]
         assert usual_mb <= mb(resources["requests"]["memory"]) < usual_mb * 1.1
         assert largest_mb <= mb(resources["limits"]["memory"]) < largest_mb * 1.1
 
@@ -111,18 +111,18 @@ def test_memory_holds_what_may_be_in_flight(overlay):
 @every_overlay
 def test_check_workers_do_not_slow_the_event_loop(overlay):
     """The CPU limit is a core for the loop and one for each worker; throttling stops them all."""
-    for each in assay_containers(overlay):
-        assert int(each["resources"]["limits"]["cpu"]) == 1 + WORKERS_MAX
+    for container in assay_containers(overlay):
+        assert int(container["resources"]["limits"]["cpu"]) == 1 + WORKERS_MAX
 
 
 @every_workload
 def test_images_are_pinned_by_version(overlay, workload):
     """No `latest`, no bare name; Assay's own tag is the version of this checkout."""
-    for each in containers(pod_of(workload)):
-        name, _, tag = each["image"].rpartition(":")
+    for container in containers(pod_of(workload)):
+        name, _, tag = container["image"].rpartition(":")
         assert name
         assert re.match(r"v?\d+\.\d+", tag)
-        if each["name"] == "assay":
+        if container["name"] == "assay":
             assert tag == assay.__version__
 
 
@@ -145,12 +145,15 @@ def test_rollouts_lose_no_capacity(overlay, workload):
         return
     assert workload["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     spread = pod_of(workload)["topologySpreadConstraints"]
-    assert {each["topologyKey"] for each in spread} == {
+    assert {constraint["topologyKey"] for constraint in spread} == {
         "topology.kubernetes.io/zone",
         "kubernetes.io/hostname",
     }
     labels = workload["spec"]["template"]["metadata"]["labels"]
-    assert all(each["labelSelector"]["matchLabels"].items() <= labels.items() for each in spread)
+    assert all(
+        constraint["labelSelector"]["matchLabels"].items() <= labels.items()
+        for constraint in spread
+    )
 
 
 @every_overlay
@@ -160,9 +163,9 @@ def test_secrets_are_nowhere_in_clear(overlay):
     assert not of_kind(objects, "Secret")
     assert not SECRET_TEXT.search(str(objects))
     for workload in workloads(objects):
-        for each in containers(pod_of(workload)):
-            assert "envFrom" not in each
-            assert all("valueFrom" not in variable for variable in each.get("env", []))
+        for container in containers(pod_of(workload)):
+            assert "envFrom" not in container
+            assert all("valueFrom" not in variable for variable in container.get("env", []))
 
 
 @every_overlay
@@ -171,11 +174,11 @@ def test_secret_files_are_where_the_settings_look(overlay):
     configured = load_settings(overlay)
     files = [configured.auth.keys_file, configured.redis.url_file]
     files += [provider.api_key_file for provider in configured.providers.values()]
-    for each in assay_containers(overlay):
-        assert not any("subPath" in mount for mount in each["volumeMounts"])
-        mounted = {mount["mountPath"] for mount in each["volumeMounts"]}
+    for container in assay_containers(overlay):
+        assert not any("subPath" in mount for mount in container["volumeMounts"])
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
         assert all(str(file.parent) in mounted for file in files if file)
-        config = next(env["value"] for env in each["env"] if env["name"] == "ASSAY_CONFIG")
+        config = next(env["value"] for env in container["env"] if env["name"] == "ASSAY_CONFIG")
         assert config == "/etc/assay/assay.toml"
         assert "/etc/assay" in mounted
 
@@ -188,7 +191,9 @@ def test_every_mount_has_its_volume_and_every_volume_its_mount(overlay):
         volumes = [volume["name"] for volume in pod.get("volumes", [])]
         claims = workload["spec"].get("volumeClaimTemplates", [])
         volumes += [claim["metadata"]["name"] for claim in claims]
-        mounts = {mount["name"] for each in containers(pod) for mount in each["volumeMounts"]}
+        mounts = {
+            mount["name"] for container in containers(pod) for mount in container["volumeMounts"]
+        }
         assert mounts == set(volumes)
 
 
@@ -204,8 +209,8 @@ def mb(quantity: str) -> float:
 
 def assay_containers(overlay):
     return [
-        each
+        container
         for workload in workloads(rendered(overlay))
-        for each in containers(pod_of(workload))
-        if each["name"] == "assay"
+        for container in containers(pod_of(workload))
+        if container["name"] == "assay"
     ]

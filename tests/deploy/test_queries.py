@@ -6,7 +6,7 @@ import promql_parser
 import pytest
 from promql_parser import AggregateExpr, BinaryExpr, Call, MatrixSelector, VectorSelector
 
-from assay.telemetry.instruments import SECONDS
+from assay.telemetry.metrics import SECONDS
 from deploy.manifests import of_kind, rendered
 from deploy.queries import Query, exported, nodes, queries, recorded
 
@@ -92,7 +92,7 @@ def summed(query: Query) -> set[str]:
         if isinstance(node, AggregateExpr) and str(node.op) in {"sum", "avg", "count"}:
             inner: list = []
             promql_parser.walk(node.expr, inner.append)
-            names |= {each.name for each in inner if isinstance(each, VectorSelector)}
+            names |= {node.name for node in inner if isinstance(node, VectorSelector)}
     return names
 
 
@@ -112,7 +112,9 @@ def test_bucket_bounds_exist(query):
     """A share of a histogram asks for a bucket that is there; one that is not is silently empty."""
     for node in nodes(query):
         if isinstance(node, VectorSelector):
-            bounds = {float(each.value) for each in node.matchers.matchers if each.name == "le"}
+            bounds = {
+                float(matcher.value) for matcher in node.matchers.matchers if matcher.name == "le"
+            }
             assert bounds <= set(SECONDS)
 
 

@@ -40,10 +40,10 @@ def test_every_overlay_is_rendered_and_nothing_else():
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_object_is_valid(overlay, version):
     """Strict schemas of the last four Kubernetes versions take every object but custom ones."""
-    for each in rendered(overlay):
-        if (each["apiVersion"], each["kind"]) in CUSTOM:
+    for item in rendered(overlay):
+        if (item["apiVersion"], item["kind"]) in CUSTOM:
             continue
-        assert kubernetes_validate.validate(each, version, strict=True) == version
+        assert kubernetes_validate.validate(item, version, strict=True) == version
 
 
 def test_the_validation_refuses_what_is_wrong():
@@ -61,13 +61,13 @@ def test_the_validation_refuses_what_is_wrong():
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_custom_objects_have_what_their_controllers_need(overlay):
     """Each is of a kind we know, with a proper name and its indispensable fields."""
-    for each in rendered(overlay):
-        if (each["apiVersion"], each["kind"]) not in CUSTOM:
+    for item in rendered(overlay):
+        if (item["apiVersion"], item["kind"]) not in CUSTOM:
             continue
-        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", each["metadata"]["name"])
-        assert CUSTOM[each["apiVersion"], each["kind"]] <= each["spec"].keys()
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", item["metadata"]["name"])
+        assert CUSTOM[item["apiVersion"], item["kind"]] <= item["spec"].keys()
 
 
 def test_the_small_cluster_needs_no_operator():
     """The dev overlay consists of objects that every Kubernetes knows."""
-    assert not {(each["apiVersion"], each["kind"]) for each in rendered("dev")} & CUSTOM.keys()
+    assert not {(item["apiVersion"], item["kind"]) for item in rendered("dev")} & CUSTOM.keys()

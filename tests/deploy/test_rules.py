@@ -55,8 +55,8 @@ def test_a_case_can_fail(folder):
     """promtool really compares: an alert that is expected wrongly is a failure."""
     cases = yaml.safe_load(CASES.read_text())
     (silent,) = [case for case in cases["tests"] if case["name"] == "the last pod goes away"]
-    for each in silent["alert_rule_test"]:
-        each["exp_alerts"] = []
+    for expected in silent["alert_rule_test"]:
+        expected["exp_alerts"] = []
     (folder / "rules_test.yaml").write_text(yaml.safe_dump({**cases, "tests": [silent]}))
     assert promtool(folder, "test", "rules", "rules_test.yaml").returncode == 1
 
@@ -126,8 +126,8 @@ def test_every_alert_has_a_case():
     """No alert is shipped that was never seen to fire, and never seen to stay silent."""
     expected: dict[str, set[bool]] = {}
     for case in yaml.safe_load(CASES.read_text())["tests"]:
-        for each in case["alert_rule_test"]:
-            expected.setdefault(each["alertname"], set()).add(bool(each["exp_alerts"]))
+        for check in case["alert_rule_test"]:
+            expected.setdefault(check["alertname"], set()).add(bool(check["exp_alerts"]))
     assert expected == {rule["alert"]: {True, False} for rule in ALERTS}
 
 

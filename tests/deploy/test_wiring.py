@@ -28,15 +28,17 @@ def labels_of(workload: Manifest) -> Manifest:
 
 
 def port_names(workload: Manifest) -> set[str]:
-    return {port["name"] for each in containers(pod_of(workload)) for port in each["ports"]}
+    return {
+        port["name"] for container in containers(pod_of(workload)) for port in container["ports"]
+    }
 
 
 @every_overlay
 def test_workloads_select_their_own_pods_only(overlay):
-    """Each selector takes its own pods, and nobody else's."""
+    """Each selector matches its own pods only."""
     found = workloads(rendered(overlay))
     for workload in found:
-        takes = [each for each in found if selects(workload["spec"]["selector"], labels_of(each))]
+        takes = [item for item in found if selects(workload["spec"]["selector"], labels_of(item))]
         assert takes == [workload]
 
 
@@ -46,13 +48,13 @@ def test_services_reach_ports_that_exist(overlay):
     objects = rendered(overlay)
     for service in of_kind(objects, "Service"):
         behind = [
-            each
-            for each in workloads(objects)
-            if selects(service["spec"]["selector"], labels_of(each))
+            item
+            for item in workloads(objects)
+            if selects(service["spec"]["selector"], labels_of(item))
         ]
         assert behind, service["metadata"]["name"]
         wanted = {port["targetPort"] for port in service["spec"]["ports"]}
-        assert all(wanted <= port_names(each) for each in behind)
+        assert all(wanted <= port_names(workload) for workload in behind)
 
 
 @every_overlay
@@ -80,15 +82,15 @@ def test_only_the_small_cluster_says_how_many(overlay):
     """A Deployment under an autoscaler has no replicas of its own: an apply would reset them."""
     objects = rendered(overlay)
     scaled = {
-        each["spec"]["scaleTargetRef"]["name"]
-        for each in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")
+        item["spec"]["scaleTargetRef"]["name"]
+        for item in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")
     }
     deployments = of_kind(objects, "Deployment")
     assert scaled == (
-        {each["metadata"]["name"] for each in deployments} if overlay in SCALED else set()
+        {item["metadata"]["name"] for item in deployments} if overlay in SCALED else set()
     )
-    for each in deployments:
-        assert ("replicas" in each["spec"]) == (each["metadata"]["name"] not in scaled)
+    for item in deployments:
+        assert ("replicas" in item["spec"]) == (item["metadata"]["name"] not in scaled)
 
 
 @pytest.mark.parametrize("overlay", SCALED)
@@ -97,9 +99,9 @@ def test_budgets_leave_room_for_a_drain(overlay):
     objects = rendered(overlay)
     for workload in of_kind(objects, "Deployment"):
         budgets = [
-            each
-            for each in of_kind(objects, "PodDisruptionBudget")
-            if selects(each["spec"]["selector"], labels_of(workload))
+            item
+            for item in of_kind(objects, "PodDisruptionBudget")
+            if selects(item["spec"]["selector"], labels_of(workload))
         ]
         assert len(budgets) == 1
         assert budgets[0]["spec"]["maxUnavailable"] == 1
@@ -112,15 +114,17 @@ def test_the_api_scales_on_what_more_pods_can_mend():
     """Local slots, bytes in flight and CPU; nothing that a provider's quota can raise."""
     spec = named(rendered("hpa-prometheus-adapter"), "HorizontalPodAutoscaler", "assay-api")["spec"]
     pods = {
-        each["pods"]["metric"]["name"]: each["pods"]["target"]
-        for each in spec["metrics"]
-        if each["type"] == "Pods"
+        metric["pods"]["metric"]["name"]: metric["pods"]["target"]
+        for metric in spec["metrics"]
+        if metric["type"] == "Pods"
     }
     assert pods == {
         "assay_slot_utilization_ratio": {"type": "AverageValue", "averageValue": "650m"},
         "assay_inflight_bytes_ratio": {"type": "AverageValue", "averageValue": "600m"},
     }
-    (cpu,) = [each["containerResource"] for each in spec["metrics"] if "containerResource" in each]
+    (cpu,) = [
+        metric["containerResource"] for metric in spec["metrics"] if "containerResource" in metric
+    ]
     assert (cpu["container"], cpu["target"]["averageUtilization"]) == ("assay", 70)
 
 
@@ -134,8 +138,8 @@ def test_keda_and_the_plain_autoscaler_agree(component):
     assert keda["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == plain["behavior"]
     assert keda["minReplicaCount"] == plain["minReplicas"]
     assert keda["maxReplicaCount"] == plain["maxReplicas"]
-    assert [threshold(each) for each in keda["triggers"]] == [
-        target_of(each) for each in plain["metrics"]
+    assert [threshold(trigger) for trigger in keda["triggers"]] == [
+        target_of(metric) for metric in plain["metrics"]
     ]
 
 
@@ -155,7 +159,9 @@ def test_keda_looks_at_the_pods_of_the_api_only():
     for trigger in api["triggers"]:
         for node in nodes(Query(trigger["type"], trigger["metadata"].get("query", "1"))):
             if isinstance(node, VectorSelector):
-                pods = [each.value for each in node.matchers.matchers if each.name == "pod"]
+                pods = [
+                    matcher.value for matcher in node.matchers.matchers if matcher.name == "pod"
+                ]
                 assert pods == ["assay-api-.+"]
 
 
@@ -174,7 +180,7 @@ def test_nothing_is_let_in_or_out_unasked(overlay):
         for port in rule["ports"]
     }
     assert opened.keys() == {"http", "metrics"}
-    assert all("namespaceSelector" in each for sources in opened.values() for each in sources)
+    assert all("namespaceSelector" in source for sources in opened.values() for source in sources)
 
 
 @every_overlay
@@ -191,7 +197,9 @@ def test_what_goes_out_is_dns_redis_and_https(overlay):
     assert all(rule["to"] and rule["ports"] for rule in rules)
     assert {p["port"] for rule in rules for p in rule["ports"]} <= {53, 6379, 6380, 443, "redis"}
     (https,) = [rule for rule in rules if rule["ports"] == [{"port": 443}]]
-    v4 = next(each["ipBlock"] for each in https["to"] if each["ipBlock"]["cidr"] == "0.0.0.0/0")
+    v4 = next(
+        target["ipBlock"] for target in https["to"] if target["ipBlock"]["cidr"] == "0.0.0.0/0"
+    )
     assert {"169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"} <= set(v4["except"])
 
 

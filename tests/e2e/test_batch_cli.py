@@ -1,4 +1,4 @@
-"""`assay batch run` against a real service: a file goes up, results come down, a gate decides."""
+"""`assay batch run` against a real service: upload, results and gate."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ async def assay(tmp_path):
 
 
 async def test_a_gate_that_is_met_and_one_that_is_not(assay):
-    """0 and 1; the results are those of the rows, in their order."""
+    """Exit codes 0 and 1; the results are in the order of the rows."""
     code, table, _ = await assay("good.jsonl", "--out", "results.jsonl", "--min-pass-rate", "0.6")
     assert code == 0
     assert "contains" in table
@@ -45,8 +45,8 @@ async def test_a_gate_that_is_met_and_one_that_is_not(assay):
     assert "0.6000 is below 0.7" in errors
 
 
-async def test_bad_rows_are_told_by_their_line_and_leave_the_run_incomplete(assay):
-    """3, whatever the gate says; a row without an id is called by its line."""
+async def test_invalid_rows_are_reported_by_line_and_leave_the_run_incomplete(assay):
+    """Exit code 3, even if the gate is met; a row without an id is named by its line."""
     code, _, errors = await assay("rows.jsonl", "--out", "results.jsonl")
     assert code == 3
     assert "line 11: /output: is required" in errors
@@ -54,14 +54,14 @@ async def test_bad_rows_are_told_by_their_line_and_leave_the_run_incomplete(assa
     assert json.loads(lines[-1])["item_id"] == "line-13"
 
 
-async def test_without_a_watch_the_batch_runs_on(assay):
+async def test_without_watch_the_batch_continues(assay):
     """The command ends once the batch is started."""
     code, table, errors = await assay("good.jsonl")
     assert (code, table) == (0, "")
     assert "assay: batch batch_" in errors
 
 
-async def test_wrong_use_is_told(assay):
-    """2, before anything is sent."""
+async def test_wrong_arguments_are_reported(assay):
+    """Exit code 2, before anything is sent."""
     assert (await assay("nowhere.jsonl"))[0] == 2
     assert (await assay("good.jsonl", "--url", "example.com"))[0] == 2

@@ -58,9 +58,9 @@ async def test_rows_are_uploaded_scored_and_read_in_order(api):
     paged = await results(api, batch, limit=10)
     streamed = await lines(api, batch)
     assert paged == streamed
-    assert [each["item_index"] for each in paged] == list(range(25))
-    assert [each["item_id"] for each in paged] == [f"row-{n}" for n in range(25)]
-    assert all(each["object"] == "evaluation" for each in paged)
+    assert [result["item_index"] for result in paged] == list(range(25))
+    assert [result["item_id"] for result in paged] == [f"row-{n}" for n in range(25)]
+    assert all(result["object"] == "evaluation" for result in paged)
     async with api.delete(f"/v1/batches/{batch['id']}") as answer:
         assert answer.status == 204
     async with api.get(f"/v1/batches/{batch['id']}") as answer:
@@ -86,17 +86,17 @@ async def test_bad_rows_are_told_and_sink_nothing(api):
     )
     for round_ in (1, 2):
         added = await upload(api, batch, content)
-        told = {each["line"]: each["message"] for each in added["bad_rows"]}
+        messages = {row["line"]: row["message"] for row in added["bad_rows"]}
         assert (added["accepted"], added["known"]) == ((2, 0) if round_ == 1 else (0, 2))
-        assert sorted(told) == [2, 3, 4, 6, 7, 8, 9]
-        assert "not valid JSON" in told[2]
-        assert told[3] == "/output: is required"
-        assert "other content" in told[4]
-        assert "longer than" in told[7]
+        assert sorted(messages) == [2, 3, 4, 6, 7, 8, 9]
+        assert "not valid JSON" in messages[2]
+        assert messages[3] == "/output: is required"
+        assert "other content" in messages[4]
+        assert "longer than" in messages[7]
     async with api.get(f"/v1/batches/{batch['id']}") as answer:
         body = await answer.json()
     assert (body["counts"]["total"], body["counts"]["rejected"]) == (2, 7)
-    assert [each["line"] for each in body["bad_rows"]] == [2, 3, 4, 6, 7, 8, 9]
+    assert [row["line"] for row in body["bad_rows"]] == [2, 3, 4, 6, 7, 8, 9]
 
 
 async def test_an_ended_batch_takes_no_rows_not_even_bad_ones(api):
@@ -120,7 +120,7 @@ async def test_bad_rows_are_an_event(api):
 
 
 async def one_event(events):
-    """How many rows are rejected, as the next event tells it."""
+    """The number of rejected rows in the next event."""
     async for line in events.content:
         if line.startswith(b"data: "):
             return json.loads(line[6:])["counts"]["rejected"]
@@ -182,7 +182,7 @@ async def test_a_create_with_a_key_makes_one_batch(api):
     assert made[0]["id"] == made[1]["id"]
     assert (await ended(api, made[0]))["score"] == 1.0
     async with api.get("/v1/batches") as answer:
-        assert [each["id"] for each in (await answer.json())["data"]] == [made[0]["id"]]
+        assert [batch["id"] for batch in (await answer.json())["data"]] == [made[0]["id"]]
 
 
 async def test_another_tenant_sees_nothing(api):
@@ -213,7 +213,7 @@ async def test_lists_are_paged(api):
         first = await answer.json()
     async with api.get(f"/v1/batches?cursor={first['next_cursor']}") as answer:
         second = await answer.json()
-    assert [each["id"] for each in first["data"] + second["data"]] == made[::-1]
+    assert [batch["id"] for batch in first["data"] + second["data"]] == made[::-1]
     assert (first["has_more"], second["has_more"]) == (True, False)
     async with api.get("/v1/batches?limit=0") as answer:
         assert answer.status == 422
@@ -300,7 +300,7 @@ async def test_cancel_stops_what_waits_and_finishes_what_is_in_flight(slow):
 
 
 async def test_a_stream_of_events_that_is_cut_is_resumed(slow):
-    """The resumed stream goes on after the last event; once the end was told there is nothing."""
+    """The resumed stream goes on after the last event; after the end there is nothing."""
     session, provider, folder = slow
     provider.latency_s = 0.3
     batch = await create(session, criteria=["It is polite."])
@@ -310,11 +310,11 @@ async def test_a_stream_of_events_that_is_cut_is_resumed(slow):
     try:
         first = await events(session, batch, most=2)
         running = await results(session, batch, limit=5)
-        assert [each["item_index"] for each in running] == list(range(len(running)))
+        assert [result["item_index"] for result in running] == list(range(len(running)))
         rest = await events(session, batch, last_id=first[-1]["id"])
-        ids = [each["id"] for each in first + rest]
+        ids = [event["id"] for event in first + rest]
         assert len(set(ids)) == len(ids)
-        settled = [each["counts"]["scored"] for each in first + rest]
+        settled = [event["counts"]["scored"] for event in first + rest]
         assert settled == sorted(settled)
         assert rest[-1]["event"] == "completed"
         assert rest[-1]["counts"]["scored"] == 20
@@ -327,10 +327,10 @@ async def test_a_stream_of_events_that_is_cut_is_resumed(slow):
 
 async def test_the_end_of_a_batch_is_told_to_its_webhook(tmp_path):
     """Signed by the secret that the creation gave, and shown as delivered."""
-    told = asyncio.Queue()
+    received = asyncio.Queue()
 
     async def take(request):
-        told.put_nowait((dict(request.headers), await request.read()))
+        received.put_nowait((dict(request.headers), await request.read()))
         return web.Response()
 
     app = web.Application()
@@ -348,7 +348,7 @@ async def test_the_end_of_a_batch_is_told_to_its_webhook(tmp_path):
         ):
             items = [{"id": "a", "output": "good"}]
             batch = await create(session, webhook={"url": url}, items=items)
-            headers, body = await asyncio.wait_for(told.get(), 20)
+            headers, body = await asyncio.wait_for(received.get(), 20)
             event = Webhook(batch["webhook"]["secret"]).verify(body, headers)
             assert event["type"] == "batch.completed"
             assert event["data"]["id"] == batch["id"]

@@ -63,7 +63,7 @@ async def test_the_second_provider_answers_for_the_first(tmp_path, fault):
     result = body["results"][0]
     assert result["status"] == "scored"
     assert result["judge"]["provider"] == "second"
-    outcomes = [(each["model"], each["outcome"]) for each in result["judge"]["attempts"]]
+    outcomes = [(attempt["model"], attempt["outcome"]) for attempt in result["judge"]["attempts"]]
     assert outcomes[0] == ("first/judge", TROUBLES[fault])
     assert outcomes[-1] == ("second/judge", "ok")
     assert "sk-secret-of-the-first" not in log
@@ -109,8 +109,8 @@ async def test_an_unknown_model_is_pointed_at_where_it_was_named(tmp_path):
         running_service(tmp_path) as service,
         aiohttp.ClientSession(service.url) as session,
     ):
-        for each in asked.values():
-            async with session.post("/v1/evaluations", json={"output": "4", **each}) as answer:
+        for fields in asked.values():
+            async with session.post("/v1/evaluations", json={"output": "4", **fields}) as answer:
                 problem = await answer.json()
                 assert problem["code"] == "unknown_model"
                 pointers += [fault["pointer"] for fault in problem["errors"]]

@@ -81,8 +81,8 @@ def redis(tmp_path):
 
 def names(server: FaultServer) -> list[str]:
     """Which cases reached the provider, in order of arrival."""
-    found = [re.search(rb"<(case-\d+)>", each.raw) for each in server.requests]
-    return [each[1].decode() for each in found if each]
+    found = [re.search(rb"<(case-\d+)>", request.raw) for request in server.requests]
+    return [item[1].decode() for item in found if item]
 
 
 async def flood(pods: list[Pod], count: int, **options: object) -> list[Answered]:
@@ -115,19 +115,19 @@ async def test_two_floods_spend_one_budget_in_order_of_arrival(tmp_path, redis):
             ]
             served = await asyncio.gather(*patient)
             came_back = await asyncio.gather(*again)
-        sent_s = [each.at_s for each in provider.requests]
+        sent_s = [request.at_s for request in provider.requests]
         order = names(provider)
 
-    assert {each.status for each in served} == {200}
+    assert {answer.status for answer in served} == {200}
     # A process that stalls for longer than a ticket's grace lets one of the other go before.
-    places = [abs(order.index(each.name) - place) for place, each in enumerate(served)]
+    places = [abs(order.index(answer.name) - place) for place, answer in enumerate(served)]
     assert max(places) <= 1, order
-    assert {(each.status, each.body["code"]) for each in hasty} == {(429, "quota_exhausted")}
-    assert {each.headers["ratelimit-policy"] for each in hasty} == {'"first/judge";q=60;w=60'}
-    for each in hasty:
-        assert each.headers["ratelimit"] == f'"first/judge";r=0;t={each.headers["retry-after"]}'
-    assert max(each.seconds for each in hasty) < 2.5, "nobody waits in order to fail"
-    assert {each.status for each in came_back} == {200}, came_back
+    assert {(answer.status, answer.body["code"]) for answer in hasty} == {(429, "quota_exhausted")}
+    assert {answer.headers["ratelimit-policy"] for answer in hasty} == {'"first/judge";q=60;w=60'}
+    for answer in hasty:
+        assert answer.headers["ratelimit"] == f'"first/judge";r=0;t={answer.headers["retry-after"]}'
+    assert max(answer.seconds for answer in hasty) < 2.5, "a call waited only to fail"
+    assert {answer.status for answer in came_back} == {200}, came_back
     assert len(sent_s) == len(served) + len(came_back)
     assert worst_excess(sent_s, CAPACITY, RATE_PER_S) <= RATE_PER_S * LATE_S
     assert most_in_a_minute(sent_s) <= PER_MINUTE
@@ -155,14 +155,14 @@ async def test_a_silent_provider_costs_its_callers_next_to_nothing(tmp_path, red
             first.latency_s = 0.0
             after = await flood(pods, 2)
 
-    assert {each.served_by for each in tripping} == {"second"}
+    assert {answer.served_by for answer in tripping} == {"second"}
     assert max(extra_s) < 0.1
     assert (probes_while_silent, probes_once_well) == (3, 3)
-    assert {each.served_by for each in after} == {"first"}
+    assert {answer.served_by for answer in after} == {"first"}
 
 
 async def _come_back(pod: Pod, refused: Answered) -> Answered:
-    """Ask once more when told to, with as short a deadline as before."""
+    """Ask again after the Retry-After, with the same short deadline."""
     await asyncio.sleep(_retry_after_s(refused))
     return await pod.judge("case-again", timeout_ms=3_000)
 
@@ -177,9 +177,9 @@ async def _extra_s(pod: Pod) -> float:
     for number in range(15):
         usual.append(await pod.judge(f"usual-{number}", judge=FALLBACK_ONLY))
         around.append(await pod.judge(f"around-{number}"))
-    assert {each.served_by for each in (*usual, *around)} == {"second"}
-    assert {each.outcomes[0] for each in around} == {(FIRST, "breaker_open")}
-    medians = [statistics.median(each.seconds for each in side) for side in (around, usual)]
+    assert {answer.served_by for answer in (*usual, *around)} == {"second"}
+    assert {answer.outcomes[0] for answer in around} == {(FIRST, "breaker_open")}
+    medians = [statistics.median(answer.seconds for answer in side) for side in (around, usual)]
     return medians[0] - medians[1]
 
 
@@ -188,5 +188,5 @@ async def _probes(provider: FaultServer, pods: list[Pod]) -> int:
     await asyncio.gather(*(pod.until_breaker(FIRST, "half_open") for pod in pods))
     before = provider.count
     answers = await flood(pods, 15)
-    assert all(each.served_by for each in answers)
+    assert all(answer.served_by for answer in answers)
     return provider.count - before

@@ -53,8 +53,8 @@ async def test_judging_more_than_once(service):
     )
     [result] = body["results"]
     assert (status, result["judge"]["panel"]) == (200, {"asked": 2, "answered": 2})
-    assert [each["model"] for each in result["judge"]["votes"]] == ["one", "one", "two", "two"]
-    calls = [each["usage"]["input_tokens"] for each in result["judge"]["attempts"]]
+    assert [vote["model"] for vote in result["judge"]["votes"]] == ["one", "one", "two", "two"]
+    calls = [attempt["usage"]["input_tokens"] for attempt in result["judge"]["attempts"]]
     assert len(calls) == 4
     assert sum(calls) == body["usage"]["input_tokens"]
 
@@ -65,7 +65,7 @@ async def test_judging_more_than_once(service):
         criteria=["polite?", {"type": "checklist", "items": ["short", "right"]}, "kind?"],
         judge={"batch_criteria": True},
     )
-    assert [each["status"] for each in body["results"]] == ["scored"] * 3
+    assert [result["status"] for result in body["results"]] == ["scored"] * 3
     shared = body["results"][0]["judge"]["shared_call"]
     assert shared["criteria"] == 3
     assert shared["input_tokens"] == body["usage"]["input_tokens"]
@@ -76,7 +76,7 @@ async def test_judging_more_than_once(service):
     )
     assert (status, body["object"]) == (200, "comparison")
     assert body["winner"] in {"a", "b", "tie"}
-    assert [each["first"] for each in body["orders"]] == ["a", "b"]
+    assert [order["first"] for order in body["orders"]] == ["a", "b"]
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{service.metrics_url}/metrics") as answer,

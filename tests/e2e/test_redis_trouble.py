@@ -125,7 +125,7 @@ async def blackholed(scene: Scene) -> AsyncIterator[None]:
 
 
 def p99_s(answers: list[Answered]) -> float:
-    ordered = sorted(each.seconds for each in answers)
+    ordered = sorted(answer.seconds for answer in answers)
     return ordered[int(len(ordered) * 0.99)]
 
 
@@ -148,7 +148,7 @@ async def test_requests_flow_without_redis_and_it_heals_by_itself(scene, trouble
     log = scene.pod.service.log.read_text()
 
     for answers in (usual, troubled, after):
-        assert {each.served_by for each in answers} == {"first"}
+        assert {answer.served_by for answer in answers} == {"first"}
     assert (degraded, ready, capped) == (True, True, "cost_cap_reached")
     assert "store_unavailable" in log
     assert "store_recovered" in log
@@ -157,7 +157,7 @@ async def test_requests_flow_without_redis_and_it_heals_by_itself(scene, trouble
 
 
 async def test_a_flushed_redis_goes_unnoticed(scene):
-    """Scripts and buckets are made anew; nobody fails and nobody waits."""
+    """Scripts and buckets are created again; no call fails or waits."""
     loading: Awaitable[list[Answered]] = asyncio.create_task(scene.load(2.0))
     for _ in range(3):
         await asyncio.sleep(0.4)
@@ -165,5 +165,5 @@ async def test_a_flushed_redis_goes_unnoticed(scene):
         scene.redis.command("SCRIPT", "FLUSH")
         assert await scene.judge_capped() == "first"
     answers = await loading
-    assert {each.served_by for each in answers} == {"first"}
+    assert {answer.served_by for answer in answers} == {"first"}
     assert await scene.pod.ready()

@@ -59,7 +59,7 @@ async def test_logprobs_give_the_published_win_rate():
     """The labels' recorded probabilities give each preference, and their mean the win rate."""
     weighed = list(alpacaeval())
     preferences, calls = await replay_preferences(weighed)
-    assert preferences == pytest.approx([each.expected for each in weighed], abs=1e-6)
+    assert preferences == pytest.approx([case.expected for case in weighed], abs=1e-6)
     assert 100 * statistics.fmean(preferences) == pytest.approx(2.591, abs=0.001)
     assert (len(preferences), calls) == (805, 802)
 
@@ -75,4 +75,4 @@ async def test_three_samples_give_their_mean_and_spread():
         assert result["value"] == pytest.approx(statistics.fmean(scores))
         assert judge["score_method"] == "samples"
         assert judge["spread"] == pytest.approx(statistics.pstdev(scores))
-        assert sorted(each["value"] for each in judge["votes"]) == sorted(scores)
+        assert sorted(vote["value"] for vote in judge["votes"]) == sorted(scores)

@@ -31,7 +31,7 @@ MEGABYTE = 1_000_000
 ROWS = 3_000
 JUDGED_S = 0.6
 PACED_S = 3.0
-"""An upload or a download takes this long: some are under way at every signal."""
+"""An upload or a download takes this long: some are in progress at every signal."""
 PIECES = 20
 SEEN_S = 1.0
 """Longer than the proxy takes to see that a service is back."""
@@ -58,7 +58,7 @@ name = "judge"
 
 @dataclass
 class Callers:
-    """Callers of several kinds, who ask again and again until they are told to stop."""
+    """Callers of several kinds, which send requests until they are stopped."""
 
     session: aiohttp.ClientSession
     finished: list[dict[str, str]]
@@ -201,7 +201,7 @@ def redis(tmp_path):
 
 async def test_a_rolling_restart_loses_nothing(tmp_path: Path, redis):
     """Each process is replaced under load: large bodies, slow judges, uploads and downloads that
-    are under way are all answered in full, through a proxy that repeats nothing."""
+    are in progress are all answered in full, through a proxy that repeats nothing."""
     ports = [(lasting_port(), lasting_port()) for _ in range(2)]
     async with (
         FaultServer(requests_kept=0) as provider,
@@ -228,7 +228,7 @@ async def test_a_rolling_restart_loses_nothing(tmp_path: Path, redis):
             for place, service in enumerate(old):
                 before = callers.answered
                 await leave(service)
-                assert callers.answered > before, "nobody was served meanwhile"
+                assert callers.answered > before, "no request was served meanwhile"
                 await start(place, "new")
                 await asyncio.sleep(SEEN_S)
         total = callers.answered + len(callers.lost)

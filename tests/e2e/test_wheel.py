@@ -28,7 +28,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def run(*command: object) -> None:
-    subprocess.run([str(each) for each in command], check=True, capture_output=True)
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
 @pytest.mark.timeout(180)
@@ -41,4 +41,4 @@ async def test_the_wheel_alone_starts_and_judges(installed: Path, tmp_path: Path
     ):
         body = await answer.json()
     assert answer.status == 200, body
-    assert [each["status"] for each in body["results"]] == ["scored", "scored"]
+    assert [result["status"] for result in body["results"]] == ["scored", "scored"]

@@ -1,4 +1,4 @@
-"""What tests of batches do over and over."""
+"""Steps that tests of batches share."""
 
 import asyncio
 import hashlib

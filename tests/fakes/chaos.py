@@ -1,4 +1,4 @@
-"""A batch under fire: workers, the API and Redis are killed while its rows are done.
+"""A batch under fire: workers, the API and Redis are killed while it runs.
 
 Everything is real: Redis with its append-only file, processes started as users start them, and a
 provider that answers over HTTP and counts its calls.
@@ -41,7 +41,7 @@ name = "judge"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done to whom, and when; times in seconds after the start of the batch."""
+    """Which processes are killed, and when; times in seconds after the start of the batch."""
 
     rows: int = 2_000
     row_chars: int = 200
@@ -58,7 +58,7 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """The result of a run."""
 
     batch: dict
     results: list = field(default_factory=list)
@@ -69,10 +69,10 @@ class Outcome:
     seconds: float = 0.0
 
     def faults(self, plan: Plan) -> list[str]:
-        """Every promise that was not kept."""
+        """Every broken promise."""
         counts = self.batch["counts"]
-        indexes = [each["item_index"] for each in self.results]
-        ids = {each["item_id"] for each in self.results}
+        indexes = [result["item_index"] for result in self.results]
+        ids = {result["item_id"] for result in self.results}
         in_flight = plan.slots * (self.worker_kills + plan.workers * self.redis_kills)
         calls_max = plan.rows * 1.02 + in_flight
         checks = {
@@ -177,7 +177,7 @@ class Caller:
 
 
 async def run(folder, plan, say=lambda _: None) -> Outcome:
-    """Do a batch by the plan; `say` gets progress."""
+    """Run a batch by the plan; `say` gets progress."""
     (folder / "redis").mkdir()
     redis = RedisProcess(folder / "redis", fsync=plan.fsync)
     try:

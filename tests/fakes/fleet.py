@@ -41,7 +41,7 @@ class Answered:
     def outcomes(self) -> list[tuple[str, str]]:
         """What each candidate did, in order."""
         attempts = self.body["results"][0]["judge"]["attempts"]
-        return [(each["model"], each["outcome"]) for each in attempts]
+        return [(attempt["model"], attempt["outcome"]) for attempt in attempts]
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Pod:
         """The state of a model's breaker as this process shows it."""
         async with self.session.get("/v1/models") as answer:
             models = (await answer.json())["data"]
-        return next(each["breaker"] for each in models if each["id"] == model)
+        return next(entry["breaker"] for entry in models if entry["id"] == model)
 
     async def until_breaker(self, model: str, state: str, timeout_s: float = 30.0) -> None:
         """Wait until a model's breaker is in a state; raises `TimeoutError`."""

@@ -105,11 +105,11 @@ class OneModel:
         model = Model("openai/gpt-5-mini", "openai", "gpt-5-mini", context_tokens=400_000)
         return [ModelStatus(model, "half_open", 12.0, None)]
 
-    async def order(self, model_id, order):
+    async def set_breaker(self, model_id, command):
         [status] = await self.statuses()
         if model_id != status.model.id:
             raise RequestError("not_found", "no model of that id is configured")
-        return replace(status, breaker="closed" if order == "reset" else order)
+        return replace(status, breaker="closed" if command == "reset" else command)
 
 
 class NoStore:

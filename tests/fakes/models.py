@@ -1,11 +1,10 @@
-"""Models and an event sink that tests put in the place of real ones."""
+"""Models that tests put in the place of real ones."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeVar
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt, Turn, Usage
 from fakes.calls import read_text
@@ -15,8 +14,6 @@ MODEL = Model(
 )
 USAGE = Usage(input_tokens=2, output_tokens=1)
 """Costs 2 US dollars at the prices of `MODEL`."""
-
-E = TypeVar("E")
 
 
 def ask(text: str = "Is it so?", **fields: object) -> Prompt:
@@ -88,20 +85,6 @@ class GatedModel:
         finally:
             self.in_flight -= 1
         return self._answering(prompt)
-
-
-class RecordingSink:
-    """Keeps every event, in order."""
-
-    def __init__(self) -> None:
-        self.events: list[object] = []
-
-    def emit(self, event: object) -> None:
-        self.events.append(event)
-
-    def of(self, kind: type[E]) -> list[E]:
-        """The events of one type."""
-        return [event for event in self.events if isinstance(event, kind)]
 
 
 def outcomes(attempts: Iterable[object]) -> list[str]:

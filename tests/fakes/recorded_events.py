@@ -1,12 +1,16 @@
-"""An event sink that keeps what it is told."""
+"""An event sink that keeps what it gets."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from assay.domain.events import Event
+
+E = TypeVar("E")
 
 
 class RecordedEvents:
-    """Keeps every event in order."""
+    """Keeps every event, in order."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -14,6 +18,6 @@ class RecordedEvents:
     def emit(self, event: Event) -> None:
         self.events.append(event)
 
-    def of(self, kind: type) -> list[Event]:
-        """The events of one kind."""
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one type."""
         return [event for event in self.events if isinstance(event, kind)]

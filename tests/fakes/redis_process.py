@@ -86,7 +86,7 @@ class RedisProcess:
                     return
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nobody answers."""
+        """SIGSTOP: connections stay open and get no answer."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def resume(self) -> None:

@@ -71,8 +71,8 @@ class Relay:
             self._server = None
 
     def _close_hole(self) -> None:
-        for each in self._hole:
-            each.close()
+        for socket_ in self._hole:
+            socket_.close()
         self._hole = []
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -42,21 +42,21 @@ class ServiceProcess:
         return await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT_S)
 
     async def kill(self) -> None:
-        """SIGKILL: no farewell."""
+        """SIGKILL, without a chance to clean up."""
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def lasting_port() -> int:
-    """A free port that the kernel gives to nobody: it is still free after a restart on it."""
+    """A free port outside the ephemeral range, so that it is still free after a restart."""
     while True:
         port = random.randrange(*NOT_EPHEMERAL)
         with contextlib.suppress(OSError), socket.socket() as listener:

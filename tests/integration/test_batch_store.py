@@ -1,4 +1,4 @@
-"""The store of batches against a real Redis: one result for each row, whoever dies when."""
+"""Batches on a real Redis: one result for each row, whichever worker dies, and when."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.domain.batches import BadRow, Claim, NewBatch, NewRow, RowResult, batch_id_of
+from assay.domain.batches import BadRow, Claim, NewBatch, NewRow, RowResult
 from assay.domain.errors import RequestError, StoreUnavailable
 from assay.redis.client import ClientLimits, connect
 from assay.store.batches.batches import RedisBatches
@@ -73,7 +73,7 @@ async def test_a_row_is_one_workers_until_its_lease_lapses(client):
     assert (taken.index, taken.deliveries) == (lost.index, 1)
     await dead.renew([lost])
     await asyncio.sleep(LEASE_S * 1.2)
-    assert [each.index for each in await dead.claim(batch, 5)] != []
+    assert [row.index for row in await dead.claim(batch, 5)] != []
 
 
 async def test_a_second_result_changes_nothing(client):
@@ -94,12 +94,12 @@ async def test_the_last_row_completes_the_batch_and_leaves_only_results(client):
     """Contents, queue and ids are gone; results stay, in order; every key expires."""
     store, batch, _ = await filled(client, 3)
     queue = worker(client, "one")
-    answers = [await queue.settle(each, result(each)) for each in await queue.claim(batch, 9)]
+    answers = [await queue.settle(row, result(row)) for row in await queue.claim(batch, 9)]
     assert answers == ["stored", "stored", "completed"]
     found = await store.find("one", batch)
     assert found.status == "completed"
     page = await RedisResults(client).page(found, 0, 10)
-    assert [each.item_id for each in page.results] == ["row-0", "row-1", "row-2"]
+    assert [stored.item_id for stored in page.results] == ["row-0", "row-1", "row-2"]
     keys = [key async for key in client.scan_iter(f"*{batch}*")]
     assert not [key for key in keys if b":row:" in key or b":queue" in key]
     assert all([await client.pttl(key) > 0 for key in keys])
@@ -143,7 +143,7 @@ async def test_rows_are_known_by_their_id(client):
     rows = [NewRow(1, "row-0", b"{}"), NewRow(2, "row-1", b'{"x": 1}'), NewRow(3, "new", b"{}")]
     added = await store.add(batch, [*rows, NewRow(4, "newer", b"{}")])
     assert (added.accepted, added.known) == (1, 1)
-    assert [each.line for each in added.refused] == [2, 4]
+    assert [row.line for row in added.refused] == [2, 4]
     await store.start(batch)
     with pytest.raises(RequestError, match="running"):
         await store.add(batch, rows)
@@ -179,10 +179,10 @@ async def test_results_stop_at_the_first_gap_until_the_batch_has_ended(client):
             await queue.settle(claim, result(claim))
     results = RedisResults(client)
     page = await results.page(await store.find("one", batch), 0, 10)
-    assert ([each.index for each in page.results], page.cursor, page.has_more) == ([0], 1, True)
+    assert ([stored.index for stored in page.results], page.cursor, page.has_more) == ([0], 1, True)
     await store.cancel(batch)
     page = await results.page(await store.find("one", batch), page.cursor, 10)
-    assert ([each.index for each in page.results], page.has_more) == ([2, 3], False)
+    assert ([stored.index for stored in page.results], page.has_more) == ([2, 3], False)
 
 
 async def test_a_store_that_is_away_is_one_kind_of_error(tmp_path):
@@ -237,7 +237,7 @@ async def test_whatever_workers_do_each_row_has_one_result(server, steps, rows):
             assert await queues[1].settle(claim, result(claim, tally={"rows:n": 1})) == "known"
         found = await store.find("one", batch)
         page = await RedisResults(client).page(found, 0, 100)
-        assert Counter(each.index for each in page.results) == dict.fromkeys(range(rows), 1)
+        assert Counter(stored.index for stored in page.results) == dict.fromkeys(range(rows), 1)
         assert found.by_status["scored"] == found.settled == rows
         assert (await RedisResults(client).sums(batch, by_group=True)).tally["rows:n"] == rows
     finally:
@@ -261,7 +261,8 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         for each in (first, second, *await queue.claim(batch, 3)):
             await queue.settle(each, result(each, tally={"rows:n": 1}, groups={"rows:n:g": 1}))
         await store.durable(batch)
-        [found] = await store.page("one", "", 10)
+        [(found, request)] = await store.page("one", "", 10)
+        assert json.loads(request)["criteria"] == ["polite"]
         assert found.status == "completed"
         assert len((await RedisResults(client).page(found, 0, 9)).results) == 3
         assert (await queue.claim_webhook(batch)).tries == 1
@@ -297,13 +298,13 @@ async def test_a_list_is_paged_where_batches_were_made_at_once(client):
     """A page may end between two batches of the same millisecond, and at one that is gone."""
     store = RedisBatches(client)
     now_ms = time.time_ns() // 1_000_000
-    names = [batch_id_of(now_ms, f"{n:020x}") for n in range(7)]
+    names = [f"batch_{now_ms:012x}{n:020x}" for n in range(7)]
     for name in names:
         await store.create(NewBatch(name, "one", now_ms, now_ms + 60_000, b"{}", b""))
     await client.unlink(f"assay:v1:batch:{{{names[3]}}}:meta")
     seen = []
     while page := await store.page("one", seen[-1] if seen else "", 2):
-        seen += [each.id for each in page]
+        seen += [batch.id for batch, _ in page]
     assert seen == [name for name in reversed(names) if name != names[3]]
 
 

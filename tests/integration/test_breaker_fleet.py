@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis, RedisCluster
 
 from assay.domain.errors import (
+    FAILURE,
     BreakerOpen,
     ModelError,
     ProviderDown,
@@ -22,16 +23,19 @@ from assay.domain.errors import (
     StoreUnavailable,
 )
 from assay.domain.policy import BreakerPolicy
+from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker, ProbeLease
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from fakes.calls import call
-from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
+from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
+from fakes.policies import breaker_policy
+from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
 ROOT = Path(__file__).parents[2]
 
-POLICY = BreakerPolicy(calls_min=20, open_s=0.05, open_max_s=0.2)
+POLICY = breaker_policy(calls_min=20, open_s=0.05, open_max_s=0.2)
 SLOW_TO_DUE = replace(POLICY, open_s=30.0, open_max_s=30.0)
 
 BUDGET_S = 5.0
@@ -61,11 +65,13 @@ class Pod:
         budget_s: float = BUDGET_S,
     ) -> None:
         self.redis = redis
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self._guarded: dict[ScriptedModel | GatedModel, Guarded] = {}
         self.breaker = Breaker(MODEL.id, policy, self.sink)
         # Tests share by hand, so that what happens between two shares is theirs to say.
-        self.fleet = BreakerFleet(redis, share_every_s=3_600.0, budget_s=budget_s)
+        self.fleet = BreakerFleet(
+            redis, Supervisor(self.sink), share_every_s=3_600.0, budget_s=budget_s
+        )
         self.fleet.add(self.breaker)
 
     @property
@@ -133,7 +139,7 @@ async def test_fleet_trips_on_counts_that_alarm_no_pod(pods: list[Pod]) -> None:
 
 
 async def test_background_task_shares_a_trip_at_once(redis_server: RedisProcess) -> None:
-    """A trip does not wait for the next second to be told."""
+    """A trip is reported at once, not with the next second's counts."""
     async with Redis.from_url(redis_server.url) as client:
         pod = Pod(client, SLOW_TO_DUE)
         pod.fleet.start()
@@ -186,7 +192,7 @@ async def test_rate_limited_probe_shows_that_the_provider_answers(pods: list[Pod
 
 
 async def test_cancelled_probe_frees_its_lease(pods: list[Pod]) -> None:
-    """The place of a caller who went away is taken by the next, in whatever pod."""
+    """The place of a caller that went away is taken by the next, in any pod."""
     await pods[0].trip()
     await share(pods)
     await due(pods[0])
@@ -302,14 +308,14 @@ async def test_result_counts_only_in_the_generation_that_sent_it(pods: list[Pod]
 async def test_operators_orders_reach_every_pod(pods: list[Pod]) -> None:
     """Forced open, disabled and reset hold in the fleet, and for models without a breaker fail."""
     for order, state in (("forced_open", "forced_open"), ("disabled", "disabled")):
-        await pods[0].fleet.order(MODEL.id, order)  # type: ignore[arg-type]
+        await pods[0].fleet.set_breaker(MODEL.id, order)  # type: ignore[arg-type]
         await share(pods)
         assert [pod.state for pod in pods] == [state] * 3
-    await pods[1].fleet.order(MODEL.id, "reset")
+    await pods[1].fleet.set_breaker(MODEL.id, "reset")
     await share(pods)
     assert [pod.state for pod in pods] == ["closed"] * 3
     with pytest.raises(KeyError):
-        await pods[0].fleet.order("nobody/nothing", "reset")
+        await pods[0].fleet.set_breaker("no/such-model", "reset")
 
 
 async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess) -> None:
@@ -328,7 +334,7 @@ async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess
             assert await asyncio.gather(*calls) == ["ok"] * 3
             assert pod.state == "closed"
             with pytest.raises(StoreUnavailable):
-                await pod.fleet.order(MODEL.id, "reset")
+                await pod.fleet.set_breaker(MODEL.id, "reset")
         finally:
             redis_server.resume()
         newcomer = Pod(client)
@@ -363,7 +369,7 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster(tmp_path: Path) -> No
                 assert await pod.call(ScriptedModel(answer())) == "ok"
                 await pod.fleet.share_now()
             assert pod.state == "closed"
-            await pod.fleet.order(MODEL.id, "disabled")
+            await pod.fleet.set_breaker(MODEL.id, "disabled")
             assert pod.state == "disabled"
     finally:
         process.stop()
@@ -371,9 +377,10 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster(tmp_path: Path) -> No
 
 PROBER = """
 import asyncio, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from redis.asyncio import Redis
-from assay.domain.policy import BreakerPolicy
+from fakes.policies import breaker_policy
+from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
 
@@ -382,8 +389,8 @@ class Nowhere:
 
 async def main():
     async with Redis.from_url(sys.argv[1]) as client:
-        breaker = Breaker("fake/judge", BreakerPolicy(), Nowhere())
-        fleet = BreakerFleet(client, budget_s=20.0)
+        breaker = Breaker("fake/judge", breaker_policy(), Nowhere())
+        fleet = BreakerFleet(client, Supervisor(Nowhere()), budget_s=20.0)
         sys.stdin.readline()
         leases = [await fleet.lease_probe(breaker, 30.0) for _ in range(20)]
         print(sum(lease is not None for lease in leases))
@@ -398,7 +405,14 @@ async def test_exactly_three_probes_over_processes(
     """Four processes that ask twenty times each, at once, get three leases between them."""
     await pods[0].trip()
     await due(pods[0])
-    command = [sys.executable, "-c", PROBER, redis_server.url, str(ROOT / "src")]
+    command = [
+        sys.executable,
+        "-c",
+        PROBER,
+        redis_server.url,
+        str(ROOT / "src"),
+        str(ROOT / "tests"),
+    ]
     pipe = asyncio.subprocess.PIPE
     processes = [
         await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe) for _ in range(4)
@@ -432,7 +446,7 @@ def test_probes_under_way_and_won_never_exceed_three(
             for _ in range(POLICY.calls_min):
                 permit = pods[0].breaker.permit()
                 if permit is not None:
-                    pods[0].breaker.settle(permit, "failure")
+                    pods[0].breaker.settle(permit, FAILURE)
             await share(pods)
             under_way: list[tuple[Pod, ProbeLease]] = []
             won = 0
@@ -458,7 +472,7 @@ def test_probes_under_way_and_won_never_exceed_three(
     asyncio.run(run())
 
 
-async def test_open_breaker_says_when_to_come_back(pods: list[Pod]) -> None:
+async def test_open_breaker_says_when_to_retry(pods: list[Pod]) -> None:
     """The refusal carries the time until the breaker is due."""
     pod = Pod(pods[0].redis, SLOW_TO_DUE)
     await pod.trip()

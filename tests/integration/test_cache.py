@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -18,7 +20,7 @@ from assay.domain.completion import (
 )
 from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.resilience.cached import ANSWER_BYTES_MAX, Cached
-from fakes.calls import call
+from fakes.calls import ANYONE, call
 from fakes.models import MODEL, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 
@@ -44,16 +46,16 @@ def caching(model: ScriptedModel, redis: Redis, ttl_s: float = 60.0) -> Cached:
     return Cached(model, MODEL, redis, ttl_s, budget_s=5.0)
 
 
-async def call(chat: Cached, prompt: Prompt = QUESTION) -> Completion:
-    return await chat.complete(replace(prompt, cacheable=True), call(5.0))
+async def complete(chat: Cached, prompt: Prompt = QUESTION, caller: Caller = ANYONE) -> Completion:
+    return await chat.complete(prompt, call(5.0, caller, cacheable=True))
 
 
 async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis) -> None:
     """The kept answer is the same, costs nothing, says so, and outlives the process."""
     logprobs = (TokenLogprob("yes", -0.1, (("yes", -0.1), ("no", -2.3))),)
     model = ScriptedModel(answer("yes", cost_usd=2.0, logprobs=logprobs, simulated=True))
-    assert not (await call(caching(model, redis))).cached
-    kept = await call(caching(model, redis))
+    assert not (await complete(caching(model, redis))).cached
+    kept = await complete(caching(model, redis))
     assert model.calls == 1
     assert (kept.text, kept.reading, kept.logprobs, kept.simulated) == (
         "yes",
@@ -65,25 +67,25 @@ async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "caller"),
     [
-        replace(QUESTION, caller=Caller("another tenant")),
-        replace(QUESTION, sampling=Sampling(seed=1)),
-        replace(QUESTION, key=("v2", "criterion", "content")),
-        replace(QUESTION, key=("v1", "criterioncontent", "")),
-        replace(QUESTION, key=("v1", ("criterion",), "content")),
-        replace(QUESTION, key=None),
+        (QUESTION, Caller("another tenant")),
+        (replace(QUESTION, sampling=Sampling(seed=1)), ANYONE),
+        (replace(QUESTION, key=("v2", "criterion", "content")), ANYONE),
+        (replace(QUESTION, key=("v1", "criterioncontent", "")), ANYONE),
+        (replace(QUESTION, key=("v1", ("criterion",), "content")), ANYONE),
+        (replace(QUESTION, key=None), ANYONE),
     ],
     ids=["tenant", "sampling", "prompt version", "other cut", "other nesting", "no key"],
 )
-async def test_other_questions_miss(redis: Redis, other: Prompt) -> None:
+async def test_other_questions_miss(redis: Redis, other: Prompt, caller: Caller) -> None:
     """An answer is found by exactly its own tenant and question."""
     model = ScriptedModel()
     chat = caching(model, redis)
-    await call(chat)
-    assert not (await call(chat, other)).cached
-    other_model = Cached(model, replace(MODEL, id="fake/other"), redis, budget_s=5.0)
-    assert not (await call(other_model)).cached
+    await complete(chat)
+    assert not (await complete(chat, other, caller)).cached
+    other_model = Cached(model, replace(MODEL, id="fake/other"), redis, 60.0, budget_s=5.0)
+    assert not (await complete(other_model)).cached
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ async def test_other_questions_miss(redis: Redis, other: Prompt) -> None:
 )
 async def test_only_whole_answers_are_kept(redis: Redis, uncachable: Completion) -> None:
     """What was cut, came from elsewhere or is out of bounds is asked for again."""
-    await call(caching(ScriptedModel(uncachable), redis))
+    await complete(caching(ScriptedModel(uncachable), redis))
     assert await redis.dbsize() == 0
 
 
@@ -105,8 +107,8 @@ async def test_failures_are_never_kept(redis: Redis) -> None:
     """After a failure the model is asked again."""
     chat = caching(ScriptedModel(ProviderDown("503"), answer()), redis)
     with pytest.raises(ProviderDown):
-        await call(chat)
-    assert (await call(chat)).text == "yes"
+        await complete(chat)
+    assert (await complete(chat)).text == "yes"
 
 
 async def test_kept_answer_that_no_longer_reads_is_asked_for_anew(redis: Redis) -> None:
@@ -117,18 +119,18 @@ async def test_kept_answer_that_no_longer_reads_is_asked_for_anew(redis: Redis) 
             raise AnswerUnreadable("no")
         return completion.text
 
-    await call(caching(ScriptedModel(answer("old")), redis))
+    await complete(caching(ScriptedModel(answer("old")), redis))
     chat = caching(ScriptedModel(answer("new")), redis)
-    assert (await call(chat, replace(QUESTION, read=strict))).text == "new"
+    assert (await complete(chat, replace(QUESTION, read=strict))).text == "new"
     (name,) = await redis.keys()
     for junk in ("junk", "[]", "{}", '{"text": 1, "logprobs": 3}'):
         await redis.set(name, junk)
-        assert not (await call(chat)).cached
+        assert not (await complete(chat)).cached
 
 
 async def test_answers_are_forgotten_in_time(redis: Redis) -> None:
     """Every kept answer has its time to live."""
-    await call(caching(ScriptedModel(), redis))
+    await complete(caching(ScriptedModel(), redis))
     (name,) = await redis.keys()
     assert 0 < await redis.pttl(name) <= 60_000
 
@@ -136,16 +138,41 @@ async def test_answers_are_forgotten_in_time(redis: Redis) -> None:
 async def test_without_redis_every_look_up_misses(server: RedisProcess, redis: Redis) -> None:
     """A Redis that keeps silent costs an answer nothing but its place in the cache."""
     model = ScriptedModel()
-    await call(caching(model, redis))
-    chat = Cached(model, MODEL, redis)
-    await call(chat)
+    await complete(caching(model, redis))
+    chat = Cached(model, MODEL, redis, 60.0)
+    await complete(chat)
     server.pause()
     try:
-        assert [(await call(chat)).text for _ in range(3)] == ["yes"] * 3
+        assert [(await complete(chat)).text for _ in range(3)] == ["yes"] * 3
         assert model.calls == 4
     finally:
         server.resume()
-    assert (await call(caching(model, redis))).cached
+    assert (await complete(caching(model, redis))).cached
+
+
+async def test_a_stalled_event_loop_is_not_a_redis_that_is_gone() -> None:
+    """An answer that arrived while the loop was busy counts, however late it is read."""
+
+    class PromptRedis:
+        """Answers in 20 ms, while something else holds the event loop up for 200 ms."""
+
+        async def get(self, _: str) -> bytes | None:
+            loop = asyncio.get_running_loop()
+            answered = loop.create_future()
+            loop.call_later(0.02, answered.set_result, stored)
+            loop.call_soon(time.sleep, 0.2)
+            return await answered
+
+        async def set(self, _: str, value: str, *, px: int) -> None:
+            nonlocal stored
+            stored = value.encode()
+
+    stored: bytes | None = None
+    model = ScriptedModel()
+    chat = Cached(model, MODEL, PromptRedis(), 60.0)
+    assert not (await complete(chat)).cached
+    assert (await complete(chat)).cached
+    assert model.calls == 1
 
 
 async def test_a_caller_who_did_not_ask_for_kept_answers_gets_none(redis: Redis) -> None:

@@ -22,6 +22,7 @@ from assay.domain.errors import (
 from assay.domain.evaluation import CriterionResult, JudgeSpec
 from assay.domain.events import AttemptFinished
 from assay.domain.policy import Deadline
+from assay.domain.supervision import Supervisor
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.redis.client import connect
 from assay.settings import Settings
@@ -92,7 +93,7 @@ async def opened(
     )
     client, events = connect(url), RecordedEvents()
     try:
-        async with open_judging(settings, client, events) as judging:
+        async with open_judging(settings, client, events, Supervisor(events)) as judging:
             await judging.shared.fleet.share_now()
             yield JudgedByTwo(judging, events)
     finally:
@@ -140,8 +141,9 @@ async def test_every_fault_ends_as_the_table_says(redis, name, dialect, stream):
     assert noted == outcomes
     assert len(outcomes) <= 3
 
-    trips = error is not None and error.call_result in ("failure", "silent")
-    failures = sum(trips for outcome in outcomes if error and outcome == error.outcome)
+    failures = sum(
+        error.call_result.failed for outcome in outcomes if error and outcome == error.outcome
+    )
     answered = error is None or issubclass(error, (AnswerRefused, AnswerTruncated))
     assert counted[:2] == (failures + answered, failures)
 

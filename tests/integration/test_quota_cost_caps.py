@@ -7,11 +7,15 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from assay.domain.completion import Caller, Completion, Model, Prompt, Turn, Usage
+from assay.domain.completion import Caller, Completion, Model, Usage
 from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RateLimited
-from assay.domain.policy import CostBudget, Deadline
+from assay.domain.policy import CostBudget
+from assay.domain.supervision import Supervisor
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.token_estimates import TokenEstimates
+from fakes.calls import call
+from fakes.models import ask
+from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
 MODEL = Model("m", "p", "m", input_usd_per_mtok=1.0, output_usd_per_mtok=500.0)
@@ -44,21 +48,18 @@ def server(tmp_path_factory):
 async def caps(server):
     server.command("FLUSHALL")
     redis = Redis.from_url(server.url)
-    made = DailyBudgets(redis, {"poor": 2.0}, budget_s=0.5)
+    made = DailyBudgets(redis, {"poor": 2.0}, Supervisor(RecordedEvents()), budget_s=0.5)
     yield made
     await made.close()
     await redis.aclose()
 
 
-def prompt(tenant: str = "poor", max_cost_usd: float | None = None) -> Prompt:
-    purse = None if max_cost_usd is None else CostBudget(max_cost_usd)
-    return Prompt((Turn("user", ("x",)),), caller=Caller(tenant), purse=purse)
-
-
-async def call(inner: Priced, caps: DailyBudgets, asked: Prompt) -> Completion:
-    return await BudgetCapped(inner, MODEL, caps, TokenEstimates()).complete(
-        asked, Deadline.after(5)
-    )
+async def complete(
+    inner: Priced, caps: DailyBudgets, tenant: str = "poor", max_cost_usd: float | None = None
+) -> Completion:
+    budget = None if max_cost_usd is None else CostBudget(max_cost_usd)
+    context = call(5.0, Caller(tenant), budget=budget)
+    return await BudgetCapped(inner, MODEL, caps, TokenEstimates()).complete(ask("x"), context)
 
 
 async def settled(server: RedisProcess, caps: DailyBudgets) -> float:
@@ -70,9 +71,9 @@ async def test_a_call_that_could_exceed_the_request_s_cap_is_not_sent(caps):
     """Whatever it would have turned out to cost."""
     inner = Priced()
     with pytest.raises(CostCapReached):
-        await call(inner, caps, prompt("rich", max_cost_usd=0.5))
+        await complete(inner, caps, "rich", 0.5)
     assert inner.calls == 0
-    await call(inner, caps, prompt("rich", max_cost_usd=1.5))
+    await complete(inner, caps, "rich", 1.5)
     assert inner.calls == 1
 
 
@@ -89,7 +90,7 @@ async def test_the_day_s_cap_counts_upper_bounds_in_flight(caps):
 async def test_a_call_is_settled_at_its_real_price(server, caps):
     """So a cap of two dollars holds many calls of ten cents."""
     for _ in range(5):
-        await call(Priced(0.1), caps, prompt())
+        await complete(Priced(0.1), caps)
         await asyncio.sleep(0.05)
     assert await settled(server, caps) == pytest.approx(0.5)
 
@@ -97,14 +98,14 @@ async def test_a_call_is_settled_at_its_real_price(server, caps):
 async def test_a_call_that_was_not_billed_costs_nothing(server, caps):
     """A refusal by the provider makes no tokens."""
     with pytest.raises(RateLimited):
-        await call(Priced(failure=RateLimited("no")), caps, prompt())
+        await complete(Priced(failure=RateLimited("no")), caps)
     assert await settled(server, caps) == 0
 
 
 async def test_a_call_that_failed_midway_stays_charged(server, caps):
-    """The provider may bill it, and nobody knows how much."""
+    """The provider may bill it, and the amount is unknown."""
     with pytest.raises(ProviderDown):
-        await call(Priced(failure=ProviderDown("gone")), caps, prompt())
+        await complete(Priced(failure=ProviderDown("gone")), caps)
     assert await settled(server, caps) == pytest.approx(1.024, rel=0.01)
 
 
@@ -112,10 +113,10 @@ async def test_without_redis_a_capped_tenant_spends_nothing_and_others_go_on(tmp
     """Nobody knows what was spent."""
     server = RedisProcess(tmp_path)
     redis = Redis.from_url(server.url)
-    caps = DailyBudgets(redis, {"poor": 2.0})
+    caps = DailyBudgets(redis, {"poor": 2.0}, Supervisor(RecordedEvents()))
     server.stop()
     with pytest.raises(CostCapReached):
-        await call(Priced(), caps, prompt("poor"))
-    assert (await call(Priced(), caps, prompt("rich"))).text == "ok"
+        await complete(Priced(), caps, "poor")
+    assert (await complete(Priced(), caps, "rich")).text == "ok"
     await caps.close()
     await redis.aclose()

@@ -21,9 +21,10 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.quota.buckets import BucketName
 from assay.resilience.quota.quotas import ModelQuota, Quotas
-from assay.resilience.quota.reservations import ReservationRequest, Reserved
+from assay.resilience.quota.reservations import ReservationRequest, Reserved, SettledReservation
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 from fakes.scripted_clock import ScriptedClock
@@ -49,7 +50,7 @@ class Sent:
 
 
 class AnySchedule(RuleBasedStateMachine):
-    """Any number of clients that reserve, wait, cancel, commit, crash, while clocks jump."""
+    """Any number of clients that reserve, wait, settle, crash, while clocks jump."""
 
     redis: Redis
     quota = Quota(requests_per_minute=100, tokens_per_minute=400, burst_share=0.1)
@@ -66,15 +67,10 @@ class AnySchedule(RuleBasedStateMachine):
         self.clock = ScriptedClock(self.redis)
         self.now_s = self.seen_s = 0.0
         self.jumped_us = 0
-        self._tell_time()
-        self.quotas = Quotas(
-            self.clock, RecordedEvents(), shares=self.shares, budget_s=10, owner="a"
-        )
+        self._set_time()
+        self.quotas = self._process("a")
         self.model: ModelQuota = self.quotas.of(uuid.uuid4().hex, self.quota)
-        self.others = [
-            Quotas(self.clock, RecordedEvents(), shares=self.shares, budget_s=10, owner=name)
-            for name in ("b", "c")
-        ]
+        self.others = [self._process(name) for name in ("b", "c")]
         self.sent: list[Sent] = []
         self.debt = dict.fromkeys(("requests", "tokens"), 0.0)
 
@@ -82,7 +78,13 @@ class AnySchedule(RuleBasedStateMachine):
         if hasattr(self, "runner"):
             self.runner.close()
 
-    def _tell_time(self) -> None:
+    def _process(self, owner: str) -> Quotas:
+        events = RecordedEvents()
+        return Quotas(
+            self.clock, events, Supervisor(events), shares=self.shares, budget_s=10, owner=owner
+        )
+
+    def _set_time(self) -> None:
         now_us = START_US + self.jumped_us + round(self.now_s * 1e6)
         self.clock.set_us(now_us)
 
@@ -91,14 +93,14 @@ class AnySchedule(RuleBasedStateMachine):
         tokens=parts,
         lookahead_s=st.sampled_from([0.0, 0.25, 5.0, 60.0]),
         tenant=st.sampled_from(["gold", "silver", "other"]),
-        in_line=st.booleans(),
+        joins_queue=st.booleans(),
     )
-    def reserve(self, requests, tokens, lookahead_s, tenant, in_line) -> None:
+    def reserve(self, requests, tokens, lookahead_s, tenant, joins_queue) -> None:
         question = ReservationRequest(
             self._costs(requests, tokens),
             tenant=tenant,
             lookahead_s=lookahead_s,
-            in_line=in_line,
+            joins_queue=joins_queue,
         )
         before = self._left()
         answer = self.runner.run(self.model.reserve(question))
@@ -117,39 +119,39 @@ class AnySchedule(RuleBasedStateMachine):
     @rule(seconds=pauses)
     def wait(self, seconds) -> None:
         self.now_s += seconds
-        self._tell_time()
+        self._set_time()
 
     @rule(seconds=st.floats(0.1, 1_000))
     def clock_jumps_back(self, seconds) -> None:
         question = ReservationRequest({"requests": 1, "tokens": 1}, lookahead_s=-1)
         before = self.runner.run(self.model.reserve(question))
         self.jumped_us -= round(seconds * 1e6)
-        self._tell_time()
+        self._set_time()
         after = self.runner.run(self.model.reserve(question))
         # What Redis had not yet seen of the time before the jump is waited for once more, at the
         # rate of then, which feedback may have lowered to a tenth: never for the jump itself.
         assert after.wait_s <= 10 * (before.wait_s + self.now_s - self.seen_s) + SLACK
 
-    @precondition(lambda self: any(not each.settled for each in self.sent))
+    @precondition(lambda self: any(not request.settled for request in self.sent))
     @rule(data=st.data(), used=st.sampled_from([0.0, 0.5, 1.0]))
-    def commit(self, data, used) -> None:
+    def settle(self, data, used) -> None:
         each = data.draw(st.sampled_from([each for each in self.sent if not each.settled]))
         used *= 1 + self.over
         each.costs = {name: cost * used for name, cost in each.charged.items()}
         for name, cost in each.charged.items():
             self.debt[name] += max(0.0, each.costs[name] - cost)
         each.settled = True
-        self.runner.run(self.model.commit(each.granted, each.costs))
+        self.runner.run(self.model.settle([SettledReservation(each.granted, each.costs)]))
         once = self._left()
-        self.runner.run(self.model.commit(each.granted, each.costs))
+        self.runner.run(self.model.settle([SettledReservation(each.granted, each.costs)]))
         assert self._left() == pytest.approx(once, abs=1e-3)
 
     @precondition(lambda self: any(self._unsent()))
     @rule(data=st.data())
-    def cancel(self, data) -> None:
+    def settle_unsent(self, data) -> None:
         each = data.draw(st.sampled_from(self._unsent()))
         before = self._left()
-        self.runner.run(self.model.cancel(each.granted))
+        self.runner.run(self.model.settle([self.model.unsent(each.granted)]))
         after = self._left()
         assert all(after[name] >= before[name] - 1e-3 for name in after)
         each.costs = dict.fromkeys(each.costs, 0.0)
@@ -168,8 +170,8 @@ class AnySchedule(RuleBasedStateMachine):
         assert self._left()["tokens"] <= before["tokens"] + 1e-3
 
     @rule()
-    def a_process_dies_in_line(self) -> None:
-        """It has a ticket and never comes back; its place is passed over when it is due."""
+    def a_process_dies_joins_queue(self) -> None:
+        """It has a place in the queue and never comes back; the place lapses when it is due."""
         other = self.others[0].of(next(iter(self.quotas._models)), self.quota)
         costs = self._costs(1.0, 1.0)
         answer = self.runner.run(other.reserve(ReservationRequest(costs, lookahead_s=0)))
@@ -199,7 +201,9 @@ class AnySchedule(RuleBasedStateMachine):
         return dict(self.runner.run(self.model.status()).left)
 
     def _unsent(self) -> list[Sent]:
-        return [each for each in self.sent if not each.settled and each.at_s > self.now_s]
+        return [
+            request for request in self.sent if not request.settled and request.at_s > self.now_s
+        ]
 
 
 class WithDebts(AnySchedule):

@@ -3,11 +3,13 @@
 import pytest
 from redis.asyncio import Redis
 
-from assay.domain.completion import Completion, Model, Prompt, RateLimitState, Turn, Usage
+from assay.domain.completion import CallContext, Completion, Model, Prompt, RateLimitState, Usage
 from assay.domain.policy import Quota
-from assay.resilience.limited import Limited
+from assay.domain.supervision import Supervisor
 from assay.resilience.quota.quotas import Quotas
-from fakes.calls import call, read_text
+from fakes.calls import call
+from fakes.models import ask
+from fakes.queues import limited_model
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -32,11 +34,10 @@ def server(tmp_path_factory):
 
 async def test_what_is_given_back_is_not_added_to_what_the_provider_leaves(server):
     """The provider has counted the call already, by what it used."""
-    redis = Redis.from_url(server.url)
-    quotas = Quotas(redis, RecordedEvents(), budget_s=1.0)
-    limited = Limited(Telling(), MODEL, QUOTA, quotas, RecordedEvents())
-    prompt = Prompt((Turn("user", ("x" * 20_000,)),), read_text)
-    await limited.complete(prompt, call(5))
+    redis, events = Redis.from_url(server.url), RecordedEvents()
+    quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
+    limited = limited_model(Telling(), MODEL, QUOTA, quotas, events)
+    await limited.complete(ask("x" * 20_000), call(5))
     await limited.close()
     status = await limited.status()
     # 10,000 come back in a second; the estimate was some thousands.

@@ -12,14 +12,31 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from assay.domain.completion import Caller, Completion, Model, Prompt, RateLimitState, Turn, Usage
+from assay.domain.completion import (
+    CallContext,
+    Caller,
+    Completion,
+    Model,
+    Priority,
+    Prompt,
+    RateLimitState,
+    Usage,
+)
 from assay.domain.errors import QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.limited import Limited
 from assay.resilience.quota.quotas import Quotas
-from assay.resilience.quota.reservations import ReservationRequest
+from assay.resilience.quota.reservations import (
+    Deferred,
+    ReservationRequest,
+    SettledReservation,
+)
+from fakes.batches import until
 from fakes.calls import call
+from fakes.models import ask
+from fakes.queues import limited_model
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -38,7 +55,7 @@ class Answering:
         self.asked: list[str] = []
 
     async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
-        self.asked.append(prompt.caller.request_id)
+        self.asked.append(context.caller.request_id)
         if self.failure is not None:
             raise self.failure
         return Completion("ok", "stop", "openai", "judge", self.usage, rate_limit=self.rate_limit)
@@ -60,15 +77,17 @@ def events():
 async def quotas(server, events):
     server.command("FLUSHALL")
     redis = Redis.from_url(server.url, max_connections=64)
-    made = Quotas(redis, events, budget_s=1.0)
+    made = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     yield made
     await made.close()
     await redis.aclose()
 
 
-def prompt(name: str = "", priority="interactive", text: str = "x" * 400) -> Prompt:
+async def complete(
+    limited: Limited, seconds: float, name: str = "", priority: Priority = "interactive"
+) -> Completion:
     caller = Caller(request_id=name, priority=priority)
-    return Prompt((Turn("user", (text,)),), caller=caller)
+    return await limited.complete(ask("x" * 400), call(seconds, caller))
 
 
 async def left(quotas: Quotas, quota: Quota = PER_S_95) -> dict[str, float]:
@@ -77,8 +96,8 @@ async def left(quotas: Quotas, quota: Quota = PER_S_95) -> dict[str, float]:
 
 async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, events):
     """Off the request path: what remains charged is what the provider counted."""
-    limited = Limited(Answering(Usage(2_000, 6_000)), MODEL, PER_S_95, quotas, events)
-    await limited.complete(prompt(), call(5))
+    limited = limited_model(Answering(Usage(2_000, 6_000)), MODEL, PER_S_95, quotas, events)
+    await complete(limited, 5)
     await limited.close()
     now = await left(quotas)
     assert now["requests"] == pytest.approx(94, abs=9)
@@ -89,30 +108,30 @@ async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, ev
 
 async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, events):
     """With the time at which it could be, and nothing is sent or charged."""
-    limited = Limited(Answering(), MODEL, PER_S_95, quotas, events)
+    limited = limited_model(Answering(), MODEL, PER_S_95, quotas, events)
     granted = await quotas.of(MODEL.id, PER_S_95).reserve(ReservationRequest({"requests": 95}))
-    await quotas.of(MODEL.id, PER_S_95).commit(granted, {"requests": 1_000})
+    await quotas.of(MODEL.id, PER_S_95).settle([SettledReservation(granted, {"requests": 1_000})])
     with pytest.raises(QuotaExhausted) as refusal:
-        await limited.complete(prompt(), call(2))
+        await complete(limited, 2)
     assert refusal.value.retry_after_s == pytest.approx(9.5, abs=1)
     await limited.close()
 
 
-async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, events):
-    """Whoever is refused here is told of all who wait there, not of their first alone."""
+async def test_the_queues_of_other_processes_are_foreseen_whole(server, quotas, events):
+    """A refusal here counts all callers that wait there, not only the first of them."""
     per_minute = Quota(requests_per_minute=120)
     redis = Redis.from_url(server.url, max_connections=64)
-    elsewhere = Quotas(redis, events, budget_s=1.0)
-    there = Limited(Answering(), MODEL, per_minute, elsewhere, events)
-    here = Limited(Answering(), MODEL, per_minute, quotas, events)
+    elsewhere = Quotas(redis, events, Supervisor(events), budget_s=1.0)
+    there = limited_model(Answering(), MODEL, per_minute, elsewhere, events)
+    here = limited_model(Answering(), MODEL, per_minute, quotas, events)
     waiting = []
     for _ in range(20):
-        waiting.append(asyncio.create_task(there.complete(prompt(), call(60))))
+        waiting.append(asyncio.create_task(complete(there, 60)))
         await asyncio.sleep(0.01)
-    first = asyncio.create_task(here.complete(prompt(), call(60)))
+    first = asyncio.create_task(complete(here, 60))
     await asyncio.sleep(0.2)
     with pytest.raises(QuotaExhausted) as refusal:
-        await here.complete(prompt(), call(5))
+        await complete(here, 5)
     # Some twenty calls at 1.9 a second; the heads alone would take one second.
     assert refusal.value.retry_after_s == pytest.approx(10.5, abs=2)
     for task in (first, *waiting):
@@ -124,14 +143,14 @@ async def test_the_lines_of_other_processes_are_foreseen_whole(server, quotas, e
     await redis.aclose()
 
 
-async def test_nobody_joins_a_line_that_is_too_long(quotas, events):
-    """A caller behind others is told their waits too, before it waits itself."""
+async def test_a_queue_that_is_too_long_is_not_joined(quotas, events):
+    """A caller behind others learns the whole wait before it begins to wait."""
     answering = Answering()
-    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
-    waiting = [asyncio.create_task(limited.complete(prompt(), call(60))) for _ in range(50)]
+    limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    waiting = [asyncio.create_task(complete(limited, 60)) for _ in range(50)]
     await asyncio.sleep(0.2)
     with pytest.raises(QuotaExhausted) as refusal:
-        await limited.complete(prompt(), call(1))
+        await complete(limited, 1)
     assert refusal.value.retry_after_s == pytest.approx(4.0, abs=1.2)
     for task in waiting:
         task.cancel()
@@ -142,7 +161,7 @@ async def test_nobody_joins_a_line_that_is_too_long(quotas, events):
 async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
     """A later urgent request overtakes the batch rows; equals keep their order."""
     answering = Answering()
-    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     drained = await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(
         ReservationRequest({"requests": 12, "tokens": 0}, lookahead_s=2)
     )
@@ -150,8 +169,7 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
     tasks = []
     for name in ("batch-1", "batch-2", "batch-3", "urgent-1", "urgent-2"):
         priority = "batch" if name.startswith("batch") else "interactive"
-        call = limited.complete(prompt(name, priority), call(30))
-        tasks.append(asyncio.create_task(call))
+        tasks.append(asyncio.create_task(complete(limited, 30, name, priority)))
         await asyncio.sleep(0.02)
     await asyncio.gather(*tasks)
     assert answering.asked == ["urgent-1", "urgent-2", "batch-1", "batch-2", "batch-3"]
@@ -159,15 +177,14 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
 
 
 async def test_an_urgent_call_overtakes_a_batch_row_whose_time_is_near(quotas, events):
-    """A batch row takes nothing ahead of its time, so who is urgent never stands behind it."""
+    """A batch row takes nothing ahead of its time, so an urgent call never waits behind it."""
     answering = Answering()
-    limited = Limited(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
+    limited = limited_model(answering, MODEL, Quota(requests_per_minute=600), quotas, events)
     drained = ReservationRequest({"requests": 11, "tokens": 0}, lookahead_s=2)
     await quotas.of(MODEL.id, Quota(requests_per_minute=600)).reserve(drained)
     tasks = []
     for name, priority in (("row", "batch"), ("urgent", "interactive")):
-        call = limited.complete(prompt(name, priority), call(30))
-        tasks.append(asyncio.create_task(call))
+        tasks.append(asyncio.create_task(complete(limited, 30, name, priority)))
         await asyncio.sleep(0.02)
     await asyncio.gather(*tasks)
     assert answering.asked == ["urgent", "row"]
@@ -180,18 +197,18 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
     """Each process asks for its own callers only; Redis keeps the order between them."""
     quota = Quota(requests_per_minute=1_200)
     redis = Redis.from_url(server.url, max_connections=64)
-    other_quotas = Quotas(redis, events, budget_s=1.0)
+    other_quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     answering = Answering()
     pods = [
-        Limited(answering, MODEL, quota, quotas, events),
-        Limited(answering, MODEL, quota, other_quotas, events),
+        limited_model(answering, MODEL, quota, quotas, events),
+        limited_model(answering, MODEL, quota, other_quotas, events),
     ]
     await quotas.of(MODEL.id, quota).reserve(ReservationRequest({"requests": 19}))
     calls, names = [], [f"{number:02}" for number in range(40)]
     for number, name in enumerate(names):
         # The first process gets three callers for each one of the second.
         pod = pods[0 if number % 4 else 1]
-        calls.append(asyncio.create_task(pod.complete(prompt(name), call(30))))
+        calls.append(asyncio.create_task(complete(pod, 30, name)))
         await asyncio.sleep(0.02)
     await asyncio.gather(*calls)
     displaced = [abs(answering.asked.index(name) - number) for number, name in enumerate(names)]
@@ -205,30 +222,29 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
 async def test_requests_keep_flowing_without_redis(server, quotas, events):
     """From this process's share, and from the shared quota again once Redis is back."""
     answering = Answering()
-    limited = Limited(answering, MODEL, PER_S_95, quotas, events)
+    limited = limited_model(answering, MODEL, PER_S_95, quotas, events)
     server.pause()
-    calls = [limited.complete(prompt(), call(20)) for _ in range(40)]
+    calls = [complete(limited, 20) for _ in range(40)]
     pending = asyncio.gather(*calls)
     await asyncio.sleep(1.6)
     assert quotas.degraded
     assert answering.asked
     server.resume()
     await pending
-    await quotas.of(MODEL.id, PER_S_95).circuit.healed(5)
-    assert not quotas.degraded
+    await until(lambda: not quotas.degraded)
     await limited.close()
 
 
 async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
     """The caller went away in the wait; what it would have sent is there for others."""
-    limited = Limited(Answering(), MODEL, Quota(requests_per_minute=600), quotas, events)
+    limited = limited_model(Answering(), MODEL, Quota(requests_per_minute=600), quotas, events)
     bucket = quotas.of(MODEL.id, Quota(requests_per_minute=600))
     await bucket.reserve(ReservationRequest({"requests": 9.4}))
-    call = asyncio.create_task(limited.complete(prompt(), call(30)))
+    leaving = asyncio.create_task(complete(limited, 30))
     await asyncio.sleep(0.02)
     before = (await bucket.status()).left["requests"]
-    call.cancel()
-    await asyncio.gather(call, return_exceptions=True)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
     await limited.close()
     assert (await bucket.status()).left["requests"] >= before + 0.9
 
@@ -236,12 +252,14 @@ async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
 async def test_a_429_blocks_the_model_for_everybody(quotas, events):
     """The provider's Retry-After reaches the bucket, and the caller as the error it was."""
     refusing = Answering(failure=RateLimited("slow down", retry_after_s=20))
-    limited = Limited(refusing, MODEL, PER_S_95, quotas, events)
+    limited = limited_model(refusing, MODEL, PER_S_95, quotas, events)
     with pytest.raises(RateLimited):
-        await limited.complete(prompt(), call(5))
+        await complete(limited, 5)
     await limited.close()
     status = await quotas.of(MODEL.id, PER_S_95).status()
-    assert status.blocked_s == pytest.approx(20, abs=1)
+    answer = await quotas.of(MODEL.id, PER_S_95).reserve(ReservationRequest({"requests": 1}))
+    assert isinstance(answer, Deferred)
+    assert answer.wait_s == pytest.approx(20, abs=1)
     assert status.rate_share == pytest.approx(0.7, abs=0.05)
 
 
@@ -249,8 +267,8 @@ async def test_what_the_provider_says_is_left_lowers_the_balance(quotas, events)
     """Someone else may use the same key."""
     answering = Answering()
     answering.rate_limit = RateLimitState(requests_left=3)
-    limited = Limited(answering, MODEL, PER_S_95, quotas, events)
-    await limited.complete(prompt(), call(5))
+    limited = limited_model(answering, MODEL, PER_S_95, quotas, events)
+    await complete(limited, 5)
     await limited.close()
     assert (await left(quotas))["requests"] < 10
 

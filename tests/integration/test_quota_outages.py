@@ -12,8 +12,10 @@ from redis.asyncio import Redis, RedisCluster
 
 from assay.domain.events import StoreDegraded
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.quota.quotas import ModelQuota, Quotas
-from assay.resilience.quota.reservations import ReservationRequest, Reserved
+from assay.resilience.quota.reservations import ReservationRequest, Reserved, SettledReservation
+from fakes.batches import until
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 
@@ -36,7 +38,7 @@ def events():
 @pytest.fixture
 async def quotas(server, events):
     redis = Redis.from_url(server.url, max_connections=64)
-    made = Quotas(redis, events, pods_max=2, budget_s=0.2)
+    made = Quotas(redis, events, Supervisor(events), pods_max=2, budget_s=0.2)
     yield made
     await made.close()
     await redis.aclose()
@@ -47,8 +49,7 @@ def degraded(events: RecordedEvents) -> list[bool]:
 
 
 async def healed(model: ModelQuota) -> None:
-    await model.circuit.healed(10)
-    assert model.circuit.closed
+    await until(lambda: model.circuit.closed)
 
 
 async def test_a_paused_redis_costs_one_budget_and_heals_by_itself(server, quotas, events):
@@ -61,7 +62,7 @@ async def test_a_paused_redis_costs_one_budget_and_heals_by_itself(server, quota
     # Two hundred time-outs one after the other would take forty seconds.
     assert time.monotonic() - started_s < 5
     assert quotas.degraded
-    assert any(isinstance(each, Reserved) and each.local is not None for each in answers)
+    assert any(isinstance(answer, Reserved) and answer.local is not None for answer in answers)
     await asyncio.sleep(0.5)
     server.resume()
     await healed(model)
@@ -90,7 +91,7 @@ async def test_a_restarted_redis_goes_on_where_it_was(server, quotas):
     """With its data, a bucket in debt is still in debt."""
     model = quotas.of("m", QUOTA)
     granted = await model.reserve(ReservationRequest(ONE))
-    await model.commit(granted, {"requests": 2_000})
+    await model.settle([SettledReservation(granted, {"requests": 2_000})])
     await asyncio.sleep(1.1)
     server.restart()
     await model.reserve(ReservationRequest(ONE))
@@ -120,7 +121,7 @@ def blackhole():
 async def test_a_blackholed_redis_does_not_make_every_request_wait(blackhole, events):
     """The first pays the budget; the others do not even try."""
     redis = Redis(port=blackhole, max_connections=64)
-    quotas = Quotas(redis, events, budget_s=0.05)
+    quotas = Quotas(redis, events, Supervisor(events), budget_s=0.05)
     model = quotas.of("m", QUOTA)
     await model.reserve(ReservationRequest(ONE))
     started_s = time.monotonic()
@@ -163,7 +164,7 @@ def _info(node: RedisProcess) -> bytes:
 async def test_every_script_runs_on_a_cluster(cluster, events):
     """All keys of a call lie in one slot, wherever the model's slot may be."""
     redis = RedisCluster(host="127.0.0.1", port=cluster[0].port)
-    quotas = Quotas(redis, events, shares={"gold": 0.3}, budget_s=2.0)
+    quotas = Quotas(redis, events, Supervisor(events), shares={"gold": 0.3}, budget_s=2.0)
     for _ in range(6):
         model = quotas.of(f"openai/{uuid.uuid4().hex}", QUOTA)
         granted = await model.reserve(ReservationRequest(ONE, tenant="gold"))
@@ -174,7 +175,7 @@ async def test_every_script_runs_on_a_cluster(cluster, events):
         later = await model.reserve(ReservationRequest(ONE, lookahead_s=0))
         assert not isinstance(later, Reserved)
         await model.leave()
-        await model.commit(granted, {"tokens": 30.0})
+        await model.settle([SettledReservation(granted, {"tokens": 30.0})])
         assert (await model.status()).left["tokens"] < 300_000
     assert not quotas.degraded
     await quotas.close()
@@ -182,10 +183,11 @@ async def test_every_script_runs_on_a_cluster(cluster, events):
 
 
 async def test_a_process_that_is_killed_leaves_no_one_waiting(server, quotas):
-    """Its place in the line is passed over once it is due."""
+    """Its place in the queue is passed over once it is due."""
     model = quotas.of("m", Quota(requests_per_minute=6_000))
     await model.reserve(ReservationRequest({"requests": 90}))
-    dying = Quotas(quotas.redis, RecordedEvents(), owner="dying", budget_s=0.2)
+    events = RecordedEvents()
+    dying = Quotas(quotas.redis, events, Supervisor(events), owner="dying", budget_s=0.2)
     await dying.of("m", Quota(requests_per_minute=6_000)).reserve(
         ReservationRequest({"requests": 60})
     )

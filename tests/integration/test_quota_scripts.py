@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.quota.quotas import ModelQuota, Quotas
 from assay.resilience.quota.reservations import (
     LOOKAHEAD_S,
@@ -17,12 +18,14 @@ from assay.resilience.quota.reservations import (
     Rejected,
     ReservationRequest,
     Reserved,
+    SettledReservation,
 )
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess, servers
 
 SIXTY_PER_S = Quota(requests_per_minute=3_800, burst_share=0.05)
 """Capacity 190, rate 60 a second."""
+EVENTS = RecordedEvents()
 
 
 @pytest.fixture(scope="module", params=servers().items(), ids=lambda item: item[0])
@@ -41,7 +44,7 @@ async def redis(server):
 
 @pytest.fixture
 async def quotas(redis):
-    made = Quotas(redis, RecordedEvents(), budget_s=1.0)
+    made = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=1.0)
     yield made
     await made.close()
 
@@ -120,13 +123,13 @@ async def test_callers_are_served_in_order_of_arrival(quotas):
     assert promised[-1] - promised[4] == pytest.approx(0.75, abs=0.05)
 
 
-async def test_commit_settles_once_and_whatever_the_balance(quotas):
-    """An underestimate goes into debt; a second commit does nothing."""
+async def test_a_reservation_is_settled_once_and_whatever_the_balance(quotas):
+    """An underestimate goes into debt; a second settlement does nothing."""
     model = fresh(quotas, SIXTY_PER_S)
     started_s = time.monotonic()
     granted = await model.reserve(ask(60))
     for _ in range(2):
-        await model.commit(granted, {"requests": 160})
+        await model.settle([SettledReservation(granted, {"requests": 160})])
         balance = await left(model)
         assert -101 <= balance <= -99 + 60 * (time.monotonic() - started_s)
 
@@ -136,9 +139,9 @@ async def test_cancel_gives_back_what_was_never_sent(quotas):
     model = fresh(quotas, SIXTY_PER_S)
     granted = await model.reserve(ask(60))
     assert await left(model) <= 5
-    await model.cancel(granted)
+    await model.settle([model.unsent(granted)])
     assert await left(model) >= 60
-    await model.cancel(granted)
+    await model.settle([model.unsent(granted)])
     assert await left(model) <= 70
 
 
@@ -157,7 +160,7 @@ async def test_a_cost_beyond_the_capacity_waits_for_the_full_bucket(quotas):
 
 async def test_a_cost_beyond_the_capacity_can_be_refused(redis):
     """By configuration it never fits, and the answer says so at once."""
-    quotas = Quotas(redis, RecordedEvents(), oversize="refuse", budget_s=1.0)
+    quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), oversize="refuse", budget_s=1.0)
     model = fresh(quotas, SIXTY_PER_S)
     refused = await model.reserve(ask(200))
     assert refused == Rejected(None, "requests")
@@ -168,7 +171,7 @@ async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
     """Another process, with a client of its own, waits for the block as well."""
     name = f"model-{uuid.uuid4().hex}"
     ours = quotas.of(name, SIXTY_PER_S)
-    other_quotas = Quotas(redis, RecordedEvents(), budget_s=1.0)
+    other_quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=1.0)
     granted = await ours.reserve(ask())
     await ours.refused_by_provider(granted, 30.0)
     answer = await other_quotas.of(name, SIXTY_PER_S).reserve(ask())
@@ -179,7 +182,7 @@ async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
 
 
 async def test_a_storm_of_429s_lowers_the_rate_once(quotas):
-    """Requests that were sent before the rate was lowered tell nothing about the lower rate."""
+    """Requests that were sent before the rate was lowered say nothing about the lower rate."""
     model = fresh(quotas, SIXTY_PER_S)
     sent = [await model.reserve(ask()) for _ in range(20)]
     for granted in sent:
@@ -211,7 +214,7 @@ async def test_the_provider_s_count_only_lowers_the_balance(quotas):
 
 async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):
     """Though another floods the model and a line has formed."""
-    quotas = Quotas(redis, RecordedEvents(), shares={"gold": 0.5}, budget_s=1.0)
+    quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), shares={"gold": 0.5}, budget_s=1.0)
     model = fresh(quotas, SIXTY_PER_S)
     flood = [await model.reserve(ask(15, tenant="other")) for _ in range(8)]
     assert isinstance(flood[-1], Deferred)
@@ -224,7 +227,7 @@ async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):
 
 async def test_an_idle_share_is_lent(redis):
     """With the guaranteed tenant silent, the other gets the whole rate."""
-    quotas = Quotas(redis, RecordedEvents(), shares={"gold": 0.5}, budget_s=1.0)
+    quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), shares={"gold": 0.5}, budget_s=1.0)
     model = fresh(quotas, Quota(requests_per_minute=6_000, burst_share=0.01))
     taken = 0
     loop = asyncio.get_running_loop()
@@ -243,7 +246,7 @@ async def test_keys_expire_but_never_before_a_debt_is_paid(server, quotas):
     """A bucket in deep debt outlives its debt: dropping it would forgive it."""
     model = fresh(quotas, Quota(requests_per_minute=60))
     granted = await model.reserve(ask(1))
-    await model.commit(granted, {"requests": 100_000})
+    await model.settle([SettledReservation(granted, {"requests": 100_000})])
     tag = f"assay:v1:{{quota:{next(reversed(quotas._models))}}}"
     ttl_s = server.command("PTTL", f"{tag}:state") / 1_000
     assert ttl_s > 100_000 / 0.95

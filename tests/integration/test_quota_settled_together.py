@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from assay.domain.policy import Quota
+from assay.domain.supervision import Supervisor
 from assay.resilience.quota.quotas import ModelQuota, Quotas
 from assay.resilience.quota.reservations import ReservationRequest, Reserved, SettledReservation
 from fakes.recorded_events import RecordedEvents
@@ -19,6 +20,7 @@ from fakes.redis_process import RedisProcess, servers
 SLOW = Quota(requests_per_minute=60, tokens_per_minute=60, burst_share=1.0)
 """One of each a second: what time brings back is little beside the costs."""
 TENANT = "acme"
+EVENTS = RecordedEvents()
 
 
 @pytest.fixture(scope="module", params=servers().items(), ids=lambda item: item[0])
@@ -31,7 +33,7 @@ def server(request, tmp_path_factory):
 @pytest.fixture
 async def quotas(server):
     redis = Redis.from_url(server.url)
-    made = Quotas(redis, RecordedEvents(), budget_s=5.0, shares={TENANT: 0.5})
+    made = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=5.0, shares={TENANT: 0.5})
     yield made
     await made.close()
     await redis.aclose()
@@ -39,7 +41,7 @@ async def quotas(server):
 
 @dataclass
 class Story:
-    """What is reserved and how it ends, to be told of more than one model."""
+    """What is reserved and how it ends, to be replayed on several models."""
 
     seed: int
     model: ModelQuota
@@ -47,34 +49,34 @@ class Story:
 
     async def reserve(self) -> None:
         """Reservations of all kinds, in the order in which they are to be settled."""
-        told = random.Random(self.seed)
+        rng = random.Random(self.seed)
         for _ in range(40):
-            granted = await self._granted(told)
-            ended = SettledReservation(granted, self._actual(told))
-            if told.random() < 0.2:
+            granted = await self._granted(rng)
+            ended = SettledReservation(granted, self._actual(rng))
+            if rng.random() < 0.2:
                 await self.model.settle([ended])
             self.ended.append(ended)
-            if told.random() < 0.1:
+            if rng.random() < 0.1:
                 self.ended.append(ended)
 
-    async def _granted(self, told: random.Random) -> Reserved:
-        costs = {"requests": float(told.randint(1, 9)), "tokens": float(told.randint(5, 99))}
-        kind = told.random()
+    async def _granted(self, rng: random.Random) -> Reserved:
+        costs = {"requests": float(rng.randint(1, 9)), "tokens": float(rng.randint(5, 99))}
+        kind = rng.random()
         if kind < 0.15:
             return Reserved(uuid.uuid4().hex, 0.0, "")
         if kind < 0.3:
             return Reserved(uuid.uuid4().hex, 0.0, "", local=costs)
-        tenant = told.choice([TENANT, ""])
+        tenant = rng.choice([TENANT, ""])
         ask = ReservationRequest(
-            costs, wait_max_s=1e6, lookahead_s=1e6, tenant=tenant, in_line=False
+            costs, wait_max_s=1e6, lookahead_s=1e6, tenant=tenant, joins_queue=False
         )
         granted = await self.model.reserve(ask)
         assert isinstance(granted, Reserved)
         return granted
 
-    def _actual(self, told: random.Random) -> dict[str, float]:
-        actual = {"requests": float(told.randint(0, 9)), "tokens": float(told.randint(0, 199))}
-        return {name: cost for name, cost in actual.items() if told.random() < 0.8}
+    def _actual(self, rng: random.Random) -> dict[str, float]:
+        actual = {"requests": float(rng.randint(0, 9)), "tokens": float(rng.randint(0, 199))}
+        return {name: cost for name, cost in actual.items() if rng.random() < 0.8}
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -101,21 +103,21 @@ async def test_what_was_settled_together_is_settled(quotas):
     await story.model.settle(story.ended)
     before = (await story.model.status()).left
     more = [
-        SettledReservation(each.granted, {"tokens": 1e6})
-        for each in story.ended
-        if not each.granted.local
+        SettledReservation(settled.reservation, {"tokens": 1e6})
+        for settled in story.ended
+        if not settled.reservation.local
     ]
     await story.model.settle(more)
     after = (await story.model.status()).left
     assert after == pytest.approx(before, abs=time.monotonic() - started_s + 0.01)
 
 
-async def test_nothing_to_settle_asks_nobody(quotas):
+async def test_nothing_to_settle_makes_no_call(quotas):
     """No call is made for nothing, nor for what only this process knows of."""
     model = quotas.of(f"model-{uuid.uuid4().hex}", SLOW)
     await model.settle([])
     await model.settle(
         [SettledReservation(Reserved("a", 0.0, "", local={"tokens": 1.0}), {"tokens": 3.0})]
     )
-    assert not [key async for key in quotas.redis.scan_iter(f"{model._tag}*")]
+    assert not [key async for key in quotas.redis.scan_iter(f"{model._prefix}*")]
     assert model.local._balances == [0.0, -2.0]

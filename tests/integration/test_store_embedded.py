@@ -55,7 +55,7 @@ def service(folder):
 
 
 def is_zombie(pid):
-    """It ended, and whoever adopted it has not asked for its end yet."""
+    """It ended, and the process that adopted it has not collected it yet."""
     return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
 
 

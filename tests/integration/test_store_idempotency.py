@@ -8,10 +8,12 @@ import pytest
 from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
 from assay.domain.policy import Deadline
 from assay.domain.ports import StoredResponse
+from assay.domain.supervision import Supervisor
 from assay.http.access import Identity
 from assay.redis.client import ClientLimits, connect
 from assay.store.idempotency.leases import RedisIdempotency, record_key
 from fakes.http_api import ScriptedEvaluator, running_api, unscored
+from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
 GOOD = {"output": "4", "criteria": "Is it right?"}
@@ -29,9 +31,11 @@ def server(tmp_path):
 async def store_on(server, **options):
     """A store with a client of its own, as another pod has."""
     client = connect(server.url, ClientLimits(connect_s=0.5, answer_s=0.5))
+    supervisor = Supervisor(RecordedEvents())
     try:
-        yield RedisIdempotency(client, **options)
+        yield RedisIdempotency(client, supervisor, **options)
     finally:
+        await supervisor.stop()
         await client.aclose()
 
 
@@ -143,7 +147,7 @@ async def test_a_first_caller_who_leaves_gives_the_key_back(server):
 
 
 async def test_without_redis_a_keyed_request_is_refused_and_others_go_on(server):
-    """Nobody can say whether it ran before: 503. Without the header nothing touches Redis."""
+    """It cannot be known whether it ran before: 503. Without the header nothing touches Redis."""
     async with two_pods(server) as (first, _, evaluator):
         server.kill()
         status, headers, problem = await first.post(GOOD, idempotency_key="k")
@@ -176,10 +180,10 @@ async def test_a_key_that_is_not_visible_ascii_is_refused(server, key):
 
 
 async def test_the_lease_of_a_dead_owner_passes_to_the_waiter(server):
-    """A process that died renews no more; whoever waits takes over when the lease lapses."""
+    """A process that died renews no more; a waiter takes over when the lease lapses."""
     async with store_on(server, lease_s=0.3) as one, store_on(server, lease_s=0.3) as other:
         dead = await one.claim("t", "k", "d", Deadline.after(5))
-        dead._renewal.cancel()
+        await dead._renewal.stop()
         lease = await other.claim("t", "k", "d", Deadline.after(5))
         assert not isinstance(lease, StoredResponse)
         await dead.keep(StoredResponse(200, (), b"too late"))
@@ -188,7 +192,7 @@ async def test_the_lease_of_a_dead_owner_passes_to_the_waiter(server):
 
 
 async def test_the_lease_of_a_living_owner_does_not_lapse(server):
-    """A request longer than its lease is renewed; who waits for it ends at its own deadline."""
+    """A request longer than its lease is renewed; a waiter gives up at its own deadline."""
     async with store_on(server, lease_s=0.3) as one, store_on(server) as other:
         lease = await one.claim("t", "k", "d", Deadline.after(5))
         with pytest.raises(DeadlineExceeded):
@@ -232,7 +236,7 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
             await asyncio.sleep(0.05)
         await single.aclose()
         client = connect(server.url.replace("redis:", "redis+cluster:"))
-        store = RedisIdempotency(client)
+        store = RedisIdempotency(client, Supervisor(RecordedEvents()))
         lease = await store.claim("t", "k", "d", Deadline.after(5))
         await lease.keep(ANSWER)
         assert await store.claim("t", "k", "d", Deadline.after(5)) == ANSWER

@@ -12,7 +12,7 @@ from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.domain.errors import RequestError
-from assay.domain.ports import BreakerOrder, BreakerState, ModelStatus
+from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
 from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
@@ -50,7 +50,7 @@ class BreakerRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: BreakerOrder = Field(
+    state: BreakerCommand = Field(
         description="`forced_open` refuses every call, `disabled` lets every call through, "
         "`reset` returns to normal operation."
     )
@@ -94,7 +94,7 @@ def models_router(services: Services) -> APIRouter:
             raise RequestError("forbidden", "Use an API key with role=operator.")
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
-        status = await services.models.order(model_id, wanted.state)
+        status = await services.models.set_breaker(model_id, wanted.state)
         return Response(orjson.dumps(_model_document(status)), media_type="application/json")
 
     return router

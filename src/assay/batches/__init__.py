@@ -1,1 +1,1 @@
-"""Rows in bulk: the worker, the rows, the summary and the webhooks."""
+"""Batches of rows: the worker, one row, the summary and the webhooks."""

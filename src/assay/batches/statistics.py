@@ -1,7 +1,7 @@
-"""Means and shares with their 95 % confidence intervals, from sums alone: no row is kept.
+"""Means and shares with 95 % confidence intervals, from sums alone: no row is kept.
 
-Scores are summed as whole millionths, so that sums of a million rows are exact and the variance,
-a small difference of large numbers, loses nothing.
+Scores are summed as integers of millionths: sums over a million rows stay exact, and so does the
+variance, which is a small difference of large numbers.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ CONFIDENCE = 0.95
 _UPPER = (1 + CONFIDENCE) / 2
 _Z = NormalDist().inv_cdf(_UPPER)
 _NORMAL_FROM_DF = 100_000
-"""From here on Student's t and the normal quantile agree to five digits."""
+"""From here, Student's t and the normal quantile agree to five digits."""
 _STEPS = 200
 _TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean from 0 to 1; error and interval are None where the data cannot tell them.
+    """A mean from 0 to 1; error and interval are None if there is too little data.
 
-    The interval is cut to 0..1, where every score lies.
+    The interval is cut to 0..1, the range of scores.
     """
 
     mean: float
@@ -35,7 +35,7 @@ class Estimate:
     interval: tuple[float, float] | None
 
 
-def mean_of(n: int, total: int, squares: int) -> Estimate:
+def mean_estimate(n: int, total: int, squares: int) -> Estimate:
     """The mean of `n` independent scores: s/√n and Student's t with n − 1 degrees of freedom.
 
     `total` and `squares` are the sums of the scores and of their squares. Raises
@@ -48,8 +48,8 @@ def mean_of(n: int, total: int, squares: int) -> Estimate:
     return _estimate(float(mean), math.sqrt(max(float(variance), 0.0) / n), n - 1)
 
 
-def clustered_mean_of(groups: Iterable[tuple[int, int]]) -> Estimate:
-    """The mean of scores that are alike within groups; each group is (count, sum of scores).
+def clustered_mean(groups: Iterable[tuple[int, int]]) -> Estimate:
+    """The mean of scores that correlate within groups; each group is (count, sum of scores).
 
     The cluster-robust ("sandwich") error of the mean with the factor G/(G − 1) and Student's t
     with G − 1 degrees of freedom: Cameron and Miller, A Practitioner's Guide to Cluster-Robust
@@ -65,9 +65,11 @@ def clustered_mean_of(groups: Iterable[tuple[int, int]]) -> Estimate:
     return _estimate(float(mean), math.sqrt(float(factor * spread)) / n, len(sums) - 1)
 
 
-def share_of(count: int, n: int) -> tuple[float, float]:
-    """The interval of a share after Wilson (1927): it holds for few rows and for shares near 0
-    or 1, where the usual one has no width."""
+def wilson_interval(count: int, n: int) -> tuple[float, float]:
+    """The interval of a share after Wilson (1927).
+
+    It holds for few rows and for shares near 0 or 1, where the usual interval has no width.
+    """
     share = count / n
     shift = _Z**2 / (2 * n)
     width = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
@@ -86,7 +88,7 @@ def student_t(df: int) -> float:
             low = middle
         else:
             high = middle
-        if high - low < 1e-12:  # noqa: PLR2004  # below what a float of this size can tell
+        if high - low < 1e-12:  # noqa: PLR2004  # the precision of a float of this size
             break
     return (low + high) / 2
 
@@ -124,7 +126,7 @@ def _continued_fraction(a: float, b: float, x: float) -> float:
             d = 1 / _away_from_zero(1 + term * d)
             c = _away_from_zero(1 + term / c)
             value *= c * d
-        if abs(c * d - 1) < 1e-15:  # noqa: PLR2004  # no float can come closer
+        if abs(c * d - 1) < 1e-15:  # noqa: PLR2004  # the precision of a float
             break
     return value
 

@@ -1,42 +1,42 @@
-"""The sums of a batch: what one evaluation adds to them, and the summary that they give."""
+"""The sums of a batch: what each row adds, and the summary that follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from assay.batches.statistics import SCALE, Estimate, clustered_mean_of, mean_of, share_of
+from assay.batches.statistics import SCALE, Estimate, clustered_mean, mean_estimate, wilson_interval
 from assay.criteria.base import Criterion
 from assay.domain.batches import RowStatus, Sums
 from assay.domain.evaluation import Evaluation
 
 ROWS = "rows"
-"""Stands for the rows as a whole where a criterion's place in the list would stand."""
+"""The key of sums over whole rows; the sums of a criterion have its index as their key."""
 NANO = 1_000_000_000
 GROUPS_LOST = "_"
-"""Set to 1 where there were more groups than are kept."""
+"""Set to 1 once there are more groups than the store keeps."""
 
 
-def status_of(evaluation: Evaluation) -> RowStatus:
-    """How a row's evaluation counts in its batch."""
+def row_status(evaluation: Evaluation) -> RowStatus:
+    """The row's status in its batch."""
     if evaluation.status == "completed":
         return "scored"
-    scored = any(each.status == "scored" for each in evaluation.results)
+    scored = any(result.status == "scored" for result in evaluation.results)
     return "partial" if scored else "unscored"
 
 
-def totals_of(evaluation: Evaluation) -> dict[str, int]:
-    """What the row cost."""
+def row_totals(evaluation: Evaluation) -> dict[str, int]:
+    """Cost and usage of the row."""
     return {
         "cost_nano_usd": round(evaluation.cost_usd * NANO),
         "input_tokens": evaluation.usage.input_tokens,
         "output_tokens": evaluation.usage.output_tokens,
-        "simulated": sum(each.simulated for each in evaluation.results),
+        "simulated": sum(result.simulated for result in evaluation.results),
     }
 
 
-def tally_of(evaluation: Evaluation) -> dict[str, int]:
-    """What the row adds to the sums of its criteria, and to those of the rows."""
+def row_tally(evaluation: Evaluation) -> dict[str, int]:
+    """What the row adds to the sums of its criteria and of whole rows."""
     sums: dict[str, int] = {}
     for place, score, passed in _scored(evaluation):
         sums[f"{place}:n"] = 1
@@ -45,14 +45,14 @@ def tally_of(evaluation: Evaluation) -> dict[str, int]:
         if passed is not None:
             sums[f"{place}:decided"] = 1
             sums[f"{place}:passed"] = int(passed)
-    for index, each in enumerate(evaluation.results):
-        if each.status != "scored":
-            sums[f"{index}:{each.status}:{each.reason}"] = 1
+    for index, result in enumerate(evaluation.results):
+        if result.status != "scored":
+            sums[f"{index}:{result.status}:{result.reason}"] = 1
     return sums
 
 
-def groups_of(evaluation: Evaluation, group: str | None) -> dict[str, int]:
-    """What the row adds to the sums of its group; empty where it has none."""
+def row_groups(evaluation: Evaluation, group: str | None) -> dict[str, int]:
+    """What the row adds to the sums of its group; empty if it has none."""
     sums: dict[str, int] = {}
     for place, score, _ in _scored(evaluation) if group is not None else ():
         sums[f"{place}:n:{group}"] = 1
@@ -60,15 +60,19 @@ def groups_of(evaluation: Evaluation, group: str | None) -> dict[str, int]:
     return sums
 
 
-def summary_of(criteria: Sequence[Criterion], sums: Sums) -> dict[str, Any]:
-    """The summary of a batch, as callers read it: rows, then each criterion."""
+def summarize(criteria: Sequence[Criterion], sums: Sums) -> dict[str, Any]:
+    """The summary of a batch in the API: rows, then each criterion."""
     left_out = bool(sums.groups.get(GROUPS_LOST))
     groups = {} if left_out else _by_place(sums.groups)
     return {
         "rows": _entry(ROWS, sums.tally, groups),
         "criteria": [
-            {"name": each.name, "type": each.type, **_entry(str(index), sums.tally, groups)}
-            for index, each in enumerate(criteria)
+            {
+                "name": criterion.name,
+                "type": criterion.type,
+                **_entry(str(index), sums.tally, groups),
+            }
+            for index, criterion in enumerate(criteria)
         ],
         "groups_left_out": left_out,
     }
@@ -77,9 +81,9 @@ def summary_of(criteria: Sequence[Criterion], sums: Sums) -> dict[str, Any]:
 def _scored(evaluation: Evaluation) -> Iterator[tuple[str, int, bool | None]]:
     if evaluation.score is not None:
         yield ROWS, round(evaluation.score * SCALE), evaluation.passed
-    for index, each in enumerate(evaluation.results):
-        if each.score is not None:
-            yield str(index), round(each.score * SCALE), each.passed
+    for index, result in enumerate(evaluation.results):
+        if result.score is not None:
+            yield str(index), round(result.score * SCALE), result.passed
 
 
 def _entry(
@@ -88,13 +92,13 @@ def _entry(
     n = tally.get(f"{place}:n", 0)
     decided, passed = tally.get(f"{place}:decided", 0), tally.get(f"{place}:passed", 0)
     clusters = list(groups.get(place, {}).values())
-    # Rows without a group would be missing from a clustered mean: then it is not one of all rows.
+    # A clustered mean leaves out rows without a group, and so is wrong if there are any.
     clustered = bool(clusters) and sum(count for count, _ in clusters) == n
     estimate: Estimate | None = None
     if clustered:
-        estimate = clustered_mean_of((count, total) for count, total in clusters)
+        estimate = clustered_mean((count, total) for count, total in clusters)
     elif n:
-        estimate = mean_of(n, tally[f"{place}:sum"], tally[f"{place}:squares"])
+        estimate = mean_estimate(n, tally[f"{place}:sum"], tally[f"{place}:squares"])
     unscored = _reasons(place, "unscored", tally)
     skipped = sum(_reasons(place, "skipped", tally).values())
     return {
@@ -104,7 +108,7 @@ def _entry(
         "ci95": None if estimate is None else estimate.interval,
         "clusters": len(clusters) if clustered else None,
         "pass_rate": passed / decided if decided else None,
-        "pass_rate_ci95": share_of(passed, decided) if decided else None,
+        "pass_rate_ci95": wilson_interval(passed, decided) if decided else None,
         "unscored": _shares(unscored, n + sum(unscored.values()) + skipped),
         "skipped": skipped,
     }

@@ -1,4 +1,4 @@
-"""Tells a batch's webhook of its end, signed after the Standard Webhooks specification."""
+"""Calls a batch's webhook when the batch ends, signed after the Standard Webhooks specification."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ ACCEPTED = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class WebhookPolicy:
-    """How often a webhook is tried, and whether it may be in a private network."""
+    """How often a webhook is called, and whether it may be in a private network."""
 
+    allow_private: bool
     tries_max: int = 8
     backoff_s: float = 5.0
     backoff_max_s: float = 3_600.0
     timeout_s: float = 15.0
-    allow_private: bool = False
 
     def next_delay_s(self, tries: int) -> float | None:
-        """The pause after failed try number `tries` (from 1); None after the last."""
+        """The pause after failed attempt number `tries` (from 1); None after the last."""
         if tries >= self.tries_max:
             return None
         pause_s = min(self.backoff_s * 4.0 ** (tries - 1), self.backoff_max_s)
-        return pause_s * random.uniform(0.9, 1.1)  # noqa: S311  # spread, no secret
+        return pause_s * random.uniform(0.9, 1.1)  # noqa: S311  # jitter
 
 
 class TargetRefused(OSError):
-    """The name of a webhook leads to an address that may not be called."""
+    """A webhook's host name resolves to an address that must not be called."""
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those that lead anywhere but to the public Internet.
+    """Resolves names, and refuses those with an address outside the public Internet.
 
-    The connection is made to the very addresses checked here: a name that changes its address
+    The connection goes to the addresses that are checked here: a name that changes its address
     between the check and the call gains nothing.
     """
 
@@ -61,10 +61,10 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """All addresses of the name; raises `TargetRefused` where one of them is not public."""
+        """All addresses of the name; raises `TargetRefused` if one of them is not public."""
         found = await self._resolver.resolve(host, port, family)
-        if not found or not all(is_public(_address(each["host"])) for each in found):
-            raise TargetRefused("the webhook leads to a private address")
+        if not found or not all(is_public(_address(result["host"])) for result in found):
+            raise TargetRefused("the webhook resolves to a private address")
         return found
 
     async def close(self) -> None:
@@ -72,7 +72,7 @@ class PublicResolver(AbstractResolver):
 
 
 class Webhooks:
-    """Calls webhooks whose turn it is; a turn lapses, so that no end goes untold."""
+    """Delivers due webhooks; a claim lapses, so that a dead worker loses no delivery."""
 
     def __init__(
         self,
@@ -88,42 +88,42 @@ class Webhooks:
         self._policy = policy
         self._resolver = resolver
 
-    async def tell(self, batch_id: str) -> None:
-        """Tell of the batch's end where it is due; raises `StoreUnavailable`."""
-        turn = await self._queue.claim_webhook(batch_id)
-        if turn is None:
+    async def deliver(self, batch_id: str) -> None:
+        """Call the batch's webhook if that is due; raises `StoreUnavailable`."""
+        claim = await self._queue.claim_webhook(batch_id)
+        if claim is None:
             return
-        batch = await self._found(batch_id)
-        outcome = "failed" if batch is None else await self._call(batch, turn)
-        next_delay_s = None if outcome == "delivered" else self._policy.next_delay_s(turn.tries)
-        self._events.emit(WebhookAttempted(batch_id, outcome, turn.tries))
+        batch = await self._find(batch_id)
+        outcome = "failed" if batch is None else await self._call(batch, claim)
+        next_delay_s = None if outcome == "delivered" else self._policy.next_delay_s(claim.tries)
+        self._events.emit(WebhookAttempted(batch_id, outcome, claim.tries))
         await self._queue.record_webhook(
             batch_id, "delivered" if outcome == "delivered" else "given_up", next_delay_s
         )
 
-    async def _found(self, batch_id: str) -> Batch | None:
+    async def _find(self, batch_id: str) -> Batch | None:
         request = await self._batches.request(batch_id)
         if request is None:
             return None
         return await self._batches.find(orjson.loads(request)["tenant"], batch_id)
 
-    async def _call(self, batch: Batch, turn: WebhookClaim) -> str:
-        target = orjson.loads(turn.webhook)
+    async def _call(self, batch: Batch, claim: WebhookClaim) -> str:
+        target = orjson.loads(claim.webhook)
         if target_fault(target["url"], allow_private=self._policy.allow_private) is not None:
             return "refused"
-        # The same end has the same id at every try: the receiver can tell a repeat.
+        # Every attempt carries the same id, so that the receiver can recognise a repeat.
         headers, body = signed(target["secret"], f"msg_{batch.id}_{batch.status}", event(batch))
         try:
             async with self._session() as session:
-                answer = await session.post(
+                response = await session.post(
                     target["url"], data=body, headers=headers, allow_redirects=False
                 )
-                answer.close()
+                response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             refused = isinstance(error.__cause__ or error.__context__ or error, TargetRefused)
             logger.warning("webhook of %s: %s", batch.id, type(error).__name__)
             return "refused" if refused else "failed"
-        return "delivered" if answer.status in ACCEPTED else "failed"
+        return "delivered" if response.status in ACCEPTED else "failed"
 
     def _session(self) -> aiohttp.ClientSession:
         resolver = self._resolver
@@ -140,7 +140,7 @@ class Webhooks:
 
 
 def event(batch: Batch) -> dict[str, Any]:
-    """What a webhook is told: enough to know whether to fetch the results."""
+    """The content of a webhook: enough to decide whether to fetch the results."""
     counts = {"total": batch.total, **{str(name): n for name, n in batch.by_status.items()}}
     return {
         "type": f"batch.{batch.status}",

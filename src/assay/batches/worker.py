@@ -1,4 +1,4 @@
-"""Takes rows of batches and does them, until it is told to stop."""
+"""Takes rows of batches from the queue and finishes them, until it is stopped."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchEnded, BatchRowFinished, BatchRowReturned
+from assay.domain.faults import internal_fault
 from assay.domain.ports import EventSink, JobQueue
+from assay.domain.supervision import SupervisedTask, Supervisor
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-WEBHOOKS_MAX = 8
-"""Webhooks that one worker calls at a time."""
+DELIVERIES_AT_ONCE_MAX = 8
+"""Webhooks that one worker calls at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
     """Bounds of one worker; `renew_s` must be a small part of the queue's lease."""
 
-    slots: int = 16
+    slots: int
+    renew_s: float
+    grace_s: float
     poll_s: float = 0.25
-    renew_s: float = 3.0
-    grace_s: float = 20.0
     return_s: float = 3.0
     store_for_s: float = 300.0
     store_pause_s: float = 0.1
@@ -44,10 +46,10 @@ class WorkerLimits:
 
 
 class BatchWorker:
-    """Does rows, `slots` at a time, of all batches in turn.
+    """Works on up to `slots` rows at a time, taken from all batches in turn.
 
-    While the store is away it goes on with what it has, and keeps the results until they can be
-    stored: a restart of Redis costs no judgement twice.
+    While the store is unavailable, the worker finishes the rows that it holds and keeps their
+    results until they can be stored: a restart of Redis costs no second judgement.
     """
 
     def __init__(
@@ -56,79 +58,87 @@ class BatchWorker:
         runner: RowRunner,
         webhooks: Webhooks,
         events: EventSink,
+        supervisor: Supervisor,
         limits: WorkerLimits,
     ) -> None:
         self._queue = queue
         self._runner = runner
         self._webhooks = webhooks
         self._events = events
+        self._supervisor = supervisor
         self._limits = limits
         self._claims: dict[tuple[str, str], Claim] = {}
         self._rows: set[asyncio.Task[None]] = set()
-        self._telling: dict[str, asyncio.Task[None]] = {}
+        self._deliveries: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
-        self._stopped = False
-        self._turn = 0
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._round_number = 0
         self._failures = 0
         self._resume_at_s = 0.0
 
-    @property
-    def rows(self) -> int:
-        """Rows in hand now."""
-        return len(self._rows)
+    def start(self) -> None:
+        """Take rows from now on; the process is not ready while taking or renewing them fails."""
+        self._renewing = self._supervisor.start("batch_leases", self._renew, essential=True)
+        self._taking = self._supervisor.start("batch_worker", self._take_rows, essential=True)
 
-    def stop(self) -> None:
-        """Take no more rows; `run` returns when those in hand are done or given back."""
-        self._stopped = True
+    async def stop(self) -> None:
+        """Take no more rows; finish those in hand within the grace and give back the rest."""
+        self._stopping = True
         self._wake.set()
+        # To cancel a claim on its way would leave the rows to lapse.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.return_s):
+                await self._stopped.wait()
+        await self._taking.stop()
+        await self._finish()
+        await self._renewing.stop()
 
-    async def run(self) -> None:
-        """Work until `stop`."""
-        renewing = asyncio.create_task(self._renew())
-        try:
-            while not self._stopped:
-                self._wake.clear()
-                if not await self._round() or self._free == 0:
-                    await self._sleep(self._limits.poll_s)
-        finally:
-            try:
-                await self._leave()
-            finally:
-                renewing.cancel()
+    async def _take_rows(self, _: SupervisedTask) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            if not await self._round() or self._free == 0:
+                await self._sleep(self._limits.poll_s)
+        self._stopped.set()
 
     @property
     def _free(self) -> int:
         return self._limits.slots - len(self._rows)
 
     async def _sleep(self, seconds: float) -> None:
-        """Until a row ends, at most `seconds`."""
+        """Sleep until a row ends, at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
     async def _round(self) -> bool:
-        """Take rows for the free slots, from all batches alike; False where there are none."""
+        """Fill the free slots, from all batches evenly; False if there was nothing to take."""
         if self._free == 0 or time.monotonic() < self._resume_at_s:
             return False
         found = False
         try:
-            names = list(await self._queue.active())
-            self._turn += 1
-            first = self._turn % max(len(names), 1)
-            for place, name in enumerate(names[first:] + names[:first]):
+            batch_ids = list(await self._queue.active())
+            self._round_number += 1
+            first = self._round_number % max(len(batch_ids), 1)
+            for place, batch_id in enumerate(batch_ids[first:] + batch_ids[:first]):
                 if self._free == 0:
                     break
-                found |= await self._take(name, math.ceil(self._free / (len(names) - place)))
+                share = math.ceil(self._free / (len(batch_ids) - place))
+                found |= await self._take(batch_id, share)
         except StoreUnavailable as error:
             logger.warning("no rows taken: %s", error.message)
-        except Exception:  # a worker that ends itself serves nobody
-            logger.exception("no rows taken")
         return found
 
     async def _take(self, batch_id: str, count: int) -> bool:
-        claims = await self._queue.claim(batch_id, count)
-        if claims is None or isinstance(claims, str):
-            await self._idle(batch_id, claims)
+        try:
+            claims = await self._queue.claim(batch_id, count)
+            if claims is None or isinstance(claims, str):
+                await self._close(batch_id, claims)
+                return False
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # one batch's fault must not stop the others
+            self._events.emit(internal_fault("batch_claim", error, batch_id))
             return False
         for claim in claims:
             if claim.deliveries:
@@ -136,52 +146,61 @@ class BatchWorker:
             self._claims[batch_id, claim.entry] = claim
             task = asyncio.create_task(self._row(claim))
             self._rows.add(task)
-            task.add_done_callback(partial(self._ended, claim))
+            task.add_done_callback(partial(self._row_ended, claim))
         return bool(claims)
 
-    async def _idle(self, batch_id: str, status: BatchStatus | None) -> None:
-        """A batch that does not run has its end to be told, or nothing to do."""
-        if status in ENDED and batch_id not in self._telling and len(self._telling) < WEBHOOKS_MAX:
-            task = asyncio.create_task(self._tell(batch_id))
-            self._telling[batch_id] = task
-            task.add_done_callback(lambda _: self._telling.pop(batch_id, None))
-        elif status not in ENDED:
+    async def _close(self, batch_id: str, status: BatchStatus | None) -> None:
+        """Deliver the webhook of a batch that has ended; forget a batch that is gone."""
+        if status not in ENDED:
             await self._queue.forget(batch_id)
+        elif batch_id not in self._deliveries and len(self._deliveries) < DELIVERIES_AT_ONCE_MAX:
+            task = asyncio.create_task(self._deliver(batch_id))
+            self._deliveries[batch_id] = task
+            task.add_done_callback(partial(self._delivery_ended, batch_id))
 
-    async def _tell(self, batch_id: str) -> None:
+    async def _deliver(self, batch_id: str) -> None:
         with contextlib.suppress(StoreUnavailable):
-            await self._webhooks.tell(batch_id)
+            await self._webhooks.deliver(batch_id)
             await self._queue.forget(batch_id)
 
-    def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
+    def _delivery_ended(self, batch_id: str, task: asyncio.Task[None]) -> None:
+        self._deliveries.pop(batch_id, None)
+        self._report("webhook", batch_id, task)
+
+    def _row_ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
         self._rows.discard(task)
         self._wake.set()
         if task.cancelled():
-            return  # to be given back
-        # A row that is not renewed any more, and has no result, is another worker's before long.
+            return  # `_finish` gives it back
+        # A row without a result that is no longer renewed soon goes to another worker.
         self._claims.pop((claim.batch_id, claim.entry), None)
-        if (error := task.exception()) is not None:
-            logger.error("%s in a row of %s", type(error).__name__, claim.batch_id)
+        self._report("batch_row", claim.batch_id, task)
+
+    def _report(self, where: str, batch_id: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._events.emit(internal_fault(where, error, batch_id))
 
     async def _row(self, claim: Claim) -> None:
-        """One row, to its end: stored, given back for later, or left to lapse."""
+        """One row, to its end: stored, given back for later, or left for another worker."""
         started_s = time.monotonic()
         try:
-            outcome = await self._patiently(lambda: self._runner.run(claim))
+            outcome = await self._with_store_retries(lambda: self._runner.run(claim))
             if isinstance(outcome, RetryLater):
-                await self._patiently(lambda: self._queue.give_back(claim, outcome.delay_s))
+                await self._with_store_retries(
+                    lambda: self._queue.give_back(claim, outcome.delay_s)
+                )
                 self._events.emit(BatchRowReturned(claim.batch_id, "retry"))
             else:
                 await self._store(claim, outcome, started_s)
             self._slow_down(isinstance(outcome, RetryLater))
         except BatchSpecError as error:
             reason = error.message
-            await self._patiently(lambda: self._queue.fail(claim.batch_id, reason))
+            await self._with_store_retries(lambda: self._queue.fail(claim.batch_id, reason))
         except StoreUnavailable:
-            logger.warning("the store was away too long: a row of %s is left", claim.batch_id)
+            logger.warning("storage was unavailable too long: a row of %s is left", claim.batch_id)
 
     async def _store(self, claim: Claim, result: RowResult, started_s: float) -> None:
-        settled = await self._patiently(lambda: self._queue.settle(claim, result))
+        settled = await self._with_store_retries(lambda: self._queue.settle(claim, result))
         if settled not in ("stored", "completed"):
             return
         caller = Caller(request_id=claim.batch_id, priority="batch")
@@ -191,7 +210,7 @@ class BatchWorker:
             self._events.emit(BatchEnded(claim.batch_id, "completed"))
 
     def _slow_down(self, failed: bool) -> None:
-        """Where row after row fails for a passing reason, take fewer: they would only be spent."""
+        """Take fewer rows while row after row fails for a transient reason: each costs a retry."""
         self._failures = self._failures + 1 if failed else 0
         rounds = self._failures // self._limits.slots
         if rounds:
@@ -200,8 +219,8 @@ class BatchWorker:
             )
             self._resume_at_s = time.monotonic() + pause_s
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer of `call`, tried again while the store is away; raises `StoreUnavailable`."""
+    async def _with_store_retries(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `call` while the store is unavailable; in the end, raise `StoreUnavailable`."""
         give_up_s = time.monotonic() + self._limits.store_for_s
         pause_s = self._limits.store_pause_s
         while True:
@@ -213,20 +232,19 @@ class BatchWorker:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, self._limits.store_pause_max_s)
 
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self._limits.renew_s)
-            try:
+    async def _renew(self, task: SupervisedTask) -> None:
+        while not task.stopping:
+            # A row whose lease lapses while the store is unavailable may be judged twice; its
+            # result counts once.
+            with contextlib.suppress(StoreUnavailable):
                 await self._queue.renew(tuple(self._claims.values()))
-            except StoreUnavailable:
-                continue  # what lapses meanwhile may be done twice, and counts once
+            await asyncio.sleep(self._limits.renew_s)
 
-    async def _leave(self) -> None:
-        """Finish what is in hand within the grace; give back the rest, so that nobody waits for it
-        to lapse."""
+    async def _finish(self) -> None:
+        """Finish rows within the grace; give back the rest, so that no lease has to lapse first."""
         if self._rows:
             await asyncio.wait(self._rows, timeout=self._limits.grace_s)
-        unfinished = [*self._rows, *self._telling.values()]
+        unfinished = [*self._rows, *self._deliveries.values()]
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)

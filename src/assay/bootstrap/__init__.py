@@ -1,6 +1,7 @@
 """The composition root: the only place where the parts of the service meet."""
 
-from assay.bootstrap.service import open_local, open_service, run_service, start_logging
+from assay.bootstrap.process import start_logging
+from assay.bootstrap.service import open_local, open_service, run_service
 from assay.bootstrap.worker import NoSharedRedis, run_worker
 from assay.redis.embedded import EmbeddedError
 

@@ -1,4 +1,4 @@
-"""The settings as the domain and the adapters want them: pure translations."""
+"""Translates settings into the values of the domain and the adapters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model_of(model_id: str, model: ModelSettings, provider: ProviderSettings) ->
 
 
 def quota_of(model: ModelSettings) -> Quota:
-    """What the provider allows a model."""
+    """The provider's limits for a model."""
     return Quota(model.requests_per_minute, model.tokens_per_minute, model.burst_share)
 
 
@@ -56,12 +56,12 @@ def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
 
 
 def breaker_policy(settings: Settings) -> BreakerPolicy:
-    """When breakers open."""
+    """When breakers open and close."""
     return BreakerPolicy(**settings.breaker.model_dump())
 
 
 def retry_budget_policy(settings: Settings) -> RetryBudgetPolicy:
-    """What may be repeated."""
+    """How much may be retried."""
     return RetryBudgetPolicy(**settings.retry.model_dump())
 
 

@@ -1,4 +1,4 @@
-"""Builds the judges: each configured model inside its nest, behind the router."""
+"""Builds the judges: each configured model inside its layers, behind the router."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from assay.bootstrap.from_settings import (
     retry_budget_policy,
 )
 from assay.domain.completion import Model
-from assay.domain.errors import RequestError, StoreUnavailable
-from assay.domain.ports import BreakerOrder, EventSink, ModelStatus
+from assay.domain.ports import EventSink
+from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
 from assay.resilience.breaker.breaker import Breaker
@@ -23,6 +23,7 @@ from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.cached import Cached
 from assay.resilience.coalesced import Coalesced
+from assay.resilience.directory import Directory, DirectoryEntry
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
 from assay.resilience.queue.fair_order import QueueLimits
@@ -39,7 +40,7 @@ from assay.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What the nests of all models have in common."""
+    """What the layers of all models have in common."""
 
     redis: Client
     provider_clients: Mapping[str, ProviderClient]
@@ -52,13 +53,13 @@ class SharedResources:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """One model inside its layers, and those layers that others look at."""
+    """One model inside its layers, and the layers that others read."""
 
     candidate: Candidate
     guarded: Guarded
     limited: Limited
     slotted: Slotted
-    line: FairQueue
+    quota_queue: FairQueue
 
     @property
     def model(self) -> Model:
@@ -67,7 +68,7 @@ class Nest:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """Everything that asks models."""
+    """Everything that calls models."""
 
     judges: ConfiguredJudges
     directory: Directory
@@ -75,43 +76,22 @@ class Judging:
     shared: SharedResources
 
 
-class Directory:
-    """The configured models for `/v1/models`: how they stand, and what an operator orders."""
-
-    def __init__(self, nests: Sequence[Nest], fleet: BreakerFleet) -> None:
-        self._nests = {nest.model.id: nest for nest in nests}
-        self._fleet = fleet
-
-    async def statuses(self) -> Sequence[ModelStatus]:
-        return [await self._status(nest) for nest in self._nests.values()]
-
-    async def order(self, model_id: str, order: BreakerOrder) -> ModelStatus:
-        """Set a model's breaker in all processes; raises `RequestError`, `StoreUnavailable`."""
-        if model_id not in self._nests:
-            raise RequestError("not_found", "no model of that id is configured")
-        await self._fleet.order(model_id, order)
-        return await self._status(self._nests[model_id])
-
-    async def _status(self, nest: Nest) -> ModelStatus:
-        try:
-            left = (await nest.limited.status()).left
-        except StoreUnavailable:
-            left = {}
-        breaker = nest.guarded.breaker.state
-        return ModelStatus(nest.model, breaker, left.get("requests"), left.get("tokens"))
-
-
 @asynccontextmanager
 async def open_judging(
-    settings: Settings, redis: Client, events: EventSink, *, budgeted: Client | None = None
+    settings: Settings,
+    redis: Client,
+    events: EventSink,
+    supervisor: Supervisor,
+    *,
+    budgeted: Client | None = None,
 ) -> AsyncIterator[Judging]:
     """The judges that `settings` name; what they hold open is closed at the end.
 
-    `budgeted` is the client of those who bound their calls themselves, which costs less.
+    `budgeted` is the client for callers that bound their calls themselves, which costs less.
     """
     async with AsyncExitStack() as stack:
         shared = await stack.enter_async_context(
-            _open_shared(settings, redis, budgeted or redis, events)
+            _open_shared(settings, redis, budgeted or redis, events, supervisor)
         )
         nests = [_nest(settings, model, shared) for model in models_of(settings)]
         for nest in nests:
@@ -123,9 +103,12 @@ async def open_judging(
             for name, judge in settings.judges.items()
         }
         candidates = [nest.candidate for nest in nests]
+        entries = {
+            nest.model.id: DirectoryEntry(nest.model, nest.guarded, nest.limited) for nest in nests
+        }
         yield Judging(
             ConfiguredJudges(candidates, judges, events),
-            Directory(nests, shared.fleet),
+            Directory(entries, shared.fleet),
             nests,
             shared,
         )
@@ -133,7 +116,11 @@ async def open_judging(
 
 @asynccontextmanager
 async def _open_shared(
-    settings: Settings, redis: Client, budgeted: Client, events: EventSink
+    settings: Settings,
+    redis: Client,
+    budgeted: Client,
+    events: EventSink,
+    supervisor: Supervisor,
 ) -> AsyncIterator[SharedResources]:
     tenants = settings.tenants.items()
     shares = {name: tenant.quota_share for name, tenant in tenants if tenant.quota_share}
@@ -149,17 +136,17 @@ async def _open_shared(
         quotas = Quotas(
             budgeted,
             events,
+            supervisor,
             pods_max=settings.quota.pods_max,
             shares=shares,
             oversize=settings.quota.oversize,
         )
         stack.push_async_callback(quotas.close)
-        caps = DailyBudgets(redis, caps_usd)
+        caps = DailyBudgets(redis, caps_usd, supervisor)
         stack.push_async_callback(caps.close)
         budget = RetryBudget(retry_budget_policy(settings))
-        yield SharedResources(
-            redis, provider_clients, quotas, caps, BreakerFleet(redis), budget, events
-        )
+        fleet = BreakerFleet(redis, supervisor)
+        yield SharedResources(redis, provider_clients, quotas, caps, fleet, budget, events)
 
 
 def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
@@ -171,9 +158,15 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
 
     provider = build_model(dialect, model, shared.provider_clients.get(model.provider))
     slotted = Slotted(provider, model, events, configured.slots, limits)
-    line = FairQueue(model.id, "provider_quota", 1, events, limits)
+    quota_queue = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(
-        slotted, model, quota_of(configured), shared.quotas, events, estimates=estimates, queue=line
+        slotted,
+        model,
+        quota_of(configured),
+        shared.quotas,
+        events,
+        estimates=estimates,
+        queue=quota_queue,
     )
     capped = BudgetCapped(limited, model, shared.caps, estimates)
     breaker = Breaker(model.id, breaker_policy(settings), events)
@@ -181,8 +174,8 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     retried = Retried(guarded, model, retry_budget_policy(settings), shared.budget, events)
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
-    kept = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
+    cached = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
     candidate = Candidate(
-        model, kept, configured.weight, guarded.open_for_s, limited.predicted_wait_s
+        model, cached, configured.weight, guarded.open_for_s, limited.predicted_wait_s
     )
-    return Nest(candidate, guarded, limited, slotted, line)
+    return Nest(candidate, guarded, limited, slotted, quota_queue)

@@ -1,46 +1,29 @@
-"""Builds the service out of its parts, and runs it until it is told to stop."""
+"""Builds the API on top of a process, and runs it until a signal stops it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.applications import Starlette
 
-from assay import __version__
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.bootstrap.batches import BATCH_ROUTES, Backlog, batch_routers, build_worker, working
-from assay.bootstrap.from_settings import limits_of, models_of
-from assay.bootstrap.judging import open_judging
-from assay.bootstrap.readings import GaugeReader
-from assay.criteria import CRITERIA
+from assay.bootstrap.batches import batch_routers, build_worker
+from assay.bootstrap.process import open_process
 from assay.domain.completion import Model
-from assay.domain.ports import EventSink
 from assay.evaluation.comparer import Comparer
-from assay.evaluation.evaluator import Evaluator
-from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.access import Access, KeysFile, OpenAccess
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
-from assay.http.operations import create_operations_app
 from assay.http.server import Listeners, listen, serve, serving
-from assay.redis.client import BUDGETED, Client, connect
-from assay.redis.embedded import EmbeddedRedis
-from assay.screening import Screener
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
-from assay.telemetry.event_loop import watch_loop
-from assay.telemetry.logging import EventLog, configure_logging
-from assay.telemetry.metrics import LabelUniverse, Metrics
-from assay.telemetry.sinks import Sinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,69 +37,35 @@ class Service:
     models: Sequence[Model]
 
 
-class Clients(NamedTuple):
-    """Two clients of one Redis; `budgeted` is for callers who bound their calls themselves."""
-
-    redis: Client
-    budgeted: Client
-
-
 @asynccontextmanager
 async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterator[Service]:
-    """Assemble the service; everything opened here is closed in the reverse order.
-
-    With `work` it does rows of batches too.
-    """
-    models = models_of(settings)
-    metrics = Metrics(known(settings, models), __version__)
-    events: EventSink = Sinks([metrics, EventLog()])
-    limits = limits_of(settings)
+    """Assemble the service; with `work` it works on rows of batches, too."""
     async with AsyncExitStack() as stack:
-        redis, budgeted = await stack.enter_async_context(open_redis(settings))
-        judging = await stack.enter_async_context(
-            open_judging(settings, redis, events, budgeted=budgeted)
-        )
-        offload = SandboxPool(events)
-        stack.push_async_callback(offload.aclose)
-        screener = Screener(events)
-        stack.push_async_callback(screener.aclose)
+        process = await stack.enter_async_context(open_process(settings))
         services = Services(
-            evaluator=Evaluator(judging.judges, offload, screener, events),
-            comparer=Comparer(judging.judges, screener, events),
+            evaluator=process.evaluator,
+            comparer=Comparer(process.judging.judges, process.screener, process.events),
             access=access(settings),
-            idempotency=RedisIdempotency(redis),
-            models=judging.directory,
-            events=events,
+            idempotency=RedisIdempotency(process.redis, process.supervisor),
+            models=process.judging.directory,
+            events=process.events,
+            lifecycle=process.lifecycle,
+            load=process.load,
         )
-        readings = GaugeReader(judging, services.load, limits)
-        backlog = Backlog(redis)
-        await backlog.look()
-        metrics.watch(backlog.with_it(readings.read))
-        await stack.enter_async_context(
-            running(
-                readings.poll(),
-                backlog.poll(),
-                watch_loop(events),
-                give_back_memory(services.load),
-            )
-        )
+        process.supervisor.start("memory_trimming", lambda _: give_back_memory(process.load))
         if work:
-            worker = build_worker(settings.batches, redis, services.evaluator, events)
-            await stack.enter_async_context(working(worker))
-        routers = batch_routers(settings, services, limits, redis, judging.judges)
-        yield Service(
-            create_app(services, limits, routers),
-            create_operations_app(services.lifecycle, metrics.render),
-            services,
-            limits,
-            models,
-        )
+            worker = build_worker(settings.batches, process)
+            worker.start()
+            stack.push_async_callback(worker.stop)
+        app = create_app(services, process.limits, batch_routers(settings, services, process))
+        process.metrics.add_routes(routes_of(app))
+        yield Service(app, process.operations, services, process.limits, process.models)
 
 
 async def run_service(settings: Settings, on_started: Callable[[str, str], None]) -> bool:
-    """Serve until SIGTERM or SIGINT; true where everything in flight was finished.
+    """Serve until SIGTERM or SIGINT; true if everything in flight was finished.
 
-    `on_started` gets the two addresses. Raises `OSError` where a port is taken.
+    `on_started` gets the two addresses. Raises `OSError` if a port is taken.
     """
     server = settings.server
     with Listeners.bind(server.host, server.port, server.metrics_port) as listeners:
@@ -138,10 +87,10 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
 
 @asynccontextmanager
 async def open_local(settings: Settings) -> AsyncIterator[str]:
-    """The service inside this process, for this process: gives its address on a free port.
+    """The service inside this process, for this process: its address on a free port.
 
-    Where no Redis URL is configured its private Redis lives in a folder of its own, so that a
-    service already running on the data directory is left alone.
+    Without a configured Redis, its private Redis uses a folder of its own, so that a service
+    already running on the data directory is not disturbed.
     """
     with TemporaryDirectory(prefix="assay-") as folder:
         server = settings.server.model_copy(update={"data_dir": Path(folder)})
@@ -152,67 +101,21 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
                 yield f"http://{_authority(listener.getsockname())}"
 
 
-@asynccontextmanager
-async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Background work that ends with the context."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def start_logging(settings: Settings) -> None:
-    """Write logs in the configured form."""
-    as_json = {"auto": None, "json": True, "text": False}[settings.telemetry.log_format]
-    configure_logging(settings.telemetry.log_level, as_json=as_json)
-
-
-@asynccontextmanager
-async def open_redis(settings: Settings) -> AsyncIterator[Clients]:
-    """Clients of the configured Redis, or of a private one that lives as long as this."""
-    async with AsyncExitStack() as stack:
-        url = settings.redis.url
-        if settings.redis.url_file is not None:
-            url = settings.redis.url_file.read_text().strip()
-        if not url:
-            url = await stack.enter_async_context(EmbeddedRedis(settings.server.data_dir))
-        clients = Clients(connect(url), connect(url, BUDGETED))
-        for client in clients:
-            stack.push_async_callback(client.aclose)
-        yield clients
-
-
 def access(settings: Settings) -> Access:
-    """Who may call: the holders of the file's keys, or everybody on a loopback host."""
+    """Who may call: the holders of the file's keys, or everyone on a loopback host."""
     if settings.auth_required and settings.auth.keys_file is not None:
         return KeysFile(settings.auth.keys_file)
     return OpenAccess()
 
 
-def known(settings: Settings, models: Sequence[Model]) -> LabelUniverse:
-    """What can become a label of a metric."""
-    fallbacks = {
-        pair for judge in settings.judges.values() for pair in permutations(judge.models, 2)
-    }
-    return LabelUniverse(
-        routes=ROUTES, criteria=tuple(CRITERIA), models=models, fallbacks=sorted(fallbacks)
-    )
+def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """The method and template of every resource of the API."""
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, APIRoute):
+            for method in sorted(route.methods or ()):
+                yield method, route.original_route.path
 
 
 def _authority(address: tuple[object, ...]) -> str:
     host, port = str(address[0]), address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-ROUTES = (
-    ("POST", "/v1/evaluations"),
-    ("POST", "/evaluate"),
-    ("POST", "/v1/comparisons"),
-    ("GET", "/v1/criteria"),
-    ("GET", "/v1/models"),
-    *BATCH_ROUTES,
-    ("PUT", "/v1/models/{model_id:path}/breaker"),
-)

@@ -1,4 +1,4 @@
-"""The command line: one file for each command, which registers itself on `app`."""
+"""The command line: one module per command, which registers itself on `app`."""
 
 import sys
 from importlib import import_module
@@ -10,7 +10,7 @@ COMMANDS = ("serve", "worker", "evaluate", "batch", "keys", "probe")
 
 def main() -> None:
     """Entry point of `assay`."""
-    # Only what is called is loaded: a health check every few seconds must not load the service.
+    # Load only the called command: a health check every few seconds must not load the service.
     called = [name for name in COMMANDS if name in sys.argv[1:2]]
     for name in called or COMMANDS:
         import_module(f"assay.cli.{name}")

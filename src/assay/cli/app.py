@@ -1,4 +1,4 @@
-"""The application that commands register on, and what they share."""
+"""The application that commands register on, and the output that they share."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Exit(IntEnum):
 
     OK = 0
     NOT_MET = 1
-    """The gate is not met; for `probe`: not ready."""
+    """The gate is not met; for `probe`, the service is not ready."""
     USAGE = 2
     INCOMPLETE = 3
-    """Rows are left without a score, or the run stopped early."""
+    """Some rows have no score, or the run stopped early."""
     INTERRUPTED = 130
 
 
-# Local variables in a trace would show keys and callers' texts.
+# Local variables in a traceback would show keys and callers' texts.
 app = typer.Typer(
     name="assay",
     help="Score the outputs of language models against criteria.",
@@ -35,22 +35,22 @@ app = typer.Typer(
 
 
 def notice(message: str) -> None:
-    """Tell the person something, on stderr; control characters in it do nothing."""
+    """Print a message to stderr, with control characters escaped."""
     Console(stderr=True, soft_wrap=True).print(Text(printable(message)))
 
 
-def refuse(message: str) -> NoReturn:
-    """Leave because of how the command was called."""
+def usage_error(message: str) -> NoReturn:
+    """Exit because the command was called with wrong arguments."""
     notice(f"assay: {message}")
     raise typer.Exit(Exit.USAGE)
 
 
 def printable(text: str) -> str:
-    """The text on one line, with everything that a terminal would act on as its code."""
+    """The text on one line, with control characters escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def _show_version(value: bool) -> None:  # the callback's shape
+def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"assay {__version__}")
         raise typer.Exit
@@ -59,7 +59,10 @@ def _show_version(value: bool) -> None:  # the callback's shape
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Score the outputs of language models against criteria."""

@@ -1,4 +1,4 @@
-"""`assay batch run`: a file of rows as one batch, to its end, and pass or fail it as a gate."""
+"""`assay batch run`: score a file of rows as one batch, and use the result as a gate."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import orjson
 import typer
 from rich.console import Console
 
-from assay.cli.app import Exit, app, notice, printable, refuse
-from assay.cli.evaluate import TABLE_COLUMNS, check_files, key_from, read_criteria
+from assay.cli import options
+from assay.cli.app import Exit, app, notice, printable, usage_error
 from assay.cli.progress import Display, display_for
 from assay.cli.rows import STDIN, stream_rows
-from assay.cli.summary import Summary, gate_failures, summary_table
+from assay.cli.summary import TABLE_COLUMNS, Summary, gate_failures, summary_table
 from assay.client import ApiKey, BatchClient, RetryPolicy, RowUpload, ServiceError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -27,8 +27,8 @@ app.add_typer(batch_app, name="batch")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """What to do: the rows, what the batch is made with, and what to wait for."""
+class BatchJob:
+    """The rows, the request that creates the batch, and what to wait for."""
 
     source: str
     request: dict[str, Any]
@@ -39,58 +39,48 @@ class Run:
 
     @property
     def size_bytes(self) -> int | None:
-        """The size of the input, where anybody can tell."""
+        """The size of the input; None for stdin."""
         return None if self.source == STDIN else Path(self.source).stat().st_size
 
 
 @batch_app.callback()
 def _batch() -> None:
-    """Score a file of rows as one batch: nothing is lost, whatever dies."""
+    """Score a file of rows as one batch, which survives restarts of the service."""
 
 
 @batch_app.command("run")
 def run(
-    source: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="Rows; - reads stdin.")],
+    source: options.Source,
     *,
-    criteria: Annotated[
-        list[str], typer.Option(help="A rubric in words, or @file.json with one or more criteria.")
-    ],
-    url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="The service.")] = DEFAULT_URL,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="Where the API key is; else $ASSAY_API_KEY.")
-    ] = None,
-    judge: Annotated[str | None, typer.Option(help="A configured judge.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the batch to its end.")] = False,
-    out: Annotated[str | None, typer.Option(help="Results as JSON Lines; follows.")] = None,
-    min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score; follows.")
-    ] = None,
-    min_pass_rate: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Gate: lowest share that passes; follows.")
-    ] = None,
-    retry_for_s: Annotated[
-        float, typer.Option(min=0, max=3600, help="Seconds to retry a call for.")
-    ] = 60.0,
+    criteria: options.CriteriaOption,
+    url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")] = DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+    judge: options.JudgeOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the batch until it ends.")] = False,
+    out: Annotated[str | None, typer.Option(help="File for results as JSON Lines.")] = None,
+    min_score: options.MinScore = None,
+    min_pass_rate: options.MinPassRate = None,
+    retry_for_s: options.RetryFor = options.RETRY_FOR_S,
 ) -> None:
     """Upload FILE.jsonl as a batch: {"id"?, "input"?, "output", "group"?, …}, and start it.
 
-    A row without an id is called by its line: line-1. Unless it is followed, the command ends
-    with the id of the batch, which runs on.
+    A row without an id gets one from its line: line-1. Without --watch, --out and the gates, the
+    command prints the id of the batch and exits; the batch continues.
 
-    Exit codes: 0 the gate is met; 1 it is not; 2 wrong use; 3 rows are left without a score, or
-    the batch did not run to its end; 130 interrupted: the batch runs on.
+    Exit codes: 0 the gate is met; 1 the gate is not met; 2 wrong arguments; 3 some rows have no
+    score, or the batch did not complete; 130 interrupted, and the batch continues.
     """
-    request: dict[str, Any] = {"criteria": read_criteria(criteria)}
+    request: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
     if judge is not None:
         request["judge"] = judge
-    check_files(source, out)
+    options.check_files(source, out)
     follows = watch or out is not None or min_score is not None or min_pass_rate is not None
-    job = Run(source, request, follows, out, min_score, min_pass_rate)
-    client = _client(url, key_from(api_key_file), RetryPolicy(retry_for_s=retry_for_s))
+    job = BatchJob(source, request, follows, out, min_score, min_pass_rate)
+    client = _client(url, options.key_from(api_key_file), RetryPolicy(retry_for_s=retry_for_s))
     try:
         code = asyncio.run(_run(job, client))
     except KeyboardInterrupt:
-        notice("assay: interrupted; the batch runs on")
+        notice("assay: interrupted; the batch continues")
         code = Exit.INTERRUPTED
     except ServiceError as error:
         notice(f"assay: stopped: {error}")
@@ -103,11 +93,11 @@ def run(
 
 def _client(url: str, key: ApiKey | None, retry_policy: RetryPolicy) -> BatchClient:
     if not url.startswith(("http://", "https://")):
-        refuse("--url must start with http:// or https://")
+        usage_error("--url must start with http:// or https://")
     return BatchClient(url, key, retry_policy=retry_policy)
 
 
-async def _run(job: Run, opening: BatchClient) -> Exit:
+async def _run(job: BatchJob, opening: BatchClient) -> Exit:
     console = Console(stderr=True)
     async with opening as client:
         batch = await client.create(job.request)
@@ -121,27 +111,27 @@ async def _run(job: Run, opening: BatchClient) -> Exit:
     return _conclude(job, ended, summary, left_out)
 
 
-async def _upload(job: Run, client: BatchClient, batch_id: str, console: Console) -> int:
-    """Send the rows; how many were bad."""
+async def _upload(job: BatchJob, client: BatchClient, batch_id: str, console: Console) -> int:
+    """Send the rows; return the number of bad ones."""
     bad: list[str] = []
     with display_for(console, job.size_bytes) as display:
         upload = RowUpload(lambda: _lines(job.source, display, bad), job.source != STDIN)
-        answer = await client.upload(batch_id, upload)
-        bad += [f"line {row['line']}: {row['message']}" for row in answer["bad_rows"]]
-        for each in bad[:FAULTS_SHOWN_MAX]:
-            display.say(printable(each))
-    left_out = len(bad) - len(answer["bad_rows"]) + int(answer["rejected"])
+        response = await client.upload(batch_id, upload)
+        bad += [f"line {row['line']}: {row['message']}" for row in response["bad_rows"]]
+        for fault in bad[:FAULTS_SHOWN_MAX]:
+            display.say(printable(fault))
+    left_out = len(bad) - len(response["bad_rows"]) + int(response["rejected"])
     if left_out:
-        notice(f"assay: {left_out} rows are bad and no part of the batch")
+        notice(f"assay: {left_out} rows are invalid and not part of the batch")
     return left_out
 
 
 async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator[bytes]:
-    """The rows as they are sent: one line for each line of the file, so that numbers agree."""
+    """The rows to send: one line for each line of the file, so that line numbers agree."""
     bad.clear()
     sent, line = 0, 0
     async for row in stream_rows(source):
-        # A blank line for each that is left out keeps the service's line numbers those of the file.
+        # Blank lines for skipped ones: line numbers of the service and of the file agree.
         padding = b"\n" * (row.line - line - 1)
         line = row.line
         if row.case is None:
@@ -155,19 +145,19 @@ async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator
 
 
 async def _follow(client: BatchClient, batch: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Show progress until the batch's end."""
+    """Show progress until the batch ends."""
     total = (await client.find(batch["id"]))["counts"]["total"]
     with display_for(console, total) as display:
-        async for each in client.follow(batch["id"]):
-            batch = each
+        async for latest in client.follow(batch["id"]):
+            batch = latest
             counts = batch["counts"]
             done = counts["total"] - counts["pending"]
             display.update(done, counts["unscored"] + counts["failed"], done)
     return batch
 
 
-async def _results(job: Run, client: BatchClient, batch_id: str) -> Summary:
-    """Write the results, and sum them up."""
+async def _results(job: BatchJob, client: BatchClient, batch_id: str) -> Summary:
+    """Write the results and summarise them."""
     summary = Summary()
     file = None if job.out is None else await asyncio.to_thread(open, job.out, "wb")
     try:
@@ -184,7 +174,7 @@ async def _results(job: Run, client: BatchClient, batch_id: str) -> Summary:
     return summary
 
 
-def _conclude(job: Run, batch: dict[str, Any], summary: Summary, left_out: int) -> Exit:
+def _conclude(job: BatchJob, batch: dict[str, Any], summary: Summary, left_out: int) -> Exit:
     """Show the summary and choose the exit code."""
     console = Console()
     if not console.is_terminal:
@@ -193,7 +183,7 @@ def _conclude(job: Run, batch: dict[str, Any], summary: Summary, left_out: int) 
     if rows.total:
         console.print(summary_table(summary))
     if summary.simulated:
-        notice(f"assay: {summary.simulated} verdicts are SIMULATED: no model was asked")
+        notice(f"assay: {summary.simulated} verdicts are SIMULATED: no model was called")
     if batch["status"] != "completed":
         notice(f"assay: the batch is {batch['status']}")
         return Exit.INCOMPLETE

@@ -1,4 +1,4 @@
-"""The settings of a command, or a plain word on why they cannot be used."""
+"""The settings of a command."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-from assay.cli.app import refuse
+from assay.cli.app import usage_error
 from assay.settings import Settings, SettingsError, load
 
 
 def read_settings(config: Path | None, *, log_level: str = "", **server: Any) -> Settings:
-    """The settings, under what the command line says of `[server]`; None there says nothing.
+    """The settings, with `[server]` options of the command line; None keeps the configured value.
 
-    `log_level` replaces the one configured.
+    `log_level` replaces the configured one. Exits if the configuration is invalid.
     """
-    said = {name: value for name, value in server.items() if value is not None}
-    overrides: dict[str, dict[str, Any]] = {"server": said}
+    given = {name: value for name, value in server.items() if value is not None}
+    overrides: dict[str, dict[str, Any]] = {"server": given}
     if log_level:
         overrides["telemetry"] = {"log_level": log_level}
     try:
         return load(config, os.environ, overrides)
     except SettingsError as error:
-        refuse("the configuration cannot be used: " + "; ".join(str(error).splitlines()))
+        usage_error("invalid configuration: " + "; ".join(str(error).splitlines()))

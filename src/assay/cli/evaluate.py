@@ -1,104 +1,69 @@
-"""`assay evaluate`: score a file of cases, and pass or fail it as a gate."""
+"""`assay evaluate`: score a file of cases, and use the result as a gate."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 
-from assay.cli.app import Exit, app, notice, refuse
+from assay.cli import options
+from assay.cli.app import Exit, app, notice, usage_error
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.scorers import Scorer, open_remote
-from assay.cli.summary import gate_failures, summary_table
-from assay.client import ApiKey, RetryPolicy
+from assay.cli.summary import TABLE_COLUMNS, gate_failures, summary_table
+from assay.client import RetryPolicy
 
 CONCURRENCY_MAX = 1_000
-TABLE_COLUMNS = 120
 
 
 @app.command()
 def evaluate(
-    source: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="Cases; - reads stdin.")],
+    source: options.Source,
     *,
-    criteria: Annotated[
-        list[str], typer.Option(help="A rubric in words, or @file.json with one or more criteria.")
-    ],
+    criteria: options.CriteriaOption,
     url: Annotated[
-        str | None, typer.Option(envvar="ASSAY_URL", help="The service; none: in this process.")
+        str | None,
+        typer.Option(
+            envvar="ASSAY_URL", help="URL of the service. Default: score in this process."
+        ),
     ] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="Where the API key is; else $ASSAY_API_KEY.")
+    api_key_file: options.ApiKeyFile = None,
+    judge: options.JudgeOption = None,
+    out: Annotated[
+        str | None, typer.Option(help="File for results as JSON Lines; - is stdout.")
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="A configured judge.")] = None,
-    out: Annotated[str | None, typer.Option(help="Results as JSON Lines; - is stdout.")] = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=CONCURRENCY_MAX, help="Rows at work at a time.")
+        int, typer.Option(min=1, max=CONCURRENCY_MAX, help="Rows scored at the same time.")
     ] = 16,
-    min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score.")
+    min_score: options.MinScore = None,
+    min_pass_rate: options.MinPassRate = None,
+    retry_for_s: options.RetryFor = options.RETRY_FOR_S,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration for scoring in this process.")
     ] = None,
-    min_pass_rate: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Gate: lowest share of rows that pass.")
-    ] = None,
-    retry_for_s: Annotated[
-        float, typer.Option(min=0, max=3600, help="Seconds to retry a row for.")
-    ] = 60.0,
-    config: Annotated[Path | None, typer.Option(help="assay.toml, to score in process.")] = None,
 ) -> None:
     """Score each row of FILE.jsonl: {"id"?, "input"?, "output", "reference"?, …}.
 
-    A row's own "criteria" and "judge" come before the options. Each line of --out has the row's
-    "line" and "id", and its "evaluation" or its "error", in the order of the input.
+    "criteria" and "judge" of a row override the options. Each line of --out has the row's "line"
+    and "id", and its "evaluation" or its "error", in the order of the input.
 
-    Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong use;
-    3 rows are left without a score, or the run stopped early; 130 interrupted, results kept.
+    Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong
+    arguments; 3 some rows have no score, or the run stopped early; 130 interrupted, with the
+    results so far.
     """
-    defaults: dict[str, Any] = {"criteria": read_criteria(criteria)}
+    defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
     if judge is not None:
         defaults["judge"] = judge
-    check_files(source, out)
+    options.check_files(source, out)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     scorer = _scorer(url, api_key_file, config, retry_policy, concurrency)
     outcome = asyncio.run(run(Job(source, out, defaults, concurrency), scorer))
     raise typer.Exit(_conclude(outcome, out, min_score, min_pass_rate))
-
-
-def read_criteria(given: list[str]) -> list[Any]:
-    """The `criteria` field of a request: each text as it is, each @file as the JSON it holds."""
-    criteria: list[Any] = []
-    for each in given:
-        if not each.startswith("@"):
-            criteria.append(each)
-            continue
-        try:
-            read = orjson.loads(Path(each[1:]).read_bytes())
-        except OSError as error:
-            refuse(f"--criteria {each}: {error.strerror}")
-        except orjson.JSONDecodeError as error:
-            refuse(f"--criteria {each}: not valid JSON: {error}")
-        criteria.extend(read if isinstance(read, list) else [read])
-    if not all(isinstance(each, str | dict) and each for each in criteria) or not criteria:
-        refuse("--criteria: each must be a text or a JSON object, and none may be empty")
-    return criteria
-
-
-def check_files(source: str, out: str | None) -> None:
-    """Leave where the input is not there, or the output would overwrite it."""
-    if source != STDIN and not Path(source).exists():
-        refuse(f"{source}: no such file")
-    if source != STDIN and Path(source).is_dir():
-        refuse(f"{source}: is a folder")
-    if out is None or STDIN in (source, out):
-        return
-    if Path(out).exists() and Path(out).samefile(source):
-        refuse("--out would overwrite the input")
 
 
 def _scorer(
@@ -113,21 +78,8 @@ def _scorer(
 
         return open_in_process(config, retry_policy, concurrency)
     if not url.startswith(("http://", "https://")):
-        refuse("--url must start with http:// or https://")
-    return open_remote(url, key_from(api_key_file), retry_policy, concurrency)
-
-
-def key_from(api_key_file: Path | None) -> ApiKey | None:
-    """The key in the file or in $ASSAY_API_KEY, where there is one; leaves where it is none."""
-    try:
-        if api_key_file is not None:
-            return ApiKey.from_file(api_key_file)
-        secret = os.environ.get("ASSAY_API_KEY", "").strip()
-        return ApiKey(secret) if secret else None
-    except OSError as error:
-        refuse(f"{api_key_file}: {error.strerror}")
-    except ValueError as error:
-        refuse(str(error))
+        usage_error("--url must start with http:// or https://")
+    return open_remote(url, options.key_from(api_key_file), retry_policy, concurrency)
 
 
 def _conclude(
@@ -141,11 +93,11 @@ def _conclude(
     if rows.total:
         console.print(summary_table(outcome.summary))
     if outcome.summary.simulated:
-        notice(f"assay: {outcome.summary.simulated} verdicts are SIMULATED: no model was asked")
+        notice(f"assay: {outcome.summary.simulated} verdicts are SIMULATED: no model was called")
     if outcome.stopped:
         notice(f"assay: stopped: {outcome.stopped}")
     if outcome.interrupted:
-        notice(f"assay: interrupted; {rows.total} rows are done")
+        notice(f"assay: interrupted after {rows.total} rows")
         return Exit.INTERRUPTED
     missed = gate_failures(rows, min_score, min_pass_rate)
     if missed and not outcome.stopped:

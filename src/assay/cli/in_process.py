@@ -1,4 +1,4 @@
-"""Scoring without a service to call: one of its own, inside this process."""
+"""Scores without a running service, by starting one inside this process."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from assay.settings import Settings
 def open_in_process(
     config: Path | None, retry_policy: RetryPolicy, concurrency: int
 ) -> AbstractAsyncContextManager[Scorer]:
-    """Score as `config` (or the default search for it) says; leaves where it cannot be used."""
+    """A scorer configured by `config` or the default file; exits if that is invalid."""
     settings = read_settings(config, log_level="warning")
     if settings.simulated:
-        notice("assay: no model is configured and no key was found: verdicts are SIMULATED")
+        notice("assay: no model is configured and no API key was found, so verdicts are SIMULATED")
     return _opened(settings, retry_policy, concurrency)
 
 

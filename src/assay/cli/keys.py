@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.app import app, notice, refuse
+from assay.cli.app import app, notice, usage_error
 from assay.http.access import new_key
 
 keys_app = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
@@ -19,30 +19,32 @@ KEYS_FILE_MODE = 0o600
 
 @keys_app.command()
 def create(
-    tenant: Annotated[str, typer.Option(help="Whose key it is.")],
+    tenant: Annotated[str, typer.Option(help="The tenant that gets the key.")],
     keys_file: Annotated[
-        Path | None, typer.Option(help="Append the line to this file (auth.keys_file).")
+        Path | None, typer.Option(help="Append the key's hash to this file (auth.keys_file).")
     ] = None,
 ) -> None:
-    """Make a key: it is shown this once; the service keeps only its hash."""
+    """Create an API key. It is shown only once; the keys file has only its hash."""
     try:
         key, line = new_key(tenant)
     except ValueError as error:
-        refuse(str(error))
+        usage_error(str(error))
     if keys_file is None:
-        notice("Put the second line into the keys file (auth.keys_file); keep the first secret.")
+        notice(
+            "Keep the first line secret, and add the second line to the keys file (auth.keys_file)."
+        )
         typer.echo(f"{key}\n{line}")
         return
     try:
         _append(keys_file, line)
     except OSError as error:
-        refuse(f"{keys_file}: {error.strerror}")
+        usage_error(f"{keys_file}: {error.strerror}")
     notice(f"Added to {keys_file}. The key is not shown again.")
     typer.echo(key)
 
 
 def _append(path: Path, line: str) -> None:
-    """Add a line in one write, after a line end where the file lacks its last one."""
+    """Add a line in one write; if the last line has no line end, add that first."""
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, KEYS_FILE_MODE)
     with os.fdopen(handle, "rb+") as file:
         size = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""`assay probe`: the health check of a container that holds no curl."""
+"""`assay probe`: a health check for containers without curl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.app import Exit, app, notice, refuse
+from assay.cli.app import Exit, app, notice, usage_error
 
 READY_URL = "http://127.0.0.1:9090/readyz"
 TIMEOUT_S = 2.0
@@ -17,13 +17,15 @@ TIMEOUT_S = 2.0
 
 @app.command()
 def probe(
-    url: Annotated[str, typer.Option(help="What to ask.")] = READY_URL,
-    timeout_s: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds.")] = TIMEOUT_S,
+    url: Annotated[str, typer.Option(help="URL to check.")] = READY_URL,
+    timeout_s: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Timeout in seconds.")
+    ] = TIMEOUT_S,
 ) -> None:
-    """Exit with 0 where the service answers 200, else with 1."""
+    """Exit with 0 if the service answers with 200, else with 1."""
     if not url.startswith(("http://", "https://")):
-        refuse("--url must start with http:// or https://")
-    # A health check asks its own container: a proxy from the environment is not meant for it.
+        usage_error("--url must start with http:// or https://")
+    # The check stays in its container, so a proxy from the environment does not apply.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout_s) as response:
@@ -32,8 +34,8 @@ def probe(
         status = error.code
         error.close()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        notice(f"no answer: {error}")
+        notice(f"assay: no response from {url}: {error}")
         raise typer.Exit(Exit.NOT_MET) from None
     if status != http.client.OK:
-        notice(f"status {status}")
+        notice(f"assay: {url} answered with status {status}")
         raise typer.Exit(Exit.NOT_MET)

@@ -1,4 +1,4 @@
-"""How far a run has come: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LINE_EVERY_S = 10.0
 
 
 class Display(Protocol):
-    """Shows progress; `done` is how much of the input's bytes is behind."""
+    """Shows progress; `done_bytes` is how much of the input has been read."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -27,12 +27,12 @@ class Display(Protocol):
 
 
 def display_for(console: Console, total_bytes: int | None) -> Display:
-    """The form that suits the console; `total_bytes` is None where nobody knows."""
+    """The display for a console; `total_bytes` is None if the size of the input is unknown."""
     return Bar(console, total_bytes) if console.is_terminal else Lines(console, total_bytes)
 
 
 class Bar:
-    """A progress bar that follows the bytes of the input, since nobody counted its rows."""
+    """A progress bar that follows the bytes of the input, whose rows are not counted."""
 
     def __init__(self, console: Console, total_bytes: int | None) -> None:
         self._console = console
@@ -67,13 +67,13 @@ class Bar:
 
 
 class Lines:
-    """A line at the start, one now and then, and one at the end."""
+    """A line at the start, one every few seconds, and one at the end."""
 
     def __init__(self, console: Console, total_bytes: int | None) -> None:
         self._console = console
         self._total_bytes = total_bytes
         self._started_s = time.monotonic()
-        self._said_s = float("-inf")
+        self._shown_s = float("-inf")
         self._last = (0, 0, 0)
 
     def __enter__(self) -> Self:
@@ -89,15 +89,15 @@ class Lines:
 
     def update(self, rows: int, failed: int, done_bytes: int) -> None:
         self._last = (rows, failed, done_bytes)
-        if time.monotonic() - self._said_s >= LINE_EVERY_S:
+        if time.monotonic() - self._shown_s >= LINE_EVERY_S:
             self._show()
 
     def say(self, message: str) -> None:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self) -> None:
-        self._said_s = time.monotonic()
+        self._shown_s = time.monotonic()
         rows, failed, done_bytes = self._last
         share = f" ({done_bytes / self._total_bytes:.0%})" if self._total_bytes else ""
-        elapsed_s = max(self._said_s - self._started_s, 0.001)
+        elapsed_s = max(self._shown_s - self._started_s, 0.001)
         self.say(f"{rows} rows{share}, {failed} failed, {rows / elapsed_s:.1f} rows/s")

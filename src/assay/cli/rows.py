@@ -1,4 +1,4 @@
-"""Reading rows from JSON Lines, one at a time: a file of any size fits."""
+"""Reads rows from JSON Lines one at a time, for files of any size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the input: a case, or what is wrong with it; `end` is its offset in bytes."""
+    """One line of the input: a case, or its fault; `end` is the offset in bytes where it ends."""
 
     line: int
     end: int
@@ -30,7 +30,7 @@ class Row:
 
 
 def read_rows(file: BinaryIO) -> Iterator[Row]:
-    """Every line that is not blank, good or bad."""
+    """Every line that is not blank, valid or not."""
     end, line = 0, 0
     while content := file.readline(LINE_BYTES_MAX + 1):
         line += 1
@@ -43,7 +43,7 @@ def read_rows(file: BinaryIO) -> Iterator[Row]:
 
 
 async def stream_rows(source: str) -> AsyncGenerator[Row, None]:
-    """The rows of a file, or of stdin (`-`), read in a thread: a slow pipe holds up nobody."""
+    """The rows of a file, or of stdin (`-`), read in a thread: a slow pipe blocks nothing else."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Row | Exception | None] = asyncio.Queue(AHEAD_MAX)
     stopped = threading.Event()
@@ -52,13 +52,13 @@ async def stream_rows(source: str) -> AsyncGenerator[Row, None]:
         asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
 
     def read() -> None:
-        # The event loop has gone, and with it whoever wanted the rows.
+        # The event loop has ended, and with it the reader of the rows.
         with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):
             read_all()
 
     def read_all() -> None:
         try:
-            # Not sys.stdin: a thread that waits in it would crash the interpreter's exit.
+            # A thread that waits in sys.stdin would crash the interpreter at exit.
             with _open(source) as file:
                 for row in read_rows(file):
                     if stopped.is_set():
@@ -68,7 +68,7 @@ async def stream_rows(source: str) -> AsyncGenerator[Row, None]:
         except OSError as error:
             put(error)
 
-    # A daemon, because nothing ends a thread that waits for a pipe.
+    # A daemon, because nothing can stop a thread that waits for a pipe.
     threading.Thread(target=read, name="rows", daemon=True).start()
     try:
         while (item := await queue.get()) is not None:
@@ -94,7 +94,7 @@ def _parse(content: bytes, line: int, end: int) -> Row:
         return Row(line, end, fault="not a JSON object")
     identifier = value.pop("id", None)
     if not isinstance(identifier, str | int | None):
-        return Row(line, end, fault="id must be a text or a whole number")
+        return Row(line, end, fault="id must be a string or an integer")
     return Row(line, end, identifier, value)
 
 

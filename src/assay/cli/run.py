@@ -1,4 +1,4 @@
-"""One run over a file: rows in, results out, in the same order, whatever befalls a row."""
+"""One run over a file: rows in, results out, in the same order."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from assay.cli.scorers import Scorer
 from assay.cli.summary import Summary
 from assay.client import ServiceError, for_each_in_order
 
-HOPELESS = frozenset(
+FATAL_CODES = frozenset(
     {"unauthenticated", "forbidden", "not_found", "unknown_criterion", "unknown_model"}
     | {"unreachable"}
 )
-"""What no other row would fare better with: the run stops, and keeps what is done."""
+"""Errors that every other row would meet as well: the run stops and keeps its results."""
 
 FAULTS_SHOWN_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to score: the input, where results go, and what every request has in common."""
+    """The input, the output, and the fields that every request has."""
 
     source: str
     out: str | None
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a run went; `stopped` says why it ended early."""
+    """The result of a run; `stopped` says why it ended early."""
 
     summary: Summary = field(default_factory=Summary)
     stopped: str = ""
@@ -52,28 +52,28 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
-    """A row with its evaluation, or with the error that stands in its place."""
+    """A row with its evaluation or its error."""
 
     row: Row
     evaluation: dict[str, Any] | None = None
     error: ServiceError | None = None
 
-    def as_line(self) -> bytes:
-        """The result as it stands in the results file."""
+    def to_line(self) -> bytes:
+        """The result as a line of the results file."""
         record: dict[str, Any] = {"line": self.row.line, "id": self.row.id}
         if self.error is not None:
-            record["error"] = self.error.as_dict()
+            record["error"] = self.error.to_dict()
         else:
             record["evaluation"] = self.evaluation
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class _Stopped(Exception):
-    """Ends the run; the outcome says why."""
+    """Ends the run; the outcome has the reason."""
 
 
 async def run(job: Job, opening: AbstractAsyncContextManager[Scorer]) -> Outcome:
-    """Score all rows; an interrupt (SIGINT, SIGTERM) ends it with what is done written."""
+    """Score all rows; on SIGINT or SIGTERM, keep the results so far."""
     task = asyncio.current_task()
     if task is not None:
         with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
@@ -109,7 +109,7 @@ async def _score(row: Row, defaults: dict[str, Any], scorer: Scorer) -> RowOutco
 
 
 class _Collector:
-    """Takes results in order: counts, writes, shows, and stops the run where no row can pass."""
+    """Counts, writes and shows results in order; stops the run at a fatal error."""
 
     def __init__(self, outcome: Outcome, file: BinaryIO | None, display: Display) -> None:
         self._outcome = outcome
@@ -120,25 +120,29 @@ class _Collector:
 
     def take(self, result: RowOutcome) -> None:
         if self._file is not None:
-            self._file.write(result.as_line())
+            self._file.write(result.to_line())
             self._file.flush()
         self._rows += 1
         if result.error is not None:
             self._failed += 1
             self._outcome.summary.add_failure(result.error.code)
-            self._tell(result.row, result.error)
+            self._show(result.row, result.error)
         elif result.evaluation is not None:
             self._outcome.summary.add_evaluation(result.evaluation)
         self._display.update(self._rows, self._failed, result.row.end)
-        if result.error is not None and result.error.code in HOPELESS and not self._outcome.stopped:
+        if (
+            result.error is not None
+            and result.error.code in FATAL_CODES
+            and not self._outcome.stopped
+        ):
             self._outcome.stopped = str(result.error)
             raise _Stopped
 
-    def _tell(self, row: Row, error: ServiceError) -> None:
+    def _show(self, row: Row, error: ServiceError) -> None:
         if self._failed <= FAULTS_SHOWN_MAX:
             self._display.say(printable(f"line {row.line}: {error}{_first_fault(error)}"))
         if self._failed == FAULTS_SHOWN_MAX:
-            self._display.say("(further failed rows are counted, not shown)")
+            self._display.say("(further failed rows are counted but not shown)")
 
 
 def _first_fault(error: ServiceError) -> str:

@@ -1,4 +1,4 @@
-"""Who scores a row."""
+"""The seam between a run and what scores its rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Scorer(Protocol):
     """Scores one row."""
 
     async def score(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Answer a request body of `POST /v1/evaluations`; raises `client.ServiceError`."""
+        """The response to a body of `POST /v1/evaluations`; raises `client.ServiceError`."""
         ...
 
 

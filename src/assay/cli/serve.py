@@ -13,7 +13,8 @@ import typer
 import uvloop
 
 from assay.bootstrap import EmbeddedError, run_service, start_logging
-from assay.cli.app import app, refuse
+from assay.cli import options
+from assay.cli.app import app, usage_error
 from assay.cli.configuration import read_settings
 from assay.settings import Settings
 
@@ -29,15 +30,15 @@ EXAMPLE = {
 
 @app.command()
 def serve(
-    config: Annotated[
-        Path | None, typer.Option(envvar="ASSAY_CONFIG", help="Default: assay.toml, if there.")
-    ] = None,
+    config: options.ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Port of health and metrics.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the private Redis lives.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; 0 picks a free port.")] = None,
+    metrics_port: options.MetricsPort = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Directory for the files of the private Redis.")
+    ] = None,
 ) -> None:
-    """Run the service until SIGTERM or Ctrl-C; exit 0 where everything in flight was finished."""
+    """Run the service until SIGTERM or Ctrl-C; exit 0 if everything in flight was finished."""
     settings = read_settings(
         config, host=host, port=port, metrics_port=metrics_port, data_dir=data_dir
     )
@@ -48,7 +49,7 @@ def serve(
                 run_service(settings, lambda api, operations: _announce(settings, api, operations))
             )
     except (OSError, EmbeddedError, ValueError) as error:
-        refuse(str(error))
+        usage_error(str(error))
     raise typer.Exit(0 if drained else 1)
 
 
@@ -57,12 +58,12 @@ def _announce(settings: Settings, api: str, operations: str) -> None:
         f"  {name}: {', '.join(judge.models)}" for name, judge in settings.judges.items()
     )
     warning = (
-        "  no model is configured and no key was found: verdicts are SIMULATED, and marked so\n"
+        "  No model is configured and no API key was found: verdicts are SIMULATED and marked so.\n"
         if settings.simulated
         else ""
     )
     warning += "".join(
-        f"  {name}: {provider.api_key_env} is not set, so calls go without a key\n"
+        f"  {name}: {provider.api_key_env} is not set, so calls are sent without an API key.\n"
         for name, provider in settings.providers.items()
         if provider.api_key_env and not os.environ.get(provider.api_key_env)
     )

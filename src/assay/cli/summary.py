@@ -1,4 +1,4 @@
-"""The sum over all rows: what is unscored is counted as such, never as 0."""
+"""Totals over all rows: an unscored result counts as unscored, never as 0."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rich.text import Text
 from assay.cli.app import printable
 
 CRITERIA_MAX = 1_000
+TABLE_COLUMNS = 120
 REST = "(further criteria)"
 
 
 @dataclass(slots=True)
 class CriterionTotals:
-    """What came of one criterion, or of the rows as a whole."""
+    """Totals of one criterion, or of whole rows."""
 
     scores: int = 0
     score_sum: float = 0.0
@@ -29,7 +30,7 @@ class CriterionTotals:
     cost_usd: float = 0.0
 
     def add(self, result: Mapping[str, Any], reason: str | None) -> None:
-        """Count a result; `reason` says why it is unscored, and is None where it is scored."""
+        """Count a result; `reason` says why it is unscored, or is None."""
         self.cost_usd += _number(result.get("cost_usd")) or 0.0
         score = _number(result.get("score"))
         if reason is not None or score is None:
@@ -55,7 +56,7 @@ class CriterionTotals:
 
 
 class Summary:
-    """Tallies of the rows and of every criterion; its size does not grow with the rows."""
+    """Totals of rows and of every criterion; its size does not grow with the rows."""
 
     def __init__(self) -> None:
         self.rows = CriterionTotals()
@@ -63,7 +64,7 @@ class Summary:
         self.simulated = 0
 
     def add_evaluation(self, evaluation: Mapping[str, Any]) -> None:
-        """Count an answer of the contract."""
+        """Count the response of an evaluation."""
         has_score = _number(evaluation.get("score")) is not None
         self.rows.add(evaluation, None if has_score else "no_criterion_scored")
         results = evaluation.get("results")
@@ -72,13 +73,13 @@ class Summary:
                 self.simulated += result.get("simulated") is True
                 scored = result.get("status") == "scored"
                 reason = str(result.get("reason") or result.get("status"))
-                self._tally(str(result.get("name"))).add(result, None if scored else reason)
+                self._totals(str(result.get("name"))).add(result, None if scored else reason)
 
     def add_failure(self, code: str) -> None:
-        """Count a row that has no evaluation."""
+        """Count a row without an evaluation."""
         self.rows.left_out[code] += 1
 
-    def _tally(self, name: str) -> CriterionTotals:
+    def _totals(self, name: str) -> CriterionTotals:
         if name not in self.criteria and len(self.criteria) >= CRITERIA_MAX:
             name = REST
         return self.criteria.setdefault(name, CriterionTotals())
@@ -87,7 +88,7 @@ class Summary:
 def gate_failures(
     rows: CriterionTotals, min_score: float | None, min_pass_rate: float | None
 ) -> list[str]:
-    """Which bounds are missed; one that cannot be told for want of scores is not missed."""
+    """The bounds that are missed; without scores, a bound is not missed."""
     measures = (("score", rows.mean, min_score), ("pass rate", rows.pass_rate, min_pass_rate))
     return [
         f"{name} {value:.4f} is below {bound:g}"
@@ -97,30 +98,30 @@ def gate_failures(
 
 
 def summary_table(summary: Summary) -> Table:
-    """The summary as a person reads it."""
+    """The summary as a table for the terminal."""
     table = Table(title="Evaluation")
     table.add_column("criterion", overflow="fold")
     for heading in ("rows", "mean score", "pass rate", "unscored", "cost USD"):
         table.add_column(heading, justify="right")
     table.add_column("why unscored", overflow="fold")
-    for name, tally in summary.criteria.items():
-        table.add_row(*_cells(name, tally))
+    for name, totals in summary.criteria.items():
+        table.add_row(*_cells(name, totals))
     table.add_section()
     table.add_row(*_cells("all rows", summary.rows))
     return table
 
 
-def _cells(name: str, tally: CriterionTotals) -> list[Text]:
-    total = tally.total
-    why = ", ".join(f"{reason} {count / total:.1%}" for reason, count in _common(tally.left_out))
-    unscored = f"{tally.left_out.total() / total:.1%}" if total else "–"
+def _cells(name: str, totals: CriterionTotals) -> list[Text]:
+    total = totals.total
+    why = ", ".join(f"{reason} {count / total:.1%}" for reason, count in _common(totals.left_out))
+    unscored = f"{totals.left_out.total() / total:.1%}" if total else "–"
     shown = (
         name,
         str(total),
-        "–" if tally.mean is None else f"{tally.mean:.4f}",
-        "–" if tally.pass_rate is None else f"{tally.pass_rate:.1%}",
+        "–" if totals.mean is None else f"{totals.mean:.4f}",
+        "–" if totals.pass_rate is None else f"{totals.pass_rate:.1%}",
         unscored,
-        f"{tally.cost_usd:.4f}",
+        f"{totals.cost_usd:.4f}",
         why,
     )
     return [Text(printable(cell)) for cell in shown]
@@ -131,7 +132,7 @@ def _common(reasons: Counter[str]) -> list[tuple[str, int]]:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, else None: NaN never reaches a mean."""
+    """The value if it is a finite number, else None: NaN never reaches a mean."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None

@@ -1,36 +1,34 @@
-"""`assay worker`: a process that does rows of batches."""
+"""`assay worker`: a process that works on rows of batches."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
 
 from assay.bootstrap import run_worker, start_logging
-from assay.cli.app import app, refuse
+from assay.cli import options
+from assay.cli.app import app, usage_error
 from assay.cli.configuration import read_settings
 
 
 @app.command()
 def worker(
-    config: Annotated[
-        Path | None, typer.Option(envvar="ASSAY_CONFIG", help="Default: assay.toml, if there.")
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="Address of health and metrics.")] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Port of health and metrics.")] = None,
+    config: options.ConfigFile = None,
+    host: Annotated[str | None, typer.Option(help="Address of health checks and metrics.")] = None,
+    metrics_port: options.MetricsPort = None,
 ) -> None:
-    """Do rows of batches until SIGTERM or Ctrl-C; rows in hand are finished or handed back."""
+    """Work on rows of batches until SIGTERM or Ctrl-C; then finish them or give them back."""
     settings = read_settings(config, host=host, metrics_port=metrics_port)
     start_logging(settings)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_worker(settings, _announce))
     except (OSError, ValueError) as error:
-        refuse(str(error))
+        usage_error(str(error))
 
 
 def _announce(operations: str) -> None:

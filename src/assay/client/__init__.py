@@ -1,4 +1,4 @@
-"""The HTTP client behind the command line; it knows the contract and nothing of the service."""
+"""The HTTP client of the API, on which the command line is built."""
 
 from assay.client.batches import BatchClient, RowUpload
 from assay.client.errors import ServiceError

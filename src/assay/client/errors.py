@@ -1,4 +1,4 @@
-"""What the service answers when it does not answer with a result."""
+"""Every response that is not a result, and every failure to get one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DETAIL_CHARS_MAX = 500
 
 
 class ServiceError(Exception):
-    """A problem (RFC 9457), or what stood in for an answer.
+    """A problem document (RFC 9457), or a failure to get a response.
 
-    `code` is one of the contract's, `unreachable` (no connection), `no_answer` (cut off,
-    or not in time), `malformed_answer`, or `http_NNN` where something else answered.
-    `status` is 0 where there was no answer.
+    `code` is a problem code of the API, `unreachable` (no connection), `no_answer` (cut off or
+    too late), `malformed_answer`, or `http_NNN` for the response of something else, such as a
+    gateway. `status` is 0 without a response.
     """
 
     def __init__(
@@ -40,18 +40,18 @@ class ServiceError(Exception):
         self.errors = errors
         self.retry_after_s = retry_after_s
 
-    def as_dict(self) -> dict[str, Any]:
-        """The error as it stands in a results file."""
+    def to_dict(self) -> dict[str, Any]:
+        """The error as a results file contains it."""
         return {
             "code": self.code,
             "status": self.status,
             "detail": self.detail,
-            "errors": [dict(each) for each in self.errors],
+            "errors": [dict(fault) for fault in self.errors],
         }
 
 
 def service_error(status: int, body: bytes, retry_after: str | None = None) -> ServiceError:
-    """Read an answer that is not a success: a problem document, or whatever a gateway wrote."""
+    """The error in a response: a problem document, or the text of a gateway."""
     try:
         problem = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -65,7 +65,7 @@ def service_error(status: int, body: bytes, retry_after: str | None = None) -> S
             :DETAIL_CHARS_MAX
         ],
         status=status,
-        errors=tuple(each for each in errors if isinstance(each, dict))
+        errors=tuple(fault for fault in errors if isinstance(fault, dict))
         if isinstance(errors, list)
         else (),
         retry_after_s=_wait_s(retry_after, problem.get("retry_after_s")),
@@ -73,7 +73,7 @@ def service_error(status: int, body: bytes, retry_after: str | None = None) -> S
 
 
 def _wait_s(header: str | None, field: Any) -> float | None:
-    """Seconds to wait: the field is finer than the header, which may also be a date (RFC 9110)."""
+    """Seconds to wait: the field is finer than the header, which can be a date (RFC 9110)."""
     if isinstance(field, int | float) and math.isfinite(field):
         return max(0.0, float(field))
     if header is None:

@@ -1,4 +1,4 @@
-"""Calls to the service over HTTP."""
+"""Calls to the API over HTTP."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import orjson
@@ -18,16 +18,18 @@ import orjson
 from assay import __version__
 from assay.client.errors import MALFORMED, NO_ANSWER, UNREACHABLE, ServiceError, service_error
 
-ANSWER_BYTES_MAX = 32 * 1024 * 1024
-RETRIED = frozenset({429, 503})
-SUCCESSES = frozenset({200, 201})
+RESPONSE_BYTES_MAX = 32 * 1024 * 1024
+T = TypeVar("T")
+
+RETRIED_STATUSES = frozenset({429, 503})
+SUCCESSES = frozenset({200, 201, 204})
 JITTER_SHARE = 0.25
 KEY_CHARS_MAX = 512
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ApiKey:
-    """An API key that shows itself to nobody but the service."""
+    """An API key that is hidden in `repr`."""
 
     secret: str
 
@@ -38,7 +40,7 @@ class ApiKey:
 
     def __post_init__(self) -> None:
         if not self.secret.isascii() or not self.secret.isprintable() or " " in self.secret:
-            raise ValueError("the API key holds characters that no key has")
+            raise ValueError("the API key contains characters that no key has")
         if not 0 < len(self.secret) <= KEY_CHARS_MAX:
             raise ValueError(f"an API key has 1 to {KEY_CHARS_MAX} characters")
 
@@ -48,10 +50,10 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long one call may take: for one answer, and with all its retries."""
+    """How long one response may take, and how long a call is retried."""
 
-    answer_s: float = 60.0
-    connect_s: float = 10.0
+    response_timeout_s: float = 60.0
+    connect_timeout_s: float = 10.0
     retry_for_s: float = 60.0
     backoff_s: float = 0.25
     backoff_max_s: float = 8.0
@@ -59,11 +61,11 @@ class RetryPolicy:
 
 
 class Client:
-    """Asks the service for evaluations; an async context manager that holds the connections.
+    """Requests evaluations; an async context manager that holds the connections.
 
-    A refused call (429, 503) or a lost connection is tried again when the service says so, or
-    with exponential backoff. Each evaluation carries an Idempotency-Key, so that a repeated one
-    is neither judged nor paid for twice.
+    After a 429, a 503 or a lost connection, a call is retried when the service says so, or with
+    exponential backoff. Each evaluation carries an Idempotency-Key, so that a retried one is
+    neither judged nor paid for twice.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Client:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._key = key
-        self._patience = retry_policy
+        self.retry_policy = retry_policy
         self._connections_max = connections_max
         self._session: aiohttp.ClientSession | None = None
 
@@ -88,7 +90,8 @@ class Client:
             headers=headers,
             connector=aiohttp.TCPConnector(limit=self._connections_max),
             timeout=aiohttp.ClientTimeout(
-                total=self._patience.answer_s, sock_connect=self._patience.connect_s
+                total=self.retry_policy.response_timeout_s,
+                sock_connect=self.retry_policy.connect_timeout_s,
             ),
         )
         return self
@@ -104,14 +107,10 @@ class Client:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The connections; there are none outside of the context."""
+        """The connections, which exist only inside the context."""
         if self._session is None:
             raise RuntimeError("use the client as an async context manager")
         return self._session
-
-    @property
-    def retry_policy(self) -> RetryPolicy:
-        return self._patience
 
     async def evaluate(
         self,
@@ -128,20 +127,25 @@ class Client:
         return await self.post("/v1/evaluations", {**case, "criteria": criteria, **given})
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Post JSON and read the JSON object that answers it; raises `ServiceError`."""
+        """Post JSON and return the JSON object of the response; raises `ServiceError`."""
         content = orjson.dumps(body)
         headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
-        give_up_s = time.monotonic() + self._patience.retry_for_s
-        for attempt in range(self._patience.attempts_max):
+        return await self.with_retries(lambda: self._attempt(path, content, headers))
+
+    async def with_retries(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Attempt a call until it succeeds or the policy gives up; raises `ServiceError`."""
+        give_up_s = time.monotonic() + self.retry_policy.retry_for_s
+        failures = 0
+        while True:
             try:
-                return await self._attempt(path, content, headers)
+                return await attempt()
             except ServiceError as error:
-                wait_s = self.wait_s(error, attempt)
-                is_last = attempt + 1 == self._patience.attempts_max
+                wait_s = self.wait_s(error, failures)
+                failures += 1
+                is_last = failures >= self.retry_policy.attempts_max
                 if is_last or wait_s is None or time.monotonic() + wait_s > give_up_s:
                     raise
                 await asyncio.sleep(wait_s)
-        raise AssertionError("attempts_max is at least 1")
 
     async def _attempt(
         self, path: str, content: bytes, headers: Mapping[str, str]
@@ -151,46 +155,46 @@ class Client:
             async with self.session.post(
                 self.base_url + path, data=content, headers=headers, allow_redirects=False
             ) as response:
-                body = await bounded(response)
+                body = await read_body(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ServiceError(UNREACHABLE, in_short(error)) from error
+            raise ServiceError(UNREACHABLE, short_message(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServiceError(NO_ANSWER, in_short(error)) from error
+            raise ServiceError(NO_ANSWER, short_message(error)) from error
         if response.status not in SUCCESSES:
             raise service_error(response.status, body, response.headers.get("Retry-After"))
-        return object_in(body)
+        return json_object(body)
 
-    def wait_s(self, error: ServiceError, attempt: int) -> float | None:
-        """Seconds to wait before another attempt; None where none would help."""
-        if error.status not in RETRIED and error.code not in (UNREACHABLE, NO_ANSWER):
+    def wait_s(self, error: ServiceError, failures: int) -> float | None:
+        """Seconds until the next attempt, with jitter; None if another attempt would not help."""
+        if error.status not in RETRIED_STATUSES and error.code not in (UNREACHABLE, NO_ANSWER):
             return None
-        backoff_s = min(self._patience.backoff_s * 2.0**attempt, self._patience.backoff_max_s)
-        asked_s = backoff_s if error.retry_after_s is None else error.retry_after_s
-        # Without spread, all rows that were refused together would come back together.
-        return asked_s * (1 + JITTER_SHARE * random.random())  # noqa: S311  # no secret
+        policy = self.retry_policy
+        backoff_s = min(policy.backoff_s * 2.0**failures, policy.backoff_max_s)
+        wait_s = backoff_s if error.retry_after_s is None else error.retry_after_s
+        return wait_s * (1 + JITTER_SHARE * random.random())  # noqa: S311  # no secret
 
 
-async def bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The whole of a body; raises `ServiceError` where it is too long."""
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body; raises `ServiceError` if it is too long."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            raise ServiceError(MALFORMED, "the answer is too long", status=response.status)
+        if len(body) > RESPONSE_BYTES_MAX:
+            raise ServiceError(MALFORMED, "The response is too long.", status=response.status)
     return bytes(body)
 
 
-def object_in(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body holds; raises `ServiceError`."""
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body; raises `ServiceError`."""
     try:
-        answer = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ServiceError(MALFORMED, f"not JSON: {error}", status=200) from error
-    if not isinstance(answer, dict):
-        raise ServiceError(MALFORMED, "not a JSON object", status=200)
-    return answer
+        raise ServiceError(MALFORMED, f"The response is not JSON: {error}", status=200) from error
+    if not isinstance(value, dict):
+        raise ServiceError(MALFORMED, "The response is not a JSON object.", status=200)
+    return value
 
 
-def in_short(error: BaseException) -> str:
-    """An error of the connection in a few words."""
+def short_message(error: BaseException) -> str:
+    """Type and message of a connection error, cut to a line."""
     return f"{type(error).__name__}: {error}"[:200]

@@ -1,4 +1,4 @@
-"""Bounded concurrency over a stream of any length, with the results in the order of the input."""
+"""Bounded concurrency over a stream of any length, with results in the order of the input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 WINDOW_PER_SLOT = 4
-"""Items held for each one at work: a slow one holds back the results behind it, not the work."""
+"""Items held per concurrent one: a slow item delays the results behind it, not the work."""
 
 
 async def for_each_in_order(
@@ -22,8 +22,8 @@ async def for_each_in_order(
 ) -> None:
     """Do `work` on each item, `concurrency` at a time, and `take` the results in input order.
 
-    Memory is bounded by the window, whatever the number of items. When it is cancelled, or
-    `work` or `take` raises, what is finished by then is still taken, and the rest is cancelled.
+    The window bounds memory for any number of items. After a cancellation, or an error in `work`
+    or `take`, results that are finished are still taken, and the rest is cancelled.
     """
     started: asyncio.Queue[asyncio.Task[T] | None] = asyncio.Queue(concurrency * WINDOW_PER_SLOT)
     pending: list[asyncio.Task[T]] = []

@@ -25,7 +25,7 @@
         └── NoCandidate            every candidate failed; carries all their attempts
 
 What a failure means is written once, as the class attributes of `ModelError`: try the same model
-again, try the next candidate, what it tells the breaker, whether it may cost money, whether it
+again, try the next candidate, what it means for the breaker, whether it may cost money, whether it
 passes by itself. The layers read the attributes and keep no lists of their own.
 """
 
@@ -44,13 +44,28 @@ Retry = Literal["no", "once", "after_wait", "repair"]
 NextCandidate = Literal["any", "larger_window", "none"]
 """Which of the other candidates is worth asking after a failure."""
 
-CallResult = Literal["success", "slow", "failure", "silent", "answered", "none"]
-"""What became of a call, as the circuit breaker sees it.
+ProbeResult = Literal["success", "failure", "none"]
+"""What a probe found out about a provider; with `none` another probe takes its place."""
 
-`slow` answered late, `silent` is both failed and slow. `answered` says that the provider is there
-although it refused the call (a 429, say): a probe has succeeded, the window counts nothing.
-`none` says nothing about the provider: a probe's place is freed.
-"""
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What a call says about its provider: to a probe, and to the window of a circuit breaker."""
+
+    probe: ProbeResult
+    calls: int = 0
+    failed: int = 0
+    slow: int = 0
+
+
+SUCCESS = CallResult("success", calls=1)
+SLOW = CallResult("failure", calls=1, slow=1)
+FAILURE = CallResult("failure", calls=1, failed=1)
+SILENT = CallResult("failure", calls=1, failed=1, slow=1)
+ANSWERED = CallResult("success")
+"""The provider is there although it refused the call, with a 429 for example."""
+NO_RESULT = CallResult("none")
+"""Nothing is known about the provider."""
 
 Reason = Literal[
     "judge_parse_error",
@@ -86,8 +101,8 @@ MOST_TELLING_FIRST: tuple[Reason, ...] = (
     "context_missing",
     "required_check_failed",
 )
-"""Every reason. Of several failures, the one of a judge that did answer tells the most, and one
-that passes by itself tells the least."""
+"""Every reason. Of several failures, that of a judge that did answer explains the most, and one
+that passes by itself explains the least."""
 
 
 ProblemCode = Literal[
@@ -186,7 +201,7 @@ class ModelError(AssayError):
     reason: ClassVar[Reason] = "providers_unavailable"
     retry: ClassVar[Retry] = "no"
     next_candidate: ClassVar[NextCandidate] = "any"
-    call_result: ClassVar[CallResult] = "answered"
+    call_result: ClassVar[CallResult] = ANSWERED
     sent: ClassVar[bool] = True
     billable: ClassVar[bool] = True
     transient: ClassVar[bool] = True
@@ -232,7 +247,7 @@ class KeyRejected(ModelError):
 class KeyInQuarantine(KeyRejected):
     """The key was rejected a moment ago and is in quarantine: nothing was sent."""
 
-    outcome, sent, call_result = "key_set_aside", False, "none"
+    outcome, sent, call_result = "key_set_aside", False, NO_RESULT
 
 
 class ModelMissing(ModelError):
@@ -240,11 +255,11 @@ class ModelMissing(ModelError):
 
 
 class ProviderDown(ModelError):
-    outcome, retry, call_result = "provider_down", "once", "failure"
+    outcome, retry, call_result = "provider_down", "once", FAILURE
 
 
 class ProviderSilent(ModelError):
-    outcome, call_result = "provider_silent", "silent"
+    outcome, call_result = "provider_silent", SILENT
 
 
 class RateLimited(ModelError):
@@ -253,11 +268,11 @@ class RateLimited(ModelError):
 
 
 class StreamBroken(ModelError):
-    outcome, call_result = "stream_broken", "failure"
+    outcome, call_result = "stream_broken", FAILURE
 
 
 class AnswerUnreadable(ModelError):
-    """The verdict does not parse; `message` is what the judge is told when it is asked again."""
+    """The verdict does not parse; `message` is shown to the judge when it is asked again."""
 
     outcome, reason = "answer_unreadable", "judge_parse_error"
     retry, transient, prompt_specific = "repair", False, True
@@ -276,7 +291,7 @@ class AnswerRefused(ModelError):
 class QuotaExhausted(ModelError):
     code = "quota_exhausted"
     outcome, reason = "quota_exhausted", "quota_exhausted"
-    sent, billable, call_result, wants_time = False, False, "none", True
+    sent, billable, call_result, wants_time = False, False, NO_RESULT, True
 
 
 class Overloaded(ModelError):
@@ -284,17 +299,17 @@ class Overloaded(ModelError):
 
     code = "overloaded"
     outcome, reason = "overloaded", "overloaded"
-    sent, billable, call_result, wants_time = False, False, "none", True
+    sent, billable, call_result, wants_time = False, False, NO_RESULT, True
 
 
 class BreakerOpen(ModelError):
     outcome = "breaker_open"
-    sent, billable, call_result = False, False, "none"
+    sent, billable, call_result = False, False, NO_RESULT
 
 
 class CostCapReached(ModelError):
     outcome, reason = "cost_cap_reached", "cost_cap_reached"
-    sent, billable, call_result, transient = False, False, "none", False
+    sent, billable, call_result, transient = False, False, NO_RESULT, False
 
 
 class DeadlineExceeded(ModelError):
@@ -302,7 +317,7 @@ class DeadlineExceeded(ModelError):
 
     code = "deadline_exceeded"
     outcome, reason = "deadline_exceeded", "deadline_exceeded"
-    call_result, wants_time = "none", True
+    call_result, wants_time = NO_RESULT, True
 
 
 def error_classes() -> list[type[ModelError]]:

@@ -6,6 +6,29 @@ import traceback
 
 from assay.domain.events import InternalFault
 
+FAULT_PLACES = (
+    "batch_claim",
+    "batch_leases",
+    "batch_row",
+    "batch_worker",
+    "breaker_fleet",
+    "check",
+    "event_loop_lag",
+    "idempotency_release",
+    "idempotency_renewal",
+    "judge_call",
+    "judging",
+    "memory_trimming",
+    "redis_probe",
+    "request",
+    "sandbox_worker",
+    "scraped_gauges",
+    "settlements",
+    "shared_call",
+    "webhook",
+)
+"""The places that report faults: each is a label of a metric, where any other counts as `other`."""
+
 
 def internal_fault(where: str, error: BaseException, request_id: str = "") -> InternalFault:
     """The event for an unexpected error; `where` is a short constant that names the place.

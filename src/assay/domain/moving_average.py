@@ -4,19 +4,20 @@ from __future__ import annotations
 
 
 class MovingAverage:
-    """The mean of a series in which older values count less; None before the first value.
+    """The mean of a series in which older values count less.
 
-    `weight`, above 0 and at most 1, is that of the newest value.
+    `weight`, above 0 and at most 1, is that of the newest value. Without a `prior` the first value
+    becomes the mean; until then `value` is 0.
     """
 
-    __slots__ = ("_weight", "value")
+    __slots__ = ("_started", "_weight", "value")
 
-    def __init__(self, weight: float, value: float | None = None) -> None:
+    def __init__(self, weight: float, prior: float | None = None) -> None:
         self._weight = weight
-        self.value = value
+        self._started = prior is not None
+        self.value = prior or 0.0
 
     def add(self, value: float) -> None:
-        """Take in the next value; the first one is the mean."""
-        self.value = (
-            value if self.value is None else self.value + self._weight * (value - self.value)
-        )
+        """Take in the next value."""
+        self.value = self.value + self._weight * (value - self.value) if self._started else value
+        self._started = True

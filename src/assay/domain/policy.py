@@ -74,21 +74,21 @@ class SpentQuota:
 class BreakerPolicy:
     """When a breaker opens and how it probes."""
 
-    window_s: float = 30.0
+    window_s: float
+    calls_min: int
+    failed_share: float
+    slow_share: float
+    slow_s: float
+    open_s: float
+    open_max_s: float
+    probes: int
     buckets: int = 10
-    calls_min: int = 20
-    failed_share: float = 0.5
-    slow_share: float = 0.5
-    slow_s: float = 5.0
-    open_s: float = 5.0
-    open_max_s: float = 60.0
-    probes: int = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RetryBudgetPolicy:
     """How often a failed call may be repeated, over all callers of this process."""
 
-    budget_share: float = 0.1
-    budget_per_s: float = 1.0
-    backoff_s: float = 0.25
+    budget_share: float
+    budget_per_s: float
+    backoff_s: float

@@ -72,8 +72,8 @@ class ModelStatus:
     tokens_left: float | None = None
 
 
-BreakerOrder = Literal["forced_open", "disabled", "reset"]
-"""What an operator can order: refuse every call, let every call through, or go back to work."""
+BreakerCommand = Literal["forced_open", "disabled", "reset"]
+"""What an operator can do: refuse every call, let every call through, or go back to normal."""
 
 
 class ModelDirectory(Protocol):
@@ -81,7 +81,7 @@ class ModelDirectory(Protocol):
 
     async def statuses(self) -> Sequence[ModelStatus]: ...
 
-    async def order(self, model_id: str, order: BreakerOrder) -> ModelStatus:
+    async def set_breaker(self, model_id: str, command: BreakerCommand) -> ModelStatus:
         """Set a model's breaker in all processes.
 
         Raises `RequestError` (`not_found`) for a model not configured, and `StoreUnavailable`.
@@ -171,10 +171,12 @@ class BatchStore(Protocol):
         """The `request` that the batch was made with."""
         ...
 
-    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
-        """The tenant's batches made before the one with the id `before`, the newest first.
+    async def page(
+        self, tenant: str, before: str, limit: int
+    ) -> Sequence[tuple[Batch, bytes | None]]:
+        """The tenant's batches older than the one with the id `before`, the newest first.
 
-        It need not be there any more; with '' from the newest on.
+        Each comes with its `request`. The batch `before` may be gone; '' starts at the newest.
         """
         ...
 

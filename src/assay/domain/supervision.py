@@ -8,89 +8,135 @@ work. So nothing in the service calls `create_task` for work that should go on: 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
+from typing import Self
 
+from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.faults import internal_fault
 from assay.domain.ports import EventSink
 
 RESTART_S_MIN = 0.1
 RESTART_S_MAX = 10.0
+JITTER_SHARE = 0.2
 STABLE_S = 5.0
 """A task that has run this long since its restart counts as recovered."""
 CANCEL_AGAIN_S = 1.0
-STOP_S_MAX = 5.0
-"""Longest time that stopping one task takes; a task that is still there then is reported."""
+CANCELLATIONS_MAX = 5
+"""So many cancellations, one each second; a task that is still there then is reported."""
+
+Work = Callable[["SupervisedTask"], Awaitable[None]]
 
 
 class SupervisedTask:
     """One background task; its work looks at `stopping` in each round."""
 
-    def __init__(self, name: str, events: EventSink, *, essential: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        events: EventSink,
+        *,
+        essential: bool = False,
+        restarts: bool = True,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self.name = name
         self.essential = essential
         self.stopping = False
-        self.failing = False
-        """Whether the last run ended in an error and the present one is not yet stable."""
         self._events = events
+        self._restarts = restarts
+        self._clock = clock
+        self._failures = 0
+        self._stable_at_s = math.inf
         self._task: asyncio.Task[None] | None = None
 
     @property
     def done(self) -> bool:
         return self._task is None or self._task.done()
 
-    def start(self, work: Callable[[SupervisedTask], Awaitable[None]]) -> None:
+    @property
+    def failing(self) -> bool:
+        """Whether the last run ended in an error and the present one is not yet stable."""
+        return self._failures > 0 and not self.done and not self._is_stable
+
+    def start(self, work: Work, ended: Callable[[SupervisedTask], None] | None = None) -> None:
         """Run `work` until it returns; an error restarts it after a pause that doubles."""
         self._task = asyncio.get_running_loop().create_task(self._run(work), name=self.name)
+        if ended is not None:
+            self._task.add_done_callback(lambda _: ended(self))
 
     async def stop(self) -> None:
         """End the task: by the flag, and by cancelling it until it is gone or the bound is reached.
 
         One cancellation is not enough. Code below may swallow it: `asyncio.wait_for` of Python
-        3.11 does where its inner future has just finished.
+        3.11, through which the Redis client sends, does where its inner future has just finished.
         """
         self.stopping = True
         task = self._task
         if task is None:
             return
-        attempts = round(STOP_S_MAX / CANCEL_AGAIN_S)
-        for _ in range(attempts):
-            task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+        for _ in range(CANCELLATIONS_MAX):
             if task.done():
                 return
-        self._events.emit(internal_fault(self.name, TimeoutError("the task did not stop")))
+            task.cancel()
+            pause = asyncio.ensure_future(self._clock.sleep(CANCEL_AGAIN_S))
+            try:
+                await asyncio.wait({task, pause}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                pause.cancel()
+                await asyncio.gather(pause, return_exceptions=True)
+        if not task.done():
+            self._events.emit(internal_fault(self.name, TimeoutError("the task did not stop")))
 
-    async def _run(self, work: Callable[[SupervisedTask], Awaitable[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        failures = 0
+    async def _run(self, work: Work) -> None:
         while not self.stopping:
-            started_s = loop.time()
-            stable = loop.call_later(STABLE_S, self._recovered)
+            self._stable_at_s = self._clock.monotonic_s() + STABLE_S
             try:
                 await work(self)
+            except asyncio.CancelledError as error:
+                # Something that the work awaits may have been cancelled, and not the task itself.
+                if _is_cancelled():
+                    raise
+                self._failed(error)
             except Exception as error:  # noqa: BLE001  # reported, and the task is restarted
-                self._events.emit(internal_fault(self.name, error))
-                failures = 0 if loop.time() - started_s > STABLE_S else failures + 1
-                self.failing = True
+                self._failed(error)
             else:
-                self.failing = False
                 return
-            finally:
-                stable.cancel()
-            pause_s = min(RESTART_S_MIN * 2.0**failures, RESTART_S_MAX)
-            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  # no secret
+            if not self._restarts:
+                return
+            doubled_s = RESTART_S_MIN * 2.0 ** min(self._failures - 1, 16)
+            jitter = random.uniform(1 - JITTER_SHARE, 1 + JITTER_SHARE)  # noqa: S311  # no secret
+            await self._clock.sleep(min(doubled_s, RESTART_S_MAX) * jitter)
 
-    def _recovered(self) -> None:
-        self.failing = False
+    def _failed(self, error: BaseException) -> None:
+        self._events.emit(internal_fault(self.name, error))
+        self._failures = 1 if self._is_stable else self._failures + 1
+        self._stable_at_s = math.inf
+
+    @property
+    def _is_stable(self) -> bool:
+        return self._clock.monotonic_s() >= self._stable_at_s
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Supervisor:
-    """The background tasks of one process."""
+    """The background tasks of one process; they end with its `async with` block."""
 
-    def __init__(self, events: EventSink) -> None:
+    def __init__(self, events: EventSink, clock: Clock = SYSTEM_CLOCK) -> None:
         self._events = events
+        self._clock = clock
         self._tasks: set[SupervisedTask] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     @property
     def failing(self) -> list[str]:
@@ -98,23 +144,20 @@ class Supervisor:
         return sorted(task.name for task in self._tasks if task.essential and task.failing)
 
     def start(
-        self,
-        name: str,
-        work: Callable[[SupervisedTask], Awaitable[None]],
-        *,
-        essential: bool = False,
+        self, name: str, work: Work, *, essential: bool = False, restarts: bool = True
     ) -> SupervisedTask:
-        """Run `work` in the background, and again after an error, until it returns or is stopped.
+        """Run `work` in the background, until it returns or is stopped.
 
-        `essential`: the process cannot do its work without it.
+        `essential`: the process cannot do its work without it. `restarts`: run it again after an
+        error, which is reported in any case.
         """
-        self._tasks = {task for task in self._tasks if not task.done or task.failing}
-        task = SupervisedTask(name, self._events, essential=essential)
-        task.start(work)
+        task = SupervisedTask(
+            name, self._events, essential=essential, restarts=restarts, clock=self._clock
+        )
         self._tasks.add(task)
+        task.start(work, self._tasks.discard)
         return task
 
     async def stop(self) -> None:
         """End all tasks, within a bound."""
-        tasks, self._tasks = self._tasks, set()
-        await asyncio.gather(*(task.stop() for task in tasks))
+        await asyncio.gather(*(task.stop() for task in self._tasks))

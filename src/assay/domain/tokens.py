@@ -1,9 +1,12 @@
-"""How many tokens a text has, told from its size: no megabyte is tokenised on the event loop."""
+"""Estimates of tokens from the size of texts: no megabyte is tokenised on the event loop."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
+
+from assay.domain.completion import Prompt
 
 BYTES_PER_TOKEN = 4
 SAMPLE_CHARS = 4_096
@@ -14,8 +17,13 @@ def estimated_tokens(texts: Iterable[str]) -> int:
     return math.ceil(sum(map(text_bytes, texts)) / BYTES_PER_TOKEN)
 
 
+def prompt_tokens(prompt: Prompt[Any]) -> int:
+    """The estimate for all turns of a prompt."""
+    return estimated_tokens(part for turn in prompt.turns for part in turn.parts)
+
+
 def text_bytes(text: str) -> float:
-    """Length in UTF-8; of a long text that is not ASCII, told from a sample of its middle."""
+    """Length in UTF-8; a long text that is not ASCII is measured by a sample of its middle."""
     if text.isascii():
         return len(text)
     if len(text) <= SAMPLE_CHARS:

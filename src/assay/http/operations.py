@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 from starlette.applications import Starlette
@@ -16,13 +16,21 @@ Render = Callable[[str], tuple[bytes, str]]
 """Renders the metrics in the format that an `Accept` header asks for, with their content type."""
 
 
-def create_operations_app(lifecycle: Lifecycle, render: Render) -> Starlette:
-    """`/healthz` (the event loop runs), `/readyz` (accepts traffic) and `/metrics`."""
+def create_operations_app(
+    lifecycle: Lifecycle, render: Render, failing: Callable[[], Sequence[str]] = tuple
+) -> Starlette:
+    """`/healthz` (the event loop runs), `/readyz` (accepts traffic) and `/metrics`.
+
+    `failing` names the background tasks that fail and that the process cannot do without.
+    """
 
     async def healthz(_: Request) -> Response:
         return _status_response(200, "ok")
 
     async def readyz(_: Request) -> Response:
+        tasks = failing()
+        if lifecycle.ready and tasks:
+            return _status_response(503, "failing", tasks=list(tasks))
         return _status_response(200 if lifecycle.ready else 503, lifecycle.phase)
 
     async def metrics(request: Request) -> Response:
@@ -38,5 +46,6 @@ def create_operations_app(lifecycle: Lifecycle, render: Render) -> Starlette:
     )
 
 
-def _status_response(status: int, phase: str) -> Response:
-    return Response(orjson.dumps({"status": phase}), status, media_type="application/json")
+def _status_response(status: int, state: str, **details: Sequence[str]) -> Response:
+    body = orjson.dumps({"status": state, **details})
+    return Response(body, status, media_type="application/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,14 +11,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
-MASK = "***"
 
 Client = Redis | RedisCluster
 
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """Bounds of one client; a caller with less time puts its own timeout around a call.
+    """Bounds of one client; a caller with less time puts its own budget around a call.
 
     Without `pool_wait_s` a call beyond `connections_max` fails at once, and without `answer_s` it
     waits for ever: each of the two costs a timer or a task for each call.
@@ -47,7 +45,7 @@ def connect(url: str, limits: ClientLimits | None = None) -> Client:
     scheme = urlsplit(url).scheme
     if scheme not in SCHEMES:
         raise ValueError(f"a Redis URL starts with one of {', '.join(SCHEMES)}")
-    # A repeat is decided by whoever calls: it knows its deadline and whether a repeat is safe.
+    # The caller decides on a repeat: it knows its deadline, and whether a repeat is safe.
     options: dict[str, Any] = {
         "socket_timeout": limits.answer_s,
         "health_check_interval": limits.health_check_s,
@@ -63,26 +61,3 @@ def connect(url: str, limits: ClientLimits | None = None) -> Client:
         return Redis.from_pool(ConnectionPool.from_url(url, **options))
     options["timeout"] = limits.pool_wait_s
     return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
-
-
-def masked(url: str) -> str:
-    """The URL without its password and query, for logs and errors."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:{MASK}"
-    return f"{parts.scheme}://{user}{at}{host}{parts.path}"
-
-
-Argument = str | bytes | int
-Script = Callable[[Sequence[str], Sequence[Argument]], Awaitable[Any]]
-
-
-def script(client: Client, source: str) -> Script:
-    """A Lua script as a function of its keys and arguments; loaded where the server lacks it."""
-    registered = client.register_script(source)
-
-    async def call(keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        return await registered(keys=keys, args=arguments)
-
-    return call

@@ -32,17 +32,17 @@ from redis.exceptions import RedisError
 
 BINARIES = ("redis-server", "valkey-server")
 START_S = 30.0
-"""A large append-only file takes its time to load."""
+"""Loading a large append-only file takes time."""
 STOP_S = 10.0
 POLL_S = 0.02
-LOG_LINES_TOLD = 5
+LOG_LINES_SHOWN = 5
 SOCKET_PATH_BYTES_MAX = 100
 """Unix socket paths end at 104 bytes on macOS and 108 on Linux."""
 PR_SET_PDEATHSIG = 1
 
 
 class EmbeddedError(Exception):
-    """The private server cannot run; the message says why and what to do."""
+    """The private server cannot run; the message says why, and what to do."""
 
 
 class EmbeddedRedis:
@@ -93,7 +93,8 @@ class EmbeddedRedis:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(self._process.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await self._process.wait()
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
@@ -151,8 +152,8 @@ class EmbeddedRedis:
 
     def _last_words(self) -> str:
         lines = self._log.read_text("utf-8", "replace").splitlines()
-        told = [line.strip() for line in lines if line.strip()][-LOG_LINES_TOLD:]
-        return " | ".join(told) or "it left no message"
+        last = [line.strip() for line in lines if line.strip()][-LOG_LINES_SHOWN:]
+        return " | ".join(last) or "it left no message"
 
 
 def options(data_dir: Path, socket: Path) -> list[str]:
@@ -199,7 +200,7 @@ def socket_path(data_dir: Path) -> Path:
     short.mkdir(mode=0o700, exist_ok=True)
     status = short.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise EmbeddedError(f"{short} belongs to somebody else: set another data directory")
+        raise EmbeddedError(f"{short} belongs to another user: set another data directory")
     return short / "redis.sock"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError
 
-Argument = str | int | float
+Argument = str | bytes | int | float
 
 
 class ScriptRunner(Protocol):
@@ -33,7 +33,7 @@ class Script:
         object.__setattr__(self, "sha", digest)
 
     async def run(
-        self, redis: ScriptRunner, keys: Sequence[str], arguments: Sequence[Argument]
+        self, redis: ScriptRunner, keys: Sequence[str], arguments: Sequence[Argument] = ()
     ) -> Any:
         """Run on the node that holds the keys; a restarted or new node learns the script by it."""
         try:

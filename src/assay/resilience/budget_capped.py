@@ -1,4 +1,4 @@
-"""Cost caps: what one request, and one tenant in a day, may spend at most."""
+"""Cost budgets: what one request, and one tenant in a day, may spend at most."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.domain.errors import CostCapReached, ModelError, StoreUnavailable
 from assay.domain.ids import random_hex
 from assay.domain.ports import ChatModel
-from assay.redis.circuit import CALL_BUDGET_S, RedisCircuit
+from assay.domain.supervision import Supervisor
+from assay.redis.circuit import RedisCircuit
 from assay.redis.scripts import ScriptRunner, load_script
-from assay.resilience.quota.settlements import Settlements
+from assay.redis.time_budget import CALL_BUDGET_S
+from assay.resilience.settlements import Settlements
 from assay.resilience.token_estimates import TokenEstimates
 
 T = TypeVar("T")
@@ -28,26 +30,26 @@ class DailyBudgets:
     """What each tenant may spend in a day (UTC, by Redis' clock), in US dollars.
 
     Calls are charged by their upper bound before they are sent, and settled after. Without Redis
-    nobody knows what was spent, and a tenant with a cap spends nothing.
+    it is not known what was spent, and a tenant with a cap spends nothing.
     """
 
     def __init__(
         self,
         redis: ScriptRunner,
         caps_usd: Mapping[str, float],
+        supervisor: Supervisor,
         *,
         budget_s: float = CALL_BUDGET_S,
     ) -> None:
         self._redis = redis
         self._caps_usd = dict(caps_usd)
-        self._circuit = RedisCircuit(self._probe, lambda _: None, budget_s=budget_s)
-        self.settlements = Settlements(self._settle)
+        self._circuit = RedisCircuit(self._probe, lambda _: None, supervisor, budget_s=budget_s)
+        self.settlements = Settlements(self._settle, supervisor)
 
     async def reserve(self, tenant: str, usd: float) -> str:
-        """Charge an estimate and answer its id, empty for a tenant without a cap.
+        """Charge an estimate and return its id, empty for a tenant without a cap.
 
-        Raises:
-            CostCapReached: the cap could be exceeded, or nobody can tell.
+        Raises `CostCapReached` where the cap could be exceeded, or cannot be checked.
         """
         cap_usd = self._caps_usd.get(tenant)
         if cap_usd is None:
@@ -59,12 +61,16 @@ class DailyBudgets:
                 lambda: RESERVE.run(self._redis, _keys(tenant, id_), arguments)
             )
         except StoreUnavailable:
-            raise CostCapReached("the day's cost cap cannot be checked just now") from None
+            raise CostCapReached(
+                "The tenant's daily cost cap cannot be checked: storage is unavailable."
+            ) from None
         if not fits:
-            raise CostCapReached("the day's cost cap is reached", retry_after_s=float(rest_s))
+            raise CostCapReached(
+                "The tenant's daily cost cap is reached.", retry_after_s=float(rest_s)
+            )
         return id_
 
-    def holds(self, tenant: str) -> bool:
+    def is_capped(self, tenant: str) -> bool:
         """Whether the tenant has a cap."""
         return tenant in self._caps_usd
 
@@ -90,26 +96,26 @@ class BudgetCapped:
     """A `ChatModel` that does not send what could cost more than is allowed."""
 
     def __init__(
-        self, inner: ChatModel, model: Model, caps: DailyBudgets, estimates: TokenEstimates
+        self, inner: ChatModel, model: Model, budgets: DailyBudgets, estimates: TokenEstimates
     ) -> None:
         self._inner = inner
         self._model = model
-        self._caps = caps
+        self._budgets = budgets
         self._estimates = estimates
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The inner model's answer; raises `CostCapReached` before anything is sent."""
         budget = context.budget
-        if budget is None and not self._caps.holds(context.caller.tenant):
+        if budget is None and not self._budgets.is_capped(context.caller.tenant):
             return await self._inner.complete(prompt, context)
         most_usd = self._model.cost_usd(self._estimates.most(prompt))
         if not self._model.simulated and self._model.input_usd_per_mtok is None:
-            raise CostCapReached("the model has no price, so no cap on its cost can be kept")
+            raise CostCapReached("The model has no configured price, so a cost cap cannot be kept.")
         if budget is not None and not budget.reserve(most_usd):
-            raise CostCapReached("the next call could exceed the request's cost cap")
+            raise CostCapReached("The next call could exceed the request's cost cap.")
         tenant, spent_usd, id_ = context.caller.tenant, most_usd, ""
         try:
-            id_ = await self._caps.reserve(tenant, most_usd)
+            id_ = await self._budgets.reserve(tenant, most_usd)
             completion = await self._inner.complete(prompt, context)
             spent_usd = completion.cost_usd
         except ModelError as error:
@@ -120,7 +126,7 @@ class BudgetCapped:
             if budget is not None:
                 budget.release(most_usd - spent_usd)
             if spent_usd != most_usd:
-                self._caps.settle(tenant, id_, spent_usd)
+                self._budgets.settle(tenant, id_, spent_usd)
         return completion
 
 

@@ -1,12 +1,11 @@
-"""The result cache: readable answers, kept per tenant in Redis for a while.
+"""The result cache: readable answers, stored per tenant in Redis for a while.
 
-Off unless composed into the nest, `Cached(Coalesced(Retried(...)))`. Only answers that ended by
-themselves and could be read are kept, never a failure. Without Redis every look-up misses.
+Off unless composed into the nest, `Cached(Coalesced(Retried(...)))`. Only complete
+and readable answers are stored, never a failure. Without Redis every look-up misses.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import time
@@ -14,27 +13,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from redis.exceptions import RedisClusterException, RedisError
-
 from assay.domain.completion import CallContext, Completion, Model, Prompt, TokenLogprob
 from assay.domain.errors import ModelError
 from assay.domain.ports import ChatModel
+from assay.redis.outages import OUTAGES
+from assay.redis.time_budget import CALL_BUDGET_S, within_budget
 from assay.resilience.coalesced import without_cost
 
 T = TypeVar("T")
 
-TTL_S = 24 * 3_600.0
-
-REDIS_BUDGET_S = 0.05
-"""What a call to Redis may take on a caller's path."""
-
 PAUSE_S = 1.0
-"""After Redis failed, nobody waits for it again for so long."""
+"""After Redis failed, no caller waits for it again for this long."""
 
 ANSWER_BYTES_MAX = 256 * 1024
-"""A longer answer is not kept."""
-
-_OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""A longer answer is not stored."""
 
 
 class RedisClient(Protocol):
@@ -53,8 +45,8 @@ class Cached:
         inner: ChatModel,
         model: Model,
         redis: RedisClient,
-        ttl_s: float = TTL_S,
-        budget_s: float = REDIS_BUDGET_S,
+        ttl_s: float,
+        budget_s: float = CALL_BUDGET_S,
     ) -> None:
         self._inner = inner
         self._model = model
@@ -64,32 +56,32 @@ class Cached:
         self._paused_until_s = 0.0
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
-        """The kept answer, read again and marked as `cached`; else the model's, then kept."""
+        """The stored answer, read again and marked as `cached`; else the model's, to be stored."""
         if prompt.key is None or not context.cacheable:
             return await self._inner.complete(prompt, context)
         name = _name(self._model, prompt, context.caller.tenant)
         started_s = time.monotonic()
-        kept = await self._look_up(name, prompt)
-        if kept is not None:
-            return replace(kept, latency_ms=(time.monotonic() - started_s) * 1000)
+        stored = await self._look_up(name, prompt)
+        if stored is not None:
+            return replace(stored, latency_ms=(time.monotonic() - started_s) * 1000)
         completion = await self._inner.complete(prompt, context)
         if completion.finish == "stop" and not completion.cached:
-            await self._keep(name, completion)
+            await self._store(name, completion)
         return completion
 
     async def _look_up(self, name: str, prompt: Prompt[T]) -> Completion[T] | None:
-        kept = await self._ask(lambda: self._redis.get(name))
-        if kept is None:
+        stored = await self._ask(lambda: self._redis.get(name))
+        if stored is None:
             return None
         try:
-            completion = _restored(json.loads(kept))
+            completion = _completion_from(json.loads(stored))
             return without_cost(completion).with_reading(prompt.read(completion))
         except (ModelError, ValueError, KeyError, TypeError):
-            # Kept by another version, or no longer what the reader accepts: ask anew.
+            # Stored by another version, or no longer what the reader accepts: ask the model.
             return None
 
-    async def _keep(self, name: str, completion: Completion[Any]) -> None:
-        value = json.dumps(_kept(completion))
+    async def _store(self, name: str, completion: Completion[Any]) -> None:
+        value = json.dumps(_to_store(completion))
         if len(value) <= ANSWER_BYTES_MAX:
             await self._ask(lambda: self._redis.set(name, value, px=int(self._ttl_s * 1000)))
 
@@ -98,9 +90,9 @@ class Cached:
         if time.monotonic() < self._paused_until_s:
             return None
         try:
-            async with asyncio.timeout(self._budget_s):
+            async with within_budget(self._budget_s):
                 return await command()
-        except _OUTAGES:
+        except OUTAGES:
             self._paused_until_s = time.monotonic() + PAUSE_S
             return None
 
@@ -126,26 +118,26 @@ def _flat(value: object) -> Iterator[bytes]:
         yield encoded
 
 
-def _kept(completion: Completion[Any]) -> dict[str, Any]:
-    """What is kept of an answer: all that reading it again may need."""
+def _to_store(completion: Completion[Any]) -> dict[str, Any]:
+    """What is stored of an answer: all that reading it again may need."""
     return {
         "text": completion.text,
         "provider": completion.provider,
         "model": completion.model,
         "simulated": completion.simulated,
-        "logprobs": [[each.token, each.logprob, each.top] for each in completion.logprobs],
+        "logprobs": [[token.token, token.logprob, token.top] for token in completion.logprobs],
     }
 
 
-def _restored(kept: dict[str, Any]) -> Completion[object]:
+def _completion_from(stored: dict[str, Any]) -> Completion[object]:
     return Completion(
-        text=kept["text"],
+        text=stored["text"],
         finish="stop",
-        provider=kept["provider"],
-        model=kept["model"],
-        simulated=kept["simulated"],
+        provider=stored["provider"],
+        model=stored["model"],
+        simulated=stored["simulated"],
         logprobs=tuple(
             TokenLogprob(token, logprob, tuple((name, value) for name, value in top))
-            for token, logprob, top in kept["logprobs"]
+            for token, logprob, top in stored["logprobs"]
         ),
     )

@@ -1,9 +1,9 @@
 """Coalescing: identical calls in flight share one upstream call.
 
-It goes around the retry, `Coalesced(Retried(...))`, so that what is shared is a verdict that
-could be read. The first waiter that takes the answer gets it with its attempts and cost: the
-call is paid for once. The others get it marked as `cached`, without attempts, usage or cost;
-errors are shared in the same way.
+It goes around the retry, `Coalesced(Retried(...))`, so that callers share a readable verdict. The
+first waiter that takes the answer gets it with its attempts and cost: the call is paid for once.
+The others get it marked as `cached`, without attempts, usage or cost; errors are shared the same
+way.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from assay.domain.ports import ChatModel
 T = TypeVar("T")
 
 JOINS_MAX = 3
-"""How many calls of others a caller follows that failed for want of time, before its own."""
+"""How many calls that failed for lack of time a caller joins before it sends its own."""
 
 LATER_S_MIN = 0.1
-"""A deadline later by less than this is taken for the same."""
+"""A deadline that is later by less than this counts as the same."""
 
 REPORT_S = 0.25
-"""How long past its deadline a call may take to say what became of it."""
+"""How long past its deadline a call may take to report its outcome."""
 
 HASHED_CHARS = 512
-"""Of a long text, from each end."""
+"""How much of a long text is hashed, at each end."""
 
 
 @dataclass(eq=False, slots=True)
@@ -43,10 +43,10 @@ class _Shared:
 
 
 class _Question:
-    """A question as the key of a dictionary, which reads none of its long texts to be found.
+    """A question as the key of a dictionary, whose long texts are not hashed whole.
 
-    Equal questions have equal texts, of which the lengths and ends make the hash: to hash a
-    megabyte takes ten times as long as to compare it, and few questions are alike so far.
+    The lengths and ends of the texts make the hash: to hash a megabyte takes ten times as long as
+    to compare it, and few questions agree that far.
     """
 
     __slots__ = ("_hash", "_parts")
@@ -71,7 +71,7 @@ def _brief(part: object) -> object:
 
 
 class Coalesced:
-    """A `ChatModel` that sends a question once, however many ask it at the same time.
+    """A `ChatModel` that sends a question once, however many callers ask it at the same time.
 
     Questions are the same where tenant, priority, sampling and `Prompt.key` are equal; a prompt
     without a key is never shared.
@@ -96,14 +96,14 @@ class Coalesced:
             try:
                 return await self._wait(question, shared, context.deadline)
             except ModelError as error:
-                # Its caller had less time than this one, which may well be answered.
+                # Its caller had less time than this one, so a call of its own may well succeed.
                 later_s = context.deadline.at_s - shared.deadline.at_s
                 if not error.wants_time or later_s < LATER_S_MIN:
                     raise
         return await self._wait(question, self._send(question, prompt, context), context.deadline)
 
     def _send(self, question: _Question, prompt: Prompt[Any], context: CallContext) -> _Shared:
-        """Start the call as a task of its own, which outlives the caller that was first."""
+        """Start the call as a task of its own, which may outlive its first caller."""
         task = asyncio.create_task(self._inner.complete(prompt, context))
         shared = self._in_flight[question] = _Shared(task, context.deadline)
         self._tasks.add(task)
@@ -112,7 +112,7 @@ class Coalesced:
             self._tasks.discard(task)
             self._forget(question, shared)
             if not task.cancelled():
-                task.exception()  # Looked at, since its last waiter may have gone.
+                task.exception()  # retrieved here, since the last waiter may have gone
 
         task.add_done_callback(done)
         return shared
@@ -122,7 +122,7 @@ class Coalesced:
     ) -> Completion[Any]:
         shared.waiters += 1
         try:
-            # The call reports its own deadline, with what it cost; only a shorter one cuts in.
+            # The call itself reports that its deadline passed, and what it cost.
             ends_itself = deadline.at_s >= shared.deadline.at_s
             timeout_s = deadline.remaining_s() + (REPORT_S if ends_itself else 0.0)
             done, _ = await asyncio.wait({shared.task}, timeout=max(timeout_s, 0.0))
@@ -132,17 +132,17 @@ class Coalesced:
                 self._forget(question, shared)
                 shared.task.cancel()
         if not done:
-            raise DeadlineExceeded("the shared call took longer than the deadline")
+            raise DeadlineExceeded("The shared call took longer than the deadline.")
         return _take(shared)
 
     def _forget(self, question: _Question, shared: _Shared) -> None:
-        """Let nobody join a call that is over, or about to be cancelled."""
+        """Let no caller join a call that is over, or about to be cancelled."""
         if self._in_flight.get(question) is shared:
             del self._in_flight[question]
 
 
 def _take(shared: _Shared) -> Completion[Any]:
-    """The answer: with its cost for the first who takes it, without for the others."""
+    """The answer: with its cost for the first caller that takes it, without for the others."""
     first, shared.taken = not shared.taken, True
     error = shared.task.exception()
     if error is None:
@@ -152,14 +152,14 @@ def _take(shared: _Shared) -> Completion[Any]:
 
 
 def without_cost(completion: Completion[T]) -> Completion[T]:
-    """The same answer for one who did not cause the call."""
+    """The same answer for a caller that did not cause the call."""
     return replace(completion, cached=True, usage=NO_USAGE, cost_usd=0.0, attempts=())
 
 
 def _without_attempts(error: ModelError) -> ModelError:
-    """The same failure; a copy, since a raised error belongs to the one who raised it."""
+    """The same failure; a copy, since each caller adds its own attempts to the error it raises."""
     if isinstance(error, NoCandidate):
-        return NoCandidate([_without_attempts(each) for each in error.failures])
+        return NoCandidate([_without_attempts(failure) for failure in error.failures])
     copy = type(error)(error.message, retry_after_s=error.retry_after_s)
     copy.spent = error.spent
     return copy

@@ -9,6 +9,9 @@ from typing import TypeVar
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.domain.errors import (
+    NO_RESULT,
+    SLOW,
+    SUCCESS,
     BreakerOpen,
     CallResult,
     KeyInQuarantine,
@@ -19,31 +22,22 @@ from assay.domain.errors import (
 from assay.domain.events import KeyQuarantined
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.breaker.breaker import Breaker, Permit
-from assay.resilience.breaker.fleet import BreakerFleet, ProbeResult
+from assay.resilience.breaker.fleet import BreakerFleet
 
 T = TypeVar("T")
 
 KEY_QUARANTINE_S = 60.0
 
 LEASE_MARGIN_S = 2.0
-"""A probe's lease outlives its call by this much; then its owner is taken for dead."""
+"""A probe's lease outlives its call by this much; then its owner counts as dead."""
 
 LEASE_S_MAX = 600.0
 
 ASK_AGAIN_S = 0.25
-"""After the fleet refused a probe, this process refuses on its own for as long."""
+"""After the fleet refused a probe, this process refuses on its own for this long."""
 
 SLOW_PROOF_SHARE = 0.5
 """Part of `slow_s` without a byte after which a deadline that ran out counts as a slow call."""
-
-_SETTLED: dict[CallResult, ProbeResult] = {
-    "success": "success",
-    "answered": "success",
-    "slow": "failure",
-    "failure": "failure",
-    "silent": "failure",
-    "none": "none",
-}
 
 
 class Guarded:
@@ -82,21 +76,21 @@ class Guarded:
 
         Raises `BreakerOpen` or `KeyInQuarantine` where nothing was sent.
         """
-        self._refuse_rejected_key()
+        self._refuse_quarantined_key()
         lease_s = min(max(context.deadline.remaining_s(), 0.0) + LEASE_MARGIN_S, LEASE_S_MAX)
         permit = await self._enter(lease_s)
-        result: CallResult = "none"
+        result = NO_RESULT
         try:
             completion = await self._inner.complete(prompt, context)
             slow = completion.first_byte_ms >= self.breaker.policy.slow_s * 1000
-            result = "slow" if slow else "success"
+            result = SLOW if slow else SUCCESS
         except ModelError as error:
             result = _result(error, self.breaker.policy.slow_s)
             if isinstance(error, KeyRejected):
-                self._set_key_aside()
+                self._quarantine_key()
             raise
         finally:
-            # Also where the caller went away: the place of a probe is freed at once.
+            # Also if the caller went away: another probe can take the place at once.
             self._leave(permit, result, lease_s)
         return completion
 
@@ -114,11 +108,11 @@ class Guarded:
         return permit
 
     async def _enter_as_probe(self, lease_s: float) -> Permit | None:
-        """A probe's permit, from the fleet where it can be asked; None where none is to be had."""
+        """Permission for a probe, from the fleet if Redis answers; None if there is none."""
         breaker = self.breaker
         if self._fleet is None:
             return breaker.local_probe()
-        # The crowd that waits for a breaker to be due must not all go and ask Redis.
+        # Of all the calls that wait for a breaker to be due, only a few ask Redis.
         if self._asking >= breaker.policy.probes or self._clock_s() < self._ask_after_s:
             return None
         self._asking += 1
@@ -134,7 +128,7 @@ class Guarded:
                 self._fleet.settle_probe(breaker, lease, "none", lease_s)
             return permit
         if breaker.state == "half_open" and breaker.trip_unshared:
-            # The fleet takes the model for healthy; only this process knows better.
+            # The fleet counts the model as healthy; only this process knows better.
             return breaker.local_probe()
         self._ask_after_s = self._clock_s() + ASK_AGAIN_S
         return breaker.permit()
@@ -144,18 +138,18 @@ class Guarded:
         if self._fleet is None:
             return
         if permit.lease is not None:
-            self._fleet.settle_probe(self.breaker, permit.lease, _SETTLED[result], lease_s)
+            self._fleet.settle_probe(self.breaker, permit.lease, result.probe, lease_s)
         elif self.breaker.trip_unshared:
             self._fleet.wake()
 
-    def _refuse_rejected_key(self) -> None:
+    def _refuse_quarantined_key(self) -> None:
         left_s = self._key_rejected_until_s - self._clock_s()
         if left_s > 0:
             raise KeyInQuarantine(
                 "the provider rejected the key of this model", retry_after_s=left_s
             )
 
-    def _set_key_aside(self) -> None:
+    def _quarantine_key(self) -> None:
         self._key_rejected_until_s = self._clock_s() + KEY_QUARANTINE_S
         self._events.emit(KeyQuarantined(self._model.provider, self._model.id, KEY_QUARANTINE_S))
 
@@ -163,10 +157,10 @@ class Guarded:
 def _result(error: ModelError, slow_s: float) -> CallResult:
     """What a failure says about the provider.
 
-    A deadline that ran out says that the provider is slow where it had a good part of `slow_s`
-    for its first byte and gave none; callers in a hurry could not trip the breaker otherwise,
-    whatever the silence. A shorter time, or a wait in our own queues, proves no fault.
+    A deadline that ran out says that the provider is slow if it had a good part of `slow_s` for its
+    first byte and sent none: otherwise callers with short deadlines could never trip the breaker.
+    A shorter time, or a wait in our own queues, proves no fault.
     """
-    if error.call_result == "none" and error.idle_s >= SLOW_PROOF_SHARE * slow_s:
-        return "slow"
+    if error.call_result == NO_RESULT and error.idle_s >= SLOW_PROOF_SHARE * slow_s:
+        return SLOW
     return error.call_result

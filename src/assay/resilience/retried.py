@@ -1,17 +1,18 @@
-"""Retry: repeats a failed call where the failure's own table says that it is worth repeating."""
+"""Retry: repeats a failed call if the failure's class says that it is worth repeating."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, Model, Prompt, to_ms
 from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, Retry
 from assay.domain.events import AttemptFinished
+from assay.domain.moving_average import MovingAverage
 from assay.domain.policy import RetryBudgetPolicy
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.retry_budget import RetryBudget
@@ -40,7 +41,7 @@ class _Run(Generic[T]):
 
     @property
     def attempts_left(self) -> int:
-        sent = sum(each.outcome not in UNSENT_OUTCOMES for each in self.attempts)
+        sent = sum(attempt.outcome not in UNSENT_OUTCOMES for attempt in self.attempts)
         return self.context.attempts_left - sent
 
 
@@ -59,6 +60,7 @@ class Retried:
         budget: RetryBudget,
         events: EventSink,
         uniform: Callable[[float, float], float] = random.uniform,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._inner = inner
         self._model = model
@@ -66,7 +68,8 @@ class Retried:
         self._budget = budget
         self._events = events
         self._uniform = uniform
-        self._usual_call_s = 0.0
+        self._clock = clock
+        self._usual_call_s = MovingAverage(USUAL_CALL_WEIGHT, 0.0)
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The first readable answer, with its reading and every attempt it took.
@@ -87,15 +90,15 @@ class Retried:
                     run.prompt = prompt.repaired(run.answer or NO_ANSWER, error.message)
             else:
                 return replace(completion, attempts=tuple(run.attempts))
-            await asyncio.sleep(pause_s)
+            await self._clock.sleep(pause_s)
 
     async def _attempt(self, run: _Run[T]) -> Completion[T]:
-        """One call, read; notes the attempt whatever becomes of it."""
+        """One call and the reading of its answer; every attempt is noted."""
         if run.context.deadline.remaining_s() <= 0:
-            raise DeadlineExceeded("no time was left to ask the model")
+            raise DeadlineExceeded("No time was left to ask the model.")
         if run.attempts_left <= 0:
-            raise ModelError("no attempt was left for this verdict")
-        started_s = time.monotonic()
+            raise ModelError("No attempt was left for this verdict.")
+        started_s = self._clock.monotonic_s()
         completion: Completion[T] | None = None
         outcome = "internal_error"
         try:
@@ -110,7 +113,7 @@ class Retried:
             outcome = "cancelled"
             raise
         finally:
-            self._note(run, outcome, time.monotonic() - started_s, completion)
+            self._note(run, outcome, self._clock.monotonic_s() - started_s, completion)
         return completion.with_reading(reading)
 
     def _note(
@@ -120,7 +123,7 @@ class Retried:
         if completion is not None:
             seconds, first_byte_s = completion.latency_ms / 1000, completion.first_byte_ms / 1000
             usage, cost_usd = completion.usage, self._cost_usd(completion)
-            self._usual_call_s += USUAL_CALL_WEIGHT * (elapsed_s - self._usual_call_s)
+            self._usual_call_s.add(elapsed_s)
         elif outcome in UNSENT_OUTCOMES:
             seconds = 0.0
         provider, model = self._model.provider, self._model.id
@@ -135,7 +138,7 @@ class Retried:
         return completion.cost_usd or self._model.cost_usd(completion.usage)
 
     def _pause_s(self, error: ModelError, run: _Run[T]) -> float | None:
-        """How long to pause before the next attempt; None where there is to be none."""
+        """How long to pause before the next attempt; None for no further attempt."""
         if error.retry == "no" or run.attempts_left <= 0:
             return None
         if error.retry == "after_wait":
@@ -150,7 +153,7 @@ class Retried:
         if pause_s > run.context.patience_s:
             return None
         if (
-            pause_s + self._usual_call_s >= run.context.deadline.remaining_s()
+            pause_s + self._usual_call_s.value >= run.context.deadline.remaining_s()
             or not self._budget.spend()
         ):
             return None

@@ -1,7 +1,7 @@
-"""Slots: how many calls to one model this process has under way, and who waits for the next.
+"""Slots: how many calls to one model this process has under way, and the queue for the next one.
 
-The layer goes inside of the quota, `Limited(Slotted(provider))`: a call that waits for the
-provider's quota must not hold a slot, for more pods would not make it any quicker.
+The layer goes inside the quota, `Limited(Slotted(provider))`: a call that waits for the provider's
+quota must not hold a slot, since more pods would not make it any quicker.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ import time
 from typing import TypeVar
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.moving_average import MovingAverage
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.queue.fair_order import QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue
 
 T = TypeVar("T")
-
-SLOTS = 64
-"""Calls to one model that a process has under way at once, unless configured."""
 
 SERVICE_WEIGHT = 0.1
 """Weight of the newest call in the moving mean of service times."""
@@ -31,11 +29,11 @@ class Slotted:
         inner: ChatModel,
         model: Model,
         events: EventSink,
-        slots: int = SLOTS,
-        limits: QueueLimits | None = None,
+        slots: int,
+        limits: QueueLimits,
     ) -> None:
         self._inner = inner
-        self._service_s = 0.0
+        self._service_s = MovingAverage(SERVICE_WEIGHT, 0.0)
         self.queue = FairQueue(model.id, "local_slot", slots, events, limits)
 
     @property
@@ -49,9 +47,9 @@ class Slotted:
         Raises `Overloaded` where none becomes free in time for a usual call.
         """
         async with self.queue.turn(
-            context.caller, 1.0, prompt.size, context.deadline, self._service_s
+            context.caller, 1.0, prompt.size, context.deadline, self._service_s.value
         ):
             started_s = time.monotonic()
             completion = await self._inner.complete(prompt, context)
-            self._service_s += SERVICE_WEIGHT * (time.monotonic() - started_s - self._service_s)
+            self._service_s.add(time.monotonic() - started_s)
             return completion

@@ -1,58 +1,58 @@
-"""How many tokens a call will take, told from its size and from what was usual before."""
+"""How many tokens a call will take, estimated from its size and from earlier calls."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
-from assay.domain.completion import Prompt, Turn, Usage
+from assay.domain.completion import Prompt, Usage
+from assay.domain.moving_average import MovingAverage
+from assay.domain.tokens import prompt_tokens
 
-BYTES_PER_TOKEN = 4
-SAMPLE_CHARS = 4_096
 KINDS_MAX = 256
 KNOWN_AFTER = 10
-"""Answers of one kind that are seen before what is usual replaces the configured maximum."""
+"""Answers of one kind that are seen before their usual length replaces the configured maximum."""
 WEIGHT = 0.1
 """Of the newest value in each moving average."""
 RATIO_MIN, RATIO_MAX = 0.1, 4.0
 DEVIATIONS = 2.0
 
 
-@dataclass(slots=True)
-class _Usual:
+class _UsualOutput:
     """Moving average and moving absolute deviation of a kind's output tokens."""
 
-    mean: float
-    deviation: float = 0.0
-    seen: int = 1
+    def __init__(self) -> None:
+        self.mean = MovingAverage(WEIGHT)
+        self.deviation = MovingAverage(WEIGHT, 0.0)
+        self.seen = 0
 
     def learn(self, tokens: float) -> None:
-        self.deviation += WEIGHT * (abs(tokens - self.mean) - self.deviation)
-        self.mean += WEIGHT * (tokens - self.mean)
+        if self.seen:
+            self.deviation.add(abs(tokens - self.mean.value))
+        self.mean.add(tokens)
         self.seen += 1
 
 
 class TokenEstimates:
-    """One model's estimates: bytes ÷ 4 × the moving ratio of actual to estimated.
+    """One model's estimates: the general one, times the moving ratio of actual to estimated.
 
     Output is the prompt's configured maximum until the kind of question (the name of its answer's
-    schema) is known; then its usual output with two deviations on top, though a kind that has
-    been seen to exceed the maximum (a model that thinks) keeps to what is usual.
+    schema) is known. Then it is the kind's usual output and two deviations; a kind that exceeds
+    the maximum, as that of a model that thinks may, is estimated by its usual output too.
     """
 
     def __init__(self) -> None:
-        self._ratio = 1.0
-        self._outputs: OrderedDict[str, _Usual] = OrderedDict()
+        self._ratio = MovingAverage(WEIGHT, 1.0)
+        self._outputs: OrderedDict[str, _UsualOutput] = OrderedDict()
 
     def input_tokens(self, prompt: Prompt[Any]) -> float:
-        return _size_bytes(prompt.turns) / BYTES_PER_TOKEN * self._ratio
+        return prompt_tokens(prompt) * self._ratio.value
 
     def output_tokens(self, prompt: Prompt[Any]) -> float:
         usual = self._outputs.get(_kind(prompt))
         if usual is None or usual.seen < KNOWN_AFTER:
-            return float(max(prompt.sampling.max_output_tokens, usual.mean if usual else 0))
-        return usual.mean + DEVIATIONS * usual.deviation
+            return float(max(prompt.sampling.max_output_tokens, usual.mean.value if usual else 0))
+        return usual.mean.value + DEVIATIONS * usual.deviation.value
 
     def tokens(self, prompt: Prompt[Any]) -> float:
         return self.input_tokens(prompt) + self.output_tokens(prompt)
@@ -64,16 +64,12 @@ class TokenEstimates:
 
     def learn(self, prompt: Prompt[Any], usage: Usage) -> None:
         """Take in what a call really used."""
-        plain = _size_bytes(prompt.turns) / BYTES_PER_TOKEN
-        if usage.input_tokens > 0 and plain > 0:
-            ratio = min(RATIO_MAX, max(RATIO_MIN, usage.input_tokens / plain))
-            self._ratio += WEIGHT * (ratio - self._ratio)
+        estimated = prompt_tokens(prompt)
+        if usage.input_tokens > 0 and estimated > 0:
+            self._ratio.add(min(RATIO_MAX, max(RATIO_MIN, usage.input_tokens / estimated)))
         if usage.output_tokens > 0:
             kind = _kind(prompt)
-            if kind in self._outputs:
-                self._outputs[kind].learn(usage.output_tokens)
-            else:
-                self._outputs[kind] = _Usual(usage.output_tokens)
+            self._outputs.setdefault(kind, _UsualOutput()).learn(usage.output_tokens)
             self._outputs.move_to_end(kind)
             if len(self._outputs) > KINDS_MAX:
                 self._outputs.popitem(last=False)
@@ -81,18 +77,3 @@ class TokenEstimates:
 
 def _kind(prompt: Prompt[Any]) -> str:
     return prompt.answer.name if prompt.answer else ""
-
-
-def _size_bytes(turns: tuple[Turn, ...]) -> float:
-    return sum(_bytes_of(part) for turn in turns for part in turn.parts)
-
-
-def _bytes_of(text: str) -> float:
-    """UTF-8 length; of a long text that is not ASCII, by a sample from its middle."""
-    if text.isascii():
-        return len(text)
-    if len(text) <= SAMPLE_CHARS:
-        return len(text.encode(errors="replace"))
-    middle = (len(text) - SAMPLE_CHARS) // 2
-    sample = text[middle : middle + SAMPLE_CHARS].encode(errors="replace")
-    return len(text) * len(sample) / SAMPLE_CHARS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -10,6 +9,7 @@ from typing import NoReturn
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, Strategy
 from assay.domain.ports import EventSink, PanelMember
+from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate
 from assay.routing.router import Router
 from assay.routing.strategies import ORDERS
@@ -39,30 +39,31 @@ class ConfiguredJudges:
     def panel(self, spec: JudgeSpec) -> Sequence[PanelMember]:
         """A router over the models that `spec` names, or each model of a panel by itself.
 
-        What one member of a panel does not answer, no other answers for it.
+        No other model answers in place of a member of a panel.
         """
         chosen, strategy = self._chosen(spec)
         if strategy != "panel":
             return (self._member(spec, _allowed(chosen, spec), strategy),)
         return tuple(
             self._member(
-                replace(spec, models=(each.model.id,), strategy="ordered", fallback="none"),
-                [each],
+                replace(spec, models=(candidate.model.id,), strategy="ordered", fallback="none"),
+                [candidate],
                 "ordered",
             )
-            for each in chosen
+            for candidate in chosen
         )
 
     def _member(
         self, spec: JudgeSpec, candidates: Sequence[Candidate], strategy: Strategy
     ) -> PanelMember:
         router = Router(candidates, ORDERS[strategy], self._events)
-        return PanelMember(spec, router, max(each.window_tokens for each in candidates))
+        window_tokens = max(candidate.window_tokens for candidate in candidates)
+        return PanelMember(spec, router, window_tokens)
 
     def _chosen(self, spec: JudgeSpec) -> tuple[list[Candidate], Strategy]:
         """All models that `spec` names, each once, with the strategy between them.
 
-        Raises `RequestError` where a panel names one twice, by its id and by its name: its one
+        Raises `RequestError` if a panel names one model twice, by its id and by its name: its
         answer would count as two votes.
         """
         if spec.models:
@@ -70,14 +71,16 @@ class ConfiguredJudges:
         else:
             judge = self._judges.get(spec.name) or _unknown("judge", spec.name, self._judges)
             models, strategy = judge.models, spec.strategy or judge.strategy
-        chosen = list({each.model.id: each for each in map(self._candidate, models)}.values())
+        named = map(self._candidate, models)
+        chosen = list({candidate.model.id: candidate for candidate in named}.values())
         if spec.models and strategy == "panel" and len(chosen) < len(models):
-            raise RequestError("invalid_request", "two members of the panel are the same model")
+            raise RequestError("invalid_request", "Two members of the panel are the same model.")
         return chosen, strategy
 
     def _candidate(self, model: str) -> Candidate:
-        """The candidate of that id, else the first one that is sent under that name."""
-        by_name = (each for each in self._candidates.values() if each.model.name == model)
+        """The candidate of that id, else the first one whose provider knows it by that name."""
+        candidates = self._candidates.values()
+        by_name = (candidate for candidate in candidates if candidate.model.name == model)
         found = self._candidates.get(model) or next(by_name, None)
         return found or _unknown("model", model, self._candidates)
 
@@ -87,13 +90,11 @@ def _allowed(chosen: list[Candidate], spec: JudgeSpec) -> list[Candidate]:
     if spec.fallback == "none":
         return chosen[:1]
     if spec.fallback == "same_model":
-        return [each for each in chosen if each.model.name == chosen[0].model.name]
+        return [other for other in chosen if other.model.name == chosen[0].model.name]
     return chosen
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
-    """Raise the error that names what is not configured, and the nearest that is."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    message = f"no {kind} is called {name[:100]!r}{hint}"
-    raise RequestError("unknown_model", message)
+    """Raise the error that names what is not configured, and the nearest name that is."""
+    hint = did_you_mean(name, known) or "."
+    raise RequestError("unknown_model", f"No {kind} is called {name[:100]!r}{hint}")

@@ -1,4 +1,4 @@
-"""The router: asks one candidate after the other until one answers, inside one deadline."""
+"""The router: asks one candidate after the other until one answers, within one deadline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from assay.routing.strategies import CandidateOrder
 T = TypeVar("T")
 
 RESERVE_SHARE = 0.25
-"""Part of the time left that an attempt leaves for the candidates behind it."""
+"""Part of the remaining time that an attempt leaves for the candidates behind it."""
 
 RESERVE_S_MAX = 5.0
 
@@ -42,9 +42,9 @@ class Router:
         self._events = events
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
-        """The first candidate's answer that can be used.
+        """The answer of the first candidate that gives a usable one.
 
-        Raises `NoCandidate` with every failure where none answers. Calls that were sent count
+        Raises `NoCandidate` with every failure if none answers. Calls that were sent count
         against `context.attempts_left`; candidates passed over unsent cost nothing.
         """
         failures: list[ModelError] = []
@@ -67,7 +67,7 @@ class Router:
             except ModelError as failure:
                 failures.append(failure)
                 attempts_left -= sum(
-                    each.outcome not in UNSENT_OUTCOMES for each in failure.attempts
+                    attempt.outcome not in UNSENT_OUTCOMES for attempt in failure.attempts
                 )
                 waiting = _worth_trying(waiting, candidate, failure, context.deadline)
                 if waiting and attempts_left > 0:
@@ -79,11 +79,11 @@ class Router:
             else:
                 candidate.latency.add(completion.latency_ms)
                 return replace(completion, attempts=(*_attempts(failures), *completion.attempts))
-        raise NoCandidate(failures or [DeadlineExceeded("no time was left to ask a judge")])
+        raise NoCandidate(failures or [DeadlineExceeded("No time was left to ask a judge.")])
 
 
 def _share(deadline: Deadline) -> Deadline:
-    """The deadline of an attempt that others may have to make good for."""
+    """The deadline of an attempt that leaves time for the candidates behind it."""
     left_s = max(deadline.remaining_s(), 0.0)
     return deadline.earlier_by(min(left_s * RESERVE_SHARE, RESERVE_S_MAX))
 
@@ -91,7 +91,7 @@ def _share(deadline: Deadline) -> Deadline:
 def _worth_trying(
     waiting: Sequence[Candidate], failed: Candidate, failure: ModelError, deadline: Deadline
 ) -> list[Candidate]:
-    """The candidates for which this failure, and the time left, still leave hope."""
+    """The candidates that may still answer after this failure, in the time left."""
     if deadline.remaining_s() <= 0:
         return []
     match failure.next_candidate:

@@ -1,4 +1,4 @@
-"""In which order a judge's candidates are asked."""
+"""The order in which a judge's candidates are asked."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 from assay.domain.completion import Prompt, Usage
 from assay.domain.evaluation import Strategy
+from assay.domain.tokens import prompt_tokens
 from assay.routing.candidates import Candidate
 
 CandidateOrder = Callable[[Sequence[Candidate], Prompt[Any]], list[Candidate]]
 
-CHARS_PER_TOKEN = 4
-
 
 def ordered(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
-    """As configured; a candidate that cannot answer is passed over only when it says so."""
+    """As configured: also a candidate that must wait is asked in its turn."""
     del prompt
     return list(candidates)
 
@@ -25,9 +24,9 @@ def ordered(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candid
 def cheapest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
     """By price times estimated tokens; those that would answer at once come first.
 
-    A model without a price counts as the dearest: its cost is not known to be small.
+    A model without a price counts as the most expensive: its cost may be anything.
     """
-    usage = Usage(prompt.size // CHARS_PER_TOKEN, prompt.sampling.max_output_tokens)
+    usage = Usage(prompt_tokens(prompt), prompt.sampling.max_output_tokens)
 
     def price(candidate: Candidate) -> tuple[bool, float]:
         priced = candidate.model.input_usd_per_mtok is not None
@@ -54,8 +53,8 @@ def weighted(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candi
     del prompt
 
     def draw(candidate: Candidate) -> tuple[bool, float]:
-        chance = random.random()  # noqa: S311 — spreads load, guards nothing
-        return _must_wait(candidate), -math.log(chance or 1e-12) / max(candidate.weight, 1e-9)
+        drawn = random.random()  # noqa: S311 — spreads load, guards nothing
+        return _must_wait(candidate), -math.log(drawn or 1e-12) / max(candidate.weight, 1e-9)
 
     return sorted(candidates, key=draw)
 

@@ -1,13 +1,16 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
-from assay.settings.batches import BatchSettings
 from assay.settings.load import SettingsError, load
 from assay.settings.schema import (
     AuthSettings,
+    BatchSettings,
+    BreakerSettings,
     JudgeSettings,
     ModelSettings,
     ProviderSettings,
+    QueueSettings,
     RedisSettings,
+    RetrySettings,
     ServerSettings,
     Settings,
     TelemetrySettings,
@@ -17,10 +20,13 @@ from assay.settings.secret import Secret
 __all__ = [
     "AuthSettings",
     "BatchSettings",
+    "BreakerSettings",
     "JudgeSettings",
     "ModelSettings",
     "ProviderSettings",
+    "QueueSettings",
     "RedisSettings",
+    "RetrySettings",
     "Secret",
     "ServerSettings",
     "Settings",

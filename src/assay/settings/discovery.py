@@ -1,4 +1,4 @@
-"""With no models configured: builds a default judge from what the environment offers."""
+"""Without configured models: builds a default judge from what the environment offers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 OLLAMA_URL = "http://127.0.0.1:11434/v1"
-LOOK_TIMEOUT_S = 0.5
+DISCOVERY_TIMEOUT_S = 0.5
 ANSWER_BYTES_MAX = 1_000_000
 
 Table = dict[str, Any]
@@ -56,7 +56,7 @@ _VENDORS: tuple[tuple[str, Table, Table], ...] = (
 def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     """Providers, models and the default judge for the keys in `environ` and a local server.
 
-    Finding none, the simulated provider, whose results are marked as such.
+    Without any of them, the simulated provider, whose results are marked as such.
     """
     providers: Table = {}
     models: Table = {}
@@ -85,15 +85,15 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
 
 
 def _first_model(base_url: str, api_key: str) -> str | None:
-    """The first model that an OpenAI-compatible server lists; None where there is no server."""
+    """The first model that an OpenAI-compatible server lists; None if there is no server."""
     if not base_url.startswith(("http://", "https://")):
         return None
     request = urllib.request.Request(base_url.rstrip("/") + "/models")  # noqa: S310 — checked above
     if api_key:
         request.add_header("Authorization", f"Bearer {api_key}")
     try:
-        with urllib.request.urlopen(request, timeout=LOOK_TIMEOUT_S) as answer:  # noqa: S310
-            listed = json.loads(answer.read(ANSWER_BYTES_MAX))
+        with urllib.request.urlopen(request, timeout=DISCOVERY_TIMEOUT_S) as response:  # noqa: S310
+            listed = json.loads(response.read(ANSWER_BYTES_MAX))
         return str(listed["data"][0]["id"])
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -1,8 +1,7 @@
-"""Reads assay.toml, lays the environment over it, and says plainly what is wrong."""
+"""Reads assay.toml and the environment, and explains what is wrong with them."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
@@ -12,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from assay.domain.suggestions import did_you_mean
 from assay.settings.discovery import discover
 from assay.settings.schema import Settings
 
@@ -21,7 +21,7 @@ DEFAULT_FILE = Path("assay.toml")
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used; the message names each key at fault."""
+    """The configuration is invalid; the message names each key at fault."""
 
 
 def load(
@@ -29,10 +29,10 @@ def load(
     environ: Mapping[str, str],
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Settings:
-    """The settings from `file`, under the environment, under `overrides` (command line).
+    """The settings from `file`; the environment overrides it, and `overrides` (options) both.
 
-    Without a file, `assay.toml` in the working directory is read where it is there. Without any
-    model, providers are looked for in the environment. Raises `SettingsError`.
+    Without a file, `assay.toml` in the working directory is read if it exists. Without any model,
+    `discover` looks for providers in the environment. Raises `SettingsError`.
     """
     raw = _read(file or DEFAULT_FILE, must_exist=file is not None)
     _overlay(raw, environ)
@@ -45,7 +45,7 @@ def load(
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(each) for each in error.errors())) from None
+        raise SettingsError("\n".join(_explain(fault) for fault in error.errors())) from None
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -53,21 +53,21 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if must_exist:
-            raise SettingsError(f"{file}: there is no such file") from None
+            raise SettingsError(f"{file}: file not found") from None
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from None
     for name, value in raw.items():
         if not isinstance(value, dict):
-            raise SettingsError(f"{file}: {name} is a value, not a section")
+            raise SettingsError(f"{file}: {name} must be a section, not a value")
     return raw
 
 
 def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Put each ASSAY_SECTION__KEY in its place.
+    """Override `raw` with each ASSAY_SECTION__KEY.
 
-    A name in a path matches an existing key whatever its case and punctuation, so that
-    ASSAY_MODELS__OPENAI_GPT_5_MINI__NAME reaches [models."openai/gpt-5-mini"].
+    A name matches an existing key of any case and punctuation, so that
+    ASSAY_MODELS__OPENAI_GPT_5_MINI__NAME overrides [models."openai/gpt-5-mini"].
     """
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or SEPARATOR not in variable:
@@ -77,7 +77,7 @@ def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
         for section in sections:
             table = table.setdefault(_matching(section, table), {})
             if not isinstance(table, dict):
-                raise SettingsError(f"{variable}: {section} is a value, not a section")
+                raise SettingsError(f"{variable}: {section} must be a section, not a value")
         table[_matching(key, table)] = _value(environ[variable])
 
 
@@ -101,9 +101,7 @@ def _explain(error: Any) -> str:
         message = str(error["msg"]).removeprefix("Value error, ")
         return f"{path}: {message}" if path else message
     *parents, name = error["loc"]
-    nearest = difflib.get_close_matches(str(name), _keys_at(parents), n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{path}: there is no such key{hint}"
+    return f"{path}: unknown key{did_you_mean(name, _keys_at(parents))}"
 
 
 def _keys_at(path: list[str | int]) -> list[str]:

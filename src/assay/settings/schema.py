@@ -6,11 +6,10 @@ import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assay.domain.evaluation import Strategy
-from assay.settings.batches import BatchSettings
-from assay.settings.section import Section
+from assay.domain.suggestions import did_you_mean
 
 Dialect = Literal["openai", "anthropic", "gemini", "simulated"]
 
@@ -22,23 +21,31 @@ BASE_URLS: dict[Dialect, str] = {
 }
 
 
+class Section(BaseModel):
+    """Unknown keys are errors, and values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
 class ServerSettings(Section):
-    """`[server]`: where the service listens and what it takes on at most."""
+    """`[server]`: where the service listens, and how much it accepts."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65_535, description="Port of the API; 0 picks a free one.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port of the API; 0 picks a free port.")
     metrics_port: int = Field(
-        9090, ge=0, le=65_535, description="Port of health and metrics; 0 picks a free one."
+        9090, ge=0, le=65_535, description="Port of health checks and metrics; 0 picks a free port."
     )
-    data_dir: Path = Field(Path(".data"), description="Where the private Redis keeps its files.")
+    data_dir: Path = Field(
+        Path(".data"), description="Directory for the files of the private Redis."
+    )
     max_body_bytes: int = Field(
-        2_097_152, ge=1_024, le=67_108_864, description="Largest request body."
+        2_097_152, ge=1_024, le=67_108_864, description="Largest request body, in bytes."
     )
     body_timeout_s: float = Field(
-        10.0, gt=0, le=300, description="A body that has not arrived by then is dropped."
+        10.0, gt=0, le=300, description="Longest time for a request body to arrive."
     )
     request_timeout_ms: int = Field(
-        30_000, ge=100, le=600_000, description="Longest `timeout_ms` that a caller may ask for."
+        30_000, ge=100, le=600_000, description="Largest `timeout_ms` that a request may have."
     )
     default_timeout_ms: int = Field(
         20_000,
@@ -47,27 +54,30 @@ class ServerSettings(Section):
         description="`timeout_ms` of a request that names none, up to `request_timeout_ms`.",
     )
     inflight_requests_max: int = Field(
-        1_000, ge=1, description="More requests at once are refused with 503."
+        1_000, ge=1, description="Requests in flight; further ones are refused with 503."
     )
     inflight_bytes_max: int = Field(
         402_653_184,
         ge=1_048_576,
-        description="Memory for bodies in this process at once; each counts 1.5 times its length.",
+        description="Bytes of memory for request bodies in flight; each body counts 1.5 times.",
     )
     drain_delay_s: float = Field(
-        0.0, ge=0, le=60, description="Between failing readiness and refusing work, on SIGTERM."
+        0.0,
+        ge=0,
+        le=60,
+        description="On SIGTERM, time between failing readiness and refusing new requests.",
     )
 
 
 class RedisSettings(Section):
-    """`[redis]`: the shared state."""
+    """`[redis]`: where the shared state is."""
 
     url: str = Field(
         "",
         repr=False,
-        description="redis://, rediss:// or unix:// address; empty starts a private server.",
+        description="A redis://, rediss:// or unix:// URL. Empty: start a private Redis.",
     )
-    url_file: Path | None = Field(None, description="A file that holds the URL instead.")
+    url_file: Path | None = Field(None, description="File that contains the URL.")
 
 
 class AuthSettings(Section):
@@ -75,41 +85,48 @@ class AuthSettings(Section):
 
     required: bool | None = Field(
         None,
-        description="Whether callers need a key. Unset: yes, except on a loopback host without a "
-        "keys file. May be false only on a loopback host.",
+        description="Whether callers need an API key. Unset: yes, except on a loopback host "
+        "without a keys file. Can be false only on a loopback host.",
     )
-    keys_file: Path | None = Field(None, description="Lines of: sha256-hex tenant [name=value …].")
+    keys_file: Path | None = Field(
+        None, description="File with one key per line: sha256-hex tenant [name=value …]."
+    )
 
 
 class TelemetrySettings(Section):
-    """`[telemetry]`: what the service says about itself."""
+    """`[telemetry]`: logs."""
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe level that is written."
+        "info", description="Lowest level that is logged."
     )
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="auto is text on a terminal, else JSON lines."
+        "auto", description="`auto` is text on a terminal, else JSON lines."
     )
 
 
 class ProviderSettings(Section):
-    """`[providers.NAME]`: an endpoint and the key for it."""
+    """`[providers.NAME]`: an endpoint and its API key."""
 
-    dialect: Dialect = Field(description="The wire protocol it speaks.")
-    base_url: str = Field("", description="Empty: the vendor's own address.")
-    api_key_env: str = Field("", description="Environment variable that holds the key.")
-    api_key_file: Path | None = Field(None, description="File that holds it; read when it changes.")
+    dialect: Dialect = Field(description="Wire protocol of the endpoint.")
+    base_url: str = Field("", description="URL of the API. Empty: the vendor's.")
+    api_key_env: str = Field("", description="Environment variable that contains the API key.")
+    api_key_file: Path | None = Field(
+        None, description="File that contains the API key; read again when it changes."
+    )
     silence_timeout_s: float = Field(
-        5.0, gt=0, le=600, description="To the first byte of the answer, and between two."
+        5.0,
+        gt=0,
+        le=600,
+        description="Longest wait for the first byte of a response, and between two bytes.",
     )
     connections_max: int = Field(200, ge=1, le=10_000, description="Pooled connections.")
     stream: bool = Field(
-        True, description="Stream answers; false gives the silence timeout as the whole time."
+        True,
+        description="Stream responses. If false, `silence_timeout_s` bounds the whole response.",
     )
-
     output_limit_field: str | None = Field(
         None,
-        description="What an OpenAI-compatible server calls the output limit. Unset: "
+        description="Name of the output limit in requests to an OpenAI-compatible server. Unset: "
         "`max_completion_tokens` at OpenAI and Azure, else `max_tokens`.",
     )
 
@@ -119,95 +136,169 @@ class ProviderSettings(Section):
 
 
 class ModelSettings(Section):
-    """`[models."ID"]`: a model that can judge, its limits and its price."""
+    """`[models."ID"]`: a model that can judge, its limits and its prices."""
 
     provider: str = Field(description="A name from [providers].")
-    name: str = Field(min_length=1, description="The model's name as sent on the wire.")
-    requests_per_minute: float | None = Field(None, gt=0, description="Unset: unlimited.")
-    tokens_per_minute: float | None = Field(None, gt=0, description="Unset: unlimited.")
-    burst_share: float = Field(
-        0.05, gt=0, le=0.5, description="Part of a minute's limit that may be sent at once."
+    name: str = Field(min_length=1, description="The provider's name for the model.")
+    requests_per_minute: float | None = Field(
+        None, gt=0, description="Request quota. Unset: unlimited."
     )
-    context_tokens: int | None = Field(None, ge=1, description="Window; unset: not checked.")
-    max_output_tokens: int = Field(2_048, ge=16, description="Longest answer to ask for.")
-    input_usd_per_mtok: float | None = Field(None, ge=0, description="Price of a million tokens.")
-    output_usd_per_mtok: float | None = Field(None, ge=0, description="Price of a million tokens.")
-    slots: int = Field(64, ge=1, le=10_000, description="Calls under way at once, in one process.")
-    weight: float = Field(1.0, gt=0, description="Share under the strategy `weighted`.")
-    structured_output: bool = Field(True, description="Whether it can be held to a JSON Schema.")
-    logprobs: bool = Field(False, description="Whether it gives token log-probabilities.")
-    seed: bool = Field(False, description="Whether it takes a seed.")
-    temperature: bool = Field(True, description="Whether it takes a temperature.")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="Token quota. Unset: unlimited."
+    )
+    burst_share: float = Field(
+        0.05, gt=0, le=0.5, description="Share of a minute's quota that can be sent at once."
+    )
+    context_tokens: int | None = Field(
+        None, ge=1, description="Context window. Unset: not checked."
+    )
+    max_output_tokens: int = Field(
+        2_048, ge=16, description="Largest output to request, in tokens."
+    )
+    input_usd_per_mtok: float | None = Field(
+        None, ge=0, description="Price of a million input tokens."
+    )
+    output_usd_per_mtok: float | None = Field(
+        None, ge=0, description="Price of a million output tokens."
+    )
+    slots: int = Field(64, ge=1, le=10_000, description="Concurrent calls, in one process.")
+    weight: float = Field(1.0, gt=0, description="Share of calls under the strategy `weighted`.")
+    structured_output: bool = Field(
+        True, description="Whether the model supports JSON Schema output."
+    )
+    logprobs: bool = Field(False, description="Whether the model returns token log-probabilities.")
+    seed: bool = Field(False, description="Whether the model accepts a seed.")
+    temperature: bool = Field(True, description="Whether the model accepts a temperature.")
 
 
 class JudgeSettings(Section):
-    """`[judges.NAME]`: models that judge, in order of preference."""
+    """`[judges.NAME]`: the models of a judge, in order of preference."""
 
     models: tuple[str, ...] = Field(min_length=1, description="Ids from [models].")
-    strategy: Strategy = Field("ordered", description="How the next model is chosen.")
+    strategy: Strategy = Field("ordered", description="How the judge chooses the next model.")
+
+
+class BatchSettings(Section):
+    """`[batches]`: batches of rows, and the workers that evaluate them."""
+
+    worker_in_serve: bool | None = Field(
+        None,
+        description="Whether `assay serve` also works on rows. Unset: yes, if its Redis is the "
+        "private one.",
+    )
+    worker_rows: int = Field(
+        16, ge=1, le=1_000, description="Rows that a worker evaluates at the same time."
+    )
+    rows_max: int = Field(1_000_000, ge=1, le=5_000_000, description="Rows of one batch.")
+    row_timeout_s: float = Field(
+        120.0, gt=0, le=3_600, description="Longest time for one attempt at a row."
+    )
+    attempts_max: int = Field(
+        8, ge=1, le=100, description="Attempts at a row that fails for a transient reason."
+    )
+    lease_s: float = Field(
+        12.0,
+        ge=2,
+        le=25,
+        description="A row goes to another worker after this long without renewal.",
+    )
+    grace_s: float = Field(
+        20.0,
+        ge=0,
+        le=600,
+        description="On SIGTERM, time to finish rows; the others go back to the queue.",
+    )
+    retention_h: float = Field(
+        720.0, gt=0, le=8_760, description="How long a batch and its results are stored, in hours."
+    )
+    webhooks_to_private_hosts: bool = Field(
+        False, description="Allow webhooks to private addresses and over plain HTTP."
+    )
 
 
 class QuotaSettings(Section):
-    """`[quota]`: how the providers' budgets are kept."""
+    """`[quota]`: how processes share the providers' quotas."""
 
     pods_max: int = Field(
         1,
         ge=1,
         le=10_000,
-        description="Most processes there can be: each one's share without Redis.",
+        description="Largest number of processes. Without Redis, quotas are divided by it.",
     )
     oversize: Literal["debt", "refuse"] = Field(
-        "debt", description="A call above a bucket's capacity: sent when it is full, or refused."
+        "debt",
+        description="What happens to a call larger than a quota bucket: `debt` sends it once "
+        "the bucket is full, `refuse` refuses it.",
     )
 
 
 class QueueSettings(Section):
-    """`[queue]`: who may wait in one process, for each model."""
+    """`[queue]`: how much may wait for one model, in one process."""
 
-    calls_max: int = Field(10_000, ge=1, description="Calls that wait at most.")
-    bytes_max: int = Field(268_435_456, ge=1_048_576, description="Bytes of what waits at most.")
+    calls_max: int = Field(10_000, ge=1, description="Waiting calls.")
+    bytes_max: int = Field(268_435_456, ge=1_048_576, description="Bytes of waiting prompts.")
 
 
 class BreakerSettings(Section):
-    """`[breaker]`: when a model is left alone, and how it is tried again."""
+    """`[breaker]`: when calls to a model stop, and how the model is probed."""
 
-    window_s: float = Field(30.0, gt=0, description="Calls of this long are weighed.")
-    calls_min: int = Field(20, ge=1, description="Fewer calls in the window trip nothing.")
-    failed_share: float = Field(0.5, gt=0, le=1, description="Trips at this share of failures.")
-    slow_share: float = Field(0.5, gt=0, le=1, description="Trips at this share of slow calls.")
+    window_s: float = Field(30.0, gt=0, description="Length of the sliding window.")
+    calls_min: int = Field(
+        20, ge=1, description="Fewest calls in the window before the breaker can open."
+    )
+    failed_share: float = Field(
+        0.5, gt=0, le=1, description="Share of failed calls that opens the breaker."
+    )
+    slow_share: float = Field(
+        0.5, gt=0, le=1, description="Share of slow calls that opens the breaker."
+    )
     slow_s: float = Field(
         5.0,
         gt=0,
-        description="A first byte later than this is slow; so is none after half of it, where the "
-        "caller's deadline is over.",
+        description="A call is slow if its first byte takes longer, or if the caller's deadline "
+        "passes after half of it without a byte.",
     )
-    open_s: float = Field(5.0, gt=0, description="Open for so long at first; then doubling.")
-    open_max_s: float = Field(60.0, gt=0, description="Open for so long at the most.")
-    probes: int = Field(3, ge=1, le=100, description="Calls that try it again, over all processes.")
+    open_s: float = Field(
+        5.0, gt=0, description="First open interval; doubles each time it reopens."
+    )
+    open_max_s: float = Field(60.0, gt=0, description="Longest open interval.")
+    probes: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="Calls that probe the model before the breaker closes, over all processes.",
+    )
 
 
 class RetrySettings(Section):
-    """`[retry]`: how much may be repeated, over all models of a process."""
+    """`[retry]`: how much a process retries, over all models."""
 
-    budget_share: float = Field(0.1, ge=0, le=1, description="Retries per request at the most,")
-    budget_per_s: float = Field(1.0, ge=0, description="and so many a second on top.")
-    backoff_s: float = Field(0.25, ge=0, le=10, description="Longest pause, fully jittered.")
+    budget_share: float = Field(
+        0.1, ge=0, le=1, description="Retries allowed, as a share of requests."
+    )
+    budget_per_s: float = Field(1.0, ge=0, description="Retries allowed per second, in addition.")
+    backoff_s: float = Field(
+        0.25, ge=0, le=10, description="Longest pause before a retry; the pause is random up to it."
+    )
 
 
 class CacheSettings(Section):
-    """`[cache]`: answers kept for callers who ask for them with `judge.cache`."""
+    """`[cache]`: stored answers of judges, for requests with `judge.cache`."""
 
-    ttl_s: float = Field(86_400.0, ge=0, description="How long an answer is kept; 0: never.")
+    ttl_s: float = Field(86_400.0, ge=0, description="How long an answer is stored. 0: never.")
 
 
 class TenantSettings(Section):
-    """`[tenants.NAME]`: what one tenant is guaranteed, and what it may spend."""
+    """`[tenants.NAME]`: a tenant's share of the quotas, and its budget."""
 
     quota_share: float | None = Field(
-        None, gt=0, le=0.9, description="Guaranteed part of each model's rate; idle, others use it."
+        None,
+        gt=0,
+        le=0.9,
+        description="Guaranteed share of each model's quota; while idle, others use it.",
     )
     usd_per_day: float | None = Field(
-        None, gt=0, description="Most that its judges may cost in a day (UTC)."
+        None, gt=0, description="Largest cost of its judges per day (UTC)."
     )
 
 
@@ -243,25 +334,29 @@ class Settings(Section):
 
     @property
     def simulated(self) -> bool:
-        """Whether no provider is a real one."""
+        """Whether all providers are simulated."""
         return all(provider.dialect == "simulated" for provider in self.providers.values())
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:
         for model_id, model in self.models.items():
             if model.provider not in self.providers:
-                raise ValueError(f"models.{model_id}.provider: no provider {model.provider!r}")
+                hint = did_you_mean(model.provider, self.providers)
+                raise ValueError(
+                    f"models.{model_id}.provider: no provider {model.provider!r}{hint}"
+                )
         for name, judge in self.judges.items():
             for model_id in judge.models:
                 if model_id not in self.models:
-                    raise ValueError(f"judges.{name}.models: no model {model_id!r}")
+                    hint = did_you_mean(model_id, self.models)
+                    raise ValueError(f"judges.{name}.models: no model {model_id!r}{hint}")
         return self
 
     @model_validator(mode="after")
     def _has_room_for_one(self) -> Self:
         if self.server.inflight_bytes_max < 1.5 * self.server.max_body_bytes:
             raise ValueError(
-                "server.inflight_bytes_max: a body of server.max_body_bytes counts 1.5 times that"
+                "server.inflight_bytes_max: must be at least 1.5 times server.max_body_bytes"
             )
         return self
 
@@ -269,11 +364,11 @@ class Settings(Section):
     def _is_guarded(self) -> Self:
         if self.auth_required and self.auth.keys_file is None:
             raise ValueError(
-                "auth.keys_file: callers need a key here, and none can have one; "
-                "make one with `assay keys create --tenant NAME --keys-file FILE`"
+                "auth.keys_file: is not set, but callers need an API key. "
+                "Create one with `assay keys create --tenant NAME --keys-file FILE`."
             )
         if not self.auth_required and not is_loopback(self.server.host):
-            raise ValueError("auth.required: may be false only on a loopback host")
+            raise ValueError("auth.required: can be false only on a loopback host")
         return self
 
 

@@ -1,4 +1,4 @@
-"""A secret that is read where it lies, and again when it changes."""
+"""A secret from the environment or a file, read again when the file changes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHECK_EVERY_S = 1.0
 
 
 class Secret:
-    """A callable that gives the secret's value, or None where there is none.
+    """A callable that returns the secret's value, or None if there is none.
 
-    A file is read again when it changes (looked at once a second at the most), so that a
-    rotated key needs no restart; while it cannot be read, the last value stays.
+    A file is checked for changes at most once a second, so that a rotated key needs no restart.
+    While the file cannot be read, the last value stays.
     """
 
     def __init__(
@@ -23,11 +23,11 @@ class Secret:
         self._file = file
         self._value = environ.get(env) or None if env else None
         self._mtime_ns = -1
-        self._look_again_at = 0.0
+        self._next_check_s = 0.0
 
     def __call__(self) -> str | None:
-        if self._file is not None and time.monotonic() >= self._look_again_at:
-            self._look_again_at = time.monotonic() + CHECK_EVERY_S
+        if self._file is not None and time.monotonic() >= self._next_check_s:
+            self._next_check_s = time.monotonic() + CHECK_EVERY_S
             self._read(self._file)
         return self._value
 

@@ -1,4 +1,4 @@
-"""Metrics and logs: they subscribe to domain events, and nothing that works knows of them."""
+"""Metrics and logs: they subscribe to domain events, and no code that emits events imports them."""
 
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import LabelUniverse, Metrics

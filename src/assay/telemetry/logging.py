@@ -1,4 +1,4 @@
-"""Structured logs on stderr: one line for each thing worth knowing, never a caller's content."""
+"""Structured logs on stderr: one line for each event worth reading, never a caller's content."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from assay.domain.events import (
     BreakerChanged,
     Event,
     FallbackTaken,
+    InternalFault,
     KeyQuarantined,
     QueueRefused,
     RequestFinished,
@@ -27,7 +28,7 @@ from assay.telemetry.redaction import escape_values, mask_secrets
 
 Level = Literal["debug", "info", "warning", "error"]
 
-# Each says in its own form what `RequestFinished` says in ours, or what no operator asked for.
+# They repeat what `RequestFinished` logs.
 SILENCED = ("uvicorn.access", "aiohttp.access")
 SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -35,21 +36,21 @@ SHARED: tuple[structlog.typing.Processor, ...] = (
     mask_secrets,
     escape_values,
 )
-"""What happens to our lines and to those of the standard library's loggers alike."""
+"""The processors of our own lines and of those from the standard library's loggers."""
 REROUTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio", "aiohttp")
 
 
 def configure_logging(
     level: Level = "info", stream: TextIO | None = None, *, as_json: bool | None = None
 ) -> None:
-    """Send our lines and those of uvicorn and asyncio to `stream` (stderr) in one form.
+    """Write our lines and those of uvicorn and asyncio to `stream` (stderr) in one format.
 
-    `as_json` None means JSON lines unless the stream is a terminal. Start uvicorn with
-    `log_config=None`, or it installs handlers of its own again.
+    With `as_json` None, the format is JSON lines unless the stream is a terminal. Start uvicorn
+    with `log_config=None`, or it installs its own handlers again.
     """
     stream = stream or sys.stderr
     renderer = _renderer(not stream.isatty() if as_json is None else as_json)
-    # Our own lines do without the standard library: it would make each of them twice.
+    # Our own lines bypass the standard library, which would build each of them twice.
     structlog.configure(
         processors=[structlog.processors.add_log_level, *SHARED, renderer],
         logger_factory=structlog.WriteLoggerFactory(stream),
@@ -78,7 +79,7 @@ def configure_logging(
 
 
 class EventLog:
-    """An `EventSink` that writes a line for each event that an operator wants to read."""
+    """An `EventSink` that writes a line for each event that an operator reads."""
 
     def __init__(self) -> None:
         self._log = structlog.get_logger().bind(logger="assay")
@@ -87,15 +88,16 @@ class EventLog:
             AttemptFinished: self._attempt_finished,
             FallbackTaken: self._fallback_taken,
             BreakerChanged: self._breaker_changed,
-            KeyQuarantined: self._key_set_aside,
+            KeyQuarantined: self._key_quarantined,
             QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
             BatchEnded: self._batch_ended,
-            WebhookAttempted: self._webhook_told,
+            WebhookAttempted: self._webhook_attempted,
+            InternalFault: self._internal_fault,
         }
 
     def emit(self, event: Event) -> None:
-        """Log the event; one without a handler is not worth a line."""
+        """Log the event; an event without a handler gets no line."""
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
@@ -146,7 +148,7 @@ class EventLog:
             reason=event.reason,
         )
 
-    def _key_set_aside(self, event: KeyQuarantined) -> None:
+    def _key_quarantined(self, event: KeyQuarantined) -> None:
         self._log.error(
             "provider_key_rejected",
             provider=event.provider,
@@ -166,10 +168,19 @@ class EventLog:
     def _batch_ended(self, event: BatchEnded) -> None:
         self._log.info("batch_ended", batch=event.batch_id, status=event.status)
 
-    def _webhook_told(self, event: WebhookAttempted) -> None:
+    def _webhook_attempted(self, event: WebhookAttempted) -> None:
         level = logging.INFO if event.outcome == "delivered" else logging.WARNING
         self._log.log(
             level, "webhook", batch=event.batch_id, outcome=event.outcome, tries=event.tries
+        )
+
+    def _internal_fault(self, event: InternalFault) -> None:
+        self._log.error(
+            "internal_fault",
+            where=event.where,
+            error=event.error_type,
+            request_id=event.request_id,
+            exception=event.trace,
         )
 
     def _store_degraded(self, event: StoreDegraded) -> None:

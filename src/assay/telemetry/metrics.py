@@ -1,116 +1,84 @@
-"""Prometheus metrics, fed by domain events."""
+"""Prometheus metrics of domain events: each metric is declared beside the event that moves it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from itertools import chain, product
+from typing import Any, TypeVar, get_args
 
-from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+import prometheus_client as prometheus
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from assay.domain import events
+from assay.domain.batches import ENDED, ROW_STATUSES
 from assay.domain.completion import Model
 from assay.domain.errors import Reason, error_classes
 from assay.domain.evaluation import Sign
-from assay.domain.events import (
-    AttemptFinished,
-    BreakerChanged,
-    ComparisonFinished,
-    CriterionFinished,
-    Event,
-    FallbackTaken,
-    InjectionSuspected,
-    KeyQuarantined,
-    LoopLagged,
-    QueueRefused,
-    QuotaWaited,
-    RequestFinished,
-    RequestShed,
-    ShedReason,
-    StoreDegraded,
-    WaitFinished,
-)
+from assay.domain.faults import FAULT_PLACES
 from assay.domain.ports import BreakerState
-from assay.telemetry.batch_metrics import BatchMetrics
-from assay.telemetry.instruments import Instruments
-from assay.telemetry.live import ScrapedGaugeCollector, ScrapedGauges
+from assay.telemetry.labels import OTHER, Family, Labels, Values, one_of
+from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges
 
-OTHER = "other"
-"""The label for whatever is not known at start-up: a caller's text never makes a series."""
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+CRITERION_SECONDS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
+ROW_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+BODY_BYTES = (1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22)
 
-NO_REASON = "none"
-METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-STATUSES = ("200", "400", "401", "413", "422", "429", "499", "500", "503", "504")
-"""Answers whose absence a rate must read as 0; the rarer ones appear when they first happen."""
-
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+STATUSES = (200, 400, 401, 413, 422, 429, 499, 500, 503, 504)
+"""Statuses exported at 0 from the start; the rarer ones appear when they first happen."""
 BREAKER_STATES = get_args(BreakerState)
-WAIT_REASONS = ("local_slot", "provider_quota", "breaker")
-REFUSALS = ("full_count", "full_bytes", "deadline", "pushed_out")
-BUCKETS = ("none", "requests", "tokens", "provider")
-"""The bucket that a call waited for; `none` where it could be sent at once."""
-SIGNS = get_args(Sign)
-POLICIES = ("flag", "quarantine")
-COMPARED = ("consistent", "flipped", "unscored")
+NO_REASON = "none"
 SKIP_REASON = "required_check_failed"
 
-# A creation time beside every series would double the answer to each scrape, and nobody asks.
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped
+E = TypeVar("E")
+
+# A creation time beside every series would double each scrape, and no query reads it.
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
 
 
 @dataclass(frozen=True, slots=True)
 class LabelUniverse:
-    """What can become a label: routes as (method, template), criterion types, models, fallbacks.
+    """The values of labels that the configuration decides.
 
     `fallbacks` are the pairs (from model id, to model id) that the configured judges can take.
     """
 
-    routes: Sequence[tuple[str, str]] = ()
     criteria: Sequence[str] = ()
     models: Sequence[Model] = ()
     fallbacks: Sequence[tuple[str, str]] = ()
 
 
 class Metrics:
-    """An `EventSink` that counts, on a registry of its own.
-
-    To count a new event, write one method and name it in `_handlers`.
-    """
+    """An `EventSink` that counts, on a registry of its own."""
 
     def __init__(self, known: LabelUniverse, version: str) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self._known = known
-        self._routes = frozenset(route for _, route in known.routes)
-        self._criteria = frozenset(known.criteria)
-        self._models = {model.id: (model.provider, model.id) for model in known.models}
-        self._outcomes = model_outcomes()
-        self._instruments = Instruments(self.registry, version)
-        self._live = ScrapedGaugeCollector()
-        self.registry.register(self._live)
-        self._handlers: Mapping[type, Callable[[Any], None]] = {
-            RequestFinished: self._request_finished,
-            CriterionFinished: self._criterion_finished,
-            ComparisonFinished: self._comparison_finished,
-            AttemptFinished: self._attempt_finished,
-            FallbackTaken: self._fallback_taken,
-            InjectionSuspected: self._injection_suspected,
-            BreakerChanged: self._breaker_changed,
-            KeyQuarantined: self._key_set_aside,
-            WaitFinished: self._wait_finished,
-            QueueRefused: self._queue_refused,
-            StoreDegraded: self._store_degraded,
-            QuotaWaited: self._quota_waited,
-            RequestShed: self._request_shed,
-            LoopLagged: self._loop_lagged,
-            **BatchMetrics(self.registry).handlers,
-        }
-        self._start_at_zero()
+        self.registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=self.registry)
+        build = {"version": version, "python": platform.python_version()}
+        prometheus.Info("assay_build", "The running version.", registry=self.registry).info(build)
+        self._gauges = ScrapedGaugeCollector()
+        self.registry.register(self._gauges)
+        self._moves: dict[type, tuple[Callable[[Any], None], ...]] = {}
+        models = {model.id: (model.provider, model.id) for model in known.models}
+        self._model = Labels(("provider", "model"), models).with_other()
+        self._outcome = one_of("outcome", sorted(model_outcomes()))
+        self._count_requests()
+        self._count_criteria(known.criteria)
+        self._count_attempts(known.fallbacks)
+        self._count_breakers(models)
+        self._count_waits()
+        self._count_batches()
+        self._count_process()
 
-    def emit(self, event: Event) -> None:
-        """Count the event; one that nobody counts is passed over."""
-        handler = self._handlers.get(type(event))
-        if handler is not None:
-            handler(event)
+    def emit(self, event: events.Event) -> None:
+        """Count the event; an event without a metric is ignored."""
+        for move in self._moves.get(type(event), ()):
+            move(event)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The exposition and its content type, in the format that an Accept header prefers."""
@@ -118,121 +86,239 @@ class Metrics:
         return encode(self.registry), content_type
 
     def watch(self, read: Callable[[], ScrapedGauges]) -> None:
-        """Export what `read` gives at every scrape, as `live.GAUGES` lists it."""
-        self._live.read = read
+        """Export what `read` returns at each scrape; `scraped_gauges.GAUGES` lists the names."""
+        self._gauges.read = read
 
-    def _request_finished(self, event: RequestFinished) -> None:
-        route = _one_of(self._routes, event.route)
-        method = _one_of(METHODS, event.method)
-        self._instruments.requests[route, method, str(event.status)].inc()
-        self._instruments.request_seconds[(route,)].observe(event.seconds)
-        self._instruments.request_body_bytes[(route,)].observe(event.body_bytes)
+    def add_routes(self, routes: Iterable[tuple[str, str]]) -> None:
+        """Export the series of routes, given as (method, template); others count as `other`."""
+        for method, route in routes:
+            self._routes[route] = (route,)
+            self._request_seconds(route)
+            self._request_body_bytes(route)
+            for status in STATUSES:
+                self._requests(route, method, status)
 
-    def _criterion_finished(self, event: CriterionFinished) -> None:
-        kind = _one_of(self._criteria, event.type)
-        reason = event.reason or NO_REASON
-        self._instruments.criteria[kind, event.status, reason].inc()
-        self._instruments.criterion_seconds[(kind,)].observe(event.seconds)
+    def _count_requests(self) -> None:
+        self._routes = Labels(("route",), {})
+        method = one_of("method", METHODS)
+        status = Labels(("status",), {status: (str(status),) for status in range(100, 600)})
+        self._requests = self._counter(
+            "assay_requests_total", "HTTP requests answered.", self._routes, method, status
+        )
+        self._request_seconds = self._histogram(
+            "assay_request_seconds", "Time to answer a request.", self._routes
+        )
+        self._request_body_bytes = self._histogram(
+            "assay_request_body_bytes", "Size of request bodies.", self._routes, buckets=BODY_BYTES
+        )
+        self.add_routes([(OTHER, OTHER)])
+        self._on(
+            events.RequestFinished,
+            lambda event: self._requests(event.route, event.method, event.status).inc(),
+            lambda event: self._request_seconds(event.route).observe(event.seconds),
+            lambda event: self._request_body_bytes(event.route).observe(event.body_bytes),
+        )
+        shed = self._counter(
+            "assay_shed_total",
+            "Requests refused because the process is full or about to exit.",
+            one_of("reason", get_args(events.ShedReason)),
+        )
+        self._on(events.RequestShed, lambda event: shed(event.reason).inc())
 
-    def _comparison_finished(self, event: ComparisonFinished) -> None:
-        outcome = _one_of(COMPARED, event.outcome)
-        self._instruments.comparisons[(*self._model(event.model), outcome)].inc()
+    def _count_criteria(self, types: Iterable[str]) -> None:
+        reasons = get_args(Reason)
+        pairs = product(("scored", "unscored", "skipped"), (NO_REASON, *reasons))
+        usual = [("scored", NO_REASON), ("skipped", SKIP_REASON)]
+        usual += [("unscored", reason) for reason in reasons if reason != SKIP_REASON]
+        finding = Labels(("status", "reason"), {pair: pair for pair in pairs}, usual)
+        kind = one_of("type", types).with_other()
+        criteria = self._counter("assay_criteria_total", "Criteria evaluated.", kind, finding)
+        seconds = self._histogram(
+            "assay_criterion_seconds", "Time for one criterion.", kind, buckets=CRITERION_SECONDS
+        )
+        self._on(
+            events.CriterionFinished,
+            lambda event: criteria(event.type, (event.status, event.reason or NO_REASON)).inc(),
+            lambda event: seconds(event.type).observe(event.seconds),
+        )
+        compared = one_of("outcome", ("consistent", "flipped", "unscored"))
+        comparisons = self._counter(
+            "assay_comparisons_total",
+            "Pairs of outputs judged in both orders.",
+            self._model,
+            compared,
+        )
+        self._on(
+            events.ComparisonFinished, lambda event: comparisons(event.model, event.outcome).inc()
+        )
+        suspects = self._counter(
+            "assay_injection_suspects_total",
+            "Cases that show a sign of prompt injection.",
+            one_of("sign", get_args(Sign)),
+            one_of("policy", ("flag", "quarantine")),
+        )
+        self._on(events.InjectionSuspected, lambda event: suspects(event.sign, event.policy).inc())
 
-    def _attempt_finished(self, event: AttemptFinished) -> None:
-        labels = self._model(event.model)
-        outcome = _one_of(self._outcomes, event.outcome)
-        self._instruments.attempts[(*labels, outcome)].inc()
-        self._instruments.attempt_seconds[labels].observe(event.seconds)
-        if event.first_byte_seconds is not None:
-            self._instruments.first_byte_seconds[labels].observe(event.first_byte_seconds)
-        self._instruments.tokens[(*labels, "input")].inc(event.usage.input_tokens)
-        self._instruments.tokens[(*labels, "output")].inc(event.usage.output_tokens)
-        self._instruments.cost_usd[labels].inc(event.cost_usd)
+    def _count_attempts(self, fallbacks: Iterable[tuple[str, str]]) -> None:
+        model, outcome = self._model, self._outcome
+        attempts = self._counter(
+            "assay_provider_attempts_total", "Upstream calls made.", model, outcome
+        )
+        seconds = self._histogram(
+            "assay_provider_attempt_seconds", "Time of an upstream call.", model
+        )
+        first_byte = self._histogram(
+            "assay_provider_first_byte_seconds",
+            "Time to the first byte of an upstream response.",
+            model,
+        )
+        kind = one_of("kind", ("input", "output"))
+        tokens = self._counter(
+            "assay_tokens_total", "Tokens as providers counted them.", model, kind
+        )
+        cost = self._counter("assay_cost_usd_total", "Cost of upstream calls in US dollars.", model)
 
-    def _injection_suspected(self, event: InjectionSuspected) -> None:
-        sign, policy = _one_of(SIGNS, event.sign), _one_of(POLICIES, event.policy)
-        self._instruments.injection_suspects[sign, policy].inc()
+        def finish(event: events.AttemptFinished) -> None:
+            attempts(event.model, event.outcome).inc()
+            seconds(event.model).observe(event.seconds)
+            if event.first_byte_seconds is not None:
+                first_byte(event.model).observe(event.first_byte_seconds)
+            tokens(event.model, "input").inc(event.usage.input_tokens)
+            tokens(event.model, "output").inc(event.usage.output_tokens)
+            cost(event.model).inc(event.cost_usd)
 
-    def _fallback_taken(self, event: FallbackTaken) -> None:
-        known = event.from_model in self._models and event.to_model in self._models
-        pair = (event.from_model, event.to_model) if known else (OTHER, OTHER)
-        outcome = _one_of(self._outcomes, event.outcome)
-        self._instruments.fallbacks[(*pair, outcome)].inc()
+        self._on(events.AttemptFinished, finish)
+        pair = Labels(("from_model", "to_model"), {ids: ids for ids in fallbacks}).with_other()
+        taken = self._counter(
+            "assay_fallbacks_total", "Fallbacks from one model to the next.", pair, outcome
+        )
+        self._on(
+            events.FallbackTaken,
+            lambda event: taken((event.from_model, event.to_model), event.outcome).inc(),
+        )
+        keys = self._counter(
+            "assay_keys_set_aside_total", "Times a provider rejected its API key.", model
+        )
+        self._on(events.KeyQuarantined, lambda event: keys(event.model).inc())
 
-    def _breaker_changed(self, event: BreakerChanged) -> None:
-        labels = self._model(event.model)
-        to_state = _one_of(BREAKER_STATES, event.to_state)
-        self._instruments.breaker_transitions[(*labels, to_state)].inc()
-        if event.model in self._models:
-            for state in BREAKER_STATES:
-                self._instruments.breaker_state[(*labels, state)].set(state == to_state)
+    def _count_breakers(self, models: Mapping[str, Values]) -> None:
+        transitions = self._counter(
+            "assay_breaker_transitions_total",
+            "State changes of circuit breakers.",
+            self._model,
+            one_of("to_state", BREAKER_STATES),
+        )
+        states = self._gauge(
+            "assay_breaker_state",
+            "1 for the current state of a model's circuit breaker, else 0.",
+            Labels(("provider", "model"), models),
+            one_of("state", BREAKER_STATES),
+        )
 
-    def _key_set_aside(self, event: KeyQuarantined) -> None:
-        self._instruments.keys_set_aside[self._model(event.model)].inc()
+        def enter(model: str, current: str) -> None:
+            for state in BREAKER_STATES if model in models else ():
+                states(model, state).set(state == current)
 
-    def _wait_finished(self, event: WaitFinished) -> None:
-        # The whole wait for quota, sleep included, is told by `QuotaWaited`.
-        if event.reason == "provider_quota":
-            return
-        reason = _one_of(WAIT_REASONS, event.reason)
-        labels = (*self._model(event.model), reason)
-        self._instruments.wait_seconds[labels].observe(event.seconds)
+        for model in models:
+            enter(model, "closed")
+        self._on(
+            events.BreakerChanged,
+            lambda event: transitions(event.model, event.to_state).inc(),
+            lambda event: enter(event.model, event.to_state),
+        )
 
-    def _quota_waited(self, event: QuotaWaited) -> None:
-        labels = self._model(event.model)
-        self._instruments.wait_seconds[(*labels, "provider_quota")].observe(event.seconds)
-        bucket = _one_of(BUCKETS, event.bucket or "none")
-        self._instruments.quota_reservations[(*labels, bucket)].inc()
+    def _count_waits(self) -> None:
+        model, reason = self._model, one_of("reason", ("local_slot", "provider_quota", "breaker"))
+        waits = self._histogram(
+            "assay_wait_seconds", "Time a call waited for its turn.", model, reason
+        )
+        reserved = self._counter(
+            "assay_quota_reservations_total",
+            "Calls that reserved quota, by the bucket they waited for.",
+            model,
+            one_of("bucket", ("none", "requests", "tokens", "provider")),
+        )
+        refused = self._counter(
+            "assay_queue_refused_total",
+            "Calls that a full queue or a deadline kept from waiting.",
+            model,
+            reason,
+            one_of("refusal", ("full_count", "full_bytes", "deadline", "pushed_out")),
+        )
 
-    def _request_shed(self, event: RequestShed) -> None:
-        self._instruments.shed[(event.reason,)].inc()
+        def finish(event: events.WaitFinished) -> None:
+            # `QuotaWaited` has the whole wait for quota, sleep included.
+            if event.reason != "provider_quota":
+                waits(event.model, event.reason).observe(event.seconds)
 
-    def _loop_lagged(self, event: LoopLagged) -> None:
-        self._instruments.loop_lag_seconds.observe(event.seconds)
+        self._on(events.WaitFinished, finish)
+        self._on(
+            events.QuotaWaited,
+            lambda event: waits(event.model, "provider_quota").observe(event.seconds),
+            lambda event: reserved(event.model, event.bucket or "none").inc(),
+        )
+        self._on(
+            events.QueueRefused,
+            lambda event: refused(event.model, event.waiting_for, event.reason).inc(),
+        )
 
-    def _queue_refused(self, event: QueueRefused) -> None:
-        reason = _one_of(WAIT_REASONS, event.waiting_for)
-        refusal = _one_of(REFUSALS, event.reason)
-        self._instruments.queue_refused[(*self._model(event.model), reason, refusal)].inc()
+    def _count_batches(self) -> None:
+        status = one_of("status", ROW_STATUSES)
+        rows = self._counter(
+            "assay_batch_rows_total", "Rows of batches that this process finished.", status
+        )
+        seconds = self._histogram(
+            "assay_batch_row_seconds", "Time that a worker held a row.", buckets=ROW_SECONDS
+        )
+        self._on(
+            events.BatchRowFinished,
+            lambda event: rows(event.status).inc(),
+            lambda event: seconds().observe(event.seconds),
+        )
+        returned = self._counter(
+            "assay_batch_rows_returned_total",
+            "Rows that went back to the queue, or were taken over from a dead worker.",
+            one_of("reason", ("retry", "shutdown", "taken_over")),
+        )
+        self._on(events.BatchRowReturned, lambda event: returned(event.reason).inc())
+        end = one_of("status", sorted(ENDED))
+        batches = self._counter("assay_batches_total", "Batches whose end this process saw.", end)
+        self._on(events.BatchEnded, lambda event: batches(event.status).inc())
+        outcome = one_of("outcome", ("delivered", "failed", "refused"))
+        webhooks = self._counter("assay_webhooks_total", "Webhook deliveries attempted.", outcome)
+        self._on(events.WebhookAttempted, lambda event: webhooks(event.outcome).inc())
 
-    def _model(self, model_id: str) -> tuple[str, str]:
-        return self._models.get(model_id, (OTHER, OTHER))
+    def _count_process(self) -> None:
+        faults = self._counter(
+            "assay_internal_faults_total",
+            "Unexpected errors inside Assay, by the place that caught them.",
+            one_of("where", FAULT_PLACES).with_other(),
+        )
+        self._on(events.InternalFault, lambda event: faults(event.where).inc())
+        lag = self._histogram(
+            "assay_event_loop_lag_seconds",
+            "How late the event loop resumed a sleeping task.",
+            buckets=LAG_SECONDS,
+        )
+        self._on(events.LoopLagged, lambda event: lag().observe(event.seconds))
+        store = self._gauge("assay_store_available", "1 while Redis answers, else 0.")
+        store().set(1)
+        self._on(events.StoreDegraded, lambda event: store().set(event.available))
 
-    def _store_degraded(self, event: StoreDegraded) -> None:
-        self._instruments.store_available.set(event.available)
+    def _on(self, event: type[E], *moves: Callable[[E], None]) -> None:
+        self._moves[event] = moves
 
-    def _start_at_zero(self) -> None:
-        """Make every series that can be known: a rate over a missing one is no answer at all."""
-        made = self._instruments
-        made.store_available.set(1)
-        made.shed.start((reason,) for reason in get_args(ShedReason))
-        for method, route in (*self._known.routes, (OTHER, OTHER)):
-            made.requests.start((route, method, status) for status in STATUSES)
-            made.request_seconds.start([(route,)])
-            made.request_body_bytes.start([(route,)])
-        for kind in (*self._known.criteria, OTHER):
-            made.criteria.start((kind, status, reason) for status, reason in _findings())
-            made.criterion_seconds.start([(kind,)])
-        for labels in (*self._models.values(), (OTHER, OTHER)):
-            made.attempts.start((*labels, outcome) for outcome in sorted(self._outcomes))
-            made.comparisons.start((*labels, outcome) for outcome in COMPARED)
-            made.attempt_seconds.start([labels])
-            made.first_byte_seconds.start([labels])
-            made.tokens.start((*labels, kind) for kind in ("input", "output"))
-            made.cost_usd.start([labels])
-            made.keys_set_aside.start([labels])
-            made.quota_reservations.start((*labels, bucket) for bucket in BUCKETS)
-            made.wait_seconds.start((*labels, reason) for reason in WAIT_REASONS)
-            made.queue_refused.start(
-                (*labels, reason, refusal) for reason in WAIT_REASONS for refusal in REFUSALS
-            )
-            made.breaker_transitions.start((*labels, state) for state in BREAKER_STATES)
-        made.injection_suspects.start((sign, policy) for sign in SIGNS for policy in POLICIES)
-        for labels in self._models.values():
-            for state in BREAKER_STATES:
-                made.breaker_state[(*labels, state)].set(state == "closed")
-        for pair in (*self._known.fallbacks, (OTHER, OTHER)):
-            made.fallbacks.start((*pair, outcome) for outcome in sorted(self._outcomes))
+    def _counter(self, name: str, text: str, *labels: Labels) -> Family[Counter]:
+        return Family(Counter(name, text, _names(labels), registry=self.registry), labels)
+
+    def _gauge(self, name: str, text: str, *labels: Labels) -> Family[Gauge]:
+        return Family(Gauge(name, text, _names(labels), registry=self.registry), labels)
+
+    def _histogram(
+        self, name: str, text: str, *labels: Labels, buckets: Sequence[float] = SECONDS
+    ) -> Family[Histogram]:
+        metric = Histogram(name, text, _names(labels), buckets=buckets, registry=self.registry)
+        return Family(metric, labels)
 
 
 def model_outcomes() -> frozenset[str]:
@@ -240,10 +326,5 @@ def model_outcomes() -> frozenset[str]:
     return frozenset({"ok", *(cls.outcome for cls in error_classes())})
 
 
-def _one_of(known: Collection[str], name: str) -> str:
-    return name if name in known else OTHER
-
-
-def _findings() -> list[tuple[str, str]]:
-    unscored = [("unscored", reason) for reason in get_args(Reason) if reason != SKIP_REASON]
-    return [("scored", NO_REASON), *unscored, ("skipped", SKIP_REASON)]
+def _names(labels: Iterable[Labels]) -> Values:
+    return tuple(chain.from_iterable(part.names for part in labels))

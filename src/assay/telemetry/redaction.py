@@ -1,4 +1,4 @@
-"""What a log line must never carry: secrets, and characters that forge other lines."""
+"""Keeps secrets, and characters that could forge other lines, out of the log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\
 
 
 def mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Mask values that are secret by their name or by their look."""
+    """Mask values whose name or form says that they are secret."""
     for name, value in event.items():
         if name.startswith("_"):
             continue
@@ -43,7 +43,7 @@ def _is_secret(name: str) -> bool:
 
 
 def escape_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Escape control characters, so that no value ends its line or paints the terminal."""
+    """Escape control characters, so that no value ends its line or controls the terminal."""
     for name, value in event.items():
         if isinstance(value, str):
             is_trace = name == "exception"
@@ -53,7 +53,7 @@ def escape_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def mask(text: str) -> str:
-    """The text with everything that looks like a secret replaced."""
+    """The text, with everything that looks like a secret masked."""
     return _SECRET_TEXT.sub(lambda found: (found["scheme"] or found["user"] or "") + MASK, text)
 
 

@@ -41,11 +41,11 @@ def test_every_row_is_scored_and_written_in_order(assay, rows, service, tmp_path
     path = rows(case("slow"), *(case("pass", number) for number in range(5)))
     ran = assay("evaluate", path, "--criteria", "tone", "--url", service.url, "--out", "out.jsonl")
     assert ran.returncode == 0, ran.stderr
-    assert [each["id"] for each in results(tmp_path)] == ["slow-0"] + [
+    assert [result["id"] for result in results(tmp_path)] == ["slow-0"] + [
         f"pass-{number}" for number in range(5)
     ]
     assert results(tmp_path)[1]["evaluation"]["score"] == 1.0
-    assert [each["line"] for each in results(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert [result["line"] for result in results(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_off_a_terminal_progress_is_plain_lines(assay, rows, service):
@@ -105,7 +105,7 @@ def test_bad_rows_are_named_and_sink_nobody(assay, rows, service, tmp_path):
     )
     ran = assay("evaluate", path, "--criteria", "tone", "--url", service.url, "--out", "out.jsonl")
     assert ran.returncode == 3
-    by_line = {each["line"]: each for each in results(tmp_path)}
+    by_line = {result["line"]: result for result in results(tmp_path)}
     assert sorted(by_line) == [1, 2, 3, 4, 6, 7, 8]
     assert by_line[8]["evaluation"]["score"] == 1.0
     assert [by_line[line]["error"]["code"] for line in (2, 3, 4, 6)] == [
@@ -137,7 +137,7 @@ def test_stdin_and_stdout(assay, service):
         "evaluate", "-", "--criteria=t", "--out=-", stdin=rows, env={"ASSAY_URL": service.url}
     )
     assert ran.returncode == 0, ran.stderr
-    assert [each["id"] for each in records(ran.stdout)] == ["pass-0", "pass-1", "pass-2"]
+    assert [result["id"] for result in records(ran.stdout)] == ["pass-0", "pass-1", "pass-2"]
     assert "Evaluation" in ran.stderr
 
 
@@ -154,7 +154,7 @@ def test_criteria_from_a_file_and_rows_with_their_own(assay, rows, service, tmp_
 
 
 def test_concurrency_is_bounded(assay, rows, service):
-    """No more rows than asked for are at work at a time, and so many really are."""
+    """The number of concurrent rows reaches the bound and never exceeds it."""
     path = rows(*(case("slow", number) for number in range(12)))
     ran = assay("evaluate", path, "--criteria=t", "--url", service.url, "--concurrency=3")
     assert ran.returncode == 0, ran.stderr
@@ -208,14 +208,14 @@ def test_an_interrupt_keeps_what_is_done(assay_started, rows, service, tmp_path,
     process.send_signal(number)
     shown, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert [each["line"] for each in results(tmp_path)] == [1, 3, 4]
-    assert "interrupted; 3 rows are done" in said
+    assert [result["line"] for result in results(tmp_path)] == [1, 3, 4]
+    assert "interrupted after 3 rows" in said
     assert "all rows" in shown
     assert "Traceback" not in said
 
 
 def test_an_interrupt_while_a_pipe_is_silent(assay_started, service, tmp_path):
-    """Ctrl-C ends the command although nobody writes to its stdin."""
+    """Ctrl-C ends the command while its stdin is silent."""
     process = assay_started(
         "evaluate", "-", "--criteria=t", "--url", service.url, "--out=out.jsonl"
     )
@@ -246,7 +246,7 @@ def test_an_interrupt_while_a_pipe_is_silent(assay_started, service, tmp_path):
     ],
 )
 def test_wrong_use_is_exit_code_2(assay, rows, service, arguments):
-    """Whatever is wrong with the call itself is told before anything is sent."""
+    """Wrong arguments are reported before anything is sent."""
     rows("[1", "[2")
     ran = assay("evaluate", *arguments, env={"ASSAY_URL": service.url})
     assert ran.returncode == 2, ran.stderr

@@ -32,7 +32,7 @@ def test_rows_are_scored_without_a_service(assay, simulated):
 
 
 def test_a_wrong_configuration_is_wrong_use(assay, tmp_path):
-    """A configuration that cannot be used is told before any row is read."""
+    """An invalid configuration is reported before any row is read."""
     (tmp_path / "bad.toml").write_text("[servr]\n")
     ran = assay("evaluate", "-", "--criteria=t", "--config=bad.toml", stdin="")
     assert ran.returncode == 2

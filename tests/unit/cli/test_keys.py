@@ -24,7 +24,7 @@ def test_two_keys_differ(assay):
 
 @pytest.mark.parametrize("before", [None, "", "# ours\n", "# no line end"])
 def test_the_line_is_added_to_the_keys_file(assay, tmp_path, before):
-    """The file keeps what it had, is private where it is new, and the service accepts the key."""
+    """The file keeps its content, a new file is private, and the service accepts the key."""
     file = tmp_path / "keys"
     if before is not None:
         file.write_text(before)

@@ -17,7 +17,7 @@ def test_no_server_is_not_ready(assay, service):
     service.stop()
     ran = assay("probe", "--url", url, env={"http_proxy": url})
     assert ran.returncode == 1
-    assert ran.stderr.startswith("no answer")
+    assert ran.stderr.startswith("assay: no response from ")
     assert len(ran.stderr.splitlines()) == 1
 
 

@@ -10,7 +10,7 @@ from assay.client import ApiKey, Client, RetryPolicy, ServiceError
 from assay.client.errors import service_error
 from fakes.service import FakeService
 
-QUICK = RetryPolicy(retry_for_s=5.0, backoff_s=0.01, answer_s=5.0)
+QUICK = RetryPolicy(retry_for_s=5.0, backoff_s=0.01, response_timeout_s=5.0)
 ONCE = replace(QUICK, attempts_max=1)
 
 
@@ -99,7 +99,7 @@ async def test_a_wrong_key_is_refused(service):
 
 
 async def test_no_server_is_unreachable():
-    """A refused connection is told from an answer: status 0, its own code."""
+    """A refused connection has status 0 and a code of its own."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -112,7 +112,7 @@ async def test_no_server_is_unreachable():
 @pytest.mark.parametrize("order", ["die", "hang"])
 async def test_a_lost_or_missing_answer_has_its_code(service, order):
     """A connection that is cut, and one that stays silent, end in bounded time."""
-    async with client(service, replace(ONCE, answer_s=0.3)) as asked:
+    async with client(service, replace(ONCE, response_timeout_s=0.3)) as asked:
         with pytest.raises(ServiceError, match="no_answer"):
             await asked.evaluate({"input": order, "output": "x"}, ["tone"])
 

@@ -10,19 +10,27 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from assay.domain.errors import (
+    ANSWERED,
+    FAILURE,
+    NO_RESULT,
+    SILENT,
+    SLOW,
+    SUCCESS,
+    CallResult,
+)
 from assay.domain.events import BreakerChanged
-from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import (
     Breaker,
-    CallResult,
     FleetView,
     Permit,
     ProbeLease,
     Unshared,
 )
-from fakes.models import RecordingSink
+from fakes.policies import breaker_policy
+from fakes.recorded_events import RecordedEvents
 
-POLICY = BreakerPolicy()
+POLICY = breaker_policy()
 
 
 class Clock:
@@ -39,12 +47,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def sink() -> RecordingSink:
-    return RecordingSink()
+def sink() -> RecordedEvents:
+    return RecordedEvents()
 
 
 @pytest.fixture
-def breaker(clock: Clock, sink: RecordingSink) -> Breaker:
+def breaker(clock: Clock, sink: RecordedEvents) -> Breaker:
     return Breaker("fake/judge", POLICY, sink, clock, lambda *_: 1.0)
 
 
@@ -56,7 +64,7 @@ def call(breaker: Breaker, result: CallResult) -> None:
 
 def trip(breaker: Breaker) -> None:
     for _ in range(POLICY.calls_min):
-        call(breaker, "failure")
+        call(breaker, FAILURE)
 
 
 def probe(breaker: Breaker) -> Permit:
@@ -68,17 +76,17 @@ def probe(breaker: Breaker) -> Permit:
 @pytest.mark.parametrize(
     ("bad", "good", "state"),
     [
-        (["failure"] * 10, ["success"] * 10, "open"),
-        (["failure"] * 9, ["success"] * 11, "closed"),
-        (["failure"] * 19, [], "closed"),
-        (["slow"] * 10, ["success"] * 10, "open"),
-        (["slow"] * 5 + ["failure"] * 5, ["success"] * 10, "closed"),
-        (["silent"] * 10, ["success"] * 10, "open"),
+        ([FAILURE] * 10, [SUCCESS] * 10, "open"),
+        ([FAILURE] * 9, [SUCCESS] * 11, "closed"),
+        ([FAILURE] * 19, [], "closed"),
+        ([SLOW] * 10, [SUCCESS] * 10, "open"),
+        ([SLOW] * 5 + [FAILURE] * 5, [SUCCESS] * 10, "closed"),
+        ([SILENT] * 10, [SUCCESS] * 10, "open"),
     ],
     ids=[
         "half failed",
         "less than half failed",
-        "too few calls to tell",
+        "too few calls",
         "half slow",
         "a quarter failed and a quarter slow",
         "half silent",
@@ -93,7 +101,7 @@ def test_trips_at_half_of_twenty_calls(
     assert breaker.state == state
 
 
-@pytest.mark.parametrize("result", ["answered", "none"])
+@pytest.mark.parametrize("result", [ANSWERED, NO_RESULT])
 def test_neutral_results_neither_trip_nor_dilute(breaker: Breaker, result: CallResult) -> None:
     """A hundred 429s or cancelled calls change nothing about what the others say."""
     for _ in range(100):
@@ -106,15 +114,15 @@ def test_neutral_results_neither_trip_nor_dilute(breaker: Breaker, result: CallR
 def test_failures_are_forgotten_after_the_window(breaker: Breaker, clock: Clock) -> None:
     """What is older than thirty seconds has no say."""
     for _ in range(19):
-        call(breaker, "failure")
+        call(breaker, FAILURE)
     clock.now_s += POLICY.window_s
     for _ in range(10):
-        call(breaker, "success")
+        call(breaker, SUCCESS)
     assert breaker.state == "closed"
 
 
 def test_open_breaker_lets_nothing_through_until_due(breaker: Breaker, clock: Clock) -> None:
-    """Open for five seconds, then half-open; the way is told as events with reasons."""
+    """Open for five seconds, then half-open; each change is an event with its reason."""
     trip(breaker)
     assert breaker.permit() is None
     assert breaker.local_probe() is None
@@ -123,7 +131,7 @@ def test_open_breaker_lets_nothing_through_until_due(breaker: Breaker, clock: Cl
     assert (breaker.state, breaker.due_in_s) == ("half_open", 0.0)
 
 
-def test_three_probes_close_it(breaker: Breaker, clock: Clock, sink: RecordingSink) -> None:
+def test_three_probes_close_it(breaker: Breaker, clock: Clock, sink: RecordedEvents) -> None:
     """Exactly three probes are let through, and when all succeed the breaker closes."""
     trip(breaker)
     clock.now_s += POLICY.open_s
@@ -131,7 +139,7 @@ def test_three_probes_close_it(breaker: Breaker, clock: Clock, sink: RecordingSi
     assert breaker.local_probe() is None
     for permit in permits:
         assert breaker.state == "half_open"
-        breaker.settle(permit, "answered")
+        breaker.settle(permit, ANSWERED)
     assert breaker.state == "closed"
     assert [(event.to_state, event.reason) for event in sink.of(BreakerChanged)] == [
         ("open", "failures"),
@@ -140,7 +148,7 @@ def test_three_probes_close_it(breaker: Breaker, clock: Clock, sink: RecordingSi
     ]
 
 
-@pytest.mark.parametrize("result", ["failure", "silent", "slow"])
+@pytest.mark.parametrize("result", [FAILURE, SILENT, SLOW])
 def test_failed_probe_opens_for_twice_as_long(
     breaker: Breaker, clock: Clock, result: CallResult
 ) -> None:
@@ -152,7 +160,7 @@ def test_failed_probe_opens_for_twice_as_long(
         breaker.settle(probe(breaker), result)
     clock.now_s += 60.0
     for _ in range(POLICY.probes):
-        breaker.settle(probe(breaker), "success")
+        breaker.settle(probe(breaker), SUCCESS)
     trip(breaker)
     assert breaker.due_in_s == POLICY.open_s
 
@@ -162,7 +170,7 @@ def test_cancelled_probe_frees_its_place(breaker: Breaker, clock: Clock) -> None
     trip(breaker)
     clock.now_s += POLICY.open_s
     permits = [probe(breaker) for _ in range(POLICY.probes)]
-    breaker.settle(permits[0], "none")
+    breaker.settle(permits[0], NO_RESULT)
     assert breaker.local_probe() is not None
     assert breaker.local_probe() is None
 
@@ -174,13 +182,13 @@ def test_late_result_counts_for_nothing(breaker: Breaker, clock: Clock) -> None:
     trip(breaker)
     clock.now_s += POLICY.open_s
     old_probe = probe(breaker)
-    breaker.settle(probe(breaker), "failure")
+    breaker.settle(probe(breaker), FAILURE)
     clock.now_s += 2 * POLICY.open_s
     for late in (early, old_probe):
-        breaker.settle(late, "failure")
+        breaker.settle(late, FAILURE)
         assert breaker.state == "half_open"
     for _ in range(POLICY.probes):
-        breaker.settle(old_probe, "success")
+        breaker.settle(old_probe, SUCCESS)
     assert breaker.state == "half_open"
 
 
@@ -202,14 +210,14 @@ def test_own_trip_stands_until_the_fleet_has_heard_it(breaker: Breaker) -> None:
     trip(breaker)
     breaker.adopt(view("closed", 5))
     assert breaker.state == "open"
-    told = breaker.take_unshared()
-    assert told.tripped == "failures"
-    breaker.adopt(view("open", 6, due_in_s=4.0), told)
+    reported = breaker.take_unshared()
+    assert reported.tripped == "failures"
+    breaker.adopt(view("open", 6, due_in_s=4.0), reported=reported)
     assert (breaker.due_in_s, breaker.trip_unshared) == (4.0, False)
 
 
 def test_open_breaker_tells_a_redis_that_forgot(breaker: Breaker) -> None:
-    """A flushed Redis says closed of generation 0: the pod stays open and tells it again."""
+    """A flushed Redis says closed of generation 0: the pod stays open and reports it again."""
     breaker.adopt(view("open", 7, due_in_s=3.0))
     breaker.adopt(view("closed", 0))
     assert breaker.state == "open"
@@ -224,7 +232,7 @@ def test_overtaken_reply_is_ignored(breaker: Breaker) -> None:
 
 
 def test_due_breaker_does_not_flap_while_the_fleet_sleeps(
-    breaker: Breaker, clock: Clock, sink: RecordingSink
+    breaker: Breaker, clock: Clock, sink: RecordedEvents
 ) -> None:
     """Without traffic the fleet's breaker stays open past its time; pods stay half-open."""
     breaker.adopt(view("open", 7, due_in_s=3.0))
@@ -244,7 +252,7 @@ def test_leased_probes_count_here_as_well(breaker: Breaker) -> None:
     for permit in permits:
         assert breaker.state == "half_open"
         assert permit is not None
-        breaker.settle(permit, "success")
+        breaker.settle(permit, SUCCESS)
     assert breaker.state == "closed"
 
 
@@ -253,7 +261,7 @@ def test_failed_leased_probe_opens_this_pod_at_once(breaker: Breaker) -> None:
     breaker.adopt(view("half_open", 7))
     permit = breaker.leased_probe(ProbeLease("a", 7))
     assert permit is not None
-    breaker.settle(permit, "failure")
+    breaker.settle(permit, FAILURE)
     assert breaker.state == "open"
 
 
@@ -271,10 +279,10 @@ def test_operator_holds_it_open_or_switches_it_off(breaker: Breaker) -> None:
 
 
 def test_unshared_counts_survive_a_failed_report(breaker: Breaker) -> None:
-    """What Redis did not take is told the next time, together with what came after."""
-    call(breaker, "failure")
+    """What Redis did not take is reported the next time, together with what came after."""
+    call(breaker, FAILURE)
     breaker.restore(breaker.take_unshared())
-    call(breaker, "slow")
+    call(breaker, SLOW)
     assert breaker.take_unshared() == Unshared(0, calls=2, failed=1, slow=1)
     assert breaker.take_unshared() == Unshared(0)
 
@@ -285,14 +293,14 @@ class BreakerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.in_flight: list[Permit] = []
         self.probes: dict[int, int] = {}
         self.generation = 0
 
     @initialize(calls_min=st.integers(1, 4), probes=st.integers(1, 3))
     def begin(self, calls_min: int, probes: int) -> None:
-        self.policy = BreakerPolicy(calls_min=calls_min, probes=probes)
+        self.policy = breaker_policy(calls_min=calls_min, probes=probes)
         self.breaker = Breaker("m", self.policy, self.sink, self.clock)
 
     @rule()
@@ -316,14 +324,14 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight)
     @rule(
         data=st.data(),
-        result=st.sampled_from(["success", "slow", "failure", "silent", "answered", "none"]),
+        result=st.sampled_from([SUCCESS, SLOW, FAILURE, SILENT, ANSWERED, NO_RESULT]),
     )
     def finish(self, data: st.DataObject, result: CallResult) -> None:
         permit = data.draw(st.sampled_from(self.in_flight))
         self.in_flight.remove(permit)
         before = self.breaker.state
         self.breaker.settle(permit, result)
-        if result == "none" and permit.probe and self.probes[permit.epoch]:
+        if result == NO_RESULT and permit.probe and self.probes[permit.epoch]:
             self.probes[permit.epoch] -= 1
         if self.breaker.state != before:
             assert self.breaker.state in {"open", "closed"}
@@ -340,8 +348,8 @@ class BreakerMachine(RuleBasedStateMachine):
     def hear_from_fleet(self, state: str, newer: int, due_in_s: float) -> None:
         generation = max(self.generation + newer, 0)
         self.generation = max(self.generation, generation)
-        told = self.breaker.take_unshared()
-        self.breaker.adopt(view(state, generation, due_in_s), told)
+        reported = self.breaker.take_unshared()
+        self.breaker.adopt(view(state, generation, due_in_s), reported=reported)
 
     @invariant()
     def is_open_only_for_a_bounded_time(self) -> None:

@@ -1,4 +1,4 @@
-"""Coalescing: one upstream call for all who ask the same at the same time."""
+"""Coalescing: one upstream call for all callers that ask the same at the same time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from dataclasses import replace
 
 import pytest
 
-from assay.domain.completion import NO_USAGE, Attempt, Caller, Completion, Prompt, Sampling
+from assay.domain.completion import (
+    NO_USAGE,
+    Attempt,
+    CallContext,
+    Caller,
+    Completion,
+    Prompt,
+    Sampling,
+)
 from assay.domain.errors import DeadlineExceeded, ModelError, NoCandidate, ProviderDown
 from assay.resilience.coalesced import Coalesced
-from fakes.calls import call
+from fakes.calls import ANYONE, call
 from fakes.models import GatedModel, ScriptedModel, answer, ask
 
 QUESTION = ask(key=("v1", "criterion", "content"))
@@ -19,9 +27,12 @@ ATTEMPT = Attempt("fake", "fake/judge", "ok", 10.0, cost_usd=2.0)
 
 
 def start(
-    chat: Coalesced, prompt: Prompt = QUESTION, deadline_s: float = 20.0
+    chat: Coalesced,
+    prompt: Prompt = QUESTION,
+    deadline_s: float = 20.0,
+    caller: Caller = ANYONE,
 ) -> asyncio.Task[Completion]:
-    return asyncio.create_task(chat.complete(prompt, call(deadline_s)))
+    return asyncio.create_task(chat.complete(prompt, call(deadline_s, caller)))
 
 
 async def settle() -> None:
@@ -30,7 +41,7 @@ async def settle() -> None:
 
 
 async def test_equal_questions_share_a_call_that_is_paid_for_once() -> None:
-    """Ten ask, one call is sent; one of the ten gets the bill, the others the answer."""
+    """Ten callers, one upstream call: one of the ten pays, the others get the answer."""
     model = GatedModel(lambda _: answer(cost_usd=2.0, attempts=(ATTEMPT,), reading="R"))
     chat = Coalesced(model)
     tasks = [start(chat) for _ in range(10)]
@@ -38,11 +49,13 @@ async def test_equal_questions_share_a_call_that_is_paid_for_once() -> None:
     model.gate.set()
     completions = await asyncio.gather(*tasks)
     assert len(model.prompts) == 1
-    assert {each.reading for each in completions} == {"R"}
+    assert {completion.reading for completion in completions} == {"R"}
     paid, *free = sorted(completions, key=lambda each: each.cached)
     assert (paid.cost_usd, paid.attempts) == (2.0, (ATTEMPT,))
-    assert {(each.cost_usd, each.usage, each.attempts) for each in free} == {(0.0, NO_USAGE, ())}
-    assert all(each.cached for each in free)
+    assert {
+        (completion.cost_usd, completion.usage, completion.attempts) for completion in free
+    } == {(0.0, NO_USAGE, ())}
+    assert all(completion.cached for completion in free)
 
 
 async def test_long_questions_are_told_apart_by_all_of_their_text() -> None:
@@ -59,21 +72,21 @@ async def test_long_questions_are_told_apart_by_all_of_their_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "caller"),
     [
-        replace(QUESTION, caller=Caller("another tenant")),
-        replace(QUESTION, caller=Caller(priority="batch")),
-        replace(QUESTION, sampling=Sampling(temperature=1.0)),
-        replace(QUESTION, key=("v1", "criterion", "other content")),
-        replace(QUESTION, key=None),
+        (QUESTION, Caller("another tenant")),
+        (QUESTION, Caller(priority="batch")),
+        (replace(QUESTION, sampling=Sampling(temperature=1.0)), ANYONE),
+        (replace(QUESTION, key=("v1", "criterion", "other content")), ANYONE),
+        (replace(QUESTION, key=None), ANYONE),
     ],
     ids=["tenant", "priority", "sampling", "question", "not to be shared"],
 )
-async def test_different_questions_are_asked_each(other: Prompt) -> None:
+async def test_different_questions_are_asked_each(other: Prompt, caller: Caller) -> None:
     """Nothing is shared across tenants, priorities, samplings or questions."""
     model = GatedModel()
     chat = Coalesced(model)
-    tasks = [start(chat), start(chat, other), start(chat, other)]
+    tasks = [start(chat), *(start(chat, other, caller=caller) for _ in range(2))]
     await settle()
     assert model.in_flight == (3 if other.key is None else 2)
     model.gate.set()
@@ -81,7 +94,7 @@ async def test_different_questions_are_asked_each(other: Prompt) -> None:
 
 
 async def test_shared_call_ends_with_its_last_waiter() -> None:
-    """The call goes on for whoever still waits, and is cancelled when nobody does."""
+    """The call goes on while anyone still waits, and is cancelled when no one does."""
     model = GatedModel()
     chat = Coalesced(model)
     first, second = start(chat), start(chat)
@@ -119,15 +132,15 @@ async def test_shorter_deadline_ends_one_wait_only() -> None:
 
 
 async def test_longer_deadline_outlives_a_hasty_beginner() -> None:
-    """A call that failed since its first caller had no time is sent again for one who has."""
+    """A call that failed because its first caller ran out of time is sent again for the others."""
     model = ScriptedModel(0.02, answer())
 
     class Hasty:
         async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
-            if deadline.remaining_s() < 1.0:
+            if context.deadline.remaining_s() < 1.0:
                 await asyncio.sleep(0.02)
                 raise DeadlineExceeded("too late")
-            return await model.complete(prompt, deadline)
+            return await model.complete(prompt, context)
 
     chat = Coalesced(Hasty())
     hasty = start(chat, deadline_s=0.5)
@@ -135,7 +148,7 @@ async def test_longer_deadline_outlives_a_hasty_beginner() -> None:
     patient = [start(chat) for _ in range(5)]
     with pytest.raises(DeadlineExceeded):
         await hasty
-    assert [each.text for each in await asyncio.gather(*patient)] == ["yes"] * 5
+    assert [completion.text for completion in await asyncio.gather(*patient)] == ["yes"] * 5
     assert model.calls == 1
 
 
@@ -145,14 +158,14 @@ async def test_failure_is_shared_and_its_attempts_are_not(*, nested: bool) -> No
     failure: ModelError = ProviderDown("503", retry_after_s=7.0, attempts=[ATTEMPT])
     chat = Coalesced(ScriptedModel(NoCandidate([failure]) if nested else failure))
     outcomes = await asyncio.gather(*(start(chat) for _ in range(4)), return_exceptions=True)
-    failures = [each for each in outcomes if isinstance(each, ModelError)]
-    assert sorted(len(each.attempts) for each in failures) == [0, 0, 0, 1]
-    assert {(each.message, each.outcome, each.retry_after_s) for each in failures} == {
+    failures = [outcome for outcome in outcomes if isinstance(outcome, ModelError)]
+    assert sorted(len(failure.attempts) for failure in failures) == [0, 0, 0, 1]
+    assert {(failure.message, failure.outcome, failure.retry_after_s) for failure in failures} == {
         ("503", "provider_down", 7.0)
     }
 
 
-async def test_failure_that_nobody_waits_for_is_silent() -> None:
+async def test_failure_without_waiters_is_silent() -> None:
     """A call cancelled with its last waiter leaves no warning about an unseen error behind."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))

@@ -20,6 +20,7 @@ from assay.resilience.queue.fair_order import (
     QueuedCall,
     QueueLimits,
 )
+from fakes.queues import limits
 
 
 def call(
@@ -43,7 +44,7 @@ def test_tenants_take_turns_whatever_they_queue() -> None:
         order.push(call("flood"))
     for _ in range(3):
         order.push(call("quiet"))
-    names = [each.caller.tenant for each in popped(order, 6)]
+    names = [queued.caller.tenant for queued in popped(order, 6)]
     assert Counter(names) == {"flood": 3, "quiet": 3}
 
 
@@ -62,17 +63,17 @@ def test_large_calls_count_for_what_they_cost() -> None:
     for _ in range(200):
         order.push(call("large", cost=10.0))
         order.push(call("small", cost=1.0))
-    names = Counter(each.caller.tenant for each in popped(order, 110))
+    names = Counter(queued.caller.tenant for queued in popped(order, 110))
     assert 90 <= names["small"] <= 110
     assert 8 <= names["large"] <= 12
 
 
 def test_interactive_goes_before_batch() -> None:
-    """A batch that came first waits for those who wait at a screen."""
+    """A batch call that came first goes after interactive calls."""
     order = FairOrder()
     order.push(call("b", priority="batch"))
     order.push(call("i"))
-    assert [each.caller.tenant for each in popped(order, 2)] == ["i", "b"]
+    assert [queued.caller.tenant for queued in popped(order, 2)] == ["i", "b"]
 
 
 def test_aged_batch_gets_one_turn_in_eight() -> None:
@@ -82,14 +83,14 @@ def test_aged_batch_gets_one_turn_in_eight() -> None:
         order.push(call("b", priority="batch"))
         order.push(call("i"))
     young = popped(order, 2 * BATCH_EVERY, now_s=BATCH_AGE_S - 0.1)
-    assert {each.caller.tenant for each in young} == {"i"}
+    assert {queued.caller.tenant for queued in young} == {"i"}
     aged = popped(order, 4 * BATCH_EVERY, now_s=BATCH_AGE_S)
-    assert Counter(each.caller.tenant for each in aged)["b"] == 4
+    assert Counter(queued.caller.tenant for queued in aged)["b"] == 4
 
 
 @pytest.mark.parametrize("calls_each", [1, 2])
 def test_pushed_back_call_is_first_again(calls_each: int) -> None:
-    """A call that let another overtake has lost nothing by it, whoever else waits."""
+    """A call that let another overtake has lost nothing by it, whatever else waits."""
     order = FairOrder()
     for tenant in "abc" * calls_each:
         order.push(call(tenant, cost=5.0))
@@ -121,9 +122,9 @@ def test_what_is_ahead_counts_tenants_alike() -> None:
         ([call("a") for _ in range(3)], call("b", size=98), False),
     ],
     ids=[
-        "the one who holds most gives way",
+        "the tenant that holds most gives way",
         "equals do not",
-        "nobody pushes out himself",
+        "no tenant pushes out its own calls",
         "batch gives way to interactive",
         "interactive does not to batch",
         "by bytes as well",
@@ -137,7 +138,7 @@ def test_full_queue_gives_room_to_the_better_claim(
     order = FairOrder()
     for each in waiting:
         order.push(each)
-    out = order.to_push_out(newcomer, QueueLimits(calls_max=4, bytes_max=100))
+    out = order.to_push_out(newcomer, limits(calls_max=4, bytes_max=100))
     assert (out is not None) == pushes
 
 
@@ -157,15 +158,15 @@ def test_nothing_is_lost_and_sums_are_right(steps: list[tuple[str, float, int]])
             lane.remove(inside.pop(len(inside) // 2))
         elif step == 3 and inside:
             taken = lane.pop()
-            same = [each for each in inside if each.caller == taken.caller]
+            same = [queued for queued in inside if queued.caller == taken.caller]
             assert same[0] is taken
             inside.remove(taken)
         else:
             inside.append(call(tenant, cost, size=int(cost)))
             lane.push(inside[-1])
         assert lane.depth == len(inside)
-        assert lane.size == sum(each.size for each in inside)
-        assert lane.cost == pytest.approx(sum(each.cost for each in inside), abs=1e-3)
+        assert lane.size == sum(queued.size for queued in inside)
+        assert lane.cost == pytest.approx(sum(queued.cost for queued in inside), abs=1e-3)
     assert Counter(map(id, lane)) == Counter(map(id, inside))
 
 
@@ -201,7 +202,7 @@ class Simulation:
 
     def run(self, seconds: float) -> float:
         """The p95 wait of the quiet tenant, in seconds."""
-        order, limits = FairOrder(), QueueLimits(self.calls_max)
+        order, bounds = FairOrder(), limits(calls_max=self.calls_max)
         arrivals = [(1.0 / rate, name) for name, rate in self.rates.items()]
         heapq.heapify(arrivals)
         now_s = 0.0
@@ -210,7 +211,7 @@ class Simulation:
                 at_s, name = heapq.heappop(arrivals)
                 heapq.heappush(arrivals, (at_s + 1.0 / self.rates[name], name))
                 now_s = max(now_s, at_s)
-                self.arrive(order, limits, call(name, since_s=at_s))
+                self.arrive(order, bounds, call(name, since_s=at_s))
             served = order.pop(now_s)
             self.waits.setdefault(served.caller.tenant, []).append(now_s - served.since_s)
             now_s += 1.0 / self.per_s

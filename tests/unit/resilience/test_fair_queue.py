@@ -15,20 +15,22 @@ from assay.resilience.queue.fair_order import Ahead, QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue, WaitReason
 from assay.resilience.slotted import Slotted
 from fakes.calls import call
-from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, ask
+from fakes.models import MODEL, GatedModel, ScriptedModel, ask
+from fakes.queues import ROOMY, limits
+from fakes.recorded_events import RecordedEvents
 
 
 def queue_of(
     width: int = 1,
-    limits: QueueLimits | None = None,
+    limits: QueueLimits = ROOMY,
     waiting_for: WaitReason = "local_slot",
-) -> tuple[FairQueue, RecordingSink]:
-    sink = RecordingSink()
+) -> tuple[FairQueue, RecordedEvents]:
+    sink = RecordedEvents()
     return FairQueue(MODEL.id, waiting_for, width, sink, limits), sink
 
 
 class Holder:
-    """A caller that keeps its turn until it is told to leave."""
+    """A caller that keeps its turn until `leave` is set."""
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ async def test_no_more_turns_than_slots_and_the_next_follows_at_once() -> None:
 
 @pytest.mark.parametrize("who", ["waiting", "holding", "granted a moment ago"])
 async def test_cancelled_caller_leaves_at_once(who: str) -> None:
-    """Whoever goes away, in whatever moment, takes no room and blocks nobody."""
+    """A caller that goes away, at any moment, takes no room and blocks no other."""
     queue, _ = queue_of()
     first, second, third = Holder(queue), Holder(queue), Holder(queue)
     await settle()
@@ -106,8 +108,8 @@ async def test_cancelled_caller_leaves_at_once(who: str) -> None:
 async def test_refusal_names_what_was_waited_for(
     waiting_for: WaitReason, error: type[ModelError]
 ) -> None:
-    """More pods help against one kind of waiting only, so callers and gauges are told which."""
-    queue, sink = queue_of(waiting_for=waiting_for, limits=QueueLimits(calls_max=1))
+    """More pods help against one kind of waiting only, so callers and gauges show which it is."""
+    queue, sink = queue_of(waiting_for=waiting_for, limits=limits(calls_max=1))
     first, second = Holder(queue), Holder(queue)
     await settle()
     with pytest.raises(error) as caught:
@@ -123,7 +125,7 @@ async def test_refusal_names_what_was_waited_for(
 
 async def test_queue_is_bounded_by_bytes() -> None:
     """A few large prompts fill the queue as well as many small ones."""
-    queue, sink = queue_of(limits=QueueLimits(bytes_max=100))
+    queue, sink = queue_of(limits=limits(bytes_max=100))
     holders = [Holder(queue), Holder(queue, size=60)]
     await settle()
     with pytest.raises(Overloaded):
@@ -150,8 +152,8 @@ async def test_what_is_ahead_includes_those_whose_turn_it_is() -> None:
 
 
 async def test_flood_is_pushed_out_by_a_quiet_tenant() -> None:
-    """A full queue makes room for a tenant that has less of it, by refusing who has most."""
-    queue, sink = queue_of(limits=QueueLimits(calls_max=3))
+    """A full queue makes room for a tenant that has less of it, and refuses the one with most."""
+    queue, sink = queue_of(limits=limits(calls_max=3))
     first = Holder(queue, "flood")
     flood = [Holder(queue, "flood") for _ in range(3)]
     await settle()
@@ -266,7 +268,7 @@ async def test_quiet_tenant_passes_a_flood_on_a_real_loop() -> None:
 
 async def test_storm_of_callers_and_cancellations_leaves_nothing_behind() -> None:
     """However callers come, go and give up: never more turns than slots, and in the end none."""
-    queue, _ = queue_of(width=3, limits=QueueLimits(calls_max=20, bytes_max=100))
+    queue, _ = queue_of(width=3, limits=limits(calls_max=20, bytes_max=100))
     chance = random.Random(7)
     most = 0
 
@@ -291,7 +293,7 @@ async def test_storm_of_callers_and_cancellations_leaves_nothing_behind() -> Non
 async def test_slotted_model_has_a_bounded_number_of_calls_under_way() -> None:
     """Five calls, two slots: two at the provider, and a utilization that says three wait."""
     model = GatedModel()
-    slotted = Slotted(model, MODEL, RecordingSink(), slots=2)
+    slotted = Slotted(model, MODEL, RecordedEvents(), 2, ROOMY)
     calls = [asyncio.create_task(slotted.complete(ask(), call(20.0))) for _ in range(5)]
     await settle()
     assert (model.in_flight, slotted.utilization) == (2, 2.5)
@@ -302,7 +304,7 @@ async def test_slotted_model_has_a_bounded_number_of_calls_under_way() -> None:
 
 async def test_failed_call_gives_its_slot_back() -> None:
     """An error of the provider passes through and frees the slot."""
-    slotted = Slotted(ScriptedModel(ProviderDown("503")), MODEL, RecordingSink(), slots=1)
+    slotted = Slotted(ScriptedModel(ProviderDown("503")), MODEL, RecordedEvents(), 1, ROOMY)
     for _ in range(2):
         with pytest.raises(ProviderDown):
             await slotted.complete(ask(), call(20.0))
@@ -310,10 +312,10 @@ async def test_failed_call_gives_its_slot_back() -> None:
 
 
 async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
-    """After slots were kept long once, quick turns bring the predicted wait down again, though
-    nobody had to queue for them."""
+    """After one slow spell, quick turns bring the predicted wait down again, although
+    no call had to queue for them."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, "local_slot", 1, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, "local_slot", 1, RecordedEvents(), ROOMY, clock_s=lambda: now_s[0])
 
     async def keep(seconds: float) -> None:
         async with queue.turn(Caller(), 1.0, 1, Deadline.after(20.0)):
@@ -333,7 +335,7 @@ async def test_one_bad_spell_is_not_held_against_a_queue_for_ever() -> None:
 async def test_only_the_wait_for_a_slot_is_foretold_by_the_past(waiting_for: WaitReason) -> None:
     """Redis knows how long the quota takes: however long it took before, a caller may queue."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, waiting_for, 1, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, waiting_for, 1, RecordedEvents(), ROOMY, clock_s=lambda: now_s[0])
     slow = Holder(queue)
     await slow.entered.wait()
     now_s[0] += 100.0
@@ -372,7 +374,7 @@ async def test_a_batch_leaves_turns_for_interactive_calls_that_are_about() -> No
 async def test_a_batch_has_all_turns_where_nobody_else_calls() -> None:
     """A worker of its own sees no interactive call, and a minute after the last it is alike."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, "local_slot", 8, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, "local_slot", 8, RecordedEvents(), ROOMY, clock_s=lambda: now_s[0])
     first = Holder(queue)
     await settle()
     first.leave.set()
@@ -389,7 +391,7 @@ async def test_a_batch_has_all_turns_where_nobody_else_calls() -> None:
 async def test_interactive_calls_that_never_queue_do_not_starve_a_batch() -> None:
     """Where they keep all but a few turns, an aged batch call still gets one turn of eight."""
     now_s = [0.0]
-    queue = FairQueue(MODEL.id, "local_slot", 8, RecordingSink(), clock_s=lambda: now_s[0])
+    queue = FairQueue(MODEL.id, "local_slot", 8, RecordedEvents(), ROOMY, clock_s=lambda: now_s[0])
     steady = [Holder(queue) for _ in range(6)]
     await settle()
     row = Holder(queue, priority="batch", deadline_s=60)

@@ -10,21 +10,22 @@ from assay.domain import errors
 from assay.domain.completion import Completion
 from assay.domain.errors import ModelError
 from assay.domain.events import KeyQuarantined
-from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.guarded import KEY_QUARANTINE_S, Guarded
 from fakes.calls import call
-from fakes.models import MODEL, GatedModel, RecordingSink, ScriptedModel, answer, ask
+from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
+from fakes.policies import breaker_policy
+from fakes.recorded_events import RecordedEvents
 
-POLICY = BreakerPolicy(calls_min=1)
+POLICY = breaker_policy(calls_min=1)
 
 
-class Screener:
+class GuardedModel:
     """A guarded model with a breaker that trips on its first bad call."""
 
     def __init__(self, model: ScriptedModel | GatedModel) -> None:
         self.now_s = 1_000.0
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.breaker = Breaker(MODEL.id, POLICY, self.sink, lambda: self.now_s)
         self.chat = Guarded(model, MODEL, self.breaker, self.sink, clock_s=lambda: self.now_s)
 
@@ -34,21 +35,23 @@ class Screener:
 
 @pytest.mark.parametrize(
     "error",
-    [kind for kind in vars(errors).values() if isinstance(kind, type) and "outcome" in vars(kind)],
+    errors.error_classes(),
     ids=lambda kind: kind.__name__,
 )
-async def test_errors_table_alone_decides_what_trips(error: type[ModelError]) -> None:
-    """The breaker opens after exactly those failures whose table says so."""
-    guard = Screener(ScriptedModel(error("x") if error is not errors.NoCandidate else error([])))
+async def test_error_tree_alone_decides_what_trips(error: type[ModelError]) -> None:
+    """The breaker opens after exactly those failures whose class says so."""
+    guard = GuardedModel(
+        ScriptedModel(error("x") if error is not errors.NoCandidate else error([]))
+    )
     with pytest.raises(error):
         await guard.call()
-    assert guard.breaker.state == ("open" if error.trips_breaker else "closed")
+    assert guard.breaker.state == ("open" if error.call_result.failed else "closed")
 
 
 @pytest.mark.parametrize(("first_byte_ms", "state"), [(4_999.0, "closed"), (5_000.0, "open")])
 async def test_late_first_byte_is_a_slow_call(first_byte_ms: float, state: str) -> None:
     """An answer that began after five seconds is served, and counts against the model."""
-    guard = Screener(ScriptedModel(answer(first_byte_ms=first_byte_ms, latency_ms=9_000.0)))
+    guard = GuardedModel(ScriptedModel(answer(first_byte_ms=first_byte_ms, latency_ms=9_000.0)))
     assert (await guard.call()).text == "yes"
     assert guard.breaker.state == state
 
@@ -56,7 +59,9 @@ async def test_late_first_byte_is_a_slow_call(first_byte_ms: float, state: str) 
 @pytest.mark.parametrize(("idle_s", "state"), [(0.0, "closed"), (2.4, "closed"), (2.5, "open")])
 async def test_deadlines_shorter_than_the_silence_can_trip(idle_s: float, state: str) -> None:
     """A deadline that ran out after half of `slow_s` without a byte is a slow call; others not."""
-    guard = Screener(ScriptedModel(errors.DeadlineExceeded("x", idle_s=idle_s)))
+    error = errors.DeadlineExceeded("x")
+    error.idle_s = idle_s
+    guard = GuardedModel(ScriptedModel(error))
     with pytest.raises(errors.DeadlineExceeded):
         await guard.call()
     assert guard.breaker.state == state
@@ -65,7 +70,7 @@ async def test_deadlines_shorter_than_the_silence_can_trip(idle_s: float, state:
 async def test_open_breaker_sends_nothing() -> None:
     """A refused call reaches no provider and says when to come back."""
     model = ScriptedModel(errors.ProviderDown("503"))
-    guard = Screener(model)
+    guard = GuardedModel(model)
     with pytest.raises(errors.ProviderDown):
         await guard.call()
     with pytest.raises(errors.BreakerOpen) as caught:
@@ -77,10 +82,10 @@ async def test_open_breaker_sends_nothing() -> None:
 async def test_cancelled_probes_leave_room_for_others() -> None:
     """Probes whose callers went away neither close nor open the breaker, nor block it."""
     model = GatedModel()
-    guard = Screener(model)
+    guard = GuardedModel(model)
     permit = guard.breaker.permit()
     assert permit is not None
-    guard.breaker.settle(permit, "failure")
+    guard.breaker.settle(permit, errors.FAILURE)
     guard.now_s += POLICY.open_max_s
     probes = [asyncio.create_task(guard.call()) for _ in range(POLICY.probes)]
     await asyncio.sleep(0)
@@ -94,10 +99,10 @@ async def test_cancelled_probes_leave_room_for_others() -> None:
     assert guard.breaker.state == "closed"
 
 
-async def test_rejected_key_is_set_aside_for_a_minute() -> None:
+async def test_rejected_key_is_quarantined_for_a_minute() -> None:
     """After a rejected key nothing is sent for a minute, and the alarm is raised once."""
     model = ScriptedModel(errors.KeyRejected("401"), answer())
-    guard = Screener(model)
+    guard = GuardedModel(model)
     with pytest.raises(errors.KeyRejected):
         await guard.call()
     for _ in range(3):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from assay.domain.completion import AnswerSchema, Prompt, Sampling, Turn, Usage
+from assay.domain.completion import AnswerSchema, Prompt, Sampling, Usage
 from assay.resilience.token_estimates import KINDS_MAX, TokenEstimates
+from fakes.models import ask
 
 
 def prompt(text: str, kind: str = "verdict", output_max: int = 2_048) -> Prompt:
-    return Prompt(
-        (Turn("user", (text,)),),
-        Sampling(max_output_tokens=output_max),
-        answer=AnswerSchema(kind, {}),
-    )
+    sampling = Sampling(max_output_tokens=output_max)
+    return ask(text, sampling=sampling, answer=AnswerSchema(kind, {}))
 
 
 def test_input_is_a_quarter_of_its_bytes_at_first():

@@ -9,27 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.domain import errors
+from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.completion import ATTEMPTS_MAX, Completion
 from assay.domain.errors import UNSENT_OUTCOMES, ModelError
 from assay.domain.events import AttemptFinished
-from assay.domain.policy import Deadline, RetryBudgetPolicy
+from assay.domain.policy import RetryBudgetPolicy
 from assay.resilience.retried import REPAIR_ANSWER_CHARS_MAX, Retried
 from assay.resilience.retry_budget import WINDOW_S, RetryBudget
-from fakes.models import MODEL, USAGE, RecordingSink, ScriptedModel, answer, ask, outcomes
+from fakes.calls import call
+from fakes.clock import FakeClock
+from fakes.models import MODEL, USAGE, ScriptedModel, answer, ask, outcomes
+from fakes.policies import retry_budget_policy
+from fakes.recorded_events import RecordedEvents
 
-PLENTY = RetryBudgetPolicy(budget_per_s=100.0, backoff_s=0.0)
-NONE_LEFT = RetryBudgetPolicy(budget_share=0.0, budget_per_s=0.0)
+PLENTY = retry_budget_policy(budget_per_s=100.0, backoff_s=0.0)
+NONE_LEFT = retry_budget_policy(budget_share=0.0, budget_per_s=0.0)
 
 
 def retried(
-    model: ScriptedModel, policy: RetryBudgetPolicy = PLENTY
-) -> tuple[Retried, RecordingSink]:
-    sink = RecordingSink()
-    return Retried(model, MODEL, policy, RetryBudget(policy), sink), sink
-
-
-def soon(seconds: float = 5.0) -> Deadline:
-    return Deadline.after(seconds)
+    model: ScriptedModel, policy: RetryBudgetPolicy = PLENTY, clock: Clock = SYSTEM_CLOCK
+) -> tuple[Retried, RecordedEvents]:
+    sink = RecordedEvents()
+    return Retried(model, MODEL, policy, RetryBudget(policy), sink, clock=clock), sink
 
 
 def refuses_once(text: str = "no JSON here"):
@@ -46,7 +47,7 @@ def refuses_once(text: str = "no JSON here"):
 async def test_answer_carries_its_reading_and_its_attempt() -> None:
     """A readable answer comes back with what was read from it and the one call it took."""
     chat, sink = retried(ScriptedModel(answer("yes", first_byte_ms=4.0)))
-    completion = await chat.complete(ask(read=lambda c: c.text.upper()), soon())
+    completion = await chat.complete(ask(read=lambda c: c.text.upper()), call())
     assert completion.reading == "YES"
     (attempt,) = completion.attempts
     assert (attempt.outcome, attempt.usage, attempt.cost_usd) == ("ok", USAGE, 2.0)
@@ -59,7 +60,7 @@ async def test_unreadable_answer_is_shown_to_the_judge_once() -> None:
     """The judge sees its own answer and the fault; both calls are paid for and noted."""
     model = ScriptedModel(answer("no JSON here"), answer("fine"))
     chat, sink = retried(model)
-    completion = await chat.complete(ask(read=refuses_once(), key=("q",)), soon())
+    completion = await chat.complete(ask(read=refuses_once(), key=("q",)), call())
     assert completion.reading == "FINE"
     assert outcomes(completion.attempts) == ["answer_unreadable", "ok"]
     assert [attempt.cost_usd for attempt in completion.attempts] == [2.0, 2.0]
@@ -76,7 +77,7 @@ async def test_second_unreadable_answer_is_final() -> None:
     model = ScriptedModel(answer("no JSON here"))
     chat, _ = retried(model)
     with pytest.raises(errors.AnswerUnreadable) as caught:
-        await chat.complete(ask(read=refuses_once()), soon())
+        await chat.complete(ask(read=refuses_once()), call())
     assert model.calls == 2
     assert outcomes(caught.value.attempts) == ["answer_unreadable"] * 2
     assert sum(attempt.cost_usd for attempt in caught.value.attempts) == 4.0
@@ -87,7 +88,7 @@ async def test_long_unreadable_answer_is_cut_in_the_repair() -> None:
     text = "x" * (REPAIR_ANSWER_CHARS_MAX + 1)
     model = ScriptedModel(answer(text), answer("fine"))
     chat, _ = retried(model)
-    await chat.complete(ask(read=refuses_once(text)), soon())
+    await chat.complete(ask(read=refuses_once(text)), call())
     assert model.prompts[1].turns[1].size == REPAIR_ANSWER_CHARS_MAX
 
 
@@ -96,17 +97,20 @@ async def test_provider_down_is_asked_once_more() -> None:
     model = ScriptedModel(errors.ProviderDown("503"))
     chat, _ = retried(model)
     with pytest.raises(errors.ProviderDown) as caught:
-        await chat.complete(ask(), soon())
+        await chat.complete(ask(), call())
     assert outcomes(caught.value.attempts) == ["provider_down"] * 2
 
 
 async def test_rate_limited_model_is_asked_after_its_wait() -> None:
     """A wait that the provider names, and that fits the deadline, is kept to."""
-    model = ScriptedModel(errors.RateLimited("429", retry_after_s=0.05), answer())
-    chat, _ = retried(model)
-    started_s = asyncio.get_running_loop().time()
-    completion = await chat.complete(ask(), soon())
-    assert asyncio.get_running_loop().time() - started_s >= 0.05
+    clock = FakeClock()
+    model = ScriptedModel(errors.RateLimited("429", retry_after_s=3.0), answer())
+    chat, _ = retried(model, clock=clock)
+    waiting = asyncio.create_task(chat.complete(ask(), call(5.0)))
+    await clock.advance(2.9)
+    assert model.calls == 1
+    await clock.advance(0.2)
+    completion = await waiting
     assert outcomes(completion.attempts) == ["rate_limited", "ok"]
 
 
@@ -122,21 +126,21 @@ async def test_rate_limit_not_worth_waiting_for_is_passed_on(
     model = ScriptedModel(errors.RateLimited("429", retry_after_s=retry_after_s))
     chat, _ = retried(model)
     with pytest.raises(errors.RateLimited):
-        await chat.complete(ask(patience_s=patience_s), soon(deadline_s))
+        await chat.complete(ask(), call(deadline_s, patience_s=patience_s))
     assert model.calls == 1
 
 
 @pytest.mark.parametrize(
     "error",
-    [kind for kind in vars(errors).values() if isinstance(kind, type) and "outcome" in vars(kind)],
+    errors.error_classes(),
     ids=lambda kind: kind.__name__,
 )
-async def test_errors_table_alone_decides_what_is_repeated(error: type[ModelError]) -> None:
-    """Each failure is met by one call, or by two where its table allows a second."""
+async def test_error_tree_alone_decides_what_is_repeated(error: type[ModelError]) -> None:
+    """Each failure takes one call, or two where its class allows a second."""
     model = ScriptedModel(error("x") if error is not errors.NoCandidate else error([]))
     chat, _ = retried(model)
     with pytest.raises(error) as caught:
-        await chat.complete(ask(), soon())
+        await chat.complete(ask(), call())
     assert model.calls == (2 if error.retry in {"once", "repair"} else 1)
     assert len(caught.value.attempts) == model.calls
 
@@ -148,7 +152,7 @@ async def test_passed_over_candidate_leaves_a_mark_without_latency(
     """A refusal by our own breaker or quota is listed, as a call that took no time."""
     chat, _ = retried(ScriptedModel(error("not now")))
     with pytest.raises(error) as caught:
-        await chat.complete(ask(), soon())
+        await chat.complete(ask(), call())
     (attempt,) = caught.value.attempts
     assert attempt.outcome in UNSENT_OUTCOMES
     assert attempt.latency_ms == 0.0
@@ -159,7 +163,7 @@ async def test_no_retry_without_budget() -> None:
     model = ScriptedModel(errors.ProviderDown("503"))
     chat, _ = retried(model, NONE_LEFT)
     with pytest.raises(errors.ProviderDown):
-        await chat.complete(ask(), soon())
+        await chat.complete(ask(), call())
     assert model.calls == 1
 
 
@@ -168,15 +172,15 @@ async def test_no_attempt_after_the_deadline() -> None:
     model = ScriptedModel()
     chat, _ = retried(model)
     with pytest.raises(errors.DeadlineExceeded):
-        await chat.complete(ask(), soon(-0.001))
+        await chat.complete(ask(), call(-0.001))
     assert model.calls == 0
 
 
 async def test_cancelled_call_is_noted_as_cancelled() -> None:
-    """A caller who goes away is neither a success nor a failure of the model."""
+    """A caller that goes away is neither a success nor a failure of the model."""
     model = ScriptedModel(30.0)
     chat, sink = retried(model)
-    task = asyncio.create_task(chat.complete(ask(), soon()))
+    task = asyncio.create_task(chat.complete(ask(), call()))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -207,7 +211,7 @@ def test_attempts_never_exceed_what_is_left(
 
     async def run() -> tuple[Completion | ModelError, int]:
         try:
-            done = await chat.complete(ask(read=refuses_once(), attempts_left=left), soon())
+            done = await chat.complete(ask(read=refuses_once()), call(attempts_left=left))
         except ModelError as error:
             return error, len(error.attempts)
         return done, len(done.attempts)
@@ -225,7 +229,7 @@ def test_attempts_never_exceed_what_is_left(
 def test_retries_stay_within_share_and_trickle(requests: list[float]) -> None:
     """However calls fall in time: retries ≤ 10 % of the window's requests + 1 a second."""
     now = [0.0]
-    budget = RetryBudget(RetryBudgetPolicy(), lambda: now[0])
+    budget = RetryBudget(retry_budget_policy(), lambda: now[0])
     made: list[tuple[float, bool]] = []
     for gap_s in requests:
         now[0] += gap_s

@@ -78,7 +78,7 @@ async def test_the_first_candidate_that_answers_serves():
     events = Events()
     found = judges(Scripted("a", ProviderDown), Scripted("b"), Scripted("c"), events=events)
     completion = await ask(found)
-    assert [(each.model, each.outcome) for each in completion.attempts] == [
+    assert [(attempt.model, attempt.outcome) for attempt in completion.attempts] == [
         ("a", "provider_down"),
         ("b", "ok"),
     ]
@@ -129,7 +129,7 @@ async def test_candidates_passed_over_unsent_do_not_count():
 async def test_a_slow_candidate_leaves_time_for_the_next():
     """One deadline: the first attempt gets it less a reserve for the fallback."""
     completion = await ask(judges(Scripted("a", delay_s=9), Scripted("b")), seconds=0.4)
-    assert [each.outcome for each in completion.attempts] == ["deadline_exceeded", "ok"]
+    assert [attempt.outcome for attempt in completion.attempts] == ["deadline_exceeded", "ok"]
 
 
 async def test_no_candidate_is_asked_after_the_deadline():
@@ -169,8 +169,8 @@ def test_an_unknown_model_or_judge_is_named_with_the_nearest():
     with pytest.raises(RequestError, match="did you mean 'openai/gpt-5-mini'") as raised:
         found.panel(JudgeSpec(models=("openai/gpt5-mini",)))
     assert raised.value.code == "unknown_model"
-    assert raised.value.errors == (), "only who read the request knows the place"
-    with pytest.raises(RequestError, match="no judge is called 'defualt'; did you mean 'default'"):
+    assert raised.value.errors == (), "only the reader of the request knows the pointer"
+    with pytest.raises(RequestError, match="No judge is called 'defualt'; did you mean 'default'"):
         found.panel(JudgeSpec(name="defualt"))
 
 

@@ -47,7 +47,7 @@ def test_the_environment_overrides_the_file(file: Path):
 
 
 def test_the_command_line_overrides_the_environment(file: Path):
-    """What is typed last counts most."""
+    """Options override environment variables."""
     settings = load(file, {"ASSAY_SERVER__PORT": "9000"}, {"server": {"port": 9001}})
     assert settings.server.port == 9001
 
@@ -55,23 +55,27 @@ def test_the_command_line_overrides_the_environment(file: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[server]\nprot = 1", "server.prot: there is no such key; did you mean 'port'?"),
+        ("[server]\nprot = 1", "server.prot: unknown key; did you mean 'port'?"),
         (
             "[server]\ninflight_bytes_max = 2_000_000",
-            "server.inflight_bytes_max: a body of server.max_body_bytes counts 1.5 times that",
+            "server.inflight_bytes_max: must be at least 1.5 times server.max_body_bytes",
         ),
-        ("[servers]\nport = 1", "servers: there is no such key; did you mean 'server'?"),
+        ("[servers]\nport = 1", "servers: unknown key; did you mean 'server'?"),
         (
             MINIMAL + "tokens_per_min = 1",
-            "tokens_per_min: there is no such key; did you mean 'tokens_per_minute'?",
+            "tokens_per_min: unknown key; did you mean 'tokens_per_minute'?",
         ),
         ("[server]\nport = 70000", "server.port: Input should be less than or equal to 65535"),
         ('[judges.a]\nmodels = ["x"]', "judges.a.models: no model 'x'"),
+        (
+            MINIMAL + '[judges.a]\nmodels = ["openai/gpt-5-minni"]',
+            "no model 'openai/gpt-5-minni'; did you mean 'openai/gpt-5-mini'?",
+        ),
         ('[models.x]\nprovider = "y"\nname = "z"', "models.x.provider: no provider 'y'"),
-        ('[server]\nhost = "0.0.0.0"', "auth.keys_file: callers need a key here"),
+        ('[server]\nhost = "0.0.0.0"', "auth.keys_file: is not set, but callers need an API key."),
         (
             '[server]\nhost = "0.0.0.0"\n[auth]\nrequired = false',
-            "auth.required: may be false only on a loopback host",
+            "auth.required: can be false only on a loopback host",
         ),
         ("[server", "assay.toml"),
     ],
@@ -95,7 +99,7 @@ def test_a_missing_file_is_an_error_only_where_it_was_named(tmp_path: Path, monk
     """The default file may be absent; a named one may not."""
     monkeypatch.chdir(tmp_path)
     load(None, {})
-    with pytest.raises(SettingsError, match="no such file"):
+    with pytest.raises(SettingsError, match="file not found"):
         load(tmp_path / "other.toml", {})
 
 
@@ -110,14 +114,14 @@ def test_keys_in_the_environment_make_a_default_judge(tmp_path: Path, monkeypatc
 
 
 def test_with_nothing_at_all_the_judge_is_simulated(tmp_path: Path, monkeypatch):
-    """The service starts on an empty machine, with a judge that is plainly no judge."""
+    """The service starts on an empty machine, with a judge that is marked as simulated."""
     monkeypatch.chdir(tmp_path)
     settings = load(None, {})
     assert settings.providers["simulated"].dialect == "simulated"
 
 
 def test_a_key_is_asked_for_except_on_loopback_without_a_keys_file(tmp_path: Path, monkeypatch):
-    """The default is open only where nobody else can reach it."""
+    """The default is open only where other machines cannot reach it."""
     monkeypatch.chdir(tmp_path)
     assert not load(None, {}).auth_required
     assert load(None, {"ASSAY_AUTH__KEYS_FILE": "keys"}).auth_required
@@ -130,25 +134,25 @@ def test_a_secret_file_is_read_again_when_it_changes(tmp_path: Path):
     secret = Secret(file=path)
     assert secret() == "one"
     path.write_text("two\n")
-    secret._look_again_at = 0
+    secret._next_check_s = 0
     assert secret() == "two"
     path.unlink()
-    secret._look_again_at = 0
+    secret._next_check_s = 0
     assert secret() == "two"
     assert "two" not in repr(secret)
 
 
 @pytest.mark.parametrize("section", ["server", "models", "judges"])
 def test_a_value_in_the_place_of_a_section_is_named(tmp_path: Path, section: str):
-    """A slip of the pen in the file is told in a sentence, never in a trace."""
+    """The error is a sentence, not a traceback."""
     path = tmp_path / "assay.toml"
     path.write_text(f"{section} = 5")
-    with pytest.raises(SettingsError, match=f"{section} is a value, not a section"):
+    with pytest.raises(SettingsError, match=f"{section} must be a section, not a value"):
         load(path, {})
 
 
-def test_a_mistake_is_told_without_the_words_of_the_library(tmp_path: Path):
-    """What a validator of ours says stands alone."""
+def test_our_own_messages_have_no_prefix_of_the_library(tmp_path: Path):
+    """The message of one of our validators is shown as it is."""
     path = tmp_path / "assay.toml"
     path.write_text('[models.x]\nprovider = "nope"\nname = "x"')
     with pytest.raises(SettingsError) as raised:

@@ -20,6 +20,7 @@ from assay.domain.events import (
     RequestFinished,
     StoreDegraded,
 )
+from assay.domain.faults import internal_fault
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.redaction import escape, mask
 
@@ -46,6 +47,24 @@ def out():
 
 def lines(out):
     return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_a_fault_is_an_error_line_with_its_traceback_and_none_of_the_callers_text(out):
+    """The line has the place, the type of the error and the request id; the message stays out."""
+    configure_logging("info", out)
+    text = "what the caller wrote"
+    with pytest.raises(ValueError, match=text) as raised:
+        raise ValueError(text)
+    EventLog().emit(internal_fault("batch_row", raised.value, "req_1"))
+    (line,) = lines(out)
+    assert (line["level"], line["event"]) == ("error", "internal_fault")
+    assert (line["where"], line["error"], line["request_id"]) == (
+        "batch_row",
+        "ValueError",
+        "req_1",
+    )
+    assert "test_logging.py" in line["exception"]
+    assert text not in out.getvalue()
 
 
 def attempt(outcome):

@@ -12,25 +12,27 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assay.domain import events
 from assay.domain.completion import Caller, Model, Usage
+from assay.domain.errors import StoreUnavailable
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
     ComparisonFinished,
     CriterionFinished,
     FallbackTaken,
+    InternalFault,
     KeyQuarantined,
     QueueRefused,
     RequestFinished,
     StoreDegraded,
     WaitFinished,
 )
-from assay.telemetry.live import GAUGES
-from assay.telemetry.metrics import OTHER, LabelUniverse, Metrics, model_outcomes
+from assay.telemetry.labels import OTHER
+from assay.telemetry.metrics import LabelUniverse, Metrics, model_outcomes
+from assay.telemetry.scraped_gauges import GAUGES, Polled
 
 CALLER = Caller(tenant="acme", request_id="req_1")
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 KNOWN = LabelUniverse(
-    routes=[("POST", "/v1/evaluations"), ("GET", "/v1/criteria")],
     criteria=["rubric", "exact_match"],
     models=[Model("openai/a", "openai", "a"), Model("anthropic/b", "anthropic", "b")],
     fallbacks=[("openai/a", "anthropic/b")],
@@ -38,7 +40,9 @@ KNOWN = LabelUniverse(
 
 
 def fresh():
-    return Metrics(KNOWN, version="1.2.3")
+    metrics = Metrics(KNOWN, version="1.2.3")
+    metrics.add_routes([("POST", "/v1/evaluations"), ("GET", "/v1/criteria")])
+    return metrics
 
 
 def value(metrics, name, **labels):
@@ -195,7 +199,7 @@ def test_a_breaker_is_in_one_state_at_a_time():
 
 
 def test_waits_and_refusals_are_told_apart_by_reason():
-    """A person can tell waiting for a slot from waiting for the provider's quota."""
+    """Waiting for a slot and waiting for the provider's quota have different labels."""
     metrics = fresh()
     metrics.emit(WaitFinished(CALLER, "openai/a", "local_slot", 2.0))
     metrics.emit(QueueRefused(CALLER, "openai/a", "provider_quota", "deadline"))
@@ -208,7 +212,35 @@ def test_waits_and_refusals_are_told_apart_by_reason():
     assert value(metrics, "assay_keys_set_aside_total", **model) == 1
 
 
-def test_an_event_nobody_counts_is_passed_over():
+def test_faults_are_counted_by_the_place_that_caught_them():
+    """Places are constants; a place that is not in the list counts as `other`."""
+    metrics = fresh()
+    for where in ("batch_worker", "batch_worker", "no-such-place"):
+        metrics.emit(InternalFault(where, "KeyError", "", "req_1"))
+    assert value(metrics, "assay_internal_faults_total", where="batch_worker") == 2
+    assert value(metrics, "assay_internal_faults_total", where="webhook") == 0
+    assert value(metrics, "assay_internal_faults_total", where=OTHER) == 1
+
+
+async def test_a_polled_value_is_unknown_while_the_store_is_away():
+    """A scrape never waits for Redis: it reads what the last poll found."""
+    answers = [7, StoreUnavailable("away"), 8]
+
+    async def fetch():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    polled = Polled(fetch)
+    seen = [polled.value]
+    for _ in range(3):
+        await polled.refresh()
+        seen.append(polled.value)
+    assert seen == [None, 7, None, 8]
+
+
+def test_an_event_without_a_metric_is_ignored():
     """A new kind of event does not disturb the metrics."""
     metrics = fresh()
     before = series_count(metrics)
@@ -253,7 +285,7 @@ def exported():
     """(type, labels) of each exported metric by the name that queries use."""
     found = {}
     metrics = fresh()
-    metrics.watch(lambda: {live.name: {live.labels: 1.0} for live in GAUGES})
+    metrics.watch(lambda: {gauge.name: {gauge.labels: 1.0} for gauge in GAUGES})
     rendered, _ = metrics.render()
     for family in text_string_to_metric_families(rendered.decode()):
         if family.name.startswith("assay_"):
@@ -275,10 +307,10 @@ def test_the_documentation_lists_what_is_exported():
 
 
 def test_every_event_of_the_domain_is_counted():
-    """An event that somebody added and nobody counts is noticed here."""
+    """A new event without a metric fails here."""
     declared = {
-        each
-        for each in vars(events).values()
-        if isinstance(each, type) and each.__module__ == events.__name__ and is_dataclass(each)
+        value
+        for value in vars(events).values()
+        if isinstance(value, type) and value.__module__ == events.__name__ and is_dataclass(value)
     }
-    assert declared == set(fresh()._handlers)
+    assert declared == set(fresh()._moves)

@@ -39,9 +39,11 @@ def batches_router(batches: Batches) -> APIRouter:
             raise invalid_cursor()
         limit = PAGE.limit(request)
         found = await batches.store.page(tenant, cursor, limit + 1)
-        data = [batch_document(batch, await batches.request_of(batch)) for batch in found[:limit]]
+        data = [
+            batch_document(batch, orjson.loads(stored or b"{}")) for batch, stored in found[:limit]
+        ]
         more = len(found) > limit
-        next_cursor = found[limit - 1].id if more else None
+        next_cursor = found[limit - 1][0].id if more else None
         return _json({"object": "list", "data": data, "has_more": more, "next_cursor": next_cursor})
 
     @router.get(

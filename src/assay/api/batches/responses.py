@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.responses import EvaluationResponse
-from assay.batches.summary import NANO, summary_of
+from assay.batches.summary import NANO, summarize
 from assay.criteria.base import Criterion
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
 
@@ -113,7 +113,7 @@ def batch_document(
     """A batch as callers read it; with its summary if the sums are given."""
     rate = _rate(batch)
     open_rows = batch.total - batch.settled
-    summary = None if sums is None else summary_of(criteria, sums)
+    summary = None if sums is None else summarize(criteria, sums)
     rows = {} if summary is None else summary["rows"]
     ends_ms = 0
     if batch.status == "running" and rate:

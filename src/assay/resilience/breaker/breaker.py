@@ -8,7 +8,7 @@
     FORCED_OPEN and DISABLED are set by an operator and stay until reset.
 
 By itself it guards this process. `BreakerFleet` lets the breakers of all pods act as one: it
-shares what is counted here and tells the breaker (`adopt`) what the fleet has decided.
+shares what is counted here, and the breaker adopts what the fleet has decided.
 """
 
 from __future__ import annotations
@@ -19,31 +19,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay.domain.errors import CallResult
+from assay.domain.errors import CallResult, ProbeResult
 from assay.domain.events import BreakerChanged
 from assay.domain.policy import BreakerPolicy
 from assay.domain.ports import BreakerState, EventSink
 from assay.resilience.sliding_counts import SlidingCounts
 
-_COUNTS: dict[CallResult, tuple[int, int, int]] = {
-    "success": (1, 0, 0),
-    "slow": (1, 0, 1),
-    "failure": (1, 1, 0),
-    "silent": (1, 1, 1),
-}
-"""Calls, failed calls and slow calls that a result adds to the window."""
-
 JITTER_SHARE = 0.1
-"""Pods that tripped on their own do not come back in step."""
+"""Pods that tripped on their own do not probe in step."""
 
 DOUBLINGS_MAX = 16
 
-_LOST_OPEN = ("open", "closed")
+_OPEN_BUT_LOST = ("open", "closed")
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeLease:
-    """The fleet's leave to send one probe, in one generation of the fleet's breaker."""
+    """The fleet's permission to send one probe, in one generation of the fleet's breaker."""
 
     id: str
     generation: int
@@ -51,7 +43,7 @@ class ProbeLease:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one call; its result counts only while the breaker is still in `epoch`."""
+    """Permission to send one call; its result counts only while the breaker is in `epoch`."""
 
     epoch: int
     probe: bool = False
@@ -71,7 +63,7 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True)
 class Unshared:
-    """What happened here since the fleet was last told; `tripped` is the reason, or empty."""
+    """What happened here since the last report to the fleet; `tripped` is the reason, or empty."""
 
     generation: int
     calls: int = 0
@@ -123,25 +115,25 @@ class Breaker:
 
     @property
     def trip_unshared(self) -> bool:
-        """Whether this breaker tripped and the fleet has not heard of it."""
+        """Whether this breaker tripped and has not reported it to the fleet."""
         return bool(self._tripped)
 
     def permit(self) -> Permit | None:
-        """Leave for an ordinary call; None unless closed or disabled."""
+        """Permission for an ordinary call; None unless closed or disabled."""
         return Permit(self._epoch) if self.state in {"closed", "disabled"} else None
 
     def local_probe(self) -> Permit | None:
-        """Leave for a probe that only this process counts; None where all are under way."""
+        """Permission for a probe that only this process counts; None where all are under way."""
         if self.state != "half_open" or self._probes_sent >= self.policy.probes:
             return None
         self._probes_sent += 1
         return Permit(self._epoch, probe=True)
 
     def leased_probe(self, lease: ProbeLease) -> Permit | None:
-        """Leave for a probe that the fleet counts; None where the state moved on meanwhile.
+        """Permission for a probe that the fleet counts; None where the state has moved on.
 
-        It is counted here as well: where Redis goes away between two probes, this process sends
-        no more than it would have alone, and need not wait for Redis to close.
+        It is counted here as well: if Redis goes away between two probes, this process sends no
+        more of them than it would alone, and closes without Redis.
         """
         if self.state != "half_open":
             return None
@@ -153,9 +145,9 @@ class Breaker:
         if permit.epoch != self._epoch or self.state == "disabled":
             return
         if permit.probe:
-            self._settle_probe(result)
-        elif result in _COUNTS:
-            counts = _COUNTS[result]
+            self._settle_probe(result.probe)
+        elif result.calls:
+            counts = (result.calls, result.failed, result.slow)
             self._window.add(*counts)
             self._unshared = [a + b for a, b in zip(self._unshared, counts, strict=True)]
             reason = self._reason_to_trip()
@@ -163,15 +155,16 @@ class Breaker:
                 self._tripped = reason
                 self._open(reason)
 
-    def _settle_probe(self, result: CallResult) -> None:
-        if result in {"slow", "failure", "silent"}:
-            self._open("probe_failed")
-        elif result == "none":
-            self._probes_sent -= 1
-        else:
-            self._probes_succeeded += 1
-            if self._probes_succeeded >= self.policy.probes:
-                self._close("probes_succeeded")
+    def _settle_probe(self, result: ProbeResult) -> None:
+        match result:
+            case "failure":
+                self._open("probe_failed")
+            case "none":
+                self._probes_sent -= 1
+            case "success":
+                self._probes_succeeded += 1
+                if self._probes_succeeded >= self.policy.probes:
+                    self._close("probes_succeeded")
 
     def _reason_to_trip(self) -> str:
         calls, failed, slow = self._window.totals()
@@ -182,7 +175,7 @@ class Breaker:
         return "slow" if slow >= self.policy.slow_share * calls else ""
 
     def take_unshared(self) -> Unshared:
-        """What the fleet is to be told; hand it back with `restore` where that fails."""
+        """What to report to the fleet; hand it back with `restore` if that fails."""
         calls, failed, slow = self._unshared
         self._unshared = [0, 0, 0]
         return Unshared(self._generation, calls, failed, slow, self._tripped)
@@ -193,18 +186,18 @@ class Breaker:
             counts = (unshared.calls, unshared.failed, unshared.slow)
             self._unshared = [a + b for a, b in zip(self._unshared, counts, strict=True)]
 
-    def adopt(self, view: FleetView, told: Unshared | None = None) -> None:
-        """Follow the fleet's breaker, which has heard `told`.
+    def adopt(self, view: FleetView, *, reported: Unshared | None = None) -> None:
+        """Follow the fleet's breaker, which knows of what was `reported`.
 
-        A trip of our own that the fleet has not heard of stands; so does being open where Redis
-        lost its memory: then the fleet is told again. Replies that overtook each other are told
-        apart by their generation, which only grows.
+        A trip of this breaker that is not reported yet stands. So does an open breaker where Redis
+        lost its data: it is reported again. A reply that an earlier one overtook has an older
+        generation, and is ignored.
         """
-        if told is not None and told.tripped:
+        if reported is not None and reported.tripped:
             self._tripped = ""
         if 0 < view.generation < self._generation or (self._tripped and view.state == "closed"):
             return
-        if self._generation > 0 == view.generation and (self._state, view.state) == _LOST_OPEN:
+        if self._generation > 0 == view.generation and (self._state, view.state) == _OPEN_BUT_LOST:
             self._tripped, self._generation = "redis_lost", 0
             return
         if view.state != "closed":

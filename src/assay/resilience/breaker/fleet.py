@@ -1,7 +1,7 @@
-"""The breakers of all pods act as one: counts, probes and an operator's orders go through Redis.
+"""The breakers of all pods act as one: counts, probes and an operator's commands go through Redis.
 
-Nothing here is needed for a breaker to work: without Redis each process guards itself, and
-follows the fleet again as soon as Redis answers.
+A breaker works without any of this: without Redis each process guards itself, and it follows the
+fleet again as soon as Redis answers. ADR 42 says what this buys.
 """
 
 from __future__ import annotations
@@ -10,40 +10,32 @@ import asyncio
 import json
 import random
 import time
-import uuid
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from redis.exceptions import RedisClusterException, RedisError
-
-from assay.domain.errors import StoreUnavailable
+from assay.domain.errors import ProbeResult, StoreUnavailable
+from assay.domain.ids import random_hex
 from assay.domain.policy import BreakerPolicy
-from assay.redis.circuit import within_budget
+from assay.domain.ports import BreakerCommand
+from assay.domain.supervision import SupervisedTask, Supervisor
+from assay.redis.outages import store_unavailable
+from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
+from assay.redis.time_budget import CALL_BUDGET_S, within_budget
 from assay.resilience.breaker.breaker import JITTER_SHARE, Breaker, FleetView, ProbeLease
+
+SHARE = load_script(__package__, "prelude", "share")
+PROBE = load_script(__package__, "prelude", "probe")
+SETTLE = load_script(__package__, "prelude", "settle")
+OVERRIDE = load_script(__package__, "prelude", "override")
 
 SHARE_EVERY_S = 1.0
 """How often counts go to the fleet; a trip or a probe's result goes at once."""
 
-REDIS_BUDGET_S = 0.05
-"""What a call to Redis may take on a caller's path."""
-
 SETTLEMENTS_MAX = 256
 """Results of probes that wait for Redis; a lost one costs only its lease's time."""
-
-ProbeResult = Literal["success", "failure", "none"]
-BreakerOrder = Literal["forced_open", "disabled", "reset"]
-
-_OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
-
-
-class RedisClient(Protocol):
-    """What is asked of `redis.asyncio.Redis` or `RedisCluster`."""
-
-    def register_script(self, script: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +54,31 @@ class BreakerFleet:
 
     def __init__(
         self,
-        redis: RedisClient,
+        redis: ScriptRunner,
+        supervisor: Supervisor,
         share_every_s: float = SHARE_EVERY_S,
-        budget_s: float = REDIS_BUDGET_S,
+        budget_s: float = CALL_BUDGET_S,
     ) -> None:
+        self._redis = redis
+        self._supervisor = supervisor
         self._share_every_s = share_every_s
         self._budget_s = budget_s
-        self._share, self._probe, self._settle, self._override = (
-            redis.register_script(_script(name))
-            for name in ("share", "probe", "settle", "override")
-        )
         self._breakers: dict[str, Breaker] = {}
         self._settlements: deque[_Settlement] = deque(maxlen=SETTLEMENTS_MAX)
         self._wake = asyncio.Event()
-        self._sharing: asyncio.Task[None] | None = None
+        self._sharing: SupervisedTask | None = None
 
     def add(self, breaker: Breaker) -> None:
         """Let `breaker` act as one with those of the same model in other pods."""
         self._breakers[breaker.model_id] = breaker
 
     def start(self) -> None:
-        self._sharing = asyncio.create_task(self._keep_sharing(), name="breaker-fleet")
+        self._sharing = self._supervisor.start("breaker_fleet", self._keep_sharing)
 
     async def aclose(self) -> None:
         """Share what is left and end."""
         if self._sharing is not None:
-            self._sharing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sharing
+            await self._sharing.stop()
             self._sharing = None
             await self.share_now()
 
@@ -98,16 +87,16 @@ class BreakerFleet:
         self._wake.set()
 
     async def lease_probe(self, breaker: Breaker, lease_s: float) -> ProbeLease | None:
-        """Ask the fleet for leave to probe; the breaker has adopted its answer on return.
+        """Ask the fleet for permission to probe; the breaker has adopted its answer on return.
 
         Raises `StoreUnavailable` where Redis does not answer within its budget.
         """
-        lease_id = uuid.uuid4().hex
+        lease_id = random_hex(16)
         lease_us = int(lease_s * 1_000_000)
         try:
-            reply = await self._run(self._probe, breaker, lease_id, lease_us)
+            reply = await self._run(PROBE, breaker, lease_id, lease_us)
         except BaseException:
-            # The script may have run all the same: a lease that nobody uses is given back.
+            # The script may have run all the same: an unused lease is given back.
             self.settle_probe(breaker, ProbeLease(lease_id, 0), "none", lease_s)
             raise
         view, granted = _view(reply), bool(reply[5])
@@ -122,14 +111,14 @@ class BreakerFleet:
         self._settlements.append(_Settlement(breaker, lease, result, until_s))
         self.wake()
 
-    async def order(self, model_id: str, order: BreakerOrder) -> None:
+    async def set_breaker(self, model_id: str, command: BreakerCommand) -> None:
         """Hold a model's breaker open, switch it off, or reset it, in every pod.
 
-        Raises `StoreUnavailable`, since an order that one pod alone follows helps nobody, and
+        Raises `StoreUnavailable`, since a command that only one pod follows is of no use, and
         `KeyError` for a model that has no breaker.
         """
         breaker = self._breakers[model_id]
-        breaker.adopt(_view(await self._run(self._override, breaker, order)))
+        breaker.adopt(_view(await self._run(OVERRIDE, breaker, command)))
 
     async def share_now(self) -> None:
         """Report what is unshared and follow the fleet; what Redis does not take is kept."""
@@ -138,8 +127,8 @@ class BreakerFleet:
         for breaker in self._breakers.values():
             await self._share_one(breaker)
 
-    async def _keep_sharing(self) -> None:
-        while True:
+    async def _keep_sharing(self, task: SupervisedTask) -> None:
+        while not task.stopping:
             # Pods that started together do not share in step.
             pause_s = self._share_every_s * random.uniform(0.9, 1.1)  # noqa: S311 -- no secret
             with suppress(TimeoutError):
@@ -149,37 +138,40 @@ class BreakerFleet:
             await self.share_now()
 
     async def _share_one(self, breaker: Breaker) -> None:
-        told = breaker.take_unshared()
-        counts = (told.generation, told.calls, told.failed, told.slow, told.tripped)
+        unshared = breaker.take_unshared()
+        counts = (unshared.calls, unshared.failed, unshared.slow)
         try:
-            reply = await self._run(self._share, breaker, *counts)
+            reply = await self._run(SHARE, breaker, unshared.generation, *counts, unshared.tripped)
         except StoreUnavailable:
-            breaker.restore(told)
+            breaker.restore(unshared)
         else:
-            breaker.adopt(_view(reply), told)
+            breaker.adopt(_view(reply), reported=unshared)
 
     async def _report(self, settlement: _Settlement) -> None:
         lease = settlement.lease
         try:
             reply = await self._run(
-                self._settle, settlement.breaker, lease.id, lease.generation, settlement.result
+                SETTLE, settlement.breaker, lease.id, lease.generation, settlement.result
             )
-        except StoreUnavailable:
+        except BaseException as failure:
+            # Kept whatever became of the call: to settle a lease twice changes nothing.
             if time.monotonic() < settlement.until_s:
                 self._settlements.append(settlement)
+            if not isinstance(failure, StoreUnavailable):
+                raise
         else:
             settlement.breaker.adopt(_view(reply))
 
-    async def _run(self, script: Any, breaker: Breaker, *args: str | int) -> Sequence[Any]:
+    async def _run(self, script: Script, breaker: Breaker, *arguments: Argument) -> Sequence[Any]:
         jitter = random.uniform(1 - JITTER_SHARE, 1 + JITTER_SHARE)  # noqa: S311 -- no secret
-        call: Awaitable[Sequence[Any]] = script(
-            keys=_keys(breaker.model_id), args=[_policy_json(breaker.policy), jitter, *args]
-        )
-        try:
+        with store_unavailable():
             async with within_budget(self._budget_s):
-                return await call
-        except _OUTAGES as outage:
-            raise StoreUnavailable("Redis did not answer for the circuit breaker") from outage
+                reply: Sequence[Any] = await script.run(
+                    self._redis,
+                    _keys(breaker.model_id),
+                    (_policy_json(breaker.policy), jitter, *arguments),
+                )
+        return reply
 
 
 def _keys(model_id: str) -> list[str]:
@@ -201,11 +193,6 @@ def _policy_json(policy: BreakerPolicy) -> str:
             "probes": policy.probes,
         }
     )
-
-
-def _script(name: str) -> str:
-    folder = resources.files("assay.resilience.breaker")
-    return "\n".join((folder / f"{each}.lua").read_text("utf-8") for each in ("prelude", name))
 
 
 def _view(reply: Sequence[Any]) -> FleetView:

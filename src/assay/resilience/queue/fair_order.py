@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from assay.domain.completion import Caller, Priority
+from assay.domain.moving_average import MovingAverage
 
 BATCH_AGE_S = 5.0
-"""A batch call that has waited this long lets its lane have a part of the turns."""
+"""A batch call that has waited this long gives its lane a part of the turns."""
 
 BATCH_EVERY = 8
-"""Of so many turns, an aged batch lane gets one."""
+"""An aged batch lane gets one of this many turns."""
 
 QUANTUM_WEIGHT = 0.1
 """The quantum follows the usual cost of a call, as a moving mean with this weight."""
@@ -38,11 +39,11 @@ class QueuedCall:
 class QueueLimits:
     """How much may wait in one queue; `bytes_max` bounds the prompts that are held meanwhile."""
 
-    calls_max: int = 1_000
-    bytes_max: int = 64 * 2**20
+    calls_max: int
+    bytes_max: int
 
     def share(self, calls: int, size: int) -> float:
-        """How much of the queue so many calls and bytes take, by whichever bound is nearer."""
+        """The part of the queue that these calls and bytes take, by the bound that is nearer."""
         return max(calls / self.calls_max, size / self.bytes_max)
 
 
@@ -74,7 +75,7 @@ class Lane:
     def __init__(self) -> None:
         self._tenants: dict[str, _Tenant] = {}
         self._ring: deque[_Tenant] = deque()
-        self._quantum = 1.0
+        self._quantum = MovingAverage(QUANTUM_WEIGHT, 1.0)
         self.cost = 0.0
         self.size = 0
         self.depth = 0
@@ -84,7 +85,7 @@ class Lane:
 
     def push(self, call: QueuedCall) -> None:
         """Add a call behind those of its tenant."""
-        self._quantum += QUANTUM_WEIGHT * (call.cost - self._quantum)
+        self._quantum.add(call.cost)
         tenant = self._tenant(call)
         tenant.calls[call] = None
         self._weigh(tenant, call, 1)
@@ -108,7 +109,7 @@ class Lane:
             tenant = self._ring[0]
             if not tenant.visited:
                 tenant.visited = True
-                tenant.deficit += self._quantum
+                tenant.deficit += self._quantum.value
             if tenant.head.cost <= tenant.deficit:
                 call = tenant.head
                 tenant.deficit -= call.cost
@@ -130,14 +131,14 @@ class Lane:
             self._ring.remove(tenant)
 
     def oldest_s(self) -> float:
-        """Since when the longest-waiting head waits; infinite in an empty lane."""
+        """When the longest-waiting head arrived; infinite in an empty lane."""
         return min((tenant.head.since_s for tenant in self._ring), default=math.inf)
 
     def before(self, tenant: str) -> Ahead:
         """What is likely to be served before a new call of `tenant`, all tenants served alike."""
         own = self._tenants.get(tenant)
         if own is None:
-            heads = [each.head.cost for each in self._ring]
+            heads = [other.head.cost for other in self._ring]
             return Ahead(len(heads), sum(heads))
         tenants = len(self._ring)
         return Ahead(min(len(own.calls) * tenants, self.depth), min(own.cost * tenants, self.cost))
@@ -146,7 +147,7 @@ class Lane:
         """The share of the tenant that holds most, with its newest call."""
         if not self._ring:
             return None
-        tenant = max(self._ring, key=lambda each: limits.share(len(each.calls), each.size))
+        tenant = max(self._ring, key=lambda other: limits.share(len(other.calls), other.size))
         return limits.share(len(tenant.calls), tenant.size), next(reversed(tenant.calls))
 
     def share_with(self, call: QueuedCall, limits: QueueLimits) -> float:
@@ -172,11 +173,11 @@ class Lane:
         self.depth += sign
 
     def _skip_rounds(self) -> None:
-        """Add the quanta of the rounds in which nobody could afford its call, at once."""
+        """Add the quanta of all rounds in which no tenant could afford its call, at once."""
         missing = min(tenant.head.cost - tenant.deficit for tenant in self._ring)
-        rounds = math.ceil(missing / self._quantum) - 1
+        rounds = math.ceil(missing / self._quantum.value) - 1
         for tenant in self._ring:
-            tenant.deficit += max(rounds, 0) * self._quantum
+            tenant.deficit += max(rounds, 0) * self._quantum.value
 
 
 class FairOrder:
@@ -216,7 +217,7 @@ class FairOrder:
         return self._lanes["interactive"].pop()
 
     def next_priority(self, now_s: float) -> Priority:
-        """Whose turn is the next; must not be empty."""
+        """The priority that has the next turn; must not be empty."""
         interactive = self._lanes["interactive"].depth and not self.is_batch_due(now_s)
         return "interactive" if interactive else "batch"
 
@@ -227,7 +228,7 @@ class FairOrder:
         return aged and self._passed_over >= BATCH_EVERY - 1
 
     def pass_over(self, caller: Caller) -> None:
-        """Note a turn that was given past the queue: a batch call that waits was passed over."""
+        """Note a turn that went past the queue: a batch call that waits was passed over."""
         if caller.priority == "interactive" and self._lanes["batch"].depth:
             self._passed_over += 1
 
@@ -240,7 +241,7 @@ class FairOrder:
         return Ahead(ahead.calls + urgent.depth, ahead.cost + urgent.cost)
 
     def to_push_out(self, call: QueuedCall, limits: QueueLimits) -> QueuedCall | None:
-        """Whom a new call may push out of a full queue; None where it has no better claim.
+        """The call that a new one may push out of a full queue; None if it has no better claim.
 
         An interactive call pushes out a batch call; otherwise a call pushes out the newest of
         the tenant that holds most, where that is more than its own tenant would hold.

@@ -1,8 +1,8 @@
 """The fair queue: calls of one process wait for their turn, tenants alike, in bounded numbers.
 
 One kind of queue serves both kinds of waiting: for a local slot (as many turns at once as there
-are slots) and for the provider's quota (one turn: only the head of the queue asks Redis). The two
-have different remedies, so each says which it is in its events and refusals.
+are slots) and for the provider's quota (one turn: only the head of the queue asks Redis). Events
+and refusals say which of the two it is, since the remedies differ.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ WaitReason = Literal["local_slot", "provider_quota"]
 RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
 
 RETRY_AFTER_S_MIN = 0.1
-"""Nobody is told to come back at once to a queue that has just refused."""
+"""A queue that has just refused a call never invites it back at once."""
 
 SPARE_PART = 4
-"""One in so many turns is left free by batch calls while interactive ones are about: whoever comes
-finds it, and does not wait until a row's call has ended. A queue of fewer turns has none to spare.
+"""Batch calls leave one in this many turns free while interactive calls are expected: these find a
+free turn, and need not wait until a row's call has ended. A queue of fewer turns has none to spare.
 """
 
-INTERACTIVE_ABOUT_S = 60.0
-"""How long after an interactive call the next is expected; else a batch has all turns."""
+INTERACTIVE_EXPECTED_S = 60.0
+"""How long after an interactive call the next is expected; after that a batch may use all turns."""
 
 PACE_KEPT = 0.95
-"""Part of the measured pace that a turn leaves standing: about the last twenty turns count."""
+"""What each turn keeps of the pace measured before: about the last twenty turns count."""
 
-_REFUSALS: dict[WaitReason, type[ModelError]] = {
-    "local_slot": Overloaded,
-    "provider_quota": QuotaExhausted,
+_REFUSALS: dict[WaitReason, tuple[type[ModelError], str]] = {
+    "local_slot": (Overloaded, "a local slot"),
+    "provider_quota": (QuotaExhausted, "the provider's quota"),
 }
 
 
 class _Pace:
-    """How long a turn is usually kept per unit of cost, as a mean that follows the last turns."""
+    """How long a turn usually lasts per unit of cost, weighted by cost, over the last turns."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -61,7 +61,7 @@ class _Pace:
 
 
 class QueueTurn:
-    """A call in the queue, and the turn it has once `granted` is done; see `FairQueue.turn`."""
+    """A call in the queue, which has its turn once `granted` is done; see `FairQueue.turn`."""
 
     def __init__(self, call: QueuedCall, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
@@ -77,10 +77,10 @@ class QueueTurn:
         return self._clock_s() - self.call.since_s
 
     async def pause(self, seconds: float) -> None:
-        """Wait in front of the queue, but let a more urgent call go first meanwhile.
+        """Wait at the head of the queue, and let a more urgent call go first meanwhile.
 
-        On return the call has its turn, if need be again. Only in a queue of one turn does
-        anyone overtake.
+        On return the call has its turn, if need be again. Calls overtake only in a queue of one
+        turn.
         """
         self._overtaken.clear()
         self.pausing = True
@@ -95,7 +95,7 @@ class QueueTurn:
             await self.granted
 
     def give_way(self) -> None:
-        """Back into the queue while pausing."""
+        """Go back into the queue while pausing."""
         self.granted = asyncio.get_running_loop().create_future()
         self._overtaken.set()
 
@@ -109,14 +109,14 @@ class FairQueue:
         waiting_for: WaitReason,
         width: int,
         events: EventSink,
-        limits: QueueLimits | None = None,
+        limits: QueueLimits,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model_id = model_id
         self._waiting_for = waiting_for
         self._width = width
         self._events = events
-        self._limits = limits or QueueLimits()
+        self._limits = limits
         self._clock_s = clock_s
         # How long the provider's quota takes is known to Redis, and asked before queueing.
         self._foresees = waiting_for == "local_slot"
@@ -133,7 +133,7 @@ class FairQueue:
 
     @property
     def width(self) -> int:
-        """How many calls have their turn at most."""
+        """The most calls that have their turn at once."""
         return self._width
 
     @property
@@ -175,7 +175,7 @@ class FairQueue:
     ) -> AsyncIterator[QueueTurn]:
         """Wait for a turn and keep it until the end of the block.
 
-        `cost` is positive, in whatever unit tenants are to be served alike; `size` in bytes;
+        `cost` is positive, in the unit in which tenants are served alike; `size` in bytes;
         `service_s` is what the call usually takes after its wait.
 
         Raises `Overloaded` (waiting for a slot) or `QuotaExhausted` (waiting for quota): at once
@@ -240,12 +240,12 @@ class FairQueue:
     @property
     def _has_spare(self) -> bool:
         """Whether a batch call may start: enough turns stay free for interactive ones."""
-        expected = self._clock_s() - self._interactive_at_s < INTERACTIVE_ABOUT_S
+        expected = self._clock_s() - self._interactive_at_s < INTERACTIVE_EXPECTED_S
         spare = self._width // SPARE_PART if expected else 0
         return self.in_flight < self._width - spare
 
     def _is_free_for(self, caller: Caller) -> bool:
-        """Whether a call made now has its turn at once: nobody with the same claim waits."""
+        """Whether a call made now has its turn at once: no call with the same claim waits."""
         if caller.priority == "batch":
             return self.depth == 0 and self._has_spare
         return self.in_flight < self._width
@@ -257,7 +257,7 @@ class FairQueue:
             turn.granted.set_result(None)
 
     def _leave(self, turn: QueueTurn) -> None:
-        """Take a call out wherever it is; whoever is next gets its turn at once."""
+        """Take a call out, wherever it is; the next one gets its turn at once."""
         if self._waiting.pop(turn.call, None) is not None:
             self._order.remove(turn.call)
         if turn in self._holding:
@@ -283,9 +283,10 @@ class FairQueue:
     def _refusal(self, call: QueuedCall, reason: RefusalReason) -> ModelError:
         self._events.emit(QueueRefused(call.caller, self._model_id, self._waiting_for, reason))
         wait_s = self.predicted_wait_s(call.caller, call.cost)
-        return _REFUSALS[self._waiting_for](
-            f"no turn within the deadline ({self._waiting_for.replace('_', ' ')})"
+        error, awaited = _REFUSALS[self._waiting_for]
+        message = (
+            f"The wait for {awaited} outlasts the deadline."
             if reason == "deadline"
-            else f"too many calls wait ({self._waiting_for.replace('_', ' ')})",
-            retry_after_s=max(wait_s, RETRY_AFTER_S_MIN),
+            else f"Too many calls wait for {awaited}."
         )
+        return error(message, retry_after_s=max(wait_s, RETRY_AFTER_S_MIN))

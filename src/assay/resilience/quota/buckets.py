@@ -22,7 +22,7 @@ class Bucket:
     rate_per_s: float
 
 
-def buckets_of(quota: Quota) -> tuple[Bucket, ...]:
+def buckets_from_quota(quota: Quota) -> tuple[Bucket, ...]:
     """The buckets of the limits that are set.
 
     The capacity is `limit × burst_share`, but at least one request, and never more than half of

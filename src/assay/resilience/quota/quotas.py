@@ -1,24 +1,26 @@
 """A provider's quota, spent once across all processes: token buckets in Redis.
 
 A reservation answers when to send: the caller sleeps that long and sends, with one round trip and
-no polling. The rules, and why they hold, are written on top of `lua/quota_state.lua`.
+no polling. The rules, and why they hold, are written on top of `state.lua`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import StoreDegraded
+from assay.domain.ids import random_hex
 from assay.domain.policy import Quota
 from assay.domain.ports import EventSink
-from assay.redis.circuit import CALL_BUDGET_S, CALLS_MAX, RedisCircuit
+from assay.domain.supervision import Supervisor
+from assay.redis.circuit import CALLS_MAX, RedisCircuit
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
-from assay.resilience.quota.buckets import Costs, buckets_of
+from assay.redis.time_budget import CALL_BUDGET_S
+from assay.resilience.quota.buckets import Costs, buckets_from_quota
 from assay.resilience.quota.local_share import LocalShare
 from assay.resilience.quota.reservations import (
     Deferred,
@@ -37,7 +39,7 @@ STATUS = load_script(__package__, "state", "status")
 LEAVE = load_script(__package__, "leave")
 PROBE = load_script(__package__, "probe")
 
-RETRY_IN_MIN_S = 0.005
+RETRY_IN_S_MIN = 0.005
 LOCAL_RETRY_IN_S_MAX = 0.25
 """While Redis is gone, asking again costs nothing and finds out whether it is back."""
 SETTLE_WITHIN_S = 600.0
@@ -50,124 +52,129 @@ Oversize = Literal["debt", "refuse"]
 AS_CHARGED = -1.0
 """Instead of an amount: nothing is known about this bucket."""
 NOTHING: Costs = MappingProxyType({})
-_GRANTED, _LATER, _TOO_LONG = 0, 1, 2
+_RESERVED, _DEFERRED, _TOO_LONG = 0, 1, 2
 
 
 class ModelQuota:
     """The buckets of one model, all under one hash tag."""
 
-    def __init__(self, owner: Quotas, model: str, quota: Quota) -> None:
-        self._owner = owner
-        self._tag = f"assay:v1:{{quota:{model}}}"
-        self._state_keys = (f"{self._tag}:state", f"{self._tag}:peaks")
-        self.buckets = buckets_of(quota)
-        self.local = LocalShare(self.buckets, owner.pods_max)
+    def __init__(self, quotas: Quotas, model: str, quota: Quota) -> None:
+        self._quotas = quotas
+        tag = f"{{quota:{model}}}"
+        self._prefix = f"assay:v1:{tag}"
+        self._state_keys = (f"{self._prefix}:state", f"{self._prefix}:peaks")
+        # The queue has a version of its own. In a rolling upgrade from v1 the two versions spend
+        # from the same buckets, and keep the order of arrival only among themselves.
+        self._queue_keys = (f"assay:v2:{tag}:queue", f"assay:v2:{tag}:entries")
+        self.buckets = buckets_from_quota(quota)
+        self.local = LocalShare(self.buckets, quotas.pods_max)
         self.circuit = RedisCircuit(
-            self._probe, self._store_changed, budget_s=owner.budget_s, slots=owner.slots
+            self._probe,
+            self._store_changed,
+            quotas.supervisor,
+            budget_s=quotas.budget_s,
+            slots=quotas.slots,
         )
         self._shares: tuple[Argument, ...] = tuple(
-            part for share in owner.shares.items() for part in share
+            part for share in quotas.shares.items() for part in share
         )
 
-    async def reserve(self, ask: ReservationRequest) -> ReservationResult:
+    async def reserve(self, request: ReservationRequest) -> ReservationResult:
         """Take the costs and learn when to send, or learn that it is not yet time."""
         if not self.buckets:
-            return Reserved(ask.id, 0.0, "")
+            return Reserved(request.id, 0.0, "")
         try:
             verdict, wait_us, binding = await self._run(
                 RESERVE,
-                (self._note(ask.id), f"{self._tag}:line", f"{self._tag}:tickets"),
+                (self._reservation_key(request.id), *self._queue_keys),
                 (
-                    self._owner.owner if ask.in_line else "",
-                    _microseconds(ask.wait_max_s),
-                    _microseconds(ask.lookahead_s),
-                    _microseconds(ask.waited_s),
+                    self._quotas.owner if request.joins_queue else "",
+                    _microseconds(request.wait_max_s),
+                    _microseconds(request.lookahead_s),
+                    _microseconds(request.waited_s),
                     round(SETTLE_WITHIN_S * 1_000),
-                    self._owner.oversize,
-                    ask.tenant,
+                    self._quotas.oversize,
+                    request.tenant,
                 ),
-                ask.costs,
-                queued=ask.queued,
-                behind=ask.behind,
+                request.costs,
+                ahead=request.ahead,
+                behind=request.behind,
             )
         except StoreUnavailable:
-            return self._reserve_locally(ask)
+            return self._reserve_locally(request)
         wait_s, bucket = wait_us / 1_000_000, self._binding(binding)
-        if verdict == _GRANTED:
-            return Reserved(ask.id, wait_s, bucket)
-        if verdict == _LATER:
-            return Deferred(wait_s, bucket, _come_back_s(wait_s, ask))
+        if verdict == _RESERVED:
+            return Reserved(request.id, wait_s, bucket)
+        if verdict == _DEFERRED:
+            return Deferred(wait_s, bucket, _retry_in_s(wait_s, request))
         return Rejected(wait_s if verdict == _TOO_LONG else None, bucket)
 
-    async def settle(self, ended: Sequence[SettledReservation]) -> None:
+    async def settle(self, settled: Sequence[SettledReservation]) -> None:
         """Replace what was charged by what was really used, in one call for all of them."""
-        for each in ended:
-            if each.granted.local is not None:
-                charged = each.granted.local
-                more = {name: cost - charged.get(name, 0.0) for name, cost in each.actual.items()}
-                self.local.charge({name: cost for name, cost in more.items() if cost > 0})
-        noted = [each for each in ended if each.granted.local is None]
-        if self.buckets and noted:
+        shared = []
+        for ended in settled:
+            charged = ended.reservation.local
+            if charged is None:
+                shared.append(ended)
+                continue
+            more = {name: cost - charged.get(name, 0.0) for name, cost in ended.actual.items()}
+            self.local.charge({name: cost for name, cost in more.items() if cost > 0})
+        if self.buckets and shared:
             amounts = [
-                repr(each.actual.get(bucket.name, AS_CHARGED))
-                for each in noted
+                repr(ended.actual.get(bucket.name, AS_CHARGED))
+                for ended in shared
                 for bucket in self.buckets
             ]
-            notes = [self._note(each.granted.id) for each in noted]
-            await self._run(SETTLE, notes, (len(amounts) + 2, *amounts), {})
+            keys = [self._reservation_key(ended.reservation.id) for ended in shared]
+            await self._run(SETTLE, keys, (len(amounts) + 2, *amounts), {})
 
-    async def commit(self, granted: Reserved, actual: Costs) -> None:
-        """Settle what a sent request really cost; buckets not named stay as charged."""
-        await self.settle([SettledReservation(granted, actual)])
-
-    async def cancel(self, granted: Reserved) -> None:
-        """Give back what was never sent."""
-        await self.settle([self.unsent(granted)])
-
-    def unsent(self, granted: Reserved) -> SettledReservation:
+    def unsent(self, reservation: Reserved) -> SettledReservation:
         """The end of a reservation for what was not sent after all."""
-        return SettledReservation(granted, {bucket.name: 0.0 for bucket in self.buckets})
+        return SettledReservation(reservation, {bucket.name: 0.0 for bucket in self.buckets})
 
     async def leave(self) -> None:
-        """Give up this process's place in the line."""
-        keys = (f"{self._tag}:line", f"{self._tag}:tickets")
-        await self.circuit.call(lambda: LEAVE.run(self._owner.redis, keys, (self._owner.owner,)))
+        """Give up this process's place in the queue."""
+        owner = (self._quotas.owner,)
+        await self.circuit.call(lambda: LEAVE.run(self._quotas.redis, self._queue_keys, owner))
 
-    async def refused_by_provider(self, granted: Reserved, retry_after_s: float | None) -> None:
-        """Tell the whole fleet of a 429."""
+    async def refused_by_provider(self, reservation: Reserved, retry_after_s: float | None) -> None:
+        """Report a 429 to the whole fleet."""
         block_s = min(max(0.0, retry_after_s or 0.0), BLOCK_S_MAX)
         self.local.block(block_s)
-        if self.buckets:
-            arguments = (1, _microseconds(block_s))
-            await self._run(FEEDBACK, (self._note(granted.id),), arguments, {}, unnamed=AS_CHARGED)
+        await self._feedback(reservation, (1, _microseconds(block_s)), NOTHING)
 
-    async def left_by_provider(self, granted: Reserved, left: Costs) -> None:
+    async def left_by_provider(self, reservation: Reserved, left: Costs) -> None:
         """Lower the balances to what the provider says is left."""
-        if self.buckets and left:
-            await self._run(FEEDBACK, (self._note(granted.id),), (0, 0), left, unnamed=AS_CHARGED)
+        if left:
+            await self._feedback(reservation, (0, 0), left)
 
     async def status(self) -> QuotaStatus:
         """What is left now; raises `StoreUnavailable`."""
         if not self.buckets:
-            return QuotaStatus({}, 1.0, 0.0)
-        mult, block_us, *left = await self._run(STATUS, (), (), {})
+            return QuotaStatus({}, 1.0)
+        mult, *left = await self._run(STATUS, (), (), {})
         names = [bucket.name for bucket in self.buckets]
         amounts = [amount / 1_000_000 for amount in left]
-        return QuotaStatus(
-            dict(zip(names, amounts, strict=True)), mult / 1_000_000, block_us / 1_000_000
-        )
+        return QuotaStatus(dict(zip(names, amounts, strict=True)), mult / 1_000_000)
 
-    def _reserve_locally(self, ask: ReservationRequest) -> ReservationResult:
+    def _reserve_locally(self, request: ReservationRequest) -> ReservationResult:
         wait, taken = self.local.reserve(
-            ask.costs, ask.queued, min(ask.lookahead_s, ask.wait_max_s)
+            request.costs, request.ahead, min(request.lookahead_s, request.wait_max_s)
         )
         bucket = self._binding(wait.binding)
         if taken:
-            return Reserved(ask.id, max(0.0, wait.seconds), bucket, local=ask.costs)
-        if wait.seconds > ask.wait_max_s:
+            return Reserved(request.id, max(0.0, wait.seconds), bucket, local=request.costs)
+        if wait.seconds > request.wait_max_s:
             return Rejected(wait.seconds, bucket)
-        retry_in_s = min(_come_back_s(wait.seconds, ask), LOCAL_RETRY_IN_S_MAX)
+        retry_in_s = min(_retry_in_s(wait.seconds, request), LOCAL_RETRY_IN_S_MAX)
         return Deferred(wait.seconds, bucket, retry_in_s)
+
+    async def _feedback(
+        self, reservation: Reserved, arguments: Sequence[Argument], left: Costs
+    ) -> None:
+        if self.buckets:
+            key = self._reservation_key(reservation.id)
+            await self._run(FEEDBACK, (key,), arguments, left, unnamed=AS_CHARGED)
 
     async def _run(
         self,
@@ -177,23 +184,23 @@ class ModelQuota:
         amounts: Costs,
         *,
         unnamed: float = 0.0,
-        queued: Costs = NOTHING,
+        ahead: Costs = NOTHING,
         behind: Costs = NOTHING,
     ) -> Any:
         policy: list[Argument] = [len(self.buckets)]
         for bucket in self.buckets:
             amount = amounts.get(bucket.name, unnamed)
-            waiting = queued.get(bucket.name, 0.0), behind.get(bucket.name, 0.0)
+            waiting = ahead.get(bucket.name, 0.0), behind.get(bucket.name, 0.0)
             numbers = bucket.capacity, bucket.rate_per_s, amount, *waiting
             policy += (bucket.name, *map(repr, numbers))
         every_key = (*self._state_keys, *keys)
         every_argument = (*arguments, *policy, *self._shares)
         return await self.circuit.call(
-            lambda: script.run(self._owner.redis, every_key, every_argument)
+            lambda: script.run(self._quotas.redis, every_key, every_argument)
         )
 
-    def _note(self, id_: str) -> str:
-        return f"{self._tag}:reservation:{id_}"
+    def _reservation_key(self, id_: str) -> str:
+        return f"{self._prefix}:reservation:{id_}"
 
     def _binding(self, number: int) -> str:
         if number > 0:
@@ -201,25 +208,26 @@ class ModelQuota:
         return "provider" if number < 0 else ""
 
     async def _probe(self) -> None:
-        await PROBE.run(self._owner.redis, (f"{self._tag}:probe",), ())
+        await PROBE.run(self._quotas.redis, (f"{self._prefix}:probe",))
 
     def _store_changed(self, available: bool) -> None:
         if not available:
             self.local.restart()
-        self._owner.store_changed(self._tag, available)
+        self._quotas.store_changed(self._prefix, available)
 
 
 class Quotas:
     """The quotas of all models, kept in one Redis or Redis Cluster.
 
     `pods_max` is how many processes there can be at most; `shares` are the guaranteed parts of
-    each model's rate by tenant, in 0..0.9 together; `owner` names this process in the line.
+    each model's rate by tenant, in 0..0.9 together; `owner` names this process in the queue.
     """
 
     def __init__(
         self,
         redis: ScriptRunner,
         events: EventSink,
+        supervisor: Supervisor,
         *,
         pods_max: int = 1,
         shares: Mapping[str, float] | None = None,
@@ -235,9 +243,10 @@ class Quotas:
         if any(part <= 0 for part in self.shares.values()):
             raise ValueError("a guaranteed share must be above 0")
         self.redis = redis
+        self.supervisor = supervisor
         self.pods_max = pods_max
         self.oversize: Oversize = oversize
-        self.owner = owner or uuid.uuid4().hex
+        self.owner = owner or random_hex(16)
         self.budget_s = budget_s
         self.slots = asyncio.Semaphore(CALLS_MAX)
         self._events = events
@@ -259,18 +268,19 @@ class Quotas:
         for model in self._models.values():
             await model.circuit.close()
 
-    def store_changed(self, tag: str, available: bool) -> None:
+    def store_changed(self, prefix: str, available: bool) -> None:
+        """Note whether Redis answers for one model; the first and the last change are an event."""
         before = self.degraded
         if available:
-            self._degraded.discard(tag)
+            self._degraded.discard(prefix)
         else:
-            self._degraded.add(tag)
+            self._degraded.add(prefix)
         if self.degraded != before:
             self._events.emit(StoreDegraded(available=not self.degraded))
 
 
-def _come_back_s(wait_s: float, ask: ReservationRequest) -> float:
-    return max(RETRY_IN_MIN_S, wait_s - ask.lookahead_s)
+def _retry_in_s(wait_s: float, request: ReservationRequest) -> float:
+    return max(RETRY_IN_S_MIN, wait_s - request.lookahead_s)
 
 
 def _microseconds(seconds: float) -> int:

@@ -21,10 +21,10 @@ under a flood of fifty times its share, at 0.1 s by a tenth (`bench/fleet.py fai
 class ReservationRequest:
     """A request for quota; `id` makes it repeatable: asked twice, the first answer stands.
 
-    `wait_max_s` is the longest wait of use; `waited_s` how long the caller has waited already,
-    less what it has to let others go before; `queued` what callers before it in this process are
-    going to take, `behind` what those after it are. A negative `lookahead_s` takes nothing and only
-    tells the wait.
+    `wait_max_s` is the longest wait of use. `waited_s` is how long the caller has waited already,
+    less its handicap against others. `ahead` is what callers before it in this process are going
+    to take, `behind` what those after it are. A negative `lookahead_s` only asks for the wait.
+    `joins_queue`: where nothing is taken, this process keeps a place in the queue of all processes.
     """
 
     costs: Costs
@@ -32,9 +32,9 @@ class ReservationRequest:
     wait_max_s: float = 60.0
     waited_s: float = 0.0
     lookahead_s: float = LOOKAHEAD_S
-    queued: Costs = field(default_factory=dict)
+    ahead: Costs = field(default_factory=dict)
     behind: Costs = field(default_factory=dict)
-    in_line: bool = True
+    joins_queue: bool = True
     id: str = field(default_factory=partial(random_hex, 16))
 
 
@@ -59,7 +59,7 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Nothing is taken: the wait is longer than asked for, or (None) the cost never fits."""
+    """Nothing is taken: the wait exceeds `wait_max_s`, or (None) the cost never fits."""
 
     wait_s: float | None
     bucket: str
@@ -75,7 +75,7 @@ class SettledReservation:
     `left` is what the provider said it leaves, after that use.
     """
 
-    granted: Reserved
+    reservation: Reserved
     actual: Costs
     left: Costs = field(default_factory=dict)
 
@@ -86,4 +86,3 @@ class QuotaStatus:
 
     left: Mapping[str, float]
     rate_share: float
-    blocked_s: float

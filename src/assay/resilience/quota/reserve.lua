@@ -1,45 +1,46 @@
 -- RESERVE: promise a sending time and take its cost from all buckets, or change nothing.
 --
--- KEYS[1], KEYS[2]  see quota_state.lua
--- KEYS[3]  hash   <tag>:reservation:<id>   s (promised time), slot, tenant, <bucket> = cost
--- KEYS[4]  zset   <tag>:line               waiting holders by the time their head arrived
--- KEYS[5]  hash   <tag>:tickets            holder -> due time and the costs of its head;
---                                          <holder>:all -> the costs of its whole line
+-- KEYS[1], KEYS[2]  see state.lua
+-- KEYS[3]  hash   <tag>:reservation:<id>   s (promised time), slot, tenant, cost:<bucket>
+-- KEYS[4]  zset   <tag>:queue              owners that wait, by the arrival of their first caller
+-- KEYS[5]  hash   <tag>:entries            <owner>: due time and the costs of its first caller;
+--                                          <owner>:all: the costs of all its callers
 --
--- ARGV[1]  holder       who waits (one per process and model); '' never joins the line
--- ARGV[2]  max_wait_us  the longest wait that is of use
--- ARGV[3]  ahead_us     how far ahead of its sending time a cost may be taken; negative: only tell
--- ARGV[4]  waited_us    how long the caller has waited already: its place in the line; negative
---                       for who has to let others go before
--- ARGV[5]  note_ttl_ms  how long the reservation can be settled after its sending time
--- ARGV[6]  oversize     'debt' or 'refuse': a cost beyond the capacity
+-- ARGV[1]  owner           the process that waits; '' never joins the queue
+-- ARGV[2]  wait_max_us     the longest wait that is of use
+-- ARGV[3]  lookahead_us    how far ahead of its sending time a cost may be taken; negative: take
+--                          nothing, only answer the wait
+-- ARGV[4]  waited_us       how long the caller has waited already, which decides its place in the
+--                          queue; negative for a caller that others go before
+-- ARGV[5]  settle_ttl_ms   how long the reservation can be settled after its sending time
+-- ARGV[6]  oversize        'debt' or 'refuse': a cost beyond the capacity
 -- ARGV[7]  tenant
--- ARGV[8]  the policy (see read_policy); amount: the cost; queued: the costs of those who wait in
---          the same process before this caller; behind: of those who wait there after it
+-- ARGV[8]  the policy (see read_policy); amount: the cost; ahead: the costs of the callers that
+--          wait in the same process before this one; behind: of those after it
 --
--- Answers {verdict, wait_us, bucket}: GRANTED, send in wait_us; LATER, nothing taken, it would be
--- wait_us; TOO_LONG, the same beyond max_wait_us; NEVER, the cost does not fit. `bucket` is the
+-- Answers {verdict, wait_us, bucket}: RESERVED, send in wait_us; DEFERRED, nothing taken, it would
+-- be wait_us; TOO_LONG, the same beyond wait_max_us; NEVER, the cost does not fit. `bucket` is the
 -- number of the one that binds, 0 none, -1 the provider's block.
 
-local GRANTED, LATER, TOO_LONG, NEVER = 0, 1, 2, 3
-local LINE_MAX = 1024
-local TICKET_GRACE_US = 100000
+local RESERVED, DEFERRED, TOO_LONG, NEVER = 0, 1, 2, 3
+local QUEUE_MAX = 1024
+local ENTRY_GRACE_US = 100000
 -- Far beyond any sum of shares; the loop over their filling ends long before.
 local FOREVER_S = 1e9
 
-local holder = ARGV[1]
-local max_wait_us = tonumber(ARGV[2])
-local ahead_us = tonumber(ARGV[3])
+local owner = ARGV[1]
+local wait_max_us = tonumber(ARGV[2])
+local lookahead_us = tonumber(ARGV[3])
 local waited_us = tonumber(ARGV[4])
 local tenant = ARGV[7]
 local policy = read_policy(8)
-local asking = ahead_us >= 0
+local taking = lookahead_us >= 0
 local state = load_state(policy)
 
 local promised = redis.call('HGET', KEYS[3], 's')
 if promised then
   local wait = math.max(0, tonumber(promised) - state.now)
-  return { GRANTED, math.ceil(wait), 0 }
+  return { RESERVED, math.ceil(wait), 0 }
 end
 
 if ARGV[6] == 'refuse' then
@@ -63,10 +64,9 @@ local function numbers_of(field)
   return numbers
 end
 
--- What the callers with a place before ours are going to take: the head of each line for who
--- takes its turn, as heads are told apart by their arrival; the whole line for who only wants to
--- know its wait, as it comes last of all. A holder that did not come back when it was due has died
--- or lost interest.
+-- What the owners with a place before ours are going to take. A caller whose turn it is competes
+-- with the first caller of each of them, by arrival. A caller that only asks for its wait comes
+-- last, after all of theirs. An owner that did not come back when it was due has died or given up.
 local function taken_before_us(arrival)
   local taken, waiting = {}, 0
   if redis.call('EXISTS', KEYS[4]) == 0 then
@@ -74,15 +74,15 @@ local function taken_before_us(arrival)
   end
   local before = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', exact(arrival))
   for _, other in ipairs(before) do
-    if other ~= holder then
-      local ticket = numbers_of(other)
-      if #ticket == 0 or ticket[1] < state.now then
+    if other ~= owner then
+      local entry = numbers_of(other)
+      if #entry == 0 or entry[1] < state.now then
         forget(other)
       else
         waiting = waiting + 1
-        local line = asking and {} or numbers_of(other .. ':all')
-        for i = 1, #ticket - 1 do
-          taken[i] = (taken[i] or 0) + (line[i] or ticket[i + 1])
+        local all = taking and {} or numbers_of(other .. ':all')
+        for i = 1, #entry - 1 do
+          taken[i] = (taken[i] or 0) + (all[i] or entry[i + 1])
         end
       end
     end
@@ -129,7 +129,7 @@ local function seconds_until(bucket, cost)
 end
 
 -- Seconds from `at` until the tenant's own guaranteed share covers the whole request, which then
--- need not wait for the line: nil where it never does.
+-- need not wait for the queue; nil where it never does.
 local function seconds_until_guaranteed()
   local longest = nil
   for _, share in ipairs(policy.shares) do
@@ -154,7 +154,7 @@ local function earliest(taken)
     binding, send_at = -1, state.blocked
   end
   for i, bucket in ipairs(policy.buckets) do
-    local before_s = (bucket.queued + (taken[i] or 0)) / (bucket.rate * state.mult)
+    local before_s = (bucket.ahead + (taken[i] or 0)) / (bucket.rate * state.mult)
     local seconds = seconds_until(bucket, bucket.cost) + before_s
     local ready = state.at + math.ceil(seconds * 1000000)
     if seconds > 0 and ready > send_at then
@@ -180,56 +180,56 @@ if waiting > 0 then
 end
 local wait = send_at - state.now
 
-local function leave_line()
-  if holder ~= '' and asking then
-    forget(holder)
+local function leave_queue()
+  if owner ~= '' and taking then
+    forget(owner)
   end
 end
 
-if wait > max_wait_us then
-  leave_line()
+if wait > wait_max_us then
+  leave_queue()
   if state.fresh then
     save_state(state, policy)
   end
   return { TOO_LONG, wait, binding }
 end
 
--- What waits in this process once this caller does: by it those of other processes foresee theirs.
-local function note_line()
+-- What waits in this process together with this caller: other processes foresee their waits by it.
+local function note_whole_queue()
   local costs = {}
   for _, bucket in ipairs(policy.buckets) do
-    costs[#costs + 1] = exact(bucket.queued + bucket.cost + bucket.behind)
+    costs[#costs + 1] = exact(bucket.ahead + bucket.cost + bucket.behind)
   end
-  redis.call('HSET', KEYS[5], holder .. ':all', table.concat(costs, ' '))
+  redis.call('HSET', KEYS[5], owner .. ':all', table.concat(costs, ' '))
 end
 
-if wait > ahead_us or waiting > 0 then
-  if not asking and redis.call('ZSCORE', KEYS[4], holder) then
-    note_line()
+if wait > lookahead_us or waiting > 0 then
+  if not taking and redis.call('ZSCORE', KEYS[4], owner) then
+    note_whole_queue()
   end
-  if holder ~= '' and asking and redis.call('ZCARD', KEYS[4]) < LINE_MAX then
-    local due = state.now + math.max(0, wait - ahead_us) + TICKET_GRACE_US
-    local ticket = { exact(due) }
+  if owner ~= '' and taking and redis.call('ZCARD', KEYS[4]) < QUEUE_MAX then
+    local due = state.now + math.max(0, wait - lookahead_us) + ENTRY_GRACE_US
+    local entry = { exact(due) }
     for _, bucket in ipairs(policy.buckets) do
-      ticket[#ticket + 1] = exact(bucket.cost)
+      entry[#entry + 1] = exact(bucket.cost)
     end
-    redis.call('ZADD', KEYS[4], exact(arrival), holder)
-    redis.call('HSET', KEYS[5], holder, table.concat(ticket, ' '))
-    note_line()
+    redis.call('ZADD', KEYS[4], exact(arrival), owner)
+    redis.call('HSET', KEYS[5], owner, table.concat(entry, ' '))
+    note_whole_queue()
     local ttl_ms = string.format('%.0f', (due - state.now) / 1000 + 60000)
     redis.call('PEXPIRE', KEYS[4], ttl_ms)
     redis.call('PEXPIRE', KEYS[5], ttl_ms)
   end
-  -- A new bucket fills from its first question on, though nothing is taken from it yet.
+  -- A new bucket fills from its first request on, though nothing is taken from it yet.
   if state.fresh then
     save_state(state, policy)
   end
-  return { LATER, wait, binding }
+  return { DEFERRED, wait, binding }
 end
 
-leave_line()
+leave_queue()
 advance(state, policy, send_at)
-local note = { 's', exact(send_at), 'tenant', tenant }
+local reservation = { 's', exact(send_at), 'tenant', tenant }
 for _, bucket in ipairs(policy.buckets) do
   state.level['bal:' .. bucket.name] = state.level['bal:' .. bucket.name] - bucket.cost
   for _, share in ipairs(policy.shares) do
@@ -238,12 +238,12 @@ for _, bucket in ipairs(policy.buckets) do
       state.level[field] = math.max(0, state.level[field] - bucket.cost)
     end
   end
-  note[#note + 1] = 'cost:' .. bucket.name
-  note[#note + 1] = exact(bucket.cost)
+  reservation[#reservation + 1] = 'cost:' .. bucket.name
+  reservation[#reservation + 1] = exact(bucket.cost)
 end
-note[#note + 1] = 'slot'
-note[#note + 1] = exact(slot_of_charge(state, policy))
-redis.call('HSET', KEYS[3], unpack(note))
+reservation[#reservation + 1] = 'slot'
+reservation[#reservation + 1] = exact(slot_of_charge(state, policy))
+redis.call('HSET', KEYS[3], unpack(reservation))
 redis.call('PEXPIRE', KEYS[3], string.format('%.0f', wait / 1000 + tonumber(ARGV[5])))
 save_state(state, policy)
-return { GRANTED, wait, binding }
+return { RESERVED, wait, binding }

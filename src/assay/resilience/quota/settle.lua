@@ -1,10 +1,10 @@
--- COMMIT and CANCEL: replace what reservations were charged by what they really cost.
+-- SETTLE: replace what reservations were charged by what they really cost.
 --
--- KEYS[1], KEYS[2]  see quota_state.lua
+-- KEYS[1], KEYS[2]  see state.lua
 -- KEYS[3] on  hash  <tag>:reservation:<id>; its absence makes a second settlement do nothing
 --
--- ARGV[1]  where the policy begins (see read_policy; its amounts say nothing here)
--- ARGV[2] on  for each reservation, the ACTUAL cost by each bucket (0 in all: CANCEL; -1: as charged)
+-- ARGV[1]  where the policy begins (see read_policy; its amounts are unused)
+-- ARGV[2] on  for each reservation, the ACTUAL cost by each bucket; 0: not sent, -1: as charged
 --
 -- Answers how many reservations were settled: those that were still there.
 
@@ -33,7 +33,7 @@ local function charge_since(bucket, slot, more)
     more = -math.max(0, math.min(-more, bucket.capacity - peak))
   end
   state.level['bal:' .. bucket.name] = state.level['bal:' .. bucket.name] - more
-  -- After running over once, the path since then owes nothing to this charge.
+  -- Since the bucket last ran over, its level does not depend on this charge.
   if more == 0 or peak >= bucket.capacity then
     return more
   end
@@ -78,16 +78,16 @@ end
 
 local settled = 0
 for key = 3, #KEYS do
-  local note = redis.call('HGETALL', KEYS[key])
-  if #note > 0 then
+  local fields = redis.call('HGETALL', KEYS[key])
+  if #fields > 0 then
     redis.call('DEL', KEYS[key])
     if not state then
       state = load_state(policy)
       advance(state, policy, state.now)
     end
     local reservation = {}
-    for i = 1, #note, 2 do
-      reservation[note[i]] = note[i + 1]
+    for i = 1, #fields, 2 do
+      reservation[fields[i]] = fields[i + 1]
     end
     local actual = {}
     for number = 1, #policy.buckets do

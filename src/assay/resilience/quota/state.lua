@@ -1,21 +1,21 @@
--- The state of one model's buckets, shared by every quota script: put in front of each of them.
+-- The state of one model's buckets: what every quota script shares; it is put before each of them.
 --
 -- KEYS[1]  hash   <tag>:state   at, seen, skew, blocked, cut, mult, mult_at, slot, slot_at, first;
 --                               bal:<bucket>, top:<bucket>, share:<tenant>:<bucket>
 -- KEYS[2]  hash   <tag>:peaks   <bucket>:<slot % SLOTS>, the highest balance within a closed slot
 --
--- Balances live on the axis of SENDING times, not of asking times: `at` is the latest sending
--- time that anyone was promised (or now, if that is later), and a balance is what is left there.
--- So each bucket, at whatever time its callers asked and for whatever other bucket they wait, is
--- an ordinary token bucket over the times at which they send, and in any window of t seconds at
--- most capacity + rate × t is sent. A balance "negative now" is an `at` that lies ahead of now.
+-- Balances live on the axis of SENDING times, not of the times of requests: `at` is the latest
+-- promised sending time (or now, if that is later), and a balance is what is left there. So each
+-- bucket is an ordinary token bucket over the times at which its callers send, whenever they asked
+-- and whatever other bucket they wait for: in any window of t seconds at most capacity + rate × t
+-- is sent. A balance that is "negative now" is an `at` that lies ahead of now.
 --
--- A refund must not create what was never there. Granting back r of a charge made at s is as if
--- r less had been charged at s, which is true to the bucket only where the balance, raised by r
--- ever since s, would not have run over. Hence the record of peaks: r <= capacity - peak since s.
+-- A refund must not create what was never there. To give back r of a charge made at s is as if r
+-- less had been charged at s. That is true to the bucket only if the balance, raised by r ever
+-- since s, would not have run over. Hence the record of peaks: r <= capacity - peak since s.
 --
--- Times are microseconds of Redis' own clock, made monotonic: where it jumps back (failover),
--- `skew` makes up for it, so that no second is refilled twice and nobody waits for the old time.
+-- Times are microseconds of Redis' own clock, made monotonic: if it jumps back (failover), `skew`
+-- makes up for it, so that no second is refilled twice and no caller waits for the old time.
 
 local SLOT_US = 250000
 local SLOTS = 256
@@ -41,8 +41,9 @@ local function each_level(policy, visit)
   end
 end
 
--- Reads the policy from ARGV[first] on: how many buckets; name, capacity, rate per second, amount,
--- queued amount and amount behind of each; then the guaranteed shares, tenant and part of the rate, to the end.
+-- Reads the policy from ARGV[first] on: how many buckets; of each its name, capacity, rate per
+-- second, amount, amount ahead and amount behind; then the guaranteed shares to the end, each as
+-- tenant and part of the rate.
 local function read_policy(first)
   local policy = { buckets = {}, shares = {} }
   local count = tonumber(ARGV[first])
@@ -53,7 +54,7 @@ local function read_policy(first)
       capacity = tonumber(ARGV[i + 1]),
       rate = tonumber(ARGV[i + 2]),
       cost = tonumber(ARGV[i + 3]),
-      queued = tonumber(ARGV[i + 4]),
+      ahead = tonumber(ARGV[i + 4]),
       behind = tonumber(ARGV[i + 5]),
     }
     i = i + 6
@@ -159,16 +160,16 @@ local function slot_of_charge(state, policy)
 end
 
 local function save_state(state, policy)
-  local pairs_of = {}
+  local fields = {}
   for _, name in ipairs(FIXED) do
-    pairs_of[#pairs_of + 1] = name
-    pairs_of[#pairs_of + 1] = exact(state[name])
+    fields[#fields + 1] = name
+    fields[#fields + 1] = exact(state[name])
   end
   each_level(policy, function(field)
-    pairs_of[#pairs_of + 1] = field
-    pairs_of[#pairs_of + 1] = exact(state.level[field])
+    fields[#fields + 1] = field
+    fields[#fields + 1] = exact(state.level[field])
   end)
-  redis.call('HSET', KEYS[1], unpack(pairs_of))
+  redis.call('HSET', KEYS[1], unpack(fields))
 
   -- The state may go only when a new one would be no more generous: blocks over, buckets full.
   local full = 0

@@ -1,29 +1,46 @@
-"""Batches in Redis: made, filled, started, ended, found and removed."""
+"""Batches in Redis: created, filled, started, ended, found and removed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import orjson
 
-from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
+from assay.domain.batches import (
+    ROW_STATUSES,
+    Added,
+    BadRow,
+    Batch,
+    BatchStatus,
+    NewBatch,
+    NewRow,
+)
 from assay.domain.errors import RequestError
 from assay.domain.ids import id_time_ms
-from assay.redis.client import Argument, Client
-from assay.store.batches.calls import load, store_errors
+from assay.redis.client import Client
+from assay.redis.outages import store_unavailable
+from assay.redis.scripts import Argument, load_script
 from assay.store.batches.durability import Durability
-from assay.store.batches.keys import ACTIVE, BatchKeys, content_digest, of_tenant, row_key
-from assay.store.batches.packing import batch_of, pack
+from assay.store.batches.keys import ACTIVE, BatchKeys, content_digest, row_key, tenant_index
+from assay.store.packing import pack
+
+CREATE = load_script(__package__, "create")
+ADD = load_script(__package__, "add")
+REPORT = load_script(__package__, "report")
+START = load_script(__package__, "start")
+END = load_script(__package__, "end")
 
 ROWS_MAX = 1_000_000
 TENANT_BATCHES_MAX = 10_000
 BAD_ROWS_MAX = 10_000
-"""Bad rows that are kept to be told; the upload that brings more is stopped by the API."""
+"""Bad rows that are kept; the API stops an upload that brings more."""
 SWEEP_ROWS = 1_000
+SUMS = ("cost_nano_usd", "input_tokens", "output_tokens", "simulated")
+"""Sums over all rows, that `meta` holds beside the counts."""
 REFUSALS = {
-    "conflict": "a row with this id and other content was sent before",
+    "conflict": "an earlier row has this id and other content",
     "full": "the batch is full",
 }
 
@@ -35,28 +52,23 @@ class RedisBatches:
         self._client: Any = client  # the library types replies for texts and bytes at once
         self._rows_max = rows_max
         self._durability = Durability(client)
-        self._create = load(client, "create")
-        self._add = load(client, "add")
-        self._report = load(client, "report")
-        self._start = load(client, "start")
-        self._end = load(client, "end")
 
     async def create(self, batch: NewBatch) -> None:
         keys = BatchKeys(batch.id)
-        index = of_tenant(batch.tenant)
+        index = tenant_index(batch.tenant)
         names = [keys.meta, keys.request, keys.webhook, keys.queue, keys.done, keys.ids]
         names += [keys.bad, keys.tally, keys.groups]
         arguments: list[Argument] = [batch.tenant, batch.created_ms, batch.expires_ms]
-        with store_errors():
+        with store_unavailable():
             await self._client.zremrangebyscore(
                 index, "-inf", batch.created_ms - (batch.expires_ms - batch.created_ms)
             )
             if await self._client.zcard(index) >= TENANT_BATCHES_MAX:
-                detail = f"There are {TENANT_BATCHES_MAX} batches: delete some of them."
+                detail = f"There are {TENANT_BATCHES_MAX} batches, the most allowed: delete some."
                 raise RequestError("conflict", detail)
-            await self._create(names, [*arguments, batch.request, batch.webhook])
-            # In this order a crash in between leaves an empty batch that nobody knows of, and
-            # that expires; the other way round it would leave a name without a batch.
+            await CREATE.run(self._client, names, [*arguments, batch.request, batch.webhook])
+            # In this order a crash in between leaves an empty batch that is on no list and expires;
+            # the other way round it would leave a name without a batch.
             await self._client.zadd(index, {batch.id: batch.created_ms})
             await self._client.pexpireat(index, batch.expires_ms)
 
@@ -68,14 +80,14 @@ class RedisBatches:
             key = row_key(row.item_id)
             names.append(keys.row(key))
             arguments += [key, content_digest(row.document), pack(row.item_id, row.document)]
-        with store_errors():
-            answer = await self._add(names, arguments)
+        with store_unavailable():
+            answer = await ADD.run(self._client, names, arguments)
         match answer:
             case [b"missing"]:
-                raise RequestError("not_found", "There is no such batch.")
+                raise RequestError("not_found", "No batch has this id.")
             case [b"closed", bytes(status)]:
                 raise RequestError("conflict", f"The batch is {status.decode()}, not open.")
-        verdicts = [each.decode() for each in answer[1:]]
+        verdicts = [verdict.decode() for verdict in answer[1:]]
         refused = tuple(
             BadRow(row.line, REFUSALS[verdict], row.item_id)
             for row, verdict in zip(rows, verdicts, strict=True)
@@ -89,19 +101,19 @@ class RedisBatches:
         for row in bad:
             record = orjson.dumps([row.line, row.message, row.item_id])
             arguments += [content_digest(record), record]
-        with store_errors():
-            await self._report([keys.meta, keys.bad], arguments)
+        with store_unavailable():
+            await REPORT.run(self._client, [keys.meta, keys.bad], arguments)
 
     async def start(self, batch_id: str) -> None:
         keys = BatchKeys(batch_id)
-        with store_errors():
-            # The name is on the list before the batch runs: a crash in between leaves a name too
-            # many, which workers forget, and never a running batch that no worker knows of.
+        with store_unavailable():
+            # The name is on the list before the batch runs: a crash in between leaves a surplus
+            # name, which workers forget, and never a running batch that no worker knows of.
             await self._client.zadd(ACTIVE, {batch_id: _now_ms()})
-            answer = (await self._start([keys.meta], [])).decode()
+            answer = (await START.run(self._client, [keys.meta])).decode()
         match answer:
             case "missing":
-                raise RequestError("not_found", "There is no such batch.")
+                raise RequestError("not_found", "No batch has this id.")
             case "empty":
                 raise RequestError("conflict", "The batch has no rows.")
             case "cancelled" | "failed":
@@ -109,22 +121,21 @@ class RedisBatches:
 
     async def cancel(self, batch_id: str) -> None:
         keys = BatchKeys(batch_id)
-        with store_errors():
+        with store_unavailable():
             await self._client.zadd(ACTIVE, {batch_id: _now_ms()})
-            answer = (
-                await self._end([keys.meta, keys.queue, keys.later], ["cancelled", ""])
-            ).decode()
+            names = [keys.meta, keys.queue, keys.later]
+            answer = (await END.run(self._client, names, ["cancelled", ""])).decode()
         match answer:
             case "missing":
-                raise RequestError("not_found", "There is no such batch.")
+                raise RequestError("not_found", "No batch has this id.")
             case "completed" | "failed":
                 raise RequestError("conflict", f"The batch is {answer}.")
 
     async def delete(self, batch: Batch) -> None:
-        """Nothing of the batch is left; where this is cut short, the rest expires by itself."""
+        """Remove all that there is of the batch; if this is cut short, the rest expires."""
         keys = BatchKeys(batch.id)
-        with store_errors():
-            await self._client.zrem(of_tenant(batch.tenant), batch.id)
+        with store_unavailable():
+            await self._client.zrem(tenant_index(batch.tenant), batch.id)
             await self._client.unlink(keys.meta, keys.queue, keys.later)
             rows: list[str] = []
             async for field, _ in self._client.hscan_iter(keys.ids, count=SWEEP_ROWS):
@@ -138,49 +149,86 @@ class RedisBatches:
             await self._client.zrem(ACTIVE, batch.id)
 
     async def durable(self, batch_id: str) -> None:
-        with store_errors():
+        with store_unavailable():
             if not await self._durability.reached(BatchKeys(batch_id).synced):
                 raise TimeoutError
 
     async def find(self, tenant: str, batch_id: str) -> Batch | None:
-        with store_errors():
+        with store_unavailable():
             stored = await self._client.hgetall(BatchKeys(batch_id).meta)
-        if not stored or stored.get(b"tenant", b"").decode() != tenant:
-            return None
-        return batch_of(batch_id, stored)
+        return _batch(tenant, batch_id, stored)
 
     async def request(self, batch_id: str) -> bytes | None:
-        with store_errors():
+        with store_unavailable():
             found: bytes | None = await self._client.get(BatchKeys(batch_id).request)
         return found
 
-    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
+    async def page(
+        self, tenant: str, before: str, limit: int
+    ) -> Sequence[tuple[Batch, bytes | None]]:
         newest = str(id_time_ms(before)) if before else "+inf"
-        found: list[Batch] = []
-        for offset in range(0, 2 * TENANT_BATCHES_MAX, limit):
-            with store_errors():
+        found: list[tuple[Batch, bytes | None]] = []
+        step = limit + 1  # `before` itself is among the first names
+        for offset in range(0, 2 * TENANT_BATCHES_MAX, step):
+            with store_unavailable():
                 names = await self._client.zrange(
-                    of_tenant(tenant), newest, "-inf", desc=True, byscore=True,
-                    offset=offset, num=limit,
+                    tenant_index(tenant), newest, "-inf", desc=True, byscore=True,
+                    offset=offset, num=step,
                 )  # fmt: skip
-            # Batches of one millisecond sort by their id: the page may end between two of them.
-            for name in (each.decode() for each in names if not before or each.decode() < before):
-                batch = await self.find(tenant, name)
-                if batch is not None:
-                    found.append(batch)
-                if len(found) == limit:
-                    return found
-            if len(names) < limit:
+                # Batches of one millisecond sort by id: the page may end between two of them.
+                ids = [id_ for id_ in map(bytes.decode, names) if not before or id_ < before]
+                found += await self._load(tenant, ids)
+            if len(found) >= limit or len(names) < step:
                 break
-        return found
+        return found[:limit]
+
+    async def _load(self, tenant: str, ids: Sequence[str]) -> list[tuple[Batch, bytes | None]]:
+        """Those of the batches that are still there, with their requests, in one round trip."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                keys = BatchKeys(batch_id)
+                pipe.hgetall(keys.meta).get(keys.request)
+            stored = await pipe.execute()
+        found = zip(ids, stored[::2], stored[1::2], strict=True)
+        batches = ((_batch(tenant, batch_id, meta), request) for batch_id, meta, request in found)
+        return [(batch, request) for batch, request in batches if batch is not None]
 
     async def bad_rows(self, batch_id: str, limit: int) -> Sequence[BadRow]:
         found: list[BadRow] = []
-        with store_errors():
+        with store_unavailable():
             async for field, record in self._client.hscan_iter(BatchKeys(batch_id).bad):
                 if field != b"_":
                     found.append(BadRow(*orjson.loads(record)))
         return sorted(found, key=lambda row: row.line)[:limit]
+
+
+def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | None:
+    """A batch from its `meta` hash; None where the tenant has none of that id."""
+    text = {name.decode(): value.decode() for name, value in meta.items()}
+    if text.get("tenant") != tenant:
+        return None
+
+    def number(name: str) -> int:
+        return int(text.get(name, 0))
+
+    return Batch(
+        id=batch_id,
+        tenant=tenant,
+        status=cast("BatchStatus", text["status"]),
+        created_ms=number("created"),
+        expires_ms=number("expires"),
+        started_ms=number("started"),
+        finished_ms=number("finished"),
+        total=number("total"),
+        settled=number("settled"),
+        rejected=number("rejected"),
+        retried=number("retried"),
+        rows_per_s=float(text.get("rate", 0.0)),
+        by_status={status: number(status) for status in ROW_STATUSES},
+        sums={name: number(name) for name in SUMS},
+        hook=text.get("hook", "none"),
+        error=text.get("error", ""),
+    )
 
 
 def _now_ms() -> int:

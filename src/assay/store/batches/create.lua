@@ -1,4 +1,4 @@
--- Makes a batch.
+-- Creates a batch.
 -- KEYS  1 meta, 2 request, 3 webhook, 4 queue, 5 done, 6 ids, 7 bad, 8 tally, 9 groups
 -- ARGV  1 tenant, 2 created ms, 3 expires ms, 4 request, 5 webhook or ''
 -- Answers 1, or 0 where it was there already.

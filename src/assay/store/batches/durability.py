@@ -1,4 +1,4 @@
-"""Waits until what was written is on Redis' disk: an answer given earlier could be taken back."""
+"""Waits until what was written is on Redis' disk: before that, a crash could still undo it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from assay.redis.client import Client
 WAIT_MS = 3_000
 KEY_MS = 60_000
 LOOK_EVERY_S = 1.1
-"""`everysec` begins a flush at least once a second: two quiet looks further apart than that have
-one between them."""
+"""`everysec` begins a flush at least once a second, so there is one between two quiet looks further
+apart than that."""
 LOOKS_MAX = 5
 QUIET_LOOKS = 2
 
 
 class Durability:
-    """Knows how the server at hand can tell that its append-only file is on disk.
+    """Finds out, by what the server offers, when its append-only file is on disk.
 
-    `WAITAOF` (Redis 7.2) says it exactly. Before, `appendfsync always` writes before it answers,
-    and `everysec` is watched through INFO. With the append-only file off there is no disk to wait
-    for: such a server keeps nothing through a restart, and its operator chose so.
+    `WAITAOF` (Redis 7.2) says it exactly. In older servers `appendfsync always` writes before it
+    answers, and `everysec` is watched through INFO. With the append-only file off there is no disk
+    to wait for: the operator chose a server that keeps nothing through a restart.
     """
 
     def __init__(self, client: Client, wait_ms: int = WAIT_MS) -> None:
@@ -32,7 +32,7 @@ class Durability:
         self._has_waitaof = isinstance(client, Redis)
 
     async def reached(self, key: str) -> bool:
-        """Return when all that was written to `key`'s node is on its disk; False where late."""
+        """Whether all that was written to `key`'s node is on its disk, as soon as it is."""
         if self._has_waitaof:
             try:
                 return await self._waitaof(key)
@@ -41,7 +41,7 @@ class Durability:
         return await self._looked(key)
 
     async def _waitaof(self, key: str) -> bool:
-        """A connection waits for its own writes only, so the write and the wait go together."""
+        """WAITAOF waits for the writes of its own connection only, so a write goes with it."""
         assert isinstance(self._client, Redis)  # noqa: S101  # see _has_waitaof
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.set(key, 1, px=KEY_MS)

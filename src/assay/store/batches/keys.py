@@ -1,4 +1,4 @@
-"""The Redis keys of batches: those of one batch share a hash tag, so that scripts have one slot."""
+"""The Redis keys of batches. Those of one batch share a hash tag, so that scripts have one slot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 RESULTS_PER_KEY = 500
 ACTIVE = "assay:v1:batches:active"
-"""Sorted set of batches that workers look at, by the time they were started."""
+"""Sorted set of the batches that workers look at, by the time of their start."""
 
 
 class BatchKeys:
@@ -47,13 +47,13 @@ class BatchKeys:
         return fixed + [self.results(index) for index in range(0, total, RESULTS_PER_KEY)]
 
 
-def of_tenant(tenant: str) -> str:
-    """Sorted set of a tenant's batches by creation."""
+def tenant_index(tenant: str) -> str:
+    """The sorted set of a tenant's batches, by creation."""
     return f"assay:v1:{{{tenant}}}:batches"
 
 
 def row_key(item_id: str) -> str:
-    """What a row is known by; the caller's own text is hashed."""
+    """The name of a row in keys: a hash of the caller's own id."""
     return hashlib.blake2b(item_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -15,20 +15,30 @@ from assay.domain.batches import (
     SettleOutcome,
     WebhookClaim,
 )
-from assay.redis.client import Argument, Client
-from assay.store.batches.calls import load, store_errors
+from assay.redis.client import Client
+from assay.redis.outages import store_unavailable
+from assay.redis.scripts import Argument, load_script
 from assay.store.batches.keys import ACTIVE, BatchKeys
-from assay.store.batches.packing import pack, unpack
+from assay.store.packing import pack, unpack
+
+CLAIM = load_script(__package__, "claim")
+RENEW = load_script(__package__, "renew")
+SETTLE = load_script(__package__, "settle")
+RETURN = load_script(__package__, "return")
+END = load_script(__package__, "end")
+WEBHOOK = load_script(__package__, "webhook")
 
 LEASE_S = 12.0
-"""A row that its worker has not renewed for so long is handed to another."""
+"""A row that its worker has not renewed for this long is handed to another."""
 ACTIVE_MAX = 1_000
 """Batches that workers look at in one round; where there are more, the next round goes on."""
 BACKLOG_BATCHES_MAX = 10_000
 """Batches whose rows are summed up for the backlog."""
+BACKLOG_SLICE = 500
 FORGET_OPEN_AFTER_S = 120.0
-"""A name of the list whose batch does not run: much longer than a start takes."""
-HOOK_TURN_S = 60.0
+"""When a listed batch that does not run is forgotten: much longer than a start takes."""
+WEBHOOK_CLAIM_S = 60.0
+"""How long one worker has the right to call a webhook."""
 GROUPS_MAX = 20_000
 """Sums by group that a batch keeps: two for each criterion and group."""
 RATE_WINDOW_MS = 10_000
@@ -42,39 +52,37 @@ class RedisJobQueue:
         self._worker = worker
         self._lease_ms = round(lease_s * 1_000)
         self._looked_at = 0
-        self._claim = load(client, "claim")
-        self._renew = load(client, "renew")
-        self._settle = load(client, "settle")
-        self._return = load(client, "return")
-        self._end = load(client, "end")
-        self._hook = load(client, "hook")
 
     async def active(self) -> Sequence[str]:
-        with store_errors():
+        with store_unavailable():
             count: int = await self._client.zcard(ACTIVE)
-            # One tenant's thousand batches, or webhooks that nobody answers, must not hide others.
+            # One tenant's thousand batches, or webhooks that do not answer, must not hide others.
             first = self._looked_at if self._looked_at < count else 0
             self._looked_at = first + ACTIVE_MAX
             names: list[bytes] = await self._client.zrange(ACTIVE, first, first + ACTIVE_MAX - 1)
         return [name.decode() for name in names]
 
     async def backlog(self) -> int:
-        rows = 0
-        with store_errors():
+        counts: list[tuple[bytes | None, ...]] = []
+        with store_unavailable():
             names: list[bytes] = await self._client.zrange(ACTIVE, 0, BACKLOG_BATCHES_MAX - 1)
-        for batch_id in (name.decode() for name in names):
-            with store_errors():
-                status, total, settled = await self._client.hmget(
-                    BatchKeys(batch_id).meta, ["status", "total", "settled"]
-                )
-            if status == b"running":
-                rows += int(total) - int(settled)
-        return rows
+            for start in range(0, len(names), BACKLOG_SLICE):
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for name in names[start : start + BACKLOG_SLICE]:
+                        meta = BatchKeys(name.decode()).meta
+                        pipe.hmget(meta, ["status", "total", "settled"])
+                    counts += await pipe.execute()
+        return sum(
+            int(total or 0) - int(settled or 0)
+            for status, total, settled in counts
+            if status == b"running"
+        )
 
     async def claim(self, batch_id: str, count: int) -> Sequence[Claim] | BatchStatus | None:
         keys = BatchKeys(batch_id)
-        with store_errors():
-            status, *rows = await self._claim(
+        with store_unavailable():
+            status, *rows = await CLAIM.run(
+                self._client,
                 [keys.meta, keys.queue, keys.later, keys.done],
                 [self._worker, count, self._lease_ms],
             )
@@ -100,9 +108,9 @@ class RedisJobQueue:
         by_batch: dict[str, list[Argument]] = {}
         for claim in claims:
             by_batch.setdefault(claim.batch_id, [self._worker]).append(claim.entry)
-        with store_errors():
+        with store_unavailable():
             for batch_id, arguments in by_batch.items():
-                await self._renew([BatchKeys(batch_id).queue], arguments)
+                await RENEW.run(self._client, [BatchKeys(batch_id).queue], arguments)
 
     async def settle(self, claim: Claim, result: RowResult) -> SettleOutcome:
         keys = BatchKeys(claim.batch_id)
@@ -122,28 +130,32 @@ class RedisJobQueue:
             *_pairs(result.tally),
             *_pairs(result.groups),
         ]
-        with store_errors():
-            answer: bytes = await self._settle(names, arguments)
+        with store_unavailable():
+            answer: bytes = await SETTLE.run(self._client, names, arguments)
         return cast("SettleOutcome", answer.decode())
 
     async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:
         keys = BatchKeys(claim.batch_id)
         attempts = claim.attempt + (1 if delay_s else 0)
-        with store_errors():
-            await self._return(
+        with store_unavailable():
+            await RETURN.run(
+                self._client,
                 [keys.meta, keys.queue, keys.later],
                 [claim.entry, claim.index, claim.key, attempts, round(delay_s * 1_000)],
             )
 
     async def fail(self, batch_id: str, error: str) -> None:
         keys = BatchKeys(batch_id)
-        with store_errors():
-            await self._end([keys.meta, keys.queue, keys.later], ["failed", error])
+        with store_unavailable():
+            names = [keys.meta, keys.queue, keys.later]
+            await END.run(self._client, names, ["failed", error])
 
     async def claim_webhook(self, batch_id: str) -> WebhookClaim | None:
         keys = BatchKeys(batch_id)
-        with store_errors():
-            answer = await self._hook([keys.meta, keys.webhook], ["take", int(HOOK_TURN_S * 1_000)])
+        with store_unavailable():
+            answer = await WEBHOOK.run(
+                self._client, [keys.meta, keys.webhook], ["claim", int(WEBHOOK_CLAIM_S * 1_000)]
+            )
         return WebhookClaim(int(answer[0]), answer[1]) if answer else None
 
     async def record_webhook(
@@ -151,11 +163,11 @@ class RedisJobQueue:
     ) -> None:
         keys = BatchKeys(batch_id)
         again: Argument = "" if next_delay_s is None else round(next_delay_s * 1_000)
-        with store_errors():
-            await self._hook([keys.meta, keys.webhook], [outcome, again])
+        with store_unavailable():
+            await WEBHOOK.run(self._client, [keys.meta, keys.webhook], [outcome, again])
 
     async def forget(self, batch_id: str) -> None:
-        with store_errors():
+        with store_unavailable():
             status, hook = await self._client.hmget(BatchKeys(batch_id).meta, ["status", "hook"])
             since_ms = await self._client.zscore(ACTIVE, batch_id)
             is_old = time.time() * 1_000 - (since_ms or 0) > FORGET_OPEN_AFTER_S * 1_000
@@ -166,4 +178,4 @@ class RedisJobQueue:
 
 
 def _pairs(increments: Mapping[str, int]) -> list[Argument]:
-    return [each for pair in increments.items() for each in pair]
+    return [part for pair in increments.items() for part in pair]

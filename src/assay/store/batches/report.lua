@@ -1,4 +1,4 @@
--- Keeps what is wrong with rows that an open batch did not take; the same fault counts once.
+-- Keeps the faults of rows that an open batch did not take; the same fault counts once.
 -- KEYS  1 meta, 2 bad
 -- ARGV  1 most that are kept, then for each: digest, record
 -- Answers how many are new.

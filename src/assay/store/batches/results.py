@@ -6,13 +6,13 @@ from typing import Any
 
 from assay.domain.batches import Batch, ResultPage, StoredResult, Sums
 from assay.redis.client import Client
-from assay.store.batches.calls import store_errors
+from assay.redis.outages import store_unavailable
 from assay.store.batches.keys import RESULTS_PER_KEY, BatchKeys
-from assay.store.batches.packing import unpack
+from assay.store.packing import unpack
 
 SLICE = 100
 PAGE_BYTES_MAX = 8 * 1_048_576
-"""A page ends early where its results are larger, whatever the limit asked for."""
+"""A page ends early if its results are larger, whatever limit was asked for."""
 
 
 class RedisResults:
@@ -40,7 +40,7 @@ class RedisResults:
 
     async def sums(self, batch_id: str, *, by_group: bool) -> Sums:
         keys = BatchKeys(batch_id)
-        with store_errors():
+        with store_unavailable():
             tally = await self._client.hgetall(keys.tally)
             groups = await self._client.hgetall(keys.groups) if by_group else {}
         return Sums(_numbers(tally), _numbers(groups))
@@ -53,10 +53,8 @@ class RedisResults:
 
     async def _slice(self, batch_id: str, wanted: range) -> list[bytes | None]:
         key = BatchKeys(batch_id).results(wanted.start)
-        with store_errors():
-            found: list[bytes | None] = await self._client.hmget(
-                key, [str(each) for each in wanted]
-            )
+        with store_unavailable():
+            found: list[bytes | None] = await self._client.hmget(key, list(map(str, wanted)))
         return found
 
 

@@ -1,7 +1,7 @@
--- Takes an idempotency key, or tells who has it.
+-- Claims an idempotency key, or answers what became of the first request with it.
 -- KEYS[1]  the record: a hash of `digest` and either `owner` (it runs) or `answer` (it ran)
 -- ARGV[1]  digest of the request
--- ARGV[2]  token of the process that asks
+-- ARGV[2]  token of the lease
 -- ARGV[3]  lease in milliseconds
 -- Answers {"claimed"}, {"running"}, {"reused"} or {"kept", answer}.
 local record = redis.call('HMGET', KEYS[1], 'digest', 'answer')

@@ -1,10 +1,10 @@
 -- Keeps the answer of a request that ran.
 -- KEYS[1]  the record
 -- ARGV[1]  digest of the request
--- ARGV[2]  token of the owner
+-- ARGV[2]  token of the lease
 -- ARGV[3]  time to keep the answer, in milliseconds
 -- ARGV[4]  the answer, packed
--- Answers 1, or 0 where the key is another's by now.
+-- Answers 1, or 0 if another lease has the key by now.
 local owner = redis.call('HGET', KEYS[1], 'owner')
 if owner ~= ARGV[2] and redis.call('EXISTS', KEYS[1]) == 1 then
   return 0

@@ -1,7 +1,7 @@
--- Gives an idempotency key back, so that the next request with it runs.
+-- Releases an idempotency key, so that the next request with it runs.
 -- KEYS[1]  the record
--- ARGV[1]  token of the owner
--- Answers 1, or 0 where the key is another's by now.
+-- ARGV[1]  token of the lease
+-- Answers 1, or 0 if another lease has the key by now.
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then
   return 0
 end

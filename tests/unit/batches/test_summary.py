@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from assay.batches.summary import groups_of, status_of, summary_of, tally_of
+from assay.batches.summary import row_groups, row_status, row_tally, summarize
 from assay.criteria import parse_criteria
 from assay.domain.batches import Sums
 from assay.domain.completion import NO_USAGE
@@ -43,22 +43,22 @@ def evaluation(*scores):
 def summed(evaluations, group_of=lambda _: None):
     tally, groups = Counter(), Counter()
     for number, each in enumerate(evaluations):
-        tally.update(tally_of(each))
-        groups.update(groups_of(each, group_of(number)))
+        tally.update(row_tally(each))
+        groups.update(row_groups(each, group_of(number)))
     return Sums(tally, groups)
 
 
 def test_a_row_counts_by_how_much_of_it_is_scored():
     """All, some, or nothing; nothing is never a score of 0."""
-    assert status_of(evaluation(0.0, 1.0)) == "scored"
-    assert status_of(evaluation(None, 1.0)) == "partial"
-    assert status_of(evaluation(None, None)) == "unscored"
+    assert row_status(evaluation(0.0, 1.0)) == "scored"
+    assert row_status(evaluation(None, 1.0)) == "partial"
+    assert row_status(evaluation(None, None)) == "unscored"
 
 
 def test_unscored_rows_are_no_part_of_a_mean():
     """They have a share and a reason of their own."""
     sums = summed([evaluation(1.0, 1.0), evaluation(1.0, None), evaluation(0.0, None)])
-    first, second = summary_of(CRITERIA, sums)["criteria"]
+    first, second = summarize(CRITERIA, sums)["criteria"]
     assert first["mean"] == pytest.approx(2 / 3)
     assert second["mean"] == 1.0
     assert second["unscored"] == {"quota_exhausted": {"count": 2, "share": pytest.approx(2 / 3)}}
@@ -67,8 +67,8 @@ def test_unscored_rows_are_no_part_of_a_mean():
 def test_groups_widen_the_interval_of_rows_that_are_alike():
     """Ten copies of each answer tell no more than one of each."""
     rows = [evaluation(float(number // 10 % 2), 1.0) for number in range(100)]
-    plain = summary_of(CRITERIA, summed(rows))["criteria"][0]
-    grouped = summary_of(CRITERIA, summed(rows, lambda n: f"g:{n // 10}"))["criteria"][0]
+    plain = summarize(CRITERIA, summed(rows))["criteria"][0]
+    grouped = summarize(CRITERIA, summed(rows, lambda n: f"g:{n // 10}"))["criteria"][0]
     assert (plain["clusters"], grouped["clusters"]) == (None, 10)
     assert grouped["standard_error"] > 3 * plain["standard_error"]
 
@@ -77,12 +77,12 @@ def test_groups_that_are_left_out_are_not_half_used():
     """Over the limit the summary says so and falls back to independent rows."""
     sums = summed([evaluation(1.0, 1.0), evaluation(0.0, 1.0)], lambda n: f"g{n}")
     sums.groups["_"] = 1
-    summary = summary_of(CRITERIA, sums)
+    summary = summarize(CRITERIA, sums)
     assert summary["groups_left_out"] is True
     assert summary["rows"]["clusters"] is None
 
 
 def test_a_batch_without_results_has_no_numbers():
     """Null, never 0 and never NaN."""
-    empty = summary_of(CRITERIA, Sums({}, {}))["rows"]
+    empty = summarize(CRITERIA, Sums({}, {}))["rows"]
     assert (empty["mean"], empty["ci95"], empty["pass_rate"]) == (None, None, None)

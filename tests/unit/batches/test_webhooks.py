@@ -1,4 +1,4 @@
-"""Webhooks are signed after the specification, and never go where only we can reach."""
+"""Webhooks are signed after the specification and never reach private networks."""
 
 import ipaddress
 import json
@@ -22,8 +22,8 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_are_refused_in_every_dress(address):
-    """By their text, and by what they are: mapped, translated and tunnelled ones as well."""
+def test_private_addresses_are_refused_in_every_form(address):
+    """Mapped, translated and tunnelled ones as well."""
     host = f"[{address}]" if ":" in address else address
     assert target_fault(f"https://{host}/hook", allow_private=False) is not None
     assert not is_public(ipaddress.ip_address(address))
@@ -38,8 +38,8 @@ def test_private_addresses_are_refused_in_every_dress(address):
         "https://example.com\\@127.0.0.1/", "https://2130706433/", "https://0x7f.1/",
     ],
 )  # fmt: skip
-def test_urls_that_nobody_should_send_are_refused(url):
-    """Only https, a public name, and nothing hidden in it."""
+def test_urls_that_are_not_plain_https_to_a_public_name_are_refused(url):
+    """Credentials, escapes and addresses that look like names are refused as well."""
     assert target_fault(url, allow_private=False) is not None
 
 
@@ -69,17 +69,17 @@ class Names(AbstractResolver):
 
 
 class Queue:
-    """The queue's side of webhooks: one turn, and what was noted."""
+    """The queue's side of webhooks: one claim, and the recorded outcomes."""
 
     def __init__(self, url, tries=1):
-        self.turn = WebhookClaim(tries, json.dumps({"url": url, "secret": SECRET}).encode())
-        self.told = []
+        self.due = WebhookClaim(tries, json.dumps({"url": url, "secret": SECRET}).encode())
+        self.recorded = []
 
     async def claim_webhook(self, batch_id):
-        return self.turn
+        return self.due
 
     async def record_webhook(self, batch_id, outcome, next_delay_s=None):
-        self.told.append((outcome, next_delay_s))
+        self.recorded.append((outcome, next_delay_s))
 
 
 class Batches:
@@ -92,8 +92,8 @@ class Batches:
         return Batch(batch_id, tenant, "completed", 1, 2, finished_ms=1_000, total=3)
 
 
-class ResponseReader:
-    """What a server was told, and the status that it answers."""
+class ReceivedWebhooks:
+    """The requests that a server received, and the status that it answers."""
 
     def __init__(self):
         self.got = []
@@ -103,9 +103,9 @@ class ResponseReader:
 
 @pytest.fixture
 async def receiver():
-    """A server that keeps what it is told, and answers as it is told to."""
+    """A server that keeps its requests and answers with a configured status."""
     app = web.Application()
-    kept = ResponseReader()
+    kept = ReceivedWebhooks()
 
     async def take(request):
         kept.got.append((dict(request.headers), await request.read()))
@@ -122,58 +122,58 @@ async def receiver():
     await runner.cleanup()
 
 
-def telling(queue, *, allow_private=True, resolver=None):
+def delivering(queue, *, allow_private=True, resolver=None):
     policy = WebhookPolicy(allow_private=allow_private, tries_max=3)
     return Webhooks(queue, Batches(), RecordedEvents(), policy, resolver)
 
 
 async def test_a_message_is_verified_by_the_specifications_own_library(receiver):
-    """Its id is the same at every try, and its content says how the batch ended."""
+    """Its id is the same at every attempt, and its content says how the batch ended."""
     queue = Queue(f"http://127.0.0.1:{receiver.port}/hook")
     for _ in range(2):
-        await telling(queue).tell("batch_1")
+        await delivering(queue).deliver("batch_1")
     ids = {headers["webhook-id"] for headers, _ in receiver.got}
     assert ids == {"msg_batch_1_completed"}
     headers, body = receiver.got[0]
     event = Webhook(SECRET).verify(body, headers)
     assert event["type"] == "batch.completed"
     assert event["data"]["counts"]["total"] == 3
-    assert queue.told == [("delivered", None)] * 2
+    assert queue.recorded == [("delivered", None)] * 2
 
 
 @pytest.mark.parametrize(("status", "calls"), [(500, 1), (307, 1), (410, 1)])
-async def test_what_is_not_a_success_is_tried_again_later(receiver, status, calls):
+async def test_a_failed_delivery_is_retried_later(receiver, status, calls):
     """Redirects are not followed: they would lead past the check of the target."""
     receiver.status = status
     queue = Queue(f"http://127.0.0.1:{receiver.port}/hook")
-    await telling(queue).tell("batch_1")
+    await delivering(queue).deliver("batch_1")
     assert len(receiver.got) == calls
-    assert queue.told[0][1] > 0
+    assert queue.recorded[0][1] > 0
 
 
-async def test_tries_are_bounded(receiver):
-    """After the last one nothing is due any more."""
+async def test_attempts_are_bounded(receiver):
+    """After the last one no further attempt is due."""
     receiver.status = 500
     queue = Queue(f"http://127.0.0.1:{receiver.port}/hook", tries=3)
-    await telling(queue).tell("batch_1")
-    assert queue.told == [("given_up", None)]
+    await delivering(queue).deliver("batch_1")
+    assert queue.recorded == [("given_up", None)]
 
 
-async def test_a_name_that_leads_home_is_refused(receiver):
-    """The check is on the very addresses that would be called, so no second look-up slips in."""
+async def test_a_name_that_resolves_to_a_private_address_is_refused(receiver):
+    """The check covers the addresses that the connection uses, without a second look-up."""
     names = Names("127.0.0.1", "93.184.216.34")
     queue = Queue(f"https://example.com:{receiver.port}/hook")
-    webhooks = telling(queue, allow_private=False, resolver=PublicResolver(names))
-    await webhooks.tell("batch_1")
+    webhooks = delivering(queue, allow_private=False, resolver=PublicResolver(names))
+    await webhooks.deliver("batch_1")
     assert receiver.got == []
     assert names.asked == 1
     assert webhooks._events.events[0].outcome == "refused"
 
 
 async def test_numbers_that_look_like_names_are_refused(receiver):
-    """2130706433 is 127.0.0.1 to every resolver."""
+    """Every resolver reads 2130706433 as 127.0.0.1."""
     queue = Queue(f"https://2130706433:{receiver.port}/hook")
-    webhooks = telling(queue, allow_private=False)
-    await webhooks.tell("batch_1")
+    webhooks = delivering(queue, allow_private=False)
+    await webhooks.deliver("batch_1")
     assert receiver.got == []
     assert webhooks._events.events[0].outcome == "refused"

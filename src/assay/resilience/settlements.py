@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.errors import StoreUnavailable
+from assay.domain.supervision import SupervisedTask, Supervisor
 
 WAITING_MAX = 10_000
 BATCH_MAX = 16
-"""One call to the store holds up everybody else's for as long as it takes."""
+"""Redis serves nothing else while it settles a batch."""
 GATHER_S = 0.02
 """How long the first of a batch waits for others."""
 FLUSH_S_MAX = 2.0
@@ -23,23 +25,30 @@ class Settlements(Generic[Item]):
     """Hands what is to be settled to `settle`, in batches and in order, in the background.
 
     What finds no room, or no store, is dropped: its reservation stays charged as estimated and
-    expires, which errs on the safe side of the quota.
+    expires, which errs on the safe side of the quota. There is a task only while something waits.
     """
 
     def __init__(
-        self, settle: Callable[[Sequence[Item]], Awaitable[None]], *, gather_s: float = GATHER_S
+        self,
+        settle: Callable[[Sequence[Item]], Awaitable[None]],
+        supervisor: Supervisor,
+        *,
+        gather_s: float = GATHER_S,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settle = settle
+        self._supervisor = supervisor
         self._gather_s = gather_s
+        self._clock = clock
         self._queue: asyncio.Queue[Item] = asyncio.Queue(WAITING_MAX)
-        self._worker: asyncio.Task[None] | None = None
+        self._worker: SupervisedTask | None = None
 
     def add(self, item: Item) -> None:
         """Take over what is to be settled; never waits."""
         with suppress(asyncio.QueueFull):
             self._queue.put_nowait(item)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+        if self._worker is None or self._worker.done:
+            self._worker = self._supervisor.start("settlements", self._work)
 
     async def close(self) -> None:
         """Settle what is waiting, for at most two seconds."""
@@ -48,31 +57,17 @@ class Settlements(Generic[Item]):
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S_MAX):
                 await self._queue.join()
-        self._worker.cancel()
-        await asyncio.gather(self._worker, return_exceptions=True)
-        self._worker = None
+        await self._worker.stop()
 
-    async def _work(self) -> None:
-        """Settle what is there; whoever brings more after that starts anew."""
-        while not self._queue.empty():
+    async def _work(self, task: SupervisedTask) -> None:
+        """Settle what is there; an item that comes after that starts a new task."""
+        while not (task.stopping or self._queue.empty()):
             if self._queue.qsize() < BATCH_MAX:
-                await asyncio.sleep(self._gather_s)
-            batch: list[Item] = []
-            while len(batch) < BATCH_MAX and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
+                await self._clock.sleep(self._gather_s)
+            batch = [self._queue.get_nowait() for _ in range(min(self._queue.qsize(), BATCH_MAX))]
             try:
-                await self._settle(batch)
-            except StoreUnavailable:
-                pass
-            except Exception as error:  # noqa: BLE001 # or nothing would be settled ever after
-                _report(error)
+                with suppress(StoreUnavailable):
+                    await self._settle(batch)
             finally:
                 for _ in batch:
                     self._queue.task_done()
-
-
-def _report(error: Exception) -> None:
-    """Have an error that nobody expects logged by the event loop, as that of a lost task."""
-    asyncio.get_running_loop().call_exception_handler(
-        {"message": "a batch of settlements failed", "exception": error}
-    )

@@ -1,15 +1,15 @@
--- Takes the turn to tell a webhook, or notes how telling went.
+-- Claims the call of a webhook, or notes its outcome.
 -- KEYS  1 meta, 2 webhook
--- ARGV  1 'take', 2 ms until another may take the turn
---    or 1 the outcome, 2 ms until it is due again, '' where it is not
--- Answers {tries, webhook} for a turn, else {}.
+-- ARGV  1 'claim', 2 ms until another worker may claim it
+--    or 1 the outcome, 2 ms until the next call is due, '' for no further call
+-- Answers {tries, webhook} for a claim, else {}.
 local meta = redis.call('HMGET', KEYS[1], 'hook', 'hook_at')
 if meta[1] ~= 'due' then
   return {}
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if ARGV[1] ~= 'take' then
+if ARGV[1] ~= 'claim' then
   if ARGV[2] == '' then
     redis.call('HSET', KEYS[1], 'hook', ARGV[1])
   else

@@ -1,4 +1,4 @@
-"""One row of a batch: its result, another try, or why there is neither."""
+"""One row of a batch: its result, another attempt, or why there is neither."""
 
 import json
 
@@ -20,12 +20,14 @@ from assay.domain.evaluation import (
     EvaluationOutcome,
     RetryAdvice,
 )
+from assay.domain.events import InternalFault
+from fakes.recorded_events import RecordedEvents
 
 REQUEST = {"tenant": "one", "criteria": ["It is polite."], "judge": {"models": ["a/b"]}}
 
 
 class Engine:
-    """Gives the same outcome to every row, and keeps what it was asked."""
+    """Returns the same outcome for every row, and keeps its arguments."""
 
     def __init__(self, outcome):
         self.outcome = outcome
@@ -74,8 +76,14 @@ def claim(attempt=0, deliveries=0, row=None):
 
 
 def runner(outcome, request=REQUEST):
-    tries = RowRetryPolicy(attempts_max=3, backoff_s=1.0)
-    return RowRunner(Engine(outcome), Requests(request), lambda each: each.id.encode(), tries)
+    retries = RowRetryPolicy(attempts_max=3, row_timeout_s=60.0, backoff_s=1.0)
+    return RowRunner(
+        Engine(outcome),
+        Requests(request),
+        lambda evaluation: evaluation.id.encode(),
+        retries,
+        RecordedEvents(),
+    )
 
 
 async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
@@ -95,8 +103,8 @@ async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
 
 
 @pytest.mark.parametrize("reason", sorted(TRANSIENT_REASONS))
-async def test_a_passing_reason_is_tried_again_up_to_the_bound(reason):
-    """Pauses grow and honour Retry-After; after the last try the reason stands as the result."""
+async def test_a_transient_reason_is_retried_up_to_the_bound(reason):
+    """Pauses grow and honour Retry-After; after the last attempt the reason is the result."""
     made = runner(evaluation(None, reason, retry_after_s=5.0))
     first = await made.run(claim(attempt=0))
     assert isinstance(first, RetryLater)
@@ -107,8 +115,8 @@ async def test_a_passing_reason_is_tried_again_up_to_the_bound(reason):
     assert last.tally == {f"0:unscored:{reason}": 1}
 
 
-async def test_a_reason_that_stays_is_not_tried_again():
-    """A verdict that does not parse will not parse tomorrow."""
+async def test_a_permanent_reason_is_not_retried():
+    """A verdict that does not parse will not parse tomorrow either."""
     assert (await runner(evaluation(None, "judge_parse_error")).run(claim())).status == "unscored"
 
 
@@ -117,15 +125,26 @@ async def test_a_reason_that_stays_is_not_tried_again():
     [(RequestError("unknown_model", "gone"), "unknown_model"), (KeyError("secret"), "internal")],
 )
 async def test_a_row_without_an_evaluation_says_why(outcome, code):
-    """It is failed, and what went wrong inside is not told to the caller."""
+    """It is failed, and internal details stay out of the result."""
     result = await runner(outcome).run(claim())
     assert result.status == "failed"
     assert json.loads(result.body)["error"]["code"] == code
     assert b"secret" not in result.body
 
 
-async def test_a_row_that_ends_its_workers_is_given_up():
-    """It has a result in the end: nothing is handed out for ever."""
+async def test_a_fault_in_a_row_is_reported_without_the_rows_text():
+    """The event has the type, the traceback and the batch; the error's message stays out."""
+    made = runner(KeyError("what the caller wrote"))
+    await made.run(claim())
+    [fault] = made._events.of(InternalFault)
+    assert (fault.where, fault.error_type) == ("batch_row", "KeyError")
+    assert fault.request_id == "batch_1"
+    assert "rows.py" in fault.trace
+    assert "what the caller wrote" not in repr(fault)
+
+
+async def test_a_row_that_crashes_its_workers_is_abandoned():
+    """It gets a failed result after a bounded number of deliveries."""
     made = runner(evaluation(1.0))
     result = await made.run(claim(deliveries=DELIVERIES_MAX))
     assert json.loads(result.body)["error"]["code"] == "row_abandoned"
@@ -133,13 +152,13 @@ async def test_a_row_that_ends_its_workers_is_given_up():
 
 
 @pytest.mark.parametrize("request_json", [None, {**REQUEST, "criteria": [{"type": "gone"}]}])
-async def test_a_batch_that_cannot_be_understood_is_broken(request_json):
-    """Its criteria are gone, or no longer known."""
+async def test_a_stored_request_that_cannot_be_read_is_an_error(request_json):
+    """Its criteria are missing, or this version does not know them."""
     with pytest.raises(BatchSpecError):
         await runner(evaluation(1.0), request_json).run(claim())
 
 
-async def test_the_plan_of_a_batch_is_read_once():
+async def test_the_specification_of_a_batch_is_read_once():
     """A million rows do not parse their criteria a million times."""
     made = runner(evaluation(1.0))
     for _ in range(3):

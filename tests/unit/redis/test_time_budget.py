@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from assay.redis.circuit import within_budget
+from assay.redis.time_budget import within_budget
 
 
 async def test_an_answer_that_came_while_the_loop_was_stalled_counts() -> None:

@@ -1,0 +1,123 @@
+"""What every process of Assay has, whether it serves the API, works on rows, or does both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import permutations
+from typing import NamedTuple
+
+from starlette.applications import Starlette
+
+from assay import __version__
+from assay.bootstrap.from_settings import limits_of, models_of
+from assay.bootstrap.gauges import gauge_reader
+from assay.bootstrap.judging import Judging, open_judging
+from assay.criteria import CRITERIA
+from assay.domain.completion import Model
+from assay.domain.ports import EventSink
+from assay.domain.supervision import Supervisor
+from assay.evaluation.evaluator import Evaluator
+from assay.evaluation.sandbox.pool import SandboxPool
+from assay.http.lifecycle import Lifecycle, Load
+from assay.http.limits import Limits
+from assay.http.operations import create_operations_app
+from assay.redis.client import BUDGETED, Client, connect
+from assay.redis.embedded import EmbeddedRedis
+from assay.screening import Screener
+from assay.settings import Settings
+from assay.telemetry.event_loop import watch_loop
+from assay.telemetry.logging import EventLog, configure_logging
+from assay.telemetry.metrics import LabelUniverse, Metrics
+from assay.telemetry.sinks import Sinks
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The parts of one process, its background tasks and its operations app."""
+
+    metrics: Metrics
+    events: EventSink
+    supervisor: Supervisor
+    lifecycle: Lifecycle
+    load: Load
+    limits: Limits
+    models: Sequence[Model]
+    redis: Client
+    judging: Judging
+    screener: Screener
+    evaluator: Evaluator
+    operations: Starlette
+
+
+class Clients(NamedTuple):
+    """Two clients of one Redis; `budgeted` is for callers that bound their calls themselves."""
+
+    redis: Client
+    budgeted: Client
+
+
+@asynccontextmanager
+async def open_process(settings: Settings) -> AsyncIterator[Process]:
+    """Assemble a process; everything opened here is closed in the reverse order."""
+    models = models_of(settings)
+    metrics = Metrics(label_universe(settings, models), __version__)
+    events: EventSink = Sinks([metrics, EventLog()])
+    lifecycle, load, limits = Lifecycle(), Load(), limits_of(settings)
+    async with AsyncExitStack() as stack:
+        redis, budgeted = await stack.enter_async_context(open_redis(settings))
+        supervisor = await stack.enter_async_context(Supervisor(events))
+        judging = await stack.enter_async_context(
+            open_judging(settings, redis, events, supervisor, budgeted=budgeted)
+        )
+        sandbox = SandboxPool(events)
+        stack.push_async_callback(sandbox.aclose)
+        screener = Screener(events)
+        stack.push_async_callback(screener.aclose)
+        metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
+        supervisor.start("event_loop_lag", partial(watch_loop, events))
+        yield Process(
+            metrics=metrics,
+            events=events,
+            supervisor=supervisor,
+            lifecycle=lifecycle,
+            load=load,
+            limits=limits,
+            models=models,
+            redis=redis,
+            judging=judging,
+            screener=screener,
+            evaluator=Evaluator(judging.judges, sandbox, screener, events),
+            operations=create_operations_app(lifecycle, metrics.render, lambda: supervisor.failing),
+        )
+
+
+@asynccontextmanager
+async def open_redis(settings: Settings) -> AsyncIterator[Clients]:
+    """Clients of the configured Redis, or of a private one that lives as long as this."""
+    async with AsyncExitStack() as stack:
+        url = settings.redis.url
+        if settings.redis.url_file is not None:
+            url = settings.redis.url_file.read_text().strip()
+        if not url:
+            url = await stack.enter_async_context(EmbeddedRedis(settings.server.data_dir))
+        clients = Clients(connect(url), connect(url, BUDGETED))
+        for client in clients:
+            stack.push_async_callback(client.aclose)
+        yield clients
+
+
+def start_logging(settings: Settings) -> None:
+    """Write logs in the configured form."""
+    as_json = {"auto": None, "json": True, "text": False}[settings.telemetry.log_format]
+    configure_logging(settings.telemetry.log_level, as_json=as_json)
+
+
+def label_universe(settings: Settings, models: Sequence[Model]) -> LabelUniverse:
+    """The values of labels that the configuration decides."""
+    fallbacks = {
+        pair for judge in settings.judges.values() for pair in permutations(judge.models, 2)
+    }
+    return LabelUniverse(criteria=tuple(CRITERIA), models=models, fallbacks=sorted(fallbacks))

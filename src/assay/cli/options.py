@@ -1,0 +1,85 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from assay.cli.app import usage_error
+from assay.cli.rows import STDIN
+from assay.client import ApiKey
+
+RETRY_FOR_S = 60.0
+
+Source = Annotated[
+    str, typer.Argument(metavar="FILE.jsonl", help="Rows as JSON Lines; - reads stdin.")
+]
+CriteriaOption = Annotated[
+    list[str], typer.Option(help="A rubric as text, or @file.json with one or more criteria.")
+]
+ApiKeyFile = Annotated[
+    Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
+]
+JudgeOption = Annotated[str | None, typer.Option(help="Name of a configured judge.")]
+MinScore = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score.")]
+MinPassRate = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest pass rate.")]
+RetryFor = Annotated[
+    float, typer.Option(min=0, max=3600, help="How long to retry a call, in seconds.")
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ASSAY_CONFIG", help="Configuration file. Default: assay.toml, if it exists."
+    ),
+]
+MetricsPort = Annotated[
+    int | None, typer.Option(help="Port of health checks and metrics; 0 picks a free port.")
+]
+
+
+def read_criteria(given: list[str]) -> list[Any]:
+    """The `criteria` field of a request: each text unchanged, each @file as its JSON."""
+    criteria: list[Any] = []
+    for option in given:
+        if not option.startswith("@"):
+            criteria.append(option)
+            continue
+        try:
+            read = orjson.loads(Path(option[1:]).read_bytes())
+        except OSError as error:
+            usage_error(f"--criteria {option}: {error.strerror}")
+        except orjson.JSONDecodeError as error:
+            usage_error(f"--criteria {option}: not valid JSON: {error}")
+        criteria.extend(read if isinstance(read, list) else [read])
+    if not criteria or not all(isinstance(item, str | dict) and item for item in criteria):
+        usage_error("--criteria: each must be a non-empty text or a non-empty JSON object")
+    return criteria
+
+
+def check_files(source: str, out: str | None) -> None:
+    """Exit if the input does not exist, or if the output would overwrite it."""
+    if source != STDIN and not Path(source).exists():
+        usage_error(f"{source}: file not found")
+    if source != STDIN and Path(source).is_dir():
+        usage_error(f"{source}: is a directory")
+    if out is None or STDIN in (source, out):
+        return
+    if Path(out).exists() and Path(out).samefile(source):
+        usage_error("--out would overwrite the input")
+
+
+def key_from(api_key_file: Path | None) -> ApiKey | None:
+    """The key in the file or in $ASSAY_API_KEY, or None; exits if it is malformed."""
+    try:
+        if api_key_file is not None:
+            return ApiKey.from_file(api_key_file)
+        secret = os.environ.get("ASSAY_API_KEY", "").strip()
+        return ApiKey(secret) if secret else None
+    except OSError as error:
+        usage_error(f"{api_key_file}: {error.strerror}")
+    except ValueError as error:
+        usage_error(str(error))

@@ -1,0 +1,63 @@
+"""Metrics with labels of bounded size: a value that is not known at start-up becomes `other`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, product
+from typing import Any, Generic, TypeVar, cast
+
+from prometheus_client import Counter, Gauge, Histogram
+
+OTHER = "other"
+
+Values = tuple[str, ...]
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+
+class Labels(dict[object, Values]):
+    """Labels that have one key together: their values by known key; any other key gives `other`.
+
+    `start` are the values exported at 0 before anything happens; by default, all known ones.
+    """
+
+    def __init__(
+        self, names: Values, known: Mapping[Any, Values], start: Iterable[Values] | None = None
+    ) -> None:
+        super().__init__(known)
+        self.names = names
+        self.start = list(known.values() if start is None else start)
+
+    def __missing__(self, key: object) -> Values:
+        return (OTHER,) * len(self.names)
+
+    def with_other(self) -> Labels:
+        """The same, with `other` exported from the start: for values that can change."""
+        return Labels(self.names, self, [*self.start, self[OTHER]])
+
+
+def one_of(name: str, values: Iterable[str]) -> Labels:
+    """One label, whose values are its keys."""
+    return Labels((name,), {value: (value,) for value in values})
+
+
+class Family(Generic[Metric]):
+    """The series of one metric: called with a key for each of its `Labels`, it returns one."""
+
+    def __init__(self, metric: Metric, labels: Sequence[Labels]) -> None:
+        self._metric: Counter | Gauge | Histogram = metric
+        self._labels = labels
+        self._series: dict[Values, Metric] = {}
+        for start in product(*(part.start for part in labels)):
+            self._find(tuple(chain.from_iterable(start)))
+
+    def __call__(self, *keys: object) -> Metric:
+        values: Values = ()
+        for labels, key in zip(self._labels, keys, strict=True):
+            values += labels[key]
+        return self._series.get(values) or self._find(values)
+
+    def _find(self, values: Values) -> Metric:
+        """Look a series up in the client, which is slow, and remember it."""
+        metric = self._metric.labels(*values) if values else self._metric
+        self._series[values] = cast("Metric", metric)
+        return self._series[values]

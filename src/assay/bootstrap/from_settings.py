@@ -27,6 +27,7 @@ def model_of(model_id: str, model: ModelSettings, provider: ProviderSettings) ->
         max_output_tokens=model.max_output_tokens,
         input_usd_per_mtok=model.input_usd_per_mtok,
         output_usd_per_mtok=model.output_usd_per_mtok,
+        reading=() if model.reading is None else (model.reading,),
         capabilities=Capabilities(
             schema=model.structured_output,
             logprobs=model.logprobs,

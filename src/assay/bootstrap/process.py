@@ -28,6 +28,7 @@ from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
 from assay.screening import Screener
 from assay.settings import Settings
+from assay.store.shared_secret import shared_secret
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import LabelUniverse, Metrics
@@ -48,6 +49,7 @@ class Process:
     redis: Client
     judging: Judging
     screener: Screener
+    delimiter_key: bytes
     evaluator: Evaluator
     operations: Starlette
 
@@ -77,6 +79,7 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
         screener = Screener(events)
         stack.push_async_callback(screener.aclose)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
+        delimiter_key = await shared_secret(redis, "delimiter")
         supervisor.start("event_loop_lag", partial(watch_loop, events))
         yield Process(
             metrics=metrics,
@@ -89,7 +92,8 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
             redis=redis,
             judging=judging,
             screener=screener,
-            evaluator=Evaluator(judging.judges, sandbox, screener, events),
+            delimiter_key=delimiter_key,
+            evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key),
             operations=create_operations_app(lifecycle, metrics.render, lambda: supervisor.failing),
         )
 

@@ -44,7 +44,12 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
         process = await stack.enter_async_context(open_process(settings))
         services = Services(
             evaluator=process.evaluator,
-            comparer=Comparer(process.judging.judges, process.screener, process.events),
+            comparer=Comparer(
+                process.judging.judges,
+                process.screener,
+                process.events,
+                process.delimiter_key,
+            ),
             access=access(settings),
             idempotency=RedisIdempotency(process.redis, process.supervisor),
             models=process.judging.directory,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -24,7 +24,7 @@ from assay.domain.evaluation import (
 from assay.prompts.templates import render
 from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
-from assay.verdicts.forms import FORMS, AnyScale
+from assay.verdicts.forms import AnyScale, FormName
 from assay.verdicts.reader import PLAIN, Protocol, Reading, read_verdict, read_verdicts
 
 T_co = TypeVar("T_co", covariant=True)
@@ -95,11 +95,6 @@ class Judge(Frozen):
 
 
 JudgeField = str | Judge
-
-if TYPE_CHECKING:
-    FormName = str
-else:
-    FormName = Literal[tuple(FORMS)]
 
 Need = Literal["input", "reference", "context", "tools", "expected_tools"]
 """A field that a case must have for a criterion to apply."""

@@ -15,6 +15,7 @@
         ├── RateLimited            429
         ├── StreamBroken           cut or malformed answer
         ├── AnswerUnreadable       the verdict does not parse
+        ├── ReadingFailed          an unexpected error while it was read
         ├── AnswerTruncated        the verdict was cut at the output limit
         ├── AnswerRefused          the judge declined to judge
         ├── QuotaExhausted         our own budget for the model is spent
@@ -276,6 +277,12 @@ class AnswerUnreadable(ModelError):
 
     outcome, reason = "answer_unreadable", "judge_parse_error"
     retry, transient, prompt_specific = "repair", False, True
+
+
+class ReadingFailed(ModelError):
+    """Reading the answer met an unexpected error, which is ours and not the judge's."""
+
+    outcome, reason, transient = "internal_error", "check_error", False
 
 
 class AnswerTruncated(ModelError):

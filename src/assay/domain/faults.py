@@ -19,6 +19,7 @@ FAULT_PLACES = (
     "judge_call",
     "judging",
     "memory_trimming",
+    "reading",
     "redis_probe",
     "request",
     "sandbox_worker",

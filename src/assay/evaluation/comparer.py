@@ -49,10 +49,17 @@ class _JudgedOrder:
 class Comparer:
     """Compares outputs in pairs."""
 
-    def __init__(self, judges: Judges, screener: Screener, events: EventSink) -> None:
+    def __init__(
+        self,
+        judges: Judges,
+        screener: Screener,
+        events: EventSink,
+        delimiter_key: bytes = b"",
+    ) -> None:
         self._judges = judges
         self._screener = screener
         self._events = events
+        self._delimiter_key = delimiter_key
 
     async def compare(
         self,
@@ -81,7 +88,9 @@ class Comparer:
             if screening.holds_back(judge.injection):
                 pair, reason = None, "judge_suspect"
             else:
-                context = call_context(panel, caller, deadline, budget_for(judge))
+                context = call_context(
+                    panel, caller, deadline, budget_for(judge), self._delimiter_key
+                )
                 orders, pair, reason = await self._judge(case, other, rubric, panel, context)
         usage, cost_usd = total_spent(order.verdict for order in orders)
         comparison = Comparison(

@@ -45,15 +45,21 @@ class _Finished:
 
 
 class Evaluator:
-    """Evaluates cases by criteria."""
+    """Evaluates cases by criteria; see `prompts.untrusted.delimiter` for `delimiter_key`."""
 
     def __init__(
-        self, judges: Judges, sandbox: SandboxPool, screener: Screener, events: EventSink
+        self,
+        judges: Judges,
+        sandbox: SandboxPool,
+        screener: Screener,
+        events: EventSink,
+        delimiter_key: bytes = b"",
     ) -> None:
         self._judges = judges
         self._sandbox = sandbox
         self._screener = screener
         self._events = events
+        self._delimiter_key = delimiter_key
 
     async def evaluate(
         self,
@@ -72,7 +78,7 @@ class Evaluator:
         """
         started_s = time.monotonic()
         judges = RequestJudges(self._judges, self._events)
-        assignments = assign_judges(criteria, judge, judges, caller, deadline)
+        assignments = assign_judges(criteria, judge, judges, caller, deadline, self._delimiter_key)
         finished = await self._check_all(case, criteria, caller, deadline)
         if any(_stops(criteria[index], done.result) for index, done in finished.items()):
             for index, assignment in assignments.items():

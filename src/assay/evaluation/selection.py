@@ -20,6 +20,7 @@ def assign_judges(
     judges: Judges,
     caller: Caller,
     deadline: Deadline,
+    delimiter_key: bytes = b"",
 ) -> dict[int, Assignment]:
     """The assignment of each judged criterion, by its index, where the request's judge is `judge`.
 
@@ -30,7 +31,7 @@ def assign_judges(
     assignments = {}
     for index, (criterion, panel) in judges_of(criteria, judge, judges).items():
         budget = budget_for(panel.spec) if criterion.has_own_budget else shared_budget
-        context = call_context(panel, caller, deadline, budget)
+        context = call_context(panel, caller, deadline, budget, delimiter_key)
         assignments[index] = Assignment(criterion, panel, context)
     return assignments
 
@@ -70,7 +71,17 @@ def budget_for(spec: JudgeSpec) -> CostBudget | None:
 
 
 def call_context(
-    panel: Panel, caller: Caller, deadline: Deadline, budget: CostBudget | None
+    panel: Panel,
+    caller: Caller,
+    deadline: Deadline,
+    budget: CostBudget | None,
+    delimiter_key: bytes,
 ) -> CallContext:
     """The context of all calls to a panel."""
-    return CallContext(caller, deadline, budget=budget, cacheable=panel.spec.cache)
+    return CallContext(
+        caller,
+        deadline,
+        budget=budget,
+        cacheable=panel.spec.cache,
+        delimiter_key=delimiter_key,
+    )

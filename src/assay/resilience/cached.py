@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -66,7 +66,7 @@ class Cached:
             return replace(stored, latency_ms=(time.monotonic() - started_s) * 1000)
         completion = await self._inner.complete(prompt, context)
         if completion.finish == "stop" and not completion.cached:
-            await self._store(name, completion)
+            await self._store(name, _to_store(completion, prompt.marker))
         return completion
 
     async def _look_up(self, name: str, prompt: Prompt[T]) -> Completion[T] | None:
@@ -74,14 +74,14 @@ class Cached:
         if stored is None:
             return None
         try:
-            completion = _completion_from(json.loads(stored))
+            completion = _completion_from(json.loads(stored), prompt.marker)
             return without_cost(completion).with_reading(prompt.read(completion))
         except (ModelError, ValueError, KeyError, TypeError):
             # Stored by another version, or no longer what the reader accepts: ask the model.
             return None
 
-    async def _store(self, name: str, completion: Completion[Any]) -> None:
-        value = json.dumps(_to_store(completion))
+    async def _store(self, name: str, answer: Mapping[str, Any]) -> None:
+        value = json.dumps(answer)
         if len(value) <= ANSWER_BYTES_MAX:
             await self._ask(lambda: self._redis.set(name, value, px=int(self._ttl_s * 1000)))
 
@@ -118,9 +118,10 @@ def _flat(value: object) -> Iterator[bytes]:
         yield encoded
 
 
-def _to_store(completion: Completion[Any]) -> dict[str, Any]:
+def _to_store(completion: Completion[Any], marker: str) -> dict[str, Any]:
     """What is stored of an answer: all that reading it again may need."""
     return {
+        "marker": marker,
         "text": completion.text,
         "provider": completion.provider,
         "model": completion.model,
@@ -129,9 +130,11 @@ def _to_store(completion: Completion[Any]) -> dict[str, Any]:
     }
 
 
-def _completion_from(stored: dict[str, Any]) -> Completion[object]:
+def _completion_from(stored: dict[str, Any], marker: str) -> Completion[object]:
+    """The stored answer as if it had been asked for with this call's marker."""
+    text, old = stored["text"], stored["marker"]
     return Completion(
-        text=stored["text"],
+        text=text.replace(old, marker) if old else text,
         finish="stop",
         provider=stored["provider"],
         model=stored["model"],

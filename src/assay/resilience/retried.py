@@ -10,8 +10,9 @@ from typing import Any, Generic, TypeVar
 
 from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, Model, Prompt, to_ms
-from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, Retry
+from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, ReadingFailed, Retry
 from assay.domain.events import AttemptFinished
+from assay.domain.faults import internal_fault
 from assay.domain.moving_average import MovingAverage
 from assay.domain.policy import RetryBudgetPolicy
 from assay.domain.ports import ChatModel, EventSink
@@ -104,7 +105,7 @@ class Retried:
         try:
             completion = await self._inner.complete(run.prompt, run.context)
             run.answer = completion.text.strip()[:REPAIR_ANSWER_CHARS_MAX]
-            reading = run.prompt.read(completion)
+            reading = self._read(run, completion)
             outcome = "ok"
         except ModelError as error:
             outcome = error.outcome
@@ -115,6 +116,16 @@ class Retried:
         finally:
             self._note(run, outcome, self._clock.monotonic_s() - started_s, completion)
         return completion.with_reading(reading)
+
+    def _read(self, run: _Run[T], completion: Completion[object]) -> T:
+        """The reading; an unexpected error is reported, and costs no more than the verdict."""
+        try:
+            return run.prompt.read(completion)
+        except ModelError:
+            raise
+        except Exception as error:
+            self._events.emit(internal_fault("reading", error, run.context.caller.request_id))
+            raise ReadingFailed("The judge's answer could not be read.") from error
 
     def _note(
         self, run: _Run[T], outcome: str, elapsed_s: float, completion: Completion[T] | None

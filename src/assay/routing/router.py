@@ -56,7 +56,7 @@ class Router:
             candidate, *waiting = waiting
             try:
                 completion = await candidate.chat.complete(
-                    prompt,
+                    prompt.for_model(candidate.model),
                     replace(
                         context,
                         deadline=_share(context.deadline) if waiting else context.deadline,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assay.domain.evaluation import Strategy
 from assay.domain.suggestions import did_you_mean
+from assay.verdicts.forms import FormName
 
 Dialect = Literal["openai", "anthropic", "gemini", "simulated"]
 
@@ -165,6 +166,9 @@ class ModelSettings(Section):
     weight: float = Field(1.0, gt=0, description="Share of calls under the strategy `weighted`.")
     structured_output: bool = Field(
         True, description="Whether the model supports JSON Schema output."
+    )
+    reading: FormName | None = Field(
+        None, description="The form in which the model is known to write its verdicts."
     )
     logprobs: bool = Field(False, description="Whether the model returns token log-probabilities.")
     seed: bool = Field(False, description="Whether the model accepts a seed.")

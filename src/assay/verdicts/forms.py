@@ -11,11 +11,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from assay.verdicts.scales import NOT_OFFERED, LabelScale, NotOffered, NumberScale
 
 AnyScale = NumberScale | LabelScale
+
+FormName = Literal["brackets", "result", "final_verdict", "two_scores", "option", "stars", "words"]
 
 MARKS_MAX = 1_000
 """Marks of one form that are compared."""
@@ -37,7 +39,7 @@ Grammar = Callable[[str, AnyScale], Iterator[Mark]]
 class Form:
     """A named form; `undeclared`: unmistakable, so read even where nothing declares it."""
 
-    name: str
+    name: FormName
     marks: Grammar
     undeclared: bool = False
 

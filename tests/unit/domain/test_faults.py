@@ -7,7 +7,8 @@ from pathlib import Path
 from assay.domain.faults import FAULT_PLACES
 
 SOURCE = Path(__file__).parents[3] / "src" / "assay"
-REPORTERS = {"internal_fault", "_report", "start"}
+REPORTERS = {"internal_fault", "_report"}
+SUPERVISORS = {"supervisor", "_supervisor"}
 
 
 def places() -> Iterator[str]:
@@ -18,8 +19,11 @@ def places() -> Iterator[str]:
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else None
             name = node.func.id if isinstance(node.func, ast.Name) else name
+            owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+            owner_name = getattr(owner, "attr", getattr(owner, "id", None))
+            reports = name in REPORTERS or (name == "start" and owner_name in SUPERVISORS)
             first = node.args[0]
-            if name in REPORTERS and isinstance(first, ast.Constant):
+            if reports and isinstance(first, ast.Constant):
                 yield str(first.value)
 
 

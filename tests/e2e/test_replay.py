@@ -8,7 +8,9 @@ from replay.judges import replay_pairs, replay_preferences, replay_samples
 from replay.recordings import (
     DATA,
     FAIREVAL,
+    FORMS,
     alpacaeval,
+    in_form,
     llmbar_casestudy,
     llmbar_faireval,
     prometheus_samples,
@@ -29,7 +31,7 @@ async def test_every_prometheus_verdict_is_read_as_recorded():
     recordings = list(prometheus_vicuna())
     outcome = await replay(recordings)
     assert len(recordings) == 960
-    assert outcome.agreed == 960, outcome.differing[:3]
+    assert outcome.as_recorded == 960, (outcome.lost[:3], outcome.invented[:3])
 
 
 async def test_every_reasoned_choice_ends_in_the_recorded_winner():
@@ -37,14 +39,24 @@ async def test_every_reasoned_choice_ends_in_the_recorded_winner():
     recordings = list(llmbar_casestudy("GPT-4.CoT"))
     outcome = await replay(recordings)
     assert len(recordings) == 108
-    assert outcome.agreed == 108, outcome.differing[:3]
+    assert outcome.as_recorded == 108, (outcome.lost[:3], outcome.invented[:3])
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_no_form_loses_or_invents_a_verdict(form):
+    """The recorded reasoning, followed by the verdict in each form that is read undeclared."""
+    recordings = list(in_form(form, prometheus_vicuna()))
+    outcome = await replay(recordings, structured=form == "structured")
+    assert outcome.as_recorded == 960, (outcome.lost[:3], outcome.invented[:3])
+    named = {"brackets": "form:brackets"}.get(form, form)
+    assert set(outcome.methods) == {named}
 
 
 async def test_a_completion_without_a_verdict_is_unscored():
     """Where the sentence with the verdict is cut out, nothing is made up."""
     recordings = list(without_verdict(llmbar_casestudy("GPT-4.CoT")))
     outcome = await replay(recordings)
-    assert outcome.unscored == {"judge_parse_error": 108}, outcome.differing[:3]
+    assert outcome.as_recorded == 108, outcome.invented[:3]
 
 
 @pytest.mark.parametrize("source", FAIREVAL)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,28 @@ def prometheus_samples() -> Iterator[tuple[str, dict[str, Any], list[str], list[
         request["judge"] = {"models": ["replay/judge"], "samples": len(samples)}
         scores = [int(each.expected or 0) for each in samples]
         yield key, request, [each.completion for each in samples], scores
+
+
+def in_form(form: str, recordings: Iterable[Recording]) -> Iterator[Recording]:
+    """The same verdicts in another form, after the recorded reasoning."""
+    for recording in recordings:
+        reasoning = recording.completion.partition("[RESULT]")[0].strip()
+        yield replace(recording, completion=FORMS[form](reasoning, recording.expected))
+
+
+FORMS: Mapping[str, Callable[[str, Any], str]] = {
+    "structured": lambda reasoning, verdict: json.dumps(
+        {"reasoning": reasoning, "score" if isinstance(verdict, int) else "verdict": verdict}
+    ),
+    "marked": lambda reasoning, verdict: f"{reasoning}\nVERDICT {{{{marker}}}}: {verdict}",
+    "brackets": lambda reasoning, verdict: f"{reasoning}\n\nRating: [[{verdict}]]",
+    "prose": lambda reasoning, verdict: (
+        f"{reasoning}\n\nVerdict: {verdict}"
+        if isinstance(verdict, str)
+        else f"{reasoning}\n\nScore: {verdict}"
+    ),
+}
+"""Ways in which a judge may end an answer, by name."""
 
 
 def without_verdict(recordings: Iterable[Recording]) -> Iterator[Recording]:

@@ -28,8 +28,10 @@ from replay.judges import replay_pairs, replay_preferences, replay_samples
 from replay.recordings import (
     DATA,
     FAIREVAL,
+    FORMS,
     Recording,
     alpacaeval,
+    in_form,
     llmbar_casestudy,
     llmbar_faireval,
     prometheus_samples,
@@ -51,28 +53,36 @@ stream = false
 [models."replay/judge"]
 provider = "replay"
 name = "judge"
-structured_output = false
+structured_output = {structured}
 """
 
 
 @dataclass
 class Outcome:
-    """How the service's verdicts compare with the recorded ones."""
+    """How the service's verdicts compare with the recorded ones.
 
-    agreed: int = 0
-    unscored: Counter[str] = field(default_factory=Counter)
-    differing: list[tuple[Recording, object]] = field(default_factory=list)
+    `lost` are recorded verdicts that were not read, `invented` those that were read otherwise or
+    that are not there. `methods` counts how the verdicts were read.
+    """
+
+    as_recorded: int = 0
+    lost: list[Recording] = field(default_factory=list)
+    invented: list[tuple[Recording, object]] = field(default_factory=list)
+    methods: Counter[str] = field(default_factory=Counter)
 
 
-async def replay(recordings: Sequence[Recording]) -> Outcome:
+async def replay(recordings: Sequence[Recording], *, structured: bool = False) -> Outcome:
     """Post every recording's case to a real service whose judge is the replay server."""
     outcome = Outcome()
     slots = asyncio.Semaphore(CONCURRENCY)
-    recorded = {each.key: [each.completion] for each in recordings}
+    config = CONFIG.format(url="{url}", structured=str(structured).lower())
+    recorded = {recording.key: [recording.completion] for recording in recordings}
     with tempfile.TemporaryDirectory() as folder:
         async with (
             ReplayServer(recorded) as server,
-            running_service(Path(folder), CONFIG.format(url=server.url)) as service,
+            running_service(
+                Path(folder), config.format(url=server.url)
+            ) as service,
             aiohttp.ClientSession(service.url) as session,
         ):
 
@@ -81,13 +91,15 @@ async def replay(recordings: Sequence[Recording]) -> Outcome:
                     body = await answer.json()
                     assert answer.status == 200, body
                 result = body["results"][0]
-                if result["status"] == "unscored":
-                    outcome.unscored[result["reason"]] += 1
                 found = result["label"] if result["type"] == "label" else result["value"]
                 if found == recording.expected:
-                    outcome.agreed += 1
+                    outcome.as_recorded += 1
+                elif found is None:
+                    outcome.lost.append(recording)
                 else:
-                    outcome.differing.append((recording, found))
+                    outcome.invented.append((recording, found))
+                if result["judge"]["read_from"]:
+                    outcome.methods[result["judge"]["read_from"]["method"]] += 1
 
             async with asyncio.TaskGroup() as group:
                 for recording in recordings:
@@ -100,20 +112,29 @@ async def main() -> int:
     if not DATA.exists():
         print(f"skipped: no recorded data at {DATA} (set ASSAY_DATA)")  # noqa: T201 — a command
         return 2
-    sources = {"prometheus-vicuna (GPT-4, 320 × 3)": list(prometheus_vicuna())}
-    sources |= {f"llmbar-casestudy ({judge})": list(llmbar_casestudy(judge)) for judge in JUDGES}
+    sets = {"prometheus-vicuna (GPT-4)": list(prometheus_vicuna())}
+    sets |= {f"llmbar-casestudy ({judge})": list(llmbar_casestudy(judge)) for judge in JUDGES}
     gpt4 = list(llmbar_casestudy("GPT-4.CoT"))
-    sources["llmbar-casestudy (GPT-4.CoT, verdict cut out)"] = list(without_verdict(gpt4))
-    table = Table("recorded", "verdicts", "as recorded", "unscored", "other verdict")
-    for name, recordings in sources.items():
-        outcome = await replay(recordings)
-        unscored = ", ".join(f"{count} {reason}" for reason, count in outcome.unscored.items())
-        other = sum(found is not None for _, found in outcome.differing)
-        table.add_row(name, str(len(recordings)), str(outcome.agreed), unscored or "0", str(other))
-    console = Console(width=120)
+    table = Table("recorded", "form", "verdicts", "as recorded", "lost", "invented", "read as")
+    for name, recordings in sets.items():
+        variants = {"as recorded": recordings}
+        variants |= {form: list(in_form(form, recordings)) for form in FORMS}
+        for form, variant in variants.items():
+            outcome = await replay(variant, structured=form == "structured")
+            add_row(table, name, form, len(variant), outcome)
+    cut = list(without_verdict(gpt4))
+    add_row(table, "llmbar-casestudy (GPT-4.CoT)", "verdict cut out", len(cut), await replay(cut))
+    console = Console(width=140)
     console.print(table)
     console.print(await comparisons(), await repeated(), sep="\n")
     return 0
+
+
+def add_row(table: Table, name: str, form: str, count: int, outcome: Outcome) -> None:
+    """One set in one form."""
+    methods = ", ".join(f"{number} {method}" for method, number in outcome.methods.most_common())
+    counts = (count, outcome.as_recorded, len(outcome.lost), len(outcome.invented))
+    table.add_row(name, form, *map(str, counts), methods)
 
 
 async def comparisons() -> Table:

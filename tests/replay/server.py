@@ -3,7 +3,8 @@
 A case marks what is to be replayed with `[[replay:KEY]]` in its input; the same marker asked for
 again gives the next completion recorded under it. Outputs that are shown in several orders are
 marked with `[[replay-side:N]]`: shown as 2, 1 the key is KEY/21. What is recorded is a text, or a
-whole choice with its log-probabilities.
+whole choice with its log-probabilities; `{{marker}}` in a text becomes the marker that the prompt
+asks for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aiohttp import web
 Recorded = str | Mapping[str, Any]
 
 MARKER = re.compile(r"\[\[replay:([^\]]+)\]\]")
+ASKED_MARKER = re.compile(r"^VERDICT (\w+): <", re.MULTILINE)
 SIDE = re.compile(r"\[\[replay-side:(\d)\]\]")
 
 
@@ -52,6 +54,9 @@ class ReplayServer:
         answers = self._recorded[key]
         answer = answers[self.calls[key] % len(answers)]
         self.calls[key] += 1
+        if isinstance(answer, str):
+            asked_marker = ASKED_MARKER.search(text)
+            answer = answer.replace("{{marker}}", asked_marker[1] if asked_marker else "")
         choice = choice_of(answer) if isinstance(answer, str) else answer
         said = len(choice["message"]["content"])
         return web.json_response(

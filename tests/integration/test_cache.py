@@ -66,6 +66,30 @@ async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis
     assert (kept.cached, kept.cost_usd, kept.usage, kept.attempts) == (True, 0.0, NO_USAGE, ())
 
 
+async def test_a_marked_answer_is_read_with_the_marker_of_the_present_call(redis: Redis) -> None:
+    """The stored line carries the marker of the call that it answered."""
+
+    def marked(marker: str) -> Prompt:
+        return replace(
+            QUESTION, marker=marker, read=lambda each: each.text.partition(f"VERDICT {marker}: ")[2]
+        )
+
+    model = ScriptedModel(answer("VERDICT 1111: yes"))
+    await complete(caching(model, redis), marked("1111"))
+    kept = await complete(caching(model, redis), marked("2222"))
+    assert (kept.cached, kept.reading, model.calls) == (True, "yes", 1)
+
+
+async def test_a_quoted_placeholder_does_not_become_a_marker(redis: Redis) -> None:
+    """Only the marker that the answer was asked for is replaced."""
+    quoted = "VERDICT 2222: yes, VERDICT {marker}: yes, VERDICT …: yes"
+    model = ScriptedModel(answer(quoted))
+    plain = replace(QUESTION, marker="1111", read=lambda each: each.text)
+    await complete(caching(model, redis), plain)
+    kept = await complete(caching(model, redis), replace(plain, marker="3333"))
+    assert (kept.cached, kept.reading) == (True, quoted)
+
+
 @pytest.mark.parametrize(
     ("other", "caller"),
     [

@@ -80,9 +80,7 @@ async def replay(recordings: Sequence[Recording], *, structured: bool = False) -
     with tempfile.TemporaryDirectory() as folder:
         async with (
             ReplayServer(recorded) as server,
-            running_service(
-                Path(folder), config.format(url=server.url)
-            ) as service,
+            running_service(Path(folder), config.format(url=server.url)) as service,
             aiohttp.ClientSession(service.url) as session,
         ):
 

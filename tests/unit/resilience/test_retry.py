@@ -12,7 +12,7 @@ from assay.domain import errors
 from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.completion import ATTEMPTS_MAX, Completion
 from assay.domain.errors import UNSENT_OUTCOMES, ModelError
-from assay.domain.events import AttemptFinished
+from assay.domain.events import AttemptFinished, InternalFault
 from assay.domain.policy import RetryBudgetPolicy
 from assay.resilience.retried import REPAIR_ANSWER_CHARS_MAX, Retried
 from assay.resilience.retry_budget import WINDOW_S, RetryBudget
@@ -70,6 +70,25 @@ async def test_unreadable_answer_is_shown_to_the_judge_once() -> None:
     ]
     assert model.prompts[1].key is None
     assert outcomes(sink.of(AttemptFinished)) == ["answer_unreadable", "ok"]
+
+
+async def test_an_error_while_reading_is_reported_and_paid_for() -> None:
+    """Attempts, tokens and cost are kept, and the operator learns of it."""
+
+    words = "the judge's own"
+
+    def broken(_: Completion) -> str:
+        raise KeyError(words)
+
+    chat, sink = retried(ScriptedModel(answer("yes")))
+    with pytest.raises(errors.ReadingFailed) as caught:
+        await chat.complete(ask(read=broken), call())
+    (attempt,) = caught.value.attempts
+    assert (attempt.outcome, attempt.usage, attempt.cost_usd) == ("internal_error", USAGE, 2.0)
+    assert caught.value.reason == "check_error"
+    (fault,) = sink.of(InternalFault)
+    assert (fault.where, fault.error_type) == ("reading", "KeyError")
+    assert words not in repr(fault) + caught.value.message
 
 
 async def test_second_unreadable_answer_is_final() -> None:

@@ -5,7 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from assay.domain.completion import Attempt, CallContext, Completion, Model, Prompt, Turn
+from assay.domain.completion import (
+    AnswerSchema,
+    Attempt,
+    CallContext,
+    Capabilities,
+    Completion,
+    Ending,
+    Model,
+    Prompt,
+    Turn,
+)
 from assay.domain.errors import (
     BreakerOpen,
     ContentFiltered,
@@ -22,6 +32,8 @@ from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import FallbackTaken
 from assay.routing.candidates import Candidate
 from assay.routing.judges import ConfiguredJudge, ConfiguredJudges
+from assay.routing.router import Router
+from assay.routing.strategies import ordered
 from fakes.calls import call, read_text
 
 PROMPT = Prompt((Turn("user", ("hello",)),), read_text)
@@ -268,3 +280,46 @@ def test_a_panel_holds_no_model_under_two_names():
         found.panel(JudgeSpec(models=both, strategy="panel"))
     assert raised.value.code == "invalid_request"
     assert len(found.panel(JudgeSpec(models=both))) == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "end", "repeat"), [(True, "as JSON", "JSON again"), (False, "a line", "line again")]
+)
+async def test_each_model_is_asked_in_its_own_way(schema: bool, end: str, repeat: str) -> None:
+    """By the schema where it takes one, else in words; a repeated question asks for the same."""
+    asked: list[Prompt] = []
+
+    class Recording(Scripted):
+        async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
+            asked.append(prompt)
+            return await super().complete(prompt, context)
+
+    model = Model("m", "p", "m", capabilities=Capabilities(schema=schema))
+    candidate = Candidate(model, Recording("m"))
+    prompt = replace(
+        PROMPT,
+        answer=AnswerSchema("verdict", {}),
+        structured=Ending("as JSON", "JSON again"),
+        plain=Ending("a line", "line again"),
+    )
+    await Router([candidate], ordered, Events()).complete(prompt, call())
+    [sent] = asked
+    assert sent.turns[-1].text == f"hello{end}"
+    assert (sent.answer is not None) == schema
+    assert sent.repaired("no", "Fault.").turns[-1].text == f"Fault. {repeat}"
+
+
+async def test_the_forms_of_a_model_are_handed_to_the_reader() -> None:
+    """What is declared on a model holds for its answers alone."""
+    read: list[tuple[str, ...]] = []
+
+    def reader(completion: Completion, *, forms: tuple[str, ...] = ()) -> str:
+        read.append(forms)
+        return completion.text
+
+    prompt = Prompt(PROMPT.turns, reader)
+    for reading in ((), ("stars",)):
+        prompt.for_model(Model("m", "p", "m", reading=reading)).read(
+            Completion("x", "stop", "p", "m")
+        )
+    assert read == [(), ("stars",)]

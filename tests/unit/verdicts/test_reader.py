@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from assay.domain.completion import Completion
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
+from assay.verdicts.forms import FORMS, FormName
 from assay.verdicts.reader import Protocol, read_verdict
 from unit.verdicts.scales import FIVE, LETTERS, PAIR, PASS_FAIL, TEN, reading, verdict
 
@@ -148,3 +151,9 @@ def test_hostile_answers_end(text):
     for scale in (FIVE, PASS_FAIL, PAIR):
         for _ in range(5):
             assert verdict(text, scale, protocol=declared) in (None, 4)
+
+
+def test_every_form_has_its_name():
+    """Settings and criteria offer exactly the forms that there are."""
+    assert set(FORMS) == set(get_args(FormName))
+    assert all(form.name == name for name, form in FORMS.items())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Protocol
 
+from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
 from assay.redis.time_budget import within_budget
 
@@ -13,15 +13,7 @@ START_BUDGET_S = 1.0
 """What this may add to the start of a process."""
 
 
-class RedisClient(Protocol):
-    """What is asked of `redis.asyncio.Redis` or `RedisCluster`."""
-
-    def get(self, name: Any, /) -> Any: ...
-
-    def set(self, name: Any, value: Any, /, *, nx: bool) -> Any: ...
-
-
-async def shared_secret(redis: RedisClient, name: str) -> bytes:
+async def shared_secret(redis: Client, name: str) -> bytes:
     """The secret of this name; without Redis, one that this process alone has."""
     key, own = f"assay:v1:{{secret:{name}}}", secrets.token_bytes(SECRET_BYTES)
     try:

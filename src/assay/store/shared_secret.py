@@ -19,6 +19,7 @@ async def shared_secret(redis: Client, name: str) -> bytes:
     try:
         async with within_budget(START_BUDGET_S):
             await redis.set(key, own, nx=True)
-            return await redis.get(key) or own
+            shared = await redis.get(key)
     except OUTAGES:
         return own
+    return shared if isinstance(shared, bytes) else own

@@ -39,11 +39,14 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 def structured_ending(scales: Scales) -> Ending:
     """For a model that is given the schema."""
     if "" in scales:
-        shown, first = _shown(scales[""]), "First explain your reasoning, then give the verdict."
+        shown, first = (
+            _shown(scales[""]),
+            "First explain your reasoning step by step, then give the verdict.",
+        )
     else:
         members = (f'"{name}": {_shown(scale)}' for name, scale in scales.items())
         shown = "{" + ",\n ".join(members) + "}"
-        first = "For each one, first explain your reasoning, then give the verdict."
+        first = "For each verdict, first explain your reasoning step by step."
     return Ending(
         f"{first} Answer with one JSON object and nothing else:\n\n{shown}",
         f"Answer again with one JSON object and nothing else:\n\n{shown}",
@@ -54,7 +57,7 @@ def _shown(scale: AnyScale) -> str:
     value = f"<{scale.instruction}>"
     if scale.schema["type"] == "string":
         value = f'"{value}"'
-    return f'{{"reasoning": "<a few sentences>", "{scale.keys[0]}": {value}}}'
+    return f'{{"reasoning": "<your reasoning>", "{scale.keys[0]}": {value}}}'
 
 
 def marked_ending(scales: Scales, marker: str) -> Ending:
@@ -63,7 +66,7 @@ def marked_ending(scales: Scales, marker: str) -> Ending:
     these = "this line" if len(lines) == 1 else "these lines"
     shown = "\n".join(lines)
     return Ending(
-        "First explain your reasoning in a few sentences. Then end your answer with "
+        "First explain your reasoning step by step. Then end your answer with "
         f"{these}, filled in, and write nothing after:\n\n{shown}",
         f"Answer again with {these} alone, filled in:\n\n{shown}",
     )

@@ -8,7 +8,13 @@ import pytest
 from redis.asyncio import Redis
 
 from assay.domain.completion import Caller, Completion, Model, Usage
-from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RateLimited
+from assay.domain.errors import (
+    ContentFiltered,
+    CostCapReached,
+    ModelError,
+    ProviderDown,
+    RateLimited,
+)
 from assay.domain.policy import CostBudget
 from assay.domain.supervision import Supervisor
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
@@ -107,6 +113,15 @@ async def test_a_call_that_failed_midway_stays_charged(server, caps):
     with pytest.raises(ProviderDown):
         await complete(Priced(failure=ProviderDown("gone")), caps)
     assert await settled(server, caps) == pytest.approx(1.024, rel=0.01)
+
+
+async def test_a_filtered_answer_is_settled_at_what_the_provider_counted(server, caps):
+    """The call failed, but its price is known."""
+    filtered = ContentFiltered("filtered")
+    filtered.usage = Usage(1_000, 200)
+    with pytest.raises(ContentFiltered):
+        await complete(Priced(failure=filtered), caps)
+    assert await settled(server, caps) == pytest.approx(0.101)
 
 
 async def test_without_redis_a_capped_tenant_spends_nothing_and_others_go_on(tmp_path):

@@ -4,7 +4,8 @@
     ├── RequestError               the caller's request is at fault; costs nothing
     ├── StoreUnavailable           Redis does not answer
     └── ModelError                 a model gave no usable completion
-        ├── RequestRejected        400, 422
+        ├── RequestRejected        400, 422: a parameter, or the model's own output
+        │   └── PromptUnsendable   a text that JSON cannot hold; nothing was sent
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
         ├── KeyRejected            401, 402, 403
@@ -13,7 +14,7 @@
         ├── ProviderDown           408, 5xx, refused, reset, TLS
         ├── ProviderSilent         no byte within the silence timeout
         ├── RateLimited            429
-        ├── StreamBroken           cut or malformed answer
+        ├── StreamBroken           cut or malformed answer, or ended with a word for an error
         ├── AnswerUnreadable       the verdict does not parse
         ├── ReadingFailed          an unexpected error while it was read
         ├── AnswerTruncated        the verdict was cut at the output limit
@@ -37,7 +38,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from assay.domain.completion import Attempt
+    from assay.domain.completion import Attempt, Usage
     from assay.domain.policy import SpentQuota
 
 Retry = Literal["no", "once", "after_wait", "repair"]
@@ -220,18 +221,27 @@ class ModelError(AssayError):
         self.retry_after_s = retry_after_s
         self.attempts = tuple(attempts)
         self.spent: SpentQuota | None = None
+        self.usage: Usage | None = None
+        """What the provider counted for an answer that it ended without a usable text."""
         self.idle_s = 0.0
         """How long the provider owed its first byte when the call ended; 0 once a byte came."""
 
 
 class RequestRejected(ModelError):
-    outcome, reason = "request_rejected", "check_error"
-    next_candidate, billable, transient = "none", False, False
+    """One model's API takes a parameter that another does not, so the others are worth trying."""
+
+    outcome, billable, transient = "request_rejected", False, False
+
+
+class PromptUnsendable(RequestRejected):
+    reason, next_candidate = "check_error", "none"
 
 
 class ContentFiltered(ModelError):
+    """Each provider filters by its own rules."""
+
     outcome, reason = "content_filtered", "judge_refused"
-    next_candidate, transient, prompt_specific = "none", False, True
+    transient, prompt_specific = False, True
 
 
 class ContextExceeded(ModelError):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from assay.domain.completion import NO_USAGE, CallContext, Completion, Finish, Model, Prompt, Usage
+from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
 from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
@@ -21,7 +21,8 @@ from assay.domain.errors import (
 from assay.providers.body import json_body, schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import StreamAccumulator, usage
+from assay.providers.shapes import count_of, list_of, mapping_of, text_of
+from assay.providers.stream_accumulator import StreamAccumulator
 
 T = TypeVar("T")
 
@@ -39,17 +40,8 @@ _DIALECT = Dialect(
         "api_error": ProviderDown,
         "overloaded_error": ProviderDown,
     },
-    phrases=(
-        ("prompt is too long", ContextExceeded),
-        ("exceed context limit", ContextExceeded),
-        ("credit balance is too low", KeyRejected),
-    ),
+    phrases=(("credit balance is too low", KeyRejected),),
 )
-_FINISHES: Mapping[str, Finish] = {
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "refusal",
-}
 
 
 class Anthropic:
@@ -104,60 +96,55 @@ class AnthropicStream(StreamAccumulator):
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         self._tool_input: list[str] = []
-        self._counts: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
 
     def read_event(self, event: Any) -> None:
-        match event["type"]:
+        match event.get("type"):
             case "message_start":
-                self._open(event["message"])
+                self._open(mapping_of(event.get("message")))
             case "content_block_start":
-                self._read_block(event["content_block"])
+                self._read_block(mapping_of(event.get("content_block")))
             case "content_block_delta":
-                self._read_delta(event["delta"])
+                self._read_delta(mapping_of(event.get("delta")))
             case "message_delta":
                 self._count(event.get("usage"))
-                self._close(event["delta"].get("stop_reason"))
+                self.finish(mapping_of(event.get("delta")).get("stop_reason"))
             case "message_stop":
                 self.end()
 
     def read_answer(self, answer: Any) -> None:
         self._open(answer)
-        for block in answer["content"]:
-            self._read_block(block)
-        self._close(answer["stop_reason"])
+        for block in list_of(answer.get("content")):
+            self._read_block(mapping_of(block))
+        self.finish(answer.get("stop_reason"))
 
     def text(self) -> str:
         return "".join(self._tool_input) or super().text()
 
     def _open(self, message: Mapping[str, Any]) -> None:
-        self.served_by = message.get("model") or self.served_by
+        self.served_by = text_of(message.get("model")) or self.served_by
         self._count(message.get("usage"))
 
     def _read_block(self, block: Mapping[str, Any]) -> None:
-        if block["type"] == "text":
-            self.write(block["text"])
-        elif block["type"] == "tool_use" and block["input"]:
-            self.write(orjson.dumps(block["input"]).decode(), self._tool_input)
+        if block.get("type") == "text":
+            self.write(block.get("text"))
+        elif block.get("type") == "tool_use" and (value := mapping_of(block.get("input"))):
+            self.write(orjson.dumps(value).decode(), self._tool_input)
 
     def _read_delta(self, delta: Mapping[str, Any]) -> None:
-        if delta["type"] == "text_delta":
-            self.write(delta["text"])
-        elif delta["type"] == "input_json_delta":
-            self.write(delta["partial_json"], self._tool_input)
+        if delta.get("type") == "text_delta":
+            self.write(delta.get("text"))
+        elif delta.get("type") == "input_json_delta":
+            self.write(delta.get("partial_json"), self._tool_input)
 
-    def _count(self, counts: Mapping[str, Any] | None) -> None:
+    def _count(self, counts: Any) -> None:
         # Counts are cumulative; gateways send 0 first and the real number at the end.
-        self._counts |= {name: count for name, count in (counts or {}).items() if count}
+        known = {name: count_of(value) for name, value in mapping_of(counts).items()}
+        self._counts |= {name: count for name, count in known.items() if count}
         self.usage = _usage(self._counts)
 
-    def _close(self, reason: str | None) -> None:
-        if reason is not None:
-            self.finish = _FINISHES.get(reason, "stop")
 
-
-def _usage(counts: Mapping[str, Any]) -> Usage:
-    if not counts:
-        return NO_USAGE
+def _usage(counts: Mapping[str, int]) -> Usage:
     cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
     input_tokens = sum(counts.get(name, 0) for name in ("input_tokens", *cached))
-    return usage(input_tokens, counts.get("output_tokens"))
+    return Usage(input_tokens, counts.get("output_tokens", 0))

@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
 from assay.domain.completion import Turn
-from assay.domain.errors import RequestRejected
+from assay.domain.errors import PromptUnsendable
 
 WRITE_BYTES = 1024 * 1024
 """Bytes handed to the socket at once, so that other calls get their turn in between."""
@@ -27,7 +27,7 @@ Chunk = bytes | memoryview
 def json_body(document: Mapping[str, Any]) -> list[Chunk]:
     """Serialise `document`, in which a `Turn` stands for its text, into the chunks of a body.
 
-    Raises `RequestRejected` for a text that is not Unicode (a lone surrogate) or a value that is
+    Raises `PromptUnsendable` for a text that is not Unicode (a lone surrogate) or a value that is
     not JSON.
     """
     body: list[Chunk] = []
@@ -41,7 +41,7 @@ def json_body(document: Mapping[str, Any]) -> list[Chunk]:
                 small = []
         return [*body, b"".join(small)]
     except TypeError:  # orjson's errors are TypeErrors, and may quote the caller's text
-        raise RequestRejected("the prompt cannot be represented as JSON") from None
+        raise PromptUnsendable("the prompt cannot be represented as JSON") from None
 
 
 def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:

@@ -1,16 +1,21 @@
-"""What a provider's error response means: by its code, then its message, then its status."""
+"""What a provider's error means: by its code, then its message, then its status.
+
+An error has the same meaning as a response, inside an answer with status 200 and inside a stream.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from assay.domain.completion import Finish
 from assay.domain.errors import (
+    ContentFiltered,
     ContextExceeded,
     KeyRejected,
     ModelError,
@@ -20,8 +25,12 @@ from assay.domain.errors import (
     RequestRejected,
     StreamBroken,
 )
+from assay.providers.finish_words import FINISHES
+from assay.providers.shapes import count_of, first_of, list_of, mapping_of, text_of
 
 MESSAGE_CHARS_MAX = 200
+MESSAGE_DEPTH_MAX = 4
+MESSAGE_PARTS_MAX = 3
 RETRY_AFTER_S_MAX = 86_400.0
 
 _STATUSES: Mapping[int, type[ModelError]] = {
@@ -33,22 +42,57 @@ _STATUSES: Mapping[int, type[ModelError]] = {
     413: ContextExceeded,
     429: RateLimited,
 }
-_SEARCHED_STATUSES = (400, 413, 422, None)
+_SEARCHED_STATUSES = (400, 403, 413, 422, None)
 """Statuses whose message is searched; elsewhere it could only quote the caller's text."""
+_TOO_LONG = (
+    "context length",  # OpenAI, vLLM, SGLang, Mistral, DeepSeek, Ollama, LM Studio
+    "context window",  # OpenAI, MiniMax, LiteLLM
+    "context size",  # llama.cpp
+    "context limit",  # Anthropic
+    "prompt is too long",  # Anthropic, Fireworks
+    "input is too long",  # Bedrock
+    "reduce the length of the",  # Groq, Cerebras
+    "maximum prompt length",  # xAI
+    "maximum model length",  # vLLM
+    "maximum allowed length",  # SGLang
+    "`max_new_tokens` must be <=",  # TGI, Together
+    "`inputs` must have less than",  # TGI
+    "input token count",  # Gemini, Vertex AI
+    "input tokens exceed",  # OpenAI
+    "exceeds the maximum number of tokens",  # Gemini
+    "exceeded model token limit",  # Moonshot
+    "more than max tokens allowed",  # MiniMax
+    "range of input length",  # Qwen
+    "prompt exceeds max length",  # GLM
+    "too many tokens",  # Cohere
+)
+_FILTERED = (
+    "input was flagged",  # OpenRouter, with the status of a rejected key
+    "violates usage guidelines",  # xAI, likewise
+    "content management policy",  # Azure
+    "inappropriate content",  # Qwen
+)
+_PHRASES: Sequence[tuple[str, type[ModelError]]] = (
+    *((phrase, ContentFiltered) for phrase in _FILTERED),
+    *((phrase, ContextExceeded) for phrase in _TOO_LONG),
+)
+"""Parts of messages, in lower case, that gateways pass on from any provider."""
+_MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors")
 _KEY_LIKE = re.compile(r"\S*(?:sk-|AIza|Bearer\s)\S*", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one provider expresses its errors.
+    """How one provider expresses its errors, and how its answers end.
 
     `codes` maps its codes, types, reasons and statuses. `phrases` maps parts of its message, in
-    lower case, for errors without a code.
+    lower case, for errors without a code. `finishes` maps the words of its endings, in lower case.
     """
 
     codes: Mapping[str, type[ModelError]]
     phrases: Sequence[tuple[str, type[ModelError]]] = ()
+    finishes: Mapping[str, Finish] = field(default_factory=lambda: FINISHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +106,31 @@ class ProviderError:
 
     @classmethod
     def read(cls, status: int | None, body: Any, headers: Mapping[str, str]) -> ProviderError:
-        """Read a `body` of any shape; never raises."""
-        error = body[0] if isinstance(body, list) and body else body
-        error = error.get("error", error) if isinstance(error, dict) else error
-        if not isinstance(error, dict):
-            message = error if isinstance(error, str) else ""
-            return cls(status, message=message, retry_after_s=retry_after_s(headers))
-        details = [detail for detail in _list(error.get("details")) if isinstance(detail, dict)]
-        named = [error.get(key) for key in ("code", "type", "status")]
+        """Read a `body` of any shape, plain text too; never raises."""
+        body = body[0] if isinstance(body, list) and body else body
+        outer = mapping_of(body)
+        error = outer.get("error") or body
+        fields = mapping_of(error)
+        details = [mapping_of(detail) for detail in list_of(fields.get("details"))]
+        named = [part.get(key) for part in (fields, outer) for key in ("code", "type", "status")]
         named += [detail.get("reason") for detail in details]
-        if status is None and isinstance(error.get("code"), int):
-            status = error["code"]
+        # What a gateway was answered by the provider behind it.
+        raw = text_of(mapping_of(fields.get("metadata")).get("raw"))
+        wait_s = retry_after_s(headers)
         return cls(
-            status,
+            _status(fields) if status is None else status,
             tuple(code for code in named if isinstance(code, str)),
-            str(error.get("message") or ""),
-            _retry_delay_s(details) if (wait_s := retry_after_s(headers)) is None else wait_s,
+            " ".join(filter(None, (_message(error) or _message(outer), raw))),
+            _retry_delay_s(details) if wait_s is None else wait_s,
         )
+
+
+def embedded_error(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The part of an answer or an event that is an error, if any: the whole or its first choice."""
+    if document.get("object") == "error":
+        return document
+    parts = (document, first_of(document.get("choices")))
+    return next((part for part in parts if part.get("error")), None)
 
 
 def failure(
@@ -89,7 +141,7 @@ def failure(
     status = f"answered {error.status}" if error.status else "ended its stream with an error"
     message = f"{provider} {status}"
     # A rejected key may be quoted, and in parts that no mask recognises.
-    if detail := "" if kind is KeyRejected else _safe(error.message, secret):
+    if detail := "" if kind is KeyRejected else safe_text(error.message, secret):
         message = f"{message}: {detail}"
     return kind(message, retry_after_s=error.retry_after_s)
 
@@ -114,9 +166,9 @@ def _kind(dialect: Dialect, error: ProviderError) -> type[ModelError]:
     for code in error.codes:
         if code in dialect.codes:
             return dialect.codes[code]
-    message = error.message.lower()
-    for phrase, kind in dialect.phrases:
-        if error.status in _SEARCHED_STATUSES and phrase in message:
+    message = error.message.lower() if error.status in _SEARCHED_STATUSES else ""
+    for phrase, kind in (*dialect.phrases, *_PHRASES):
+        if phrase in message:
             return kind
     if error.status is None:
         return StreamBroken
@@ -127,11 +179,29 @@ def _kind(dialect: Dialect, error: ProviderError) -> type[ModelError]:
     return RequestRejected if is_client_error else ProviderDown
 
 
-def _safe(text: str, secret: str | None) -> str:
+def safe_text(text: str, secret: str | None = None) -> str:
+    """A provider's words as a message may show them: short, printable, without keys."""
     if secret:
         text = text.replace(secret, "[key]")
     text = _KEY_LIKE.sub("[key]", _UNPRINTABLE.sub(" ", text[: MESSAGE_CHARS_MAX * 4]))
     return text.strip()[:MESSAGE_CHARS_MAX]
+
+
+def _status(error: Mapping[str, Any]) -> int | None:
+    """The HTTP status that an error inside a stream names."""
+    named = (count_of(error.get(key)) for key in ("code", "status", "http_status_code"))
+    return next((status for status in named if 400 <= status <= 599), None)  # noqa: PLR2004  # the classes of errors
+
+
+def _message(value: Any, depth: int = MESSAGE_DEPTH_MAX) -> str:
+    """The sentences in an error; other fields may quote the caller's text."""
+    if isinstance(value, str) or depth == 0:
+        return text_of(value)
+    if isinstance(value, list):
+        parts = (_message(part, depth - 1) for part in value[:MESSAGE_PARTS_MAX])
+        return "; ".join(filter(None, parts))
+    found = (_message(mapping_of(value).get(key), depth - 1) for key in _MESSAGE_KEYS)
+    return next(filter(None, found), "")
 
 
 def _retry_delay_s(details: Sequence[Mapping[str, Any]]) -> float | None:
@@ -149,7 +219,3 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_S_MAX) if math.isfinite(seconds) else None
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()

@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from assay.domain.completion import CallContext, Completion, Finish, Model, Prompt, TokenLogprob
+from assay.domain.completion import CallContext, Completion, Model, Prompt, TokenLogprob
 from assay.domain.errors import (
-    ContentFiltered,
-    ContextExceeded,
     KeyRejected,
     ModelMissing,
     ProviderDown,
@@ -21,7 +19,9 @@ from assay.domain.errors import (
 from assay.providers.body import json_body, schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import StreamAccumulator, usage
+from assay.providers.finish_words import FINISHES
+from assay.providers.shapes import count_of, first_of, list_of, mapping_of, text_of
+from assay.providers.stream_accumulator import StreamAccumulator, usage, weighed
 
 T = TypeVar("T")
 
@@ -42,14 +42,13 @@ _DIALECT = Dialect(
         "UNAVAILABLE": ProviderDown,
     },
     phrases=(
-        ("exceeds the maximum number of tokens", ContextExceeded),
         ("api key not valid", KeyRejected),
         ("api key expired", KeyRejected),
     ),
+    # The model gave neither an answer nor an error.
+    finishes={**FINISHES, "language": "refusal", "other": "refusal"},
 )
 _ROLES = {"user": "user", "assistant": "model"}
-_FINISHES: Mapping[str, Finish] = {"STOP": "stop", "MAX_TOKENS": "length"}
-_FILTERED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
 
 
 class Gemini:
@@ -114,31 +113,23 @@ class GeminiStream(StreamAccumulator):
     dialect = _DIALECT
 
     def read_event(self, event: Any) -> None:
-        self.served_by = event.get("modelVersion") or self.served_by
-        if counts := event.get("usageMetadata"):
-            text_tokens = counts.get("candidatesTokenCount") or 0
-            thought_tokens = counts.get("thoughtsTokenCount") or 0
+        self.served_by = text_of(event.get("modelVersion")) or self.served_by
+        if counts := mapping_of(event.get("usageMetadata")):
+            text_tokens = count_of(counts.get("candidatesTokenCount"))
+            thought_tokens = count_of(counts.get("thoughtsTokenCount"))
             self.usage = usage(counts.get("promptTokenCount"), text_tokens + thought_tokens)
-        if (event.get("promptFeedback") or {}).get("blockReason"):
-            raise ContentFiltered(f"{self.provider} blocked the prompt")
-        for candidate in (event.get("candidates") or ())[:1]:
-            self._read_candidate(candidate)
+        if mapping_of(event.get("promptFeedback")).get("blockReason"):
+            self.finish("content_filter")
+        candidate = first_of(event.get("candidates"))
+        for part in map(mapping_of, list_of(mapping_of(candidate.get("content")).get("parts"))):
+            if not part.get("thought"):
+                self.write(part.get("text"))
+        if logprobs := candidate.get("logprobsResult"):
+            self.add_logprobs(_token_logprobs, logprobs)
+        self.finish(candidate.get("finishReason"))
 
     def read_answer(self, answer: Any) -> None:
         self.read_event(answer)
-
-    def _read_candidate(self, candidate: Mapping[str, Any]) -> None:
-        for part in (candidate.get("content") or {}).get("parts") or ():
-            if not part.get("thought"):
-                self.write(part.get("text", ""))
-        if logprobs := candidate.get("logprobsResult"):
-            self.logprobs.extend(_token_logprobs(logprobs))
-        reason = candidate.get("finishReason")
-        if reason in _FILTERED:
-            raise ContentFiltered(f"{self.provider} filtered the answer")
-        if reason is not None:
-            # LANGUAGE, OTHER or a new reason: the model gave neither an answer nor an error.
-            self.finish = _FINISHES.get(reason, "refusal")
 
 
 def _token_logprobs(result: Mapping[str, Any]) -> list[TokenLogprob]:
@@ -146,10 +137,9 @@ def _token_logprobs(result: Mapping[str, Any]) -> list[TokenLogprob]:
     tops = result.get("topCandidates") or [{}] * len(chosen)
     return [
         TokenLogprob(
-            token["token"],
-            float(token["logProbability"]),
+            *weighed(token["token"], token["logProbability"]),
             tuple(
-                (candidate["token"], float(candidate["logProbability"]))
+                weighed(candidate["token"], candidate["logProbability"])
                 for candidate in top.get("candidates") or ()
             ),
         )

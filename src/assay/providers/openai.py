@@ -5,12 +5,12 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from yarl import URL
 
-from assay.domain.completion import CallContext, Completion, Finish, Model, Prompt, TokenLogprob
+from assay.domain.completion import CallContext, Completion, Model, Prompt, TokenLogprob
 from assay.domain.errors import (
     ContentFiltered,
     ContextExceeded,
@@ -22,7 +22,8 @@ from assay.domain.errors import (
 from assay.providers.body import json_body, schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import StreamAccumulator, usage
+from assay.providers.shapes import first_of, mapping_of, text_of
+from assay.providers.stream_accumulator import StreamAccumulator, usage, weighed
 
 T = TypeVar("T")
 
@@ -35,16 +36,17 @@ _DIALECT = Dialect(
         "invalid_api_key": KeyRejected,
         "content_filter": ContentFiltered,
         "content_policy_violation": ContentFiltered,
+        "data_inspection_failed": ContentFiltered,
         "context_length_exceeded": ContextExceeded,
+        "exceed_context_size_error": ContextExceeded,
+        "string_above_max_length": ContextExceeded,
         "model_not_found": ModelMissing,
         "DeploymentNotFound": ModelMissing,
         "rate_limit_exceeded": RateLimited,
         "server_error": ProviderDown,
     },
-    phrases=(
-        ("maximum context length", ContextExceeded),
-        ("context window", ContextExceeded),
-    ),
+    # xAI says so with a 400, and quotes the key.
+    phrases=(("incorrect api key", KeyRejected),),
 )
 _NEWER_FIELD_DOMAINS = ("openai.com", "azure.com")
 
@@ -105,44 +107,46 @@ class OpenAIStream(StreamAccumulator):
 
     dialect = _DIALECT
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
-        self._refusal: list[str] = []
-
     def read_event(self, event: Any) -> None:
         self._read(event, "delta")
 
     def read_answer(self, answer: Any) -> None:
         self._read(answer, "message")
 
-    def text(self) -> str:
-        return "".join(self._refusal) or super().text()
-
     def _read(self, chunk: Any, part: str) -> None:
-        self.served_by = chunk.get("model") or self.served_by
-        if counts := chunk.get("usage"):
+        self.served_by = text_of(chunk.get("model")) or self.served_by
+        if counts := mapping_of(chunk.get("usage")):
             self.usage = usage(counts.get("prompt_tokens"), counts.get("completion_tokens"))
-        for choice in (chunk.get("choices") or ())[:1]:
-            message = choice.get(part) or {}
-            if content := message.get("content"):
-                self.write(content)
-            if refusal := message.get("refusal"):
-                self.write(refusal, self._refusal)
-            if tokens := (choice.get("logprobs") or {}).get("content"):
-                self.logprobs.extend(map(_token_logprob, tokens))
-            if reason := choice.get("finish_reason"):
-                self._close(reason)
+        choice = first_of(chunk.get("choices"))
+        message = mapping_of(choice.get(part))
+        self._write_content(message.get("content"))
+        self.write(message.get("refusal"), self.refusal)
+        if tokens := mapping_of(choice.get("logprobs")).get("content"):
+            self.add_logprobs(_token_logprobs, tokens)
+        self.finish(choice.get("finish_reason"))
 
-    def _close(self, reason: str) -> None:
-        if reason == "content_filter":
-            raise ContentFiltered(f"{self.provider} filtered the answer")
-        ending: Finish = "length" if reason == "length" else "stop"
-        self.finish = "refusal" if self._refusal else ending
+    def _write_content(self, content: Any) -> None:
+        """A text or a list of parts; parts of other types, such as thinking, are not the answer."""
+        for part in content if isinstance(content, list) else (content,):
+            fields = mapping_of(part)
+            match fields.get("type", "text"):
+                case "text" | "output_text":
+                    self.write(part if isinstance(part, str) else fields.get("text"))
+                case "refusal":
+                    self.write(fields.get("refusal"), self.refusal)
 
 
-def _token_logprob(entry: Mapping[str, Any]) -> TokenLogprob:
-    top = tuple((token["token"], float(token["logprob"])) for token in entry["top_logprobs"] or ())
-    return TokenLogprob(entry["token"], float(entry["logprob"]), top)
+def _token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:
+    return [
+        TokenLogprob(
+            *weighed(entry["token"], entry["logprob"]),
+            tuple(
+                weighed(token["token"], token["logprob"])
+                for token in entry.get("top_logprobs") or ()
+            ),
+        )
+        for entry in entries
+    ]
 
 
 def _output_limit_field(base_url: str) -> str:

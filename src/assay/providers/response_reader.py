@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,8 +12,9 @@ import aiohttp
 import orjson
 
 from assay.domain.errors import ModelError, StreamBroken
-from assay.providers.failures import ProviderError, failure
+from assay.providers.failures import ProviderError, embedded_error, failure
 from assay.providers.idle_timeout import IdleTimeout
+from assay.providers.shapes import MISSHAPEN
 from assay.providers.sse import EVENT_BYTES_MAX, EventParser
 from assay.providers.stream_accumulator import StreamAccumulator
 
@@ -24,8 +26,6 @@ ERROR_BYTES_MAX = 64 * 1024
 END_WAIT_S = 0.1
 """How long a finished stream may take to close before its connection is dropped."""
 END_MARK = b"[DONE]"
-
-_MISSHAPEN = (LookupError, TypeError, AttributeError, ValueError)
 
 
 class ResponseReader:
@@ -50,7 +50,7 @@ class ResponseReader:
     async def read_response(self) -> None:
         """Fill the accumulator; raises the `ModelError` that an error or a broken answer means."""
         if self._response.status != 200:  # noqa: PLR2004  # an answer has no other status
-            raise await self._failure()
+            raise await self._refusal()
         try:
             match self._response.content_type:
                 case "text/event-stream":
@@ -79,33 +79,28 @@ class ResponseReader:
         answer = self._parsed(await self._read_all(ANSWER_BYTES_MAX))
         try:
             self._accumulator.read_answer(answer)
-        except _MISSHAPEN:
+        except MISSHAPEN:
             raise self._broken("sent a malformed answer") from None
 
     def _read_event(self, data: bytes) -> None:
-        if data == END_MARK:
+        if data.strip() == END_MARK:
             self._accumulator.end()
             return
         event = self._parsed(data)
         try:
             self._accumulator.read_event(event)
-        except _MISSHAPEN:
+        except MISSHAPEN:
             raise self._broken("sent a malformed event") from None
 
     def _parsed(self, data: bytes) -> Mapping[str, Any]:
         try:
-            value = orjson.loads(data)
+            value = orjson.loads(data.removeprefix(BOM_UTF8))
         except ValueError:  # not chained: the error contains the text
             raise self._broken("sent malformed JSON") from None
         if not isinstance(value, dict):
             raise self._broken("sent JSON that is not an object")
-        if value.get("error"):
-            raise failure(
-                self._accumulator.provider,
-                self._accumulator.dialect,
-                ProviderError.read(None, value, {}),
-                self._secret,
-            )
+        if (error := embedded_error(value)) is not None:
+            raise self._failure(ProviderError.read(None, error, {}))
         return value
 
     async def _read(self, size_max: int) -> bytes:
@@ -135,13 +130,26 @@ class ResponseReader:
         except (TimeoutError, aiohttp.ClientError, ConnectionError):
             self._response.close()
 
-    async def _failure(self) -> ModelError:
+    async def _refusal(self) -> ModelError:
         body: Any = None
         # A broken or huge body is ignored: the status alone says enough.
-        with suppress(aiohttp.ClientError, ConnectionError, StreamBroken, ValueError):
-            body = orjson.loads(await self._read_all(ERROR_BYTES_MAX))
-        problem = ProviderError.read(self._response.status, body, self._response.headers)
-        return failure(self._accumulator.provider, self._accumulator.dialect, problem, self._secret)
+        with suppress(aiohttp.ClientError, ConnectionError, StreamBroken):
+            body = _json_or_text(await self._read_all(ERROR_BYTES_MAX))
+        return self._failure(
+            ProviderError.read(self._response.status, body, self._response.headers)
+        )
+
+    def _failure(self, error: ProviderError) -> ModelError:
+        return failure(self._accumulator.provider, self._accumulator.dialect, error, self._secret)
 
     def _broken(self, what: str) -> StreamBroken:
         return StreamBroken(f"{self._accumulator.provider} {what}")
+
+
+def _json_or_text(body: bytes) -> Any:
+    """The body of an error; a page of HTML says nothing that its status does not."""
+    try:
+        return orjson.loads(body.removeprefix(BOM_UTF8))
+    except ValueError:
+        text = body.decode("utf-8-sig", "replace").strip()
+        return None if text.startswith("<") else text

@@ -6,13 +6,18 @@ the type of an event inside its data.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 from assay.domain.errors import StreamBroken
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 
 
 class EventParser:
-    """Turns the chunks of a stream, cut anywhere, into the data of its events."""
+    """Turns the chunks of a stream, cut anywhere, into the data of its events.
+
+    Events without data are left out, and so is a byte order mark before a line.
+    """
 
     __slots__ = ("_after_cr", "_data", "_held", "_partial", "_size_max")
 
@@ -52,14 +57,14 @@ class EventParser:
     def _events(self, lines: list[bytes]) -> list[bytes]:
         events = []
         for raw in lines:
-            line = raw.rstrip(b"\r\n")
+            line = raw.rstrip(b"\r\n").removeprefix(BOM_UTF8)
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
             elif not line and self._data:
                 events.append(b"\n".join(self._data))
                 self._data = []
         self._held = sum(map(len, self._data)) + sum(map(len, self._partial))
-        return events
+        return [event for event in events if event.strip()]
 
     def _hold(self, size: int) -> None:
         self._held += size

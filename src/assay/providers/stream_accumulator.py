@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never
 
 from assay.domain.completion import (
     NO_USAGE,
     Completion,
-    Finish,
     Model,
     RateLimitState,
     TokenLogprob,
     Usage,
 )
-from assay.domain.errors import StreamBroken
-from assay.providers.failures import Dialect
+from assay.domain.errors import ContentFiltered, ModelError, StreamBroken
+from assay.providers.failures import Dialect, safe_text
+from assay.providers.shapes import MISSHAPEN, count_of, text_of
 
 TEXT_CHARS_MAX = 4 * 1024 * 1024
 """Longest answer that is read; a verdict has a few hundred characters."""
@@ -33,8 +34,8 @@ class Timing:
 class StreamAccumulator(ABC):
     """Collects one answer.
 
-    The `read_` methods need not check shapes: a KeyError, TypeError or the like reaches the caller
-    as `StreamBroken`.
+    A field of an unexpected shape counts as left out. What the `read_` methods raise all the same,
+    a KeyError, TypeError or the like, reaches the caller as `StreamBroken`.
     """
 
     dialect: ClassVar[Dialect]
@@ -44,11 +45,13 @@ class StreamAccumulator(ABC):
         self.provider = model.provider
         self._parts: list[str] = []
         self._chars = 0
+        self._finish_word = ""
+        self._logprobs: list[TokenLogprob] = []
+        self._logprobs_known = True
+        self.refusal: list[str] = []
         self.ended = False
-        self.finish: Finish | None = None
         self.served_by = model.name
         self.usage = NO_USAGE
-        self.logprobs: list[TokenLogprob] = []
         self.rate_limit: RateLimitState | None = None
 
     @abstractmethod
@@ -63,36 +66,71 @@ class StreamAccumulator(ABC):
         """The stream has ended: nothing more follows, even if it is still open."""
         self.ended = True
 
-    def write(self, text: str, into: list[str] | None = None) -> None:
-        """Add text to the answer (or to `into`), up to the longest answer."""
-        if not isinstance(text, str):
-            raise TypeError("text must be a string")
+    def finish(self, word: Any) -> None:
+        """The answer ends with this word of the provider; null and "" are none."""
+        self._finish_word = text_of(word) or self._finish_word
+
+    def write(self, value: Any, into: list[str] | None = None) -> None:
+        """Add text, if it is one, to the answer (or to `into`), up to the longest answer."""
+        if not (text := text_of(value)):
+            return
         self._chars += len(text)
         if self._chars > TEXT_CHARS_MAX:
             raise StreamBroken("the provider's answer is beyond the size limit")
         (self._parts if into is None else into).append(text)
 
+    def add_logprobs(self, read: Callable[[Any], Iterable[TokenLogprob]], value: Any) -> None:
+        """Add what `read` makes of `value`; one gap, and none are known for the whole answer."""
+        try:
+            self._logprobs.extend(read(value))
+        except MISSHAPEN:
+            self._logprobs_known = False
+
     def text(self) -> str:
-        return "".join(self._parts)
+        return "".join(self.refusal or self._parts)
 
     def completion(self, timing: Timing) -> Completion[Never]:
-        """The finished answer; raises `StreamBroken` if it has no end."""
-        if self.finish is None:
+        """The finished answer.
+
+        Raises `StreamBroken` if it has no end or none that is known, `ContentFiltered` if the
+        provider withheld it.
+        """
+        if not self._finish_word:
             raise StreamBroken(f"{self.provider} cut off its answer")
+        finish = self.dialect.finishes.get(self._finish_word.casefold().replace("-", "_"))
+        if finish is None:
+            word = safe_text(self._finish_word)
+            raise self._counted(StreamBroken(f"{self.provider} broke off its answer: {word}"))
+        if finish == "content_filter":
+            filtered = f"{self.provider} filtered the prompt or its answer"
+            raise self._counted(ContentFiltered(filtered))
         return Completion(
             text=self.text(),
-            finish=self.finish,
+            finish="refusal" if self.refusal else finish,
             provider=self.provider,
             model=self.served_by,
             usage=self.usage,
             cost_usd=self._model.cost_usd(self.usage),
             first_byte_ms=timing.first_byte_ms,
             latency_ms=timing.latency_ms,
-            logprobs=tuple(self.logprobs),
+            logprobs=tuple(self._logprobs) if self._logprobs_known else (),
             rate_limit=self.rate_limit,
         )
+
+    def _counted(self, error: ModelError) -> ModelError:
+        if self.usage != NO_USAGE:
+            error.usage = self.usage
+        return error
 
 
 def usage(input_tokens: Any, output_tokens: Any) -> Usage:
     """Token counts as a value; a count that a server leaves out is 0."""
-    return Usage(max(int(input_tokens or 0), 0), max(int(output_tokens or 0), 0))
+    return Usage(count_of(input_tokens), count_of(output_tokens))
+
+
+def weighed(token: Any, logprob: Any) -> tuple[str, float]:
+    """A token with its log probability; raises what `MISSHAPEN` lists for anything else."""
+    weight = float(logprob)
+    if not isinstance(token, str) or not weight < 1:
+        raise ValueError("not a token with its log probability")
+    return token, weight

@@ -119,7 +119,9 @@ class BudgetCapped:
             completion = await self._inner.complete(prompt, context)
             spent_usd = completion.cost_usd
         except ModelError as error:
-            if not error.billable:
+            if error.usage is not None:
+                spent_usd = self._model.cost_usd(error.usage)
+            elif not error.billable:
                 spent_usd = 0.0
             raise
         finally:

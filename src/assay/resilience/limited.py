@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from assay.domain.completion import CallContext, Caller, Completion, Model, Prompt, Usage
+from assay.domain.completion import NO_USAGE, CallContext, Caller, Completion, Model, Prompt, Usage
 from assay.domain.errors import (
     DeadlineExceeded,
     ModelError,
@@ -134,9 +134,10 @@ class Limited:
             retry_after_s = refusal.retry_after_s
             self._messages.add(lambda: self._refused(reservation, retry_after_s))
             raise
-        except BaseException:
+        except BaseException as error:
             # Once sent it stays charged; what it really used is known after an answer only.
-            self._settlements.add(SettledReservation(reservation, {}))
+            usage = error.usage if isinstance(error, ModelError) else None
+            self._settlements.add(SettledReservation(reservation, _actual(usage or NO_USAGE)))
             raise
         self._settlements.add(
             SettledReservation(reservation, _actual(completion.usage), _left(completion))

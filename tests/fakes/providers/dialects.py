@@ -74,6 +74,7 @@ class OpenAIDialect(Dialect):
         "429": "rate_limit_exceeded",
         "529": "server_error",
         "prompt_blocked": "content_filter",
+        "own_output": "json_validate_failed",
         "insufficient_quota": "insufficient_quota",
         "other": "unknown",
     }
@@ -112,7 +113,8 @@ class OpenAIDialect(Dialect):
     ) -> dict[str, Any]:
         reason = None
         if answer is not None:
-            reason = answer.ending if answer.ending in ("length", "content_filter") else "stop"
+            named = ("length", "content_filter", "aborted")
+            reason = answer.ending if answer.ending in named else "stop"
         choice: dict[str, Any] = {"index": 0, part: message, "finish_reason": reason}
         if answer is not None and answer.logprobs and part == "message":
             choice["logprobs"] = {"content": [_logprob(piece) for piece in answer.pieces()]}
@@ -126,6 +128,7 @@ class AnthropicDialect(Dialect):
     name = "anthropic"
     _types: Mapping[str, str] = {
         "400": "invalid_request_error",
+        "own_output": "invalid_request_error",
         "context": "invalid_request_error",
         "bad_key": "authentication_error",
         "401": "authentication_error",
@@ -199,7 +202,7 @@ class AnthropicDialect(Dialect):
         return {"type": "text", "text": answer.text}
 
     def _reason(self, answer: Answer) -> str:
-        table = {"length": "max_tokens", "refusal": "refusal"}
+        table = {"length": "max_tokens", "refusal": "refusal", "aborted": "pause_turn"}
         return table.get(answer.ending, "tool_use" if self._is_tool(answer) else "end_turn")
 
 
@@ -207,6 +210,7 @@ class GeminiDialect(Dialect):
     name = "gemini"
     _statuses: Mapping[str, str] = {
         "400": "INVALID_ARGUMENT",
+        "own_output": "INVALID_ARGUMENT",
         "context": "INVALID_ARGUMENT",
         "bad_key": "INVALID_ARGUMENT",
         "401": "UNAUTHENTICATED",
@@ -259,7 +263,12 @@ class GeminiDialect(Dialect):
         if parts:
             response["candidates"] = [{"content": {"role": "model", "parts": parts}, "index": 0}]
         if parts and answer is not None:
-            reasons = {"length": "MAX_TOKENS", "content_filter": "SAFETY", "refusal": "OTHER"}
+            reasons = {
+                "length": "MAX_TOKENS",
+                "content_filter": "SAFETY",
+                "refusal": "OTHER",
+                "aborted": "MALFORMED_FUNCTION_CALL",
+            }
             response["candidates"][0]["finishReason"] = reasons.get(answer.ending, "STOP")
         if parts and answer is not None and answer.logprobs:
             response["candidates"][0]["logprobsResult"] = {

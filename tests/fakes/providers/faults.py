@@ -36,7 +36,7 @@ Behaviour = Literal[
     "content_type",
     "error_mid",
 ]
-Ending = Literal["stop", "length", "refusal", "content_filter", "prompt_blocked"]
+Ending = Literal["stop", "length", "refusal", "content_filter", "prompt_blocked", "aborted"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ FAULTS: Mapping[str, Fault] = {
     "503": _status(503, ProviderDown),
     "504": _status(504, ProviderDown),
     "529": _status(529, ProviderDown),
+    "own_output": _status(400, RequestRejected, "own_output"),
+    "aborted": Fault("answer", ending="aborted", raises=StreamBroken),
     "refusal": Fault("answer", ending="refusal"),
     "length": Fault("answer", ending="length"),
 }

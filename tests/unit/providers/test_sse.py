@@ -50,3 +50,11 @@ def test_an_event_is_bounded(piece: bytes) -> None:
     parser = EventParser(size_max=1_000)
     with pytest.raises(StreamBroken):
         any(parser.feed(piece) for _ in range(300))
+
+
+@pytest.mark.parametrize("cut", range(40))
+def test_events_without_data_and_byte_order_marks_are_left_out(cut: int) -> None:
+    """Proxies send empty events as a sign of life, and some servers start with a mark."""
+    stream = b"\xef\xbb\xbfdata: 1\n\ndata:\n\ndata: \n\ndata: 2 \n\n"
+    parser = EventParser()
+    assert parser.feed(stream[:cut]) + parser.feed(stream[cut:]) == [b"1", b"2 "]

@@ -24,9 +24,11 @@ from assay.domain.errors import (
     ModelError,
     NoCandidate,
     Overloaded,
+    PromptUnsendable,
     ProviderDown,
     QuotaExhausted,
     RequestError,
+    RequestRejected,
 )
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import FallbackTaken
@@ -99,13 +101,25 @@ async def test_the_first_candidate_that_answers_serves():
     ]
 
 
-async def test_a_failure_that_would_repeat_itself_ends_the_call():
-    """A content filter is not shopped around."""
+async def test_a_prompt_that_no_model_can_be_sent_ends_the_call():
+    """A prompt that cannot be sent to one model cannot be sent to another."""
     last = Scripted("b")
     with pytest.raises(NoCandidate) as raised:
-        await ask(judges(Scripted("a", ContentFiltered), last))
-    assert raised.value.reason == "judge_refused"
+        await ask(judges(Scripted("a", PromptUnsendable), last))
+    assert raised.value.reason == "check_error"
     assert last.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ContentFiltered, "judge_refused"), (RequestRejected, "providers_unavailable")],
+)
+async def test_what_one_model_rejects_another_may_answer(error, reason):
+    """Filters and parameters differ; only if every model rejects the call is it unscored."""
+    assert (await ask(judges(Scripted("a", error), Scripted("b")))).text == "b"
+    with pytest.raises(NoCandidate) as raised:
+        await ask(judges(Scripted("a", error), Scripted("b", error)))
+    assert raised.value.reason == reason
 
 
 async def test_only_a_larger_window_is_tried_when_the_prompt_is_too_long():

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from assay.domain.clock import SYSTEM_CLOCK, Clock
-from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, Model, Prompt, to_ms
+from assay.domain.completion import (
+    NO_USAGE,
+    Attempt,
+    CallContext,
+    Completion,
+    Model,
+    Prompt,
+    Usage,
+    to_ms,
+)
 from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, ReadingFailed, Retry
 from assay.domain.events import AttemptFinished
 from assay.domain.faults import internal_fault
@@ -101,20 +110,21 @@ class Retried:
             raise ModelError("No attempt was left for this verdict.")
         started_s = self._clock.monotonic_s()
         completion: Completion[T] | None = None
-        outcome = "internal_error"
+        outcome, usage = "internal_error", NO_USAGE
         try:
             completion = await self._inner.complete(run.prompt, run.context)
             run.answer = completion.text.strip()[:REPAIR_ANSWER_CHARS_MAX]
             reading = self._read(run, completion)
             outcome = "ok"
         except ModelError as error:
-            outcome = error.outcome
+            outcome, usage = error.outcome, error.usage or NO_USAGE
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
         finally:
-            self._note(run, outcome, self._clock.monotonic_s() - started_s, completion)
+            elapsed_s = self._clock.monotonic_s() - started_s
+            self._note(run, outcome, elapsed_s, usage, completion)
         return completion.with_reading(reading)
 
     def _read(self, run: _Run[T], completion: Completion[object]) -> T:
@@ -128,9 +138,15 @@ class Retried:
             raise ReadingFailed("The judge's answer could not be read.") from error
 
     def _note(
-        self, run: _Run[T], outcome: str, elapsed_s: float, completion: Completion[T] | None
+        self,
+        run: _Run[T],
+        outcome: str,
+        elapsed_s: float,
+        usage: Usage,
+        completion: Completion[T] | None,
     ) -> None:
-        seconds, first_byte_s, usage, cost_usd = elapsed_s, None, NO_USAGE, 0.0
+        """Note an attempt; `usage` is what a call without an answer took."""
+        seconds, first_byte_s, cost_usd = elapsed_s, None, self._model.cost_usd(usage)
         if completion is not None:
             seconds, first_byte_s = completion.latency_ms / 1000, completion.first_byte_ms / 1000
             usage, cost_usd = completion.usage, self._cost_usd(completion)

@@ -72,6 +72,17 @@ async def test_unreadable_answer_is_shown_to_the_judge_once() -> None:
     assert outcomes(sink.of(AttemptFinished)) == ["answer_unreadable", "ok"]
 
 
+async def test_a_failed_call_is_noted_with_the_tokens_that_it_took() -> None:
+    """A filtered answer has been written, and is paid for."""
+    failure = errors.ContentFiltered("filtered")
+    failure.usage = USAGE
+    chat, _ = retried(ScriptedModel(failure))
+    with pytest.raises(errors.ContentFiltered) as caught:
+        await chat.complete(ask(), call())
+    (attempt,) = caught.value.attempts
+    assert (attempt.usage, attempt.cost_usd) == (USAGE, 2.0)
+
+
 async def test_an_error_while_reading_is_reported_and_paid_for() -> None:
     """Attempts, tokens and cost are kept, and the operator learns of it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,7 +53,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
             lifecycle=process.lifecycle,
             load=process.load,
         )
-        process.supervisor.start("memory_trimming", lambda _: give_back_memory(process.load))
+        process.supervisor.start("memory_trimming", partial(give_back_memory, process.load))
         if work:
             worker = build_worker(settings.batches, process)
             worker.start()

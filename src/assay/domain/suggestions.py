@@ -1,4 +1,4 @@
-"""What an unknown name may have been meant to be."""
+"""The known name that an unknown one was probably meant to be."""
 
 from __future__ import annotations
 

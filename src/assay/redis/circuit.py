@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class RedisCircuit:
-    """Lets calls through while Redis answers in time; else fails them at once.
+    """Lets calls through while Redis answers in time; otherwise they fail at once.
 
     `slots` bounds the calls under way, over all circuits that share a pool of connections.
     `probe` must need the same node, and writing to it, as the calls do: a replica that answers

@@ -102,7 +102,7 @@ class Guarded:
         if permit is None:
             due_in_s = breaker.due_in_s
             raise BreakerOpen(
-                "the model's circuit breaker is open",
+                "The model's circuit breaker is open.",
                 retry_after_s=None if math.isinf(due_in_s) else max(due_in_s, ASK_AGAIN_S),
             )
         return permit
@@ -146,7 +146,7 @@ class Guarded:
         left_s = self._key_rejected_until_s - self._clock_s()
         if left_s > 0:
             raise KeyInQuarantine(
-                "the provider rejected the key of this model", retry_after_s=left_s
+                "The provider rejected the API key of this model.", retry_after_s=left_s
             )
 
     def _quarantine_key(self) -> None:

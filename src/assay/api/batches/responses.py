@@ -144,7 +144,7 @@ def batch_document(
         "estimated_end_at": _time(ends_ms),
         "summary": summary,
         "bad_rows": [_bad_row(row) for row in bad],
-        "webhook": {"url": webhook, "state": batch.hook} if webhook else None,
+        "webhook": {"url": webhook, "state": batch.webhook_state} if webhook else None,
         "error": batch.error or None,
         "metadata": request.get("metadata", {}),
     }

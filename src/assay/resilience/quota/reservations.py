@@ -1,4 +1,4 @@
-"""What is asked of a quota, and what it answers."""
+"""Requests for quota, and their results."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ ReservationResult = Reserved | Deferred | Rejected
 
 @dataclass(frozen=True, slots=True)
 class SettledReservation:
-    """How a reservation ended: what was really used; buckets not named stay as charged.
+    """How a reservation ended: the actual use; buckets that are not named stay as charged.
 
-    `left` is what the provider said it leaves, after that use.
+    `left` is the rest of the quota that the provider reported after that use.
     """
 
     reservation: Reserved

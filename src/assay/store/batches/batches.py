@@ -226,7 +226,7 @@ def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | N
         rows_per_s=float(text.get("rate", 0.0)),
         by_status={status: number(status) for status in ROW_STATUSES},
         sums={name: number(name) for name in SUMS},
-        hook=text.get("hook", "none"),
+        webhook_state=text.get("hook", "none"),
         error=text.get("error", ""),
     )
 

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from assay.criteria import CRITERIA
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.suggestions import did_you_mean
-from assay.http.body import escape
+from assay.http.body import pointer_part
 from assay.http.problems import ERRORS_MAX, fault_sentence, invalid_request
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -132,5 +132,5 @@ def _names_at(location: Location, model: type[BaseModel], document: dict[str, An
 
 
 def _pointer(location: Location) -> str:
-    pointer = "".join(f"/{escape(str(step))}" for step in location)
+    pointer = "".join(f"/{pointer_part(str(step))}" for step in location)
     return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"

@@ -22,7 +22,7 @@ from assay.domain.completion import CallContext, Caller, to_ms, total_spent
 from assay.domain.errors import TRANSIENT_REASONS, Reason
 from assay.domain.evaluation import Case, JudgeSpec, RetryAdvice, Text, Vote, latest, soonest
 from assay.domain.events import ComparisonFinished
-from assay.domain.ids import created_now, new_id
+from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.selection import budget_for, call_context, panel_for
@@ -86,7 +86,7 @@ class Comparer:
         usage, cost_usd = total_spent(order.verdict for order in orders)
         comparison = Comparison(
             id=new_id("cmp"),
-            created_at=created_now(),
+            created_at=shown_time(now_ms()),
             winner=WINNERS[pair.place] if pair else None,
             consistent=pair.consistent if pair else None,
             preference=pair.preference if pair else None,

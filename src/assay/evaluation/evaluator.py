@@ -24,7 +24,7 @@ from assay.domain.evaluation import (
 )
 from assay.domain.events import CriterionFinished
 from assay.domain.faults import internal_fault
-from assay.domain.ids import created_now, new_id
+from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
@@ -83,7 +83,7 @@ class Evaluator:
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
             id=new_id("eval"),
-            created_at=created_now(),
+            created_at=shown_time(now_ms()),
             status=overall_status(results),
             passed=overall_passed(results),
             score=overall_score(results),

@@ -16,8 +16,8 @@ LATENCIES_KEPT = 101
 class MovingMedian:
     """The median of the last calls' latencies, in milliseconds; None before the first."""
 
-    def __init__(self, kept: int = LATENCIES_KEPT) -> None:
-        self._recent: deque[float] = deque(maxlen=kept)
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     def add(self, latency_ms: float) -> None:
         self._recent.append(latency_ms)

@@ -66,12 +66,12 @@ def test_the_command_line_overrides_the_environment(file: Path):
             "tokens_per_min: unknown key; did you mean 'tokens_per_minute'?",
         ),
         ("[server]\nport = 70000", "server.port: Input should be less than or equal to 65535"),
-        ('[judges.a]\nmodels = ["x"]', "judges.a.models: no model 'x'"),
+        ('[judges.a]\nmodels = ["x"]', "judges.a.models: 'x' is not configured"),
         (
             MINIMAL + '[judges.a]\nmodels = ["openai/gpt-5-minni"]',
-            "no model 'openai/gpt-5-minni'; did you mean 'openai/gpt-5-mini'?",
+            "'openai/gpt-5-minni' is not configured; did you mean 'openai/gpt-5-mini'?",
         ),
-        ('[models.x]\nprovider = "y"\nname = "z"', "models.x.provider: no provider 'y'"),
+        ('[models.x]\nprovider = "y"\nname = "z"', "models.x.provider: 'y' is not configured"),
         ('[server]\nhost = "0.0.0.0"', "auth.keys_file: is not set, but callers need an API key."),
         (
             '[server]\nhost = "0.0.0.0"\n[auth]\nrequired = false',
@@ -157,4 +157,4 @@ def test_our_own_messages_have_no_prefix_of_the_library(tmp_path: Path):
     path.write_text('[models.x]\nprovider = "nope"\nname = "x"')
     with pytest.raises(SettingsError) as raised:
         load(path, {})
-    assert str(raised.value) == "models.x.provider: no provider 'nope'"
+    assert str(raised.value) == "models.x.provider: 'nope' is not configured"

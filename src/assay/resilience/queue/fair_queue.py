@@ -19,7 +19,7 @@ from assay.domain.errors import ModelError, Overloaded, QuotaExhausted
 from assay.domain.events import QueueRefused, WaitFinished
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink
-from assay.resilience.queue.fair_order import Ahead, FairOrder, QueuedCall, QueueLimits
+from assay.resilience.queue.fair_order import FairOrder, QueuedCall, QueuedWork, QueueLimits
 
 WaitReason = Literal["local_slot", "provider_quota"]
 RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
@@ -151,16 +151,16 @@ class FairQueue:
         """The bytes of what waits."""
         return self._order.size
 
-    def ahead_of(self, caller: Caller) -> Ahead:
+    def ahead_of(self, caller: Caller) -> QueuedWork:
         """What is likely to be served before a call that `caller` made now, turns included."""
         before = self._order.before(caller)
         held = [turn.call.cost for turn in self._holding]
-        return Ahead(before.calls + len(held), before.cost + sum(held))
+        return QueuedWork(before.calls + len(held), before.cost + sum(held))
 
     @property
-    def waiting(self) -> Ahead:
+    def waiting(self) -> QueuedWork:
         """What waits, turns not included."""
-        return Ahead(self._order.depth, self._order.cost)
+        return QueuedWork(self._order.depth, self._order.cost)
 
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from assay.domain.batches import (
     SettleOutcome,
     WebhookClaim,
 )
+from assay.domain.ids import now_ms
 from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
@@ -170,7 +170,7 @@ class RedisJobQueue:
         with store_unavailable():
             status, hook = await self._client.hmget(BatchKeys(batch_id).meta, ["status", "hook"])
             since_ms = await self._client.zscore(ACTIVE, batch_id)
-            is_old = time.time() * 1_000 - (since_ms or 0) > FORGET_OPEN_AFTER_S * 1_000
+            is_old = now_ms() - (since_ms or 0) > FORGET_OPEN_AFTER_S * 1_000
             if hook == b"due" or status == b"running":
                 return
             if is_old or (status is not None and status.decode() in ENDED):

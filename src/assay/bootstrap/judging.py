@@ -95,7 +95,7 @@ async def open_judging(
         )
         nests = [_nest(settings, model, shared) for model in models_from_settings(settings)]
         for nest in nests:
-            stack.push_async_callback(nest.limited.close)
+            stack.push_async_callback(nest.limited.aclose)
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
@@ -141,9 +141,9 @@ async def _open_shared(
             shares=shares,
             oversize=settings.quota.oversize,
         )
-        stack.push_async_callback(quotas.close)
+        stack.push_async_callback(quotas.aclose)
         caps = DailyBudgets(redis, caps_usd, supervisor)
-        stack.push_async_callback(caps.close)
+        stack.push_async_callback(caps.aclose)
         budget = RetryBudget(retry_budget_policy(settings))
         fleet = BreakerFleet(redis, supervisor)
         yield SharedResources(redis, provider_clients, quotas, caps, fleet, budget, events)

@@ -64,7 +64,7 @@ class RedisCircuit:
                         raise StoreUnavailable(UNAVAILABLE) from outage
         raise StoreUnavailable(UNAVAILABLE)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         if self._probing is not None:
             await self._probing.stop()
 

@@ -79,9 +79,9 @@ class DailyBudgets:
         if id_:
             self.settlements.add((tenant, id_, usd))
 
-    async def close(self) -> None:
-        await self.settlements.close()
-        await self._circuit.close()
+    async def aclose(self) -> None:
+        await self.settlements.aclose()
+        await self._circuit.aclose()
 
     async def _settle(self, batch: Sequence[tuple[str, str, float]]) -> None:
         for tenant, id_, usd in batch:

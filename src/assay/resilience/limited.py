@@ -99,10 +99,10 @@ class Limited:
         """How long a call made now would probably wait behind others of this process."""
         return self._queue.predicted_wait_s(Caller())
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Settle what is still to be settled."""
-        await self._messages.close()
-        await self._settlements.close()
+        await self._messages.aclose()
+        await self._settlements.aclose()
 
     @asynccontextmanager
     async def _sending_time(

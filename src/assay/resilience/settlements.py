@@ -50,7 +50,7 @@ class Settlements(Generic[Item]):
         if self._worker is None or self._worker.done:
             self._worker = self._supervisor.start("settlements", self._work)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Settle what is waiting, for at most two seconds."""
         if self._worker is None:
             return

@@ -264,9 +264,9 @@ class Quotas:
             self._models[model] = ModelQuota(self, model, quota)
         return self._models[model]
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         for model in self._models.values():
-            await model.circuit.close()
+            await model.circuit.aclose()
 
     def store_changed(self, prefix: str, available: bool) -> None:
         """Note whether Redis answers for one model; the first and the last change are an event."""

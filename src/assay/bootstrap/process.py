@@ -44,7 +44,6 @@ class Process:
     lifecycle: Lifecycle
     load: Load
     limits: Limits
-    models: Sequence[Model]
     redis: Client
     judging: Judging
     screener: Screener
@@ -85,7 +84,6 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
             lifecycle=lifecycle,
             load=load,
             limits=limits,
-            models=models,
             redis=redis,
             judging=judging,
             screener=screener,

@@ -1,4 +1,4 @@
-"""Compares two outputs: both orders are judged, and what flips with the order is a tie."""
+"""Compares two outputs: both orders are judged; a verdict that flips with the order is a tie."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Comparer:
 async def _judge_order(
     first: Side, question: Question[Finding], panel: Panel, context: CallContext
 ) -> _JudgedOrder:
-    """The verdict in one order, by the outputs' names and not by their places."""
+    """The verdict in one order, by the outputs' names instead of their positions."""
     started_s = time.monotonic()
     votes = await collect_votes(question, panel, context)
     replies, finding = votes.replies, votes.finding
@@ -174,6 +174,6 @@ def _to_vote(first: Side, reply: JudgeReply[Finding]) -> Vote:
 
 
 def _served(orders: Sequence[OrderVerdict]) -> str:
-    """The id of the model behind both orders; empty where it was not the same one."""
+    """The id of the model that judged both orders; empty if there were several."""
     ids = {attempt.model for order in orders if order.judge for attempt in order.judge.attempts}
     return ids.pop() if len(ids) == 1 else ""

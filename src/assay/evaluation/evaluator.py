@@ -1,4 +1,4 @@
-"""The evaluation engine: checks first, then judges side by side, then one sum."""
+"""The evaluation engine: checks first, then all judges at the same time, then the totals."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ class Evaluator:
     async def _judge_group(
         self, group: Mapping[int, Assignment], case: Case, screening: Screening
     ) -> dict[int, _Finished]:
-        """The results of criteria that share a call, or of one that is asked alone.
+        """The results of criteria that share a call, or of one that has its own.
 
-        A group has one judge and with it one policy: all of it is held back, or none.
+        A group has one judge and so one policy: all of it is held back, or none of it.
         """
         started_s = time.monotonic()
         assignments, count = list(group.values()), len(group)

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from assay.domain.errors import StoreUnavailable
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.outages import OUTAGES, UNAVAILABLE
+from assay.redis.scripts import ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S, within_budget
 
+PROBE = load_script(__package__, "probe")
 CALLS_MAX = 32
 """Calls under way at once, so at most that many connections of the pool."""
 PROBE_EVERY_S = 0.25
@@ -19,6 +21,11 @@ FIRST_PROBE_S = 1.0
 learning the nodes of a cluster. The second must keep to the budget of a call."""
 
 T = TypeVar("T")
+
+
+def write_probe(redis: ScriptRunner, prefix: str) -> Callable[[], Awaitable[Any]]:
+    """A probe that writes to the node that holds the keys with this prefix."""
+    return lambda: PROBE.run(redis, (f"{prefix}:probe",))
 
 
 class RedisCircuit:

@@ -1,8 +1,8 @@
-"""The order in which waiting calls get their turn: fair between tenants, interactive first.
+"""The order of waiting calls: fair between tenants, interactive calls first.
 
 Deficit round robin (Shreedhar and Varghese, 1996) over tenants, in two lanes. Each visit of a
-tenant adds the quantum to what it may spend, so that in the long run tenants get the same cost
-through, whatever the size and number of their calls.
+tenant adds the quantum to what it may spend, so that in the long run all tenants get the same
+cost served, whatever the size and number of their calls.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Lane:
         return min((tenant.head.since_s for tenant in self._ring), default=math.inf)
 
     def before(self, tenant: str) -> QueuedWork:
-        """What is likely to be served before a new call of `tenant`, all tenants served alike."""
+        """The work likely to be done before a new call of `tenant`."""
         own = self._tenants.get(tenant)
         if own is None:
             heads = [other.head.cost for other in self._ring]
@@ -235,7 +235,7 @@ class FairOrder:
             self._passed_over += 1
 
     def before(self, caller: Caller) -> QueuedWork:
-        """What is likely to be served before a new call of `caller`."""
+        """The work likely to be done before a new call of `caller`."""
         ahead = self._lanes[caller.priority].before(caller.tenant)
         if caller.priority == "interactive":
             return ahead

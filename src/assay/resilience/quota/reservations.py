@@ -21,10 +21,10 @@ under a flood of fifty times its share, at 0.1 s by a tenth (`bench/fleet.py fai
 class ReservationRequest:
     """A request for quota; `id` makes it repeatable: asked twice, the first answer stands.
 
-    `wait_max_s` is the longest wait of use. `waited_s` is how long the caller has waited already,
-    less its handicap against others. `ahead` is what callers before it in this process are going
-    to take, `behind` what those after it are. A negative `lookahead_s` only asks for the wait.
-    `joins_queue`: where nothing is taken, this process keeps a place in the queue of all processes.
+    `wait_max_s` is the longest useful wait. `waited_s` is how long the caller has waited already,
+    less its handicap against others. `ahead` is what earlier callers of this process will take,
+    `behind` what later ones will. A negative `lookahead_s` only asks for the wait. `joins_queue`:
+    if nothing is taken, this process keeps a place in the queue of all processes.
     """
 
     costs: Costs

@@ -31,12 +31,12 @@ WEBHOOK = load_script(__package__, "webhook")
 LEASE_S = 12.0
 """A row that its worker has not renewed for this long is handed to another."""
 ACTIVE_MAX = 1_000
-"""Batches that workers look at in one round; where there are more, the next round goes on."""
+"""Batches that workers look at in one round; the next round continues with the others."""
 BACKLOG_BATCHES_MAX = 10_000
 """Batches whose rows are summed up for the backlog."""
 BACKLOG_SLICE = 500
 FORGET_OPEN_AFTER_S = 120.0
-"""When a listed batch that does not run is forgotten: much longer than a start takes."""
+"""A listed batch that does not run is forgotten after this time: a start takes much less."""
 WEBHOOK_CLAIM_S = 60.0
 """How long one worker has the right to call a webhook."""
 GROUPS_MAX = 20_000

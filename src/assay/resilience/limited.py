@@ -51,9 +51,9 @@ PATIENCE_S_MAX = 86_400.0
 
 
 class Limited:
-    """A `ChatModel` that sends within the provider's quota, or fails at once and says when to retry.
+    """A `ChatModel` that sends within the provider's quota, or says at once when to try again.
 
-    Callers of one process wait in a fair queue with one turn. Only the caller that has the turn asks
+    Callers of one process wait in a fair queue with one turn. Only the caller with the turn asks
     Redis, which keeps the processes in order of arrival.
     """
 

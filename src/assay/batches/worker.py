@@ -20,7 +20,7 @@ from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchEnded, BatchRowFinished, BatchRowReturned
 from assay.domain.faults import internal_fault
 from assay.domain.ports import EventSink, JobQueue
-from assay.domain.supervision import SupervisedTask, Supervisor
+from assay.domain.supervision import SupervisedTask, Supervisor, cancel_all
 
 logger = logging.getLogger(__name__)
 
@@ -244,10 +244,8 @@ class BatchWorker:
         """Finish rows within the grace; give back the rest, so that no lease has to lapse first."""
         if self._rows:
             await asyncio.wait(self._rows, timeout=self._limits.grace_s)
-        unfinished = [*self._rows, *self._deliveries.values()]
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        if await cancel_all([*self._rows, *self._deliveries.values()]):
+            self._events.emit(internal_fault("batch_worker", TimeoutError("rows did not stop")))
         await self._give_back(tuple(self._claims.values()))
 
     async def _give_back(self, claims: Sequence[Claim]) -> None:

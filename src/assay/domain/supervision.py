@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Self
 
 from assay.domain.clock import SYSTEM_CLOCK, Clock
@@ -27,6 +27,32 @@ CANCELLATIONS_MAX = 5
 """So many cancellations, one each second; a task that is still there then is reported."""
 
 Work = Callable[["SupervisedTask"], Awaitable[None]]
+
+
+async def cancel_all(
+    tasks: Iterable[asyncio.Task[None]], clock: Clock = SYSTEM_CLOCK
+) -> set[asyncio.Task[None]]:
+    """Cancel tasks until they are gone or the bound is reached; returns those that are left.
+
+    One cancellation is not enough. Code below may swallow it: `asyncio.wait_for` of Python 3.11,
+    through which the Redis client sends, does so if its inner future has just finished.
+    """
+    left = {task for task in tasks if not task.done()}
+    for _ in range(CANCELLATIONS_MAX):
+        if not left:
+            break
+        for task in left:
+            task.cancel()
+        all_gone = asyncio.ensure_future(asyncio.wait(left))
+        pause = asyncio.ensure_future(clock.sleep(CANCEL_AGAIN_S))
+        try:
+            await asyncio.wait({all_gone, pause}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            all_gone.cancel()
+            pause.cancel()
+            await asyncio.gather(all_gone, pause, return_exceptions=True)
+        left = {task for task in left if not task.done()}
+    return left
 
 
 class SupervisedTask:
@@ -67,26 +93,11 @@ class SupervisedTask:
             self._task.add_done_callback(lambda _: ended(self))
 
     async def stop(self) -> None:
-        """End the task: by the flag, and by cancelling it until it is gone or the bound is reached.
-
-        One cancellation is not enough. Code below may swallow it: `asyncio.wait_for` of Python
-        3.11, through which the Redis client sends, does where its inner future has just finished.
-        """
+        """End the task: by the flag, and by cancelling it, within a bound."""
         self.stopping = True
-        task = self._task
-        if task is None:
+        if self._task is None:
             return
-        for _ in range(CANCELLATIONS_MAX):
-            if task.done():
-                return
-            task.cancel()
-            pause = asyncio.ensure_future(self._clock.sleep(CANCEL_AGAIN_S))
-            try:
-                await asyncio.wait({task, pause}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                pause.cancel()
-                await asyncio.gather(pause, return_exceptions=True)
-        if not task.done():
+        if await cancel_all([self._task], self._clock):
             self._events.emit(internal_fault(self.name, TimeoutError("the task did not stop")))
 
     async def _run(self, work: Work) -> None:

@@ -95,8 +95,8 @@ async def client(url: str, per_minute: float, seconds: float, tasks: int) -> Non
         task.cancel()
     await asyncio.gather(*flooding, return_exceptions=True)
     print(json.dumps({"sent": stamped.sent_s, "promised": quotas.promised_s}))
-    await limited.close()
-    await quotas.close()
+    await limited.aclose()
+    await quotas.aclose()
     await redis.aclose()
 
 
@@ -169,8 +169,8 @@ async def script_cost(url: str) -> dict:
         await limited.complete(ask(), call(30))
         added_ms.append((time.perf_counter() - start_s) * 1_000)
         await asyncio.sleep(0.001)
-    await limited.close()
-    await quotas.close()
+    await limited.aclose()
+    await quotas.aclose()
     await redis.aclose()
     return {
         "reserve_commit_pairs_per_s_one_client": pairs_per_s,

@@ -89,10 +89,10 @@ async def test_bad_rows_are_told_and_sink_nothing(api):
         messages = {row["line"]: row["message"] for row in added["bad_rows"]}
         assert (added["accepted"], added["known"]) == ((2, 0) if round_ == 1 else (0, 2))
         assert sorted(messages) == [2, 3, 4, 6, 7, 8, 9]
-        assert "not valid JSON" in messages[2]
+        assert "must be valid JSON" in messages[2]
         assert messages[3] == "/output: is required"
         assert "other content" in messages[4]
-        assert "longer than" in messages[7]
+        assert "must have at most" in messages[7]
     async with api.get(f"/v1/batches/{batch['id']}") as answer:
         body = await answer.json()
     assert (body["counts"]["total"], body["counts"]["rejected"]) == (2, 7)

@@ -96,12 +96,12 @@ def _verdicts() -> Iterator[Any]:
 def _completions(results: Any) -> Iterator[Any]:
     """The judge's words in a result of LLMBar, however deep it nests them."""
     if isinstance(results, list):
-        for each in results:
-            yield from _completions(each)
+        for result in results:
+            yield from _completions(result)
     elif isinstance(results, dict):
-        said = results.get("completion", [])
-        yield from said if isinstance(said, list) else [said]
-        yield from _completions([each for key, each in results.items() if key != "completion"])
+        texts = results.get("completion", [])
+        yield from texts if isinstance(texts, list) else [texts]
+        yield from _completions([part for key, part in results.items() if key != "completion"])
 
 
 SECTION = re.compile(

@@ -191,7 +191,7 @@ async def test_a_store_that_is_away_is_one_kind_of_error(tmp_path):
     with pytest.raises(StoreUnavailable):
         await worker(gone, "one").active()
     with pytest.raises(StoreUnavailable):
-        await RedisBatches(gone).find("one", "batch_1")
+        await RedisBatches(gone, rows_max=1).find("one", "batch_1")
     await gone.aclose()
 
 
@@ -296,7 +296,7 @@ async def test_bad_rows_of_a_batch_that_is_gone_leave_nothing(client):
 
 async def test_a_list_is_paged_where_batches_were_made_at_once(client):
     """A page may end between two batches of the same millisecond, and at one that is gone."""
-    store = RedisBatches(client)
+    store = RedisBatches(client, rows_max=1)
     now_ms = time.time_ns() // 1_000_000
     names = [f"batch_{now_ms:012x}{n:020x}" for n in range(7)]
     for name in names:

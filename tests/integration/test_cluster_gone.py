@@ -36,7 +36,7 @@ async def test_the_circuit_opens_and_closes_when_the_cluster_is_back(cluster):
     cluster.start()
     await until(lambda: circuit.closed)
     assert await circuit.call(lambda: redis.get("x")) is None
-    await circuit.close()
+    await circuit.aclose()
     await redis.aclose()
 
 

@@ -56,7 +56,7 @@ async def caps(server):
     redis = Redis.from_url(server.url)
     made = DailyBudgets(redis, {"poor": 2.0}, Supervisor(RecordedEvents()), budget_s=0.5)
     yield made
-    await made.close()
+    await made.aclose()
     await redis.aclose()
 
 
@@ -69,7 +69,7 @@ async def complete(
 
 
 async def settled(server: RedisProcess, caps: DailyBudgets) -> float:
-    await caps.settlements.close()
+    await caps.settlements.aclose()
     return float(server.command("HGET", "assay:v1:{cost:poor}:day", "spent_usd") or 0)
 
 
@@ -133,5 +133,5 @@ async def test_without_redis_a_capped_tenant_spends_nothing_and_others_go_on(tmp
     with pytest.raises(CostCapReached):
         await complete(Priced(), caps, "poor")
     assert (await complete(Priced(), caps, "rich")).text == "ok"
-    await caps.close()
+    await caps.aclose()
     await redis.aclose()

@@ -38,9 +38,9 @@ async def test_what_is_given_back_is_not_added_to_what_the_provider_leaves(serve
     quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     limited = limited_model(Telling(), MODEL, QUOTA, quotas, events)
     await limited.complete(ask("x" * 20_000), call(5))
-    await limited.close()
+    await limited.aclose()
     status = await limited.status()
     # 10,000 come back in a second; the estimate was some thousands.
     assert status.left["tokens"] < 2_000
-    await quotas.close()
+    await quotas.aclose()
     await redis.aclose()

@@ -79,7 +79,7 @@ async def quotas(server, events):
     redis = Redis.from_url(server.url, max_connections=64)
     made = Quotas(redis, events, Supervisor(events), budget_s=1.0)
     yield made
-    await made.close()
+    await made.aclose()
     await redis.aclose()
 
 
@@ -98,7 +98,7 @@ async def test_a_call_is_charged_by_estimate_and_settled_by_its_usage(quotas, ev
     """Off the request path: what remains charged is what the provider counted."""
     limited = limited_model(Answering(Usage(2_000, 6_000)), MODEL, PER_S_95, quotas, events)
     await complete(limited, 5)
-    await limited.close()
+    await limited.aclose()
     now = await left(quotas)
     assert now["requests"] == pytest.approx(94, abs=9)
     # One second of rate is there at the start: 95,000 tokens, of which 8,000 are gone.
@@ -114,7 +114,7 @@ async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, eve
     with pytest.raises(QuotaExhausted) as refusal:
         await complete(limited, 2)
     assert refusal.value.retry_after_s == pytest.approx(9.5, abs=1)
-    await limited.close()
+    await limited.aclose()
 
 
 async def test_the_queues_of_other_processes_are_foreseen_whole(server, quotas, events):
@@ -138,8 +138,8 @@ async def test_the_queues_of_other_processes_are_foreseen_whole(server, quotas, 
         task.cancel()
     await asyncio.gather(first, *waiting, return_exceptions=True)
     for each in (here, there):
-        await each.close()
-    await elsewhere.close()
+        await each.aclose()
+    await elsewhere.aclose()
     await redis.aclose()
 
 
@@ -155,7 +155,7 @@ async def test_a_queue_that_is_too_long_is_not_joined(quotas, events):
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    await limited.close()
+    await limited.aclose()
 
 
 async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
@@ -173,7 +173,7 @@ async def test_waiting_callers_go_by_priority_then_by_arrival(quotas, events):
         await asyncio.sleep(0.02)
     await asyncio.gather(*tasks)
     assert answering.asked == ["urgent-1", "urgent-2", "batch-1", "batch-2", "batch-3"]
-    await limited.close()
+    await limited.aclose()
 
 
 async def test_an_urgent_call_overtakes_a_batch_row_whose_time_is_near(quotas, events):
@@ -188,7 +188,7 @@ async def test_an_urgent_call_overtakes_a_batch_row_whose_time_is_near(quotas, e
         await asyncio.sleep(0.02)
     await asyncio.gather(*tasks)
     assert answering.asked == ["urgent", "row"]
-    await limited.close()
+    await limited.aclose()
 
 
 async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
@@ -214,8 +214,8 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
     displaced = [abs(answering.asked.index(name) - number) for number, name in enumerate(names)]
     assert max(displaced) <= 1
     for pod in pods:
-        await pod.close()
-    await other_quotas.close()
+        await pod.aclose()
+    await other_quotas.aclose()
     await redis.aclose()
 
 
@@ -232,7 +232,7 @@ async def test_requests_keep_flowing_without_redis(server, quotas, events):
     server.resume()
     await pending
     await until(lambda: not quotas.degraded)
-    await limited.close()
+    await limited.aclose()
 
 
 async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
@@ -245,7 +245,7 @@ async def test_a_cancelled_call_gives_back_its_reservation(quotas, events):
     before = (await bucket.status()).left["requests"]
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    await limited.close()
+    await limited.aclose()
     assert (await bucket.status()).left["requests"] >= before + 0.9
 
 
@@ -255,7 +255,7 @@ async def test_a_429_blocks_the_model_for_everybody(quotas, events):
     limited = limited_model(refusing, MODEL, PER_S_95, quotas, events)
     with pytest.raises(RateLimited):
         await complete(limited, 5)
-    await limited.close()
+    await limited.aclose()
     status = await quotas.of(MODEL.id, PER_S_95).status()
     answer = await quotas.of(MODEL.id, PER_S_95).reserve(ReservationRequest({"requests": 1}))
     assert isinstance(answer, Deferred)
@@ -269,7 +269,7 @@ async def test_what_the_provider_says_is_left_lowers_the_balance(quotas, events)
     answering.rate_limit = RateLimitState(requests_left=3)
     limited = limited_model(answering, MODEL, PER_S_95, quotas, events)
     await complete(limited, 5)
-    await limited.close()
+    await limited.aclose()
     assert (await left(quotas))["requests"] < 10
 
 

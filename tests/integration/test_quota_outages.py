@@ -40,7 +40,7 @@ async def quotas(server, events):
     redis = Redis.from_url(server.url, max_connections=64)
     made = Quotas(redis, events, Supervisor(events), pods_max=2, budget_s=0.2)
     yield made
-    await made.close()
+    await made.aclose()
     await redis.aclose()
 
 
@@ -129,7 +129,7 @@ async def test_a_blackholed_redis_does_not_make_every_request_wait(blackhole, ev
         await model.reserve(ReservationRequest(ONE))
     assert time.monotonic() - started_s < 5
     assert degraded(events) == [True]
-    await quotas.close()
+    await quotas.aclose()
     await redis.aclose()
 
 
@@ -178,7 +178,7 @@ async def test_every_script_runs_on_a_cluster(cluster, events):
         await model.settle([SettledReservation(granted, {"tokens": 30.0})])
         assert (await model.status()).left["tokens"] < 300_000
     assert not quotas.degraded
-    await quotas.close()
+    await quotas.aclose()
     await redis.aclose()
 
 
@@ -198,4 +198,4 @@ async def test_a_process_that_is_killed_leaves_no_one_waiting(server, quotas):
         await asyncio.sleep(answer.retry_in_s)
         answer = await model.reserve(ReservationRequest({"requests": 10}))
     assert loop.time() - start_s < 5
-    await dying.close()
+    await dying.aclose()

@@ -46,7 +46,7 @@ async def redis(server):
 async def quotas(redis):
     made = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=1.0)
     yield made
-    await made.close()
+    await made.aclose()
 
 
 def fresh(quotas: Quotas, quota: Quota) -> ModelQuota:
@@ -164,7 +164,7 @@ async def test_a_cost_beyond_the_capacity_can_be_refused(redis):
     model = fresh(quotas, SIXTY_PER_S)
     refused = await model.reserve(ask(200))
     assert refused == Rejected(None, "requests")
-    await quotas.close()
+    await quotas.aclose()
 
 
 async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
@@ -178,7 +178,7 @@ async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
     assert isinstance(answer, Deferred)
     assert answer.bucket == "provider"
     assert answer.wait_s == pytest.approx(30, abs=0.5)
-    await other_quotas.close()
+    await other_quotas.aclose()
 
 
 async def test_a_storm_of_429s_lowers_the_rate_once(quotas):
@@ -222,7 +222,7 @@ async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):
     answer = await model.reserve(ask(15, tenant="gold"))
     assert isinstance(answer, Reserved)
     assert answer.wait_s <= max(promised)
-    await quotas.close()
+    await quotas.aclose()
 
 
 async def test_an_idle_share_is_lent(redis):
@@ -239,7 +239,7 @@ async def test_an_idle_share_is_lent(redis):
         else:
             await asyncio.sleep(answer.retry_in_s)
     assert taken >= 1.2 * 99
-    await quotas.close()
+    await quotas.aclose()
 
 
 async def test_keys_expire_but_never_before_a_debt_is_paid(server, quotas):

@@ -35,7 +35,7 @@ async def quotas(server):
     redis = Redis.from_url(server.url)
     made = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=5.0, shares={TENANT: 0.5})
     yield made
-    await made.close()
+    await made.aclose()
     await redis.aclose()
 
 

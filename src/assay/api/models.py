@@ -1,4 +1,4 @@
-"""The configured models: their present state, and orders of operators to their breakers."""
+"""The configured models: their present state, and commands to their breakers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ModelListResponse(BaseModel):
 
 
 class BreakerRequest(BaseModel):
-    """An operator's order to a breaker; it holds in every process until the next order."""
+    """An operator's command to a breaker; it holds in every process until the next command."""
 
     model_config = ConfigDict(extra="forbid")
 

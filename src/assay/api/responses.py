@@ -58,9 +58,9 @@ def _plain(value: object) -> object:
 def transient_problem(
     reasons: Collection[Reason | None], retry: RetryAdvice | None, nothing: str
 ) -> Problem | None:
-    """The problem to answer with where all of it failed, for reasons that waiting may remove.
+    """The problem to respond with if every part failed for a transient reason.
 
-    `reasons` has None for each part that did not fail. `nothing` begins the problem's detail.
+    `reasons` has None for a part that did not fail. `nothing` begins the problem's detail.
     """
     failed = {reason for reason in reasons if reason is not None}
     if not failed or None in reasons or not failed <= TRANSIENT_REASONS:

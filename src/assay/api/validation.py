@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from assay.criteria import CRITERIA
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.suggestions import did_you_mean
-from assay.http.body import escape
+from assay.http.body import pointer_part
 from assay.http.problems import ERRORS_MAX, fault_sentence, invalid_request
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -25,6 +25,15 @@ FIELDS_MAX = 100
 UNKNOWN_CRITERION = "unknown_criterion"
 _WRONG_KIND = frozenset({"string_type", "model_type", "dict_type", "list_type", "none_required"})
 """Errors of a union's branch that only say that the value is of another kind."""
+_IN_JSON = {
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be a boolean",
+}
+"""Messages of ours where pydantic's speak of Python, and not of JSON."""
 _SUBJECT = re.compile(r"\A[A-Z]\w+ should (?=\w)")
 """How most of pydantic's messages begin; in ours the pointer is the subject."""
 
@@ -115,7 +124,10 @@ def _message(
         if name in names:  # pydantic has read the field under another of its names
             return "is given twice, under two names"
         return "unknown field" + did_you_mean(name, names)
-    message = _SUBJECT.sub("must ", error["msg"].removeprefix("Value error, "))
+    message = _IN_JSON.get(error["type"]) or _SUBJECT.sub(
+        "must ", error["msg"].removeprefix("Value error, ")
+    )
+    message = message.replace(" after validation, not ", ", not ")
     return message if len(message) <= MESSAGE_CHARS_MAX else message[:MESSAGE_CHARS_MAX] + "…"
 
 
@@ -132,5 +144,5 @@ def _names_at(location: Location, model: type[BaseModel], document: dict[str, An
 
 
 def _pointer(location: Location) -> str:
-    pointer = "".join(f"/{escape(str(step))}" for step in location)
+    pointer = "".join(f"/{pointer_part(str(step))}" for step in location)
     return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"

@@ -23,7 +23,7 @@ from assay.domain.ports import BatchStore, EventSink
 from assay.evaluation.ports import Evaluates
 
 DELIVERIES_MAX = 10
-"""After so many workers died while they held a row, the row itself is the likely cause."""
+"""If this many workers died while they held a row, the row itself is the likely cause."""
 SPECS_KEPT = 64
 
 

@@ -72,7 +72,7 @@ class PublicResolver(AbstractResolver):
 
 
 class Webhooks:
-    """Delivers due webhooks; a claim lapses, so that a dead worker loses no delivery."""
+    """Delivers due webhooks; the claim of a dead worker lapses, so no delivery is lost."""
 
     def __init__(
         self,

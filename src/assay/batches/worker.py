@@ -68,11 +68,9 @@ class BatchWorker:
         self._supervisor = supervisor
         self._limits = limits
         self._claims: dict[tuple[str, str], Claim] = {}
-        self._rows: set[asyncio.Task[None]] = set()
-        self._deliveries: dict[str, asyncio.Task[None]] = {}
+        self._rows: dict[tuple[str, str], SupervisedTask] = {}
+        self._deliveries: dict[str, SupervisedTask] = {}
         self._wake = asyncio.Event()
-        self._stopping = False
-        self._stopped = asyncio.Event()
         self._round_number = 0
         self._failures = 0
         self._resume_at_s = 0.0
@@ -84,22 +82,17 @@ class BatchWorker:
 
     async def stop(self) -> None:
         """Take no more rows; finish those in hand within the grace and give back the rest."""
-        self._stopping = True
         self._wake.set()
         # To cancel a claim on its way would leave the rows to lapse.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.return_s):
-                await self._stopped.wait()
-        await self._taking.stop()
+        await self._taking.stop(self._limits.return_s)
         await self._finish()
         await self._renewing.stop()
 
-    async def _take_rows(self, _: SupervisedTask) -> None:
-        while not self._stopping:
+    async def _take_rows(self, task: SupervisedTask) -> None:
+        while not task.stopping:
             self._wake.clear()
             if not await self._round() or self._free == 0:
                 await self._sleep(self._limits.poll_s)
-        self._stopped.set()
 
     @property
     def _free(self) -> int:
@@ -144,9 +137,9 @@ class BatchWorker:
             if claim.deliveries:
                 self._events.emit(BatchRowReturned(batch_id, "taken_over"))
             self._claims[batch_id, claim.entry] = claim
-            task = asyncio.create_task(self._row(claim))
-            self._rows.add(task)
-            task.add_done_callback(partial(self._row_ended, claim))
+            self._rows[batch_id, claim.entry] = self._supervisor.start(
+                "batch_row", partial(self._work_on, claim), restarts=False
+            )
         return bool(claims)
 
     async def _close(self, batch_id: str, status: BatchStatus | None) -> None:
@@ -154,31 +147,37 @@ class BatchWorker:
         if status not in ENDED:
             await self._queue.forget(batch_id)
         elif batch_id not in self._deliveries and len(self._deliveries) < DELIVERIES_AT_ONCE_MAX:
-            task = asyncio.create_task(self._deliver(batch_id))
-            self._deliveries[batch_id] = task
-            task.add_done_callback(partial(self._delivery_ended, batch_id))
+            self._deliveries[batch_id] = self._supervisor.start(
+                "webhook", partial(self._deliver, batch_id), restarts=False
+            )
 
-    async def _deliver(self, batch_id: str) -> None:
-        with contextlib.suppress(StoreUnavailable):
+    async def _deliver(self, batch_id: str, _: SupervisedTask) -> None:
+        try:
             await self._webhooks.deliver(batch_id)
             await self._queue.forget(batch_id)
+        except StoreUnavailable:
+            pass  # the claim lapses, and the webhook is due again
+        except Exception as error:  # noqa: BLE001  # reported with the batch
+            self._events.emit(internal_fault("webhook", error, batch_id))
+        finally:
+            del self._deliveries[batch_id]
 
-    def _delivery_ended(self, batch_id: str, task: asyncio.Task[None]) -> None:
-        self._deliveries.pop(batch_id, None)
-        self._report("webhook", batch_id, task)
-
-    def _row_ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
-        self._rows.discard(task)
-        self._wake.set()
-        if task.cancelled():
-            return  # `_finish` gives it back
-        # A row without a result that is no longer renewed soon goes to another worker.
-        self._claims.pop((claim.batch_id, claim.entry), None)
-        self._report("batch_row", claim.batch_id, task)
-
-    def _report(self, where: str, batch_id: str, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._events.emit(internal_fault(where, error, batch_id))
+    async def _work_on(self, claim: Claim, task: SupervisedTask) -> None:
+        given_back = False
+        try:
+            await self._row(claim)
+        except asyncio.CancelledError:
+            given_back = task.stopping  # by `_finish`
+            raise
+        except Exception as error:  # noqa: BLE001  # reported with the batch
+            self._events.emit(internal_fault("batch_row", error, claim.batch_id))
+        finally:
+            place = claim.batch_id, claim.entry
+            del self._rows[place]
+            if not given_back:
+                # A row without a result that is no longer renewed soon goes to another worker.
+                del self._claims[place]
+            self._wake.set()
 
     async def _row(self, claim: Claim) -> None:
         """One row, to its end: stored, given back for later, or left for another worker."""
@@ -242,12 +241,13 @@ class BatchWorker:
 
     async def _finish(self) -> None:
         """Finish rows within the grace; give back the rest, so that no lease has to lapse first."""
-        if self._rows:
-            await asyncio.wait(self._rows, timeout=self._limits.grace_s)
-        unfinished = [*self._rows, *self._deliveries.values()]
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.grace_s):
+                while self._rows:
+                    self._wake.clear()
+                    await self._wake.wait()
+        unfinished = [*self._rows.values(), *self._deliveries.values()]
+        await asyncio.gather(*(task.stop() for task in unfinished))
         await self._give_back(tuple(self._claims.values()))
 
     async def _give_back(self, claims: Sequence[Claim]) -> None:

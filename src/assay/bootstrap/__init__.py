@@ -2,12 +2,11 @@
 
 from assay.bootstrap.process import start_logging
 from assay.bootstrap.service import open_local, open_service, run_service
-from assay.bootstrap.worker import NoSharedRedis, run_worker
+from assay.bootstrap.worker import run_worker
 from assay.redis.embedded import EmbeddedError
 
 __all__ = [
     "EmbeddedError",
-    "NoSharedRedis",
     "open_local",
     "open_service",
     "run_service",

@@ -50,7 +50,7 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
 def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     """A worker with a name of its own."""
     events = process.events
-    store = RedisBatches(process.redis)
+    store = RedisBatches(process.redis, rows_max=settings.rows_max)
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
     runner = RowRunner(process.evaluator, store, render, retries, events)

@@ -9,15 +9,15 @@ from assay.providers import ProviderConfig
 from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
 
 
-def models_of(settings: Settings) -> list[Model]:
+def models_from_settings(settings: Settings) -> list[Model]:
     """The configured models."""
     return [
-        model_of(model_id, model, settings.providers[model.provider])
+        _model(model_id, model, settings.providers[model.provider])
         for model_id, model in settings.models.items()
     ]
 
 
-def model_of(model_id: str, model: ModelSettings, provider: ProviderSettings) -> Model:
+def _model(model_id: str, model: ModelSettings, provider: ProviderSettings) -> Model:
     """One configured model."""
     return Model(
         id=model_id,
@@ -38,7 +38,7 @@ def model_of(model_id: str, model: ModelSettings, provider: ProviderSettings) ->
     )
 
 
-def quota_of(model: ModelSettings) -> Quota:
+def quota_from_settings(model: ModelSettings) -> Quota:
     """The provider's limits for a model."""
     return Quota(model.requests_per_minute, model.tokens_per_minute, model.burst_share)
 
@@ -66,7 +66,7 @@ def retry_budget_policy(settings: Settings) -> RetryBudgetPolicy:
     return RetryBudgetPolicy(**settings.retry.model_dump())
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_from_settings(settings: Settings) -> Limits:
     """The bounds of one process."""
     server = settings.server
     return Limits(

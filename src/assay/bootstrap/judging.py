@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from assay.bootstrap.from_settings import (
     breaker_policy,
-    models_of,
+    models_from_settings,
     provider_config,
-    quota_of,
+    quota_from_settings,
     retry_budget_policy,
 )
 from assay.domain.completion import Model
@@ -93,9 +93,9 @@ async def open_judging(
         shared = await stack.enter_async_context(
             _open_shared(settings, redis, budgeted or redis, events, supervisor)
         )
-        nests = [_nest(settings, model, shared) for model in models_of(settings)]
+        nests = [_nest(settings, model, shared) for model in models_from_settings(settings)]
         for nest in nests:
-            stack.push_async_callback(nest.limited.close)
+            stack.push_async_callback(nest.limited.aclose)
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
@@ -141,9 +141,9 @@ async def _open_shared(
             shares=shares,
             oversize=settings.quota.oversize,
         )
-        stack.push_async_callback(quotas.close)
+        stack.push_async_callback(quotas.aclose)
         caps = DailyBudgets(redis, caps_usd, supervisor)
-        stack.push_async_callback(caps.close)
+        stack.push_async_callback(caps.aclose)
         budget = RetryBudget(retry_budget_policy(settings))
         fleet = BreakerFleet(redis, supervisor)
         yield SharedResources(redis, provider_clients, quotas, caps, fleet, budget, events)
@@ -162,7 +162,7 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     limited = Limited(
         slotted,
         model,
-        quota_of(configured),
+        quota_from_settings(configured),
         shared.quotas,
         events,
         estimates=estimates,

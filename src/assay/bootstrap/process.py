@@ -12,7 +12,7 @@ from typing import NamedTuple
 from starlette.applications import Starlette
 
 from assay import __version__
-from assay.bootstrap.from_settings import limits_of, models_of
+from assay.bootstrap.from_settings import limits_from_settings, models_from_settings
 from assay.bootstrap.gauges import gauge_reader
 from assay.bootstrap.judging import Judging, open_judging
 from assay.criteria import CRITERIA
@@ -45,7 +45,6 @@ class Process:
     lifecycle: Lifecycle
     load: Load
     limits: Limits
-    models: Sequence[Model]
     redis: Client
     judging: Judging
     screener: Screener
@@ -64,10 +63,10 @@ class Clients(NamedTuple):
 @asynccontextmanager
 async def open_process(settings: Settings) -> AsyncIterator[Process]:
     """Assemble a process; everything opened here is closed in the reverse order."""
-    models = models_of(settings)
+    models = models_from_settings(settings)
     metrics = Metrics(label_universe(settings, models), __version__)
     events: EventSink = Sinks([metrics, EventLog()])
-    lifecycle, load, limits = Lifecycle(), Load(), limits_of(settings)
+    lifecycle, load, limits = Lifecycle(), Load(), limits_from_settings(settings)
     async with AsyncExitStack() as stack:
         redis, budgeted = await stack.enter_async_context(open_redis(settings))
         supervisor = await stack.enter_async_context(Supervisor(events))
@@ -88,7 +87,6 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
             lifecycle=lifecycle,
             load=load,
             limits=limits,
-            models=models,
             redis=redis,
             judging=judging,
             screener=screener,

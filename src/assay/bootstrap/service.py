@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,6 @@ from assay.api.app import create_app
 from assay.api.services import Services
 from assay.bootstrap.batches import batch_routers, build_worker
 from assay.bootstrap.process import open_process
-from assay.domain.completion import Model
 from assay.evaluation.comparer import Comparer
 from assay.http.access import Access, KeysFile, OpenAccess
 from assay.http.limits import Limits
@@ -34,7 +34,6 @@ class Service:
     operations: Starlette
     services: Services
     limits: Limits
-    models: Sequence[Model]
 
 
 @asynccontextmanager
@@ -57,14 +56,14 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
             lifecycle=process.lifecycle,
             load=process.load,
         )
-        process.supervisor.start("memory_trimming", lambda _: give_back_memory(process.load))
+        process.supervisor.start("memory_trimming", partial(give_back_memory, process.load))
         if work:
             worker = build_worker(settings.batches, process)
             worker.start()
             stack.push_async_callback(worker.stop)
         app = create_app(services, process.limits, batch_routers(settings, services, process))
         process.metrics.add_routes(routes_of(app))
-        yield Service(app, process.operations, services, process.limits, process.models)
+        yield Service(app, process.operations, services, process.limits)
 
 
 async def run_service(settings: Settings, on_started: Callable[[str, str], None]) -> bool:

@@ -12,18 +12,14 @@ from assay.http.server import SIGNALS, listen, serving
 from assay.settings import Settings
 
 
-class NoSharedRedis(ValueError):
-    """A worker process needs the Redis that the API uses."""
-
-
 async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> None:
     """Work on rows until SIGTERM or SIGINT, then finish those in hand or give them back.
 
-    `on_started` gets the address of health and metrics. Raises `NoSharedRedis`, and `OSError`
-    if the port is taken.
+    `on_started` gets the address of health and metrics. Raises `ValueError` without a
+    shared Redis, and `OSError` if the port is taken.
     """
     if not settings.redis.url and settings.redis.url_file is None:
-        raise NoSharedRedis(
+        raise ValueError(
             "redis.url is not set: `assay worker` needs the Redis that `assay serve` uses. "
             "With a private Redis, `assay serve` works on the rows itself."
         )

@@ -45,6 +45,12 @@ def usage_error(message: str) -> NoReturn:
     raise typer.Exit(Exit.USAGE)
 
 
+def check_url(url: str) -> None:
+    """Exit if the value of --url is not an HTTP URL."""
+    if not url.startswith(("http://", "https://")):
+        usage_error("--url must start with http:// or https://")
+
+
 def printable(text: str) -> str:
     """The text on one line, with control characters escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

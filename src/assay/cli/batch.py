@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -13,14 +12,13 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, notice, printable, usage_error
-from assay.cli.progress import Display, display_for
-from assay.cli.rows import STDIN, stream_rows
-from assay.cli.summary import TABLE_COLUMNS, Summary, gate_failures, summary_table
-from assay.client import ApiKey, BatchClient, RetryPolicy, RowUpload, ServiceError
+from assay.cli.app import Exit, app, check_url, notice, printable
+from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
+from assay.cli.rows import STDIN, size_bytes, stream_rows
+from assay.cli.summary import Summary, gate, show
+from assay.client import BatchClient, RetryPolicy, RowUpload, ServiceError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-FAULTS_SHOWN_MAX = 20
 
 batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
 app.add_typer(batch_app, name="batch")
@@ -36,11 +34,6 @@ class BatchJob:
     out: str | None
     min_score: float | None
     min_pass_rate: float | None
-
-    @property
-    def size_bytes(self) -> int | None:
-        """The size of the input; None for stdin."""
-        return None if self.source == STDIN else Path(self.source).stat().st_size
 
 
 @batch_app.callback()
@@ -76,7 +69,9 @@ def run(
     options.check_files(source, out)
     follows = watch or out is not None or min_score is not None or min_pass_rate is not None
     job = BatchJob(source, request, follows, out, min_score, min_pass_rate)
-    client = _client(url, options.key_from(api_key_file), RetryPolicy(retry_for_s=retry_for_s))
+    check_url(url)
+    retry_policy = RetryPolicy(retry_for_s=retry_for_s)
+    client = BatchClient(url, options.key_from(api_key_file), retry_policy=retry_policy)
     try:
         code = asyncio.run(_run(job, client))
     except KeyboardInterrupt:
@@ -89,12 +84,6 @@ def run(
         notice(f"assay: stopped: {error.filename or source}: {error.strerror or error}")
         code = Exit.INCOMPLETE
     raise typer.Exit(code)
-
-
-def _client(url: str, key: ApiKey | None, retry_policy: RetryPolicy) -> BatchClient:
-    if not url.startswith(("http://", "https://")):
-        usage_error("--url must start with http:// or https://")
-    return BatchClient(url, key, retry_policy=retry_policy)
 
 
 async def _run(job: BatchJob, opening: BatchClient) -> Exit:
@@ -114,7 +103,7 @@ async def _run(job: BatchJob, opening: BatchClient) -> Exit:
 async def _upload(job: BatchJob, client: BatchClient, batch_id: str, console: Console) -> int:
     """Send the rows; return the number of bad ones."""
     bad: list[str] = []
-    with display_for(console, job.size_bytes) as display:
+    with display_for(console, size_bytes(job.source)) as display:
         upload = RowUpload(lambda: _lines(job.source, display, bad), job.source != STDIN)
         response = await client.upload(batch_id, upload)
         bad += [f"line {row['line']}: {row['message']}" for row in response["bad_rows"]]
@@ -176,21 +165,9 @@ async def _results(job: BatchJob, client: BatchClient, batch_id: str) -> Summary
 
 def _conclude(job: BatchJob, batch: dict[str, Any], summary: Summary, left_out: int) -> Exit:
     """Show the summary and choose the exit code."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = TABLE_COLUMNS
-    rows = summary.rows
-    if rows.total:
-        console.print(summary_table(summary))
-    if summary.simulated:
-        notice(f"assay: {summary.simulated} verdicts are SIMULATED: no model was called")
+    show(summary, Console())
     if batch["status"] != "completed":
         notice(f"assay: the batch is {batch['status']}")
         return Exit.INCOMPLETE
-    missed = gate_failures(rows, job.min_score, job.min_pass_rate)
-    if missed:
-        notice("assay: gate not met: " + "; ".join(missed))
-        return Exit.NOT_MET
-    undecided = job.min_pass_rate is not None and rows.pass_rate is None
-    incomplete = left_out or rows.left_out or not rows.total or undecided
-    return Exit.INCOMPLETE if incomplete else Exit.OK
+    code = gate(summary.rows, job.min_score, job.min_pass_rate)
+    return Exit.INCOMPLETE if left_out and code is Exit.OK else code

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, notice, usage_error
+from assay.cli.app import Exit, app, check_url, notice
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.scorers import Scorer, open_remote
-from assay.cli.summary import TABLE_COLUMNS, gate_failures, summary_table
+from assay.cli.summary import gate, show
 from assay.client import RetryPolicy
 
 CONCURRENCY_MAX = 1_000
@@ -77,8 +77,7 @@ def _scorer(
         from assay.cli.in_process import open_in_process  # noqa: PLC0415  # slow: only if used
 
         return open_in_process(config, retry_policy, concurrency)
-    if not url.startswith(("http://", "https://")):
-        usage_error("--url must start with http:// or https://")
+    check_url(url)
     return open_remote(url, options.key_from(api_key_file), retry_policy, concurrency)
 
 
@@ -86,23 +85,11 @@ def _conclude(
     outcome: Outcome, out: str | None, min_score: float | None, min_pass_rate: float | None
 ) -> Exit:
     """Show the summary and choose the exit code."""
-    console = Console(stderr=out == STDIN)
-    if not console.is_terminal:
-        console.width = TABLE_COLUMNS
     rows = outcome.summary.rows
-    if rows.total:
-        console.print(summary_table(outcome.summary))
-    if outcome.summary.simulated:
-        notice(f"assay: {outcome.summary.simulated} verdicts are SIMULATED: no model was called")
+    show(outcome.summary, Console(stderr=out == STDIN))
     if outcome.stopped:
         notice(f"assay: stopped: {outcome.stopped}")
     if outcome.interrupted:
         notice(f"assay: interrupted after {rows.total} rows")
         return Exit.INTERRUPTED
-    missed = gate_failures(rows, min_score, min_pass_rate)
-    if missed and not outcome.stopped:
-        notice("assay: gate not met: " + "; ".join(missed))
-        return Exit.NOT_MET
-    undecided = min_pass_rate is not None and rows.pass_rate is None
-    incomplete = outcome.stopped or rows.left_out or not rows.total or undecided
-    return Exit.INCOMPLETE if incomplete else Exit.OK
+    return Exit.INCOMPLETE if outcome.stopped else gate(rows, min_score, min_pass_rate)

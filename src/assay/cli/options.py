@@ -11,9 +11,9 @@ import typer
 
 from assay.cli.app import usage_error
 from assay.cli.rows import STDIN
-from assay.client import ApiKey
+from assay.client import ApiKey, RetryPolicy
 
-RETRY_FOR_S = 60.0
+RETRY_FOR_S = RetryPolicy().retry_for_s
 
 Source = Annotated[
     str, typer.Argument(metavar="FILE.jsonl", help="Rows as JSON Lines; - reads stdin.")

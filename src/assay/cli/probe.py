@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.app import Exit, app, notice, usage_error
+from assay.cli.app import Exit, app, check_url, notice
 
 READY_URL = "http://127.0.0.1:9090/readyz"
 TIMEOUT_S = 2.0
@@ -23,8 +23,7 @@ def probe(
     ] = TIMEOUT_S,
 ) -> None:
     """Exit with 0 if the service answers with 200, else with 1."""
-    if not url.startswith(("http://", "https://")):
-        usage_error("--url must start with http:// or https://")
+    check_url(url)
     # The check stays in its container, so a proxy from the environment does not apply.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

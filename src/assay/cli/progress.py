@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
+FAULTS_SHOWN_MAX = 20
 
 
 class Display(Protocol):
     """Shows progress; `done_bytes` is how much of the input has been read."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
     def update(self, rows: int, failed: int, done_bytes: int) -> None: ...
     def say(self, message: str) -> None: ...
 
@@ -35,7 +30,6 @@ class Bar:
     """A progress bar that follows the bytes of the input, whose rows are not counted."""
 
     def __init__(self, console: Console, total_bytes: int | None) -> None:
-        self._console = console
         self._progress = Progress(
             BarColumn(),
             TextColumn("{task.description}"),
@@ -49,12 +43,7 @@ class Bar:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def update(self, rows: int, failed: int, done_bytes: int) -> None:
@@ -79,12 +68,7 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._show()
 
     def update(self, rows: int, failed: int, done_bytes: int) -> None:

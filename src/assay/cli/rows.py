@@ -37,9 +37,14 @@ def read_rows(file: BinaryIO) -> Iterator[Row]:
         end += len(content)
         if len(content) > LINE_BYTES_MAX:
             end += _skip_line(file, content)
-            yield Row(line, end, fault=f"longer than {LINE_BYTES_MAX} bytes")
+            yield Row(line, end, fault=f"must have at most {LINE_BYTES_MAX} bytes")
         elif stripped := content.removeprefix(b"\xef\xbb\xbf" if line == 1 else b"").strip():
             yield _parse(stripped, line, end)
+
+
+def size_bytes(source: str) -> int | None:
+    """The size of a file; None for stdin."""
+    return None if source == STDIN else Path(source).stat().st_size
 
 
 async def stream_rows(source: str) -> AsyncGenerator[Row, None]:
@@ -89,9 +94,9 @@ def _parse(content: bytes, line: int, end: int) -> Row:
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        return Row(line, end, fault=f"not valid JSON: {error}")
+        return Row(line, end, fault=f"must be valid JSON: {error}")
     if not isinstance(value, dict):
-        return Row(line, end, fault="not a JSON object")
+        return Row(line, end, fault="must be a JSON object")
     identifier = value.pop("id", None)
     if not isinstance(identifier, str | int | None):
         return Row(line, end, fault="id must be a string or an integer")

@@ -16,8 +16,8 @@ import orjson
 from rich.console import Console
 
 from assay.cli.app import printable
-from assay.cli.progress import Display, display_for
-from assay.cli.rows import STDIN, Row, stream_rows
+from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
+from assay.cli.rows import STDIN, Row, size_bytes, stream_rows
 from assay.cli.scorers import Scorer
 from assay.cli.summary import Summary
 from assay.client import ServiceError, for_each_in_order
@@ -27,8 +27,6 @@ FATAL_CODES = frozenset(
     | {"unreachable"}
 )
 """Errors that every other row would meet as well: the run stops and keeps its results."""
-
-FAULTS_SHOWN_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ async def run(job: Job, opening: AbstractAsyncContextManager[Scorer]) -> Outcome
     outcome = Outcome()
     console = Console(stderr=True)
     try:
-        with _opened(job.out) as file, display_for(console, _size(job.source)) as display:
+        with _opened(job.out) as file, display_for(console, size_bytes(job.source)) as display:
             async with opening as scorer:
                 collector = _Collector(outcome, file, display)
                 await for_each_in_order(
@@ -148,10 +146,6 @@ class _Collector:
 def _first_fault(error: ServiceError) -> str:
     first = error.errors[0] if error.errors else {}
     return f" ({first.get('pointer')}: {first.get('message')})" if first else ""
-
-
-def _size(source: str) -> int | None:
-    return None if source == STDIN else Path(source).stat().st_size
 
 
 @contextlib.contextmanager

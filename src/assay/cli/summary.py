@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from assay.cli.app import printable
+from assay.cli.app import Exit, notice, printable
 
 CRITERIA_MAX = 1_000
 TABLE_COLUMNS = 120
+REASONS_SHOWN_MAX = 8
 REST = "(further criteria)"
 
 
@@ -85,20 +87,32 @@ class Summary:
         return self.criteria.setdefault(name, CriterionTotals())
 
 
-def gate_failures(
-    rows: CriterionTotals, min_score: float | None, min_pass_rate: float | None
-) -> list[str]:
-    """The bounds that are missed; without scores, a bound is not missed."""
+def show(summary: Summary, console: Console) -> None:
+    """Print the totals, and warn of simulated verdicts."""
+    if not console.is_terminal:
+        console.width = TABLE_COLUMNS
+    if summary.rows.total:
+        console.print(_table(summary))
+    if summary.simulated:
+        notice(f"assay: {summary.simulated} verdicts are SIMULATED: no model was called")
+
+
+def gate(rows: CriterionTotals, min_score: float | None, min_pass_rate: float | None) -> Exit:
+    """The exit code for complete results; without scores, a bound is not missed."""
     measures = (("score", rows.mean, min_score), ("pass rate", rows.pass_rate, min_pass_rate))
-    return [
+    missed = [
         f"{name} {value:.4f} is below {bound:g}"
         for name, value, bound in measures
         if value is not None and bound is not None and value < bound
     ]
+    if missed:
+        notice("assay: gate not met: " + "; ".join(missed))
+        return Exit.NOT_MET
+    undecided = min_pass_rate is not None and rows.pass_rate is None
+    return Exit.INCOMPLETE if rows.left_out or not rows.total or undecided else Exit.OK
 
 
-def summary_table(summary: Summary) -> Table:
-    """The summary as a table for the terminal."""
+def _table(summary: Summary) -> Table:
     table = Table(title="Evaluation")
     table.add_column("criterion", overflow="fold")
     for heading in ("rows", "mean score", "pass rate", "unscored", "cost USD"):
@@ -113,7 +127,8 @@ def summary_table(summary: Summary) -> Table:
 
 def _cells(name: str, totals: CriterionTotals) -> list[Text]:
     total = totals.total
-    why = ", ".join(f"{reason} {count / total:.1%}" for reason, count in _common(totals.left_out))
+    common = totals.left_out.most_common(REASONS_SHOWN_MAX)
+    why = ", ".join(f"{reason} {count / total:.1%}" for reason, count in common)
     unscored = f"{totals.left_out.total() / total:.1%}" if total else "–"
     shown = (
         name,
@@ -125,10 +140,6 @@ def _cells(name: str, totals: CriterionTotals) -> list[Text]:
         why,
     )
     return [Text(printable(cell)) for cell in shown]
-
-
-def _common(reasons: Counter[str]) -> list[tuple[str, int]]:
-    return reasons.most_common(8)
 
 
 def _number(value: Any) -> float | None:

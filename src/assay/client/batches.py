@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -13,15 +13,15 @@ from typing import Any
 import aiohttp
 import orjson
 
-from assay.client.errors import MALFORMED, NO_ANSWER, UNREACHABLE, ServiceError, service_error
-from assay.client.http import SUCCESSES, Client, json_object, read_body, short_message
+from assay.client.errors import MALFORMED, ServiceError
+from assay.client.http import Client, json_object, read_body
+from assay.domain.batches import ENDED
 
-ENDS = frozenset({"completed", "cancelled", "failed"})
 NDJSON = "application/x-ndjson"
 RESULT_BYTES_MAX = 32 * 1_048_576
 EVENT_BYTES_MAX = 64 * 1_048_576
-SILENCE_S = 60.0
-"""A stream without even a keep-alive for this long is dead."""
+STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_read=60.0)
+"""A stream may last; without even a keep-alive for a minute, it is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class BatchClient(Client):
         async def attempt() -> dict[str, Any]:
             headers = {"Content-Type": NDJSON}
             path = f"/v1/batches/{batch_id}/items"
-            async with self._request("PUT", path, data=upload.rows(), headers=headers) as response:
+            async with self._stream("PUT", path, data=upload.rows(), headers=headers) as response:
                 return json_object(await read_body(response))
 
         return await (self.with_retries(attempt) if upload.repeatable else attempt())
@@ -58,7 +58,7 @@ class BatchClient(Client):
         """A batch as it stands; raises `ServiceError`."""
 
         async def attempt() -> dict[str, Any]:
-            async with self._request("GET", f"/v1/batches/{batch_id}") as response:
+            async with self.request("GET", f"/v1/batches/{batch_id}") as response:
                 return json_object(await read_body(response))
 
         return await self.with_retries(attempt)
@@ -75,7 +75,7 @@ class BatchClient(Client):
                         last_id = event.get("id", last_id)
                         batch: dict[str, Any] = orjson.loads(event["data"])
                         yield batch
-                        if batch["status"] in ENDS:
+                        if batch["status"] in ENDED:
                             return
                     if response.status == HTTPStatus.NO_CONTENT:  # the end was sent before
                         return
@@ -95,7 +95,7 @@ class BatchClient(Client):
         while not complete:
             path = f"/v1/batches/{batch_id}/results?cursor={cursor}"
             try:
-                async with self._request("GET", path, headers={"Accept": NDJSON}) as response:
+                async with self._stream("GET", path, headers={"Accept": NDJSON}) as response:
                     async for line in read_lines(response.content, RESULT_BYTES_MAX):
                         result: dict[str, Any] = orjson.loads(line)
                         cursor, failures = int(result["item_index"]) + 1, 0
@@ -108,31 +108,18 @@ class BatchClient(Client):
                     raise
                 await asyncio.sleep(wait_s)
 
-    def _events(self, batch_id: str, last_id: str) -> Any:
+    def _events(
+        self, batch_id: str, last_id: str
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = {"Accept": "text/event-stream"}
         if last_id:
             headers["Last-Event-ID"] = last_id
-        return self._request("GET", f"/v1/batches/{batch_id}/events", headers=headers)
+        return self._stream("GET", f"/v1/batches/{batch_id}/events", headers=headers)
 
-    @asynccontextmanager
-    async def _request(
+    def _stream(
         self, method: str, path: str, **options: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request, whose response is read as a stream; raises `ServiceError`."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S)
-        request = self.session.request(
-            method, self.base_url + path, allow_redirects=False, timeout=timeout, **options
-        )
-        try:
-            async with request as response:
-                if response.status not in SUCCESSES:
-                    after = response.headers.get("Retry-After")
-                    raise service_error(response.status, await read_body(response), after)
-                yield response
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ServiceError(UNREACHABLE, short_message(error)) from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise ServiceError(NO_ANSWER, short_message(error)) from error
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self.request(method, path, timeout=STREAM_TIMEOUT, **options)
 
 
 async def server_sent_events(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, str]]:

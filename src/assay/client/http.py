@@ -6,10 +6,10 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -96,12 +96,7 @@ class Client:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
 
@@ -130,7 +125,12 @@ class Client:
         """Post JSON and return the JSON object of the response; raises `ServiceError`."""
         content = orjson.dumps(body)
         headers = {"Content-Type": "application/json", "Idempotency-Key": uuid.uuid4().hex}
-        return await self.with_retries(lambda: self._attempt(path, content, headers))
+
+        async def attempt() -> dict[str, Any]:
+            async with self.request("POST", path, data=content, headers=headers) as response:
+                return json_object(await read_body(response))
+
+        return await self.with_retries(attempt)
 
     async def with_retries(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Attempt a call until it succeeds or the policy gives up; raises `ServiceError`."""
@@ -147,22 +147,24 @@ class Client:
                     raise
                 await asyncio.sleep(wait_s)
 
-    async def _attempt(
-        self, path: str, content: bytes, headers: Mapping[str, str]
-    ) -> dict[str, Any]:
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request, whose response is read in the block; raises `ServiceError`."""
         try:
             # A redirect would carry the key and the caller's texts to another host.
-            async with self.session.post(
-                self.base_url + path, data=content, headers=headers, allow_redirects=False
+            async with self.session.request(
+                method, self.base_url + path, allow_redirects=False, **options
             ) as response:
-                body = await read_body(response)
+                if response.status not in SUCCESSES:
+                    after = response.headers.get("Retry-After")
+                    raise service_error(response.status, await read_body(response), after)
+                yield response
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ServiceError(UNREACHABLE, short_message(error)) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServiceError(NO_ANSWER, short_message(error)) from error
-        if response.status not in SUCCESSES:
-            raise service_error(response.status, body, response.headers.get("Retry-After"))
-        return json_object(body)
+            raise ServiceError(UNREACHABLE, _brief(error)) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ServiceError(NO_ANSWER, _brief(error)) from error
 
     def wait_s(self, error: ServiceError, failures: int) -> float | None:
         """Seconds until the next attempt, with jitter; None if another attempt would not help."""
@@ -195,6 +197,6 @@ def json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def short_message(error: BaseException) -> str:
+def _brief(error: BaseException) -> str:
     """Type and message of a connection error, cut to a line."""
     return f"{type(error).__name__}: {error}"[:200]

@@ -1,4 +1,4 @@
-"""Batches as values: what is asked of many rows, how far it is, and what came of each row."""
+"""Batches as values: the request, its progress, and the result of each row."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ SettleOutcome = Literal["stored", "completed", "known", "missing"]
 
 ROW_STATUSES: tuple[RowStatus, ...] = ("scored", "partial", "unscored", "failed")
 ENDED: frozenset[BatchStatus] = frozenset({"completed", "cancelled", "failed"})
-
-
 BATCH_ID_KIND = "batch"
+"""The first part of a batch's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A batch to be made; `request` is the JSON of its criteria, judge and metadata as they came.
+    """A batch to be created; `request` is the JSON of its criteria, judge and metadata.
 
     `webhook` is the JSON of the target and its secret, or empty.
     """
@@ -46,7 +45,7 @@ class NewRow:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that was not taken: where it is, and why; the message holds no text of the row."""
+    """A rejected row: its line and the reason, which contains no text of the row."""
 
     line: int
     message: str
@@ -55,7 +54,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What came of rows that were added: how many are new, how many were there already."""
+    """The outcome of adding rows: how many are new, and how many were there already."""
 
     accepted: int = 0
     known: int = 0
@@ -64,9 +63,9 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as it stands; times in milliseconds since 1970, 0 where not yet.
+    """A batch as it stands; times in milliseconds since 1970, 0 if not reached yet.
 
-    `tally` and `groups` are sums that every settled row added to, see `evaluation.batch_summary`.
+    `sums` are over all settled rows; `webhook_state` is `none`, `waiting`, `due` or the outcome.
     """
 
     id: str
@@ -83,7 +82,7 @@ class Batch:
     rows_per_s: float = 0.0
     by_status: Mapping[RowStatus, int] = field(default_factory=dict)
     sums: Mapping[str, int] = field(default_factory=dict)
-    hook: str = "none"
+    webhook_state: str = "none"
     error: str = ""
 
     @property
@@ -93,11 +92,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A row in the hands of one worker.
+    """A row that one worker holds.
 
-    `entry` names the delivery and `key` the row; `attempt` counts what was tried before, and
-    `deliveries` how often the row was given to a worker that did not come back. `payload` is None
-    where the row's content is gone.
+    `entry` names the delivery and `key` the row. `attempt` counts earlier attempts, `deliveries`
+    earlier workers that died with the row. `payload` is None if the row's content is gone.
     """
 
     batch_id: str
@@ -111,7 +109,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What came of a row: its JSON, and what it adds to the sums of its batch."""
+    """The result of a row: its JSON, and what it adds to the sums of its batch."""
 
     item_id: str
     status: RowStatus
@@ -140,7 +138,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class ResultPage:
-    """Results in the order of the items; the next page begins at `cursor`."""
+    """Results in the order of the items; the next page starts at `cursor`."""
 
     results: Sequence[StoredResult]
     cursor: int
@@ -149,7 +147,7 @@ class ResultPage:
 
 @dataclass(frozen=True, slots=True)
 class WebhookClaim:
-    """The turn to tell a webhook of a batch's end; `tries` counts this one too."""
+    """The right to call a webhook; `tries` includes this call."""
 
     tries: int
     webhook: bytes

@@ -47,7 +47,7 @@ NextCandidate = Literal["any", "larger_window", "none"]
 """Which of the other candidates is worth asking after a failure."""
 
 ProbeResult = Literal["success", "failure", "none"]
-"""What a probe found out about a provider; with `none` another probe takes its place."""
+"""What a probe showed about a provider; after `none` another probe takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class RequestError(AssayError):
 
 
 class StoreUnavailable(AssayError):
-    """Redis does not answer, and what was asked cannot be done without it."""
+    """Redis does not answer, and the operation needs it."""
 
     code = "store_unavailable"
 
@@ -350,7 +350,7 @@ class NoCandidate(ModelError):
 
     def __init__(self, failures: Sequence[ModelError]) -> None:
         by_worth = sorted(failures, key=lambda failure: MOST_TELLING_FIRST.index(failure.reason))
-        telling = by_worth[0] if by_worth else ModelError("no model is configured for this judge")
+        telling = by_worth[0] if by_worth else ModelError("No model is configured for this judge.")
         waits = [error.retry_after_s for error in failures if error.retry_after_s is not None]
         super().__init__(
             telling.message,
@@ -361,7 +361,7 @@ class NoCandidate(ModelError):
         self.reason = telling.reason  # type: ignore[misc]  # the one instance-level reason
         self.outcome = telling.outcome  # type: ignore[misc]
         self.failures = tuple(failures)
-        # That of the shortest wait, as the wait itself.
+        # The quota that belongs to the shortest wait.
         spent = [error for error in failures if error.spent and error.retry_after_s is not None]
         if spent:
             self.spent = min(spent, key=lambda error: error.retry_after_s or 0.0).spent
@@ -373,9 +373,9 @@ UNSENT_OUTCOMES = frozenset(cls.outcome for cls in error_classes() if not cls.se
 TRANSIENT_REASONS: frozenset[Reason] = frozenset(
     cls.reason for cls in error_classes() if cls.transient
 )
-"""Reasons that lie with us or the providers, and that another time may not have."""
+"""Reasons that lie with us or the providers, and that may pass."""
 
 PROMPT_SPECIFIC_REASONS: frozenset[Reason] = frozenset(
     cls.reason for cls in error_classes() if cls.prompt_specific
 )
-"""Reasons that another prompt for the same question may not have."""
+"""Reasons that may not arise with another prompt for the same question."""

@@ -249,14 +249,14 @@ class RetryAdvice:
 
 def soonest(advice: Iterable[RetryAdvice | None]) -> RetryAdvice | None:
     """The advice with the shortest wait; of equal ones, that which names a quota."""
-    given = [each for each in advice if each is not None]
-    return min(given, key=lambda each: (each.after_s, each.spent is None), default=None)
+    given = [one for one in advice if one is not None]
+    return min(given, key=lambda one: (one.after_s, one.spent is None), default=None)
 
 
 def latest(advice: Iterable[RetryAdvice | None]) -> RetryAdvice | None:
     """The advice with the longest wait."""
-    given = [each for each in advice if each is not None]
-    return max(given, key=lambda each: each.after_s, default=None)
+    given = [one for one in advice if one is not None]
+    return max(given, key=lambda one: one.after_s, default=None)
 
 
 @dataclass(frozen=True, slots=True)

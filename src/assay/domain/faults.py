@@ -1,4 +1,4 @@
-"""Faults of our own: what nobody expected, as an event that holds none of the caller's text."""
+"""Unexpected errors as events that contain none of the caller's text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAULT_PLACES = (
     "shared_call",
     "webhook",
 )
-"""The places that report faults: each is a label of a metric, where any other counts as `other`."""
+"""The places that report faults: the labels of a metric, which counts any other as `other`."""
 
 
 def internal_fault(where: str, error: BaseException, request_id: str = "") -> InternalFault:

@@ -30,7 +30,7 @@ def random_hex(size: int) -> str:
 
 def new_id(kind: str) -> str:
     """The kind, `_` and 32 hex digits: 48 bits of milliseconds, so that ids sort, and 80 random."""
-    return id_at(kind, time.time_ns() // 1_000_000)
+    return id_at(kind, now_ms())
 
 
 def id_at(kind: str, at_ms: int) -> str:
@@ -38,9 +38,14 @@ def id_at(kind: str, at_ms: int) -> str:
     return f"{kind}_{at_ms:012x}{random_hex(10)}"
 
 
-def created_now() -> str:
-    """The current time as records show it: ISO 8601, in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def now_ms() -> int:
+    """The current time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def shown_time(at_ms: int) -> str:
+    """A time as responses show it: ISO 8601, in UTC, to the second."""
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def id_time_ms(name: str) -> int:

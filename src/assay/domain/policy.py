@@ -37,7 +37,7 @@ class CostBudget:
     left_usd: float
 
     def reserve(self, usd: float) -> bool:
-        """Set `usd` aside; False, and nothing taken, where not so much is left."""
+        """Set `usd` aside; False, with nothing taken, if less is left."""
         if usd > self.left_usd:
             return False
         self.left_usd -= usd

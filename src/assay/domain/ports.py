@@ -1,4 +1,4 @@
-"""The seams of the house: what the layers ask of each other."""
+"""The ports: what the layers require of each other."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class ChatModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PanelMember:
-    """One that judges: a model, or a router over several that may stand in for each other.
+    """A judge of a panel: one model, or a router over several that replace each other.
 
-    `window_tokens` is the largest window among them; infinite where one is unknown.
+    `window_tokens` is the largest context window among them; infinite if one is unknown.
     """
 
     spec: JudgeSpec
@@ -64,7 +64,7 @@ BreakerState = Literal["closed", "open", "half_open", "forced_open", "disabled"]
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A configured model as it stands now; what is left of its quota is None where unlimited."""
+    """The current state of a configured model; the quota left is None if it is unlimited."""
 
     model: Model
     breaker: BreakerState = "closed"
@@ -91,7 +91,7 @@ class ModelDirectory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """An HTTP answer as it was first given, kept to be given again."""
+    """An HTTP response, stored to be sent again."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -99,35 +99,35 @@ class StoredResponse:
 
 
 class IdempotencyLease(Protocol):
-    """The right to run the one request that an idempotency key stands for."""
+    """The right to run the request with an idempotency key."""
 
-    async def keep(self, answer: StoredResponse) -> None:
-        """Give `answer` to every later request with the key; a store that fails is passed over."""
+    async def keep(self, response: StoredResponse) -> None:
+        """Store the response for every later request with the key; an outage is ignored."""
         ...
 
     async def release(self) -> None:
-        """Let the next request with the key run; a store that fails is passed over."""
+        """Let the next request with the key run; an outage is ignored."""
         ...
 
 
 class IdempotencyStore(Protocol):
-    """Remembers the answers of requests that carry an idempotency key, for all processes."""
+    """Stores responses to requests with an idempotency key, for all processes."""
 
     async def claim(
         self, tenant: str, key: str, digest: str, deadline: Deadline
     ) -> IdempotencyLease | StoredResponse:
-        """The right to run the request, or the answer of the one that ran; waits while one runs.
+        """The right to run the request, or the response to one that ran; waits while one runs.
 
         Raises:
-            RequestError: `idempotency_key_reused`, the key stands for a request of other content.
+            RequestError: `idempotency_key_reused`, the key belongs to a different request.
             DeadlineExceeded: the first request still runs.
-            StoreUnavailable: nobody can say whether it ran.
+            StoreUnavailable: it is not known whether the request ran.
         """
         ...
 
 
 class EventSink(Protocol):
-    """Takes facts; must not raise and must not block."""
+    """Receives events; must not raise and must not block."""
 
     def emit(self, event: Event) -> None: ...
 
@@ -135,8 +135,8 @@ class EventSink(Protocol):
 class BatchStore(Protocol):
     """Keeps batches and their rows, for all processes.
 
-    Every call raises `StoreUnavailable` where the store does not answer. What a call that changes
-    something has returned is on disk, as far as the store can say so.
+    Every call raises `StoreUnavailable` if the store does not answer. A change is certain to
+    survive a crash of the store once `durable` has returned.
     """
 
     async def create(self, batch: NewBatch) -> None: ...
@@ -146,15 +146,15 @@ class BatchStore(Protocol):
         ...
 
     async def report(self, batch_id: str, bad: Sequence[BadRow]) -> None:
-        """Keep what is wrong with rows that an open batch did not take; each fault counts once."""
+        """Store the faults of rows that an open batch rejected; each fault counts once."""
         ...
 
     async def start(self, batch_id: str) -> None:
-        """Let workers take the rows; raises `RequestError` (`conflict`)."""
+        """Let workers take the rows; raises `RequestError` (`conflict`, `not_found`)."""
         ...
 
     async def cancel(self, batch_id: str) -> None:
-        """Stop queued rows; raises `RequestError` (`conflict`) where the batch has ended."""
+        """Stop queued rows; raises `RequestError` (`conflict` if it has ended, `not_found`)."""
         ...
 
     async def delete(self, batch: Batch) -> None: ...
@@ -164,7 +164,7 @@ class BatchStore(Protocol):
         ...
 
     async def find(self, tenant: str, batch_id: str) -> Batch | None:
-        """The batch as it stands; None where the tenant has none of that id."""
+        """The batch as it stands; None if the tenant has no batch with that id."""
         ...
 
     async def request(self, batch_id: str) -> bytes | None:
@@ -184,7 +184,7 @@ class BatchStore(Protocol):
 
 
 class ResultStore(Protocol):
-    """Reads what came of the rows of a batch."""
+    """Reads the results of the rows of a batch."""
 
     async def page(self, batch: Batch, cursor: int, limit: int) -> ResultPage:
         """Results from index `cursor` on, in order.
@@ -195,7 +195,7 @@ class ResultStore(Protocol):
         ...
 
     async def sums(self, batch_id: str, *, by_group: bool) -> Sums:
-        """The sums of the results so far; those of groups only where asked for."""
+        """The sums of the results so far; those of groups only with `by_group`."""
         ...
 
 
@@ -207,7 +207,7 @@ class JobQueue(Protocol):
     """
 
     async def active(self) -> Sequence[str]:
-        """The batches that workers have something to do for."""
+        """The batches that have work for workers."""
         ...
 
     async def backlog(self) -> int:
@@ -219,7 +219,7 @@ class JobQueue(Protocol):
         ...
 
     async def renew(self, claims: Sequence[Claim]) -> None:
-        """Say that this worker is still at work on these rows."""
+        """Renew this worker's hold on the rows."""
         ...
 
     async def settle(self, claim: Claim, result: RowResult) -> SettleOutcome:
@@ -235,15 +235,15 @@ class JobQueue(Protocol):
         ...
 
     async def claim_webhook(self, batch_id: str) -> WebhookClaim | None:
-        """The right to tell the batch's webhook of its end; None where it is not due."""
+        """The right to call the batch's webhook; None if it is not due."""
         ...
 
     async def record_webhook(
         self, batch_id: str, outcome: str, next_delay_s: float | None = None
     ) -> None:
-        """Note how telling went; `next_delay_s` is when it is due again."""
+        """Record the outcome of a call; `next_delay_s` is the time until it is due again."""
         ...
 
     async def forget(self, batch_id: str) -> None:
-        """Take an ended batch that has nothing more to do off the list of active ones."""
+        """Remove a batch that needs no more work from the list of active ones."""
         ...

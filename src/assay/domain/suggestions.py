@@ -1,4 +1,4 @@
-"""What an unknown name may have been meant to be."""
+"""The known name that an unknown one was probably meant to be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     """The known name that is most like `name`; None where none is."""
     if not isinstance(name, str):
         return None
-    found = difflib.get_close_matches(name[:NAME_CHARS_MAX], list(known), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name[:NAME_CHARS_MAX], list(known), n=1)
     return found[0] if found else None
 
 

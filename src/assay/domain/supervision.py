@@ -24,7 +24,7 @@ STABLE_S = 5.0
 """A task that has run this long since its restart counts as recovered."""
 CANCEL_AGAIN_S = 1.0
 CANCELLATIONS_MAX = 5
-"""So many cancellations, one each second; a task that is still there then is reported."""
+"""A task that outlives this many cancellations, one per second, is reported."""
 
 Work = Callable[["SupervisedTask"], Awaitable[None]]
 
@@ -66,8 +66,10 @@ class SupervisedTask:
         if ended is not None:
             self._task.add_done_callback(lambda _: ended(self))
 
-    async def stop(self) -> None:
-        """End the task: by the flag, and by cancelling it until it is gone or the bound is reached.
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """End the task: by the flag, then by cancelling it until it is gone, within a bound.
+
+        It has `grace_s` to end by itself.
 
         One cancellation is not enough. Code below may swallow it: `asyncio.wait_for` of Python
         3.11, through which the Redis client sends, does where its inner future has just finished.
@@ -76,18 +78,23 @@ class SupervisedTask:
         task = self._task
         if task is None:
             return
+        if grace_s:
+            await self._wait(task, grace_s)
         for _ in range(CANCELLATIONS_MAX):
             if task.done():
                 return
             task.cancel()
-            pause = asyncio.ensure_future(self._clock.sleep(CANCEL_AGAIN_S))
-            try:
-                await asyncio.wait({task, pause}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                pause.cancel()
-                await asyncio.gather(pause, return_exceptions=True)
+            await self._wait(task, CANCEL_AGAIN_S)
         if not task.done():
             self._events.emit(internal_fault(self.name, TimeoutError("the task did not stop")))
+
+    async def _wait(self, task: asyncio.Task[None], seconds: float) -> None:
+        pause = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({task, pause}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            await asyncio.gather(pause, return_exceptions=True)
 
     async def _run(self, work: Work) -> None:
         while not self.stopping:

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 URL_CHARS_MAX = 2_048
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NAME = re.compile(r"[a-z0-9._-]+")
-"""What is escaped or odd may be another host to whoever connects."""
+"""An escaped or unusual name may mean another host to the library that connects."""
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def target_fault(url: str, *, allow_private: bool) -> str | None:
-    """Why `url` may not be called, as far as its text tells; names are checked when they resolve.
+    """Why `url` may not be called, judged by its text; names are checked when they resolve.
 
     With `allow_private` plain HTTP is allowed too: it is for closed networks and for trying out.
     """
@@ -49,7 +49,7 @@ def _host_fault(host: str) -> str | None:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public Internet, whatever form it is dressed in."""
+    """Whether an address is one of the public Internet, whatever its notation."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
         if inner is None and address in _NAT64:

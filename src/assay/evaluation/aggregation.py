@@ -1,4 +1,4 @@
-"""From the results of all criteria to one: never a pass by default, never a made-up number."""
+"""Combines the results of all criteria: never a pass by default, never a made-up number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from assay.domain.evaluation import CriterionResult
 
 
 def overall_score(results: Sequence[CriterionResult]) -> float | None:
-    """The weighted mean of what was scored, 0 to 1; None where nothing with a weight was."""
+    """The weighted mean of the scores, 0 to 1; None if nothing with a weight is scored."""
     scored = [(result.weight, result.score) for result in results if result.score is not None]
     total = sum(weight for weight, _ in scored)
     if total <= 0:
@@ -19,7 +19,7 @@ def overall_score(results: Sequence[CriterionResult]) -> float | None:
 
 
 def overall_passed(results: Sequence[CriterionResult]) -> bool | None:
-    """False where a scored criterion failed; None where none did but one is unscored."""
+    """False if a scored criterion failed; None if none failed but one is unscored."""
     if any(result.status == "scored" and result.passed is False for result in results):
         return False
     return True if all(result.status == "scored" for result in results) else None

@@ -1,4 +1,4 @@
-"""Compares two outputs: both orders are judged, and what flips with the order is a tie."""
+"""Compares two outputs: both orders are judged; a verdict that flips with the order is a tie."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from assay.domain.completion import CallContext, Caller, to_ms, total_spent
 from assay.domain.errors import TRANSIENT_REASONS, Reason
 from assay.domain.evaluation import Case, JudgeSpec, RetryAdvice, Text, Vote, latest, soonest
 from assay.domain.events import ComparisonFinished
-from assay.domain.ids import created_now, new_id
+from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.selection import budget_for, call_context, panel_for
@@ -95,7 +95,7 @@ class Comparer:
         usage, cost_usd = total_spent(order.verdict for order in orders)
         comparison = Comparison(
             id=new_id("cmp"),
-            created_at=created_now(),
+            created_at=shown_time(now_ms()),
             winner=WINNERS[pair.place] if pair else None,
             consistent=pair.consistent if pair else None,
             preference=pair.preference if pair else None,
@@ -134,7 +134,7 @@ class Comparer:
 async def _judge_order(
     first: Side, question: Question[Finding], panel: Panel, context: CallContext
 ) -> _JudgedOrder:
-    """The verdict in one order, by the outputs' names and not by their places."""
+    """The verdict in one order, by the outputs' names instead of their positions."""
     started_s = time.monotonic()
     votes = await collect_votes(question, panel, context)
     replies, finding = votes.replies, votes.finding
@@ -189,6 +189,6 @@ def _to_vote(first: Side, reply: JudgeReply[Finding]) -> Vote:
 
 
 def _served(orders: Sequence[OrderVerdict]) -> str:
-    """The id of the model behind both orders; empty where it was not the same one."""
+    """The id of the model that judged both orders; empty if there were several."""
     ids = {attempt.model for order in orders if order.judge for attempt in order.judge.attempts}
     return ids.pop() if len(ids) == 1 else ""

@@ -1,4 +1,4 @@
-"""The evaluation engine: checks first, then judges side by side, then one sum."""
+"""The evaluation engine: checks first, then all judges at the same time, then the totals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from assay.domain.evaluation import (
 )
 from assay.domain.events import CriterionFinished
 from assay.domain.faults import internal_fault
-from assay.domain.ids import created_now, new_id
+from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
@@ -89,7 +89,7 @@ class Evaluator:
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
             id=new_id("eval"),
-            created_at=created_now(),
+            created_at=shown_time(now_ms()),
             status=overall_status(results),
             passed=overall_passed(results),
             score=overall_score(results),
@@ -146,9 +146,9 @@ class Evaluator:
     async def _judge_group(
         self, group: Mapping[int, Assignment], case: Case, screening: Screening
     ) -> dict[int, _Finished]:
-        """The results of criteria that share a call, or of one that is asked alone.
+        """The results of criteria that share a call, or of one that has its own.
 
-        A group has one judge and with it one policy: all of it is held back, or none.
+        A group has one judge and so one policy: all of it is held back, or none of it.
         """
         started_s = time.monotonic()
         assignments, count = list(group.values()), len(group)

@@ -1,4 +1,4 @@
-"""What the layers above call: `Evaluator` and `Comparer` implement these ports."""
+"""The ports that the layers above call; `Evaluator` and `Comparer` implement them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Evaluates(Protocol):
         deadline: Deadline,
         metadata: Mapping[str, Any],
     ) -> EvaluationOutcome:
-        """All results; raises `RequestError` where a judge or model is not configured."""
+        """All results; raises `RequestError` if a judge or model is not configured."""
         ...
 
 
@@ -43,5 +43,5 @@ class Compares(Protocol):
         deadline: Deadline,
         metadata: Mapping[str, Any],
     ) -> ComparisonOutcome:
-        """The winner; raises `RequestError` where a judge or model is not configured."""
+        """The winner; raises `RequestError` if a judge or model is not configured."""
         ...

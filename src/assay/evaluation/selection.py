@@ -1,4 +1,4 @@
-"""Who judges each criterion of a request: looked up before anything is asked."""
+"""Chooses who judges each criterion of a request, before any judge is asked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def assign_judges(
     deadline: Deadline,
     delimiter_key: bytes = b"",
 ) -> dict[int, Assignment]:
-    """The assignment of each judged criterion, by its index, where the request's judge is `judge`.
+    """The assignment of each judged criterion, by its index; `judge` is the request's own.
 
     All calls of the request share one cost budget, except those of a criterion whose own judge
     sets another. Raises `RequestError` with the place of the fault.
@@ -41,8 +41,8 @@ def judges_of(
 ) -> dict[int, tuple[Judged, Panel]]:
     """The judged criteria by index, and who judges them; each specification is looked up once.
 
-    The request's judge has to be known even where no criterion uses it: a misspelt name is an
-    error. Raises `RequestError` with the place of the fault.
+    The request's judge must be known even if no criterion uses it: a misspelt name is an error.
+    Raises `RequestError` with the place of the fault.
     """
     panels = {judge: panel_for(judge, "/judge", judges)}
     found = {}

@@ -37,6 +37,9 @@ class Identity:
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
+OPEN_IDENTITY = Identity("default")
+
+
 class Access(Protocol):
     """Decides who is calling."""
 
@@ -61,11 +64,8 @@ def authenticate(request: Request, access: Access) -> Identity:
 class OpenAccess:
     """Admits every caller as one tenant: `auth.required = false`, on a loopback host only."""
 
-    def __init__(self, tenant: str = "default") -> None:
-        self._identity = Identity(tenant)
-
     def identify(self, authorization: str | None) -> Identity:  # noqa: ARG002 # the port's shape
-        return self._identity
+        return OPEN_IDENTITY
 
 
 class KeysFile:
@@ -90,7 +90,7 @@ class KeysFile:
         if len(key) > KEY_CHARS_MAX:
             raise _unauthenticated("The API key is not known.")
         self._refresh()
-        digest = digest_of(key)
+        digest = key_digest(key)
         # The lookup is by digest, so its timing reveals nothing about the key. The comparison
         # keeps that true even if the table is one day looked up by a part of the digest.
         kept, identity = self._keys.get(digest, ("", None))
@@ -147,10 +147,10 @@ def new_key(tenant: str) -> tuple[str, str]:
     if not is_tenant(tenant):
         raise ValueError("a tenant must be 1 to 64 letters, digits, dots, dashes or underscores")
     key = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    return key, f"{digest_of(key)} {tenant}"
+    return key, f"{key_digest(key)} {tenant}"
 
 
-def digest_of(key: str) -> str:
+def key_digest(key: str) -> str:
     """The form in which a key is kept, from which it cannot be recovered."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 

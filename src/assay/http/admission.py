@@ -12,11 +12,10 @@ from assay.domain.events import RequestShed
 from assay.domain.ports import EventSink
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.limits import Limits
-from assay.http.problems import Problem, ProblemError
+from assay.http.problems import CLOSE, Problem, ProblemError
 from assay.http.request_id import send_problem
 from assay.http.streamed_body import RESERVED_BYTES, StreamedBody, StreamedRoute, is_streamed
 
-CLOSE = (("connection", "close"),)
 RAW_CLOSE = (b"connection", b"close")
 MEMORY_FULL = "The bodies in flight fill the memory reserved for them. Retry later."
 LINGER_BYTES_MAX = 16 * 1_048_576

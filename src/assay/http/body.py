@@ -84,7 +84,7 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return document
 
 
-def escape(name: str) -> str:
+def pointer_part(name: str) -> str:
     """A field name as a part of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
 
@@ -166,7 +166,7 @@ def _walk(document: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
             for name, inner in value.items():
                 if "\0" in name:
                     yield pointer, depth, name
-                stack.append((f"{pointer}/{escape(name)}", depth + 1, inner))
+                stack.append((f"{pointer}/{pointer_part(name)}", depth + 1, inner))
         elif isinstance(value, list):
             stack.extend(
                 (f"{pointer}/{index}", depth + 1, inner) for index, inner in enumerate(value)

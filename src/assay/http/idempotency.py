@@ -50,13 +50,13 @@ async def run_idempotently(
         return await work()
     if not KEY.fullmatch(key):
         raise invalid_request("", "Idempotency-Key must be 1 to 255 visible ASCII characters")
-    claim = await store.claim(tenant, key, digest_of(request, body_sha256), deadline)
+    claim = await store.claim(tenant, key, request_digest(request, body_sha256), deadline)
     if isinstance(claim, StoredResponse):
         return _replayed(claim)
     return await _run(claim, work)
 
 
-def digest_of(request: Request, body_sha256: str) -> str:
+def request_digest(request: Request, body_sha256: str) -> str:
     """Identifies a request by its method, its path and every byte of its body."""
     identity = f"{request.method} {request.url.path}\n{body_sha256}"
     return hashlib.sha256(identity.encode()).hexdigest()

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import gc
 
+from assay.domain.supervision import SupervisedTask
 from assay.http.lifecycle import Load
 
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -40,15 +41,15 @@ def settle_memory() -> None:
         tune(TRIM_THRESHOLD, KEPT_BYTES)
 
 
-async def give_back_memory(load: Load) -> None:
-    """Return free memory to the system after each flood of bodies; runs until cancelled.
+async def give_back_memory(load: Load, task: SupervisedTask) -> None:
+    """Return free memory to the system after each flood of bodies, until the task stops.
 
     Large blocks stay on the C library's heap (see `settle_memory`); the holes that many of them
     leave are returned once the bodies are gone.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others need none
     peak_bytes = 0
-    while trim is not None:
+    while trim is not None and not task.stopping:
         await asyncio.sleep(CHECK_INTERVAL_S)
         peak_bytes = max(peak_bytes, load.take_peak())
         if peak_bytes >= TRIM_BYTES_MIN and load.body_bytes < peak_bytes // 4:

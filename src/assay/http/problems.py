@@ -20,6 +20,8 @@ import orjson
 from assay.domain.errors import AssayError, FieldError, ModelError, ProblemCode, RequestError
 
 MEDIA_TYPE = "application/problem+json"
+CLOSE = (("connection", "close"),)
+"""The headers of a problem after which the connection is of no more use."""
 ERRORS_MAX = 20
 """Faults listed in one problem; of more, the first ones are listed."""
 RETRY_AFTER_S = 1.0

@@ -13,7 +13,7 @@ from assay.domain.events import RequestFinished
 from assay.domain.faults import internal_fault
 from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
-from assay.http.problems import INTERNAL, Problem, ProblemError, render
+from assay.http.problems import CLOSE, INTERNAL, Problem, ProblemError, render
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 CLIENT_CLOSED = 499
@@ -26,7 +26,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SHUTDOWN_PROBLEM = Problem(
     "overloaded",
     "This process shut down before the request was finished. Retry the request.",
-    headers=(("connection", "close"),),
+    headers=CLOSE,
 )
 
 

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope
 
 from assay.http.lifecycle import Load
 from assay.http.limits import Limits
-from assay.http.problems import Problem, ProblemError
+from assay.http.problems import CLOSE, Problem, ProblemError
 
 StreamedRoute = tuple[str, re.Pattern[str]]
 """The method and the path of a resource that reads its body as a stream."""
@@ -58,8 +58,7 @@ class StreamedBody:
                 message = await self._receive()
         except TimeoutError:
             detail = f"Send the body at {BYTES_PER_S_MIN} bytes per second or faster."
-            close = (("connection", "close"),)
-            raise ProblemError(Problem("request_timeout", detail, headers=close)) from None
+            raise ProblemError(Problem("request_timeout", detail, headers=CLOSE)) from None
         if message["type"] == "http.request":
             size = len(message.get("body", b""))
             self.received += size

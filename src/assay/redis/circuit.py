@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from assay.domain.errors import StoreUnavailable
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.outages import OUTAGES, UNAVAILABLE
+from assay.redis.scripts import ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S, within_budget
 
+PROBE = load_script(__package__, "probe")
 CALLS_MAX = 32
 """Calls under way at once, so at most that many connections of the pool."""
 PROBE_EVERY_S = 0.25
@@ -21,8 +23,13 @@ learning the nodes of a cluster. The second must keep to the budget of a call.""
 T = TypeVar("T")
 
 
+def write_probe(redis: ScriptRunner, prefix: str) -> Callable[[], Awaitable[Any]]:
+    """A probe that writes to the node that holds the keys with this prefix."""
+    return lambda: PROBE.run(redis, (f"{prefix}:probe",))
+
+
 class RedisCircuit:
-    """Lets calls through while Redis answers in time; else fails them at once.
+    """Lets calls through while Redis answers in time; otherwise they fail at once.
 
     `slots` bounds the calls under way, over all circuits that share a pool of connections.
     `probe` must need the same node, and writing to it, as the calls do: a replica that answers
@@ -64,7 +71,7 @@ class RedisCircuit:
                         raise StoreUnavailable(UNAVAILABLE) from outage
         raise StoreUnavailable(UNAVAILABLE)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         if self._probing is not None:
             await self._probing.stop()
 

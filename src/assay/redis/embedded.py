@@ -1,7 +1,7 @@
 """A private redis-server for a service that is given no Redis: one command runs everything.
 
 It listens on a unix socket only, keeps an append-only file in the data directory, and ends with
-the service. Two locks in the directory keep order:
+the service. Two locks in the directory prevent conflicts:
 
 - `service.lock` is held by the service: a second one on the same directory is refused.
 - `server.lock` is held by the redis-server itself, which inherits it open. Where it is taken

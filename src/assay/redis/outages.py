@@ -10,8 +10,8 @@ from redis.exceptions import RedisClusterException, RedisError
 from assay.domain.errors import StoreUnavailable
 
 OUTAGES = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""What a call raises where Redis, or the way to it, fails. A cluster none of whose nodes can be
-reached raises no `RedisError`."""
+"""What a call raises where Redis, or the way to it, fails. An unreachable cluster
+raises no `RedisError`."""
 
 UNAVAILABLE = "Storage is unavailable."
 

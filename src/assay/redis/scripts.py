@@ -14,7 +14,7 @@ Argument = str | bytes | int | float
 
 
 class ScriptRunner(Protocol):
-    """What the scripts need of a client: `redis.asyncio.Redis` and `RedisCluster` both have it."""
+    """The part of `redis.asyncio.Redis` and `RedisCluster` that runs scripts."""
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...
 
@@ -35,7 +35,7 @@ class Script:
     async def run(
         self, redis: ScriptRunner, keys: Sequence[str], arguments: Sequence[Argument] = ()
     ) -> Any:
-        """Run on the node that holds the keys; a restarted or new node learns the script by it."""
+        """Run on the node that holds the keys, and load the script there if it is new to it."""
         try:
             return await redis.evalsha(self.sha, len(keys), *keys, *arguments)
         except NoScriptError:

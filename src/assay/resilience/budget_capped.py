@@ -11,7 +11,7 @@ from assay.domain.errors import CostCapReached, ModelError, StoreUnavailable
 from assay.domain.ids import random_hex
 from assay.domain.ports import ChatModel
 from assay.domain.supervision import Supervisor
-from assay.redis.circuit import RedisCircuit
+from assay.redis.circuit import RedisCircuit, write_probe
 from assay.redis.scripts import ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S
 from assay.resilience.settlements import Settlements
@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 RESERVE = load_script("assay.resilience.budget", "reserve")
 SETTLE = load_script("assay.resilience.budget", "settle")
-PROBE = load_script("assay.resilience.quota", "probe")
 
 SETTLE_WITHIN_S = 600.0
 
@@ -29,8 +28,8 @@ SETTLE_WITHIN_S = 600.0
 class DailyBudgets:
     """What each tenant may spend in a day (UTC, by Redis' clock), in US dollars.
 
-    Calls are charged by their upper bound before they are sent, and settled after. Without Redis
-    it is not known what was spent, and a tenant with a cap spends nothing.
+    Calls are charged their upper bound before they are sent, and settled afterwards. Without Redis,
+    the spending is unknown, and calls of a tenant with a cap are refused.
     """
 
     def __init__(
@@ -43,13 +42,14 @@ class DailyBudgets:
     ) -> None:
         self._redis = redis
         self._caps_usd = dict(caps_usd)
-        self._circuit = RedisCircuit(self._probe, lambda _: None, supervisor, budget_s=budget_s)
+        probe = write_probe(redis, "assay:v1:{cost}")
+        self._circuit = RedisCircuit(probe, lambda _: None, supervisor, budget_s=budget_s)
         self.settlements = Settlements(self._settle, supervisor)
 
     async def reserve(self, tenant: str, usd: float) -> str:
         """Charge an estimate and return its id, empty for a tenant without a cap.
 
-        Raises `CostCapReached` where the cap could be exceeded, or cannot be checked.
+        Raises `CostCapReached` if the cap could be exceeded, or cannot be checked.
         """
         cap_usd = self._caps_usd.get(tenant)
         if cap_usd is None:
@@ -79,21 +79,18 @@ class DailyBudgets:
         if id_:
             self.settlements.add((tenant, id_, usd))
 
-    async def close(self) -> None:
-        await self.settlements.close()
-        await self._circuit.close()
+    async def aclose(self) -> None:
+        await self.settlements.aclose()
+        await self._circuit.aclose()
 
     async def _settle(self, batch: Sequence[tuple[str, str, float]]) -> None:
         for tenant, id_, usd in batch:
             settle = partial(SETTLE.run, self._redis, _keys(tenant, id_), (repr(usd),))
             await self._circuit.call(settle)
 
-    async def _probe(self) -> None:
-        await PROBE.run(self._redis, ("assay:v1:{cost}:probe",), ())
-
 
 class BudgetCapped:
-    """A `ChatModel` that does not send what could cost more than is allowed."""
+    """A `ChatModel` that does not send a call that could exceed its cost caps."""
 
     def __init__(
         self, inner: ChatModel, model: Model, budgets: DailyBudgets, estimates: TokenEstimates

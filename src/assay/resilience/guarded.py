@@ -1,4 +1,4 @@
-"""Guarded: lets a call through to its model only where the circuit breaker and the key allow it."""
+"""Lets a call through to its model only if the circuit breaker and the API key allow it."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class Guarded:
             fleet.add(breaker)
 
     def open_for_s(self) -> float:
-        """Seconds for which calls will still be refused; 0 where one may be tried now."""
+        """How long calls will still be refused; 0 if one may be tried now."""
         return max(self.breaker.due_in_s, self._key_rejected_until_s - self._clock_s(), 0.0)
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """Send the call on and credit its result to the breaker.
 
-        Raises `BreakerOpen` or `KeyInQuarantine` where nothing was sent.
+        Raises `BreakerOpen` or `KeyInQuarantine` before anything is sent.
         """
         self._refuse_quarantined_key()
         lease_s = min(max(context.deadline.remaining_s(), 0.0) + LEASE_MARGIN_S, LEASE_S_MAX)
@@ -102,7 +102,7 @@ class Guarded:
         if permit is None:
             due_in_s = breaker.due_in_s
             raise BreakerOpen(
-                "the model's circuit breaker is open",
+                "The model's circuit breaker is open.",
                 retry_after_s=None if math.isinf(due_in_s) else max(due_in_s, ASK_AGAIN_S),
             )
         return permit
@@ -146,7 +146,7 @@ class Guarded:
         left_s = self._key_rejected_until_s - self._clock_s()
         if left_s > 0:
             raise KeyInQuarantine(
-                "the provider rejected the key of this model", retry_after_s=left_s
+                "The provider rejected the API key of this model.", retry_after_s=left_s
             )
 
     def _quarantine_key(self) -> None:

@@ -38,23 +38,23 @@ from assay.resilience.token_estimates import TokenEstimates
 T = TypeVar("T")
 
 SERVICE_WEIGHT = 0.1
-"""Of the newest call in the moving average of service times."""
+"""Weight of the newest call in the moving average of service times."""
 BATCH_HANDICAP_S = 10.0
-"""Between processes, a batch row counts as if it had arrived this much later: behind interactive
-calls, and never starved by them."""
+"""Between processes, a batch row counts as if it had arrived this much later: interactive calls go
+first, and never starve it."""
 BATCH_LOOKAHEAD_S = 0.0
-"""A batch call takes its cost only when it is sent: interactive calls would wait behind what batch
-calls have taken ahead of their time."""
+"""A batch call takes its cost only when it is sent: interactive calls would have to wait for what
+batch calls had taken early."""
 ONLY_ASK_S = -1.0
-"""A lookahead that takes nothing and asks for the wait."""
+"""A lookahead that only asks for the wait, and takes nothing."""
 PATIENCE_S_MAX = 86_400.0
 
 
 class Limited:
-    """A `ChatModel` that sends within the provider's quota, or says at once when it could.
+    """A `ChatModel` that sends within the provider's quota, or says at once when to try again.
 
-    Callers of one process wait in a fair queue of one turn. Only the caller that has it asks Redis,
-    which keeps the processes in order of arrival.
+    Callers of one process wait in a fair queue with one turn. Only the caller with the turn asks
+    Redis, which keeps the processes in order of arrival.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class Limited:
         """How long a call made now would probably wait behind others of this process."""
         return self._queue.predicted_wait_s(Caller())
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Settle what is still to be settled."""
-        await self._messages.close()
-        await self._settlements.close()
+        await self._messages.aclose()
+        await self._settlements.aclose()
 
     @asynccontextmanager
     async def _sending_time(
         self, prompt: Prompt[Any], context: CallContext
     ) -> AsyncIterator[Reserved]:
-        """Wait for the sending time; what is not sent after all is given back."""
+        """Wait for the sending time; a call that is not sent after all gives its quota back."""
         asked_s = time.monotonic()
         reservation = await self._reserve(prompt, context)
         send_s = time.monotonic() + reservation.wait_s
@@ -135,7 +135,7 @@ class Limited:
             self._messages.add(lambda: self._refused(reservation, retry_after_s))
             raise
         except BaseException as error:
-            # Once sent it stays charged; what it really used is known after an answer only.
+            # Once sent, it stays charged, unless the provider said what it really used.
             usage = error.usage if isinstance(error, ModelError) else None
             self._settlements.add(SettledReservation(reservation, _actual(usage or NO_USAGE)))
             raise
@@ -146,7 +146,7 @@ class Limited:
         return completion
 
     async def _settle(self, ended: Sequence[SettledReservation]) -> None:
-        """Settle first: what the provider says is left includes what was really used."""
+        """Settle first: the rest that the provider reports includes the actual use."""
         await self._quota.settle(ended)
         left: dict[BucketName, float] = {}
         for settled in ended:
@@ -183,7 +183,7 @@ class Limited:
     async def _reserve_at_once(
         self, request: ReservationRequest, context: CallContext
     ) -> Reserved | None:
-        """Take it if no call waits; refuse it if the queue is too long for the deadline."""
+        """Reserve if no call waits; raise if the queue is too long for the deadline."""
         if self._queue.present > 0:
             calls = self._queue.ahead_of(context.caller)
             ahead: Costs = {"requests": calls.calls, "tokens": calls.cost}
@@ -229,7 +229,7 @@ class Limited:
             await turn.pause(answer.retry_in_s)
 
     def _patience_s(self, context: CallContext, waited_s: float) -> float:
-        """The longest wait of use; with 0 a call may still go at once."""
+        """The longest useful wait; with 0, a call may still be sent at once."""
         left_s = min(context.deadline.remaining_s(), PATIENCE_S_MAX)
         if left_s <= 0:
             raise DeadlineExceeded("The deadline passed before the call was sent.")

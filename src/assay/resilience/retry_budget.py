@@ -32,15 +32,18 @@ class RetryBudget:
     @property
     def left_share(self) -> float:
         """The part of the budget that is left, 0 to 1."""
-        requests, retries = self._counts.totals()
-        allowed = self._policy.budget_share * requests + self._policy.budget_per_s * WINDOW_S
+        allowed, retries = self._allowed_and_spent()
         return max(0.0, 1.0 - retries / allowed) if allowed else 0.0
 
     def spend(self) -> bool:
         """Take one retry out of the budget; False where none is left."""
-        requests, retries = self._counts.totals()
-        allowed = self._policy.budget_share * requests + self._policy.budget_per_s * WINDOW_S
+        allowed, retries = self._allowed_and_spent()
         if retries + 1 > allowed:
             return False
         self._counts.add(0, 1)
         return True
+
+    def _allowed_and_spent(self) -> tuple[float, int]:
+        requests, retries = self._counts.totals()
+        policy = self._policy
+        return policy.budget_share * requests + policy.budget_per_s * WINDOW_S, retries

@@ -1,4 +1,4 @@
-"""Settling what was reserved off the request path, many reservations in one call."""
+"""Settles reservations off the request path, many in one call."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Item = TypeVar("Item")
 
 
 class Settlements(Generic[Item]):
-    """Hands what is to be settled to `settle`, in batches and in order, in the background.
+    """Passes items to `settle` in the background, in order and in batches.
 
-    What finds no room, or no store, is dropped: its reservation stays charged as estimated and
-    expires, which errs on the safe side of the quota. There is a task only while something waits.
+    An item is dropped if the queue is full or the store unavailable: its reservation stays charged
+    as estimated and expires, which never exceeds the quota. A task runs only while items wait.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class Settlements(Generic[Item]):
         self._worker: SupervisedTask | None = None
 
     def add(self, item: Item) -> None:
-        """Take over what is to be settled; never waits."""
+        """Settle an item soon; never waits."""
         with suppress(asyncio.QueueFull):
             self._queue.put_nowait(item)
         if self._worker is None or self._worker.done:
             self._worker = self._supervisor.start("settlements", self._work)
 
-    async def close(self) -> None:
-        """Settle what is waiting, for at most two seconds."""
+    async def aclose(self) -> None:
+        """Settle the items that wait, within `FLUSH_S_MAX`."""
         if self._worker is None:
             return
         with suppress(TimeoutError):
@@ -60,7 +60,7 @@ class Settlements(Generic[Item]):
         await self._worker.stop()
 
     async def _work(self, task: SupervisedTask) -> None:
-        """Settle what is there; an item that comes after that starts a new task."""
+        """Settle until the queue is empty; a later item starts a new task."""
         while not (task.stopping or self._queue.empty()):
             if self._queue.qsize() < BATCH_MAX:
                 await self._clock.sleep(self._gather_s)

@@ -1,4 +1,4 @@
-"""A candidate: a model inside its nest, and what the router wants to know about it."""
+"""A candidate: a model inside its layers, with what the router needs to know about it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LATENCIES_KEPT = 101
 class MovingMedian:
     """The median of the last calls' latencies, in milliseconds; None before the first."""
 
-    def __init__(self, kept: int = LATENCIES_KEPT) -> None:
-        self._recent: deque[float] = deque(maxlen=kept)
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     def add(self, latency_ms: float) -> None:
         self._recent.append(latency_ms)
@@ -34,10 +34,10 @@ def _never() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model with the nest around it and what the router asks about it.
+    """A model inside its layers.
 
-    `open_for_s` is how long its breaker will still refuse, `wait_s` how long its quota would
-    hold a call now; both are 0 for a candidate that can answer at once.
+    `open_for_s` is how long its breaker will still refuse calls, `wait_s` how long a call would
+    wait for quota now; both are 0 for a candidate that can answer at once.
     """
 
     model: Model

@@ -16,7 +16,7 @@ CandidateOrder = Callable[[Sequence[Candidate], Prompt[Any]], list[Candidate]]
 
 
 def ordered(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
-    """As configured: also a candidate that must wait is asked in its turn."""
+    """As configured, even if a candidate must wait."""
     del prompt
     return list(candidates)
 

@@ -5,15 +5,10 @@ from assay.settings.schema import (
     AuthSettings,
     BatchSettings,
     BreakerSettings,
-    JudgeSettings,
     ModelSettings,
     ProviderSettings,
-    QueueSettings,
-    RedisSettings,
     RetrySettings,
-    ServerSettings,
     Settings,
-    TelemetrySettings,
 )
 from assay.settings.secret import Secret
 
@@ -21,16 +16,11 @@ __all__ = [
     "AuthSettings",
     "BatchSettings",
     "BreakerSettings",
-    "JudgeSettings",
     "ModelSettings",
     "ProviderSettings",
-    "QueueSettings",
-    "RedisSettings",
     "RetrySettings",
     "Secret",
-    "ServerSettings",
     "Settings",
     "SettingsError",
-    "TelemetrySettings",
     "load",
 ]

@@ -347,13 +347,13 @@ class Settings(Section):
             if model.provider not in self.providers:
                 hint = did_you_mean(model.provider, self.providers)
                 raise ValueError(
-                    f"models.{model_id}.provider: no provider {model.provider!r}{hint}"
+                    f"models.{model_id}.provider: {model.provider!r} is not configured{hint}"
                 )
         for name, judge in self.judges.items():
             for model_id in judge.models:
                 if model_id not in self.models:
                     hint = did_you_mean(model_id, self.models)
-                    raise ValueError(f"judges.{name}.models: no model {model_id!r}{hint}")
+                    raise ValueError(f"judges.{name}.models: {model_id!r} is not configured{hint}")
         return self
 
     @model_validator(mode="after")

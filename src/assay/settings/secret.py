@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+logger = logging.getLogger(__name__)
+
 CHECK_EVERY_S = 1.0
+UNREADABLE = -2
+"""In place of the time of a change."""
 
 
 class Secret:
@@ -37,8 +42,10 @@ class Secret:
             if mtime_ns != self._mtime_ns:
                 self._value = file.read_text().strip() or None
                 self._mtime_ns = mtime_ns
-        except OSError:
-            return
+        except OSError as error:
+            if self._mtime_ns != UNREADABLE:
+                logger.warning("a secret's file cannot be read, its value stays: %s", error)
+            self._mtime_ns = UNREADABLE
 
     def __repr__(self) -> str:
         return "Secret(***)"

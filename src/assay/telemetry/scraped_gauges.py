@@ -57,8 +57,8 @@ ScrapedGauges = Mapping[str, Mapping[tuple[str, ...], float]]
 class ScrapedGaugeCollector(Collector):
     """Exports what `read` returns; a gauge without labels that it leaves out is 0."""
 
-    def __init__(self, read: Callable[[], ScrapedGauges] = dict) -> None:
-        self.read = read
+    def __init__(self) -> None:
+        self.read: Callable[[], ScrapedGauges] = dict
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         scraped = self.read()

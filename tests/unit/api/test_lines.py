@@ -32,4 +32,4 @@ async def test_lines_are_cut_wherever_the_pieces_end():
     given = pieces(b"\xef\xbb\xbf{", b"}\n\n", b"x" * 60, b"y" * 60, b"\n[1]")
     found = [line async for line in read_lines(given, 100)]
     assert [(line.number, line.content) for line in found] == [(1, b"{}"), (3, b""), (4, b"[1]")]
-    assert "longer than 100 bytes" in found[1].fault
+    assert "at most 100 bytes" in found[1].fault

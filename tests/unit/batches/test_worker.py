@@ -169,6 +169,22 @@ async def test_rows_unfinished_after_the_grace_are_given_back():
     assert queue.settled == []
 
 
+async def test_a_row_that_swallows_its_cancellation_does_not_hold_up_the_shutdown():
+    """It is cancelled again and given back; `asyncio.wait_for` of Python 3.11 may swallow one."""
+
+    async def deaf_once(claim):
+        try:
+            await endless(claim)
+        except asyncio.CancelledError:
+            await endless(claim)
+
+    queue = Queue(a=2)
+    worker, runner, _ = make(queue, deaf_once)
+    await working(worker, lambda: runner.now == 2)
+    assert sorted(queue.returned) == [(0, 0.0), (1, 0.0)]
+    assert runner.now == 0
+
+
 async def test_rows_in_hand_are_renewed():
     """A slow row stays with its worker."""
     queue = Queue(a=1)

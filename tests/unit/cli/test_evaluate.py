@@ -113,7 +113,7 @@ def test_bad_rows_are_named_and_sink_nobody(assay, rows, service, tmp_path):
         "invalid_request",
     ]
     assert by_line[6]["error"]["errors"] == [{"pointer": "/output", "message": "Field required"}]
-    assert "line 3: bad_row: not a JSON object" in ran.stderr
+    assert "line 3: bad_row: must be a JSON object" in ran.stderr
     assert "line 6: invalid_request" in ran.stderr
     assert "(/output: Field required)" in ran.stderr
     assert "\x1b" not in ran.stderr + ran.stdout

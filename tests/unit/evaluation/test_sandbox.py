@@ -215,7 +215,7 @@ async def test_the_queue_is_bounded(pool):
     await pool.run(ProcessOf(), LONG, soon())
     two = [asyncio.create_task(pool.run(Slow(), Case("0.3"), soon())) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(NotApplicable, match="too many checks"):
+    with pytest.raises(NotApplicable, match="Too many checks"):
         await pool.run(Slow(), Case("0.3"), soon())
     assert [each.score for each in await asyncio.gather(*two)] == [1.0, 1.0]
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.domain.errors import RequestError
-from assay.http.body import DEPTH_MAX, check_structure, escape
+from assay.http.body import DEPTH_MAX, check_structure, pointer_part
 
 keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 documents = st.dictionaries(
@@ -33,7 +33,7 @@ def test_a_nul_is_found_wherever_it_is(document, path):
         value = [value] if isinstance(step, int) else {step: value}
     with pytest.raises(RequestError) as caught:
         check_structure({**document, "here": value})
-    pointer = "/here" + "".join(f"/{escape(str(step))}" for step in path)
+    pointer = "/here" + "".join(f"/{pointer_part(str(step))}" for step in path)
     assert [fault.pointer for fault in caught.value.errors] == [pointer]
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
 from assay.domain.errors import RequestError
 from assay.http.body import DEPTH_MAX, LARGE_BYTES, _parsed, _plain, read_json
-from assay.http.problems import problem_of
+from assay.http.problems import Problem, problem_of
 
 PADDING = '"padding": "' + "x" * LARGE_BYTES + '"'
 
@@ -138,8 +139,27 @@ async def as_read(*chunks: bytes) -> Any:
 
 @given(large_bodies())
 async def test_a_large_body_reads_as_by_one_parser(raw):
-    """The same values of the same types, or the same problem with the same words."""
-    assert await as_read(raw) == by_orjson(raw)
+    """The same values of the same types, or the same problem with the same words.
+
+    Of two members with one name the last counts. Only orjson refuses a number that is too large
+    in the other one.
+    """
+    expected = by_orjson(raw)
+    assume(not (isinstance(expected, Problem) and "infinity" in expected.detail and repeats(raw)))
+    assert await as_read(raw) == expected
+
+
+def repeats(raw: bytes) -> bool:
+    """Whether some object has two members with one name."""
+    found = []
+
+    def note(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        found.append(len(members) > len(dict(members)))
+        return dict(members)
+
+    with suppress(ValueError):
+        json.loads(raw, object_pairs_hook=note)
+    return any(found)
 
 
 @given(damaged_bodies())

@@ -80,7 +80,7 @@ async def test_a_closed_circuit_leaves_no_probe_behind() -> None:
     guarded = Guarded(endless)
     with pytest.raises(StoreUnavailable):
         await guarded.circuit.call(Redis(OSError()).call)
-    await guarded.circuit.close()
+    await guarded.circuit.aclose()
     calls = endless.calls
     await guarded.clock.advance(60.0)
     assert endless.calls == calls

@@ -14,10 +14,10 @@ from assay.domain.completion import Caller, Priority
 from assay.resilience.queue.fair_order import (
     BATCH_AGE_S,
     BATCH_EVERY,
-    Ahead,
     FairOrder,
     Lane,
     QueuedCall,
+    QueuedWork,
     QueueLimits,
 )
 from fakes.queues import limits
@@ -105,9 +105,9 @@ def test_what_is_ahead_counts_tenants_alike() -> None:
     order = FairOrder()
     for _ in range(50):
         order.push(call("flood", cost=2.0))
-    assert order.before(Caller("quiet")) == Ahead(1, 2.0)
-    assert order.before(Caller("flood")) == Ahead(50, 100.0)
-    assert order.before(Caller("quiet", priority="batch")) == Ahead(50, 100.0)
+    assert order.before(Caller("quiet")) == QueuedWork(1, 2.0)
+    assert order.before(Caller("flood")) == QueuedWork(50, 100.0)
+    assert order.before(Caller("quiet", priority="batch")) == QueuedWork(50, 100.0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from assay.domain.completion import Caller, Priority
 from assay.domain.errors import ModelError, Overloaded, ProviderDown, QuotaExhausted
 from assay.domain.events import QueueRefused, WaitFinished
 from assay.domain.policy import Deadline
-from assay.resilience.queue.fair_order import Ahead, QueueLimits
+from assay.resilience.queue.fair_order import QueuedWork, QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue, WaitReason
 from assay.resilience.slotted import Slotted
 from fakes.calls import call
@@ -144,8 +144,8 @@ async def test_what_is_ahead_includes_those_whose_turn_it_is() -> None:
     queue, _ = queue_of(waiting_for="provider_quota")
     holders = [Holder(queue, "flood") for _ in range(4)]
     await settle()
-    assert queue.ahead_of(Caller("quiet")) == Ahead(2, 2.0)
-    assert queue.ahead_of(Caller("flood")) == Ahead(4, 4.0)
+    assert queue.ahead_of(Caller("quiet")) == QueuedWork(2, 2.0)
+    assert queue.ahead_of(Caller("flood")) == QueuedWork(4, 4.0)
     for holder in holders:
         holder.leave.set()
         await holder.task

@@ -45,7 +45,7 @@ async def test_all_is_settled_in_order_and_in_small_batches(count):
     settlements = Settlements(store.settle, supervisor(), gather_s=0.0)
     for number in range(count):
         settlements.add(number)
-    await settlements.close()
+    await settlements.aclose()
     assert store.taken == list(range(count))
     assert len(store.batches) == -(-count // BATCH_MAX)
     assert max(map(len, store.batches)) <= BATCH_MAX
@@ -72,7 +72,7 @@ async def test_what_finds_no_room_is_dropped():
     for number in range(WAITING_MAX + 100):
         settlements.add(number)
     store.open.set()
-    await settlements.close()
+    await settlements.aclose()
     assert store.taken == list(range(WAITING_MAX))
 
 
@@ -84,7 +84,7 @@ async def test_a_store_that_is_gone_costs_its_batch_alone(gone_for):
     settlements = Settlements(store.settle, supervisor(), gather_s=0.0)
     for number in range(3 * BATCH_MAX):
         settlements.add(number)
-    await settlements.close()
+    await settlements.aclose()
     assert store.taken == list(range(3 * BATCH_MAX))
 
 
@@ -93,10 +93,10 @@ async def test_closing_settles_what_waits_and_leaves_no_task():
     store = Store()
     before = asyncio.all_tasks()
     settlements = Settlements(store.settle, supervisor())
-    await settlements.close()
+    await settlements.aclose()
     for number in range(2):
         settlements.add(number)
-        await settlements.close()
+        await settlements.aclose()
         assert asyncio.all_tasks() == before
     assert store.batches == [[0], [1]]
 
@@ -128,5 +128,5 @@ async def test_what_was_added_last_is_settled_at_the_close():
     settlements = Settlements(store.settle, supervisor())
     for number in range(40):
         settlements.add(number)
-    await settlements.close()
+    await settlements.aclose()
     assert store.taken == list(range(40))

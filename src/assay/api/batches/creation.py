@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
 from assay.api.validation import validate
 from assay.criteria.base import judge_spec
 from assay.domain.batches import BATCH_ID_KIND, NewBatch
-from assay.domain.ids import id_at
+from assay.domain.ids import id_at, now_ms
 from assay.domain.targets import target_fault
 from assay.evaluation.selection import judges_of
 from assay.http.access import authenticate
@@ -69,7 +68,7 @@ def _check(batches: Batches, wanted: BatchRequest) -> None:
 async def _create(
     batches: Batches, tenant: str, wanted: BatchRequest, document: dict[str, Any]
 ) -> Response:
-    now_ms = time.time_ns() // 1_000_000
+    created_ms = now_ms()
     webhook = wanted.webhook
     secret = "" if webhook is None else webhook.secret or new_secret()
     kept = {
@@ -80,10 +79,10 @@ async def _create(
         "webhook_url": None if webhook is None else webhook.url,
     }
     batch = NewBatch(
-        id=id_at(BATCH_ID_KIND, now_ms),
+        id=id_at(BATCH_ID_KIND, created_ms),
         tenant=tenant,
-        created_ms=now_ms,
-        expires_ms=now_ms + round(batches.rules.retention_s * 1_000),
+        created_ms=created_ms,
+        expires_ms=created_ms + round(batches.rules.retention_s * 1_000),
         request=orjson.dumps(kept),
         webhook=b"" if webhook is None else orjson.dumps({"url": webhook.url, "secret": secret}),
     )

@@ -24,8 +24,8 @@ from assay.http.openapi import problems
 CHUNK_ROWS = 200
 CHUNK_BYTES = 512 * 1_024
 """Rows go to the store in chunks of this size; a chunk is checked and packed in a thread."""
-BAD_ROWS_MAX = 1_000
-"""An upload with more bad rows is stopped: it is probably not of the right kind."""
+UPLOAD_BAD_ROWS_MAX = 1_000
+"""An upload with more bad rows is stopped: it is probably the wrong file."""
 NDJSON = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 
 
@@ -72,7 +72,7 @@ def batch_items_router(batches: Batches) -> APIRouter:
         report = UploadReport()
         async for chunk in _chunks(read_lines(request.stream(), batches.rules.row_bytes_max)):
             await _add(batches, batch.id, chunk, report)
-            if len(report.bad) > BAD_ROWS_MAX:
+            if len(report.bad) > UPLOAD_BAD_ROWS_MAX:
                 raise _too_many_bad_rows(report)
         await batches.store.durable(batch.id)
         body = render_upload(report.accepted, report.known, report.bad)
@@ -129,11 +129,11 @@ def _row(line: Line) -> NewRow | BadRow:
         row = validate(BatchRow, document)
         return NewRow(line.number, row.id, orjson.dumps(row.document()))
     except orjson.JSONDecodeError as error:
-        return BadRow(line.number, f"not valid JSON: {error}")
+        return BadRow(line.number, f"must be valid JSON: {error}")
     except RequestError as error:
         return BadRow(line.number, _first_fault(error), item_id)
     except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
-        return BadRow(line.number, "holds a value that JSON cannot represent", item_id)
+        return BadRow(line.number, "contains a value that JSON cannot represent", item_id)
 
 
 def _shown_id(value: Any) -> str | None:
@@ -166,7 +166,7 @@ async def _chunks(lines: AsyncIterator[Line]) -> AsyncIterator[Sequence[Line]]:
 
 def _too_many_bad_rows(report: UploadReport) -> RequestError:
     detail = (
-        f"The upload was stopped after more than {BAD_ROWS_MAX} bad rows; "
+        f"The upload was stopped after more than {UPLOAD_BAD_ROWS_MAX} bad rows; "
         f"{report.accepted} rows were accepted. The pointers are line numbers."
     )
     faults = [FieldError(f"/{row.line}", row.message) for row in report.bad]

@@ -49,6 +49,6 @@ async def read_lines(stream: AsyncIterator[bytes], bytes_max: int) -> AsyncItera
 
 def _line(number: int, content: bytes, bytes_max: int, skipping: bool) -> Line | None:
     if skipping or len(content) > bytes_max:
-        return Line(number, fault=f"longer than {bytes_max} bytes")
+        return Line(number, fault=f"must have at most {bytes_max} bytes")
     stripped = content.removeprefix(BOM if number == 1 else b"").strip()
     return Line(number, stripped) if stripped else None

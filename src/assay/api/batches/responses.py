@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -14,6 +13,7 @@ from assay.api.responses import EvaluationResponse
 from assay.batches.summary import NANO, summarize
 from assay.criteria.base import Criterion
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
+from assay.domain.ids import now_ms, shown_time
 
 BAD_ROWS_SHOWN_MAX = 100
 
@@ -117,7 +117,7 @@ def batch_document(
     rows = {} if summary is None else summary["rows"]
     ends_ms = 0
     if batch.status == "running" and rate:
-        ends_ms = _now_ms() + round(open_rows / rate * 1_000)
+        ends_ms = now_ms() + round(open_rows / rate * 1_000)
     webhook = request.get("webhook_url")
     return {
         "id": batch.id,
@@ -144,7 +144,7 @@ def batch_document(
         "estimated_end_at": _time(ends_ms),
         "summary": summary,
         "bad_rows": [_bad_row(row) for row in bad],
-        "webhook": {"url": webhook, "state": batch.hook} if webhook else None,
+        "webhook": {"url": webhook, "state": batch.webhook_state} if webhook else None,
         "error": batch.error or None,
         "metadata": request.get("metadata", {}),
     }
@@ -177,16 +177,9 @@ def _rate(batch: Batch) -> float | None:
     """Recent rows per second, or the average since the start; None if none is known yet."""
     if batch.rows_per_s and batch.status == "running":
         return batch.rows_per_s
-    seconds = ((batch.finished_ms or _now_ms()) - batch.started_ms) / 1_000
+    seconds = ((batch.finished_ms or now_ms()) - batch.started_ms) / 1_000
     return batch.settled / seconds if batch.started_ms and batch.settled and seconds > 0 else None
 
 
-def _now_ms() -> int:
-    return round(datetime.now(UTC).timestamp() * 1_000)
-
-
 def _time(at_ms: int) -> str | None:
-    if not at_ms:
-        return None
-    at = datetime.fromtimestamp(at_ms // 1_000, UTC)
-    return at.isoformat().replace("+00:00", "Z")
+    return shown_time(at_ms) if at_ms else None

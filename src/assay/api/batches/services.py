@@ -63,18 +63,12 @@ class Batches:
 
     async def describe(self, batch: Batch) -> dict[str, Any]:
         """The batch as callers read it, with its summary so far."""
-        request = await self.request_of(batch)
+        request = orjson.loads(await self.store.request(batch.id) or b"{}")
         sums = await self.results.sums(batch.id, by_group=batch.ended)
         bad: Sequence[BadRow] = ()
         if batch.rejected:
             bad = await self.store.bad_rows(batch.id, BAD_ROWS_SHOWN_MAX)
         return batch_document(batch, request, sums=sums, criteria=criteria_of(request), bad=bad)
-
-    async def request_of(self, batch: Batch) -> Mapping[str, Any]:
-        """The request that created the batch; empty if the store has lost it."""
-        stored = await self.store.request(batch.id)
-        document: dict[str, Any] = {} if stored is None else orjson.loads(stored)
-        return document
 
     async def run_idempotently(
         self,

@@ -33,6 +33,7 @@ WORKER_MEMORY_BYTES_MAX = 1024**3
 
 WORKER_IDLE_S = 300.0
 
+SHUTTING_DOWN = "The service is shutting down."
 WORKER_FAULT = "sandbox_worker"
 """Where an `InternalFault` happened: a worker process crashed or did not start."""
 TRACE_CHARS_MAX = 16_384
@@ -79,13 +80,13 @@ class SandboxPool:
         if chars <= check.inline_chars_max and chars <= check.inline_chars(case):
             return self._run_inline(check, case, request_id)
         if self._admitted >= self._admitted_max:
-            raise NotApplicable("check_error", "too many checks are waiting for a worker process")
+            raise NotApplicable("check_error", "Too many checks wait for a worker process.")
         self._admitted += 1
         try:
             async with asyncio.timeout(max(0.0, deadline.remaining_s())), self._slots:
                 return await self._run_in_worker(check, case, request_id)
         except TimeoutError:
-            raise NotApplicable("deadline_exceeded", "no time was left for the check") from None
+            raise NotApplicable("deadline_exceeded", "No time was left for the check.") from None
         finally:
             self._admitted -= 1
 
@@ -115,10 +116,10 @@ class SandboxPool:
                 answer = await worker.ask(pickle.dumps((check, case, limit_s), protocol=5))
         except TimeoutError:
             raise NotApplicable(
-                "check_error", f"the check took longer than {limit_s:g} s"
+                "check_error", f"The check took longer than {limit_s:g} s."
             ) from None
         except WorkerCrashed as error:
-            message = "the check's worker process crashed"
+            message = "The check's worker process crashed."
             raise self._worker_failure(error, message, request_id) from None
         finally:
             # Without a complete answer the check may still run, and the pipe is out of step.
@@ -141,11 +142,11 @@ class SandboxPool:
         try:
             worker = await SandboxWorker.start(self._memory_bytes_max)
         except WorkerCrashed as error:
-            message = "no worker process could be started for the check"
+            message = "No worker process could be started for the check."
             raise self._worker_failure(error, message, request_id) from None
         if self._closed:
             await worker.kill()
-            raise NotApplicable("check_error", "the service is shutting down")
+            raise NotApplicable("check_error", SHUTTING_DOWN)
         self._workers.add(worker)
         return worker
 
@@ -155,7 +156,7 @@ class SandboxPool:
 
     def _worker_failure(self, error: WorkerCrashed, message: str, request_id: str) -> NotApplicable:
         if self._closed:
-            return NotApplicable("check_error", "the service is shutting down")
+            return NotApplicable("check_error", SHUTTING_DOWN)
         self._events.emit(internal_fault(WORKER_FAULT, error, request_id))
         return NotApplicable("check_error", message)
 

@@ -69,7 +69,7 @@ def run_check(check: Check, case: Case) -> Mapping[str, Any]:
     except NotApplicable as error:
         return {"reason": error.reason, "message": error.message}
     except MemoryError:
-        return {"reason": "check_error", "message": "the check needs more memory than it may use"}
+        return {"reason": "check_error", "message": "The check needs more memory than is allowed."}
     except Exception as error:  # noqa: BLE001 - a bug in one check must not end the process
         return {
             "reason": "check_error",
@@ -80,7 +80,7 @@ def run_check(check: Check, case: Case) -> Mapping[str, Any]:
 
 def failure_message(error: Exception) -> str:
     """What the caller reads of an unexpected error: its type, and none of its text."""
-    return f"the check failed with {type(error).__name__}"
+    return f"The check failed with {type(error).__name__}."
 
 
 def resident_bytes_peak() -> int:

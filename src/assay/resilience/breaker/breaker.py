@@ -108,7 +108,7 @@ class Breaker:
 
     @property
     def due_in_s(self) -> float:
-        """Seconds until a call may be sent; 0 where one may be now, infinite if forced open."""
+        """Seconds until a call may be sent; 0 if one may be sent now, infinite if forced open."""
         if self.state == "forced_open":
             return math.inf
         return self._due_at_s - self._clock_s() if self._state == "open" else 0.0
@@ -123,14 +123,14 @@ class Breaker:
         return Permit(self._epoch) if self.state in {"closed", "disabled"} else None
 
     def local_probe(self) -> Permit | None:
-        """Permission for a probe that only this process counts; None where all are under way."""
+        """Permission for a probe that only this process counts; None if all are under way."""
         if self.state != "half_open" or self._probes_sent >= self.policy.probes:
             return None
         self._probes_sent += 1
         return Permit(self._epoch, probe=True)
 
     def leased_probe(self, lease: ProbeLease) -> Permit | None:
-        """Permission for a probe that the fleet counts; None where the state has moved on.
+        """Permission for a probe that the fleet counts; None if the state has moved on.
 
         It is counted here as well: if Redis goes away between two probes, this process sends no
         more of them than it would alone, and closes without Redis.
@@ -187,11 +187,11 @@ class Breaker:
             self._unshared = [a + b for a, b in zip(self._unshared, counts, strict=True)]
 
     def adopt(self, view: FleetView, *, reported: Unshared | None = None) -> None:
-        """Follow the fleet's breaker, which knows of what was `reported`.
+        """Follow the fleet's breaker, which includes what was `reported`.
 
-        A trip of this breaker that is not reported yet stands. So does an open breaker where Redis
-        lost its data: it is reported again. A reply that an earlier one overtook has an older
-        generation, and is ignored.
+        A trip of this breaker that is not reported yet stands. So does an open breaker if Redis has
+        lost its data: it is reported again. A reply that arrives late has an older generation and
+        is ignored.
         """
         if reported is not None and reported.tripped:
             self._tripped = ""

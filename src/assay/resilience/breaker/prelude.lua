@@ -8,7 +8,7 @@
 -- ARGV[2]  jitter, a factor near 1
 --
 -- Times are microseconds of Redis' own clock. A generation is the time of the change that began
--- it, so that it keeps growing when Redis has lost what it knew; 0 is a breaker never heard of.
+-- it, so that it keeps growing when Redis has lost what it knew; 0 is a breaker that Redis does not know.
 
 local STATE_KEPT_S = 3600
 local DOUBLINGS_MAX = 16

@@ -1,8 +1,8 @@
-"""The order in which waiting calls get their turn: fair between tenants, interactive first.
+"""The order of waiting calls: fair between tenants, interactive calls first.
 
 Deficit round robin (Shreedhar and Varghese, 1996) over tenants, in two lanes. Each visit of a
-tenant adds the quantum to what it may spend, so that in the long run tenants get the same cost
-through, whatever the size and number of their calls.
+tenant adds the quantum to what it may spend, so that in the long run all tenants get the same
+cost served, whatever the size and number of their calls.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class QueueLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
-    """What comes before a call: how many others, and their cost."""
+class QueuedWork:
+    """A number of calls, and their cost together."""
 
     calls: int
     cost: float
@@ -134,14 +134,16 @@ class Lane:
         """When the longest-waiting head arrived; infinite in an empty lane."""
         return min((tenant.head.since_s for tenant in self._ring), default=math.inf)
 
-    def before(self, tenant: str) -> Ahead:
-        """What is likely to be served before a new call of `tenant`, all tenants served alike."""
+    def before(self, tenant: str) -> QueuedWork:
+        """The work likely to be done before a new call of `tenant`."""
         own = self._tenants.get(tenant)
         if own is None:
             heads = [other.head.cost for other in self._ring]
-            return Ahead(len(heads), sum(heads))
+            return QueuedWork(len(heads), sum(heads))
         tenants = len(self._ring)
-        return Ahead(min(len(own.calls) * tenants, self.depth), min(own.cost * tenants, self.cost))
+        return QueuedWork(
+            min(len(own.calls) * tenants, self.depth), min(own.cost * tenants, self.cost)
+        )
 
     def longest(self, limits: QueueLimits) -> tuple[float, QueuedCall] | None:
         """The share of the tenant that holds most, with its newest call."""
@@ -232,13 +234,13 @@ class FairOrder:
         if caller.priority == "interactive" and self._lanes["batch"].depth:
             self._passed_over += 1
 
-    def before(self, caller: Caller) -> Ahead:
-        """What is likely to be served before a new call of `caller`."""
+    def before(self, caller: Caller) -> QueuedWork:
+        """The work likely to be done before a new call of `caller`."""
         ahead = self._lanes[caller.priority].before(caller.tenant)
         if caller.priority == "interactive":
             return ahead
         urgent = self._lanes["interactive"]
-        return Ahead(ahead.calls + urgent.depth, ahead.cost + urgent.cost)
+        return QueuedWork(ahead.calls + urgent.depth, ahead.cost + urgent.cost)
 
     def to_push_out(self, call: QueuedCall, limits: QueueLimits) -> QueuedCall | None:
         """The call that a new one may push out of a full queue; None if it has no better claim.

@@ -1,8 +1,8 @@
-"""The fair queue: calls of one process wait for their turn, tenants alike, in bounded numbers.
+"""The fair queue: a bounded number of calls of one process wait for their turn.
 
-One kind of queue serves both kinds of waiting: for a local slot (as many turns at once as there
-are slots) and for the provider's quota (one turn: only the head of the queue asks Redis). Events
-and refusals say which of the two it is, since the remedies differ.
+The same queue serves both kinds of waiting: for a local slot (as many turns at once as there are
+slots) and for the provider's quota (one turn: only the head of the queue asks Redis). Events and
+refusals say which of the two it is, since the remedies differ.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from assay.domain.errors import ModelError, Overloaded, QuotaExhausted
 from assay.domain.events import QueueRefused, WaitFinished
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink
-from assay.resilience.queue.fair_order import Ahead, FairOrder, QueuedCall, QueueLimits
+from assay.resilience.queue.fair_order import FairOrder, QueuedCall, QueuedWork, QueueLimits
 
 WaitReason = Literal["local_slot", "provider_quota"]
 RefusalReason = Literal["full_count", "full_bytes", "deadline", "pushed_out"]
 
 RETRY_AFTER_S_MIN = 0.1
-"""A queue that has just refused a call never invites it back at once."""
+"""Shortest `retry_after_s` of a refused call."""
 
 SPARE_PART = 4
 """Batch calls leave one in this many turns free while interactive calls are expected: these find a
@@ -33,7 +33,7 @@ free turn, and need not wait until a row's call has ended. A queue of fewer turn
 """
 
 INTERACTIVE_EXPECTED_S = 60.0
-"""How long after an interactive call the next is expected; after that a batch may use all turns."""
+"""How long the next interactive call is expected; after that, batch calls may use all turns."""
 
 PACE_KEPT = 0.95
 """What each turn keeps of the pace measured before: about the last twenty turns count."""
@@ -73,14 +73,13 @@ class QueueTurn:
 
     @property
     def waited_s(self) -> float:
-        """How long ago the call came."""
+        """How long ago the call arrived."""
         return self._clock_s() - self.call.since_s
 
     async def pause(self, seconds: float) -> None:
-        """Wait at the head of the queue, and let a more urgent call go first meanwhile.
+        """Wait at the head of the queue; a more urgent call may go first meanwhile.
 
-        On return the call has its turn, if need be again. Calls overtake only in a queue of one
-        turn.
+        On return, the call has its turn (again). Calls overtake only in a queue with one turn.
         """
         self._overtaken.clear()
         self.pausing = True
@@ -118,7 +117,7 @@ class FairQueue:
         self._events = events
         self._limits = limits
         self._clock_s = clock_s
-        # How long the provider's quota takes is known to Redis, and asked before queueing.
+        # The wait for the provider's quota is known to Redis, which is asked before queueing.
         self._foresees = waiting_for == "local_slot"
         self._order = FairOrder()
         self._interactive_at_s = -math.inf
@@ -148,19 +147,19 @@ class FairQueue:
 
     @property
     def bytes(self) -> int:
-        """The bytes of what waits."""
+        """The bytes of the waiting calls."""
         return self._order.size
 
-    def ahead_of(self, caller: Caller) -> Ahead:
-        """What is likely to be served before a call that `caller` made now, turns included."""
+    def ahead_of(self, caller: Caller) -> QueuedWork:
+        """The work likely to be done before a call that `caller` made now, turns included."""
         before = self._order.before(caller)
         held = [turn.call.cost for turn in self._holding]
-        return Ahead(before.calls + len(held), before.cost + sum(held))
+        return QueuedWork(before.calls + len(held), before.cost + sum(held))
 
     @property
-    def waiting(self) -> Ahead:
-        """What waits, turns not included."""
-        return Ahead(self._order.depth, self._order.cost)
+    def waiting(self) -> QueuedWork:
+        """The waiting calls, without those that have their turn."""
+        return QueuedWork(self._order.depth, self._order.cost)
 
     def predicted_wait_s(self, caller: Caller, cost: float = 1.0) -> float:
         """How long a call made now would probably wait; 0 where a turn is free."""
@@ -269,7 +268,7 @@ class FairQueue:
         self._dispatch()
 
     def _make_room(self, call: QueuedCall) -> None:
-        """Push out what has a weaker claim, or refuse the call, so that the bounds hold."""
+        """Push out calls with a weaker claim, or refuse this one, so that the bounds hold."""
         calls_max, bytes_max = self._limits.calls_max, self._limits.bytes_max
         while (too_many := self.depth >= calls_max) or self.bytes + call.size > bytes_max:
             weaker = self._order.to_push_out(call, self._limits)

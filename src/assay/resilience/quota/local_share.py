@@ -1,4 +1,4 @@
-"""The quota while Redis is gone: each process keeps to its own part of the rate."""
+"""The quota while Redis is unavailable: each process uses its own part of the rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assay.resilience.quota.buckets import Bucket, Costs
 
 SHARE = 0.8
-"""Part of the rate that all processes together use blindly."""
+"""Part of the rate that all processes together use without coordination."""
 BURST_S = 1.0
 
 
@@ -24,8 +24,8 @@ class LocalWait:
 class LocalShare:
     """The same token buckets on the process's monotonic clock, at `0.8 × rate ÷ pods`.
 
-    They start empty at each outage: what Redis let through just before still counts in the
-    provider's minute. Waiting callers take their sending times in order of asking.
+    They start empty at each outage, because calls just before it still count in the provider's
+    minute. Callers get their sending times in the order in which they ask.
     """
 
     def __init__(self, buckets: Sequence[Bucket], pods_max: int) -> None:

@@ -17,7 +17,7 @@ from assay.domain.ids import random_hex
 from assay.domain.policy import Quota
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
-from assay.redis.circuit import CALLS_MAX, RedisCircuit
+from assay.redis.circuit import CALLS_MAX, RedisCircuit, write_probe
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S
 from assay.resilience.quota.buckets import Costs, buckets_from_quota
@@ -37,14 +37,13 @@ SETTLE = load_script(__package__, "state", "settle")
 FEEDBACK = load_script(__package__, "state", "feedback")
 STATUS = load_script(__package__, "state", "status")
 LEAVE = load_script(__package__, "leave")
-PROBE = load_script(__package__, "probe")
 
 RETRY_IN_S_MIN = 0.005
 LOCAL_RETRY_IN_S_MAX = 0.25
-"""While Redis is gone, asking again costs nothing and finds out whether it is back."""
+"""While Redis is unavailable, asking again costs nothing and shows whether it is back."""
 SETTLE_WITHIN_S = 600.0
 BLOCK_S_MAX = 3_600.0
-"""Longest wait that a provider's Retry-After can impose; then one request finds out anew."""
+"""Longest wait that a provider's Retry-After can impose; then a request tries again."""
 SHARES_SUM_MAX = 0.9
 SHARES_MAX = 16
 
@@ -69,7 +68,7 @@ class ModelQuota:
         self.buckets = buckets_from_quota(quota)
         self.local = LocalShare(self.buckets, quotas.pods_max)
         self.circuit = RedisCircuit(
-            self._probe,
+            write_probe(quotas.redis, self._prefix),
             self._store_changed,
             quotas.supervisor,
             budget_s=quotas.budget_s,
@@ -80,7 +79,7 @@ class ModelQuota:
         )
 
     async def reserve(self, request: ReservationRequest) -> ReservationResult:
-        """Take the costs and learn when to send, or learn that it is not yet time."""
+        """Take the costs and learn when to send, or learn how long it would take."""
         if not self.buckets:
             return Reserved(request.id, 0.0, "")
         try:
@@ -129,7 +128,7 @@ class ModelQuota:
             await self._run(SETTLE, keys, (len(amounts) + 2, *amounts), {})
 
     def unsent(self, reservation: Reserved) -> SettledReservation:
-        """The end of a reservation for what was not sent after all."""
+        """The end of a reservation whose call was not sent."""
         return SettledReservation(reservation, {bucket.name: 0.0 for bucket in self.buckets})
 
     async def leave(self) -> None:
@@ -207,9 +206,6 @@ class ModelQuota:
             return self.buckets[number - 1].name
         return "provider" if number < 0 else ""
 
-    async def _probe(self) -> None:
-        await PROBE.run(self._quotas.redis, (f"{self._prefix}:probe",))
-
     def _store_changed(self, available: bool) -> None:
         if not available:
             self.local.restart()
@@ -264,9 +260,9 @@ class Quotas:
             self._models[model] = ModelQuota(self, model, quota)
         return self._models[model]
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         for model in self._models.values():
-            await model.circuit.close()
+            await model.circuit.aclose()
 
     def store_changed(self, prefix: str, available: bool) -> None:
         """Note whether Redis answers for one model; the first and the last change are an event."""

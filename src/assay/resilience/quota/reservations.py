@@ -1,4 +1,4 @@
-"""What is asked of a quota, and what it answers."""
+"""Requests for quota, and their results."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ under a flood of fifty times its share, at 0.1 s by a tenth (`bench/fleet.py fai
 class ReservationRequest:
     """A request for quota; `id` makes it repeatable: asked twice, the first answer stands.
 
-    `wait_max_s` is the longest wait of use. `waited_s` is how long the caller has waited already,
-    less its handicap against others. `ahead` is what callers before it in this process are going
-    to take, `behind` what those after it are. A negative `lookahead_s` only asks for the wait.
-    `joins_queue`: where nothing is taken, this process keeps a place in the queue of all processes.
+    `wait_max_s` is the longest useful wait. `waited_s` is how long the caller has waited already,
+    less its handicap against others. `ahead` is what earlier callers of this process will take,
+    `behind` what later ones will. A negative `lookahead_s` only asks for the wait. `joins_queue`:
+    if nothing is taken, this process keeps a place in the queue of all processes.
     """
 
     costs: Costs
@@ -70,9 +70,9 @@ ReservationResult = Reserved | Deferred | Rejected
 
 @dataclass(frozen=True, slots=True)
 class SettledReservation:
-    """How a reservation ended: what was really used; buckets not named stay as charged.
+    """How a reservation ended: the actual use; buckets that are not named stay as charged.
 
-    `left` is what the provider said it leaves, after that use.
+    `left` is the rest of the quota that the provider reported after that use.
     """
 
     reservation: Reserved

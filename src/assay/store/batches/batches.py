@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from assay.domain.batches import (
     NewRow,
 )
 from assay.domain.errors import RequestError
-from assay.domain.ids import id_time_ms
+from assay.domain.ids import id_time_ms, now_ms
 from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
@@ -32,23 +31,21 @@ REPORT = load_script(__package__, "report")
 START = load_script(__package__, "start")
 END = load_script(__package__, "end")
 
-ROWS_MAX = 1_000_000
 TENANT_BATCHES_MAX = 10_000
-BAD_ROWS_MAX = 10_000
-"""Bad rows that are kept; the API stops an upload that brings more."""
+BAD_ROWS_KEPT_MAX = 10_000
 SWEEP_ROWS = 1_000
 SUMS = ("cost_nano_usd", "input_tokens", "output_tokens", "simulated")
 """Sums over all rows, that `meta` holds beside the counts."""
 REFUSALS = {
-    "conflict": "an earlier row has this id and other content",
-    "full": "the batch is full",
+    "conflict": "has the id of an earlier row with other content",
+    "full": "exceeds the number of rows that a batch may have",
 }
 
 
 class RedisBatches:
     """See `BatchStore`."""
 
-    def __init__(self, client: Client, *, rows_max: int = ROWS_MAX) -> None:
+    def __init__(self, client: Client, *, rows_max: int) -> None:
         self._client: Any = client  # the library types replies for texts and bytes at once
         self._rows_max = rows_max
         self._durability = Durability(client)
@@ -97,7 +94,7 @@ class RedisBatches:
 
     async def report(self, batch_id: str, bad: Sequence[BadRow]) -> None:
         keys = BatchKeys(batch_id)
-        arguments: list[Argument] = [BAD_ROWS_MAX]
+        arguments: list[Argument] = [BAD_ROWS_KEPT_MAX]
         for row in bad:
             record = orjson.dumps([row.line, row.message, row.item_id])
             arguments += [content_digest(record), record]
@@ -109,7 +106,7 @@ class RedisBatches:
         with store_unavailable():
             # The name is on the list before the batch runs: a crash in between leaves a surplus
             # name, which workers forget, and never a running batch that no worker knows of.
-            await self._client.zadd(ACTIVE, {batch_id: _now_ms()})
+            await self._client.zadd(ACTIVE, {batch_id: now_ms()})
             answer = (await START.run(self._client, [keys.meta])).decode()
         match answer:
             case "missing":
@@ -122,7 +119,7 @@ class RedisBatches:
     async def cancel(self, batch_id: str) -> None:
         keys = BatchKeys(batch_id)
         with store_unavailable():
-            await self._client.zadd(ACTIVE, {batch_id: _now_ms()})
+            await self._client.zadd(ACTIVE, {batch_id: now_ms()})
             names = [keys.meta, keys.queue, keys.later]
             answer = (await END.run(self._client, names, ["cancelled", ""])).decode()
         match answer:
@@ -226,10 +223,6 @@ def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | N
         rows_per_s=float(text.get("rate", 0.0)),
         by_status={status: number(status) for status in ROW_STATUSES},
         sums={name: number(name) for name in SUMS},
-        hook=text.get("hook", "none"),
+        webhook_state=text.get("hook", "none"),
         error=text.get("error", ""),
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

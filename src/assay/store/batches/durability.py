@@ -26,9 +26,8 @@ class Durability:
     to wait for: the operator chose a server that keeps nothing through a restart.
     """
 
-    def __init__(self, client: Client, wait_ms: int = WAIT_MS) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._wait_ms = wait_ms
         self._has_waitaof = isinstance(client, Redis)
 
     async def reached(self, key: str) -> bool:
@@ -45,7 +44,7 @@ class Durability:
         assert isinstance(self._client, Redis)  # noqa: S101  # see _has_waitaof
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.set(key, 1, px=KEY_MS)
-            pipe.execute_command("WAITAOF", 1, 0, self._wait_ms)
+            pipe.execute_command("WAITAOF", 1, 0, WAIT_MS)
             _, flushed = await pipe.execute()
         return bool(flushed[0])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from assay.domain.batches import (
     SettleOutcome,
     WebhookClaim,
 )
+from assay.domain.ids import now_ms
 from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
@@ -31,12 +31,12 @@ WEBHOOK = load_script(__package__, "webhook")
 LEASE_S = 12.0
 """A row that its worker has not renewed for this long is handed to another."""
 ACTIVE_MAX = 1_000
-"""Batches that workers look at in one round; where there are more, the next round goes on."""
+"""Batches that workers look at in one round; the next round continues with the others."""
 BACKLOG_BATCHES_MAX = 10_000
 """Batches whose rows are summed up for the backlog."""
 BACKLOG_SLICE = 500
 FORGET_OPEN_AFTER_S = 120.0
-"""When a listed batch that does not run is forgotten: much longer than a start takes."""
+"""A listed batch that does not run is forgotten after this time: a start takes much less."""
 WEBHOOK_CLAIM_S = 60.0
 """How long one worker has the right to call a webhook."""
 GROUPS_MAX = 20_000
@@ -170,7 +170,7 @@ class RedisJobQueue:
         with store_unavailable():
             status, hook = await self._client.hmget(BatchKeys(batch_id).meta, ["status", "hook"])
             since_ms = await self._client.zscore(ACTIVE, batch_id)
-            is_old = time.time() * 1_000 - (since_ms or 0) > FORGET_OPEN_AFTER_S * 1_000
+            is_old = now_ms() - (since_ms or 0) > FORGET_OPEN_AFTER_S * 1_000
             if hook == b"due" or status == b"running":
                 return
             if is_old or (status is not None and status.decode() in ENDED):

@@ -18,6 +18,7 @@ from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
 from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec
+from assay.domain.exact_json import loads
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore
 from assay.evaluation.ports import Evaluates
@@ -92,7 +93,7 @@ class RowRunner:
             detail = f"{claim.deliveries} workers ended while they had this row."
             return failed(claim, "row_abandoned", detail)
         batch_spec = await self.batch_spec(claim.batch_id)
-        row = orjson.loads(claim.payload.document)
+        row = loads(claim.payload.document)
         try:
             outcome = await self._evaluator.evaluate(
                 Case.from_fields(row),
@@ -144,7 +145,7 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     """The plan in a stored request; raises `BatchSpecError`."""
     if request is None:
         raise BatchSpecError("The batch's criteria are gone.")
-    document = orjson.loads(request)
+    document = loads(request)
     given = document.get("judge")
     try:
         criteria = parse_criteria(document["criteria"])

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
+
+
+def loads(raw: bytes) -> Any:
+    """The value of JSON that this service has written."""
+    return from_json(raw, cache_strings="keys")
 
 
 def dumps(

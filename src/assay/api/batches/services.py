@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +17,7 @@ from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion
 from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.errors import RequestError
+from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore, Judges, ResultStore
 from assay.http.access import authenticate
 from assay.http.idempotency import run_idempotently
@@ -73,7 +73,7 @@ class Batches:
     async def request_of(self, batch: Batch) -> Mapping[str, Any]:
         """The request that created the batch; empty if the store has lost it."""
         stored = await self.store.request(batch.id)
-        document: dict[str, Any] = {} if stored is None else orjson.loads(stored)
+        document: dict[str, Any] = {} if stored is None else loads(stored)
         return document
 
     async def run_idempotently(

@@ -70,6 +70,9 @@ class Language(Check):
     type: Literal["language"]
     languages: tuple[LanguageCode, ...] = Field(min_length=1, max_length=len(LANGUAGES))
 
+    def load(self) -> None:
+        _identifier()
+
     def check(self, case: Case) -> Finding:
         text = output_text(case)
         if not any(character.isalpha() for character in text):

@@ -25,8 +25,10 @@ CALL_TYPES = frozenset(
     {"function", "tool_use", "server_tool_use", "mcp_tool_use", "tool-call", "custom"}
 )
 """The types of calls that do not end in `_call`."""
-CALL_FIELDS = ("tool_calls", "toolCalls", "tool_call", "toolCall", "function_call", "functionCall")
-CALL_FIELDS += ("tool_use", "toolUse")
+CALL_FIELDS = frozenset(
+    {"tool_calls", "toolCalls", "tool_call", "toolCall", "function_call", "functionCall"}
+    | {"tool_use", "toolUse"}
+)
 RESPONSE_FIELDS = ("messages", "message", "choices", "candidates", "output")
 """What holds the messages of a whole response."""
 CALLS_NOTHING = ("user", "system", "developer", "tool", "function")

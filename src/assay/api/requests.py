@@ -56,7 +56,7 @@ class Message(BaseModel):
     content: Content | None = None
 
 
-class Item(BaseModel):
+class MessageItem(BaseModel):
     """What stands between messages without a role, such as a `function_call`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -97,7 +97,8 @@ def _within_limit(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 AnyMessage = Annotated[
-    Annotated[Message, Tag("<message>")] | Annotated[Item, Tag("<item>")], Discriminator(_is_item)
+    Annotated[Message, Tag("<message>")] | Annotated[MessageItem, Tag("<item>")],
+    Discriminator(_is_item),
 ]
 Messages = Annotated[list[AnyMessage], Field(min_length=1, max_length=MESSAGES_MAX)]
 TextField = Annotated[

@@ -13,7 +13,7 @@ import json
 import re
 from abc import abstractmethod
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from xml.sax import SAXException, handler, xmlreader
 
 import orjson
@@ -84,13 +84,20 @@ class Json(_FormatCheck):
 
     def fault(self, text: str) -> str | None:
         try:
-            value = orjson.loads(text)
+            value = _json_value(text)
         except ValueError as error:
-            if "infinity" not in str(error):
-                return str(error)
-            value = json.loads(text, parse_int=float)  # a number may have any size
+            return str(error)
         root_type = {"any": object, "object": dict, "array": list}[self.root]
         return None if isinstance(value, root_type) else f"its root is not an {self.root}"
+
+
+def _json_value(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError as error:
+        if "infinity" not in str(error):
+            raise
+    return json.loads(text, parse_int=float)  # a number may be of any size
 
 
 @criterion

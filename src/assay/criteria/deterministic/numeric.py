@@ -65,15 +65,17 @@ class Numeric(Check):
         distance, nearest = min((abs(read - wanted), read) for read, wanted in pairs)
         holds = any(self._within_tolerance(read, wanted) for read, wanted in pairs)
         value = to_json_number(nearest)
-        away = float(distance)
-        explanation = f"the output states {value:.15g}, {away:g} away from the expected number"
+        shown = str(value) if isinstance(value, int) else f"{value:.15g}"
+        away = f"{float(distance):g} away from the expected number"
+        explanation = f"the output states {shown}, {away}"
         return binary_finding(holds, explanation, value)
 
     def _expected(self, case: Case) -> Sequence[Fraction]:
         if self.value is not None:
             return [Fraction(str(self.value))]
-        answers = [text.rpartition(ANSWER_MARK)[2] for text in references(case)]
-        numbers = [stated[-1][0] for stated in map(stated_numbers, answers) if stated]
+        parts = [text.rpartition(ANSWER_MARK) for text in references(case)]
+        answers = [(stated_numbers(answer), 0 if mark else -1) for _, mark, answer in parts]
+        numbers = [stated[place][0] for stated, place in answers if stated]
         if not numbers:
             raise NotApplicable(
                 "reference_missing", "the case's reference states no number that can be read"

@@ -216,6 +216,7 @@ VALID_SQL = {
         "EXPLAIN ANALYZE SELECT 1",
     ],
     "sqlite": [
+        "PRAGMA hard_heap_limit = 1",
         "ALTER TABLE t ADD COLUMN a INT",
         "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END; SELECT ';' -- ;",
         "CREATE TABLE other.t (a INT)",
@@ -312,6 +313,15 @@ def test_sql_of_a_command_without_a_known_grammar_is_no_verdict():
     text = "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1"
     with pytest.raises(NotApplicable, match="not known"):
         found(Sql(type="sql", dialect="mysql"), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ALTER TABLE t ADD COLUMN a INT,", "CREATE TABLE other.t (a,)", "CREATE INDEX i ON t (a,)"],
+)
+def test_sqlite_reads_a_statement_to_its_end(text):
+    """Though its compiler looks for tables and databases before that."""
+    assert found(Sql(type="sql", dialect="sqlite"), text).score == 0
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))

@@ -185,6 +185,12 @@ def test_sentences_end_as_in_their_script(text: str, sentences: int) -> None:
     assert check(text, type="sentence_count", min=1).value == sentences
 
 
+def test_sentences_are_counted_in_linear_time() -> None:
+    """A long run of marks and brackets that ends nothing is read once, not once for each mark."""
+    text = "." * 500_000 + ")" * 500_000 + "a"
+    assert check(text, type="sentence_count", min=1).value == 1
+
+
 @pytest.mark.parametrize("bounds", [{}, {"min": 3, "max": 2}])
 def test_counts_need_bounds_in_order(bounds: dict[str, int]) -> None:
     """Without a bound, or with crossed ones, the request is at fault."""

@@ -44,12 +44,16 @@ def parse_json(text: str) -> Any:
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        if "recursion" not in str(error):
+        if "recursion" not in str(error) and "out of range" not in str(error):
             raise
     try:
         return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise NotApplicable("check_error", "the JSON is nested too deeply to be parsed") from None
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, json.JSONDecodeError):
+            raise
+        raise NotApplicable(
+            "check_error", "the JSON is nested too deeply, or has a number too long, to be parsed"
+        ) from None
 
 
 def _refuse_constant(name: str) -> Any:

@@ -64,7 +64,7 @@ READABLE = regex.compile(
 """Thousands in groups of three, or as in India in groups of two before the last three."""
 
 WHOLE_DIGITS_MAX = 300
-FULL_WIDTH = regex.compile(r"[\uff0b-\uff0e]*[\uff10-\uff19][\uff0c\uff0e\uff10-\uff19]*")
+FULL_WIDTH = regex.compile(r"[\uff0b\uff0d]?\uff0e?[\uff10-\uff19][\uff0c\uff0e\uff10-\uff19]*")
 SLASHES: Final = frozenset("/\u2044\u2215")
 
 

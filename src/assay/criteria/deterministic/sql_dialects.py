@@ -77,7 +77,7 @@ def dialect_fault(text: str, dialect: str | None) -> str | None:
         return NO_STATEMENT
     sources = list(_sources(text, tokens))
     if len(sources) != len(parsed):  # statements within a block
-        sources = [""] * len(parsed)
+        sources = [text] * len(parsed)
     statements = zip(parsed, sources, strict=True)
     faults = [_forgiven_fault(tokens, dialect)]
     faults += [_statement_fault(found, source, dialect) for found, source in statements]
@@ -151,7 +151,9 @@ def _missing_parts(found: Expr) -> Iterator[str]:
         if not select.expressions or any(_is_named_star(item) for item in select.expressions):
             yield "a SELECT has no list of columns"
     for join in found.find_all(exp.Join):
-        if join.side and not join.args.keys() & {"on", "using"} and not join.method:
+        is_conditional = join.side and not join.method and join.kind != "ARRAY"
+        is_conditional = is_conditional and not isinstance(join.this, exp.Unnest | exp.Lateral)
+        if is_conditional and not join.args.keys() & {"on", "using"}:
             yield f"a {join.side} JOIN has no condition"
     if isinstance(found, exp.Update) and not found.expressions:
         yield "an UPDATE sets nothing"

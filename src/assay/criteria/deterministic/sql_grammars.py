@@ -18,10 +18,8 @@ TOO_LARGE = re.compile(r"recursion|stack overflow|memory exhausted|tree is too l
 
 COMMENTS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?(?:\*/|$))*", re.DOTALL)
 EXPLAIN = re.compile(r"EXPLAIN\s+(?:QUERY\s+PLAN\s+)?", re.IGNORECASE)
-MISSING = re.compile(r"unknown database (?P<database>\w+)|no such table: main\.(?P<table>\w+)")
-REFUSED_BY_SQLITE = re.compile(
-    r"syntax error|incomplete input|unrecognized token|null character|surrogates|clause|join type"
-)
+MISSING = re.compile(r"unknown database (?P<database>\w+)|no such table: (?:main\.)?(?P<table>\w+)")
+REFUSED_BY_SQLITE = re.compile(r"syntax error|incomplete input|unrecognized token|clause|join type")
 """Other messages of SQLite are about tables and functions that a database may have."""
 STATEMENT_TRIES_MAX = 4
 
@@ -38,6 +36,8 @@ def postgres_fault(text: str) -> str | None:
 
 def sqlite_fault(text: str) -> str | None:
     """By SQLite's own parser: each statement is compiled, and none is run."""
+    if "\0" in text or (not text.isascii() and text.encode(errors="replace").decode() != text):
+        return "it has a character that no SQL may have"
     statements = list(_sqlite_statements(text))
     faults = map(_sqlite_statement_fault, statements)
     return next(filter(None, faults), None) if statements else NO_STATEMENT
@@ -55,12 +55,15 @@ def _sqlite_statements(text: str) -> Iterator[str]:
 
 
 def _sqlite_statement_fault(statement: str) -> str | None:
-    message = ""
+    message = preparation = ""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        # Some pragmas act when they are compiled, and for the whole process.
+        database.set_authorizer(_refuse_pragmas)
         for _ in range(STATEMENT_TRIES_MAX):
             try:
+                database.execute(preparation)
                 database.execute(f"EXPLAIN {statement}")
-            except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
+            except (sqlite3.Error, sqlite3.Warning) as error:
                 message = str(error)
             else:
                 return None
@@ -68,12 +71,15 @@ def _sqlite_statement_fault(statement: str) -> str | None:
             missing = MISSING.search(message)
             if missing is None:
                 break
-            if missing["database"]:
-                database.execute(f"ATTACH ':memory:' AS \"{missing['database']}\"")
-            else:
-                database.execute(f'CREATE TABLE "{missing["table"]}" (x)')
+            name = f'"{missing["database"] or missing["table"]}"'
+            is_database = missing["database"] is not None
+            preparation = f"ATTACH '' AS {name}" if is_database else f"CREATE TABLE {name} (x)"
     refused = REFUSED_BY_SQLITE.search(message) or TOO_LARGE.search(message)
     return unless_too_large(message) if refused else None
+
+
+def _refuse_pragmas(action: int, *_: str | None) -> int:
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA else sqlite3.SQLITE_OK
 
 
 def unless_too_large(message: str) -> str:

@@ -120,3 +120,16 @@ class Chatty(_Fake):
         os.write(1, b"progress: 50 %\n")
         os.write(2, b"warning\n")
         return Finding(0.25, label="said")
+
+
+class SlowToLoad(_Fake):
+    """Takes `load_s` seconds to load, and is then quick."""
+
+    type: Literal["slow_to_load"] = "slow_to_load"
+    load_s: float
+
+    def load(self) -> None:
+        time.sleep(self.load_s)
+
+    def check(self, case: Case) -> Finding:
+        return Finding(1.0)

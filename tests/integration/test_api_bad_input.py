@@ -52,7 +52,6 @@ INVALID = {
     "not an object": ([1], "invalid_request", ""),
     "no output": ({"criteria": "c"}, "invalid_request", "/output"),
     "no criteria": ({"output": "4"}, "invalid_request", "/criteria"),
-    "empty output": (GOOD | {"output": ""}, "invalid_request", "/output"),
     "no messages": (GOOD | {"output": []}, "invalid_request", "/output"),
     "null output": (GOOD | {"output": None}, "invalid_request", "/output"),
     "number as output": (GOOD | {"output": 4}, "invalid_request", "/output"),

@@ -57,7 +57,6 @@ async def test_messages_can_be_compared():
     ("sent", "pointer"),
     [
         ({"output_a": None}, "/output_a"),
-        ({"output_b": ""}, "/output_b"),
         ({"criteria": ["a list"]}, "/criteria"),
         ({"criteria": ""}, "/criteria"),
         ({"judge": {"samples": 0}}, "/judge/samples"),

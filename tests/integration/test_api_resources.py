@@ -52,7 +52,11 @@ async def test_the_default_timeout_is_configured():
         ({"expected": ["a", "b"]}, {"reference": ("a", "b")}),
         ({"expected_output": "a"}, {"reference": ("a",)}),
         ({"ground_truth": "a"}, {"reference": ("a",)}),
+        ({"ideal": "a"}, {"reference": ("a",)}),
+        ({"target": ["a", "b"]}, {"reference": ("a", "b")}),
         ({"reference": None}, {"reference": ()}),
+        ({"context": None, "tools": None, "expected_tools": None, "metadata": None}, {}),
+        ({"output": ""}, {"output": ""}),
         ({"retrieval_context": ["a"]}, {"context": ("a",)}),
         ({"retrieved_contexts": ["a"]}, {"context": ("a",)}),
         ({"tools": [{"name": "t"}]}, {"tools": ({"name": "t"},)}),
@@ -62,7 +66,16 @@ async def test_the_fields_other_names_are_understood(sent, case):
     """Requests from other tools work as they are."""
     async with running_api() as api:
         assert (await api.post(GOOD | sent))[0] == 200
-        assert api.evaluator.calls[0]["case"] == Case(output="4", input="2+2?", **case)
+        expected = {"output": "4", "input": "2+2?"} | case
+        assert api.evaluator.calls[0]["case"] == Case(**expected)
+        assert api.evaluator.calls[0]["metadata"] == {}
+
+
+async def test_the_input_has_another_name_too():
+    """`user_input` is the input."""
+    async with running_api() as api:
+        assert (await api.post({"user_input": "2+2?", "output": "4", "criteria": "c"}))[0] == 200
+        assert api.evaluator.calls[0]["case"] == Case(output="4", input="2+2?")
 
 
 @pytest.mark.parametrize("name", ["actual_output", "response"])

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import (
     AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     StrictInt,
     Tag,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
 )
 from pydantic_core import PydanticCustomError
@@ -23,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from assay.criteria import CriteriaField
 from assay.criteria.base import Frozen, JudgeField, Prose
 from assay.domain.evaluation import Case, Text
+from assay.domain.exact_json import dumps
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
@@ -31,7 +33,7 @@ PASSAGES_MAX = 1_000
 TOOLS_MAX = 256
 METADATA_BYTES_MAX = 16_384
 
-MessageRole = Literal["system", "developer", "user", "assistant", "tool", "function"]
+MessageRole = Literal["system", "developer", "user", "assistant", "model", "tool", "function"]
 
 
 def _kind(value: Any) -> str:
@@ -54,16 +56,29 @@ class Message(BaseModel):
     content: Content | None = None
 
 
+class MessageItem(BaseModel):
+    """What stands between messages without a role, such as a `function_call`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    role: None = None
+    type: str
+
+
+def _is_item(value: Any) -> str:
+    """The tag of a message's branch: it is an item only where there is no role but a type."""
+    fields = value if isinstance(value, Mapping) else {}
+    return "<item>" if fields.get("role") is None and "type" in fields else "<message>"
+
+
 def _as_it_came(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """Check a text or its messages, and keep the caller's own objects: nothing is copied."""
     check(value)
     return value if isinstance(value, str) else tuple(value)
 
 
-def _not_empty(value: Any) -> Any:
-    if value == "":
-        raise PydanticCustomError("empty", "must not be empty")
-    return value
+def _listed_or_empty(value: list[Any] | None) -> list[Any]:
+    return value or []
 
 
 def _listed(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[str, ...]:
@@ -74,14 +89,18 @@ def _listed(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[str, ...]:
 
 
 def _within_limit(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    if len(orjson.dumps(value)) > METADATA_BYTES_MAX:
+    if len(dumps(value)) > METADATA_BYTES_MAX:
         raise PydanticCustomError(
             "too_large", "must have at most {max} bytes as JSON", {"max": METADATA_BYTES_MAX}
         )
     return value
 
 
-Messages = Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX)]
+AnyMessage = Annotated[
+    Annotated[Message, Tag("<message>")] | Annotated[MessageItem, Tag("<item>")],
+    Discriminator(_is_item),
+]
+Messages = Annotated[list[AnyMessage], Field(min_length=1, max_length=MESSAGES_MAX)]
 TextField = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[Messages, Tag("<list>")],
     Discriminator(_kind),
@@ -92,21 +111,33 @@ References = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[Passages, Tag("<list>")], Discriminator(_kind)
 ]
 Tools = Annotated[list[dict[str, Any]], Field(max_length=TOOLS_MAX)]
-OutputField = Annotated[TextField, AfterValidator(_not_empty)]
+ToolsField = Annotated[Tools | None, AfterValidator(_listed_or_empty)]
+ContextField = Annotated[Passages | None, AfterValidator(_listed_or_empty)]
 ReferenceField = Annotated[References | None, WrapValidator(_listed)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_within_limit)]
+Metadata = Annotated[
+    dict[str, Any],
+    AfterValidator(_within_limit),
+    BeforeValidator(lambda value: {} if value is None else value),
+    WithJsonSchema({"anyOf": [{"type": "object", "additionalProperties": True}, {"type": "null"}]}),
+]
 
 
 class CaseContext(Frozen):
     """What belongs to a case besides its output."""
 
-    input: TextField | None = Field(default=None, description="What the model was asked.")
+    input: TextField | None = Field(
+        default=None,
+        validation_alias=AliasChoices("input", "user_input"),
+        description="What the model was asked.",
+    )
     reference: ReferenceField = Field(
         default=None,
-        validation_alias=AliasChoices("reference", "expected", "expected_output", "ground_truth"),
+        validation_alias=AliasChoices(
+            "reference", "expected", "expected_output", "ground_truth", "ideal", "target"
+        ),
         description="What the output is compared to: one text, or several that are all right.",
     )
-    context: Passages = Field(
+    context: ContextField = Field(
         default=[],
         validation_alias=AliasChoices("context", "retrieval_context", "retrieved_contexts"),
         description="The passages that were retrieved for the model.",
@@ -117,12 +148,12 @@ class CaseContext(Frozen):
 class CaseFields(CaseContext):
     """A case: an output to judge, what it answers, and what it is compared to."""
 
-    output: OutputField = Field(
+    output: TextField = Field(
         validation_alias=AliasChoices("output", "actual_output", "response"),
-        description="What the model answered: a text, or chat messages.",
+        description="What the model answered: a text, which may be empty, or chat messages.",
     )
-    tools: Tools = Field(default=[], description="The tools that the model could call.")
-    expected_tools: Tools = Field(default=[], description="The tool calls that are expected.")
+    tools: ToolsField = Field(default=[], description="The tools that the model could call.")
+    expected_tools: ToolsField = Field(default=[], description="The tool calls that are expected.")
 
     def to_case(self) -> Case:
         """The domain's value."""
@@ -153,8 +184,8 @@ class EvaluationRequest(JudgedFields, CaseFields):
 class ComparisonRequest(JudgedFields, CaseContext):
     """Two outputs to compare, what they answer, and the criteria to compare them by."""
 
-    output_a: OutputField = Field(description="One output: a text, or chat messages.")
-    output_b: OutputField = Field(description="The other output.")
+    output_a: TextField = Field(description="One output: a text, or chat messages.")
+    output_b: TextField = Field(description="The other output.")
     criteria: Prose = Field(description="What to compare, in plain words.")
 
     def to_case(self) -> Case:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 from assay.domain.comparison import Comparison
 from assay.domain.errors import MOST_TELLING_FIRST, TRANSIENT_REASONS, ProblemCode, Reason
 from assay.domain.evaluation import Evaluation, RetryAdvice
+from assay.domain.exact_json import dumps
 from assay.http.problems import Problem
 from assay.http.rate_limits import rate_limit_fields
 
@@ -45,7 +46,7 @@ class ComparisonResponse(Comparison):
 
 def render(record: Evaluation | Comparison) -> bytes:
     """The JSON of a record, written in one pass without a model in between."""
-    return orjson.dumps(record, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    return dumps(record, default=_plain, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _plain(value: object) -> object:

@@ -17,6 +17,7 @@ from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
 from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec
+from assay.domain.exact_json import loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
@@ -90,7 +91,7 @@ class RowRunner:
             detail = f"{claim.deliveries} workers crashed while they held this row."
             return failed(claim, "row_abandoned", detail)
         batch_spec = await self.batch_spec(claim.batch_id)
-        row = orjson.loads(claim.payload.document)
+        row = loads(claim.payload.document)
         try:
             outcome = await self._evaluator.evaluate(
                 Case.from_fields(row),
@@ -141,7 +142,7 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     """The specification in a stored request; raises `BatchSpecError`."""
     if request is None:
         raise BatchSpecError("The batch's criteria are missing.")
-    document = orjson.loads(request)
+    document = loads(request)
     given = document.get("judge")
     try:
         criteria = parse_criteria(document["criteria"])

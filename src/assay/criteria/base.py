@@ -182,6 +182,9 @@ class Check(Criterion):
         del case
         return self.inline_chars_max
 
+    def load(self) -> None:
+        """Import what the check needs: a worker process does so before its time limit starts."""
+
     @abstractmethod
     def check(self, case: Case) -> Finding:
         """The finding; raises `NotApplicable` where the case lacks what is needed."""

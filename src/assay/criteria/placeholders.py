@@ -24,7 +24,7 @@ PLACEHOLDERS_MAX = 100
 
 _OUTPUT_MEMBER = "sample.output_json."
 
-_INPUT = ("input", "question", "query", "prompt", "instruction", "messages")
+_INPUT = ("input", "user_input", "question", "query", "prompt", "instruction", "messages")
 _REFERENCE = (
     "reference", "reference_answer", "references", "expected", "expected_output", "ground_truth",
     "answer", "correct_answer", "correct_label", "label", "ideal", "target",

@@ -10,15 +10,17 @@ from typing import Any
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, Text
 
+ASSISTANT_ROLES = ("assistant", "model")
+"""Who says the output; the second is Gemini's name, whose messages have `parts`."""
+
 
 def output_text(case: Case) -> str:
     """The candidate's final answer: in a conversation, the last assistant message."""
     if isinstance(case.output, str):
         return case.output
-    for message in reversed(case.output):
-        if message.get("role") == "assistant":
-            return content_text(message.get("content"))
-    return content_text(case.output[-1].get("content")) if case.output else ""
+    said = [message for message in case.output if message.get("role") in ASSISTANT_ROLES]
+    last = (said or case.output)[-1:]
+    return content_text(last[0].get("content") or last[0].get("parts")) if last else ""
 
 
 def content_text(content: Any) -> str:

@@ -81,7 +81,13 @@ def _parsed(raw: bytes) -> dict[str, Any]:
         fault = FieldError("", "must be a JSON object")
         raise RequestError("invalid_request", "The body must be a JSON object.", (fault,))
     check_structure(document)
-    return document
+    return with_exact_numbers(document, raw)
+
+
+def with_exact_numbers(document: dict[str, Any], raw: bytes) -> dict[str, Any]:
+    """The checked document of a body: orjson makes a double of a number beyond 64 bits."""
+    exact: dict[str, Any] = document if _is_sound(document) else from_json(raw)
+    return exact
 
 
 def pointer_part(name: str) -> str:

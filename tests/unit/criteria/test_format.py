@@ -42,6 +42,8 @@ def found(check, text: str):
         ("01", False),
         ('```json\n{"a": 1}\n```', False),
         ("[" * 100_000 + "]" * 100_000, False),
+        ("9" * 400, True),
+        (f"[{'9' * 400},]", False),
     ],
 )
 def test_json_is_rfc_8259(text, valid):
@@ -156,6 +158,27 @@ def test_deeply_nested_xml_is_only_text():
         ("<p>a &amp b</p>", False),
         ("<table><p>x</p></table>", False),
         ("<html><p>no doctype</p></html>", False),
+        ("<p>R&D &nope; is none</p>", False),
+        ("<p>R&D costs</p>", True),
+        ('<a href="?a=1&copy=2&b">x</a>', True),
+        ("<template><tr><td>x</td></tr></template>", True),
+        ("<select><option>a<hr><button><selectedcontent></button></select>", False),
+        (
+            "<select><button><selectedcontent></selectedcontent></button><option>a<hr></select>",
+            True,
+        ),
+        ("<search><dialog open><p>x</dialog></search>", True),
+        ("<svg viewBox='0 0 1 1'><path d='M0 0'/></svg>", True),
+        ("<script>if (a < b && c) x()</script>", True),
+        ("<p>5 < 6</p>", False),
+        ("<p>&#150;</p>", False),
+        ("<p>\x01</p>", False),
+        ('<p a=b"c>x</p>', False),
+        ("<tr><td>x</td></tr>", False),
+        ("<div/>", False),
+        ("<textarea>x", False),
+        ("<!-- a -- b --><p>x", True),
+        ("<!-- open", False),
     ],
 )
 def test_html_has_no_parse_error_of_the_standard(text, valid):
@@ -184,12 +207,137 @@ def test_sql_is_statements_that_parse(text, valid):
     assert found(Sql(type="sql"), text).score == valid
 
 
+VALID_SQL = {
+    None: ["EXPLAIN SELECT 1", "SHOW TABLES", "START TRANSACTION", "CALL p(1)", "VALUES (1)"],
+    "postgres": [
+        "SELECT DISTINCT ON (a) a FROM t",
+        "VACUUM",
+        "SELECT 1;;",
+        "EXPLAIN ANALYZE SELECT 1",
+    ],
+    "sqlite": [
+        "PRAGMA hard_heap_limit = 1",
+        "ALTER TABLE t ADD COLUMN a INT",
+        "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END; SELECT ';' -- ;",
+        "CREATE TABLE other.t (a INT)",
+        "SELECT * FROM a JOIN b WHERE x = ? AND y = :y",
+        "EXPLAIN QUERY PLAN SELECT 1",
+    ],
+    "mysql": [
+        "SELECT `a` FROM `t` LIMIT 1, 2",
+        "INSERT INTO t VALUES ()",
+        "DESCRIBE t",
+        "TRUNCATE t",
+    ],
+    "bigquery": ["SELECT a, FROM t", "SELECT * EXCEPT (a) FROM `p.d.t`"],
+    "snowflake": ["SELECT $1:a.b::string, FROM t", "SHOW WAREHOUSES"],
+    "tsql": ["DELETE t WHERE a = 1", "EXEC dbo.p @a = 1", "SELECT TOP 10 [a] FROM t"],
+    "duckdb": ["FROM t", "SELECT f(1,)", "LOAD httpfs"],
+    "hive": ["FROM t INSERT OVERWRITE TABLE s SELECT a"],
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text"), [(d, t) for d, texts in VALID_SQL.items() for t in texts]
+)
+def test_sql_of_a_dialect_is_valid(dialect, text):
+    """Commands, placeholders and the dialect's own forms."""
+    assert found(Sql(type="sql", dialect=dialect), text).score == 1
+
+
+@pytest.mark.parametrize(
+    "dialect", [None, "postgres", "sqlite", "mysql", "oracle", "trino", "tsql"]
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT a, FROM t",
+        "SELECT f(1,) FROM t",
+        "SELECT a FROM t GROUP BY",
+        "SELECT a FROM t GROUP BY a,",
+        "SELECT a FROM t ORDER BY",
+        "SELECT a FROM t WHERE",
+        "SELECT a b c FROM t",
+        "SELECT * t",
+        "SELECT * FROM a JOIN b ON",
+        "SELECT * FROM (SELECT 1",
+        "SELECT CASE WHEN a THEN b FROM t",
+        "SELECT 'it's' FROM t",
+        "INSERT INTO t (a,) VALUES (1)",
+        "INSERT INTO t",
+        "UPDATE t SET",
+        "UPDATE t SET WHERE a = 1",
+        "CREATE TABLE t (a INT,)",
+        "SELECT 1; thanks",
+    ],
+)
+def test_sql_that_no_database_takes_is_not_valid(dialect, text):
+    """A missing operand, a trailing comma, or words that are no part of a statement."""
+    assert found(Sql(type="sql", dialect=dialect), text).score == 0
+
+
+@pytest.mark.parametrize("dialect", [None, "postgres", "sqlite", "mysql", "snowflake", "spark"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I cannot answer that.",
+        "Describe the users table",
+        "Set the value to 5",
+        "Call me later!",
+        "Comment on this",
+        "Show me all users",
+        "Explain the query",
+        "Grant him access",
+        "Use the force",
+        "Copy that",
+        "Commit to it",
+        "Update the table",
+        "Delete all users",
+        "Drop the table",
+        "Create a table for users",
+        "Alter the plan",
+        "Merge the branches",
+        "With great power comes great responsibility",
+        "Values matter",
+        "Begin with this",
+        "Here is the query: SELECT 1",
+    ],
+)
+def test_prose_is_never_sql(dialect, text):
+    """Not even where its first word is a command."""
+    assert found(Sql(type="sql", dialect=dialect), text).score == 0
+
+
+def test_sql_of_a_command_without_a_known_grammar_is_no_verdict():
+    """MySQL has triggers, and no library has their grammar."""
+    text = "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1"
+    with pytest.raises(NotApplicable, match="not known"):
+        found(Sql(type="sql", dialect="mysql"), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ALTER TABLE t ADD COLUMN a INT,", "CREATE TABLE other.t (a,)", "CREATE INDEX i ON t (a,)"],
+)
+def test_sqlite_reads_a_statement_to_its_end(text):
+    """Though its compiler looks for tables and databases before that."""
+    assert found(Sql(type="sql", dialect="sqlite"), text).score == 0
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_no_text_breaks_a_database_grammar(text):
+    """Whatever the output, SQL is valid or not."""
+    for dialect in ("postgres", "sqlite"):
+        assert found(Sql(type="sql", dialect=dialect), text).score in {0, 1}
+
+
 def test_sql_too_deep_to_be_parsed_is_no_verdict():
     """Balanced parentheses are valid SQL: where the parser gives up, there is no score of 0."""
     deep = 5_000
-    with pytest.raises(NotApplicable) as caught:
-        found(Sql(type="sql"), f"SELECT {'(' * deep}1{')' * deep}")
-    assert caught.value.reason == "check_error"
+    for dialect, opening in ((None, "("), ("postgres", "1+("), ("sqlite", "(")):
+        with pytest.raises(NotApplicable) as caught:
+            found(Sql(type="sql", dialect=dialect), f"SELECT {opening * deep}1{')' * deep}")
+        assert caught.value.reason == "check_error"
 
 
 def test_sql_depends_on_the_dialect():

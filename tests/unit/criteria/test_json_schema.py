@@ -103,6 +103,39 @@ def test_the_schema_is_bounded_in_depth_and_size() -> None:
     assert fault(large) == ((0, "schema"), "schema_too_large")
 
 
+DATA = {"$ref": "other.json"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": DATA},
+        {"enum": [1, DATA]},
+        {"default": DATA},
+        {"examples": [DATA]},
+        {"properties": {"const": {"enum": [DATA]}, "$ref": {"const": "other.json"}}},
+        {"allOf": [{"const": DATA}]},
+    ],
+)
+def test_a_reference_within_data_is_data(schema: Any) -> None:
+    """The values of enum, const, default and examples are no schemas."""
+    assert check(json.dumps(DATA), schema).score == 1.0
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"const": DATA}},
+        {"$defs": {"default": DATA}},
+        {"patternProperties": {"enum": DATA}},
+        {"dependentSchemas": {"examples": DATA}},
+    ],
+)
+def test_a_property_may_be_called_like_a_keyword(schema: Any) -> None:
+    """What is called "const" there is a schema, and its reference leaves the schema."""
+    assert fault(schema)[1] == "remote_reference"
+
+
 def test_a_schema_that_refers_to_itself_ends() -> None:
     """A circle of references neither hangs nor crashes."""
     assert check("1", {"$ref": "#"}).score == 1.0

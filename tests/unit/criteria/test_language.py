@@ -52,6 +52,14 @@ def test_a_sentence_is_recognised(text, code):
     assert rest < 0.5
 
 
+@pytest.mark.parametrize("tag", ["pt-BR", "pt_PT", "PT", "pt-Latn-BR"])
+def test_of_a_language_tag_the_language_counts(tag):
+    """Script and region say nothing to the model."""
+    text = "A fatura foi enviada na segunda-feira de manhã."
+    assert Language(type="language", languages=(tag,)).check(Case(text)).score > 0.5
+    assert Language(type="language", languages=("zh-Hans", "nb-NO")).check(Case(text)).score < 0.1
+
+
 def test_of_several_languages_any_will_do():
     """The probabilities of the accepted languages add up."""
     text = "Die Rechnung wurde am Montag verschickt."

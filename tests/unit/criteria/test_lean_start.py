@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 
 SRC = Path(__file__).parents[3] / "src"
-LARGE = {"html5lib", "nltk", "numpy", "py3langid", "rouge_score", "sacrebleu", "sqlglot"}
+LARGE = {
+    "markupever",
+    "nltk",
+    "pgparse",
+    "numpy",
+    "py3langid",
+    "rouge_score",
+    "sacrebleu",
+    "sqlglot",
+}
 PROGRAM = """
 import sys
 from assay.evaluation.sandbox import pool

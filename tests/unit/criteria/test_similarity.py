@@ -190,6 +190,33 @@ def test_rouge_reads_words_of_any_script():
     assert graded("rouge_1", "καλημέρα κόσμε", "καλημέρα κόσμε") == 1
 
 
+OTHER_MARKS = {
+    "Hindi": ("हिन्दी में लिखा", "हन्द में लखा"),
+    "Thai": ("สวัสดี ครับ", "สวสด ครบ"),
+    "Hebrew": ("שָׁלוֹם עֲלֵיכֶם", "שֶׁלֶם עֲלֵיכֶם"),
+    "Arabic": ("كَتَبَ الوَلَدُ", "كُتُبُ الوَلَدُ"),
+    "Tamil": ("தமிழ் மொழி", "தமழ மழ"),
+}
+"""Texts, and the same with other combining marks, which makes them other words."""
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("script", OTHER_MARKS)
+def test_a_word_has_its_combining_marks(metric, script):
+    """Vowel signs tell words apart in every metric, and equal texts stay equal."""
+    text, other = (" ".join([text] * 5) for text in OTHER_MARKS[script])
+    assert graded(metric, other, text) < graded(metric, text, text)
+    assert graded(metric, text, text) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("one", "other"), [("👍", "👎"), ("!!!", "???"), ("—", "…"), ("👍", "a")])
+def test_texts_without_words_are_equal_or_not(metric, one, other):
+    """A text without letters and digits is nearest to itself, and not like any other."""
+    assert graded(metric, one, one) > 0.4
+    assert graded(metric, one, other) < 0.4
+
+
 @pytest.mark.parametrize("references", [("no", MAT), (MAT, "no")])
 @pytest.mark.parametrize(
     "check",

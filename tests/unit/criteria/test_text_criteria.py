@@ -162,6 +162,35 @@ def test_counts(output: str, criterion: dict[str, Any], value: int, expected: fl
     assert (finding.value, finding.score) == (value, expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("هل أنت بخير؟ نعم، شكرا.", 2),
+        ("آپ کیسے ہیں؟ میں ٹھیک ہوں۔", 2),
+        ("वह आया। वह गया॥", 2),
+        ("他来了。他走了！真的？", 3),
+        ("彼は来た｡彼は行った｡", 2),
+        ("Եկավ։ Գնաց։", 2),
+        ("መጣ። ሄደ።", 2),
+        ("လာတယ်။ သွားတယ်။", 2),
+        ("មក។ ទៅ។", 2),
+        ("«Да». Нет!", 2),
+        ("He said “Stop.” Then he left.", 2),
+        ("It costs 3.50 today. Version 1．5 too.", 2),
+        ("Wait... what?!", 2),
+    ],
+)
+def test_sentences_end_as_in_their_script(text: str, sentences: int) -> None:
+    """Unicode lists the marks; those of the Latin script also stand within numbers."""
+    assert check(text, type="sentence_count", min=1).value == sentences
+
+
+def test_sentences_are_counted_in_linear_time() -> None:
+    """A long run of marks and brackets that ends nothing is read once, not once for each mark."""
+    text = "." * 500_000 + ")" * 500_000 + "a"
+    assert check(text, type="sentence_count", min=1).value == 1
+
+
 @pytest.mark.parametrize("bounds", [{}, {"min": 3, "max": 2}])
 def test_counts_need_bounds_in_order(bounds: dict[str, int]) -> None:
     """Without a bound, or with crossed ones, the request is at fault."""

@@ -40,6 +40,12 @@ def expecting(output, *expected) -> Case:
     return Case(output, expected_tools=tuple({"name": n, "arguments": a} for n, a in expected))
 
 
+PARIS = {"city": "Paris"}
+PARIS_TEXT = json.dumps(PARIS)
+GEMINI = {"name": "weather", "args": PARIS}
+BEDROCK = {"toolUseId": "1", "name": "weather", "input": PARIS}
+VERCEL = {"toolCallId": "1", "toolName": "weather", "input": PARIS}
+SAID_PARIS = said(("weather", PARIS))[0]
 A, B, C = ("a", {"x": 1}), ("b", {}), ("c", {"y": [1, "2"]})
 
 
@@ -70,6 +76,35 @@ A, B, C = ("a", {"x": 1}), ("b", {}), ("c", {"y": [1, "2"]})
         ({"name": "weather", "arguments": {"city": "Paris"}},),
         json.dumps(said(("weather", {"city": "Paris"}))),
         '{"name": "weather", "arguments": {"city": "Paris"}}',
+        '```json\n{"name": "weather", "parameters": {"city": "Paris"}}\n```',
+        ({"role": "assistant", "function_call": {"name": "weather", "arguments": PARIS_TEXT}},),
+        ({"role": "model", "parts": [{"functionCall": {"name": "weather", "args": PARIS}}]},),
+        ({"role": "assistant", "content": [{"toolUse": {"name": "weather", "input": PARIS}}]},),
+        ({"role": "assistant", "content": [{"type": "tool-call", **VERCEL}]},),
+        (
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "1", "name": "weather", "input": PARIS}],
+                "tool_calls": [{"id": "1", "name": "weather", "args": PARIS}],
+            },
+        ),
+        json.dumps({"functionCall": {"name": "weather", "args": PARIS}}),
+        json.dumps({"choices": [{"finish_reason": "tool_calls", "message": SAID_PARIS}]}),
+        json.dumps({"candidates": [{"content": {"parts": [{"functionCall": GEMINI}]}}]}),
+        json.dumps(
+            {"output": {"message": {"role": "assistant", "content": [{"toolUse": BEDROCK}]}}}
+        ),
+        json.dumps(
+            {
+                "output": [
+                    {"type": "reasoning", "summary": []},
+                    {"type": "function_call", "name": "weather", "arguments": PARIS_TEXT},
+                ],
+                "tools": [{"type": "function", "name": "weather", "parameters": {}}],
+                "parallel_tool_calls": True,
+                "tool_choice": "auto",
+            }
+        ),
         (
             *said(("weather", {"city": "Paris"})),
             {"role": "tool", "name": "weather", "content": "sunny"},
@@ -77,8 +112,69 @@ A, B, C = ("a", {"x": 1}), ("b", {}), ("c", {"y": [1, "2"]})
     ],
 )
 def test_calls_are_read_in_every_shape(output):
-    """OpenAI chat and Responses, Anthropic, plain, and any of them as JSON text."""
+    """OpenAI, Anthropic, Gemini, Bedrock, plain, whole responses, and any of them as JSON text."""
     assert output_calls(Case(output)) == (ToolCall("weather", {"city": "Paris"}),)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"tool": "weather", "query": "Paris"}',
+        '{"action": "weather", "action_input": "Paris"}',
+        '{"name": "Ada", "age": 36}',
+        "<tool_call>weather(city=Paris)</tool_call>",
+        ({"role": "assistant", "tool_calls": ["weather(city=Paris)"]},),
+        ({"role": "assistant", "tool_calls": [{"id": "1"}]},),
+        ({"role": "assistant", "toolInvocations": [{"weather": PARIS}]},),
+        ({"role": "assistant", "content": [{"type": "tool_request", "tool": "weather"}]},),
+    ],
+)
+def test_a_call_of_an_unknown_shape_is_not_a_missing_call(output):
+    """It is unscored: neither 0 of the expected calls, nor the right number of none."""
+    case = Case(output, tools=(TOOL,), expected_tools=({"name": "weather"},))
+    for check in (
+        ToolCallValid(type="tool_call_valid"),
+        ToolCallF1(type="tool_call_f1"),
+        Trajectory(type="trajectory", mode="subset"),
+        StepCount(type="step_count", max=3),
+    ):
+        with pytest.raises(NotApplicable, match="shape") as caught:
+            check.check(case)
+        assert caught.value.reason == "check_error"
+
+
+def test_whole_numbers_in_arguments_keep_all_their_digits():
+    """Beyond 2^64 as well; a number that is written 1.0 is 1."""
+    big = 12345678901234567890123
+    call = {"function": {"name": "s", "arguments": f'{{"id": {big}, "n": 1.0}}'}}
+    output = ({"role": "assistant", "tool_calls": [call]},)
+    for identifier, score in ((big, 1), (big + 1, 0), (float(big), 0)):
+        expected = ({"name": "s", "arguments": {"id": identifier, "n": 1}},)
+        case = Case(output, expected_tools=expected)
+        assert ToolCallF1(type="tool_call_f1").check(case).score == score
+
+
+def test_parallel_calls_with_equal_arguments_are_two():
+    """Only the same call, with the same id, that is listed twice in one message is one."""
+    calls = [{"id": str(n), "function": {"name": "s", "arguments": "{}"}} for n in (1, 2)]
+    assert len(output_calls(Case(({"role": "assistant", "tool_calls": calls},)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "call"),
+    [
+        ('{"type": "custom_tool_call", "name": "py", "input": "1+1"}', ToolCall("py", "1+1")),
+        (
+            '{"type": "web_search_call", "id": "w", "action": {"query": "x"}}',
+            ToolCall("web_search", {"query": "x"}),
+        ),
+        ('{"functionCall": {"name": "now"}}', ToolCall("now")),
+        ('{"name": "now", "arguments": ""}', ToolCall("now", {})),
+    ],
+)
+def test_calls_with_free_text_or_without_arguments(output, call):
+    """Custom tools take text, built-in tools are named by their type."""
+    assert output_calls(Case(output)) == (call,)
 
 
 @pytest.mark.parametrize("output", ["prose", "[1, null]", (), ({"role": "assistant"},), "{"])

@@ -29,6 +29,7 @@ from fakes.checks import (
     Killed,
     ProcessOf,
     Slow,
+    SlowToLoad,
     Stuck,
     Unable,
 )
@@ -108,6 +109,16 @@ async def test_a_check_that_never_ends_is_killed_at_its_time_limit(pool, tmp_pat
         await pool.run(Stuck(), Case(str(file)), soon())
     assert caught.value.reason == "check_error"
     assert await gone(await written(file))
+
+
+async def test_loading_a_library_is_no_part_of_a_checks_time(events):
+    """On a busy machine an import may take longer than the check may."""
+    pool = SandboxPool(events, workers_max=1, check_time_max_s=1.0)
+    assert (await pool.run(SlowToLoad(load_s=1.5), LONG, soon())).score == 1.0
+    with pytest.raises(NotApplicable) as caught:
+        await pool.run(SlowToLoad(load_s=5.0), LONG, Deadline.after(1))
+    assert caught.value.reason == "deadline_exceeded"
+    await pool.aclose()
 
 
 async def test_a_check_is_killed_with_its_request(pool, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.responses import BatchListResponse, BatchResponse, batch_document
@@ -13,6 +12,7 @@ from assay.api.batches.services import Batches, is_batch_id
 from assay.api.problem_codes import BATCH, IDEMPOTENT
 from assay.domain.batches import Batch
 from assay.domain.events import BatchEnded
+from assay.domain.exact_json import dumps, loads
 from assay.http.access import authenticate
 from assay.http.openapi import REPLAYED_RESPONSE, problems
 from assay.http.pagination import PageSize, invalid_cursor
@@ -39,9 +39,7 @@ def batches_router(batches: Batches) -> APIRouter:
             raise invalid_cursor()
         limit = PAGE.limit(request)
         found = await batches.store.page(tenant, cursor, limit + 1)
-        data = [
-            batch_document(batch, orjson.loads(stored or b"{}")) for batch, stored in found[:limit]
-        ]
+        data = [batch_document(batch, loads(stored or b"{}")) for batch, stored in found[:limit]]
         more = len(found) > limit
         next_cursor = found[limit - 1][0].id if more else None
         return _json({"object": "list", "data": data, "has_more": more, "next_cursor": next_cursor})
@@ -112,4 +110,4 @@ async def _cancel(batches: Batches, batch: Batch) -> Response:
 
 
 def _json(document: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(document), media_type="application/json")
+    return Response(dumps(document), media_type="application/json")

@@ -16,6 +16,7 @@ from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
 from assay.api.validation import validate
 from assay.criteria.base import judge_spec
 from assay.domain.batches import BATCH_ID_KIND, NewBatch
+from assay.domain.exact_json import dumps
 from assay.domain.ids import id_at, now_ms
 from assay.domain.targets import target_fault
 from assay.evaluation.selection import judges_of
@@ -83,7 +84,7 @@ async def _create(
         tenant=tenant,
         created_ms=created_ms,
         expires_ms=created_ms + round(batches.rules.retention_s * 1_000),
-        request=orjson.dumps(kept),
+        request=dumps(kept),
         webhook=b"" if webhook is None else orjson.dumps({"url": webhook.url, "secret": secret}),
     )
     await batches.store.create(batch)
@@ -94,7 +95,7 @@ async def _create(
     if webhook is not None:
         created["webhook"]["secret"] = secret
     headers = {"location": f"/v1/batches/{batch.id}"}
-    return Response(orjson.dumps(created), CREATED, headers, media_type="application/json")
+    return Response(dumps(created), CREATED, headers, media_type="application/json")
 
 
 async def _fill(batches: Batches, batch: NewBatch, wanted: BatchRequest) -> None:

@@ -18,7 +18,8 @@ from assay.api.problem_codes import BATCH, BODY
 from assay.api.validation import validate
 from assay.domain.batches import Added, BadRow, NewRow
 from assay.domain.errors import FieldError, RequestError
-from assay.http.body import check_structure, require_media_type
+from assay.domain.exact_json import dumps
+from assay.http.body import check_structure, require_media_type, with_exact_numbers
 from assay.http.openapi import problems
 
 CHUNK_ROWS = 200
@@ -126,8 +127,10 @@ def _row(line: Line) -> NewRow | BadRow:
             return BadRow(line.number, "must be a JSON object")
         item_id = _shown_id(document.get("id"))
         check_structure(document)
+        if line.document is None:
+            document = with_exact_numbers(document, line.content)
         row = validate(BatchRow, document)
-        return NewRow(line.number, row.id, orjson.dumps(row.document()))
+        return NewRow(line.number, row.id, dumps(row.document()))
     except orjson.JSONDecodeError as error:
         return BadRow(line.number, f"must be valid JSON: {error}")
     except RequestError as error:

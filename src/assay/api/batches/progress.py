@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
@@ -13,6 +12,7 @@ from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH
 from assay.domain.batches import Batch
 from assay.domain.errors import StoreUnavailable
+from assay.domain.exact_json import dumps
 from assay.http.openapi import problems
 from assay.http.problems import Problem, ProblemError
 
@@ -107,6 +107,6 @@ async def _events(
 
 
 async def _event(batches: Batches, batch: Batch) -> bytes:
-    data = orjson.dumps(await batches.describe(batch))
+    data = dumps(await batches.describe(batch))
     name = batch.status if batch.ended else "progress"
     return f"event: {name}\nid: {event_id(batch)}\ndata: ".encode() + data + b"\n\n"

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,6 +17,7 @@ from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion
 from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.errors import RequestError
+from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore, Judges, ResultStore
 from assay.http.access import authenticate
 from assay.http.idempotency import run_idempotently
@@ -63,7 +63,7 @@ class Batches:
 
     async def describe(self, batch: Batch) -> dict[str, Any]:
         """The batch as callers read it, with its summary so far."""
-        request = orjson.loads(await self.store.request(batch.id) or b"{}")
+        request = loads(await self.store.request(batch.id) or b"{}")
         sums = await self.results.sums(batch.id, by_group=batch.ended)
         bad: Sequence[BadRow] = ()
         if batch.rejected:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from typing import ClassVar, Literal
+
+import regex
 
 from assay.criteria.deterministic.bounds import CountCheck
 from assay.criteria.deterministic.normalization import comparable
@@ -12,7 +13,14 @@ from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
 
-SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]+")
+SENTENCE_END = regex.compile(
+    r"""(?<![.!?…．])[.!?…．]++[\p{Pe}\p{Pf}"'”’]*+(?=\s|$)|[\p{Sentence_Terminal}--[.!?．]]+""",
+    regex.VERSION1,
+)
+"""The marks of the Latin script also stand within numbers and names; the others only end.
+
+Possessive, and begun once in each run: the time stays linear.
+"""
 
 
 class _LengthCheck(CountCheck):
@@ -57,9 +65,10 @@ class CharCount(_LengthCheck):
 class SentenceCount(_LengthCheck):
     """Whether the number of sentences lies within `min` and `max`.
 
-    A sentence ends with . ! ? … or 。！？ (and closing quotes or brackets) before white space or
-    the end of the text; a last sentence without an end mark counts. Abbreviations count as ends,
-    so allow for a few more.
+    A sentence ends with . ! ? … (and closing quotes or brackets) before white space or the end of
+    the text, or with a mark of another script that Unicode lists as a sentence's end, such as 。
+    ؟ or ।; a last sentence without an end mark counts. Abbreviations count as ends, so allow for a
+    few more. Source: Unicode Character Database, Sentence_Terminal.
     """
 
     example: ClassVar = {

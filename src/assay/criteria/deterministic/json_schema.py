@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -10,11 +9,10 @@ from pydantic import Field, field_validator
 
 from assay.criteria.base import Check, Finding
 from assay.criteria.deterministic.findings import binary_finding
-from assay.criteria.deterministic.normalization import without_fence
+from assay.criteria.deterministic.normalization import parse_json, without_fence
 from assay.criteria.deterministic.schema_validation import SchemaValidator, inline_chars_max
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
-from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
 FAULTS_MAX = 5
@@ -66,17 +64,9 @@ class JsonSchema(Check):
         if self.allow_fence:
             text = without_fence(text)
         try:
-            value = json.loads(text, parse_constant=_refuse_constant)
-        except RecursionError:
-            raise NotApplicable(
-                "check_error", "the output is nested too deeply to be parsed"
-            ) from None
+            value = parse_json(text)
         except ValueError as error:
             return binary_finding(False, f"not valid JSON: {error}")
         faults_max = FAULTS_MAX if len(text) <= ALL_FAULTS_CHARS_MAX else 1
         faults = SchemaValidator(self.schema_).faults(value, faults_max)
         return binary_finding(not faults, "; ".join(faults) or "conforms to the schema")
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

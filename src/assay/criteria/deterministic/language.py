@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,27 +25,37 @@ LANGUAGES = frozenset(_CODES.split())
 """The languages of py3langid's model, by ISO 639-1 code, or 639-3 where that has none."""
 
 
-def _known_language(code: str) -> str:
+SAME_LANGUAGE = {"nb": "no", "fil": "tl", "cmn": "zh", "iw": "he", "in": "id"}
+"""Other codes for languages of the model."""
+TAG_CHARS_MAX = 35
+"""As long as RFC 5646 asks implementations to accept."""
+
+
+def _known_language(tag: str) -> str:
+    """The code of the tag's language; its script and region say nothing to the model."""
+    code = re.split("[-_]", tag.lower(), maxsplit=1)[0]
+    code = SAME_LANGUAGE.get(code, code)
     if code not in LANGUAGES:
         raise PydanticCustomError(
             "unknown_language",
             "{code} is not a supported language code; examples are en, de and zh",
-            {"code": code},
+            {"code": tag},
         )
     return code
 
 
-LanguageCode = Annotated[str, Field(max_length=3), AfterValidator(_known_language)]
+LanguageCode = Annotated[str, Field(max_length=TAG_CHARS_MAX), AfterValidator(_known_language)]
 
 
 @criterion
 class Language(Check):
     """The probability, 0 to 1, that the output is written in one of `languages`.
 
-    Codes are those of ISO 639 (`en`, `de`, `zh`). `label` is the most likely of 140 languages and
-    `value` its probability. A text of fewer than about twenty letters gets a low probability; a
-    text without letters scores 0. Source: Lui and Baldwin, "langid.py: An
-    Off-the-shelf Language Identification Tool", 2012; the model ships with py3langid.
+    Codes are those of ISO 639 (`en`, `de`, `zh`); of a tag such as `pt-BR` the language counts.
+    `label` is the most likely of 140 languages and `value` its probability. A text of fewer than
+    about twenty letters gets a low probability; a text without letters scores 0. Source: Lui and
+    Baldwin, "langid.py: An Off-the-shelf Language Identification Tool", 2012; the model ships
+    with py3langid.
     """
 
     family: ClassVar[str] = "format"
@@ -58,6 +69,9 @@ class Language(Check):
 
     type: Literal["language"]
     languages: tuple[LanguageCode, ...] = Field(min_length=1, max_length=len(LANGUAGES))
+
+    def load(self) -> None:
+        _identifier()
 
     def check(self, case: Case) -> Finding:
         text = output_text(case)

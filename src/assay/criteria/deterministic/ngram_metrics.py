@@ -9,12 +9,11 @@ that only asks judges should not pay for. The checks that call them run in worke
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from functools import cache
 from typing import Any
 
-WORD = re.compile(r"[^\W_]+")
+from assay.criteria.deterministic.normalization import words
 
 
 def bleu(output: str, reference: str) -> float:
@@ -61,32 +60,34 @@ def meteor(output: str, reference: str) -> float:
 def rouge(output: str, reference: str, variant: str) -> float:
     """The F1 of ROUGE-N or ROUGE-L, 0 to 1; `variant` is `1` to `5` or `L`.
 
-    Words are runs of letters and digits of any script, in lower case and unstemmed; for ASCII
-    texts these are the words of the reference implementation. Source: Lin, "ROUGE: A Package
-    for Automatic Evaluation of Summaries", 2004; computed by rouge-score.
+    Words are runs of letters, their marks and digits of any script, in lower case and unstemmed;
+    for ASCII texts these are the words of the reference implementation. Source: Lin, "ROUGE: A
+    Package for Automatic Evaluation of Summaries", 2004; computed by rouge-score.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
+    if not (words(output) and words(reference)):
+        return _without_words(output, reference)
     name = f"rouge{variant}"
     scorer = RougeScorer([name], tokenizer=_Words())
     return _share(scorer.score(reference, output)[name].fmeasure)
 
 
 def cosine(output: str, reference: str) -> float:
-    """The cosine of the angle between word counts, 0 to 1; 1 for two texts without any word.
+    """The cosine of the angle between word counts, 0 to 1.
 
     Source: Salton and McGill, "Introduction to Modern Information Retrieval", 1983.
     """
     found, expected = Counter(words(output)), Counter(words(reference))
     if not found or not expected:
-        return float(found == expected)
+        return _without_words(output, reference)
     product = sum(count * expected[word] for word, count in found.items())
     return _share(product / (_norm(found) * _norm(expected)))
 
 
-def words(text: str) -> list[str]:
-    """Runs of letters and digits, in lower case."""
-    return WORD.findall(text.lower())
+def _without_words(output: str, reference: str) -> float:
+    """The score of texts that cannot be compared by words: 1 where they are equal, else 0."""
+    return float(output.split() == reference.split())
 
 
 class _Words:

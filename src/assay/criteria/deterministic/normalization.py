@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from typing import Any
+
+import regex
+from pydantic_core import from_json
+
+from assay.domain.errors import NotApplicable
+
+WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{N}\p{M}\u200c\u200d]*")
+"""Letters and digits of any script, with their combining marks and the joiners between them."""
 
 FENCE = "```"
 FENCE_OPENING = re.compile(r"```[\w+-]{0,32}\s*")
@@ -18,6 +28,36 @@ def comparable(text: str, *, ignore_case: bool = False) -> str:
     """
     normal = unicodedata.normalize("NFC", text)
     return unicodedata.normalize("NFC", normal.casefold()) if ignore_case else normal
+
+
+def words(text: str) -> list[str]:
+    """The text's words (`WORD`) in lower case."""
+    found: list[str] = WORD.findall(text.lower())
+    return found
+
+
+def parse_json(text: str) -> Any:
+    """The value of strict JSON; whole numbers keep all their digits.
+
+    Raises `ValueError`, and `NotApplicable` for JSON that is nested too deeply.
+    """
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        if "recursion" not in str(error) and "out of range" not in str(error):
+            raise
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, json.JSONDecodeError):
+            raise
+        raise NotApplicable(
+            "check_error", "the JSON is nested too deeply, or has a number too long, to be parsed"
+        ) from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 def without_fence(text: str) -> str:

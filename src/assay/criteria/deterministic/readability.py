@@ -9,12 +9,13 @@ from typing import ClassVar, Literal, Self
 
 from assay.criteria.base import Finding
 from assay.criteria.deterministic.bounds import BoundedCheck
+from assay.criteria.deterministic.normalization import comparable
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
 
 WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
-SENTENCE_END = re.compile(r"(?<!\b[A-Z])[.!?…]+[\"'”’)\]]*(?=\s|\Z)")
+SENTENCE_END = re.compile(r"(?<!\b[A-Z])[.!?…]++[\"'”’)\]]*+(?=\s|\Z)")
 SILENT_E = re.compile(r"(?<![aeiouyl])e\Z")
 VOWELS = re.compile(r"[aeiouy]+")
 
@@ -106,7 +107,7 @@ class Readability(BoundedCheck):
     ] = "flesch_reading_ease"
 
     def check(self, case: Case) -> Finding:
-        prose = ProseCounts.from_text(output_text(case))
+        prose = ProseCounts.from_text(comparable(output_text(case)))
         if not prose.words:
             return Finding(0.0, explanation="the output has no words")
         value = FORMULAS[self.metric](prose)

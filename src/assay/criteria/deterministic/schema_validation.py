@@ -21,6 +21,12 @@ INLINE_WORK_MAX = 1_500_000
 """Characters of schema times characters of value: about 3 ms where each keyword meets each
 value."""
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+DATA_KEYWORDS = frozenset({"enum", "const", "default", "examples"})
+"""Their values are data, where a "$ref" is a member like any other."""
+NAMED_SCHEMAS = frozenset(
+    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"}
+)
+"""Their values are schemas by name, and a name may look like a keyword."""
 
 
 class SchemaValidator:
@@ -89,7 +95,7 @@ def _check_bounds(schema: Any) -> None:
     if not isinstance(schema, Mapping | bool):
         raise PydanticCustomError("invalid_schema", "must be an object or a boolean")
     for location, node in _nodes(schema):
-        if not isinstance(node, Mapping):
+        if not isinstance(node, Mapping) or not _is_schema(location):
             continue
         for keyword in REFERENCES:
             target = node.get(keyword)
@@ -122,6 +128,16 @@ def _nodes(schema: Any) -> Iterator[tuple[Location, Any]]:
             waiting += [((*location, str(key)), child) for key, child in node.items()]
         elif isinstance(node, list):
             waiting += [((*location, index), child) for index, child in enumerate(node)]
+
+
+def _is_schema(location: Location) -> bool:
+    """Whether an object at the location is read as a schema, and not as data or as names."""
+    names_follow = False
+    for step in location:
+        if not names_follow and step in DATA_KEYWORDS:
+            return False
+        names_follow = not names_follow and step in NAMED_SCHEMAS
+    return not names_follow
 
 
 def _refuse_retrieval(uri: str) -> Any:

@@ -123,6 +123,9 @@ class Chrf(_SimilarityCheck):
     type: Literal["chrf"]
     word_order: Literal[0, 2] = 0
 
+    def load(self) -> None:
+        chrf("a", "a", self.word_order)
+
     def similarity(self, output: str, expected: str) -> Finding:
         score = score_texts(partial(chrf, word_order=self.word_order), output, expected)
         return Finding(score, value=100 * score, explanation=f"chrF {100 * score:.2f}")

@@ -1,20 +1,51 @@
 """Reads the tool calls in an agent's output.
 
-The shapes are OpenAI's chat messages (`tool_calls`, arguments as JSON text or object), OpenAI's
-Responses items (`function_call`), Anthropic's content blocks (`tool_use`) and plain
-`{"name": …, "arguments": …}`. An output that is a text is parsed as JSON of any of these.
+The shapes are OpenAI's chat messages (`tool_calls`, and `function_call` of old), OpenAI's Responses
+items (`function_call`, `custom_tool_call`, built-in calls such as `web_search_call`), Anthropic's
+content blocks (`tool_use`), Gemini's parts (`functionCall`), Bedrock's blocks (`toolUse`), whole
+responses with any of them, and plain `{"name": …, "arguments": …}`. Arguments are JSON text or an
+object. An output that is a text is parsed as JSON of any of these, in a ``` block or bare. What
+looks like a call of another shape raises `NotApplicable`: it must not pass for an output without
+calls.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
+from assay.criteria.deterministic.normalization import parse_json, without_fence
+from assay.domain.case_text import content_text
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
+CALL_TYPES = frozenset(
+    {"function", "tool_use", "server_tool_use", "mcp_tool_use", "tool-call", "custom"}
+)
+"""The types of calls that do not end in `_call`."""
+CALL_FIELDS = frozenset(
+    {"tool_calls", "toolCalls", "tool_call", "toolCall", "function_call", "functionCall"}
+    | {"tool_use", "toolUse"}
+)
+RESPONSE_FIELDS = ("messages", "message", "choices", "candidates", "output")
+"""What holds the messages of a whole response."""
+CALLS_NOTHING = ("user", "system", "developer", "tool", "function")
+"""The roles whose messages call no tool."""
+CONTENT_FIELDS = ("content", "parts")
+NAME_FIELDS = ("name", "toolName", "tool_name")
+ARGUMENT_FIELDS = ("arguments", "input", "args", "parameters", "action")
+IDENTIFIER_FIELDS = ("id", "call_id", "toolUseId", "toolCallId")
+CALL_ONLY_FIELDS = frozenset({*NAME_FIELDS, *IDENTIFIER_FIELDS, "type", "index", "status"})
+
+MARKUP = re.compile(r"<\|?(?:tool_call|function_call|tool_use|function=|invoke )|\[TOOL_CALLS\]")
+"""How calls begin in the raw text of models whose server did not parse them."""
+NAME_WORD = re.compile(r"[A-Z]?[a-z]+")
+CALLING_WORDS = frozenset({"tool", "function", "call", "calls", "action", "actions"})
+ASIDE_WORDS = frozenset({"id", "ids", "choice", "config", "reason", "result", "results"})
+ASIDE_WORDS |= {"response", "responses", "output", "outputs"}
+"""Words in names of what only belongs to calls, such as the results of tools."""
 _ABSENT: Final = object()
 
 
@@ -31,7 +62,7 @@ class ToolCall:
 
 
 def output_calls(case: Case) -> tuple[ToolCall, ...]:
-    """All calls in the case's output, in order."""
+    """All calls in the case's output, in order; raises `NotApplicable` for an unknown shape."""
     return tuple(call for message in output_messages(case) for call in _calls_in(message))
 
 
@@ -40,7 +71,7 @@ def output_messages(case: Case) -> Sequence[Any]:
     if not isinstance(case.output, str):
         return case.output
     try:
-        value = orjson.loads(case.output)
+        value = parse_json(without_fence(case.output))
     except ValueError:
         value = None
     if isinstance(value, Mapping):
@@ -59,7 +90,7 @@ def is_expected_call(call: ToolCall, expected: ToolCall, *, compare_arguments: b
         return False
     if not compare_arguments or expected.arguments is None:
         return True
-    return json_equal(call.arguments, expected.arguments)
+    return json_equal({} if call.arguments is None else call.arguments, expected.arguments)
 
 
 def json_equal(one: Any, other: Any) -> bool:
@@ -84,27 +115,93 @@ def parameter_schemas(case: Case) -> dict[str, Any]:
     return schemas
 
 
-def _calls_in(message: Any) -> Iterator[ToolCall]:
-    if not isinstance(message, Mapping):
+def _calls_in(item: Any) -> Iterator[ToolCall]:
+    """The calls in a message, an item or a whole response."""
+    if not isinstance(item, Mapping) or item.get("role") in CALLS_NOTHING:
         return
-    calls = message.get("tool_calls")
-    if isinstance(calls, list | tuple):
-        yield from (_call(call) for call in calls if isinstance(call, Mapping))
-    content = message.get("content")
-    if isinstance(content, list | tuple):
-        blocks = (block for block in content if isinstance(block, Mapping))
-        yield from (_call(block) for block in blocks if block.get("type") == "tool_use")
-    # The result of a tool may carry the name of the tool, and is no call.
-    is_result = "role" in message or str(message.get("type", "")).endswith(("_output", "_result"))
-    if not is_result and ("name" in message or "function" in message):
-        yield _call(message)
+    if "role" not in item and _is_call(item):
+        yield _call(item)
+        return
+    messages = [inner for field in RESPONSE_FIELDS for inner in _listed(item.get(field))]
+    for message in messages:
+        yield from _calls_in(message)
+    seen: set[str] = set()
+    for call in _own_calls(item):
+        # Some libraries list the calls in a message's content a second time.
+        identifier = _first(call, *IDENTIFIER_FIELDS)
+        if not isinstance(identifier, str) or identifier not in seen:
+            yield _call(call)
+        if isinstance(identifier, str):
+            seen.add(identifier)
+    if item.keys().isdisjoint(("role", "type", *RESPONSE_FIELDS, *CONTENT_FIELDS, *CALL_FIELDS)):
+        raise _unknown_shape()
+
+
+def _own_calls(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The calls in a message's content and beside it, as they were written."""
+    for field in CONTENT_FIELDS:
+        for block in _listed(message.get(field)):
+            if _has_call_type(block):
+                yield block
+            else:
+                yield from _own_calls(block)
+        if MARKUP.search(content_text(message.get(field))):
+            raise _unknown_shape()
+    for field, value in message.items():
+        if field in CALL_FIELDS and (calls := _listed(value)):
+            yield from calls
+        elif _is_calling(field) and isinstance(value, Mapping | list | tuple) and value:
+            raise _unknown_shape()
+    if _is_calling(str(message.get("type", ""))):
+        raise _unknown_shape()
+
+
+def _is_call(item: Mapping[str, Any]) -> bool:
+    """Whether an item without a role is itself a call; a tool's result may have its name too."""
+    if _has_call_type(item) or isinstance(item.get("function"), Mapping):
+        return True
+    is_result = str(item.get("type", "")).endswith(("_output", "_result"))
+    is_named = not item.keys().isdisjoint(NAME_FIELDS) and not is_result
+    return is_named and (
+        item.keys() <= CALL_ONLY_FIELDS or not item.keys().isdisjoint(ARGUMENT_FIELDS)
+    )
+
+
+def _has_call_type(block: Mapping[str, Any]) -> bool:
+    type_ = str(block.get("type", ""))
+    return type_ in CALL_TYPES or type_.endswith("_call")
+
+
+def _is_calling(name: str) -> bool:
+    """Whether a field or type of this name may hold calls."""
+    words = {word.lower() for word in NAME_WORD.findall(name)}
+    return not words.isdisjoint(CALLING_WORDS) and words.isdisjoint(ASIDE_WORDS)
 
 
 def _call(call: Mapping[str, Any]) -> ToolCall:
-    function = call.get("function")
-    named = function if isinstance(function, Mapping) else call
-    arguments = _first(named, "arguments", "input", "args")
-    return ToolCall(str(named.get("name")), _parsed_arguments(arguments))
+    type_ = str(call.get("type", ""))
+    inner = _first(call, "function", "custom")
+    named = inner if isinstance(inner, Mapping) else call
+    name = _first(named, *NAME_FIELDS)
+    if name is _ABSENT and type_.endswith("_call"):
+        name = type_.removesuffix("_call")  # a built-in tool
+    if not isinstance(name, str) or not name:
+        raise _unknown_shape()
+    arguments = _first(named, *ARGUMENT_FIELDS)
+    if arguments is not _ABSENT and arguments is named.get("parameters") and _is_schema(arguments):
+        arguments = _ABSENT  # the tool's definition stands for any call of it
+    is_free_text = type_.startswith("custom")
+    return ToolCall(name, arguments if is_free_text else _parsed_arguments(arguments))
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == "object" and "properties" in value
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    """The objects in a value that is one, or a list of them."""
+    values = value if isinstance(value, list | tuple) else (value,)
+    return [item for item in values if isinstance(item, Mapping)]
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> Any:
@@ -119,6 +216,10 @@ def _parsed_arguments(arguments: Any) -> Any:
         return {} if arguments is None else arguments
     try:
         # Agents write an empty text where there are no arguments.
-        return orjson.loads(arguments) if arguments.strip() else {}
+        return parse_json(arguments) if arguments.strip() else {}
     except ValueError:
         return UnreadableArguments()
+
+
+def _unknown_shape() -> NotApplicable:
+    return NotApplicable("check_error", "the case has a tool call of a shape that is not known")

@@ -27,6 +27,7 @@ from assay.criteria.deterministic.tool_calls import (
     parameter_schemas,
 )
 from assay.criteria.registry import criterion
+from assay.domain.case_text import ASSISTANT_ROLES
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
@@ -228,7 +229,7 @@ class StepCount(CountCheck):
         if self.count == "tool_calls":
             return len(output_calls(case))
         return sum(
-            isinstance(message, Mapping) and message.get("role") == "assistant"
+            isinstance(message, Mapping) and message.get("role") in ASSISTANT_ROLES
             for message in output_messages(case)
         )
 

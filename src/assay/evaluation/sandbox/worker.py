@@ -62,8 +62,12 @@ class SandboxWorker:
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def ask(self, request: bytes) -> Mapping[str, Any]:
-        """The answer to one request; raises `WorkerCrashed`."""
+    async def ask(self, request: bytes, time_max_s: float) -> Mapping[str, Any]:
+        """The answer to one request; raises `WorkerCrashed`, and `TimeoutError`.
+
+        The time begins when the process has loaded what the check needs. On a busy machine that
+        may take longer than the check, and a worker that was killed for it would begin again.
+        """
         self.busy = True
         pipe = self._process.stdin
         if pipe is None:
@@ -74,7 +78,9 @@ class SandboxWorker:
             await pipe.drain()
         except OSError as error:
             raise WorkerCrashed from error
-        answer = await self._receive()
+        await self._receive()
+        async with asyncio.timeout(time_max_s):
+            answer = await self._receive()
         self.busy, self.too_large = False, bool(answer.get("too_large"))
         return answer
 

@@ -113,7 +113,10 @@ def problem(status, code, errors=(), headers=None):
 
 def evaluation(body, score):
     """An answer of the contract in which every criterion has the same score."""
-    names = [each if isinstance(each, str) else each["name"] for each in body["criteria"]]
+    names = [
+        criterion if isinstance(criterion, str) else criterion.get("name", criterion["type"])
+        for criterion in body["criteria"]
+    ]
     passed = None if score is None else score >= 0.5
     result = {
         "type": "rubric",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,18 @@ from assay.cli.app import usage_error
 from assay.cli.rows import STDIN
 from assay.client import ApiKey, RetryPolicy
 
+JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
+"""How an option begins that is meant as JSON, and not as a rubric such as `[Tone] It is polite`."""
 RETRY_FOR_S = RetryPolicy().retry_for_s
 
 Source = Annotated[
     str, typer.Argument(metavar="FILE.jsonl", help="Rows as JSON Lines; - reads stdin.")
 ]
 CriteriaOption = Annotated[
-    list[str], typer.Option(help="A rubric as text, or @file.json with one or more criteria.")
+    list[str],
+    typer.Option(
+        help="A rubric as text, criteria as JSON, or @file.json with one or more criteria."
+    ),
 ]
 ApiKeyFile = Annotated[
     Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
@@ -42,14 +48,15 @@ MetricsPort = Annotated[
 
 
 def read_criteria(given: list[str]) -> list[Any]:
-    """The `criteria` field of a request: each text unchanged, each @file as its JSON."""
+    """The `criteria` field of a request: each text unchanged, each JSON and @file as its value."""
     criteria: list[Any] = []
     for option in given:
-        if not option.startswith("@"):
+        if not option.startswith("@") and not JSON_START.match(option):
             criteria.append(option)
             continue
         try:
-            read = orjson.loads(Path(option[1:]).read_bytes())
+            text = Path(option[1:]).read_bytes() if option.startswith("@") else option
+            read = orjson.loads(text)
         except OSError as error:
             usage_error(f"--criteria {option}: {error.strerror}")
         except orjson.JSONDecodeError as error:

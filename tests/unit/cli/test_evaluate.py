@@ -141,6 +141,33 @@ def test_stdin_and_stdout(assay, service):
     assert "Evaluation" in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "sent"),
+    [
+        ('[{"type": "equals"}]', [{"type": "equals"}]),
+        ('{"type": "equals"}', [{"type": "equals"}]),
+        (' ["polite?", {"type": "equals"}]', ["polite?", {"type": "equals"}]),
+        ("[Tone] It is polite.", ["[Tone] It is polite."]),
+        ("{name} is greeted.", ["{name} is greeted."]),
+    ],
+)
+def test_criteria_may_be_json(assay, rows, service, option, sent):
+    """JSON is never judged as a rubric in words."""
+    ran = assay("evaluate", rows(case("pass")), f"--criteria={option}", "--url", service.url)
+    assert ran.returncode == 0, ran.stderr
+    assert service.bodies[0]["criteria"] == sent
+
+
+def test_broken_json_is_no_rubric(assay, rows, service):
+    """A slip in JSON is an error, and nothing is judged."""
+    ran = assay(
+        "evaluate", rows(case("pass")), '--criteria=[{"type": "equals"]', "--url", service.url
+    )
+    assert ran.returncode == 2
+    assert "not valid JSON" in ran.stderr
+    assert service.bodies == []
+
+
 def test_criteria_from_a_file_and_rows_with_their_own(assay, rows, service, tmp_path):
     """@file.json holds one criterion or many; what a row says itself comes first."""
     (tmp_path / "c.json").write_text('[{"type": "rubric", "name": "a"}, {"name": "b"}]')

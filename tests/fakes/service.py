@@ -114,7 +114,7 @@ def problem(status, code, errors=(), headers=None):
 def evaluation(body, score):
     """An answer of the contract in which every criterion has the same score."""
     names = [
-        criterion if isinstance(criterion, str) else criterion.get("name", criterion["type"])
+        criterion if isinstance(criterion, str) else criterion.get("name") or criterion["type"]
         for criterion in body["criteria"]
     ]
     passed = None if score is None else score >= 0.5

@@ -23,9 +23,7 @@ Source = Annotated[
 ]
 CriteriaOption = Annotated[
     list[str],
-    typer.Option(
-        help="A rubric as text, criteria as JSON, or @file.json with one or more criteria."
-    ),
+    typer.Option(help="A rubric as text, criteria as JSON, or @file.json with criteria."),
 ]
 ApiKeyFile = Annotated[
     Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")

@@ -151,13 +151,16 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
         return None
     marks = [Mark(scale.parse(line.value), line.start, line.end) for line in lines]
     reading = answer.reading(_agreed(marks), "marked")
-    hidden = re.compile(re.escape(protocol.marker), re.IGNORECASE)
-    before = hidden.split(answer.text, maxsplit=1)[0].rpartition("\n")[0]
+    before = answer.text[: lines[0].start].rpartition("\n")[0]
     return replace(
         reading,
-        excerpt=hidden.sub("…", reading.excerpt),
-        explanation=before.strip()[:EXPLANATION_CHARS_MAX],
+        excerpt=_hidden(reading.excerpt, protocol.marker),
+        explanation=_hidden(before, protocol.marker).strip()[:EXPLANATION_CHARS_MAX],
     )
+
+
+def _hidden(text: str, marker: str) -> str:
+    return text.replace(marker, "…").replace(marker.upper(), "…")
 
 
 def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
@@ -168,7 +171,8 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
         value = scale.from_json(verdict_in(found.pairs, scale.keys))
     except Contradiction:
         raise AnswerUnreadable("The answer gives more than one verdict.") from None
-    after = answer.text[found.end :]
+    # The fence that closes the object would seem to open one around what follows.
+    after = answer.text[found.end :].lstrip().removeprefix("```")
     if answer.cut and after.strip(" \n\t`"):
         raise AnswerTruncated("The answer was cut after a draft of its verdict.")
     if value is NOT_OFFERED:

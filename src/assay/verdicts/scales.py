@@ -27,6 +27,9 @@ NOT_OFFERED: Final = NotOffered()
 ORNAMENT = " \t\n\r*_`~\"'“”‘’«»「」『』#>.:,;!()[]{}|\\$✅❌✔✘✓✗☑🟢🔴🟡⚠️👍👎➡→•·\ufe0f\u200b"
 """What judges put around a verdict."""
 
+_DENIALS = "!~❌✘✗🔴👎"
+"""In front of a value they may deny it."""
+
 ENUM_STEPS_MAX = 21
 """Whole numbers of a range with at most so many are listed in the schema."""
 LISTED_CHARS_MAX = 200
@@ -55,6 +58,16 @@ _NOT_A_NUMBER_AFTER = re.compile(
     r"[0-9]|\s{0,3}/\s{0,3}[0-9]|\s{0,3}percent\b|'[0-9]"
 )
 """A number is not over here: a percentage, a longer number, a range, a choice, another scale."""
+
+
+def unwrapped(text: str) -> Iterator[str]:
+    """The text without the ornament around it; a sign that may change its meaning stays."""
+    text = text.strip()
+    yield text.rstrip(".")
+    if text[:1] == "<" and text[-1:] == ">":
+        text = text[1:-1]
+    bare = text.lstrip("".join(set(ORNAMENT) - set(_DENIALS) - {">", "."}))
+    yield bare.rstrip("".join(set(ORNAMENT) - {"~"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +142,10 @@ class NumberScale:
         return self._offered(value)
 
     def parse(self, text: str) -> float | NotOffered:
-        bare = text.strip(ORNAMENT.replace(".", "") + "<>")
-        for pattern in (_VALUE, _WORD):
-            if (found := pattern.fullmatch(bare.rstrip("."))) is not None:
-                return self._value(found)
+        for candidate in unwrapped(text):
+            for pattern in (_VALUE, _WORD):
+                if (found := pattern.fullmatch(candidate)) is not None:
+                    return self._value(found)
         return NOT_OFFERED
 
     def match(self, text: str, at: int) -> Match[float] | None:
@@ -220,7 +233,7 @@ class LabelScale:
         return self.parse(str(value)) if isinstance(value, str | bool) else NOT_OFFERED
 
     def parse(self, text: str) -> str | NotOffered:
-        for candidate in (text, text.strip(ORNAMENT), text.strip(ORNAMENT + "-+<>=")):
+        for candidate in (text, *unwrapped(text)):
             label = self.words.get(candidate if self.exact else folded(candidate))
             if label is not None:
                 return label

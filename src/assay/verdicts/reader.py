@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from assay.domain.completion import Completion, TokenLogprob
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
 from assay.domain.evaluation import ReadFrom
+from assay.verdicts.assertion import is_corrected
 from assay.verdicts.forms import FORMS, AnyScale, Form, Mark, marks_of
 from assay.verdicts.logprobs import token_at
 from assay.verdicts.marked import marked_lines
@@ -149,6 +150,9 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
         lines = [line for line in lines if line.is_complete or not line.is_last]
     if not lines:
         return None
+    after = answer.text[lines[-1].end :].strip()
+    if after and (after[0].islower() or is_corrected(after, 0)):
+        raise AnswerUnreadable("The answer goes on after its verdict.")
     marks = [Mark(scale.parse(line.value), line.start, line.end) for line in lines]
     reading = answer.reading(_agreed(marks), "marked")
     before = answer.text[: lines[0].start].rpartition("\n")[0]
@@ -178,7 +182,7 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
     if value is NOT_OFFERED:
         raise AnswerUnreadable("The verdict is not one that was offered.")
     later = _later_marks(after, scale)
-    if any(mark.value != value for mark in later):
+    if is_corrected(after, 0) or any(mark.value != value for mark in later):
         raise AnswerUnreadable("The answer gives more than one verdict.")
     start, end = _value_place(answer.text, found.start, found.end, scale.keys)
     return answer.reading(Mark(value, start, end), "structured", found.explanation)

@@ -6,13 +6,13 @@ import re
 
 _TAGS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis"
 _CLOSING = re.compile(
-    rf"</\s?(?:{_TAGS})\s?>|\[/THINK\]|<\|/?(?:end_of_)?think(?:ing)?\|>|◁/think▷|"
+    rf"</\s?(?:\w{{1,12}}:)?(?:{_TAGS})\s?>|<\|end_of_(?:thought|thinking|reasoning)\|>|\[/THINK\]|<\|/?(?:end_of_)?think(?:ing)?\|>|◁/think▷|"
     r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\s*\w{1,20}\s*)?<\|message\|>|"
     r"\bassistantfinal(?=\W|[A-Z{\[]|\d)",
     re.IGNORECASE,
 )
 _OPENING = re.compile(
-    rf"<\s?(?:{_TAGS})\s?>|\[THINK\]|◁think▷|"
+    rf"<\s?(?:\w{{1,12}}:)?(?:{_TAGS})\s?>|<\|begin_of_(?:thought|thinking|reasoning)\|>|\[THINK\]|◁think▷|"
     r"<\|channel\|>\s*(?:analysis|commentary)\s*<\|message\|>",
     re.IGNORECASE,
 )

@@ -44,7 +44,7 @@ NUMBER_WORDS: Final = {
 
 _NUMBER = r"[-+\u2212]?[0-9]{1,15}(?:\.[0-9]{1,15})?|[-+\u2212]?\.[0-9]{1,15}"
 _OUT_OF = (
-    r"[*_`\s]{0,6}(?:/|out\s{1,3}of(?:\s{1,3}a\s{1,3}possible)?|of\s{1,3}a\s{1,3}possible|von|sur|"
+    r"[*_`\s(]{0,6}(?:/|out\s{1,3}of(?:\s{1,3}a\s{1,3}possible)?|of\s{1,3}a\s{1,3}possible|von|sur|"
     r"de\s{1,3}un\s{1,3}total\s{1,3}de|su)[*_`\s]{0,6}(?P<of>[0-9]{1,15}(?:\.[0-9]{1,15})?)(?![\w.]*\w)"
 )
 _UNIT = (
@@ -55,7 +55,10 @@ _VALUE = re.compile(rf"(?P<number>{_NUMBER})(?![\w])(?:{_OUT_OF})?{_UNIT}", re.I
 _WORD = re.compile(rf"(?P<word>{'|'.join(NUMBER_WORDS)})\b(?:{_OUT_OF})?{_UNIT}", re.IGNORECASE)
 _NOT_A_NUMBER_AFTER = re.compile(
     r"\s{0,3}%|[.,][0-9]|\s{0,3}[-–—~〜]\s{0,3}[0-9]|\s{1,3}(?:to|or|and|bis|oder|à|ou|o|a)\s{1,3}"
-    r"[0-9]|\s{0,3}/\s{0,3}[0-9]|\s{0,3}percent\b|'[0-9]"
+    r"[0-9]|\s{0,3}/\s{0,3}[0-9]|\s{0,3}percent\b|'[0-9]|"
+    r"\s{0,3}(?:[+=<>→～:]|->)|\s{1,3}[0-9]|[-\u2011]?ish\b|"
+    r",?\s{1,3}\(?(?:maybe|possibly|perhaps|at\s(?:best|most|least)|and\s(?:a\shalf|[0-9])|from\s[0-9])|"
+    rf"\s{{1,3}}(?:to|or|and)\s{{1,3}}(?:an?\s)?(?:[0-9]|{'|'.join(NUMBER_WORDS)}\b)"
 )
 """A number is not over here: a percentage, a longer number, a range, a choice, another scale."""
 

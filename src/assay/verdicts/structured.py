@@ -15,7 +15,7 @@ OBJECTS_MAX = 200
 REASON_KEYS = ("reasoning", "explanation", "reason", "feedback", "rationale")
 
 _OPENING = re.compile(r"[{\[]")
-_BEFORE = re.compile(r"(?:\A|\n|```(?:\w{1,12})?)[ \t>*]*\Z")
+_BEFORE = re.compile(r"(?:\A|\n|```(?:\w{1,12})?)[ \t*]*\Z")
 _AFTER = re.compile(r"[ \t]*(?:;|\.)?[ \t]*(?:\Z|\n|```)")
 _INTRODUCED = re.compile(
     r"\b(?:output|response|answer|candidate|submission|text|reference|example|expected|correct|"
@@ -29,6 +29,15 @@ _INTRODUCED = re.compile(
     re.IGNORECASE,
 )
 """A line that says of the object after it that it is not the judge's own verdict."""
+
+
+_WRAPPERS = frozenset(
+    {
+        *("evaluation", "verdict", "result", "answer", "output", "response"),
+        *("judgement", "judgment", "arguments"),
+    }
+)
+"""Names under which a judge's own object may stand."""
 
 
 class Contradiction(Exception):
@@ -71,14 +80,13 @@ def own_object(text: str, keys: Sequence[str]) -> Found | None:
 
 
 def verdict_in(pairs: Pairs, keys: Sequence[str]) -> Any:
-    """The value of the first of the keys that is there; raises `Contradiction` for two values."""
-    for key in keys:
-        values = pairs.values_of(key)
-        if values:
-            if any(value != values[0] for value in values):
-                raise Contradiction
-            return values[0]
-    raise KeyError(keys[0])
+    """The one value that the keys have; raises `Contradiction` for two, and `KeyError` for none."""
+    values = [value for key in keys for value in pairs.values_of(key)]
+    if not values:
+        raise KeyError(keys[0])
+    if any(value != values[0] for value in values):
+        raise Contradiction
+    return values[0]
 
 
 def _holders(value: Any, keys: Sequence[str]) -> Iterator[Pairs]:
@@ -86,7 +94,9 @@ def _holders(value: Any, keys: Sequence[str]) -> Iterator[Pairs]:
     if isinstance(value, Pairs):
         if any(value.values_of(key) for key in keys):
             yield value
-        elif len(value) == 1 and isinstance(value[0][1], Pairs):
+        elif (
+            len(value) == 1 and value[0][0].lower() in _WRAPPERS and isinstance(value[0][1], Pairs)
+        ):
             inner = value[0][1]
             if any(inner.values_of(key) for key in keys):
                 yield inner

@@ -73,7 +73,7 @@ def own_object(text: str, keys: Sequence[str]) -> Found | None:
     ]
     if not own:
         return None
-    verdicts = [verdict_in(item.pairs, keys) for item in own]
+    verdicts = [[item.pairs.values_of(key) for key in keys] for item in own]
     if any(verdict != verdicts[0] for verdict in verdicts):
         raise Contradiction
     return own[-1]

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from assay.domain.completion import Completion, TokenLogprob
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
 from assay.domain.evaluation import ReadFrom
-from assay.verdicts.assertion import is_corrected
+from assay.verdicts.assertion import is_assertion, is_corrected, without_quotations
 from assay.verdicts.forms import FORMS, AnyScale, Form, Mark, marks_of
 from assay.verdicts.logprobs import token_at
 from assay.verdicts.marked import marked_lines
@@ -92,9 +92,12 @@ def read_verdict(
     if answer.cut:
         # What looks like a verdict may be half of one: the 1 of a 10 is not a 1.
         raise AnswerTruncated("The answer was cut before its verdict.")
+    own = without_quotations(answer.text, lambda text: scale.parse(text) is not NOT_OFFERED)
     for form in protocol.applied():
-        marks = marks_of(form, answer.text, scale)
-        if marks:
+        declared = form.name in protocol.forms
+        marks = marks_of(form, answer.text if declared else own, scale)
+        # A form that nobody declared may be quoted or denied, as prose may.
+        if marks and (declared or any(is_assertion(own, mark.start, mark.end) for mark in marks)):
             return answer.reading(_agreed(marks), f"form:{form.name}")
     marks = stated_marks(answer.text, scale)
     if not marks:
@@ -150,8 +153,8 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
         lines = [line for line in lines if line.is_complete or not line.is_last]
     if not lines:
         return None
-    after = answer.text[lines[-1].end :].strip()
-    if after and (after[0].islower() or is_corrected(after, 0)):
+    after = answer.text[lines[-1].end :]
+    if _goes_on(after):
         raise AnswerUnreadable("The answer goes on after its verdict.")
     marks = [Mark(scale.parse(line.value), line.start, line.end) for line in lines]
     reading = answer.reading(_agreed(marks), "marked")
@@ -161,6 +164,12 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
         excerpt=_hidden(reading.excerpt, protocol.marker),
         explanation=_hidden(before, protocol.marker).strip()[:EXPLANATION_CHARS_MAX],
     )
+
+
+def _goes_on(after: str) -> bool:
+    """Whether what follows a verdict is the rest of its sentence, or takes it back."""
+    after = after.strip(" \n\t`")
+    return after[:1].islower() or is_corrected(after, 0)
 
 
 def _hidden(text: str, marker: str) -> str:
@@ -182,7 +191,7 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
     if value is NOT_OFFERED:
         raise AnswerUnreadable("The verdict is not one that was offered.")
     later = _later_marks(after, scale)
-    if is_corrected(after, 0) or any(mark.value != value for mark in later):
+    if _goes_on(after) or any(mark.value != value for mark in later):
         raise AnswerUnreadable("The answer gives more than one verdict.")
     start, end = _value_place(answer.text, found.start, found.end, scale.keys)
     return answer.reading(Mark(value, start, end), "structured", found.explanation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import permutations
 from typing import NamedTuple
@@ -48,7 +48,7 @@ class Process:
     redis: Client
     judging: Judging
     screener: Screener
-    delimiter_key: bytes
+    delimiter_key: bytes = field(repr=False)
     evaluator: Evaluator
     operations: Starlette
 

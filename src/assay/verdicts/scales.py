@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from assay.verdicts.tolerant_json import Bare
 
@@ -82,37 +82,6 @@ class Match(Generic[V]):
     end: int
 
 
-class Scale(Protocol[V]):
-    """What the reader asks of a scale."""
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """The members of a JSON answer that hold the verdict, the schema's own first."""
-        ...
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        ...
-
-    @property
-    def instruction(self) -> str:
-        """What may stand for the verdict, as prompts say it."""
-        ...
-
-    def from_json(self, value: Any) -> V | NotOffered:
-        """The verdict in a JSON value."""
-        ...
-
-    def parse(self, text: str) -> V | NotOffered:
-        """The verdict that a text consists of, ornament aside."""
-        ...
-
-    def match(self, text: str, at: int) -> Match[V] | None:
-        """The value that a sentence states at this place; None where there is none."""
-        ...
-
-
 @dataclass(frozen=True)
 class NumberScale:
     """A number from `low` to `high`, both included; whole where `integer`."""
@@ -122,6 +91,7 @@ class NumberScale:
     integer: bool
 
     keys = ("score", "rating")
+    """The members of a JSON answer that hold the verdict, the schema's own first."""
 
     @property
     def schema(self) -> Mapping[str, Any]:

@@ -11,6 +11,8 @@ CLAUSE_CHARS_MAX = 300
 SENTENCE_END = re.compile(r"[.!?。！？](?=[\s\"'”’)*_]|\Z)|\n")
 _CLAUSE_END = ".!?;:,\n。！？；：，"
 
+QUOTATION = "\ufffc"
+
 _HYPOTHETICAL = re.compile(
     r"\b(?:if|unless|whether|would[ ]have|could|might|may|should|had[ ](?:it|the)|were[ ]it|"
     r"to[ ](?:get|earn|reach|receive|achieve|deserve|merit|be|obtain|score)[ ]|in[ ]order[ ]to|"
@@ -45,6 +47,10 @@ _CORRECTED = re.compile(
     r"\b(?:on[ ](?:second|further)[ ]thought|on[ ]reflection|scratch[ ]that|"
     r"let[ ]me[ ](?:re|think|check)|correction|make[ ]that|I[ ]meant?|wait|hmm|hold[ ]on|"
     r"I[ ](?:revise|retract|take[ ]that[ ]back)|"
+    r"(?:too|rather)[ ](?:high|low|generous|harsh|strict)|"
+    r"(?:lower|raise|lowering|raising|reduce|increase)[ ](?:it|the|my|this)\b|"
+    r"deduct|subtract|minus|"
+    r"(?<=[.!?\n][ \n])actually\b|"
     r"(?:actually|no|sorry|well)[,:]?[ ](?:(?:it['’]?s|that['’]?s|a|an|rather|more[ ]like|"
     r"I['’]d[ ]say)[ ]){0,3}[*_\"'(]{0,3}(?:\d|one\b|two\b|three\b|four\b|five\b|pass|fail|yes\b|"
     r"[A-E]\b))",
@@ -53,8 +59,9 @@ _CORRECTED = re.compile(
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _BLOCKQUOTE = re.compile(r"^[ \t]{0,3}>[^\n]*", re.MULTILINE)
+_STRUCK = re.compile(r"~~[^~\n]{1,400}~~")
 _TABLE_ROW = re.compile(r"^[ \t]*\|[^\n]*\|[ \t]*$", re.MULTILINE)
-_INLINE_OBJECT = re.compile(r"\{[^{}]{0,2000}\}?")
+_INLINE_OBJECT = re.compile(r"(?<!boxed)\{[^{}]{0,2000}\}?")
 _QUOTED = re.compile(
     r"“[^”\n]{1,400}”|«[^»\n]{1,400}»|「[^」\n]{1,400}」|\"[^\"\n]{1,400}\"|"
     r"(?<![\w])'[^'\n]{1,400}'(?![\w])|`[^`\n]{1,400}`"
@@ -64,16 +71,21 @@ _QUOTED = re.compile(
 def without_quotations(text: str, is_value: Callable[[str], bool]) -> str:
     """The text with all that it quotes blanked out; places and line ends stay.
 
-    Quoted are code blocks, block quotes, table rows, objects, and what is in quotation marks, but
-    for a value alone: `Verdict: "pass"`.
+    Quoted are code blocks, block quotes, table rows, objects, what is struck out, and what is in
+    quotation marks, but for a value alone: `Verdict: "pass"`. In a sentence `QUOTATION` stands for
+    each character of a quotation.
     """
+    for pattern in (_FENCED, _BLOCKQUOTE, _TABLE_ROW):
+        text = pattern.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), text)
+    for pattern in (_INLINE_OBJECT, _STRUCK):
+        text = pattern.sub(_placeholder, text)
+    return _QUOTED.sub(
+        lambda found: found[0] if is_value(found[0][1:-1]) else _placeholder(found), text
+    )
 
-    def blank(found: re.Match[str]) -> str:
-        return re.sub(r"[^\n]", " ", found.group())
 
-    for pattern in (_FENCED, _BLOCKQUOTE, _TABLE_ROW, _INLINE_OBJECT):
-        text = pattern.sub(blank, text)
-    return _QUOTED.sub(lambda found: found[0] if is_value(found[0][1:-1]) else blank(found), text)
+def _placeholder(found: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", QUOTATION, found.group())
 
 
 def is_assertion(prose: str, start: int, end: int) -> bool:

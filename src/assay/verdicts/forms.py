@@ -58,7 +58,7 @@ def _in_brackets(text: str, scale: AnyScale) -> Iterator[Mark]:
             yield Mark(value, found.start(1), found.end(1))
     unclosed = text.rfind("[[")
     if unclosed >= 0 and "]]" not in text[unclosed:]:
-        yield Mark(NOT_OFFERED, unclosed, unclosed + 2)
+        yield Mark(NOT_OFFERED, unclosed, len(text))
 
 
 def _bracket_value(inside: str, scale: AnyScale) -> Any:
@@ -96,7 +96,9 @@ def _result(text: str, scale: AnyScale) -> Iterator[Mark]:
         value = _bracket_value(found["value"], scale)
         if value is NOT_OFFERED:
             stated = scale.match(text, found.start("value"))
-            value = NOT_OFFERED if stated is None else stated.value
+            if stated is not None:
+                yield Mark(stated.value, stated.start, stated.end)
+                continue
         yield Mark(value, found.start("value"), found.end("value"))
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 WORD = "VERDICT"
 
-_LINE = re.compile(
-    rf"^[ \t*_`#-]*{WORD}[ \t*_`]{{0,4}}[\[(]?(?P<marker>[A-Za-z0-9]{{1,64}})[\])]?"
-    r"(?:[ \t]{1,4}(?P<name>[A-Za-z0-9_]{1,40}))?[ \t*_`]{0,4}[:：=][ \t]*(?P<value>[^\n]*)",
-    re.IGNORECASE | re.MULTILINE,
+_MARKED = re.compile(
+    rf"{WORD}[ \t*_`<\[(]{{1,6}}(?P<marker>[A-Za-z0-9]{{1,64}})\b[\])>*_` \t]{{0,4}}"
+    r"(?:(?<=[ \t])(?P<name>[A-Za-z0-9_]{1,40})[ \t*_`]{0,4}(?=[:：=]))?"
+    r"(?:[:：=-][ \t*_`]{0,6}(?:(?<=[:：])\n)?|(?<=[ \t]))(?P<value>[^\n]*)",
+    re.IGNORECASE,
 )
 """Any marked line: to compile a pattern for each marker would take longer than all the rest."""
 
@@ -36,15 +37,21 @@ def marked_lines(text: str, marker: str) -> list[MarkedLine]:
     return [
         MarkedLine(
             (line["name"] or "").lower(),
-            line["value"].strip(),
+            _bare(line["value"]),
             line.start("value"),
             line.end("value"),
             is_last=not text[line.end() :].strip(" \t\n*_`"),
             is_complete=text[line.end() : line.end() + 1] == "\n",
         )
-        for line in _LINE.finditer(text)
+        for line in _MARKED.finditer(text)
         if line["marker"].lower() == marker.lower()
     ]
+
+
+def _bare(value: str) -> str:
+    """The value without what wraps it or its whole line."""
+    value = value.strip(" \t*_`\"'|}")
+    return value[:-1].removeprefix("<") if value.endswith(">") else value
 
 
 def marked_line(marker: str, name: str, value: str) -> str:

@@ -20,7 +20,7 @@ from assay.verdicts.assertion import is_assertion, is_corrected, without_quotati
 from assay.verdicts.forms import FORMS, AnyScale, Form, Mark, marks_of
 from assay.verdicts.logprobs import token_at
 from assay.verdicts.marked import marked_lines
-from assay.verdicts.prose import stated_marks
+from assay.verdicts.prose import frames, stated_marks, stated_value
 from assay.verdicts.reasoning import answer_span
 from assay.verdicts.scales import NOT_OFFERED
 from assay.verdicts.structured import Contradiction, own_object, verdict_in
@@ -30,6 +30,13 @@ ANSWER_CHARS_MAX = 100_000
 """Of a longer answer only the end is read: the verdict comes last."""
 EXPLANATION_CHARS_MAX = 20_000
 EXCERPT_CHARS_MAX = 200
+
+_DENIED = re.compile(
+    r"(?:but|however|(?:that|this) (?:is|was) not|"
+    r"I (?:ignore|reject|disagree|cannot|can['’]t|will not|won['’]t|do not|don['’]t))\b",
+    re.IGNORECASE,
+)
+"""After a verdict: it is taken back, or was only quoted."""
 
 V = TypeVar("V")
 
@@ -93,16 +100,26 @@ def read_verdict(
         # What looks like a verdict may be half of one: the 1 of a 10 is not a 1.
         raise AnswerTruncated("The answer was cut before its verdict.")
     own = without_quotations(answer.text, lambda text: scale.parse(text) is not NOT_OFFERED)
+    stated = stated_marks(answer.text, scale)
     for form in protocol.applied():
         declared = form.name in protocol.forms
         marks = marks_of(form, answer.text if declared else own, scale)
         # A form that nobody declared may be quoted or denied, as prose may.
-        if marks and (declared or any(is_assertion(own, mark.start, mark.end) for mark in marks)):
-            return answer.reading(_agreed(marks), f"form:{form.name}")
-    marks = stated_marks(answer.text, scale)
+        if marks and (declared or any(_stands(own, mark, scale) for mark in marks)):
+            others = [] if declared else stated
+            return answer.reading(_agreed([*others, *marks]), f"form:{form.name}")
+    marks = stated
     if not marks:
         raise AnswerUnreadable("The answer states no verdict.")
     return answer.reading(_agreed(marks), "prose")
+
+
+def _stands(own: str, mark: Mark, scale: AnyScale) -> bool:
+    """Whether a mark is the judge's own: in a plain sentence, or at the end of the answer."""
+    if frames(own, mark, scale):
+        return True
+    at_end = not re.search(r"\w", own[mark.end :].replace("[END]", ""))
+    return at_end and is_assertion(own, mark.start, mark.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +165,13 @@ class _Answer:
 def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> Reading[Any] | None:
     if not protocol.marker:
         return None
-    lines = [line for line in marked_lines(answer.text, protocol.marker) if line.name == name]
+    lines = [
+        line
+        for line in marked_lines(answer.text, protocol.marker)
+        # The judge may repeat the line as it was asked for it.
+        if (line.name == name or (not name and line.name in scale.keys))
+        and line.value.strip("<>`* ") not in ("", scale.instruction)
+    ]
     if answer.cut:
         lines = [line for line in lines if line.is_complete or not line.is_last]
     if not lines:
@@ -156,7 +179,7 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
     after = answer.text[lines[-1].end :]
     if _goes_on(after):
         raise AnswerUnreadable("The answer goes on after its verdict.")
-    marks = [Mark(scale.parse(line.value), line.start, line.end) for line in lines]
+    marks = [Mark(stated_value(line.value, scale), line.start, line.end) for line in lines]
     reading = answer.reading(_agreed(marks), "marked")
     before = answer.text[: lines[0].start].rpartition("\n")[0]
     return replace(
@@ -169,7 +192,7 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
 def _goes_on(after: str) -> bool:
     """Whether what follows a verdict is the rest of its sentence, or takes it back."""
     after = after.strip(" \n\t`")
-    return after[:1].islower() or is_corrected(after, 0)
+    return after[:1].islower() or _DENIED.match(after) is not None or is_corrected(after, 0)
 
 
 def _hidden(text: str, marker: str) -> str:
@@ -190,8 +213,8 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
         raise AnswerTruncated("The answer was cut after a draft of its verdict.")
     if value is NOT_OFFERED:
         raise AnswerUnreadable("The verdict is not one that was offered.")
-    later = _later_marks(after, scale)
-    if _goes_on(after) or any(mark.value != value for mark in later):
+    others = [*stated_marks(answer.text[: found.start], scale), *_later_marks(after, scale)]
+    if _goes_on(after) or any(mark.value != value for mark in others):
         raise AnswerUnreadable("The answer gives more than one verdict.")
     start, end = _value_place(answer.text, found.start, found.end, scale.keys)
     return answer.reading(Mark(value, start, end), "structured", found.explanation)

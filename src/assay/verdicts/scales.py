@@ -45,13 +45,15 @@ NUMBER_WORDS: Final = {
 _NUMBER = r"[-+\u2212]?[0-9]{1,15}(?:\.[0-9]{1,15})?|[-+\u2212]?\.[0-9]{1,15}"
 _OUT_OF = (
     r"[*_`\s(]{0,6}(?:/|out\s{1,3}of(?:\s{1,3}a\s{1,3}possible)?|of\s{1,3}a\s{1,3}possible|von|sur|"
-    r"de\s{1,3}un\s{1,3}total\s{1,3}de|su)[*_`\s]{0,6}(?P<of>[0-9]{1,15}(?:\.[0-9]{1,15})?)(?![\w.]*\w)"
+    r"de(?:\s{1,3}un\s{1,3}total\s{1,3}de)?|su)[*_`\s]{0,6}(?P<of>[0-9]{1,15}(?:\.[0-9]{1,15})?)(?![\w.]*\w)"
 )
+_NO_LETTER = r"(?![^\W\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"
+"""No letter follows, but of a script without blanks between words: `4分`."""
 _UNIT = (
-    r"(?:\s{0,3}(?:points?|stars?|Punkte?n?|Sterne?|points|étoiles?|puntos?|estrellas?|pontos?|"
-    r"estrelas?|punti|stelle|分|星|点|점|نقاط|★)(?!\w))?"
+    r"(?:\s{0,3}(?:points?|pts|stars?|Punkte?n?|Sterne?|étoiles?|puntos?|estrellas?|pontos?|"
+    r"estrelas?|punti|stelle|نقاط|★)(?!\w)|\s{0,3}(?:分(?!之)|星|点|점))?"
 )
-_VALUE = re.compile(rf"(?P<number>{_NUMBER})(?![\w])(?:{_OUT_OF})?{_UNIT}", re.IGNORECASE)
+_VALUE = re.compile(rf"(?P<number>{_NUMBER}){_NO_LETTER}(?:{_OUT_OF})?{_UNIT}", re.IGNORECASE)
 _WORD = re.compile(rf"(?P<word>{'|'.join(NUMBER_WORDS)})\b(?:{_OUT_OF})?{_UNIT}", re.IGNORECASE)
 _NOT_A_NUMBER_AFTER = re.compile(
     r"\s{0,3}%|[.,][0-9]|\s{0,3}[-–—~〜]\s{0,3}[0-9]|\s{1,3}(?:to|or|and|bis|oder|à|ou|o|a)\s{1,3}"
@@ -224,9 +226,9 @@ class LabelScale:
             label = NOT_OFFERED
         return Match(label, found.start(), found.end())
 
-    def matches(self, text: str) -> Iterator[Match[str]]:
+    def matches(self, text: str, start: int, end: int) -> Iterator[Match[str]]:
         """Every place where a whole word of the text is a label."""
-        for found in self._pattern.finditer(text):
+        for found in self._pattern.finditer(text, start, end):
             if found.start() == 0 or not text[found.start() - 1].isalnum():
                 stated = self.match(text, found.start())
                 if stated is not None:

@@ -15,8 +15,8 @@ OBJECTS_MAX = 200
 REASON_KEYS = ("reasoning", "explanation", "reason", "feedback", "rationale")
 
 _OPENING = re.compile(r"[{\[]")
-_BEFORE = re.compile(r"(?:\A|\n|```(?:\w{1,12})?)[ \t*]*\Z")
-_AFTER = re.compile(r"[ \t]*(?:;|\.)?[ \t]*(?:\Z|\n|```)")
+_BEFORE = re.compile(r"(?:\A|\n|```(?:\w{1,12})?)[ \t*]*\{?\Z")
+_AFTER = re.compile(r"[ \t]*(?:;|\.|\})?[ \t]*(?:\Z|\n|```)")
 _INTRODUCED = re.compile(
     r"\b(?:output|response|answer|candidate|submission|text|reference|example|expected|correct|"
     r"claims?|says?|said|contains?|ends?|begins?|format|schema|should|could|would|instead|draft|"

@@ -37,8 +37,8 @@ class Pairs(list[tuple[str, Any]]):
     """An object as its members, repeated ones included."""
 
     def values_of(self, name: str) -> Sequence[Any]:
-        """Every value that the object gives to a member, in order."""
-        return [value for key, value in self if key == name]
+        """Every value that the object gives to a member, in any case of its letters, in order."""
+        return [value for key, value in self if key.lower() == name.lower()]
 
 
 def read_value(text: str, at: int) -> tuple[Any, int]:

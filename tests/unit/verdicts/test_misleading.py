@@ -1,7 +1,4 @@
-"""Answers that were written to mislead the reader: how many of them still do.
-
-The bounds are what the reader reached. They only ever go down: the aim for what is invented is 0.
-"""
+"""Answers that were written to mislead the reader: none of them does."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ SCALES: dict[str, Any] = {
     "TOX": LabelScale(("toxic", "not toxic")),
     "SENT": LabelScale(("positive", "negative", "neutral")),
 }
-INVENTED_MAX = {"prose": 113, "structured": 5, "marked": 0, "form": 5}
-LOST_MAX = 82
+LOST_MAX = 23
+"""Verdicts that a careful person would take and the reader leaves; it only ever goes down."""
 
 
-def test_no_more_answers_mislead_the_reader_than_did():
-    """Invented: another value than a careful person takes, by the way in which it was read."""
-    invented = dict.fromkeys(INVENTED_MAX, 0)
+def test_no_answer_misleads_the_reader():
+    """Invented is a value that a careful person would not take from the text."""
+    invented = []
     lost = 0
     for row in json.loads(CASES.read_text()):
         scale = SCALES.get(row["scale"]) or getattr(scales, row["scale"])
@@ -37,8 +34,6 @@ def test_no_more_answers_mislead_the_reader_than_did():
         if found is None:
             lost += row["want"] is not None
         elif found.value != row["want"]:
-            invented[found.method.partition(":")[0]] += 1
-    assert {way: count for way, count in invented.items() if count > INVENTED_MAX[way]} == {}, (
-        invented
-    )
+            invented.append((row["text"], found.value))
+    assert invented == []
     assert lost <= LOST_MAX

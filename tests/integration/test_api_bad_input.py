@@ -125,7 +125,7 @@ INVALID = {
     "timeout true": (GOOD | {"timeout_ms": True}, "invalid_request", "/timeout_ms"),
     "metadata": (GOOD | {"metadata": {"a": "x" * 17_000}}, "invalid_request", "/metadata"),
     "metadata as a list": (GOOD | {"metadata": []}, "invalid_request", "/metadata"),
-    "nul in output": (GOOD | {"output": "a\0b"}, "invalid_request", "/output"),
+    "nul in metadata": (GOOD | {"metadata": {"a": "b\0"}}, "invalid_request", "/metadata/a"),
     "nul in a criterion": (
         GOOD | {"criteria": [{"type": "rubric", "rubric": "a\0b"}]},
         "invalid_request",

@@ -52,10 +52,7 @@ async def outcome(row: Any, sandbox: SandboxPool) -> Any:
 
 
 async def test_every_case_comes_out_right():
-    """`want` or one of `also_right`, by the real request model and engine.
-
-    A text with a NUL character is among them: over HTTP, the body with it is refused.
-    """
+    """`want` or one of `also_right`, by the real request model and engine."""
     events = RecordedEvents()
     sandbox = SandboxPool(events)
     found = {row["id"]: await outcome(row, sandbox) for row in CASES}

@@ -25,6 +25,14 @@ SAMPLED_BYTES = 2_048
 cost as much as the faster parser saves."""
 ESCAPES_MAX = 3 * SAMPLED_BYTES // 16
 """At one escape in sixteen bytes both parsers are equally fast."""
+CASE_TEXTS = frozenset(
+    (
+        *("output", "actual_output", "response", "output_a", "output_b", "input", "user_input"),
+        *("context", "retrieval_context", "retrieved_contexts", "reference", "expected"),
+        *("expected_output", "ground_truth", "ideal", "target"),
+    )
+)
+"""The members of a body that hold the texts of a case, which may contain NUL characters."""
 NUMBER_MAX = 2.0**63
 """Up to this magnitude both parsers read a number alike."""
 
@@ -111,17 +119,19 @@ def _sentence(error: orjson.JSONDecodeError) -> str:
 
 
 def check_structure(document: dict[str, Any]) -> None:
-    """Refuse nesting that is too deep, and NUL characters, which no store or judge accepts.
+    """Refuse nesting that is too deep, and NUL characters but in the texts of a case.
 
+    An output may hold anything, and checks say so; in a name or a setting a NUL is a mistake.
     Raises `RequestError` (`malformed_json`, `invalid_request`).
     """
     if _is_sound(document):
         return
-    for pointer, depth, text in _walk(document):
+    for pointer, depth, name, text in _walk(document):
         if depth > DEPTH_MAX:
             detail = f"The body must be nested at most {DEPTH_MAX} levels deep."
             raise RequestError("malformed_json", detail, (FieldError(pointer, "is too deep"),))
-        if "\0" in text:
+        in_case = pointer.partition("/")[2].partition("/")[0] in CASE_TEXTS
+        if "\0" in name or ("\0" in text and not in_case):
             fault = FieldError(pointer, "must not contain a NUL character (U+0000)")
             raise RequestError("invalid_request", "Text must not contain NUL characters.", (fault,))
 
@@ -160,18 +170,18 @@ def _is_plain(value: Any, kind: type) -> bool:
     return (kind is not int and kind is not float) or -NUMBER_MAX <= value < NUMBER_MAX
 
 
-def _walk(document: dict[str, Any]) -> Iterator[tuple[str, int, str]]:
-    """Every value with its pointer, its depth, and its text ("" if it is no text)."""
+def _walk(document: dict[str, Any]) -> Iterator[tuple[str, int, str, str]]:
+    """Every value with its pointer and depth, as text ("" if it is none), and every name."""
     stack: list[tuple[str, int, Any]] = [("", 1, document)]
     while stack:
         pointer, depth, value = stack.pop()
-        yield pointer, depth, value if isinstance(value, str) else ""
+        yield pointer, depth, "", value if isinstance(value, str) else ""
         if depth > DEPTH_MAX:
             continue
         if isinstance(value, dict):
             for name, inner in value.items():
                 if "\0" in name:
-                    yield pointer, depth, name
+                    yield pointer, depth, name, ""
                 stack.append((f"{pointer}/{pointer_part(name)}", depth + 1, inner))
         elif isinstance(value, list):
             stack.extend(

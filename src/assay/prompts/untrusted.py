@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
+from xxhash import xxh3_128
 
 from assay.domain.case_text import as_json
 from assay.domain.evaluation import Case, Text
@@ -107,16 +108,17 @@ def delimiter(key: bytes, tenant: str, content: UntrustedContent) -> str:
     """
     if not key:
         return random_hex(DELIMITER_BYTES)
-    digest = hmac.new(key, digestmod="sha256")
-    for text in (
-        tenant,
-        str(int(time.time() // DAY_S)),
-        *(part for piece in content for part in piece),
-    ):
-        encoded = text.encode("utf-8", "surrogatepass")
-        digest.update(len(encoded).to_bytes(8))
-        digest.update(encoded)
-    return digest.hexdigest()[: 2 * DELIMITER_BYTES]
+    # To hash a megabyte with SHA-256 would cost as much as to parse it. The fingerprint is keyed
+    # as well, so that no text can be written to have the fingerprint of another.
+    fingerprint = xxh3_128(seed=int.from_bytes(key[:8]))
+    for title, text in content:
+        for part in (title, text):
+            encoded = part.encode("utf-8", "surrogatepass")
+            fingerprint.update(len(encoded).to_bytes(8))
+            fingerprint.update(encoded)
+    day = str(int(time.time() // DAY_S)).encode()
+    signed = b"\n".join((tenant.encode(), day, fingerprint.digest()))
+    return hmac.digest(key, signed, "sha256")[:DELIMITER_BYTES].hex()
 
 
 def delimited(content: UntrustedContent, value: str) -> list[str]:
@@ -133,7 +135,12 @@ def delimited(content: UntrustedContent, value: str) -> list[str]:
 
 
 def neutral(text: str) -> str:
-    """The text with everything that looks like a delimiter made harmless, else unchanged."""
+    """The text with everything that looks like a delimiter made harmless, else unchanged.
+
+    A NUL character, which no provider takes, is replaced by U+FFFD.
+    """
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
     if _is_harmless(text):
         return text
     try:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.api.requests import ComparisonRequest, EvaluationRequest
 from assay.domain.errors import RequestError
-from assay.http.body import DEPTH_MAX, check_structure, pointer_part
+from assay.http.body import CASE_TEXTS, DEPTH_MAX, check_structure, pointer_part
 
 keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 documents = st.dictionaries(
@@ -35,6 +36,25 @@ def test_a_nul_is_found_wherever_it_is(document, path):
         check_structure({**document, "here": value})
     pointer = "/here" + "".join(f"/{pointer_part(str(step))}" for step in path)
     assert [fault.pointer for fault in caught.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize("name", sorted(CASE_TEXTS))
+def test_the_texts_of_a_case_may_hold_a_nul(name):
+    """A model's output may hold anything; the name of a member may not."""
+    check_structure({name: "a\0b"})
+    check_structure({name: [{"role": "user", "content": "a\0b"}]})
+    with pytest.raises(RequestError):
+        check_structure({name: [{"a\0b": 1}]})
+
+
+def test_every_text_of_a_case_is_listed():
+    """Under each of its names, in every request."""
+    texts = {"output", "output_a", "output_b", "input", "reference", "context"}
+    for request in (EvaluationRequest, ComparisonRequest):
+        for name, field in request.model_fields.items():
+            if name in texts:
+                alias = field.validation_alias
+                assert {name, *(alias.choices if alias else ())} <= CASE_TEXTS
 
 
 @pytest.mark.parametrize("kind", ["list", "dict"])

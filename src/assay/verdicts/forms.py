@@ -37,11 +37,16 @@ Grammar = Callable[[str, AnyScale], Iterator[Mark]]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A named form; `undeclared`: unmistakable, so read even where nothing declares it."""
+    """A named form.
+
+    `undeclared`: unmistakable, so read even where nothing declares it. `framed`: its marks are
+    words of the language as well, so they count only in a sentence that says no more.
+    """
 
     name: FormName
     marks: Grammar
     undeclared: bool = False
+    framed: bool = False
 
 
 _GRADES: Final[Mapping[str, float]] = {"A>>B": 1.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": 0.0}
@@ -104,7 +109,8 @@ def _result(text: str, scale: AnyScale) -> Iterator[Mark]:
 
 _FINAL = re.compile(
     r"\bFINAL\s{1,3}(?:VERDICT|ANSWER|DECISION|CHOICE|JUDGE?MENT|SCORE|RATING|GRADE)\b"
-    r"[\s*_`\"']{0,6}(?:is|:|=|-|–)[\s*_`\"'(\[]{0,8}(?P<value>[^\n]{1,60})",
+    r"[\s*_`\"']{0,6}(?:is|:|=|-|–)[\s*_`\"'(\[]{0,8}"
+    r"(?:(?:assistant|output|response|answer|model|option)\s{1,3}\(?)?(?P<value>[^\n]{1,60})",
     re.IGNORECASE,
 )
 
@@ -112,11 +118,12 @@ _FINAL = re.compile(
 def _final_verdict(text: str, scale: AnyScale) -> Iterator[Mark]:
     """`FINAL VERDICT: A`."""
     for found in _FINAL.finditer(text):
-        stated = scale.match(text, found.start("value"))
         value = _bracket_value(found["value"].strip(" *_`\"'.()[]"), scale)
-        if value is NOT_OFFERED and stated is not None:
-            value = stated.value
-        yield Mark(value, found.start("value"), found.end("value"))
+        stated = scale.match(text, found.start("value")) if value is NOT_OFFERED else None
+        if stated is None:
+            yield Mark(value, found.start("value"), found.end("value"))
+        else:
+            yield Mark(stated.value, stated.start, stated.end)
 
 
 _TWO_SCORES = re.compile(
@@ -146,23 +153,29 @@ def _option_letter(text: str, scale: AnyScale) -> Iterator[Mark]:
         yield Mark(value, found.start(1), found.end(1))
 
 
-_GLYPHS = re.compile(r"([★⭐🌟]\ufe0f?){1,10}[☆✩]{0,10}")
+_GLYPHS = re.compile(r"([★⭐🌟]\ufe0f?){1,10}(?P<empty>[☆✩]{0,10})")
 _STARS = re.compile(
-    r"(?P<number>\d{1,2}(?:\.\d)?)\s{0,2}(?:out\s{1,2}of\s{1,2}\d{1,2}\s{1,2})?"
-    r"(?:stars?|Sterne?n?|étoiles?|estrellas?|estrelas?|stelle|星|★|⭐)",
+    r"(?P<number>\d{1,2}(?:\.\d)?)(?P<of>\s{0,2}(?:(?:out\s{1,2})?of|/)\s{0,2}(?P<all>\d{1,2}))?\s{0,2}"
+    r"(?:stars?|Sterne?n?|étoiles?|estrellas?|estrelas?|stelle|星|★|⭐)"
+    r"(?:\s{1,2}(?:out\s{1,2})?of\s{1,2}(?P<later>\d{1,2}))?",
     re.IGNORECASE,
 )
 
 
 def _stars(text: str, scale: AnyScale) -> Iterator[Mark]:
-    """`★★★★☆`, `4 stars`."""
+    """`★★★★☆`, `4 stars`, `4 out of 5 stars`."""
     if isinstance(scale, LabelScale):
         return
     for found in _GLYPHS.finditer(text):
         count = sum(found.group().count(glyph) for glyph in "★⭐🌟")
-        yield Mark(scale.parse(str(count)), found.start(), found.end())
+        other_scale = found["empty"] and count + len(found["empty"]) != scale.high
+        value = NOT_OFFERED if other_scale else scale.parse(str(count))
+        yield Mark(value, found.start(), found.end())
     for found in _STARS.finditer(text):
-        yield Mark(scale.parse(found["number"]), found.start("number"), found.end("number"))
+        high = found["all"] or found["later"]
+        other_scale = high is not None and float(high) != scale.high
+        value = NOT_OFFERED if other_scale else scale.parse(found["number"])
+        yield Mark(value, found.start(), found.end())
 
 
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -252,10 +265,10 @@ FORMS: Final[Mapping[str, Form]] = {
     for form in (
         Form("brackets", _in_brackets, undeclared=True),
         Form("result", _result, undeclared=True),
-        Form("final_verdict", _final_verdict),
+        Form("final_verdict", _final_verdict, framed=True),
         Form("two_scores", _two_scores),
         Form("option", _option_letter),
-        Form("stars", _stars),
+        Form("stars", _stars, framed=True),
         Form("words", _number_word),
     )
 }

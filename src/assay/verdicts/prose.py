@@ -43,14 +43,17 @@ _SENTENCE_END = re.compile(
 )
 _CLAUSE = re.compile(
     r"[;；]|[,，]\s?(?=(?:so|but|and|hence|thus|therefore|resulting in)\b)|\s(?=(?:but|so|why)\b)|"
-    r"based on (?:the|this|my) (?:evaluation|analysis|assessment|comparison)\b[^,]{0,80},",
+    r"based on (?:the|this|my) (?:above|evaluation|analysis|assessment|comparison)\b[^,]{0,80},",
     re.IGNORECASE,
 )
 """Where a sentence goes on with a new statement."""
-_CONCLUDES = re.compile(r"\s*(?:therefore|thus|overall|in conclusion|in summary)\b", re.IGNORECASE)
+_CONCLUDES = re.compile(
+    r"[ \t]{0,9}(?:therefore|thus|overall|in conclusion|in summary)\b", re.IGNORECASE
+)
 """A line that begins so states the verdict wherever it stands."""
+_TAGS = "score|rating|grade|verdict|label|answer|result|judge?ment|b|i|u|em|strong|p|br"
 _EMPHASIS = re.compile(
-    r"[*`~\"“”„«»「」『』$\\_✅✔✓☑🟢🟡⚠️👍➡•·★☆⭐\ufe0f\u200b]|\bboxed(?=\{)|</?\w{1,20}>"
+    rf"[*`\"“”„«»「」『』$\\_✅✔✓☑🟢🟡⚠️👍➡•·★☆⭐\ufe0f\u200b]|\bboxed(?=\{{)|</?(?:{_TAGS})>"
 )
 """Signs that give a word weight and no meaning."""
 _LINE_START = re.compile(r"[\s#+-]{0,12}(?:\d{1,2}[.)]\s)?")
@@ -70,7 +73,7 @@ _SIDE = spaced(
 )
 _OPENER = spaced(
     r"[)\]}]{0,2}\s{0,3}(?:[,:–—-]{1,2}\s{0,3}(?:it|this|that|the \w{1,20}|there)\b|"
-    r"[,;:]?\s{1,3}(?:because|since|as)\b|[.]\s{1,3}(?!I\b|\d)\w)"
+    r"[,;:]?\s{1,3}(?:because|since|as)\b|(?<=\w\w)[.]\s{1,3}(?!I\b|\d)\w)"
 )
 """After a label that opens an answer: `Yes, because …`, `B: the second summary …`."""
 _OPENING = re.compile(r"[ (\[{]{0,9}")
@@ -87,7 +90,9 @@ def stated_marks(text: str, scale: AnyScale) -> list[Mark]:
     offset = max(0, len(text) - PROSE_CHARS_MAX)
     prose = without_quotations(text[offset:], lambda quoted: scale.parse(quoted) is not NOT_OFFERED)
     prose = _EMPHASIS.sub(lambda sign: " " * len(sign.group()), prose)
-    lines = [line.span() for line in re.finditer(r"[^\n]+", prose) if line.group().strip(" #.-")]
+    lines = [
+        line.span() for line in re.finditer(r"[^\n]+", prose) if line.group().strip(" #.-\r\t")
+    ]
     try:
         by_line = [list(_in_line(prose, start, end, scale)) for start, end in lines]
     except _TooMany:
@@ -135,6 +140,7 @@ def _is_headed(heading: str, line: str) -> bool:
         len(WORD.findall(line)) < HEADING_WORDS_MAX
         and len(words) <= HEADING_WORDS_MAX
         and heading.rstrip()[-1:] not in (*".!?。！？",)
+        and not heading.lstrip().startswith(("- ", "+ "))
         and ":" not in heading.rstrip(" :")
         and not is_heading_of_verdict(words)
     ) or bool(re.search(r"\w\s{1,9}[0-9]{1,3}\s{0,9}\Z", heading))
@@ -149,8 +155,9 @@ def _in_line(prose: str, start: int, end: int, scale: AnyScale) -> Iterator[Mark
     if isinstance(scale, LabelScale):
         yield from _opener(prose, start, scale)
     for sentence_start, sentence_end in _split(_SENTENCE_END, prose, start, end):
-        for clause_start, clause_end in _split(_CLAUSE, prose, sentence_start, sentence_end):
-            yield from _in_clause(prose, clause_start, clause_end, scale)
+        # What a later clause says may take back what an earlier one did.
+        *_, (clause_start, _) = _split(_CLAUSE, prose, sentence_start, sentence_end)
+        yield from _in_clause(prose, clause_start, sentence_end, scale)
 
 
 def _after(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -28,6 +28,8 @@ from assay.verdicts.tolerant_json import Pairs
 
 ANSWER_CHARS_MAX = 100_000
 """Of a longer answer only the end is read: the verdict comes last."""
+MARKED_VALUES_MAX = 20
+"""Different values in marked lines that are compared."""
 EXPLANATION_CHARS_MAX = 20_000
 EXCERPT_CHARS_MAX = 200
 
@@ -104,6 +106,8 @@ def read_verdict(
     for form in protocol.applied():
         declared = form.name in protocol.forms
         marks = marks_of(form, answer.text if declared else own, scale)
+        if form.framed:
+            marks = [mark for mark in marks if frames(answer.text, mark, scale)]
         # A form that nobody declared may be quoted or denied, as prose may.
         if marks and (declared or any(_stands(own, mark, scale) for mark in marks)):
             others = [] if declared else stated
@@ -179,7 +183,11 @@ def _marked(answer: _Answer, scale: AnyScale, protocol: Protocol, name: str) -> 
     after = answer.text[lines[-1].end :]
     if _goes_on(after):
         raise AnswerUnreadable("The answer goes on after its verdict.")
-    marks = [Mark(stated_value(line.value, scale), line.start, line.end) for line in lines]
+    distinct = {line.value for line in lines}
+    if len(distinct) > MARKED_VALUES_MAX:
+        raise AnswerUnreadable("The answer gives more than one verdict.")
+    values = {value: stated_value(value, scale) for value in distinct}
+    marks = [Mark(values[line.value], line.start, line.end) for line in lines]
     reading = answer.reading(_agreed(marks), "marked")
     before = answer.text[: lines[0].start].rpartition("\n")[0]
     return replace(

@@ -17,9 +17,11 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _CONTROL = re.compile(
-    r"(?:<\|(?:return|end|im_end|eot_id|eom_id|end_of_text|endoftext)\|>|</s>|<end_of_turn>)\s*\Z"
+    r"\s*(?:(?:<\|(?:return|end|im_end|eot_id|eom_id|end_of_text|endoftext)\|>|</s>|<end_of_turn>)\s*)+\Z"
 )
 """Tokens that end a turn, where a server lets them through."""
+CONTROL_CHARS_MAX = 200
+"""How far from its end such tokens are looked for."""
 
 
 def answer_span(text: str) -> tuple[int, int]:
@@ -32,7 +34,8 @@ def answer_span(text: str) -> tuple[int, int]:
     for mark in _CLOSING.finditer(text):
         start = mark.end()
     end = len(text)
-    while (control := _CONTROL.search(text, start, end)) is not None and control.start() < end:
+    control = _CONTROL.search(text, max(start, end - CONTROL_CHARS_MAX))
+    if control is not None:
         end = control.start()
     opening = _OPENING.search(text, start, end)
     if opening is not None:

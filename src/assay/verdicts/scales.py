@@ -44,7 +44,7 @@ NUMBER_WORDS: Final = {
 
 _NUMBER = r"[-+\u2212]?[0-9]{1,15}(?:\.[0-9]{1,15})?|[-+\u2212]?\.[0-9]{1,15}"
 _OUT_OF = (
-    r"[*_`\s(]{0,6}(?:/|out\s{1,3}of(?:\s{1,3}a\s{1,3}possible)?|of\s{1,3}a\s{1,3}possible|von|sur|"
+    r"[*_`\s(]{0,6}(?:/|out\s{1,3}of(?:\s{1,3}a\s{1,3}possible)?|of\s{1,3}a\s{1,3}possible|von|van|из|sur|"
     r"de(?:\s{1,3}un\s{1,3}total\s{1,3}de)?|su)[*_`\s]{0,6}(?P<of>[0-9]{1,15}(?:\.[0-9]{1,15})?)(?![\w.]*\w)"
 )
 _NO_LETTER = r"(?![^\W\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af])"

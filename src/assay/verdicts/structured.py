@@ -94,10 +94,12 @@ def _holders(value: Any, keys: Sequence[str]) -> Iterator[Pairs]:
     if isinstance(value, Pairs):
         if any(value.values_of(key) for key in keys):
             yield value
-        elif (
-            len(value) == 1 and value[0][0].lower() in _WRAPPERS and isinstance(value[0][1], Pairs)
-        ):
-            inner = value[0][1]
+        else:
+            # A call of the tool, written as text, has its name beside its arguments.
+            members = [pair for pair in value if pair[0] != "name" or isinstance(pair[1], Pairs)]
+            name, inner = members[0] if len(members) == 1 else ("", None)
+            if name.lower() not in _WRAPPERS or not isinstance(inner, Pairs):
+                return
             if any(inner.values_of(key) for key in keys):
                 yield inner
     elif isinstance(value, list):

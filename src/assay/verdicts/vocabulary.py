@@ -26,7 +26,7 @@ _PLAIN = _OUTPUT | _words(
     "i I we i'd we'd i'll it it's this that's these the a an my its our would will must have to "
     "can only therefore thus hence so overall finally accordingly consequently conclusion summary "
     "based on criteria criterion rubric analysis evaluation assessment comparison careful "
-    "carefully consideration after weighing comparing considering reviewing both given all taken "
+    "carefully consideration long thought after weighing comparing considering reviewing both given all taken "
     "together things considered as at with of for in is remains and but final combined "
     "definitive official own total solid reasons aspects everything two think believe conclude "
     "that clearly definitely strongly just still barely fully resulting why "
@@ -38,14 +38,14 @@ _PLAIN = _OUTPUT | _words(
 _OF_SCORES = _words(
     "score scores rating rate rated grade mark give assign award say settle deserves earns gets "
     "receives merits warrants overall verdict "
-    "bewertung gesamtbewertung gesamtnote note punktzahl vergebe gebe bewerte évaluation donne "
-    "attribue puntuación puntaje beoordeling оценка итоговая "
-    "calificación nota doy pontuação avaliação punteggio voto valutazione الدرجة التقييم"
+    "bewertung gesamtbewertung gesamtnote gesamtpunktzahl note punktzahl vergebe gebe bewerte "
+    "évaluation donne attribue puntuación puntaje beoordeling оценка итоговая "
+    "calificación valoración nota doy pontuação avaliação punteggio voto valutazione الدرجة التقييم"
 )
 _OF_LABELS = _words(
     "verdict label result classification category class decision judgement judgment conclusion "
     "choice winner preference assessment answer rating grade score say rate mark "
-    "choose prefer select pick go classify vote "
+    "outcome status choose prefer favor favour find call select pick go classify vote "
     "better best superior preferable preferred stronger wins "
     "bewertung urteil ergebnis jugement veredicto verdetto valutazione الحكم النتيجة"
 )
@@ -59,12 +59,12 @@ _FEEDBACK = _words("feedback evaluation assessment result decision your judge's 
 _AFTER = _words(
     "points point stars star marks pts overall here out of is better best superior preferable "
     "preferred stronger wins s my the two one clear clearly choice winner response output answer "
-    "punkte punkten puntos pontos punti sterne"
+    "slightly marginally significantly much punkte punkten puntos pontos punti sterne"
 )
 """What may stand between a value and the end of its sentence."""
 _UNSPACED = re.compile(
     r"(?:最终|综合|总体|因此|所以|综上|我|给出|的|总|是|为|最終|総合|입니다|です|최종|종합|따라서|"
-    r"(?P<judging>评分|得分|分数|打分|评级|评价|结论|判定|裁决|答案|評価|スコア|得点|点数|結論|"
+    r"(?P<judging>评分|总分|得分|分数|打分|评级|评价|结论|判定|裁决|答案|評価|スコア|得点|点数|結論|"
     r"점수|평점|평가|판정|결론)|は|는|은)+"
 )
 """Whole runs of scripts that put no blanks between words."""

@@ -19,7 +19,7 @@ SCALES: dict[str, Any] = {
     "TOX": LabelScale(("toxic", "not toxic")),
     "SENT": LabelScale(("positive", "negative", "neutral")),
 }
-LOST_MAX = 42
+LOST_MAX = 41
 """Verdicts that a careful person would take and the reader leaves; it only ever goes down."""
 
 

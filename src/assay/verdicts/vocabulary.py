@@ -26,8 +26,8 @@ _PLAIN = _OUTPUT | _words(
     "i I we i'd we'd i'll it it's this that's these the a an my its our would will must have to "
     "can only therefore thus hence so overall finally accordingly consequently conclusion summary "
     "based on criteria criterion rubric analysis evaluation assessment comparison careful "
-    "carefully consideration long thought after weighing comparing considering reviewing both given all taken "
-    "together things considered as at with of for in is remains and but final combined "
+    "carefully consideration long thought after weighing comparing considering reviewing both "
+    "given all taken together things considered as at with of for in is remains and but final combined "
     "definitive official own total solid reasons aspects everything two think believe conclude "
     "that clearly definitely strongly just still barely fully resulting why "
     # German, French, Spanish, Portuguese, Italian

@@ -24,12 +24,13 @@ _OUTPUT = _words(
 _PLAIN = _OUTPUT | _words(
     # who judges what, and how surely
     "i I we i'd we'd i'll it it's this that's these the a an my its our would will must have to "
-    "can only therefore thus hence so overall finally accordingly consequently conclusion summary "
-    "based on criteria criterion rubric analysis evaluation assessment comparison careful "
-    "carefully consideration long thought after weighing comparing considering reviewing both "
-    "given all taken together things considered as at with of for in is remains and but final combined "
-    "definitive official own total solid reasons aspects everything two think believe conclude "
-    "that clearly definitely strongly just still barely fully resulting why "
+    "can only therefore thus hence so overall finally accordingly consequently conclusion "
+    "summary based on criteria criterion rubric analysis evaluation assessment comparison "
+    "careful carefully consideration long thought after weighing comparing considering "
+    "reviewing both given all taken together things considered as at with of for in is remains "
+    "and but final combined definitive official own total solid reasons aspects everything two "
+    "think believe conclude that clearly definitely strongly just still barely fully resulting "
+    "why "
     # German, French, Spanish, Portuguese, Italian
     "ich meine die antwort mit daher deshalb somit insgesamt ist lautet je lui la de note en donc "
     "est finale "

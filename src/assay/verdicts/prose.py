@@ -76,6 +76,7 @@ _OPENER = spaced(
     r"[,;:]?\s{1,3}(?:because|since|as)\b|(?<=\w\w)[.]\s{1,3}(?!I\b|\d)\w)"
 )
 """After a label that opens an answer: `Yes, because …`, `B: the second summary …`."""
+_RESULT_MARK = re.compile(r"\[RESULT\]\W{0,9}\Z", re.IGNORECASE)
 _OPENING = re.compile(r"[ (\[{]{0,9}")
 _NAME = re.compile(r"[\w ]{1,30}:\s{1,3}")
 _TURNS = re.compile(r"\b(?:but|however|though|although|yet|also|except|actually)\b", re.IGNORECASE)
@@ -126,7 +127,7 @@ def frames(prose: str, mark: Mark, scale: AnyScale) -> bool:
     for sentence in _split(_SENTENCE_END, prose, _after(_LINE_START, prose, start), end):
         for clause_start, clause_end in _split(_CLAUSE, prose, *sentence):
             if clause_start <= mark.start < clause_end:
-                before = prose[clause_start : mark.start]
+                before = _RESULT_MARK.sub("", prose[clause_start : mark.start])
                 after = re.split(r"\]\]\s{1,9}(?=[A-Z])", prose[mark.end : clause_end])[0]
                 return states_verdict(before, after, mark.value, scale, named=True)
     return False

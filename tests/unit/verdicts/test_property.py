@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -78,6 +80,15 @@ def test_noise_never_changes_a_verdict(answer, noise, thinks):
     after = [line for line, first in noise if not first]
     said = verdict("\n".join([*before, text, *after]), scale, protocol=protocol)
     assert said in (wanted, None)
+
+
+@pytest.mark.parametrize(("scale", "wanted", "text"), ANSWERS)
+def test_no_two_noises_change_a_verdict(scale, wanted, text):
+    """Every pair of them, before the answer, after it, and around it."""
+    protocol = MARKED if "7f3a" in text else Protocol()
+    for one, other in itertools.product(["", *NOISE], NOISE):
+        for lines in ([one, text, other], [one, other, text], [text, one, other]):
+            assert verdict("\n".join(lines), scale, protocol=protocol) in (wanted, None)
 
 
 @given(st.sampled_from(ANSWERS), st.lists(st.sampled_from(NOISE), max_size=6))

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from assay.domain.evaluation import Strategy
+from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.suggestions import did_you_mean
 from assay.verdicts.forms import FormName
 
@@ -180,6 +180,11 @@ class JudgeSettings(Section):
 
     models: tuple[str, ...] = Field(min_length=1, description="Ids from [models].")
     strategy: Strategy = Field("ordered", description="How the judge chooses the next model.")
+    on_refusal: OnRefusal = Field(
+        "next",
+        description="What follows if a model refuses or its provider filters: `next` asks the next "
+        "model, `stop` leaves the criterion unscored.",
+    )
 
 
 class BatchSettings(Section):

@@ -11,13 +11,13 @@
         ├── KeyRejected            401, 402, 403
         │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
         ├── ModelMissing           404
-        ├── ProviderDown           unreachable, or an answer that makes no sense
+        ├── ProviderDown           unreachable
         │   ├── NameUnresolved     DNS
         │   ├── ConnectionRefused
         │   ├── ConnectionReset    before the first byte of an answer
         │   ├── ConnectTimedOut
         │   ├── TlsFailed          the handshake, or the certificate
-        │   └── ServerError        408, 5xx
+        │   └── ServerError        408, 5xx, a redirect
         ├── ProviderSilent         no byte within the silence timeout
         ├── RateLimited            429
         ├── StreamBroken           cut or malformed answer, or ended with a word for an error

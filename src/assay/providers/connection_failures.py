@@ -32,14 +32,10 @@ def connection_failure(provider: str, error: Exception) -> ProviderDown:
             kind, words = NameUnresolved, "DNS: the host name cannot be resolved"
         case OSError(errno=errno.ECONNREFUSED):
             kind, words = ConnectionRefused, "connection refused"
-        case (
-            aiohttp.ServerDisconnectedError()
-            | ConnectionError()
-            | OSError(errno=errno.ECONNRESET | errno.EPIPE)
-        ):
-            kind, words = ConnectionReset, "connection closed before a response"
-        case OSError(errno=int(number)):
+        case aiohttp.ClientConnectorError(errno=int(number)) if number != errno.ECONNRESET:
             words = os.strerror(number)
+        case aiohttp.ClientConnectionError() | ConnectionError():
+            kind, words = ConnectionReset, "connection closed before a response"
         case ValueError():
             words = "the URL or a header is not valid"
         case _:

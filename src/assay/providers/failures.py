@@ -20,7 +20,6 @@ from assay.domain.errors import (
     KeyRejected,
     ModelError,
     ModelMissing,
-    ProviderDown,
     RateLimited,
     RequestRejected,
     ServerError,
@@ -116,8 +115,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]+")
 class Dialect:
     """How one provider expresses its errors, and how its answers end.
 
-    `codes` maps its codes, types, reasons and statuses. `finishes` maps the words of its endings, in
-    lower case.
+    `codes` maps its codes, types, reasons and statuses. `finishes` maps the words of its endings,
+    in lower case.
     """
 
     codes: Mapping[str, type[ModelError]]
@@ -208,7 +207,8 @@ def _kind(dialect: Dialect, error: ProviderError) -> type[ModelError]:
     if error.status in _STATUSES:
         return _STATUSES[error.status]
     # A redirect counts as down: to follow it would send the key elsewhere.
-    return {4: RequestRejected, 5: ServerError}.get(error.status // 100, ProviderDown)
+    is_client_error = error.status // 100 == 4  # noqa: PLR2004  # the class of the status
+    return RequestRejected if is_client_error else ServerError
 
 
 def safe_text(text: str, secret: str | None = None) -> str:

@@ -136,7 +136,7 @@ async def test_one_fault_in_three_leaves_two_answers(subject: Subject) -> None:
             outcomes.append((await subject.ask(client=client)).finish)
         except ModelError as error:
             outcomes.append(error.outcome)
-    assert outcomes == ["stop", "stop", "provider_down"] * 2
+    assert outcomes == ["stop", "stop", "server_error"] * 2
 
 
 SAID = {

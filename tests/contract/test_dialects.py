@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from assay.domain.completion import Model, Turn, Usage
-from assay.domain.errors import ModelError, ProviderDown, ProviderSilent
+from assay.domain.errors import ConnectTimedOut, ModelError, NameUnresolved, ProviderSilent
 from assay.providers import ProviderClient, ProviderConfig, Simulated, build_model
 from assay.providers.anthropic import AnthropicStream
 from assay.providers.gemini import GeminiStream
@@ -131,7 +131,7 @@ async def test_connection_that_is_not_taken_is_down() -> None:
         client = ProviderClient(
             ProviderConfig("acme", base_url, connect_timeout_s=0.2, silence_timeout_s=3.0)
         )
-        with pytest.raises(ProviderDown, match=r"within 0\.2 s"):
+        with pytest.raises(ConnectTimedOut, match=r"within 0\.2 s"):
             await OpenAI(MODEL, client).complete(PROMPT, call(5))
         await client.aclose()
 
@@ -148,18 +148,11 @@ async def test_body_that_is_not_read_is_silence() -> None:
 
 
 async def test_unresolvable_host_is_down() -> None:
-    """A name that no one answers to is a provider that is down."""
+    """A name that DNS does not know is told apart from a host that refuses."""
     client = ProviderClient(ProviderConfig("acme", "http://no-such-host.invalid/v1"))
-    with pytest.raises(ProviderDown):
+    with pytest.raises(NameUnresolved, match="acme: DNS: the host name cannot be resolved"):
         await OpenAI(MODEL, client).complete(PROMPT, call(5))
     await client.aclose()
-
-
-@pytest.mark.parametrize("base_url", ["", "nonsense", "http://", "ftp://host/v1", "http://[x"])
-def test_mistyped_address_is_named_at_once(base_url: str) -> None:
-    """A connection to nowhere cannot be built."""
-    with pytest.raises(ValueError, match="base_url of acme"):
-        ProviderConfig("acme", base_url)
 
 
 async def test_configured_headers_do_not_replace_the_key(server: FaultServer) -> None:
@@ -238,7 +231,9 @@ async def test_server_runs_as_a_process_and_is_switched_while_it_runs() -> None:
                     outcomes.append((await model.complete(PROMPT, call(5))).finish)
                 except ModelError as error:
                     outcomes.append(error.outcome)
-        assert outcomes == ["provider_down", "stop", "provider_down", "stop"]
+        # The pooled connection is closed, and a new one is refused: either may be noticed first.
+        assert outcomes.pop(2) in {"connection_reset", "connection_refused"}
+        assert outcomes == ["server_error", "stop", "stop"]
     finally:
         await client.aclose()
         process.terminate()
@@ -249,6 +244,6 @@ def test_every_status_of_an_error_is_played() -> None:
     """The server plays exactly the statuses of the design, and a redirect."""
     statuses = {fault.status for fault in FAULTS.values() if fault.behaviour == "error"}
     assert statuses == {
-        *(307, 400, 401, 402, 403, 404, 408, 413, 422, 429),
+        *(307, 400, 401, 402, 403, 404, 408, 409, 413, 422, 429),
         *(500, 502, 503, 504, 529),
     }

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from assay.domain.completion import Completion, Model
-from assay.domain.errors import ModelError, ProviderDown, RequestRejected, StreamBroken
+from assay.domain.errors import ModelError, RequestRejected, ServerError, StreamBroken
 from assay.providers import ProviderClient, ProviderConfig
 from assay.providers.openai import OpenAI
 from fakes.calls import call
@@ -58,8 +58,8 @@ async def test_oddities_do_not_sink_the_answer(body: bytes, content_type: str) -
     [
         (b'data: {"choices":[{"delta":{},"finish_reason":"error"}]}\n\n', SSE, StreamBroken),
         (b'{"choices":[{"message":{"content":"yes"},"finish_reason":null}]}', JSON, StreamBroken),
-        (b'data: {"choices":[{"error":{"code":502,"message":"x"}}]}\n\n', SSE, ProviderDown),
-        (b'{"choices":[{"error":{"code":502,"message":"x"}}]}', JSON, ProviderDown),
+        (b'data: {"choices":[{"error":{"code":502,"message":"x"}}]}\n\n', SSE, ServerError),
+        (b'{"choices":[{"error":{"code":502,"message":"x"}}]}', JSON, ServerError),
         (b'{"error":{"message":"bad","code":400}}', JSON, RequestRejected),
         (b'{"choices":{"message":{"content":"yes"}}}', JSON, StreamBroken),
         (b"data: [1]\n\n", SSE, StreamBroken),
@@ -89,6 +89,6 @@ async def test_an_answer_that_failed(
 )
 async def test_the_message_of_an_error(body: bytes, content_type: str, said: str) -> None:
     """JSON of any shape and plain text give their message, without the key; pages give none."""
-    with pytest.raises(ProviderDown) as caught:
+    with pytest.raises(ServerError) as caught:
         await answer_to(body, content_type, status=503)
     assert caught.value.message == said

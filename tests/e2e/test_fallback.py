@@ -1,5 +1,7 @@
 """With two providers and the first in trouble, the second one's verdict comes back in time."""
 
+import json
+
 import aiohttp
 import pytest
 
@@ -33,8 +35,8 @@ CASE = {
 }
 
 TROUBLES = {
-    "refused": "provider_down",
-    "500": "provider_down",
+    "refused": "connection_refused",
+    "500": "server_error",
     "401": "key_rejected",
     "429": "rate_limited",
     "silent": "provider_silent",
@@ -71,9 +73,9 @@ async def test_the_second_provider_answers_for_the_first(tmp_path, fault):
 
 
 async def test_with_every_provider_down_the_answer_is_a_problem(tmp_path):
-    """Nothing was scored and the cause is not the caller's: 503 with Retry-After, never a score."""
+    """Nothing was scored: 503 with Retry-After, which says which model failed and how."""
     async with FaultServer() as first, FaultServer() as second:
-        await first.play("500")
+        await first.play("tls")
         await second.play("503")
         config = CONFIG.format(
             first_dialect="gemini",
@@ -86,9 +88,18 @@ async def test_with_every_provider_down_the_answer_is_a_problem(tmp_path):
             session.post("/v1/evaluations", json=CASE) as answer,
         ):
             body = await answer.json()
+        log = [json.loads(line) for line in service.log.read_text().splitlines() if line[:1] == "{"]
     assert (answer.status, body["code"]) == (503, "providers_unavailable")
     assert answer.content_type == "application/problem+json"
     assert int(answer.headers["Retry-After"]) >= 1
+    assert "first/judge: TLS: wrong version number." in body["detail"]
+    assert "second/judge: answered 503: refused for 503." in body["detail"]
+    attempts = [(attempt["model"], attempt["outcome"]) for attempt in body["attempts"]]
+    assert attempts == [("first/judge", "tls_failed")] * 2 + [("second/judge", "server_error")] * 2
+    lines = [line for line in log if line["event"] == "attempt"]
+    assert [line["error"] for line in lines] == ["TlsFailed"] * 2 + ["ServerError"] * 2
+    assert {line["host"] for line in lines} == {"127.0.0.1"}
+    assert lines[-1]["message"] == "second answered 503 (api_error, error)"
 
 
 async def test_an_unknown_model_is_pointed_at_where_it_was_named(tmp_path):

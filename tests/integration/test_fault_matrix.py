@@ -1,10 +1,17 @@
-"""Every fault of each provider, streamed or not, through the whole nest with a fallback."""
+"""Every fault of each provider, streamed or not, through the whole nest with a fallback.
+
+The faults are those of a public benchmark of failover, and more: refused, reset, TLS, silence
+before the first byte and in the middle, a slow drip, a truncated stream, malformed JSON, every
+usual 4xx and 5xx, 429 with and without Retry-After, an answer of 10 MB, the wrong content type, and
+a redirect. Cases run side by side, since most of them wait.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -34,6 +41,7 @@ from fakes.redis_process import RedisProcess
 
 TIMEOUT_S = 12.0
 SILENCE_S = 1.0
+SIDE_BY_SIDE = 8
 ASKED = EvaluationRequest.model_validate(
     {"input": "Which town?", "output": "Paris.", "criteria": ["The answer is correct."]}
 )
@@ -48,7 +56,7 @@ def redis(tmp_path_factory):
 
 @dataclass
 class JudgedByTwo:
-    """A judge of two models in front of two providers; the first one misbehaves."""
+    """A judge of models at two providers, of which the first misbehaves; the last is healthy."""
 
     judging: Judging
     events: RecordedEvents
@@ -72,12 +80,18 @@ class JudgedByTwo:
 
 @contextlib.asynccontextmanager
 async def opened(
-    url: str, dialect: str, stream: bool, first: FaultServer, second: FaultServer
+    url: str,
+    dialect: str,
+    stream: bool,
+    first: FaultServer,
+    second: FaultServer,
+    failing: int = 1,
 ) -> AsyncIterator[JudgedByTwo]:
     # Names of their own keep the breakers and buckets of the cases apart in one Redis.
     name = uuid.uuid4().hex
     provider = {"silence_timeout_s": SILENCE_S, "stream": stream}
     model = {"requests_per_minute": 60_000, "name": "judge-1"}
+    firsts = [f"{name}/first-{number}" for number in range(failing)]
     settings = Settings.model_validate(
         {
             "providers": {
@@ -85,10 +99,13 @@ async def opened(
                 "second": {**provider, "dialect": "openai", "base_url": second.base_url("openai")},
             },
             "models": {
-                f"{name}/first": {**model, "provider": "first", "context_tokens": 8_000},
-                f"{name}/second": {**model, "provider": "second", "context_tokens": 200_000},
+                **{
+                    model_id: {**model, "provider": "first", "context_tokens": 8_000}
+                    for model_id in firsts
+                },
+                f"{name}/second": {**model, "provider": "second"},
             },
-            "judges": {"default": {"models": [f"{name}/first", f"{name}/second"]}},
+            "judges": {"default": {"models": [*firsts, f"{name}/second"]}},
         }
     )
     client, events = connect(url), RecordedEvents()
@@ -110,11 +127,33 @@ def meaning(name: str, dialect: str, stream: bool) -> type[ModelError] | None:
     return StreamBroken if name == "error_mid" and not stream else fault.raises
 
 
+async def side_by_side(case: Callable[[str], Awaitable[None]]) -> None:
+    """Run the case for each fault; a failure names its fault."""
+    slots = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def run(name: str) -> None:
+        async with slots:
+            try:
+                await case(name)
+            except Exception as error:
+                error.add_note(f"fault: {name}")
+                raise
+
+    async with asyncio.TaskGroup() as tasks:
+        for name in FAULTS:
+            tasks.create_task(run(name))
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("dialect", ["openai", "anthropic", "gemini"])
-@pytest.mark.parametrize("name", FAULTS)
-async def test_every_fault_ends_as_the_table_says(redis, name, dialect, stream):
+async def test_every_fault_ends_as_the_table_says(redis, dialect, stream):
     """Scored before the deadline, or not where no other model could do better; all is on record."""
+    await side_by_side(lambda name: ends_as_the_table_says(redis, name, dialect, stream))
+
+
+async def ends_as_the_table_says(
+    redis: RedisProcess, name: str, dialect: str, stream: bool
+) -> None:
     error = meaning(name, dialect, stream)
     async with FaultServer() as first, FaultServer() as second:
         first.drip_s = 0.02
@@ -146,6 +185,26 @@ async def test_every_fault_ends_as_the_table_says(redis, name, dialect, stream):
     )
     answered = error is None or issubclass(error, (AnswerRefused, AnswerTruncated))
     assert counted[:2] == (failures + answered, failures)
+
+
+async def test_five_models_in_any_trouble_leave_the_verdict_to_the_sixth(redis):
+    """Each model is asked, none more than twice, and the last one serves within the deadline."""
+
+    async def reaches_the_last(name: str) -> None:
+        error = meaning(name, "openai", stream=True)
+        if error is None or error.next_candidate == "none":
+            return
+        async with FaultServer() as first, FaultServer() as second:
+            await first.play(name)
+            async with opened(redis.url, "openai", True, first, second, failing=5) as panel:
+                score = await panel.judge()
+        models = [attempt.model for attempt in score.judge.attempts]
+        assert (score.status, score.judge.provider) == ("scored", "second")
+        assert len(set(models)) == 6
+        assert max(map(models.count, models)) <= 2
+        assert len(models) <= 8
+
+    await side_by_side(reaches_the_last)
 
 
 async def test_a_prompt_too_long_for_all_is_said_to_be(redis):

@@ -51,8 +51,9 @@ async def _compare(
         metadata=payload.metadata,
     )
     comparison = outcome.comparison
-    reasons = [order.reason for order in comparison.orders]
-    problem = transient_problem(reasons, outcome.retry, "The outputs could not be compared")
+    problem = transient_problem(
+        comparison.orders, outcome.retry, "The outputs could not be compared"
+    )
     if problem is not None:
         raise ProblemError(problem)
     return Response(render(comparison), media_type="application/json")

@@ -53,8 +53,7 @@ async def _evaluate(
         metadata=payload.metadata,
     )
     evaluation = outcome.evaluation
-    reasons = [result.reason for result in evaluation.results]
-    problem = transient_problem(reasons, outcome.retry, "No criterion could be scored")
+    problem = transient_problem(evaluation.results, outcome.retry, "No criterion could be scored")
     if problem is not None:
         raise ProblemError(problem)
     return Response(render(evaluation), media_type="application/json")

@@ -5,18 +5,19 @@ The domain's own dataclasses are what is dumped. The classes here only name thei
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import orjson
 from pydantic import ConfigDict
 
-from assay.domain.comparison import Comparison
-from assay.domain.errors import MOST_TELLING_FIRST, TRANSIENT_REASONS, ProblemCode, Reason
-from assay.domain.evaluation import Evaluation, RetryAdvice
+from assay.domain.comparison import Comparison, OrderVerdict
+from assay.domain.completion import Attempt
+from assay.domain.errors import MOST_TELLING_FIRST, TRANSIENT_REASONS, ProblemCode
+from assay.domain.evaluation import CriterionResult, Evaluation, RetryAdvice
 from assay.domain.exact_json import dumps
-from assay.http.problems import Problem
+from assay.http.problems import Problem, fault_sentence
 from assay.http.rate_limits import rate_limit_fields
 
 CAUSES: Mapping[ProblemCode, str] = {
@@ -25,6 +26,9 @@ CAUSES: Mapping[ProblemCode, str] = {
     "providers_unavailable": "no judge answered",
     "quota_exhausted": "the quota of the judges is exhausted",
 }
+
+CAUSES_MAX = 8
+"""Failures of candidates that a detail tells; `attempts` lists more."""
 
 EXACT = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 """Every field is always present, and there are no others."""
@@ -57,20 +61,31 @@ def _plain(value: object) -> object:
 
 
 def transient_problem(
-    reasons: Collection[Reason | None], retry: RetryAdvice | None, nothing: str
+    parts: Sequence[CriterionResult | OrderVerdict], retry: RetryAdvice | None, nothing: str
 ) -> Problem | None:
     """The problem to respond with if every part failed for a transient reason.
 
-    `reasons` has None for a part that did not fail. `nothing` begins the problem's detail.
+    `nothing` begins the problem's detail.
     """
-    failed = {reason for reason in reasons if reason is not None}
-    if not failed or None in reasons or not failed <= TRANSIENT_REASONS:
+    failed = {part.reason for part in parts if part.reason is not None}
+    if not failed or not all(part.reason in TRANSIENT_REASONS for part in parts):
         return None
     # Every transient reason is a problem code as well.
     code = cast("ProblemCode", min(failed, key=MOST_TELLING_FIRST.index))
-    detail = f"{nothing}: {CAUSES[code]}."
+    # Criteria that share a call share its attempts.
+    attempts = tuple(
+        dict.fromkeys(attempt for part in parts if part.judge for attempt in part.judge.attempts)
+    )
+    causes = dict.fromkeys(map(_cause, attempts))
+    detail = " ".join((f"{nothing}: {CAUSES[code]}.", *list(causes)[:CAUSES_MAX]))
     if retry is None:
-        return Problem(code, detail)
+        return Problem(code, detail, attempts=attempts)
     quota = retry.spent if code == "quota_exhausted" else None
     headers = () if quota is None else rate_limit_fields(quota, retry.after_s)
-    return Problem(code, detail, (), retry.after_s, headers)
+    return Problem(code, detail, (), retry.after_s, headers, attempts)
+
+
+def _cause(attempt: Attempt) -> str:
+    """Which candidate failed, and how, as a sentence."""
+    words = attempt.message.removeprefix(attempt.provider).lstrip(" :")
+    return fault_sentence(attempt.model, words or attempt.outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from assay.domain.completion import Capabilities, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.http.limits import Limits
@@ -23,6 +25,7 @@ def _model(model_id: str, model: ModelSettings, provider: ProviderSettings) -> M
         id=model_id,
         provider=model.provider,
         name=model.name,
+        host=urlsplit(provider.url).hostname or "",
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
         input_usd_per_mtok=model.input_usd_per_mtok,

@@ -99,7 +99,7 @@ async def open_judging(
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
-            name: ConfiguredJudge(judge.models, judge.strategy)
+            name: ConfiguredJudge(judge.models, judge.strategy, judge.on_refusal)
             for name, judge in settings.judges.items()
         }
         candidates = [nest.candidate for nest in nests]

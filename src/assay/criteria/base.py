@@ -18,6 +18,7 @@ from assay.domain.evaluation import (
     InjectionPolicy,
     JudgeSpec,
     LongInput,
+    OnRefusal,
     ReadFrom,
     Strategy,
 )
@@ -61,6 +62,11 @@ class Judge(Frozen):
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     fallback: Fallback = Field(default="any", description="Which other models may step in.")
+    on_refusal: OnRefusal | None = Field(
+        default=None,
+        description="Whether a refusal or a content filter goes to the next model (next) or ends "
+        "the call (stop); absent: as the judge is configured, else next.",
+    )
     max_cost_usd: float | None = Field(
         default=None,
         gt=0,

@@ -17,8 +17,8 @@ Finish = Literal["stop", "length", "refusal", "content_filter"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-ATTEMPTS_MAX = 3
-"""Upstream calls for one verdict, over all models."""
+EXTRA_ATTEMPTS = 2
+"""Upstream calls for one verdict, over all models, beyond one for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class Attempt:
     latency_ms: float
     usage: Usage = NO_USAGE
     cost_usd: float = 0.0
+    message: str = field(default="", metadata=doc("What went wrong, in words; empty for `ok`."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,16 +234,16 @@ class Prompt(Generic[T]):
 class CallContext:
     """What belongs to a call and not to its text.
 
-    `attempts_left` bounds the upstream calls for one verdict. `patience_s` is the longest wait for
-    a rate-limited model: the router shortens it while another candidate could serve. `budget` is
+    `attempts_left` bounds the upstream calls to one model for one verdict. `other_in_s` is how soon
+    another candidate could serve: a model that has to wait for longer is passed over. `budget` is
     what the request may still spend, and `cacheable` says that a stored answer will do.
     `delimiter_key` is the secret from which the delimiters of untrusted text are made.
     """
 
     caller: Caller
     deadline: Deadline
-    attempts_left: int = ATTEMPTS_MAX
-    patience_s: float = math.inf
+    attempts_left: int = 1 + EXTRA_ATTEMPTS
+    other_in_s: float = math.inf
     budget: CostBudget | None = None
     cacheable: bool = False
     delimiter_key: bytes = field(default=b"", repr=False)
@@ -262,12 +263,14 @@ class Capabilities:
 class Model:
     """A model as configured; prices in US dollars per million tokens.
 
-    `reading` names the forms in which it is known to write its verdicts.
+    `host` is where it is served, for operators alone. `reading` names the forms in which the model
+    is known to write its verdicts.
     """
 
     id: str
     provider: str
     name: str
+    host: str = ""
     context_tokens: int | None = None
     max_output_tokens: int = 2_048
     input_usd_per_mtok: float | None = None

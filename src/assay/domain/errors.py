@@ -4,14 +4,20 @@
     ├── RequestError               the caller's request is at fault; costs nothing
     ├── StoreUnavailable           Redis does not answer
     └── ModelError                 a model gave no usable completion
-        ├── RequestRejected        400, 422: a parameter, or the model's own output
+        ├── RequestRejected        400, 409, 422: a parameter, or the model's own output
         │   └── PromptUnsendable   a text that JSON cannot hold; nothing was sent
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
         ├── KeyRejected            401, 402, 403
         │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
         ├── ModelMissing           404
-        ├── ProviderDown           408, 5xx, refused, reset, TLS
+        ├── ProviderDown           unreachable
+        │   ├── NameUnresolved     DNS
+        │   ├── ConnectionRefused
+        │   ├── ConnectionReset    before the first byte of an answer
+        │   ├── ConnectTimedOut
+        │   ├── TlsFailed          the handshake, or the certificate
+        │   └── ServerError        408, 5xx, a redirect
         ├── ProviderSilent         no byte within the silence timeout
         ├── RateLimited            429
         ├── StreamBroken           cut or malformed answer, or ended with a word for an error
@@ -35,7 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 if TYPE_CHECKING:
     from assay.domain.completion import Attempt, Usage
@@ -43,8 +49,8 @@ if TYPE_CHECKING:
 
 Retry = Literal["no", "once", "after_wait", "repair"]
 
-NextCandidate = Literal["any", "larger_window", "none"]
-"""Which of the other candidates is worth asking after a failure."""
+NextCandidate = Literal["any", "no_smaller_window", "by_policy", "none"]
+"""Which of the other candidates is worth asking after a failure; `by_policy`: as `on_refusal`."""
 
 ProbeResult = Literal["success", "failure", "none"]
 """What a probe showed about a provider; after `none` another probe takes its place."""
@@ -74,37 +80,24 @@ Reason = Literal[
     "judge_refused",
     "judge_truncated",
     "judge_suspect",
-    "quota_exhausted",
+    "input_too_long",
+    "check_error",
+    "cost_cap_reached",
+    "deadline_exceeded",
     "overloaded",
     "providers_unavailable",
-    "deadline_exceeded",
-    "input_too_long",
-    "cost_cap_reached",
-    "required_check_failed",
+    "quota_exhausted",
     "reference_missing",
     "context_missing",
-    "check_error",
+    "required_check_failed",
 ]
-"""Why a criterion is unscored or skipped, as callers read it."""
+"""Why a criterion is unscored or skipped, as callers read it.
 
-MOST_TELLING_FIRST: tuple[Reason, ...] = (
-    "judge_parse_error",
-    "judge_refused",
-    "judge_truncated",
-    "judge_suspect",
-    "input_too_long",
-    "check_error",
-    "cost_cap_reached",
-    "deadline_exceeded",
-    "overloaded",
-    "providers_unavailable",
-    "quota_exhausted",
-    "reference_missing",
-    "context_missing",
-    "required_check_failed",
-)
-"""Every reason. Of several failures, that of a judge that did answer explains the most, and one
-that passes by itself explains the least."""
+The most telling one stands first: of several failures, that of a judge that did answer explains the
+most, and one that passes by itself explains the least.
+"""
+
+MOST_TELLING_FIRST: tuple[Reason, ...] = get_args(Reason)
 
 
 ProblemCode = Literal[
@@ -220,6 +213,8 @@ class ModelError(AssayError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.attempts = tuple(attempts)
+        self.log_message = "" if self.prompt_specific else message
+        """What a log line may show: nothing that could quote the caller's text."""
         self.spent: SpentQuota | None = None
         self.usage: Usage | None = None
         """What the provider counted for an answer that it ended without a usable text."""
@@ -241,14 +236,14 @@ class ContentFiltered(ModelError):
     """Each provider filters by its own rules."""
 
     outcome, reason = "content_filtered", "judge_refused"
-    transient, prompt_specific = False, True
+    next_candidate, transient, prompt_specific = "by_policy", False, True
 
 
 class ContextExceeded(ModelError):
-    """Only a candidate with a larger window is worth trying; the router knows the windows."""
+    """A candidate with a smaller window is not worth trying; the router knows the windows."""
 
     outcome, reason = "context_exceeded", "input_too_long"
-    next_candidate, transient, prompt_specific = "larger_window", False, True
+    next_candidate, transient, prompt_specific = "no_smaller_window", False, True
 
 
 class KeyRejected(ModelError):
@@ -267,6 +262,30 @@ class ModelMissing(ModelError):
 
 class ProviderDown(ModelError):
     outcome, retry, call_result = "provider_down", "once", FAILURE
+
+
+class NameUnresolved(ProviderDown):
+    outcome = "dns_failed"
+
+
+class ConnectionRefused(ProviderDown):
+    outcome = "connection_refused"
+
+
+class ConnectionReset(ProviderDown):
+    outcome = "connection_reset"
+
+
+class ConnectTimedOut(ProviderDown):
+    outcome = "connect_timeout"
+
+
+class TlsFailed(ProviderDown):
+    outcome = "tls_failed"
+
+
+class ServerError(ProviderDown):
+    outcome = "server_error"
 
 
 class ProviderSilent(ModelError):
@@ -302,7 +321,7 @@ class AnswerTruncated(ModelError):
 
 class AnswerRefused(ModelError):
     outcome, reason = "answer_refused", "judge_refused"
-    transient, prompt_specific = False, True
+    next_candidate, transient, prompt_specific = "by_policy", False, True
 
 
 class QuotaExhausted(ModelError):

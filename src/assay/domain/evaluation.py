@@ -23,6 +23,8 @@ Text = str | tuple[Message, ...]
 Status = Literal["scored", "unscored", "skipped"]
 Fallback = Literal["any", "same_model", "none"]
 Strategy = Literal["ordered", "cheapest", "fastest", "weighted", "panel"]
+OnRefusal = Literal["next", "stop"]
+"""What follows where a judge refuses or a provider filters: the next model is asked, or none."""
 InjectionPolicy = Literal["flag", "quarantine", "off"]
 """What follows from signs of injection: the score is flagged, the case is not judged, or nothing
 is searched."""
@@ -83,6 +85,7 @@ class JudgeSpec:
     temperature: float | None = None
     seed: int | None = None
     fallback: Fallback = "any"
+    on_refusal: OnRefusal | None = None
     max_cost_usd: float | None = None
     cache: bool = False
     injection: InjectionPolicy = "flag"

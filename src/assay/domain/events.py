@@ -71,7 +71,10 @@ class ComparisonFinished:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """One upstream call ended; `outcome` is `ok` or that of a `ModelError`."""
+    """One upstream call ended; `outcome` is `ok` or that of a `ModelError`.
+
+    `error` is the error's class, and `message` what it says without quoting anything.
+    """
 
     caller: Caller
     provider: str
@@ -81,6 +84,9 @@ class AttemptFinished:
     first_byte_seconds: float | None
     usage: Usage
     cost_usd: float
+    host: str = ""
+    error: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from assay.domain.completion import Attempt
 from assay.domain.errors import ProblemCode
 from assay.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 
@@ -41,6 +42,7 @@ class ProblemDocument(BaseModel):
     request_id: str
     detail: str | None = None
     errors: list[ProblemField] = []
+    attempts: list[Attempt] = []
     retry_after_s: int | None = None
 
 

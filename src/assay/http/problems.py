@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from assay.domain.completion import Attempt
 from assay.domain.errors import AssayError, FieldError, ModelError, ProblemCode, RequestError
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,6 +25,8 @@ CLOSE = (("connection", "close"),)
 """The headers of a problem after which the connection is of no more use."""
 ERRORS_MAX = 20
 """Faults listed in one problem; of more, the first ones are listed."""
+ATTEMPTS_MAX = 20
+"""Upstream calls listed in one problem; of more, the first ones are listed."""
 RETRY_AFTER_S = 1.0
 """Sent with a temporary problem when no better time is known."""
 
@@ -70,13 +73,17 @@ PROBLEM_TYPES: Mapping[ProblemCode, ProblemType] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem of a request; `detail` and `errors` are safe to show to the caller."""
+    """One problem of a request, all of it safe to show to the caller.
+
+    `attempts` are the calls to judges that failed.
+    """
 
     code: ProblemCode
     detail: str = ""
     errors: tuple[FieldError, ...] = ()
     retry_after_s: float | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def status(self) -> int:
@@ -101,8 +108,10 @@ def problem_of(error: Exception) -> Problem:
     if not isinstance(error, AssayError) or error.code == "internal":
         return INTERNAL
     errors = error.errors if isinstance(error, RequestError) else ()
-    wait_s = error.retry_after_s if isinstance(error, ModelError) else None
-    return Problem(error.code, error.message, errors, wait_s)
+    if isinstance(error, ModelError):
+        wait_s, attempts = error.retry_after_s, error.attempts
+        return Problem(error.code, error.message, (), wait_s, attempts=attempts)
+    return Problem(error.code, error.message, errors)
 
 
 def invalid_request(pointer: str, message: str) -> RequestError:
@@ -139,6 +148,8 @@ def render(problem: Problem, request_id: str) -> tuple[list[tuple[str, str]], by
             {"pointer": fault.pointer, "message": fault.message}
             for fault in problem.errors[:ERRORS_MAX]
         ]
+    if problem.attempts:
+        document["attempts"] = problem.attempts[:ATTEMPTS_MAX]
     if kind.temporary:
         wait_s = max(1, math.ceil(problem.retry_after_s or RETRY_AFTER_S))
         document["retry_after_s"] = wait_s

@@ -15,8 +15,8 @@ from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
     ModelMissing,
-    ProviderDown,
     RateLimited,
+    ServerError,
 )
 from assay.providers.body import json_body, schema_json
 from assay.providers.client import ProviderClient
@@ -36,11 +36,10 @@ _DIALECT = Dialect(
         "not_found_error": ModelMissing,
         "request_too_large": ContextExceeded,
         "rate_limit_error": RateLimited,
-        "timeout_error": ProviderDown,
-        "api_error": ProviderDown,
-        "overloaded_error": ProviderDown,
+        "timeout_error": ServerError,
+        "api_error": ServerError,
+        "overloaded_error": ServerError,
     },
-    phrases=(("credit balance is too low", KeyRejected),),
 )
 
 

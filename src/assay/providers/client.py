@@ -15,10 +15,11 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from assay.domain.errors import KeyRejected, ProviderDown
+from assay.domain.errors import ConnectTimedOut, KeyRejected
 from assay.domain.policy import Deadline
 from assay.providers.body import Chunk, JsonPayload
 from assay.providers.connect_timeout import ConnectTimeout, tracing
+from assay.providers.connection_failures import connection_failure
 from assay.providers.idle_timeout import idle_timeout
 from assay.providers.rate_limits import rate_limit_of
 from assay.providers.response_reader import ResponseReader
@@ -33,8 +34,8 @@ class ProviderConfig:
     """How to reach a provider; `api_key` is called for each request, so that a key can rotate.
 
     Without `stream`, `silence_timeout_s` bounds the whole answer. `output_limit_field` names the
-    field of the output limit for OpenAI-compatible servers (None: chosen by host). Raises
-    `ValueError` for a `base_url` that is not an http(s) address.
+    field of the output limit for OpenAI-compatible servers (None: chosen by host). `base_url` is an
+    http(s) URL without a query.
     """
 
     provider: str
@@ -46,14 +47,6 @@ class ProviderConfig:
     stream: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
     output_limit_field: str | None = None
-
-    def __post_init__(self) -> None:
-        try:
-            url = URL(self.base_url)
-        except ValueError:
-            url = URL()
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError(f"the base_url of {self.provider} is not an http(s) address")
 
     def __repr__(self) -> str:
         url = str(URL(self.base_url).with_user(None).with_query(None))
@@ -149,15 +142,9 @@ class ProviderClient:
                 finally:
                     connect_timeout.stop()
         except TimeoutError:
-            raise ProviderDown(f"{provider} accepted no connection within {limit_s:g} s") from None
-        except aiohttp.ClientSSLError:
-            raise ProviderDown(f"{provider} failed the TLS handshake") from None
-        except ValueError:
-            raise ProviderDown(f"the URL or a header for {provider} is not valid") from None
-        except (aiohttp.ClientError, OSError) as error:
-            # The type says refused, reset or unresolved; the text may contain an address.
-            kind = type(error).__name__
-            raise ProviderDown(f"{provider} did not accept the request ({kind})") from None
+            raise ConnectTimedOut(f"{provider}: no connection within {limit_s:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise connection_failure(provider, error) from None
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:

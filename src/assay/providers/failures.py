@@ -20,9 +20,9 @@ from assay.domain.errors import (
     KeyRejected,
     ModelError,
     ModelMissing,
-    ProviderDown,
     RateLimited,
     RequestRejected,
+    ServerError,
     StreamBroken,
 )
 from assay.providers.finish_words import FINISHES
@@ -38,7 +38,7 @@ _STATUSES: Mapping[int, type[ModelError]] = {
     402: KeyRejected,
     403: KeyRejected,
     404: ModelMissing,
-    408: ProviderDown,
+    408: ServerError,
     413: ContextExceeded,
     429: RateLimited,
 }
@@ -65,20 +65,49 @@ _TOO_LONG = (
     "range of input length",  # Qwen
     "prompt exceeds max length",  # GLM
     "too many tokens",  # Cohere
+    "contextwindowexceeded",  # LiteLLM
 )
 _FILTERED = (
     "input was flagged",  # OpenRouter, with the status of a rejected key
     "violates usage guidelines",  # xAI, likewise
     "content management policy",  # Azure
     "inappropriate content",  # Qwen
+    "contentpolicyviolation",  # LiteLLM
+)
+_BAD_KEY = (
+    "incorrect api key",  # OpenAI, and xAI with a 400
+    "invalid api key",  # Groq, Mistral, Together
+    "api key not valid",  # Gemini
+    "api key expired",  # Gemini
+    "invalid x-api-key",  # Anthropic
+    "invalid subscription key",  # Azure
+    "authentication error",  # LiteLLM
+    "authenticationerror",  # LiteLLM, for the provider behind it
+    "budget has been exceeded",  # LiteLLM
+    "credit balance is too low",  # Anthropic
+)
+_NO_MODEL = (
+    "invalid model name",  # LiteLLM
+    "not a valid model id",  # OpenRouter
+    "unknown model",  # Azure AI, GitHub Models
+    "model not found",  # Fireworks, LM Studio
+    "model does not exist",  # SiliconFlow
+    "notfounderror",  # LiteLLM, for the provider behind it
 )
 _PHRASES: Sequence[tuple[str, type[ModelError]]] = (
     *((phrase, ContentFiltered) for phrase in _FILTERED),
     *((phrase, ContextExceeded) for phrase in _TOO_LONG),
 )
 """Parts of messages, in lower case, that gateways pass on from any provider."""
+_OPENINGS: Sequence[tuple[str, type[ModelError]]] = (
+    *((phrase, KeyRejected) for phrase in _BAD_KEY),
+    *((phrase, ModelMissing) for phrase in _NO_MODEL),
+)
+"""The same where the message begins: what it quotes must put no key in quarantine."""
+_OPENING_CHARS = 100
 _MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors")
 _KEY_LIKE = re.compile(r"\S*(?:sk-|AIza|Bearer\s)\S*", re.IGNORECASE)
+_CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]+")
 
 
@@ -86,12 +115,11 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]+")
 class Dialect:
     """How one provider expresses its errors, and how its answers end.
 
-    `codes` maps its codes, types, reasons and statuses. `phrases` maps parts of its message, in
-    lower case, for errors without a code. `finishes` maps the words of its endings, in lower case.
+    `codes` maps its codes, types, reasons and statuses. `finishes` maps the words of its endings,
+    in lower case.
     """
 
     codes: Mapping[str, type[ModelError]]
-    phrases: Sequence[tuple[str, type[ModelError]]] = ()
     finishes: Mapping[str, Finish] = field(default_factory=lambda: FINISHES)
 
 
@@ -141,9 +169,12 @@ def failure(
     status = f"answered {error.status}" if error.status else "ended its stream with an error"
     message = f"{provider} {status}"
     # A rejected key may be quoted, and in parts that no mask recognises.
-    if detail := "" if kind is KeyRejected else safe_text(error.message, secret):
-        message = f"{message}: {detail}"
-    return kind(message, retry_after_s=error.retry_after_s)
+    detail = "" if kind is KeyRejected else safe_text(error.message, secret)
+    found = kind(f"{message}: {detail}" if detail else message, retry_after_s=error.retry_after_s)
+    # The sentences may quote the caller's text; a code cannot.
+    codes = ", ".join(dict.fromkeys(filter(_CODE.fullmatch, error.codes)))
+    found.log_message = f"{message} ({codes})" if codes else message
+    return found
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -167,16 +198,17 @@ def _kind(dialect: Dialect, error: ProviderError) -> type[ModelError]:
         if code in dialect.codes:
             return dialect.codes[code]
     message = error.message.lower() if error.status in _SEARCHED_STATUSES else ""
-    for phrase, kind in (*dialect.phrases, *_PHRASES):
-        if phrase in message:
-            return kind
+    for text, phrases in ((message, _PHRASES), (message[:_OPENING_CHARS], _OPENINGS)):
+        for phrase, kind in phrases:
+            if phrase in text:
+                return kind
     if error.status is None:
         return StreamBroken
     if error.status in _STATUSES:
         return _STATUSES[error.status]
     # A redirect counts as down: to follow it would send the key elsewhere.
     is_client_error = error.status // 100 == 4  # noqa: PLR2004  # the class of the status
-    return RequestRejected if is_client_error else ProviderDown
+    return RequestRejected if is_client_error else ServerError
 
 
 def safe_text(text: str, secret: str | None = None) -> str:

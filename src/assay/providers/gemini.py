@@ -13,8 +13,8 @@ from assay.domain.completion import CallContext, Completion, Model, Prompt, Toke
 from assay.domain.errors import (
     KeyRejected,
     ModelMissing,
-    ProviderDown,
     RateLimited,
+    ServerError,
 )
 from assay.providers.body import json_body, schema_json
 from assay.providers.client import ProviderClient
@@ -37,14 +37,10 @@ _DIALECT = Dialect(
         "FAILED_PRECONDITION": KeyRejected,  # no billing, or an unsupported region
         "NOT_FOUND": ModelMissing,
         "RESOURCE_EXHAUSTED": RateLimited,
-        "DEADLINE_EXCEEDED": ProviderDown,
-        "INTERNAL": ProviderDown,
-        "UNAVAILABLE": ProviderDown,
+        "DEADLINE_EXCEEDED": ServerError,
+        "INTERNAL": ServerError,
+        "UNAVAILABLE": ServerError,
     },
-    phrases=(
-        ("api key not valid", KeyRejected),
-        ("api key expired", KeyRejected),
-    ),
     # The model gave neither an answer nor an error.
     finishes={**FINISHES, "language": "refusal", "other": "refusal"},
 )

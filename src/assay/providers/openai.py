@@ -16,8 +16,8 @@ from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
     ModelMissing,
-    ProviderDown,
     RateLimited,
+    ServerError,
 )
 from assay.providers.body import json_body, schema_json
 from assay.providers.client import ProviderClient
@@ -34,6 +34,9 @@ _DIALECT = Dialect(
         "insufficient_quota": KeyRejected,
         "billing_hard_limit_reached": KeyRejected,
         "invalid_api_key": KeyRejected,
+        "auth_error": KeyRejected,
+        "expired_key": KeyRejected,
+        "budget_exceeded": KeyRejected,
         "content_filter": ContentFiltered,
         "content_policy_violation": ContentFiltered,
         "data_inspection_failed": ContentFiltered,
@@ -42,11 +45,10 @@ _DIALECT = Dialect(
         "string_above_max_length": ContextExceeded,
         "model_not_found": ModelMissing,
         "DeploymentNotFound": ModelMissing,
+        "unknown_model": ModelMissing,
         "rate_limit_exceeded": RateLimited,
-        "server_error": ProviderDown,
+        "server_error": ServerError,
     },
-    # xAI says so with a 400, and quotes the key.
-    phrases=(("incorrect api key", KeyRejected),),
 )
 _NEWER_FIELD_DOMAINS = ("openai.com", "azure.com")
 

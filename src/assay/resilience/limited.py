@@ -47,6 +47,8 @@ BATCH_LOOKAHEAD_S = 0.0
 batch calls had taken early."""
 ONLY_ASK_S = -1.0
 """A lookahead that only asks for the wait, and takes nothing."""
+PATIENCE_S = 1.0
+"""Longest wait for quota while another candidate could serve sooner."""
 PATIENCE_S_MAX = 86_400.0
 
 
@@ -233,7 +235,8 @@ class Limited:
         left_s = min(context.deadline.remaining_s(), PATIENCE_S_MAX)
         if left_s <= 0:
             raise DeadlineExceeded("The deadline passed before the call was sent.")
-        return max(0.0, min(left_s - self._service_s.value, context.patience_s - waited_s))
+        patience_s = max(PATIENCE_S, context.other_in_s)
+        return max(0.0, min(left_s - self._service_s.value, patience_s - waited_s))
 
     def _exhausted(self, rejected: Rejected) -> QuotaExhausted:
         kind = rejected.bucket.removesuffix("s").capitalize()

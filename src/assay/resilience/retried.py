@@ -16,10 +16,9 @@ from assay.domain.completion import (
     Completion,
     Model,
     Prompt,
-    Usage,
     to_ms,
 )
-from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, ReadingFailed, Retry
+from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, ReadingFailed
 from assay.domain.events import AttemptFinished
 from assay.domain.faults import internal_fault
 from assay.domain.moving_average import MovingAverage
@@ -46,7 +45,8 @@ class _Run(Generic[T]):
     prompt: Prompt[T]
     context: CallContext
     attempts: list[Attempt] = field(default_factory=list)
-    repeated: set[Retry] = field(default_factory=set)
+    was_sent_again: bool = False
+    was_repaired: bool = False
     answer: str = ""
 
     @property
@@ -58,8 +58,9 @@ class _Run(Generic[T]):
 class Retried:
     """A `ChatModel` that reads each answer, notes each attempt and repeats within its bounds.
 
-    A retry needs all of: a failure worth repeating (`ModelError.retry`), an attempt left, time
-    left for the pause and a usual call, and room in the process's retry budget.
+    A prompt is sent again once, and repaired once. That needs all of: a failure worth repeating
+    (`ModelError.retry`), an attempt left, time left for the pause and a usual call, no other
+    candidate that could serve before the pause ends, and room in the process's retry budget.
     """
 
     def __init__(
@@ -97,7 +98,10 @@ class Retried:
                 if pause_s is None:
                     raise
                 if error.retry == "repair":
+                    run.was_repaired = True
                     run.prompt = prompt.repaired(run.answer or NO_ANSWER, error.message)
+                else:
+                    run.was_sent_again = True
             else:
                 return replace(completion, attempts=tuple(run.attempts))
             await self._clock.sleep(pause_s)
@@ -110,21 +114,22 @@ class Retried:
             raise ModelError("No attempt was left for this verdict.")
         started_s = self._clock.monotonic_s()
         completion: Completion[T] | None = None
-        outcome, usage = "internal_error", NO_USAGE
+        failure: ModelError | None = None
+        outcome = "internal_error"
         try:
             completion = await self._inner.complete(run.prompt, run.context)
             run.answer = completion.text.strip()[:REPAIR_ANSWER_CHARS_MAX]
             reading = self._read(run, completion)
             outcome = "ok"
         except ModelError as error:
-            outcome, usage = error.outcome, error.usage or NO_USAGE
+            outcome, failure = error.outcome, error
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
         finally:
             elapsed_s = self._clock.monotonic_s() - started_s
-            self._note(run, outcome, elapsed_s, usage, completion)
+            self._note(run, outcome, elapsed_s, failure, completion)
         return completion.with_reading(reading)
 
     def _read(self, run: _Run[T], completion: Completion[object]) -> T:
@@ -142,10 +147,10 @@ class Retried:
         run: _Run[T],
         outcome: str,
         elapsed_s: float,
-        usage: Usage,
+        failure: ModelError | None,
         completion: Completion[T] | None,
     ) -> None:
-        """Note an attempt; `usage` is what a call without an answer took."""
+        usage = (failure.usage if failure else None) or NO_USAGE
         seconds, first_byte_s, cost_usd = elapsed_s, None, self._model.cost_usd(usage)
         if completion is not None:
             seconds, first_byte_s = completion.latency_ms / 1000, completion.first_byte_ms / 1000
@@ -154,10 +159,23 @@ class Retried:
         elif outcome in UNSENT_OUTCOMES:
             seconds = 0.0
         provider, model = self._model.provider, self._model.id
-        run.attempts.append(Attempt(provider, model, outcome, to_ms(seconds), usage, cost_usd))
+        message = failure.message if failure else ""
+        run.attempts.append(
+            Attempt(provider, model, outcome, to_ms(seconds), usage, cost_usd, message)
+        )
         self._events.emit(
             AttemptFinished(
-                run.context.caller, provider, model, outcome, seconds, first_byte_s, usage, cost_usd
+                run.context.caller,
+                provider,
+                model,
+                outcome,
+                seconds,
+                first_byte_s,
+                usage,
+                cost_usd,
+                host=self._model.host,
+                error=type(failure).__name__ if failure else "",
+                message=failure.log_message if failure else "",
             )
         )
 
@@ -168,21 +186,19 @@ class Retried:
         """How long to pause before the next attempt; None for no further attempt."""
         if error.retry == "no" or run.attempts_left <= 0:
             return None
-        if error.retry == "after_wait":
-            if error.retry_after_s is None:
-                return None
-        elif error.retry in run.repeated:
+        if run.was_repaired if error.retry == "repair" else run.was_sent_again:
+            return None
+        if error.retry == "after_wait" and error.retry_after_s is None:
             return None
         pause_s = error.retry_after_s or 0.0
+        if pause_s > run.context.other_in_s:
+            return None
         if error.retry == "once":
             # Full jitter: callers that failed together do not return together.
             pause_s += self._uniform(0.0, self._policy.backoff_s)
-        if pause_s > run.context.patience_s:
-            return None
         if (
             pause_s + self._usual_call_s.value >= run.context.deadline.remaining_s()
             or not self._budget.spend()
         ):
             return None
-        run.repeated.add(error.retry)
         return pause_s

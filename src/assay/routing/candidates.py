@@ -50,3 +50,12 @@ class Candidate:
     @property
     def window_tokens(self) -> float:
         return self.model.context_tokens or math.inf
+
+    def ready_in_s(self) -> float:
+        """How soon it could serve a call."""
+        return max(self.open_for_s(), self.wait_s())
+
+    def is_smaller_than(self, other: Candidate) -> bool:
+        """Whether its context window is known to be smaller than the other's."""
+        mine, theirs = self.model.context_tokens, other.model.context_tokens
+        return mine is not None and theirs is not None and mine < theirs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from assay.domain.errors import RequestError
-from assay.domain.evaluation import JudgeSpec, Strategy
+from assay.domain.evaluation import JudgeSpec, OnRefusal, Strategy
 from assay.domain.ports import EventSink, PanelMember
 from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate
@@ -17,10 +17,11 @@ from assay.routing.strategies import ORDERS
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredJudge:
-    """A judge as configured: its models in order of preference, and its usual strategy."""
+    """A judge as configured: its models in order of preference, and its usual policies."""
 
     models: tuple[str, ...]
     strategy: Strategy = "ordered"
+    on_refusal: OnRefusal = "next"
 
 
 class ConfiguredJudges:
@@ -41,41 +42,45 @@ class ConfiguredJudges:
 
         No other model answers in place of a member of a panel.
         """
-        chosen, strategy = self._chosen(spec)
-        if strategy != "panel":
-            return (self._member(spec, _allowed(chosen, spec), strategy),)
+        judge = self._judge(spec)
+        chosen = self._candidates_of(judge)
+        if judge.strategy != "panel":
+            return (self._member(spec, _allowed(chosen, spec), judge),)
+        if spec.models and len(chosen) < len(judge.models):
+            # By its id and by its name: its answer would count as two votes.
+            raise RequestError("invalid_request", "Two members of the panel are the same model.")
         return tuple(
             self._member(
                 replace(spec, models=(candidate.model.id,), strategy="ordered", fallback="none"),
                 [candidate],
-                "ordered",
+                judge,
             )
             for candidate in chosen
         )
 
     def _member(
-        self, spec: JudgeSpec, candidates: Sequence[Candidate], strategy: Strategy
+        self, spec: JudgeSpec, candidates: Sequence[Candidate], judge: ConfiguredJudge
     ) -> PanelMember:
-        router = Router(candidates, ORDERS[strategy], self._events)
+        router = Router(candidates, ORDERS[judge.strategy], self._events, judge.on_refusal)
         window_tokens = max(candidate.window_tokens for candidate in candidates)
         return PanelMember(spec, router, window_tokens)
 
-    def _chosen(self, spec: JudgeSpec) -> tuple[list[Candidate], Strategy]:
-        """All models that `spec` names, each once, with the strategy between them.
-
-        Raises `RequestError` if a panel names one model twice, by its id and by its name: its
-        answer would count as two votes.
-        """
+    def _judge(self, spec: JudgeSpec) -> ConfiguredJudge:
+        """The judge that `spec` names, or the one that its models make, with its own policies."""
         if spec.models:
-            models, strategy = spec.models, spec.strategy or "ordered"
+            judge = ConfiguredJudge(spec.models)
         else:
             judge = self._judges.get(spec.name) or _unknown("judge", spec.name, self._judges)
-            models, strategy = judge.models, spec.strategy or judge.strategy
-        named = map(self._candidate, models)
-        chosen = list({candidate.model.id: candidate for candidate in named}.values())
-        if spec.models and strategy == "panel" and len(chosen) < len(models):
-            raise RequestError("invalid_request", "Two members of the panel are the same model.")
-        return chosen, strategy
+        return replace(
+            judge,
+            strategy=spec.strategy or judge.strategy,
+            on_refusal=spec.on_refusal or judge.on_refusal,
+        )
+
+    def _candidates_of(self, judge: ConfiguredJudge) -> list[Candidate]:
+        """The judge's models, each once."""
+        named = map(self._candidate, judge.models)
+        return list({candidate.model.id: candidate for candidate in named}.values())
 
     def _candidate(self, model: str) -> Candidate:
         """The candidate of that id, else the first one whose provider knows it by that name."""

@@ -60,7 +60,7 @@ def weighted(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candi
 
 
 def _must_wait(candidate: Candidate) -> bool:
-    return candidate.open_for_s() > 0 or candidate.wait_s() > 0
+    return candidate.ready_in_s() > 0
 
 
 ORDERS: Mapping[Strategy, CandidateOrder] = {

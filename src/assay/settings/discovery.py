@@ -8,8 +8,12 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from assay.settings.addresses import checked_base_url
+
 OLLAMA_URL = "http://127.0.0.1:11434/v1"
 DISCOVERY_TIMEOUT_S = 0.5
+NAMED_TIMEOUT_S = 5.0
+"""A server that the environment names may be far away, and has to be there."""
 ANSWER_BYTES_MAX = 1_000_000
 
 Table = dict[str, Any]
@@ -56,7 +60,8 @@ _VENDORS: tuple[tuple[str, Table, Table], ...] = (
 def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     """Providers, models and the default judge for the keys in `environ` and a local server.
 
-    Without any of them, the simulated provider, whose results are marked as such.
+    Without any of them, the simulated provider, whose results are marked as such. Raises
+    `ValueError` if `OPENAI_BASE_URL` names no server that lists its models.
     """
     providers: Table = {}
     models: Table = {}
@@ -66,7 +71,8 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
             name = model["provider"]
             providers[name] = {**provider, "api_key_env": variable}
             models[f"{name}/{model['name']}"] = model
-    served = _first_model(local_url or OLLAMA_URL, environ.get("OPENAI_API_KEY", ""))
+    api_key = environ.get("OPENAI_API_KEY", "")
+    served = _named_model(local_url, api_key) if local_url else _ollama_model(api_key)
     if served:
         providers["local"] = {
             "dialect": "openai",
@@ -84,16 +90,39 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     }
 
 
-def _first_model(base_url: str, api_key: str) -> str | None:
-    """The first model that an OpenAI-compatible server lists; None if there is no server."""
-    if not base_url.startswith(("http://", "https://")):
-        return None
-    request = urllib.request.Request(base_url.rstrip("/") + "/models")  # noqa: S310 — checked above
-    if api_key:
-        request.add_header("Authorization", f"Bearer {api_key}")
+def _named_model(base_url: str, api_key: str) -> str:
+    """The first model of the server that `OPENAI_BASE_URL` names; raises `ValueError`."""
     try:
-        with urllib.request.urlopen(request, timeout=DISCOVERY_TIMEOUT_S) as response:  # noqa: S310
-            listed = json.loads(response.read(ANSWER_BYTES_MAX))
-        return str(listed["data"][0]["id"])
+        checked_base_url(base_url)
+    except ValueError as error:
+        raise ValueError(f"OPENAI_BASE_URL: {error}") from None
+    try:
+        return _first_model(base_url, api_key, NAMED_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        cause = f"answered {error.code} to"
+    except OSError as error:
+        cause = f"cannot be reached ({getattr(error, 'reason', error)}) at"
+    except (ValueError, LookupError, TypeError):
+        cause = "lists no model at"
+    raise ValueError(
+        f"OPENAI_BASE_URL: its server {cause} /models. Start the server, unset the variable, or "
+        "configure [providers] and [models]"
+    )
+
+
+def _ollama_model(api_key: str) -> str | None:
+    """The first model of a local Ollama; None if there is none."""
+    try:
+        return _first_model(OLLAMA_URL, api_key, DISCOVERY_TIMEOUT_S)
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def _first_model(base_url: str, api_key: str, timeout_s: float) -> str:
+    """The first model that an OpenAI-compatible server lists; raises if it lists none."""
+    request = urllib.request.Request(base_url.rstrip("/") + "/models")  # noqa: S310 — an http(s) URL
+    if api_key:
+        request.add_header("Authorization", f"Bearer {api_key}")
+    with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
+        listed = json.loads(response.read(ANSWER_BYTES_MAX))
+    return str(listed["data"][0]["id"])

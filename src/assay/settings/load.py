@@ -39,7 +39,11 @@ def load(
     for section, values in (overrides or {}).items():
         raw.setdefault(section, {}).update(values)
     if not raw.get("models"):
-        for section, found in discover(environ).items():
+        try:
+            discovered = discover(environ)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        for section, found in discovered.items():
             raw[section] = {**found, **raw.get(section, {})}
     raw.setdefault("judges", {}).setdefault("default", {"models": list(raw["models"])})
     try:

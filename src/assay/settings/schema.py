@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from assay.domain.evaluation import Strategy
+from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.suggestions import did_you_mean
+from assay.settings.addresses import checked_base_url, is_loopback
 from assay.verdicts.forms import FormName
 
 Dialect = Literal["openai", "anthropic", "gemini", "simulated"]
@@ -109,7 +109,9 @@ class ProviderSettings(Section):
     """`[providers.NAME]`: an endpoint and its API key."""
 
     dialect: Dialect = Field(description="Wire protocol of the endpoint.")
-    base_url: str = Field("", description="URL of the API. Empty: the vendor's.")
+    base_url: str = Field(
+        "", description="http(s) URL of the API, without a query. Empty: the vendor's."
+    )
     api_key_env: str = Field("", description="Environment variable that contains the API key.")
     api_key_file: Path | None = Field(
         None, description="File that contains the API key; read again when it changes."
@@ -130,6 +132,11 @@ class ProviderSettings(Section):
         description="Name of the output limit in requests to an OpenAI-compatible server. Unset: "
         "`max_completion_tokens` at OpenAI and Azure, else `max_tokens`.",
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_base_url(cls, url: str) -> str:
+        return url and checked_base_url(url)
 
     @property
     def url(self) -> str:
@@ -180,6 +187,11 @@ class JudgeSettings(Section):
 
     models: tuple[str, ...] = Field(min_length=1, description="Ids from [models].")
     strategy: Strategy = Field("ordered", description="How the judge chooses the next model.")
+    on_refusal: OnRefusal = Field(
+        "next",
+        description="What follows if a model refuses or its provider filters: `next` asks the next "
+        "model, `stop` leaves the criterion unscored.",
+    )
 
 
 class BatchSettings(Section):
@@ -374,13 +386,3 @@ class Settings(Section):
         if not self.auth_required and not is_loopback(self.server.host):
             raise ValueError("auth.required: can be false only on a loopback host")
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

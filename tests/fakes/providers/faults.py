@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from assay.domain.errors import (
+    ConnectionRefused,
+    ConnectionReset,
     ContentFiltered,
     ContextExceeded,
     KeyRejected,
     ModelError,
     ModelMissing,
-    ProviderDown,
     ProviderSilent,
     RateLimited,
     RequestRejected,
+    ServerError,
     StreamBroken,
+    TlsFailed,
 )
 
 Behaviour = Literal[
@@ -60,9 +63,9 @@ HEALTHY = Fault("answer")
 
 FAULTS: Mapping[str, Fault] = {
     "none": HEALTHY,
-    "refused": Fault("refused", raises=ProviderDown),
-    "reset": Fault("reset", raises=ProviderDown),
-    "tls": Fault("tls", raises=ProviderDown),
+    "refused": Fault("refused", raises=ConnectionRefused),
+    "reset": Fault("reset", raises=ConnectionReset),
+    "tls": Fault("tls", raises=TlsFailed),
     "silent": Fault("silent", raises=ProviderSilent),
     "silent_mid": Fault("silent_mid", raises=ProviderSilent),
     "reset_mid": Fault("reset_mid", raises=StreamBroken),
@@ -72,9 +75,9 @@ FAULTS: Mapping[str, Fault] = {
     "malformed": Fault("malformed", raises=StreamBroken),
     "huge": Fault("huge", raises=StreamBroken),
     "content_type": Fault("content_type", raises=StreamBroken),
-    "error_mid": Fault("error_mid", problem="529", raises=ProviderDown),
+    "error_mid": Fault("error_mid", problem="529", raises=ServerError),
     "redirect": Fault(
-        status=307, headers={"Location": "/elsewhere"}, problem="500", raises=ProviderDown
+        status=307, headers={"Location": "/elsewhere"}, problem="500", raises=ServerError
     ),
     "400": _status(400, RequestRejected),
     "context": _status(400, ContextExceeded, "context"),
@@ -85,7 +88,8 @@ FAULTS: Mapping[str, Fault] = {
     "402": _status(402, KeyRejected),
     "403": _status(403, KeyRejected),
     "404": _status(404, ModelMissing),
-    "408": _status(408, ProviderDown),
+    "408": _status(408, ServerError),
+    "409": _status(409, RequestRejected),
     "413": _status(413, ContextExceeded),
     "422": _status(422, RequestRejected),
     "429": _status(429, RateLimited),
@@ -96,6 +100,13 @@ FAULTS: Mapping[str, Fault] = {
         raises=RateLimited,
         retry_after_s=7.0,
     ),
+    "429_retry_soon": Fault(
+        status=429,
+        headers={"Retry-After": "1"},
+        problem="429",
+        raises=RateLimited,
+        retry_after_s=1.0,
+    ),
     "429_retry_after_ms": Fault(
         status=429,
         headers={"retry-after-ms": "1500"},
@@ -103,11 +114,11 @@ FAULTS: Mapping[str, Fault] = {
         raises=RateLimited,
         retry_after_s=1.5,
     ),
-    "500": _status(500, ProviderDown),
-    "502": _status(502, ProviderDown),
-    "503": _status(503, ProviderDown),
-    "504": _status(504, ProviderDown),
-    "529": _status(529, ProviderDown),
+    "500": _status(500, ServerError),
+    "502": _status(502, ServerError),
+    "503": _status(503, ServerError),
+    "504": _status(504, ServerError),
+    "529": _status(529, ServerError),
     "own_output": _status(400, RequestRejected, "own_output"),
     "aborted": Fault("answer", ending="aborted", raises=StreamBroken),
     "refusal": Fault("answer", ending="refusal"),

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from assay.domain.completion import Attempt
 from assay.domain.errors import (
     AssayError,
     DeadlineExceeded,
@@ -13,12 +14,14 @@ from assay.domain.errors import (
     NoCandidate,
     Overloaded,
     ProblemCode,
+    ProviderDown,
     QuotaExhausted,
     RateLimited,
     RequestError,
     StoreUnavailable,
 )
 from assay.http.problems import (
+    ATTEMPTS_MAX,
     ERRORS_MAX,
     INTERNAL,
     PROBLEM_TYPES,
@@ -84,6 +87,16 @@ def test_a_problem_lists_a_bounded_number_of_faults():
     faults = tuple(FieldError(f"/{index}", "wrong") for index in range(1_000))
     _, body = render(Problem("invalid_request", errors=faults), "req_1")
     assert len(json.loads(body)["errors"]) == ERRORS_MAX
+
+
+def test_a_problem_lists_the_calls_that_failed():
+    """Up to a bounded number of them, each with its outcome and its message."""
+    tls = Attempt("acme", "acme/a", "tls_failed", 1.0, message="acme: TLS: expired")
+    problem = problem_of(NoCandidate([ProviderDown("x", attempts=[tls] * 100)]))
+    _, body = render(problem, "req_1")
+    attempts = json.loads(body)["attempts"]
+    assert len(attempts) == ATTEMPTS_MAX
+    assert (attempts[0]["outcome"], attempts[0]["message"]) == ("tls_failed", tls.message)
 
 
 def test_an_internal_error_tells_nothing_of_the_inside():

@@ -15,9 +15,9 @@ from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
     ModelError,
-    ProviderDown,
     RateLimited,
     RequestRejected,
+    ServerError,
     StreamBroken,
 )
 from assay.providers.failures import (
@@ -29,10 +29,7 @@ from assay.providers.failures import (
     retry_after_s,
 )
 
-DIALECT = Dialect(
-    codes={"content_filter": ContentFiltered, "no_money": KeyRejected},
-    phrases=(("too long", ContextExceeded),),
-)
+DIALECT = Dialect(codes={"content_filter": ContentFiltered, "no_money": KeyRejected})
 
 
 def kind(status: int | None, body: Any) -> type[ModelError]:
@@ -44,16 +41,16 @@ def kind(status: int | None, body: Any) -> type[ModelError]:
     [
         (400, {"error": {"message": "no", "code": "content_filter"}}, ContentFiltered),
         (429, {"error": {"message": "no", "type": "no_money"}}, KeyRejected),
-        (400, {"error": {"message": "This is TOO LONG."}}, ContextExceeded),
-        (500, {"error": {"message": "This is too long."}}, ProviderDown),
-        (400, [{"error": {"message": "too long", "code": 400}}], ContextExceeded),
-        (400, {"error": "too long"}, ContextExceeded),
-        (400, {"object": "error", "message": "too long", "code": 400}, ContextExceeded),
+        (400, {"error": {"message": "This PROMPT IS TOO LONG."}}, ContextExceeded),
+        (500, {"error": {"message": "This is prompt is too long."}}, ServerError),
+        (400, [{"error": {"message": "prompt is too long", "code": 400}}], ContextExceeded),
+        (400, {"error": "prompt is too long"}, ContextExceeded),
+        (400, {"object": "error", "message": "prompt is too long", "code": 400}, ContextExceeded),
         (418, None, RequestRejected),
-        (599, "plain", ProviderDown),
-        (204, None, ProviderDown),
-        (301, None, ProviderDown),
-        (None, {"error": {"message": "?", "code": 503}}, ProviderDown),
+        (599, "plain", ServerError),
+        (204, None, ServerError),
+        (301, None, ServerError),
+        (None, {"error": {"message": "?", "code": 503}}, ServerError),
         (None, {"error": {"message": "?", "code": 429}}, RateLimited),
         (None, {"error": {"message": "?", "code": None}}, StreamBroken),
     ],

@@ -11,9 +11,10 @@ from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
     ModelError,
-    ProviderDown,
+    ModelMissing,
     RateLimited,
     RequestRejected,
+    ServerError,
     StreamBroken,
 )
 from assay.providers.anthropic import AnthropicStream
@@ -203,7 +204,7 @@ def test_a_content_filter(status: int, body: Any) -> None:
     """A filter goes to the next model, and never puts the provider's key in quarantine."""
     caught = error(status, body)
     assert type(caught) is ContentFiltered
-    assert caught.next_candidate == "any"
+    assert caught.next_candidate == "by_policy"
     assert "the caller's text" not in caught.message
 
 
@@ -253,6 +254,84 @@ def test_the_message_is_found_wherever_it_is(body: Any, said: str) -> None:
     assert message == f"acme answered 400{': ' * bool(said)}{said}"
 
 
+LITELLM_KEY = (
+    "litellm.AuthenticationError: AuthenticationError: OpenAIException - Incorrect API key"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        # LiteLLM
+        (400, typed("Authentication Error, Invalid proxy server token.", "x"), KeyRejected),
+        (401, typed("Authentication Error, No api key passed in.", "auth_error"), KeyRejected),
+        (400, typed("Key expired.", "expired_key", "400"), KeyRejected),
+        (400, typed(LITELLM_KEY, "x", "400"), KeyRejected),
+        (400, typed("Budget has been exceeded! Current cost: 1.2", "budget_exceeded"), KeyRejected),
+        (400, typed("/chat/completions: Invalid model name passed in model=gone."), ModelMissing),
+        (400, typed("litellm.NotFoundError: OpenAIException - x", "x", "400"), ModelMissing),
+        (
+            400,
+            typed("litellm.ContentPolicyViolationError: AzureException - x", "x", "400"),
+            ContentFiltered,
+        ),
+        (
+            400,
+            typed("litellm.ContextWindowExceededError: AnthropicException - x", "x", "400"),
+            ContextExceeded,
+        ),
+        # OpenRouter
+        (401, {"error": {"message": "No auth credentials found", "code": 401}}, KeyRejected),
+        (402, {"error": {"message": "Insufficient credits", "code": 402}}, KeyRejected),
+        (
+            400,
+            {"error": {"message": "acme/gone is not a valid model ID", "code": 400}},
+            ModelMissing,
+        ),
+        (
+            404,
+            {"error": {"message": "No endpoints found for acme/gone.", "code": 404}},
+            ModelMissing,
+        ),
+        # vLLM
+        (404, vllm("The model `gone` does not exist.") | {"code": 404}, ModelMissing),
+        (401, {"error": "Unauthorized"}, KeyRejected),
+        # Azure
+        (
+            401,
+            typed(
+                "Access denied due to invalid subscription key or wrong API endpoint.", "x", "401"
+            ),
+            KeyRejected,
+        ),
+        (404, typed("The API deployment does not exist.", "x", "DeploymentNotFound"), ModelMissing),
+        (400, typed("Unknown model: gone", "x", "unknown_model"), ModelMissing),
+        (409, typed("The resource is being changed.", "x", "Conflict"), RequestRejected),
+    ],
+)
+def test_keys_and_models_in_the_words_of_gateways(
+    status: int, body: Any, expected: type[ModelError]
+) -> None:
+    """A gateway passes on another provider's error, in its own words and often as a 400."""
+    caught = error(status, body)
+    assert type(caught) is expected
+    assert caught.next_candidate != "none"
+
+
+@pytest.mark.parametrize("phrase", ["incorrect api key", "invalid model name"])
+def test_words_that_an_error_quotes_put_no_key_in_quarantine(phrase: str) -> None:
+    """A server may quote the caller's text after its own words, and that text is untrusted."""
+    quoting = f"Failed to parse the request body as JSON: messages[1].content: {'x' * 40} {phrase}"
+    assert type(error(400, typed(quoting))) is RequestRejected
+
+
+def test_what_is_logged_of_an_error_quotes_nothing() -> None:
+    """Status and codes: the sentences may quote the caller's text."""
+    caught = error(400, typed("Cannot parse 'the caller's text'.", code="unsupported_value"))
+    assert "the caller's text" in caught.message
+    assert caught.log_message == "acme answered 400 (unsupported_value, invalid_request_error)"
+
+
 def test_a_rejected_key_is_not_quoted() -> None:
     """xAI answers 400 and shows a part of the key."""
     caught = error(400, {"code": "x", "error": "Incorrect API key provided: xa***Zq."})
@@ -266,7 +345,7 @@ def test_a_rejected_key_is_not_quoted() -> None:
         # OpenRouter, whole and streamed
         (
             {"choices": [{"error": {"code": 502, "message": "Down"}, "finish_reason": "error"}]},
-            ProviderDown,
+            ServerError,
         ),
         (
             {
@@ -275,12 +354,12 @@ def test_a_rejected_key_is_not_quoted() -> None:
             },
             RateLimited,
         ),
-        ({"choices": [{"error": {"code": "503", "message": "Down"}}]}, ProviderDown),
+        ({"choices": [{"error": {"code": "503", "message": "Down"}}]}, ServerError),
         ({"choices": [{"error": "broken"}]}, StreamBroken),
         # vLLM, SGLang, llama.cpp, Anthropic
         ({"error": typed("bad")["error"] | {"code": 400}}, RequestRejected),
         (vllm("The input is longer than the model's context length."), ContextExceeded),
-        ({"error": {"code": 500, "message": "oops", "type": "server_error"}}, ProviderDown),
+        ({"error": {"code": 500, "message": "oops", "type": "server_error"}}, ServerError),
         ({"type": "error", "error": {"type": "overloaded", "message": "?"}}, StreamBroken),
         ({"error": {"code": True, "message": "?"}}, StreamBroken),
     ],

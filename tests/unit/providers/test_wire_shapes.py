@@ -106,7 +106,7 @@ def test_filtered_answers_are_no_answers(dialect: str, word: str) -> None:
     """What a filter withheld goes to the next model, and its tokens are on record."""
     with pytest.raises(ContentFiltered) as caught:
         ended(dialect, word).completion(TIMING)
-    assert caught.value.next_candidate == "any"
+    assert caught.value.next_candidate == "by_policy"
     assert caught.value.usage == Usage(3, 2)
 
 

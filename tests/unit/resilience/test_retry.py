@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assay.domain import errors
 from assay.domain.clock import SYSTEM_CLOCK, Clock
-from assay.domain.completion import ATTEMPTS_MAX, Completion
+from assay.domain.completion import EXTRA_ATTEMPTS, Completion
 from assay.domain.errors import UNSENT_OUTCOMES, ModelError
 from assay.domain.events import AttemptFinished, InternalFault
 from assay.domain.policy import RetryBudgetPolicy
@@ -131,6 +131,39 @@ async def test_provider_down_is_asked_once_more() -> None:
     assert outcomes(caught.value.attempts) == ["provider_down"] * 2
 
 
+async def test_a_wait_that_a_server_error_names_is_not_waited_for_past_another() -> None:
+    """A 503 may name a wait as well: only the jitter of a retry is spent on it."""
+    model = ScriptedModel(errors.ServerError("503", retry_after_s=2.0))
+    chat, _ = retried(model)
+    with pytest.raises(errors.ServerError):
+        await chat.complete(ask(), call(9.0, other_in_s=1.0))
+    assert model.calls == 1
+
+
+async def test_a_rate_limited_model_is_asked_twice_at_the_most() -> None:
+    """A wait that the provider does not keep to is no reason to wait for ever."""
+    model = ScriptedModel(errors.RateLimited("429", retry_after_s=0.0))
+    chat, _ = retried(model)
+    with pytest.raises(errors.RateLimited):
+        await chat.complete(ask(), call(9.0, attempts_left=9))
+    assert model.calls == 2
+
+
+async def test_each_attempt_says_what_went_wrong() -> None:
+    """In the caller's record with the provider's words, in events without what it may quote."""
+    unreadable = answer("no JSON here")
+    chat, sink = retried(ScriptedModel(errors.TlsFailed("acme: TLS: expired"), unreadable))
+    with pytest.raises(errors.AnswerUnreadable) as caught:
+        await chat.complete(ask(read=refuses_once()), call())
+    said = [attempt.message for attempt in caught.value.attempts]
+    assert said == ["acme: TLS: expired", "The answer is not JSON.", "The answer is not JSON."]
+    assert [(event.error, event.message) for event in sink.of(AttemptFinished)] == [
+        ("TlsFailed", "acme: TLS: expired"),
+        ("AnswerUnreadable", ""),
+        ("AnswerUnreadable", ""),
+    ]
+
+
 async def test_rate_limited_model_is_asked_after_its_wait() -> None:
     """A wait that the provider names, and that fits the deadline, is kept to."""
     clock = FakeClock()
@@ -145,18 +178,18 @@ async def test_rate_limited_model_is_asked_after_its_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after_s", "patience_s", "deadline_s"),
+    ("retry_after_s", "other_in_s", "deadline_s"),
     [(None, 9.0, 9.0), (2.0, 1.0, 9.0), (2.0, 9.0, 1.0)],
-    ids=["no wait named", "longer than the caller's patience", "longer than the deadline"],
+    ids=["no wait named", "longer than another takes", "longer than the deadline"],
 )
 async def test_rate_limit_not_worth_waiting_for_is_passed_on(
-    retry_after_s: float | None, patience_s: float, deadline_s: float
+    retry_after_s: float | None, other_in_s: float, deadline_s: float
 ) -> None:
     """Nobody waits without knowing for what, past a quicker candidate, or in order to fail."""
     model = ScriptedModel(errors.RateLimited("429", retry_after_s=retry_after_s))
     chat, _ = retried(model)
     with pytest.raises(errors.RateLimited):
-        await chat.complete(ask(), call(deadline_s, patience_s=patience_s))
+        await chat.complete(ask(), call(deadline_s, other_in_s=other_in_s))
     assert model.calls == 1
 
 
@@ -231,7 +264,7 @@ STEPS = st.sampled_from(
 
 
 @settings(max_examples=50, deadline=None)
-@given(script=st.lists(STEPS, min_size=1, max_size=6), left=st.integers(0, ATTEMPTS_MAX))
+@given(script=st.lists(STEPS, min_size=1, max_size=6), left=st.integers(0, 1 + EXTRA_ATTEMPTS))
 def test_attempts_never_exceed_what_is_left(
     script: list[Completion | ModelError], left: int
 ) -> None:

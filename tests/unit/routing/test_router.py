@@ -1,6 +1,7 @@
 """The router asks candidates in order until one answers."""
 
 import asyncio
+import math
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from assay.domain.completion import (
     Turn,
 )
 from assay.domain.errors import (
+    AnswerRefused,
     BreakerOpen,
     ContentFiltered,
     ContextExceeded,
@@ -122,27 +124,83 @@ async def test_what_one_model_rejects_another_may_answer(error, reason):
     assert raised.value.reason == reason
 
 
-async def test_only_a_larger_window_is_tried_when_the_prompt_is_too_long():
-    """Candidates with the same or a smaller window are passed over."""
-    same, larger = Scripted("b"), Scripted("c")
-    found = judges(
-        Scripted("a", ContextExceeded),
-        same,
-        larger,
-        a={"context_tokens": 10},
-        b={"context_tokens": 10},
-        c={"context_tokens": 20},
-    )
-    assert (await ask(found)).text == "c"
-    assert same.calls == 0
+@pytest.mark.parametrize(
+    ("first", "second", "is_asked"),
+    [(10, 9, False), (10, 10, True), (10, 20, True), (10, None, True), (None, 10, True)],
+)
+async def test_a_prompt_too_long_for_one_goes_to_all_that_are_not_known_to_be_smaller(
+    first, second, is_asked
+):
+    """Of two windows, one unknown, nobody knows which is smaller; tokens of two models differ."""
+    other = Scripted("b", ContextExceeded)
+    windows = {"a": {"context_tokens": first}, "b": {"context_tokens": second}}
+    with pytest.raises(NoCandidate) as raised:
+        await ask(judges(Scripted("a", ContextExceeded), other, **windows))
+    assert raised.value.reason == "input_too_long"
+    assert other.calls == is_asked
 
 
-async def test_at_most_three_calls_are_sent_for_one_verdict():
-    """The limit counts what was sent, over all models."""
-    chats = [Scripted(name, ProviderDown) for name in "abcd"]
+@pytest.mark.parametrize("error", [ContentFiltered, AnswerRefused])
+@pytest.mark.parametrize(
+    ("configured", "asked", "served"),
+    [("next", None, True), ("stop", None, False), ("stop", "next", True), ("next", "stop", False)],
+)
+async def test_a_refusal_goes_to_the_next_model_or_ends_the_call(error, configured, asked, served):
+    """As the judge is configured, unless the request says otherwise; a filter is a refusal."""
+    found = judges(Scripted("a", error), Scripted("b"))
+    found._judges = {"default": ConfiguredJudge(("a", "b"), on_refusal=configured)}
+    if served:
+        assert (await ask(found, JudgeSpec(on_refusal=asked))).text == "b"
+        return
+    with pytest.raises(NoCandidate) as raised:
+        await ask(found, JudgeSpec(on_refusal=asked))
+    assert raised.value.reason == "judge_refused"
+
+
+async def test_a_refusal_ends_the_call_for_a_list_of_models_too():
+    """A list of models in the request has no configured judge behind it."""
+    found = judges(Scripted("a", AnswerRefused), Scripted("b"))
+    assert (await ask(found, JudgeSpec(models=("a", "b")))).text == "b"
+    with pytest.raises(NoCandidate):
+        await ask(found, JudgeSpec(models=("a", "b"), on_refusal="stop"))
+
+
+class Twice(Scripted):
+    """A model that is sent as many calls as its context allows, and fails them all."""
+
+    async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
+        self.calls = context.attempts_left
+        raise ProviderDown("x", attempts=[self.attempt("provider_down")] * self.calls)
+
+
+async def test_two_calls_more_than_there_are_candidates():
+    """Each candidate has a call of its own, whatever those before it have used up."""
+    chats = [Twice(name) for name in "abcd"]
     with pytest.raises(NoCandidate):
         await ask(judges(*chats))
-    assert [chat.calls for chat in chats] == [1, 1, 1, 0]
+    assert [chat.calls for chat in chats] == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("waits_s", "other_in_s"),
+    [((), math.inf), ((0.0,), 0.0), ((3.0, 2.0), 2.0), ((3.0, 0.0), 0.0)],
+)
+async def test_a_candidate_knows_how_soon_another_could_serve(waits_s, other_in_s):
+    """A wait is worth while only if no other candidate can serve before it ends."""
+    seen = []
+
+    class Asked(Scripted):
+        async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
+            seen.append(context.other_in_s)
+            return await super().complete(prompt, context)
+
+    others = [Scripted(f"b{number}") for number in range(len(waits_s))]
+    found = judges(Asked("a"), *others)
+    for other, wait_s in zip(others, waits_s, strict=True):
+        known = found._candidates[other.name]
+        found._candidates[other.name] = replace(known, open_for_s=lambda wait_s=wait_s: wait_s)
+    await ask(found)
+    assert seen == [other_in_s]
 
 
 async def test_candidates_passed_over_unsent_do_not_count():

@@ -1,6 +1,9 @@
 """How assay.toml and the environment become settings."""
 
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -118,6 +121,91 @@ def test_with_nothing_at_all_the_judge_is_simulated(tmp_path: Path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     settings = load(None, {})
     assert settings.providers["simulated"].dialect == "simulated"
+
+
+def _openai_server(reply: bytes) -> Iterator[str]:
+    class Models(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Models) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_named_openai_server_judges_with_its_first_model(tmp_path: Path, monkeypatch):
+    """`OPENAI_BASE_URL` stands in for the configuration of one provider and one model."""
+    monkeypatch.chdir(tmp_path)
+    for url in _openai_server(b'{"data": [{"id": "qwen"}]}'):
+        settings = load(None, {"OPENAI_BASE_URL": url})
+    assert settings.judges["default"].models == ("local/qwen",)
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("localhost:11434/v1", "must be an http(s) URL"),
+        ("ftp://host/v1", "must be an http(s) URL"),
+        ("https://user:hush@host/v1?api-version=1", "must have no query"),
+        ("http://127.0.0.1:9/v1", "cannot be reached"),
+        ("http://no-such-host.invalid/v1", "cannot be reached"),
+    ],
+)
+@pytest.mark.parametrize("other", [{}, {"ANTHROPIC_API_KEY": "a"}])
+def test_a_named_server_that_cannot_judge_is_an_error(
+    tmp_path: Path, monkeypatch, url: str, fault: str, other: dict[str, str]
+):
+    """Never a simulated judge, or another vendor's, in place of the one that was named."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError) as raised:
+        load(None, {"OPENAI_BASE_URL": url, **other})
+    assert str(raised.value).startswith("OPENAI_BASE_URL: ")
+    assert fault in str(raised.value)
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize("reply", [b'{"data": []}', b"<html>", b"[]"])
+def test_a_named_server_without_models_is_an_error(tmp_path: Path, monkeypatch, reply: bytes):
+    """Something else may listen there."""
+    monkeypatch.chdir(tmp_path)
+    for url in _openai_server(reply):
+        with pytest.raises(SettingsError, match="OPENAI_BASE_URL: its server lists no model"):
+            load(None, {"OPENAI_BASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("nonsense", "must be an http(s) URL with a host"),
+        ("http://", "must be an http(s) URL with a host"),
+        ("ftp://host/v1", "must be an http(s) URL with a host"),
+        ("http://[x", "must be an http(s) URL with a host"),
+        ("http://host:port/v1", "must be an http(s) URL with a host"),
+        ("http://ho st/v1", "must be an http(s) URL with a host"),
+        (
+            "https://acme.openai.azure.com/openai?api-version=2024-10-21",
+            "Azure, use the v1 endpoint",
+        ),
+        ("https://host/v1#x", "must have no query and no fragment"),
+    ],
+)
+def test_a_base_url_that_paths_cannot_be_added_to_is_named(tmp_path: Path, url: str, fault: str):
+    """The error names the setting, and does not repeat the URL: it may hold a key."""
+    path = tmp_path / "assay.toml"
+    path.write_text(MINIMAL.replace("[models", f'base_url = "{url}"\n\n[models', 1))
+    with pytest.raises(SettingsError) as raised:
+        load(path, {})
+    assert str(raised.value).startswith("providers.openai.base_url: ")
+    assert fault in str(raised.value)
+    assert "2024-10-21" not in str(raised.value)
 
 
 def test_a_key_is_asked_for_except_on_loopback_without_a_keys_file(tmp_path: Path, monkeypatch):

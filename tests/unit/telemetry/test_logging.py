@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -105,6 +106,18 @@ def test_a_failed_attempt_warns_and_a_good_one_is_for_debugging(out):
         "provider_silent",
         "acme",
     )
+
+
+def test_the_cause_of_a_failed_attempt_is_logged(out):
+    """Host, class and message; what looks like a secret is masked."""
+    configure_logging("info", out)
+    said = "openai: TLS: certificate verify failed, sk-0123456789abcdef0123"
+    EventLog().emit(
+        replace(attempt("tls_failed"), host="api.acme.test", error="TlsFailed", message=said)
+    )
+    (line,) = lines(out)
+    assert (line["host"], line["error"]) == ("api.acme.test", "TlsFailed")
+    assert line["message"] == "openai: TLS: certificate verify failed, ***"
 
 
 def test_debug_shows_every_attempt(out):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import TypeVar
 
 from assay.domain.completion import EXTRA_ATTEMPTS, Attempt, CallContext, Completion, Prompt
@@ -23,10 +25,10 @@ from assay.routing.strategies import CandidateOrder
 
 T = TypeVar("T")
 
-RESERVE_SHARE = 0.25
-"""Part of the remaining time that an attempt leaves for the candidates behind it."""
-
 RESERVE_S_MAX = 5.0
+"""Time that an attempt leaves for each candidate behind it, at the most."""
+OWN_SHARES = 3
+"""An attempt gets three shares of the remaining time, and each candidate behind it one."""
 
 
 class Router:
@@ -53,11 +55,10 @@ class Router:
         Raises `NoCandidate` with every failure if none answers. Each candidate has a call of its
         own, and all share `EXTRA_ATTEMPTS`; candidates passed over unsent take none.
         """
-        failures: list[ModelError] = []
+        run = _Run(context.deadline)
         waiting: Sequence[Candidate] = self._order(self._candidates, prompt)
         if all(candidate.open_for_s() > 0 for candidate in waiting):
             waiting = sorted(waiting, key=lambda candidate: candidate.open_for_s())
-        extra = EXTRA_ATTEMPTS
         while waiting and context.deadline.remaining_s() > 0:
             candidate, *waiting = waiting
             try:
@@ -65,16 +66,16 @@ class Router:
                     prompt.for_model(candidate.model),
                     replace(
                         context,
-                        deadline=_share(context.deadline) if waiting else context.deadline,
-                        attempts_left=1 + extra,
+                        deadline=_share(context.deadline, len(waiting)),
+                        attempts_left=1 + run.extra,
                         other_in_s=min((other.ready_in_s() for other in waiting), default=math.inf),
                     ),
                 )
             except ModelError as failure:
-                failures.append(failure)
-                sent = sum(attempt.outcome not in UNSENT_OUTCOMES for attempt in failure.attempts)
-                extra -= max(sent - 1, 0)
+                run.note(candidate, failure)
                 waiting = self._worth_trying(waiting, candidate, failure)
+                if not waiting and failure.next_candidate == "any":
+                    waiting = await run.limited_before()
                 if waiting and context.deadline.remaining_s() > 0:
                     self._events.emit(
                         FallbackTaken(
@@ -83,8 +84,8 @@ class Router:
                     )
             else:
                 candidate.latency.add(completion.latency_ms)
-                return replace(completion, attempts=(*_attempts(failures), *completion.attempts))
-        raise NoCandidate(failures or [DeadlineExceeded("No time was left to ask a judge.")])
+                return replace(completion, attempts=(*run.attempts, *completion.attempts))
+        raise NoCandidate(run.failures or [DeadlineExceeded("No time was left to ask a judge.")])
 
     def _worth_trying(
         self, waiting: Sequence[Candidate], failed: Candidate, failure: ModelError
@@ -101,11 +102,41 @@ class Router:
                 return ()
 
 
-def _share(deadline: Deadline) -> Deadline:
+class _Run:
+    """What happened to one prompt so far."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.failures: list[ModelError] = []
+        self.extra = EXTRA_ATTEMPTS
+        self._deadline = deadline
+        self._limited: list[tuple[float, Candidate]] = []
+        """Candidates to return to, each with the time that is left when it can serve again."""
+
+    def note(self, candidate: Candidate, failure: ModelError) -> None:
+        self.failures.append(failure)
+        sent = sum(attempt.outcome not in UNSENT_OUTCOMES for attempt in failure.attempts)
+        self.extra -= max(sent - 1, 0)
+        if failure.retry == "after_wait" and failure.retry_after_s is not None and sent <= 1:
+            left_s = self._deadline.remaining_s() - failure.retry_after_s
+            self._limited.append((left_s, candidate))
+
+    async def limited_before(self) -> list[Candidate]:
+        """The candidate that can serve again first, once it can; none where time is too short."""
+        left_s, candidate = max(self._limited, default=(0.0, None), key=itemgetter(0))
+        if candidate is None or left_s <= 0 or self.extra <= 0:
+            return []
+        self.extra -= 1
+        self._limited = [entry for entry in self._limited if entry[1] is not candidate]
+        await asyncio.sleep(max(0.0, self._deadline.remaining_s() - left_s))
+        return [candidate]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        return [attempt for failure in self.failures for attempt in failure.attempts]
+
+
+def _share(deadline: Deadline, behind: int) -> Deadline:
     """The deadline of an attempt that leaves time for the candidates behind it."""
     left_s = max(deadline.remaining_s(), 0.0)
-    return deadline.earlier_by(min(left_s * RESERVE_SHARE, RESERVE_S_MAX))
-
-
-def _attempts(failures: Sequence[ModelError]) -> list[Attempt]:
-    return [attempt for failure in failures for attempt in failure.attempts]
+    share = behind / (behind + OWN_SHARES)
+    return deadline.earlier_by(min(left_s * share, RESERVE_S_MAX * behind))

@@ -40,7 +40,7 @@ def failure(kind: type[ModelError], retry_after_s: float | None = None) -> Model
 async def asked(steps: Sequence[ModelError | Completion]) -> tuple[Completion, list[int]]:
     """What comes of candidates that each repeat their step, and the calls that each one had."""
     sink, budget = RecordedEvents(), RetryBudget(POLICY)
-    models = [ScriptedModel(step) for step in steps]
+    models = [ScriptedModel(*(step if isinstance(step, list) else [step])) for step in steps]
     candidates = []
     for number, chat in enumerate(models):
         model = Model(f"fake/{number}", "fake", str(number))
@@ -88,3 +88,32 @@ async def test_a_call_without_time_reaches_no_candidate():
     """The deadline of a candidate passes like any failure; that of the request ends the call."""
     completion, _ = await asked([DeadlineExceeded("late"), HEALTHY])
     assert completion.text == "healthy"
+
+
+async def test_a_limited_candidate_is_waited_for_where_all_others_failed():
+    """429 with Retry-After, then 503: the first serves once it can."""
+    limited = [RateLimited("429", retry_after_s=0.01), HEALTHY]
+    completion, calls = await asked([limited, ServerError("503")])
+    assert (completion.text, calls) == ("healthy", [2, 2])
+
+
+async def test_a_wait_beyond_the_deadline_is_not_waited_for():
+    """Nobody waits in order to fail."""
+    with pytest.raises(NoCandidate):
+        await asked([[RateLimited("429", retry_after_s=60.0), HEALTHY], ServerError("503")])
+
+
+async def test_each_candidate_behind_an_attempt_has_its_share_of_the_time():
+    """Five silent candidates leave time for the sixth."""
+    left = []
+
+    class Silent(ScriptedModel):
+        async def complete(self, prompt, context):
+            left.append(context.deadline.remaining_s())
+            raise ServerError("503")
+
+    candidates = [Candidate(Model(f"fake/{n}", "fake", str(n)), Silent()) for n in range(6)]
+    with pytest.raises(NoCandidate):
+        await Router(candidates, ordered, RecordedEvents()).complete(ask(), call(20.0))
+    assert left[0] < 8
+    assert left == sorted(left)

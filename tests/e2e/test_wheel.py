@@ -21,7 +21,7 @@ def installed(tmp_path: Path) -> Path:
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", built, ROOT)
     run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    lock = ROOT / "requirements" / "runtime.txt"
+    lock = ROOT / "requirements" / "serve.txt"
     run(BIN / "uv", "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
     run(BIN / "uv", "pip", "install", "--quiet", "--python", python, "--no-deps", *built.iterdir())
     return python

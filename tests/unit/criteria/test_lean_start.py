@@ -13,7 +13,6 @@ LARGE = {
     "pgparse",
     "numpy",
     "py3langid",
-    "rouge_score",
     "sacrebleu",
     "sqlglot",
 }

@@ -54,6 +54,13 @@ def graded(metric: str, output: str, *references: str) -> float:
         ("rouge_3", "a b c d", "a b c e", 0.5),
         ("rouge_4", "a b c d e", "a b c d f", 0.5),
         ("rouge_5", "a b c d e f", "a b c d e g", 0.5),
+        # The reference implementation, rouge-score 0.1.2.
+        ("rouge_1", GUIDE_1, GUIDE, 0.7058824),
+        ("rouge_2", GUIDE_1, GUIDE, 0.5),
+        ("rouge_3", GUIDE_1, GUIDE, 0.4),
+        ("rouge_4", GUIDE_1, GUIDE, 0.2857143),
+        ("rouge_5", GUIDE_1, GUIDE, 0.1538462),
+        ("rouge_l", GUIDE_1, GUIDE, 0.6470588),
         # A widely used classroom example: 9 ÷ √(12 × 10).
         (
             "cosine",

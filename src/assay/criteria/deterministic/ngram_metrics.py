@@ -1,6 +1,6 @@
 """The n-gram metrics, as functions of two texts that are not blank.
 
-Their libraries are imported on first use: they take up to a second and 60 MB, which a service
+NLTK and sacrebleu are imported on first use: they take up to a second and 60 MB, which a service
 that only asks judges should not pay for. The checks that call them run in worker processes.
 """
 
@@ -12,6 +12,8 @@ import math
 from collections import Counter
 from functools import cache
 from typing import Any
+
+from rapidfuzz.distance import LCSseq
 
 from assay.criteria.deterministic.normalization import words
 
@@ -62,15 +64,16 @@ def rouge(output: str, reference: str, variant: str) -> float:
 
     Words are runs of letters, their marks and digits of any script, in lower case and unstemmed;
     for ASCII texts these are the words of the reference implementation. Source: Lin, "ROUGE: A
-    Package for Automatic Evaluation of Summaries", 2004; computed by rouge-score.
+    Package for Automatic Evaluation of Summaries", 2004.
     """
-    from rouge_score.rouge_scorer import RougeScorer
-
-    if not (words(output) and words(reference)):
+    found, expected = words(output), words(reference)
+    if not (found and expected):
         return _without_words(output, reference)
-    name = f"rouge{variant}"
-    scorer = RougeScorer([name], tokenizer=_Words())
-    return _share(scorer.score(reference, output)[name].fmeasure)
+    if variant == "L":
+        return _f1(LCSseq.similarity(found, expected), len(found), len(expected))
+    found_grams, expected_grams = _ngrams(found, int(variant)), _ngrams(expected, int(variant))
+    shared = (found_grams & expected_grams).total()
+    return _f1(shared, found_grams.total(), expected_grams.total())
 
 
 def cosine(output: str, reference: str) -> float:
@@ -85,16 +88,17 @@ def cosine(output: str, reference: str) -> float:
     return _share(product / (_norm(found) * _norm(expected)))
 
 
+def _ngrams(tokens: list[str], n: int) -> Counter[tuple[str, ...]]:
+    return Counter(zip(*(tokens[start:] for start in range(n)), strict=False))
+
+
+def _f1(shared: int, found: int, expected: int) -> float:
+    return 2 * shared / (found + expected) if shared else 0.0
+
+
 def _without_words(output: str, reference: str) -> float:
     """The score of texts that cannot be compared by words: 1 where they are equal, else 0."""
     return float(output.split() == reference.split())
-
-
-class _Words:
-    """A tokenizer with the interface that rouge-score expects."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return words(text)
 
 
 class _NoSynonyms:

@@ -48,7 +48,9 @@ METRICS: Mapping[str, Callable[[str, str], float]] = {
     "cosine": cosine,
     **{f"rouge_{variant.lower()}": partial(rouge, variant=variant) for variant in "12345L"},
 }
-INLINE_CHARS_MAX: Mapping[str, int] = {"fuzzy_match": 15_000, "cosine": 30_000}
+INLINE_CHARS_MAX: Mapping[str, int] = {"fuzzy_match": 15_000, "cosine": 30_000} | {
+    metric: 30_000 for metric in METRICS if metric.startswith("rouge")
+}
 """See `Check.inline_chars`. The other metrics import large libraries and never run inline."""
 
 

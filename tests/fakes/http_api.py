@@ -162,6 +162,7 @@ async def running_api(
     idempotency=None,
     routers=(),
     comparer=None,
+    cors_origins=(),
 ) -> AsyncIterator[Api]:
     """The API on a free port, with fakes for what is not given."""
     evaluator = evaluator or ScriptedEvaluator()
@@ -170,7 +171,7 @@ async def running_api(
         evaluator, events, access=access, idempotency=idempotency, comparer=comparer
     )
     services.lifecycle.phase = "serving"
-    app = create_app(services, limits or limits_with(), routers)
+    app = create_app(services, limits or limits_with(), routers, cors_origins)
     async with on_free_port(app) as (server, url), aiohttp.ClientSession() as http:
         yield Api(url, http, evaluator, events, services, server)
 

@@ -1,6 +1,7 @@
 """The resources over real HTTP: responses to good requests, and problems."""
 
 import json
+import re
 
 import aiohttp
 import pytest
@@ -214,6 +215,55 @@ async def test_models_are_listed_as_they_stand():
         body = await answer.json()
         assert ModelListResponse.model_validate(body).model_dump(mode="json") == body
         assert body["data"][0]["breaker"] == "half_open"
+
+
+async def test_the_docs_page_asks_no_other_host():
+    """Its script, style sheet, picture and document all come from the service, by relative URLs."""
+    async with running_api() as api:
+        async with api.http.get(api.url + "/docs") as answer:
+            page = await answer.text()
+        urls = re.findall(r"""(?:src|href)="([^"]+)"|url: '([^']+)'""", page)
+        assert len(urls) == 4
+        assert "://" not in page
+        for url in map("".join, urls):
+            async with api.http.get(f"{api.url}/{url}") as answer:
+                assert answer.status == 200, url
+                assert await answer.read()
+
+
+ORIGIN = {"Origin": "https://app.example"}
+PREFLIGHT = {
+    **ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization, content-type, idempotency-key",
+}
+
+
+@pytest.mark.parametrize("cors_origins", [("https://app.example",), ("*",)])
+async def test_pages_of_a_configured_origin_may_call(cors_origins, tmp_path):
+    """The preflight needs no key, and problems can be read as well as results."""
+    (tmp_path / "keys").write_text(new_key("acme")[1])
+    access = KeysFile(tmp_path / "keys")
+    async with running_api(cors_origins=cors_origins, access=access) as api:
+        url = api.url + "/v1/evaluations"
+        async with api.http.options(url, headers=PREFLIGHT) as answer:
+            assert answer.status == 200
+            assert "idempotency-key" in answer.headers["Access-Control-Allow-Headers"]
+        async with api.http.post(url, json=GOOD, headers=ORIGIN) as answer:
+            assert answer.status == 401
+            assert answer.headers["Access-Control-Allow-Origin"] in ("*", "https://app.example")
+            assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize("cors_origins", [(), ("https://other.example",)])
+async def test_pages_of_other_origins_may_not(cors_origins):
+    """Without the header, the browser keeps the response from the page."""
+    async with running_api(cors_origins=cors_origins) as api:
+        url = api.url + "/v1/evaluations"
+        async with api.http.post(url, json=GOOD, headers=ORIGIN) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers
+        async with api.http.options(url, headers=PREFLIGHT) as answer:
+            assert answer.status in (400, 405)
 
 
 async def test_the_docs_are_open_and_name_every_resource(tmp_path):

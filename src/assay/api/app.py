@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from assay import __version__
 from assay.api.comparisons import comparisons_router
@@ -19,6 +20,7 @@ from assay.api.services import Services
 from assay.domain.errors import AssayError, ProblemCode
 from assay.http.admission import Admission
 from assay.http.disconnect import CancelOnDisconnect
+from assay.http.docs import add_docs
 from assay.http.limits import Limits
 from assay.http.openapi import describe
 from assay.http.problems import INTERNAL, Problem, ProblemError, problem_of, render
@@ -31,13 +33,27 @@ STREAMED_ROUTES = (("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),)
 """Resources that read their bodies as a stream, and bound each row instead of the whole."""
 
 
-def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] = ()) -> FastAPI:
-    """The API with its own resources and those of `routers`."""
+EXPOSED_HEADERS = (
+    *("X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"),
+    *("Idempotency-Replayed", "Location"),
+)
+"""What a page of another origin may read, beside the body."""
+
+
+def create_app(
+    services: Services,
+    limits: Limits,
+    routers: Sequence[APIRouter] = (),
+    cors_origins: Sequence[str] = (),
+) -> FastAPI:
+    """The API with its own resources and those of `routers`, callable from `cors_origins`."""
     app = FastAPI(
         title="Assay",
         version=__version__,
         description="Scores the outputs of language models against criteria.",
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
         middleware=[
             Middleware(RequestIdMiddleware, events=services.events),
             Middleware(
@@ -51,6 +67,15 @@ def create_app(services: Services, limits: Limits, routers: Sequence[APIRouter] 
             Middleware(CancelOnDisconnect),
         ],
     )
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    add_docs(app)
     for router in (
         evaluations_router(services, limits),
         comparisons_router(services, limits),

@@ -61,7 +61,12 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
             worker = build_worker(settings.batches, process)
             worker.start()
             stack.push_async_callback(worker.stop)
-        app = create_app(services, process.limits, batch_routers(settings, services, process))
+        app = create_app(
+            services,
+            process.limits,
+            batch_routers(settings, services, process),
+            settings.server.cors_origins,
+        )
         process.metrics.add_routes(routes_of(app))
         yield Service(app, process.operations, services, process.limits)
 

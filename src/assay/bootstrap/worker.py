@@ -24,7 +24,8 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
             "With a private Redis, `assay serve` works on the rows itself."
         )
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(listen(settings.server.host, settings.server.metrics_port))
+        server = settings.server
+        listener = stack.enter_context(listen(server.host, server.metrics_port, "--metrics-port"))
         process = await stack.enter_async_context(open_process(settings))
         await stack.enter_async_context(serving(process.operations, listener))
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
@@ -40,5 +41,5 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         worker.start()
         stack.push_async_callback(worker.stop)
         process.lifecycle.phase = "serving"
-        on_started(f"http://{settings.server.host}:{listener.getsockname()[1]}")
+        on_started(f"http://{server.host}:{listener.getsockname()[1]}")
         await stopped.wait()

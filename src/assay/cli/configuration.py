@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from assay.cli.app import usage_error
-from assay.settings import Settings, SettingsError, load
+from assay.cli.app import notice, usage_error
+from assay.settings import Settings, SettingsError, load, misspelt_variables
 
 
 def read_settings(config: Path | None, *, log_level: str = "", **server: Any) -> Settings:
@@ -19,6 +19,8 @@ def read_settings(config: Path | None, *, log_level: str = "", **server: Any) ->
     overrides: dict[str, dict[str, Any]] = {"server": given}
     if log_level:
         overrides["telemetry"] = {"log_level": log_level}
+    for sentence in misspelt_variables(os.environ):
+        notice(f"assay: {sentence}")
     try:
         return load(config, os.environ, overrides)
     except SettingsError as error:

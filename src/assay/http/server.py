@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -43,7 +44,7 @@ class Listeners:
         """Bind both; raises `OSError` if a port is taken, and then holds neither."""
         api = listen(host, port)
         try:
-            return cls(api, listen(host, operations_port))
+            return cls(api, listen(host, operations_port, "--metrics-port"))
         except OSError:
             api.close()
             raise
@@ -56,10 +57,20 @@ class Listeners:
         self.operations.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free port. Raises `OSError` if the port is taken."""
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A listening socket; port 0 takes a free port.
+
+    Raises `OSError` if the port is taken, with a message that names the `option` of the port.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(
+            f"port {port} of {host} is already in use; choose another one with {option}"
+        ) from None
 
 
 async def serve(

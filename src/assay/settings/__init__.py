@@ -1,6 +1,6 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
-from assay.settings.load import SettingsError, load
+from assay.settings.load import SettingsError, load, misspelt_variables
 from assay.settings.schema import (
     AuthSettings,
     BatchSettings,
@@ -23,4 +23,5 @@ __all__ = [
     "Settings",
     "SettingsError",
     "load",
+    "misspelt_variables",
 ]

@@ -11,13 +11,17 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from assay.domain.suggestions import did_you_mean
+from assay.domain.suggestions import did_you_mean, nearest
 from assay.settings.discovery import discover
 from assay.settings.schema import Settings
 
 PREFIX = "ASSAY_"
 SEPARATOR = "__"
 DEFAULT_FILE = Path("assay.toml")
+NOT_SETTINGS = frozenset({"ASSAY_CONFIG", "ASSAY_URL", "ASSAY_API_KEY", "ASSAY_DATA"})
+"""What the command line and the scripts read."""
+SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_")
+"""Variables that Kubernetes derives from the names of services."""
 
 
 class SettingsError(Exception):
@@ -50,6 +54,29 @@ def load(
         return Settings.model_validate(raw)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(fault) for fault in error.errors())) from None
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that sets nothing, but whose name is near to one that would."""
+    keys = [
+        (section, key)
+        for section, field in Settings.model_fields.items()
+        if not get_args(field.annotation)  # the tables of providers, models and the like
+        for key in field.annotation.model_fields  # type: ignore[union-attr]  # every section is a model
+    ]
+    meant = {key: (section, key) for section, key in reversed(keys)}
+    meant |= {f"{section}_{key}": (section, key) for section, key in keys}
+    sentences = []
+    for name in sorted(environ):
+        prefixed = name.startswith(PREFIX)
+        if (prefixed and SEPARATOR in name) or name in NOT_SETTINGS or SERVICE_LINK.search(name):
+            continue
+        plain = re.sub("_+", "_", name.upper().removeprefix(PREFIX).lower())
+        found = nearest(plain, meant) if name.upper().startswith(PREFIX) else None
+        if found and not (name.endswith("_PORT") and "://" in environ[name]):
+            variable = PREFIX + SEPARATOR.join(meant[found]).upper()
+            sentences.append(f"{name} sets nothing; did you mean {variable}?")
+    return sentences
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -61,6 +61,11 @@ class ServerSettings(Section):
         402_653_184,
         ge=1_048_576,
         description="Bytes of memory for request bodies in flight; each body counts 1.5 times.",
+    )
+    cors_origins: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/?#@\s]+)$")], ...] = Field(
+        (),
+        description="Origins whose pages may call the API from a browser, such as "
+        "`https://app.example`; `*` allows all.",
     )
     drain_delay_s: float = Field(
         0.0,

@@ -1,6 +1,8 @@
 """Runs `assay` as a real process."""
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +40,33 @@ def assay(tmp_path):
             encoding="utf-8",
             timeout=30,
         )
+
+    return start
+
+
+@pytest.fixture
+def assay_on_a_terminal(tmp_path):
+    """Start the command on a terminal and wait for it; returns all that it drew."""
+
+    def start(*arguments):
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "assay", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=tmp_path,
+            env=environment(TERM="xterm-256color", COLUMNS="100"),
+        )
+        os.close(theirs)
+        drawn = b""
+        # Linux ends the reading of a terminal that nobody has open with an error.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 65_536):
+                drawn += chunk
+        os.close(ours)
+        process.wait(30)
+        return drawn.decode()
 
     return start
 

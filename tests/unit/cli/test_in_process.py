@@ -39,6 +39,25 @@ def test_a_wrong_configuration_is_wrong_use(assay, tmp_path):
     assert "servr" in ran.stderr
 
 
+BAR = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
+CLEAR_LINE = "\x1b[2K"
+
+
+def test_a_log_line_does_not_break_the_progress_bar(assay_on_a_terminal, tmp_path):
+    """A line starts where the bar was cleared, and the bar is drawn again on a line of its own."""
+    (tmp_path / "assay.toml").write_text(
+        '[providers.away]\ndialect = "openai"\nbase_url = "http://127.0.0.1:1/v1"\n'
+        '[models.m]\nprovider = "away"\nname = "m"\n'
+    )
+    (tmp_path / "rows.jsonl").write_text('{"output": "x"}\n' * 3)
+    screen = assay_on_a_terminal("evaluate", "rows.jsonl", "--criteria=polite", "--retry-for-s=0")
+    lines = [line.rpartition(CLEAR_LINE)[2] for line in screen.splitlines()]
+    logged = [line for line in lines if "attempt" in line]
+    assert logged
+    assert not any(BAR in line for line in logged)
+    assert any(BAR in line for line in lines[lines.index(logged[-1]) :])
+
+
 def test_an_interrupt_ends_both_the_run_and_the_engine(assay_started, simulated, tmp_path):
     """Ctrl-C keeps what is done and leaves with 130 also where the engine runs here."""
     process = assay_started(

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from assay.settings import Secret, SettingsError, load
+from assay.settings import Secret, SettingsError, load, misspelt_variables
 
 MINIMAL = """
 [providers.openai]
@@ -80,6 +80,7 @@ def test_the_command_line_overrides_the_environment(file: Path):
             '[server]\nhost = "0.0.0.0"\n[auth]\nrequired = false',
             "auth.required: can be false only on a loopback host",
         ),
+        ('[server]\ncors_origins = ["https://app.example/"]', "server.cors_origins.0: "),
         ("[server", "assay.toml"),
     ],
 )
@@ -249,3 +250,40 @@ def test_our_own_messages_have_no_prefix_of_the_library(tmp_path: Path):
     with pytest.raises(SettingsError) as raised:
         load(path, {})
     assert str(raised.value) == "models.x.provider: 'nope' is not configured"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("ASSAY_PORT", "ASSAY_SERVER__PORT"),
+        ("ASSAY_SERVER_PORT", "ASSAY_SERVER__PORT"),
+        ("assay_server__port", "ASSAY_SERVER__PORT"),
+        ("ASSAY_REDIS_URL", "ASSAY_REDIS__URL"),
+        ("ASSAY_LOGLEVEL", "ASSAY_TELEMETRY__LOG_LEVEL"),
+        ("ASSAY_KEYS_FILE", "ASSAY_AUTH__KEYS_FILE"),
+        ("ASSAY_METRIC_PORT", "ASSAY_SERVER__METRICS_PORT"),
+    ],
+)
+def test_a_variable_near_to_a_setting_is_told(variable: str, meant: str):
+    """It would be ignored in silence, and the service would run with the default."""
+    assert misspelt_variables({variable: "1"}) == [
+        f"{variable} sets nothing; did you mean {meant}?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ASSAY_SERVER__PORT", "9000"),
+        ("ASSAY_API_KEY", "k"),
+        ("ASSAY_URL", "http://127.0.0.1:8080"),
+        ("ASSAY_PORT", "tcp://10.0.0.1:80"),
+        ("ASSAY_SERVICE_PORT", "80"),
+        ("ASSAY_REDIS_PORT_6379_TCP", "tcp://10.0.0.1:6379"),
+        ("ASSAY_HOME", "/opt/assay"),
+        ("SERVER_PORT", "80"),
+    ],
+)
+def test_other_variables_are_not_told(variable: str, value: str):
+    """Settings, what the command line reads, and what Kubernetes sets for a service `assay`."""
+    assert misspelt_variables({variable: value}) == []

@@ -11,6 +11,7 @@ from typing import Any
 
 import promql_parser
 import yaml
+from promql_parser import AggregateExpr
 
 from deploy.manifests import KUBERNETES, ROOT, of_kind, rendered
 
@@ -27,6 +28,14 @@ OF_EVERY_TARGET = {
     "process_cpu_seconds_total": "counter",
     "process_resident_memory_bytes": "gauge",
 }
+
+OF_KUBERNETES = {
+    "kube_deployment_status_replicas_ready": {"deployment"},
+    "kube_horizontalpodautoscaler_status_condition": {
+        *("horizontalpodautoscaler", "condition", "status"),
+    },
+}
+"""What kube-state-metrics exports, all gauges, and their labels."""
 
 _ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<kind>\w+) \|(?P<labels>[^|]*)\|", re.MULTILINE)
 
@@ -58,6 +67,9 @@ def documented() -> dict[str, tuple[str, set[str]]]:
 def exported() -> dict[str, Series]:
     """Every series name that a scrape of the service gives, histograms taken apart."""
     series = {name: Series(kind, TARGET_LABELS) for name, kind in OF_EVERY_TARGET.items()}
+    series |= {
+        name: Series("gauge", TARGET_LABELS | labels) for name, labels in OF_KUBERNETES.items()
+    }
     for name, (kind, labels) in documented().items():
         own = TARGET_LABELS | labels
         if kind == "histogram":
@@ -79,14 +91,14 @@ def rules() -> list[dict[str, Any]]:
 
 @cache
 def recorded() -> dict[str, Series]:
-    """What the recording rules make: the labels are those that their outermost sum keeps."""
+    """What the recording rules make: the labels are those that their sums keep."""
     made = {}
     for rule in rules():
         if "record" in rule:
-            expr = promql_parser.parse(rule["expr"])
-            modifier = getattr(expr, "modifier", None)
-            labels = getattr(modifier, "labels", None) or []
-            made[rule["record"]] = Series("gauge", frozenset(labels))
+            sums = [
+                node for node in nodes(Query("", rule["expr"])) if isinstance(node, AggregateExpr)
+            ]
+            made[rule["record"]] = Series("gauge", frozenset(sums[0].modifier.labels))
     return made
 
 

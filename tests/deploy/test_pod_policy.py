@@ -149,6 +149,8 @@ def test_rollouts_lose_no_capacity(overlay, workload):
         "topology.kubernetes.io/zone",
         "kubernetes.io/hostname",
     }
+    # Without it, pods of the old version count, and a rollout may end with all new ones together.
+    assert all(constraint["matchLabelKeys"] == ["pod-template-hash"] for constraint in spread)
     labels = workload["spec"]["template"]["metadata"]["labels"]
     assert all(
         constraint["labelSelector"]["matchLabels"].items() <= labels.items()

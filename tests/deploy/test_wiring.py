@@ -184,8 +184,8 @@ def test_nothing_is_let_in_or_out_unasked(overlay):
 
 
 @every_overlay
-def test_what_goes_out_is_dns_redis_and_https(overlay):
-    """No other port, and 443 never to the cluster or to a cloud's metadata address."""
+def test_what_goes_out_is_dns_redis_judges_and_https(overlay):
+    """No other port, and 443 to the cluster only for judges, never to a cloud's metadata address."""
     objects = rendered(overlay)
     api = labels_of(named(objects, "Deployment", "assay-api"))
     rules = [
@@ -195,7 +195,16 @@ def test_what_goes_out_is_dns_redis_and_https(overlay):
         for rule in policy["spec"].get("egress", [])
     ]
     assert all(rule["to"] and rule["ports"] for rule in rules)
+    (judges,) = [
+        rule
+        for rule in rules
+        if rule["to"] == [{"namespaceSelector": {"matchLabels": {"assay.dev/judge": "true"}}}]
+    ]
+    assert {port["port"] for port in judges["ports"]} == {80, 443, 8000, 8080, 11434}
+    rules.remove(judges)
     assert {p["port"] for rule in rules for p in rule["ports"]} <= {53, 6379, 6380, 443, "redis"}
+    (dns,) = [rule for rule in rules if {"port": 53, "protocol": "UDP"} in rule["ports"]]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in dns["to"]
     (https,) = [rule for rule in rules if rule["ports"] == [{"port": 443}]]
     v4 = next(
         target["ipBlock"] for target in https["to"] if target["ipBlock"]["cidr"] == "0.0.0.0/0"

@@ -78,7 +78,7 @@ def test_known_series_start_at_zero():
     route = {"route": "/v1/evaluations"}
     assert value(metrics, "assay_requests_total", **route, method="POST", status="503") == 0
     assert value(metrics, "assay_request_seconds_count", **route) == 0
-    unscored = {"type": "rubric", "status": "unscored", "reason": "judge_parse_error"}
+    unscored = {"type": OTHER, "status": "unscored", "reason": "judge_parse_error"}
     assert value(metrics, "assay_criteria_total", **unscored) == 0
     pair = {"from_model": "openai/a", "to_model": "anthropic/b", "outcome": "provider_down"}
     assert value(metrics, "assay_fallbacks_total", **pair) == 0
@@ -90,8 +90,8 @@ def test_known_events_make_no_new_series():
     metrics = fresh()
     before = series_count(metrics)
     metrics.emit(RequestFinished(CALLER, "POST", "/v1/evaluations", 200, 0.1, 10))
-    metrics.emit(CriterionFinished(CALLER, "rubric", "scored", None, 0.1))
-    metrics.emit(CriterionFinished(CALLER, "rubric", "skipped", "required_check_failed", 0.1))
+    metrics.emit(CriterionFinished(CALLER, "unknown", "scored", None, 0.1))
+    metrics.emit(CriterionFinished(CALLER, "unknown", "skipped", "required_check_failed", 0.1))
     for outcome in model_outcomes():
         metrics.emit(attempt(outcome=outcome))
         metrics.emit(FallbackTaken(CALLER, "openai/a", "anthropic/b", outcome))
@@ -104,6 +104,17 @@ def test_known_events_make_no_new_series():
         for reason in ("full_count", "full_bytes", "deadline"):
             metrics.emit(QueueRefused(CALLER, "openai/a", waiting_for, reason))
     assert series_count(metrics) == before
+
+
+def test_a_type_of_criterion_is_exported_from_its_first_use():
+    """A pod has no series of the many types that nobody uses; a used one has its own."""
+    metrics = fresh()
+    assert 'type="rubric"' not in metrics.render()[0].decode()
+    metrics.emit(CriterionFinished(CALLER, "rubric", "scored", None, 0.1))
+    scored = {"type": "rubric", "status": "scored", "reason": "none"}
+    assert value(metrics, "assay_criteria_total", **scored) == 1
+    assert value(metrics, "assay_criterion_seconds_count", type="rubric") == 1
+    assert 'type="exact_match"' not in metrics.render()[0].decode()
 
 
 def test_an_attempt_counts_calls_time_tokens_and_cost():

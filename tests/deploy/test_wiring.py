@@ -185,7 +185,7 @@ def test_nothing_is_let_in_or_out_unasked(overlay):
 
 @every_overlay
 def test_what_goes_out_is_dns_redis_judges_and_https(overlay):
-    """No other port, and 443 to the cluster only for judges, never to a cloud's metadata address."""
+    """No other port; 443 into the cluster for judges only, never to a metadata address."""
     objects = rendered(overlay)
     api = labels_of(named(objects, "Deployment", "assay-api"))
     rules = [

@@ -131,7 +131,7 @@ class Metrics:
         usual = [("scored", NO_REASON), ("skipped", SKIP_REASON)]
         usual += [("unscored", reason) for reason in reasons if reason != SKIP_REASON]
         finding = Labels(("status", "reason"), {pair: pair for pair in pairs}, usual)
-        # There are a hundred types, of which an installation uses a few: each appears when it is used.
+        # An installation uses a few of a hundred types, and each appears when it is first used.
         kind = Labels(("type",), {name: (name,) for name in types}, ()).with_other()
         criteria = self._counter("assay_criteria_total", "Criteria evaluated.", kind, finding)
         seconds = self._histogram(

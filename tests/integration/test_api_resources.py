@@ -5,6 +5,7 @@ import re
 
 import aiohttp
 import pytest
+from fastapi import APIRouter
 
 from assay.api.models import ModelListResponse
 from assay.api.responses import EvaluationResponse
@@ -229,6 +230,16 @@ async def test_the_docs_page_asks_no_other_host():
             async with api.http.get(f"{api.url}/{url}") as answer:
                 assert answer.status == 200, url
                 assert await answer.read()
+
+
+async def test_a_405_names_every_method_of_the_resource():
+    """Also where several routes have the same path (RFC 9110, section 15.5.6)."""
+    other = APIRouter()
+    for method in ("GET", "POST"):
+        other.add_api_route("/v1/things/{thing}", lambda thing: thing, methods=[method])
+    async with running_api(routers=[other]) as api:
+        async with api.http.delete(api.url + "/v1/things/1") as answer:
+            assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
 
 
 ORIGIN = {"Origin": "https://app.example"}

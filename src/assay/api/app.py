@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from assay import __version__
 from assay.api.comparisons import comparisons_router
@@ -91,19 +93,27 @@ def create_app(
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    problem = _unrouted(error) if isinstance(error, HTTPException) else problem_of(error)
+    problem = _unrouted(error, request) if isinstance(error, HTTPException) else problem_of(error)
     if problem is INTERNAL:
         raise error  # the outermost layer reports the fault before it answers
     headers, body = render(problem, request.state.request_id)
     return Response(body, problem.status, dict(headers))
 
 
-def _unrouted(error: HTTPException) -> Problem:
+def _unrouted(error: HTTPException, request: Request) -> Problem:
     code = CODES_BY_STATUS.get(error.status_code)
     if code is None:
         return INTERNAL
-    headers = tuple((name.lower(), value) for name, value in (error.headers or {}).items())
-    return Problem(code, headers=headers)
+    # The framework names the methods of the first route with this path alone.
+    routes = [context.original_route for context in iter_route_contexts(request.app.routes)]
+    methods = {
+        method
+        for route in routes
+        if isinstance(route, Route) and route.path_regex.match(request.url.path)
+        for method in route.methods or ()
+    }
+    allow = (("allow", ", ".join(sorted(methods))),)
+    return Problem(code, headers=allow if code == "method_not_allowed" else ())
 
 
 def _described_once(app: FastAPI) -> Callable[[], dict[str, Any]]:

@@ -13,7 +13,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    StrictInt,
     Tag,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
@@ -29,6 +28,8 @@ from assay.domain.exact_json import dumps
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
 """No judge answers faster: a smaller value is probably in seconds."""
+TIMEOUT_MS_MAX = 600_000
+"""The largest `server.request_timeout_ms`, which is the limit of an installation."""
 PASSAGES_MAX = 1_000
 TOOLS_MAX = 256
 METADATA_BYTES_MAX = 16_384
@@ -166,9 +167,10 @@ class JudgedFields(Frozen):
     judge: JudgeField | None = Field(
         default=None, description="Who judges, unless a criterion names its own judge."
     )
-    timeout_ms: StrictInt | None = Field(
+    timeout_ms: int | None = Field(
         default=None,
         ge=TIMEOUT_MS_MIN,
+        le=TIMEOUT_MS_MAX,
         description="When the response is due, with whatever is scored by then.",
     )
 

@@ -23,15 +23,18 @@ POINTER_CHARS_MAX = 256
 FIELDS_MAX = 100
 """A document with more top-level fields is refused unread: each would be an error of its own."""
 UNKNOWN_CRITERION = "unknown_criterion"
-_WRONG_KIND = frozenset({"string_type", "model_type", "dict_type", "list_type", "none_required"})
-"""Errors of a union's branch that only say that the value is of another kind."""
+_SECONDARY = frozenset(
+    {"string_type", "model_type", "dict_type", "list_type", "none_required", "too_short"}
+)
+"""Errors that say nothing where another one lies within: of a union's branch, that the value is of
+another kind; of a list, that it is too short without its faulty entries."""
 _IN_JSON = {
     "model_type": "must be an object",
     "dict_type": "must be an object",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
-    "float_parsing": "must be a number",
-    "bool_parsing": "must be a boolean",
+    "float_type": "must be a number",
+    "bool_type": "must be a boolean",
 }
 """Messages of ours where pydantic's speak of Python, and not of JSON."""
 _SUBJECT = re.compile(r"\A[A-Z]\w+ should (?=\w)")
@@ -76,8 +79,7 @@ def _faults(
     listed: set[tuple[Location, str]] = set()
     named: set[Location] = set()
     for location, detail in zip(locations, details, strict=False):
-        wrong_kind = detail["type"] in _WRONG_KIND
-        if wrong_kind and (
+        if detail["type"] in _SECONDARY and (
             location in named or any(_is_inside(other, location) for other in locations)
         ):
             continue

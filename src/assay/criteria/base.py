@@ -7,8 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from assay.domain.completion import Completion
 from assay.domain.evaluation import (
@@ -45,17 +53,49 @@ Prose = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX), AfterVali
 """Words that a judge follows; white space alone would cost a call and ask nothing."""
 
 
+def _without_coercion(schema: Any) -> Any:
+    """The schema with the types of JSON: "5" is no number, 1 is no boolean, and 5.0 is whole.
+
+    pydantic's own strict mode would also refuse a list for a tuple.
+    """
+    if isinstance(schema, list | tuple):
+        return type(schema)(map(_without_coercion, schema))
+    if not isinstance(schema, dict):
+        return schema
+    kept = {"default", "expected", "metadata"}
+    plain = {k: v if k in kept else _without_coercion(v) for k, v in schema.items()}
+    if plain.get("type") in ("bool", "float"):
+        return plain | {"strict": True}
+    if plain.get("type") == "int":
+        return no_info_before_validator_function(_whole, plain | {"strict": True})
+    return plain
+
+
+def _whole(value: Any) -> Any:
+    """5.0 as 5, up to where a floating-point number still has all its digits."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53
+    return int(value) if exact else value
+
+
 class Frozen(BaseModel):
     """A value that a request holds: unknown fields are errors, and parsing ends all changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return _without_coercion(handler(source))
 
 
 class Judge(Frozen):
     """Which models judge, in which order, and how often each is asked."""
 
     models: tuple[str, ...] = Field(
-        default=(), min_length=1, max_length=16, description="Distinct model ids, in order."
+        default=(),
+        min_length=1,
+        max_length=16,
+        description="Distinct model ids, in order.",
+        json_schema_extra={"uniqueItems": True},
     )
     strategy: Strategy | None = Field(default=None, description="How the next model is chosen.")
     samples: int = Field(default=1, ge=1, le=32, description="How often the question is asked.")
@@ -100,7 +140,7 @@ class Judge(Frozen):
         return models
 
 
-JudgeField = str | Judge
+JudgeField = Annotated[str, Field(min_length=1)] | Judge
 
 Need = Literal["input", "reference", "context", "tools", "expected_tools"]
 """A field that a case must have for a criterion to apply."""

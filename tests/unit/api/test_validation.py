@@ -38,3 +38,35 @@ def test_a_fault_is_named_in_the_words_of_json(fields, pointer, message):
     with pytest.raises(RequestError) as raised:
         validate(EvaluationRequest, document)
     assert raised.value.errors == (FieldError(pointer, message),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"timeout_ms": "500"}, "/timeout_ms"),
+        ({"timeout_ms": True}, "/timeout_ms"),
+        ({"timeout_ms": 500.5}, "/timeout_ms"),
+        ({"criteria": [{"type": "equals", "value": "a", "weight": "1"}]}, "/criteria/0/weight"),
+        ({"criteria": [{"type": "equals", "value": "a", "negate": 0}]}, "/criteria/0/negate"),
+        ({"judge": {"models": ["m"], "cache": "true"}}, "/judge/cache"),
+    ],
+)
+def test_a_value_of_another_type_is_a_fault(fields, pointer):
+    """A request is checked against the types that its OpenAPI schema names; none is converted."""
+    with pytest.raises(RequestError) as caught:
+        validate(EvaluationRequest, {"output": "x", "criteria": "ok", **fields})
+    assert [fault.pointer for fault in caught.value.errors] == [pointer]
+
+
+def test_a_whole_number_may_have_a_point():
+    """JSON knows one kind of number: 500.0 is the integer 500."""
+    request = validate(EvaluationRequest, {"output": "x", "criteria": "ok", "timeout_ms": 500.0})
+    assert request.timeout_ms == 500
+
+
+def test_a_list_is_not_called_short_for_its_faulty_entries():
+    """The entry at fault is named, and not the list that has it."""
+    criterion = {"type": "language", "languages": ["nowhere"]}
+    with pytest.raises(RequestError) as caught:
+        validate(EvaluationRequest, {"output": "x", "criteria": [criterion]})
+    assert [fault.pointer for fault in caught.value.errors] == ["/criteria/0/languages/0"]

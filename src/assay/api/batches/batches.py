@@ -8,16 +8,16 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.responses import BatchListResponse, BatchResponse, batch_document
-from assay.api.batches.services import Batches, is_batch_id
+from assay.api.batches.services import BATCH_ID, Batches
 from assay.api.problem_codes import BATCH, IDEMPOTENT
 from assay.domain.batches import Batch
 from assay.domain.events import BatchEnded
 from assay.domain.exact_json import dumps, loads
 from assay.http.access import authenticate
 from assay.http.openapi import REPLAYED_RESPONSE, problems
-from assay.http.pagination import PageSize, invalid_cursor
+from assay.http.pagination import Paging
 
-PAGE = PageSize(largest=100, default=20)
+PAGE = Paging(largest=100, default=20, cursor_pattern=BATCH_ID.pattern)
 
 
 def batches_router(batches: Batches) -> APIRouter:
@@ -34,10 +34,7 @@ def batches_router(batches: Batches) -> APIRouter:
     async def list_batches(request: Request) -> Response:
         """List the tenant's batches, newest first."""
         tenant = authenticate(request, batches.services.access).tenant
-        cursor = request.query_params.get("cursor", "")
-        if cursor and not is_batch_id(cursor):
-            raise invalid_cursor()
-        limit = PAGE.limit(request)
+        cursor, limit = PAGE.cursor(request), PAGE.limit(request)
         found = await batches.store.page(tenant, cursor, limit + 1)
         data = [batch_document(batch, loads(stored or b"{}")) for batch, stored in found[:limit]]
         more = len(found) > limit

@@ -58,7 +58,9 @@ ItemId = Annotated[
 class WebhookField(Frozen):
     """The webhook that is called when a batch ends, after the Standard Webhooks specification."""
 
-    url: Annotated[str, StringConstraints(min_length=1, max_length=2_048)]
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2_048)] = Field(
+        json_schema_extra={"format": "uri", "pattern": "^https?://"}
+    )
     secret: Annotated[str, AfterValidator(_secret)] | None = Field(
         default=None,
         repr=False,

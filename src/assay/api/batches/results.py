@@ -13,9 +13,9 @@ from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH
 from assay.domain.batches import Batch
 from assay.http.openapi import problems
-from assay.http.pagination import PageSize, index_cursor
+from assay.http.pagination import Paging
 
-PAGE = PageSize(largest=1_000, default=100)
+PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,16}")
 STREAM_PAGE_ROWS = 200
 NDJSON = "application/x-ndjson"
 
@@ -44,7 +44,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         never passes a row that may still get one.
         """
         batch = await batches.requested(request, batch_id)
-        cursor, limit = index_cursor(request), PAGE.limit(request)
+        cursor, limit = int(PAGE.cursor(request) or 0), PAGE.limit(request)
         if NDJSON in request.headers.get("accept", ""):
             return StreamingResponse(_lines(batches, batch, cursor), media_type=NDJSON)
         page = await batches.results.page(batch, cursor, limit)

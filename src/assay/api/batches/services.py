@@ -24,6 +24,7 @@ from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
 
 BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
+"""The form of an id, which becomes part of keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Batches:
 
     async def found(self, tenant: str, batch_id: str) -> Batch:
         """The tenant's batch as it stands; raises `RequestError` (`not_found`)."""
-        batch = await self.store.find(tenant, batch_id) if is_batch_id(batch_id) else None
+        batch = await self.store.find(tenant, batch_id) if BATCH_ID.fullmatch(batch_id) else None
         if batch is None:
             raise RequestError("not_found", "No batch has this id.")
         return batch
@@ -94,8 +95,3 @@ def criteria_of(request: Mapping[str, Any]) -> Sequence[Criterion]:
         return parse_criteria(request["criteria"])
     except (KeyError, ValueError):  # the sums can be shown without them
         return ()
-
-
-def is_batch_id(text: str) -> bool:
-    """Whether `text` has the form of an id, which becomes part of keys."""
-    return BATCH_ID.fullmatch(text) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Check, Finding
@@ -39,6 +39,15 @@ class CountCheck(BoundedCheck):
     """1 where a count lies within `min` and `max`, else 0; `value` is the count."""
 
     scale: ClassVar[str] = "0 or 1"
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [bound], "properties": {bound: {"type": "integer"}}}
+                for bound in ("min", "max")
+            ]
+        }
+    )
 
     min: int | None = Field(default=None, ge=0, description="Fewest allowed.")
     max: int | None = Field(default=None, ge=0, description="Most allowed.")

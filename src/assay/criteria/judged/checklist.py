@@ -47,7 +47,7 @@ class Checklist(Judged):
 
     type: Literal["checklist"]
     items: Annotated[tuple[Prose | Item, ...], Field(min_length=1, max_length=ITEMS_MAX)] = Field(
-        description="The requirements on the output."
+        description="The requirements on the output.", json_schema_extra={"uniqueItems": True}
     )
     rubric: Prose | None = Field(default=None, description="Guidance that holds for all items.")
 

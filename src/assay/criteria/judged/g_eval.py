@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Judged, Prose, Question
@@ -44,8 +44,8 @@ class GEval(Judged):
     steps: Annotated[tuple[Prose, ...], Field(min_length=1, max_length=STEPS_MAX)] | None = Field(
         default=None, description="How to evaluate; absent: the judge derives it from `criteria`."
     )
-    min: StrictInt = Field(default=1, ge=0, le=SPAN_MAX)
-    max: StrictInt = Field(default=5, ge=0, le=SPAN_MAX)
+    min: int = Field(default=1, ge=0, le=SPAN_MAX)
+    max: int = Field(default=5, ge=0, le=SPAN_MAX)
     samples: int = Field(
         default=5, ge=1, le=32, description="How often to ask a model without log-probabilities."
     )

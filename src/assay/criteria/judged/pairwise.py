@@ -61,7 +61,9 @@ class Pairwise(Judged):
         default=True, description="False: the judge answers with the bare label."
     )
     labels: tuple[PairLabel, PairLabel] = Field(
-        default=("a", "b"), description="What the judge calls the first and the second text."
+        default=("a", "b"),
+        description="What the judge calls the first and the second text.",
+        json_schema_extra={"uniqueItems": True},
     )
 
     @model_validator(mode="after")

@@ -237,9 +237,11 @@ async def test_a_405_names_every_method_of_the_resource():
     other = APIRouter()
     for method in ("GET", "POST"):
         other.add_api_route("/v1/things/{thing}", lambda thing: thing, methods=[method])
-    async with running_api(routers=[other]) as api:
-        async with api.http.delete(api.url + "/v1/things/1") as answer:
-            assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
+    async with (
+        running_api(routers=[other]) as api,
+        api.http.delete(api.url + "/v1/things/1") as answer,
+    ):
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
 
 
 ORIGIN = {"Origin": "https://app.example"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hpa.plot import svg
@@ -15,11 +16,13 @@ from hpa.scenarios import (
     with_target,
     with_window,
 )
-from hpa.simulation import Outcome, run, shipped
+from hpa.simulation import Outcome, Scenario, Setup, run, shipped
 
 DOCS = Path(__file__).parents[2] / "docs"
 TARGETS = (0.5, 0.65, 0.8, 0.9)
 WINDOWS_S = (0, 60, 120, 300, 600)
+SEEDS = (1, 2, 3)
+"""Each figure is the range over these runs."""
 
 HEAD = """# How the autoscaler behaves
 
@@ -31,7 +34,9 @@ a model, not a measurement. `python -m hpa.report`, run in `studies/`, writes th
   examples of the Kubernetes documentation.
 - `studies/hpa/fleet.py` simulates the pods. A pod has 32 slots and is ready 20 s after it was
   requested; a judge takes 1 to 3 s.
-- Metrics are scraped every 15 s, averaged over two scrapes, and read every 15 s.
+- Metrics are scraped every 15 s, averaged over two scrapes, and read every 15 to 16 s: the
+  controller is never quite on time. Each figure is the range over three runs, which differ in
+  the requests, in how late each decision is, and in how old its metrics are.
 
 In the tables, *flaps* are pods that were removed and requested again within ten minutes.
 *Refused*, *by quota* and *failed* are shares of all requests: refused by pods that had no room
@@ -48,7 +53,8 @@ the start of a pod: if the first minute matters, raise the minimum.""",
     "ramp": """\
 The pods stay ahead of the load all the way, and no request waits for a slot.""",
     "sawtooth": """\
-The window of 300 s is longer than one swing, so the pods stay at what the highest load needs.""",
+The window of 300 s is longer than one swing, so the pods stay at what the highest load needs.
+Where the highest metrics fall between two decisions, a pod goes and is requested again.""",
     "quota": """\
 100 requests a second meet a quota of 30. Requests that wait for quota hold no slot, so the
 autoscaler adds only the pods that 30 requests a second need.""",
@@ -58,8 +64,7 @@ hold at most 300 MB here, spread over the pods: too little to add a pod.""",
     "outage": """\
 Silent calls hold slots for 5 s until the breaker opens; then calls fail at once and the pods
 empty. The outage is as long as the window, so some pods go at its end and are requested again a
-minute later. This is the only scenario with a flap. A window of 600 s would avoid it, at the
-price shown in the tables below.""",
+minute later. A window of 600 s would avoid this, at the price shown in the tables below.""",
     "metric-lost": """\
 From minute 14 to 24 there is no metric, and at minute 15 the load falls. The pods stay until
 the metric is back, and then go as usual.""",
@@ -73,12 +78,11 @@ Its ReplicaSet replaces it, and the autoscaler has nothing to do.""",
 def main() -> None:
     setup = shipped()
     (_, target), _ = setup.metrics
-    outcomes = {scenario.name: run(scenario) for scenario in SCENARIOS}
+    outcomes = {scenario.name: runs(scenario) for scenario in SCENARIOS}
     (DOCS / "hpa").mkdir(exist_ok=True)
     sections = []
     for scenario in SCENARIOS:
-        outcome = outcomes[scenario.name]
-        picture = svg(scenario.title, outcome.moments, target)
+        picture = svg(scenario.title, outcomes[scenario.name][0].moments, target)
         (DOCS / "hpa" / f"{scenario.name}.svg").write_text(picture)
         sections.append(
             f"## {scenario.title}\n\n![{scenario.title}](hpa/{scenario.name}.svg)\n\n"
@@ -88,7 +92,12 @@ def main() -> None:
     (DOCS / "hpa.md").write_text("\n".join(page))
 
 
-def _overview(outcomes: dict[str, Outcome]) -> str:
+def runs(scenario: Scenario, setup: Setup | None = None) -> list[Outcome]:
+    """The outcomes of the scenario, one for each seed."""
+    return [run(scenario, setup, seed) for seed in SEEDS]
+
+
+def _overview(outcomes: dict[str, list[Outcome]]) -> str:
     rows = [f"| {scenario.title} | {figures(outcomes[scenario.name])} |" for scenario in SCENARIOS]
     return _table("scenario", rows)
 
@@ -96,20 +105,20 @@ def _overview(outcomes: dict[str, Outcome]) -> str:
 def _comparisons() -> str:
     setup = shipped()
     targets = [
-        f"| {value} | {figures(run(RAMP, with_target(setup, value)))} |" for value in TARGETS
+        f"| {value} | {figures(runs(RAMP, with_target(setup, value)))} |" for value in TARGETS
     ]
     parts = ["## Why these settings\n\nOther targets, for a slow rise and fall of the load:\n"]
     parts.append(_table("target", targets))
     for scenario in (SAWTOOTH, OUTAGE):
         rows = [
-            f"| {value} s | {figures(run(scenario, with_window(setup, value)))} |"
+            f"| {value} s | {figures(runs(scenario, with_window(setup, value)))} |"
             for value in WINDOWS_S
         ]
         parts.append(f"Other scale-down windows. {scenario.title}:\n")
         parts.append(_table("window", rows))
     mixed = [
-        f"| waiting for a slot (as shipped) | {figures(run(QUOTA))} |",
-        f"| waiting for a slot or for quota | {figures(run(QUOTA, mixing_the_waits(setup)))} |",
+        f"| waiting for a slot (as shipped) | {figures(runs(QUOTA))} |",
+        f"| waiting for a slot or for quota | {figures(runs(QUOTA, mixing_the_waits(setup)))} |",
     ]
     parts.append("What the metric counts, while the quota is used up:\n")
     parts.append(_table("counted", mixed))
@@ -117,21 +126,25 @@ def _comparisons() -> str:
     return "\n".join(parts)
 
 
-def figures(outcome: Outcome) -> str:
+def figures(outcomes: Sequence[Outcome]) -> str:
     """One row of the tables, without its first column."""
-    counts = outcome.counts
-    return " | ".join(
-        (
-            f"{max(outcome.replicas)}",
-            f"{outcome.replicas[-1]}",
-            f"{outcome.flaps}",
-            f"{outcome.pod_minutes:.0f}",
-            f"{outcome.wait_p99_s:.1f} s",
-            f"{outcome.refused_share:.1%}",
-            f"{counts.refused_by_quota / counts.arrived:.0%}",
-            f"{counts.failed / counts.arrived:.1%}",
-        )
+    columns: tuple[tuple[str, Callable[[Outcome], float]], ...] = (
+        ("{}", lambda outcome: max(outcome.replicas)),
+        ("{}", lambda outcome: outcome.replicas[-1]),
+        ("{}", lambda outcome: outcome.flaps),
+        ("{:.0f}", lambda outcome: outcome.pod_minutes),
+        ("{:.1f} s", lambda outcome: outcome.wait_p99_s),
+        ("{:.1%}", lambda outcome: outcome.refused_share),
+        ("{:.0%}", lambda outcome: outcome.counts.refused_by_quota / outcome.counts.arrived),
+        ("{:.1%}", lambda outcome: outcome.counts.failed / outcome.counts.arrived),
     )
+    return " | ".join(_span(form, sorted(map(figure, outcomes))) for form, figure in columns)
+
+
+def _span(form: str, values: Sequence[float]) -> str:
+    """The least and the greatest value, or the one that both are."""
+    least, greatest = form.format(values[0]), form.format(values[-1])
+    return least if least == greatest else f"{least} to {greatest}"
 
 
 def _table(first: str, rows: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from hpa.autoscaler import (
     replicas_for_pods,
 )
 from hpa.fleet import Counts, Fleet, Pod, World
+
+SYNC_JITTER_S = 1.0
+"""How late a decision may be: the controller waits for the metrics API and other autoscalers."""
 
 SCRAPE_S = 15
 SMOOTHED_SCRAPES = 2
@@ -141,16 +145,21 @@ def shipped(manifest: Path = MANIFEST) -> Setup:
 
 
 def run(scenario: Scenario, setup: Setup | None = None, seed: int = 1) -> Outcome:
-    """Simulate the scenario: scrape, decide and scale every 15 s."""
+    """Simulate the scenario: scrape, decide and scale about every 15 s.
+
+    The seed draws the requests, how late each decision is, and how old its metrics are.
+    """
     setup = setup or shipped()
     fleet = Fleet(scenario.world, scenario.start, seed)
     scaler = Autoscaler(setup.behavior)
     scraped: dict[tuple[int, int], deque[float]] = {}
     moments = []
+    clocks = random.Random(seed)
+    age_s = clocks.uniform(0, SCRAPE_S - SYNC_JITTER_S)
     for step in range(1, int(scenario.minutes * MINUTE / SYNC_S) + 1):
-        at_s = float(step * SYNC_S)
-        fleet.run_until(at_s - SCRAPE_S / 2)
+        fleet.run_until(step * SYNC_S - age_s)
         _scrape(fleet, setup, scraped)
+        at_s = step * SYNC_S + clocks.uniform(0, SYNC_JITTER_S)
         fleet.run_until(at_s)
         samples = _samples(fleet, setup, scraped, scenario.lost(at_s))
         proposals = [

@@ -1,5 +1,7 @@
 """What refers to each other fits: selectors, ports, autoscalers, budgets, network policies."""
 
+import re
+
 import pytest
 import yaml
 from promql_parser import VectorSelector
@@ -7,6 +9,7 @@ from promql_parser import VectorSelector
 from deploy.manifests import (
     KUBERNETES,
     OVERLAYS,
+    ROOT,
     Manifest,
     containers,
     named,
@@ -141,6 +144,30 @@ def test_keda_and_the_plain_autoscaler_agree(component):
     assert [threshold(trigger) for trigger in keda["triggers"]] == [
         target_of(metric) for metric in plain["metrics"]
     ]
+
+
+SYNC_S = 15
+"""How often the controller decides: --horizontal-pod-autoscaler-sync-period."""
+
+
+@pytest.mark.parametrize("component", ["api", "worker"])
+def test_no_period_up_is_as_long_as_the_time_between_two_decisions(component):
+    """Else a decision that comes a moment early counts the last change, and does nothing."""
+    scaler = named(
+        rendered("hpa-prometheus-adapter"), "HorizontalPodAutoscaler", f"assay-{component}"
+    )
+    for policy in scaler["spec"]["behavior"]["scaleUp"]["policies"]:
+        assert policy["periodSeconds"] < SYNC_S
+
+
+def test_the_page_asks_for_a_keda_that_knows_the_fallback():
+    """Before 2.17, `fallback.behavior` is an unknown field."""
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    minor = re.search(r"KEDA 2\.(\d+) or newer", page)
+    assert minor is not None
+    assert int(minor[1]) >= 17
+    for scaler in of_kind(rendered("keda"), "ScaledObject"):
+        assert "behavior" in scaler["spec"]["fallback"]
 
 
 def test_keda_takes_no_answer_for_no_load():

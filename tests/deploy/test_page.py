@@ -1,10 +1,14 @@
 """The deployment page speaks of what is there."""
 
 import re
+import subprocess
+import sys
 import tomllib
 
+import pytest
 import yaml
 
+from assay.http.access import key_digest
 from assay.settings import load
 from deploy.manifests import KUBERNETES, OVERLAYS, ROOT, named, pod_of, rendered
 from deploy.queries import panels
@@ -14,7 +18,7 @@ PAGE = (ROOT / "docs" / "deploy.md").read_text()
 
 def test_every_path_on_it_exists():
     """Files, folders and scripts of the repository that it names are there."""
-    found = set(re.findall(r"\b(?:deploy|bin|docs)/[\w./-]*\w", PAGE))
+    found = set(re.findall(r"(?<!\.venv/)\b(?:deploy|bin|docs)/[\w./-]*\w", PAGE))
     assert found
     assert not {path for path in found if not (ROOT / path).exists()}
 
@@ -33,6 +37,39 @@ def test_every_overlay_is_described():
         "dev",
     ]
     assert set(OVERLAYS) == {"hpa-prometheus-adapter", "keda", "dev"}
+
+
+SECTIONS = PAGE.split("\n## ")[1:3]
+"""Trying it out, and the installation for production."""
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda text: text.splitlines()[0])
+def test_a_new_user_can_walk_through(section):
+    """Each step has a check; each variable is set, and each chart's repository added, before."""
+    steps = re.split(r"\n(?=\d\. )", section)[1:]
+    assert len(steps) >= 4
+    assert not [step.splitlines()[0] for step in steps if "check" not in step.lower()]
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+    for use in re.finditer(r"\$([A-Z]+)", commands):
+        assert f"{use[1]}=$(" in commands[: use.start()]
+    for use in re.finditer(r"--install \S+ ([\w-]+)/", commands):
+        assert f"helm repo add {use[1]} " in commands[: use.start()]
+    assert not re.search(r"(?m)(^\s*|\$\()assay ", commands), "not on the PATH of a new user"
+
+
+def test_its_command_for_a_key_prints_the_key_alone(tmp_path):
+    """What the page puts into KEY is the key, and nothing that is said beside it."""
+    (command,) = set(re.findall(r"KEY=\$\(\.venv/bin/assay (keys create --tenant me .*)\)", PAGE))
+    run = subprocess.run(
+        [sys.executable, "-m", "assay", *command.split()],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT / "src")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert re.fullmatch(r"assay_[\w-]{43}\n", run.stdout)
+    assert key_digest(run.stdout.strip()) in (tmp_path / "keys").read_text()
 
 
 def test_every_panel_it_sends_one_to_exists():

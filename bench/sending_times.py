@@ -146,7 +146,7 @@ def script_calls(server: RedisProcess) -> int:
 async def script_cost(url: str) -> dict:
     """Script calls a second over a few connections, and the latency added for an idle model."""
     redis, events = Redis.from_url(url, max_connections=64), RecordedEvents()
-    quotas = Quotas(redis, events, Supervisor(events), budget_s=5.0)
+    quotas = Quotas(redis, Supervisor(events), budget_s=5.0)
     quota = Quota(requests_per_minute=6e7, tokens_per_minute=6e10)
     model = quotas.of("ops", quota)
 

@@ -131,6 +131,18 @@ def test_the_api_scales_on_what_more_pods_can_mend():
     assert (cpu["container"], cpu["target"]["averageUtilization"]) == ("assay", 70)
 
 
+@pytest.mark.parametrize("overlay", ["hpa-prometheus-adapter", "keda"])
+def test_the_quota_is_divided_by_the_most_pods_that_there_can_be(overlay):
+    """Without Redis each pod takes its part; a smaller number would exceed the quota."""
+    objects = rendered(overlay)
+    scalers = [*of_kind(objects, "HorizontalPodAutoscaler"), *of_kind(objects, "ScaledObject")]
+    most = sum(
+        scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"]
+        for scaler in scalers
+    )
+    assert settings(objects)["quota"]["pods_max"] == most
+
+
 @pytest.mark.parametrize("component", ["api", "worker"])
 def test_keda_and_the_plain_autoscaler_agree(component):
     """Both overlays have the same bounds, targets and behaviour."""

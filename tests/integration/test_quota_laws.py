@@ -80,9 +80,7 @@ class AnySchedule(RuleBasedStateMachine):
 
     def _process(self, owner: str) -> Quotas:
         events = RecordedEvents()
-        return Quotas(
-            self.clock, events, Supervisor(events), shares=self.shares, budget_s=10, owner=owner
-        )
+        return Quotas(self.clock, Supervisor(events), shares=self.shares, budget_s=10, owner=owner)
 
     def _set_time(self) -> None:
         now_us = START_US + self.jumped_us + round(self.now_s * 1e6)

@@ -35,7 +35,7 @@ def server(tmp_path_factory):
 async def test_what_is_given_back_is_not_added_to_what_the_provider_leaves(server):
     """The provider has counted the call already, by what it used."""
     redis, events = Redis.from_url(server.url), RecordedEvents()
-    quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
+    quotas = Quotas(redis, Supervisor(events), budget_s=1.0)
     limited = limited_model(Telling(), MODEL, QUOTA, quotas, events)
     await limited.complete(ask("x" * 20_000), call(5))
     await limited.aclose()

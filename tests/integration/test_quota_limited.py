@@ -77,7 +77,7 @@ def events():
 async def quotas(server, events):
     server.command("FLUSHALL")
     redis = Redis.from_url(server.url, max_connections=64)
-    made = Quotas(redis, events, Supervisor(events), budget_s=1.0)
+    made = Quotas(redis, Supervisor(events), budget_s=1.0)
     yield made
     await made.aclose()
     await redis.aclose()
@@ -121,7 +121,7 @@ async def test_the_queues_of_other_processes_are_foreseen_whole(server, quotas, 
     """A refusal here counts all callers that wait there, not only the first of them."""
     per_minute = Quota(requests_per_minute=120)
     redis = Redis.from_url(server.url, max_connections=64)
-    elsewhere = Quotas(redis, events, Supervisor(events), budget_s=1.0)
+    elsewhere = Quotas(redis, Supervisor(events), budget_s=1.0)
     there = limited_model(Answering(), MODEL, per_minute, elsewhere, events)
     here = limited_model(Answering(), MODEL, per_minute, quotas, events)
     waiting = []
@@ -197,7 +197,7 @@ async def test_two_flooded_processes_serve_their_callers_in_order_of_arrival(
     """Each process asks for its own callers only; Redis keeps the order between them."""
     quota = Quota(requests_per_minute=1_200)
     redis = Redis.from_url(server.url, max_connections=64)
-    other_quotas = Quotas(redis, events, Supervisor(events), budget_s=1.0)
+    other_quotas = Quotas(redis, Supervisor(events), budget_s=1.0)
     answering = Answering()
     pods = [
         limited_model(answering, MODEL, quota, quotas, events),

@@ -10,7 +10,6 @@ import uuid
 import pytest
 from redis.asyncio import Redis, RedisCluster
 
-from assay.domain.events import StoreDegraded
 from assay.domain.policy import Quota
 from assay.domain.supervision import Supervisor
 from assay.resilience.quota.quotas import ModelQuota, Quotas
@@ -38,14 +37,10 @@ def events():
 @pytest.fixture
 async def quotas(server, events):
     redis = Redis.from_url(server.url, max_connections=64)
-    made = Quotas(redis, events, Supervisor(events), pods_max=2, budget_s=0.2)
+    made = Quotas(redis, Supervisor(events), pods_max=2, budget_s=0.2)
     yield made
     await made.aclose()
     await redis.aclose()
-
-
-def degraded(events: RecordedEvents) -> list[bool]:
-    return [not event.available for event in events.of(StoreDegraded)]
 
 
 async def healed(model: ModelQuota) -> None:
@@ -69,7 +64,7 @@ async def test_a_paused_redis_costs_one_budget_and_heals_by_itself(server, quota
     answer = await model.reserve(ReservationRequest(ONE))
     assert isinstance(answer, Reserved)
     assert answer.local is None
-    assert degraded(events) == [True, False]
+    assert not quotas.degraded
 
 
 async def test_the_local_share_is_a_part_of_the_rate(server, quotas):
@@ -121,14 +116,14 @@ def blackhole():
 async def test_a_blackholed_redis_does_not_make_every_request_wait(blackhole, events):
     """The first pays the budget; the others do not even try."""
     redis = Redis(port=blackhole, max_connections=64)
-    quotas = Quotas(redis, events, Supervisor(events), budget_s=0.05)
+    quotas = Quotas(redis, Supervisor(events), budget_s=0.05)
     model = quotas.of("m", QUOTA)
     await model.reserve(ReservationRequest(ONE))
     started_s = time.monotonic()
     for _ in range(1_000):
         await model.reserve(ReservationRequest(ONE))
     assert time.monotonic() - started_s < 5
-    assert degraded(events) == [True]
+    assert quotas.degraded
     await quotas.aclose()
     await redis.aclose()
 
@@ -164,7 +159,7 @@ def _info(node: RedisProcess) -> bytes:
 async def test_every_script_runs_on_a_cluster(cluster, events):
     """All keys of a call lie in one slot, wherever the model's slot may be."""
     redis = RedisCluster(host="127.0.0.1", port=cluster[0].port)
-    quotas = Quotas(redis, events, Supervisor(events), shares={"gold": 0.3}, budget_s=2.0)
+    quotas = Quotas(redis, Supervisor(events), shares={"gold": 0.3}, budget_s=2.0)
     for _ in range(6):
         model = quotas.of(f"openai/{uuid.uuid4().hex}", QUOTA)
         granted = await model.reserve(ReservationRequest(ONE, tenant="gold"))
@@ -187,7 +182,7 @@ async def test_a_process_that_is_killed_leaves_no_one_waiting(server, quotas):
     model = quotas.of("m", Quota(requests_per_minute=6_000))
     await model.reserve(ReservationRequest({"requests": 90}))
     events = RecordedEvents()
-    dying = Quotas(quotas.redis, events, Supervisor(events), owner="dying", budget_s=0.2)
+    dying = Quotas(quotas.redis, Supervisor(events), owner="dying", budget_s=0.2)
     await dying.of("m", Quota(requests_per_minute=6_000)).reserve(
         ReservationRequest({"requests": 60})
     )

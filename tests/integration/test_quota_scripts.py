@@ -44,7 +44,7 @@ async def redis(server):
 
 @pytest.fixture
 async def quotas(redis):
-    made = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=1.0)
+    made = Quotas(redis, Supervisor(EVENTS), budget_s=1.0)
     yield made
     await made.aclose()
 

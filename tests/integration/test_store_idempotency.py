@@ -243,3 +243,18 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         await client.aclose()
     finally:
         server.stop()
+
+
+async def test_a_slow_redis_fails_no_request_of_many(server):
+    """240 requests with keys at once, while Redis says nothing for most of a second."""
+    client = connect(server.url)
+    supervisor = Supervisor(RecordedEvents())
+    store = RedisIdempotency(client, supervisor)
+    server.command("CLIENT", "PAUSE", "800", "ALL")
+    leases = await asyncio.gather(
+        *(store.claim("a", f"key-{number}", "digest", Deadline.after(10)) for number in range(240))
+    )
+    await asyncio.gather(*(lease.keep(ANSWER) for lease in leases))
+    assert len(leases) == 240
+    await supervisor.stop()
+    await client.aclose()

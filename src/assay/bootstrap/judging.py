@@ -135,7 +135,6 @@ async def _open_shared(
             stack.push_async_callback(client.aclose)
         quotas = Quotas(
             budgeted,
-            events,
             supervisor,
             pods_max=settings.quota.pods_max,
             shares=shares,

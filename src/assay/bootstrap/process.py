@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
 from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
+from assay.redis.watch import StoreWatch
 from assay.screening import Screener
 from assay.settings import Settings
 from assay.store.shared_secret import shared_secret
@@ -33,6 +35,8 @@ from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import LabelUniverse, Metrics
 from assay.telemetry.sinks import Sinks
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +62,27 @@ class Clients(NamedTuple):
 
     redis: Client
     budgeted: Client
+    private: EmbeddedRedis | None
 
 
 @asynccontextmanager
-async def open_process(settings: Settings) -> AsyncIterator[Process]:
-    """Assemble a process; everything opened here is closed in the reverse order."""
+async def open_process(settings: Settings, *, needs_store: bool = False) -> AsyncIterator[Process]:
+    """Assemble a process; everything opened here is closed in the reverse order.
+
+    `needs_store`: without Redis it can do nothing, and is not ready.
+    """
     models = models_from_settings(settings)
     metrics = Metrics(label_universe(settings, models), __version__)
     events: EventSink = Sinks([metrics, EventLog()])
     lifecycle, load, limits = Lifecycle(), Load(), limits_from_settings(settings)
     async with AsyncExitStack() as stack:
-        redis, budgeted = await stack.enter_async_context(open_redis(settings))
+        redis, budgeted, private = await stack.enter_async_context(open_redis(settings))
         supervisor = await stack.enter_async_context(Supervisor(events))
+        if private is not None:
+            supervisor.start("private_redis", private.watch, essential=True)
+        store = StoreWatch(redis, events)
+        supervisor.start("store_watch", store.run)
+        _warn_of_shares(settings)
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
@@ -92,7 +105,13 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
             screener=screener,
             delimiter_key=delimiter_key,
             evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key),
-            operations=create_operations_app(lifecycle, metrics.render, lambda: supervisor.failing),
+            operations=create_operations_app(
+                lifecycle,
+                metrics.render,
+                lambda: supervisor.failing,
+                lambda: store.available,
+                needs_store=needs_store,
+            ),
         )
 
 
@@ -100,15 +119,25 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
 async def open_redis(settings: Settings) -> AsyncIterator[Clients]:
     """Clients of the configured Redis, or of a private one that lives as long as this."""
     async with AsyncExitStack() as stack:
-        url = settings.redis.url
+        url, private = settings.redis.url, None
         if settings.redis.url_file is not None:
             url = settings.redis.url_file.read_text().strip()
         if not url:
-            url = await stack.enter_async_context(EmbeddedRedis(settings.server.data_dir))
-        clients = Clients(connect(url), connect(url, BUDGETED))
-        for client in clients:
+            memory_bytes = settings.redis.private_memory_mb * 1024 * 1024
+            private = EmbeddedRedis(settings.server.data_dir, memory_bytes)
+            url = await stack.enter_async_context(private)
+        clients = Clients(connect(url), connect(url, BUDGETED), private)
+        for client in clients[:2]:
             stack.push_async_callback(client.aclose)
         yield clients
+
+
+def _warn_of_shares(settings: Settings) -> None:
+    if settings.redis.is_shared and "pods_max" not in settings.quota.model_fields_set:
+        logger.warning(
+            "quota.pods_max is not set: while Redis is unavailable, every process takes itself for "
+            "the only one and uses the whole quota of each provider"
+        )
 
 
 def start_logging(settings: Settings) -> None:

@@ -18,7 +18,7 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
     `on_started` gets the address of health and metrics. Raises `ValueError` without a
     shared Redis, and `OSError` if the port is taken.
     """
-    if not settings.redis.url and settings.redis.url_file is None:
+    if not settings.redis.is_shared:
         raise ValueError(
             "redis.url is not set: `assay worker` needs the Redis that `assay serve` uses. "
             "With a private Redis, `assay serve` works on the rows itself."
@@ -26,7 +26,7 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
     async with AsyncExitStack() as stack:
         server = settings.server
         listener = stack.enter_context(listen(server.host, server.metrics_port, "--metrics-port"))
-        process = await stack.enter_async_context(open_process(settings))
+        process = await stack.enter_async_context(open_process(settings, needs_store=True))
         await stack.enter_async_context(serving(process.operations, listener))
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 

@@ -150,9 +150,10 @@ class QueueRefused:
 
 @dataclass(frozen=True, slots=True)
 class StoreDegraded:
-    """Redis stopped (or resumed) answering."""
+    """Redis stopped (or resumed) taking writes; `fault` is what it or the client said."""
 
     available: bool
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

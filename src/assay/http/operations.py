@@ -17,11 +17,18 @@ Render = Callable[[str], tuple[bytes, str]]
 
 
 def create_operations_app(
-    lifecycle: Lifecycle, render: Render, failing: Callable[[], Sequence[str]] = tuple
+    lifecycle: Lifecycle,
+    render: Render,
+    failing: Callable[[], Sequence[str]] = tuple,
+    store_available: Callable[[], bool] = lambda: True,
+    *,
+    needs_store: bool = False,
 ) -> Starlette:
     """`/healthz` (the event loop runs), `/readyz` (accepts traffic) and `/metrics`.
 
-    `failing` names the background tasks that fail and that the process cannot do without.
+    `failing` names the background tasks that fail and that the process cannot do without. While
+    Redis is unavailable, batches and idempotency keys wait: `/readyz` says so, and is 503 where the
+    process `needs_store`.
     """
 
     async def healthz(_: Request) -> Response:
@@ -31,6 +38,9 @@ def create_operations_app(
         tasks = failing()
         if lifecycle.ready and tasks:
             return _status_response(503, "failing", tasks=list(tasks))
+        if lifecycle.ready and not store_available():
+            status = 503 if needs_store else 200
+            return _status_response(status, "degraded", unavailable=["redis"])
         return _status_response(200 if lifecycle.ready else 503, lifecycle.phase)
 
     async def metrics(request: Request) -> Response:

@@ -24,7 +24,7 @@ class ClientLimits:
     """
 
     connections_max: int = 64
-    pool_wait_s: float | None = 1.0
+    pool_wait_s: float | None = 2.0
     connect_s: float = 1.0
     answer_s: float | None = 2.0
     health_check_s: int = 30

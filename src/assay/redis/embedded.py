@@ -30,7 +30,10 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from assay.domain.supervision import SupervisedTask
+
 BINARIES = ("redis-server", "valkey-server")
+MEMORY_BYTES = 1024 * 1024 * 1024
 START_S = 30.0
 """Loading a large append-only file takes time."""
 STOP_S = 10.0
@@ -46,10 +49,14 @@ class EmbeddedError(Exception):
 
 
 class EmbeddedRedis:
-    """A private redis-server on a data directory: `async with EmbeddedRedis(path) as url`."""
+    """A private redis-server on a data directory: `async with EmbeddedRedis(path) as url`.
 
-    def __init__(self, data_dir: Path) -> None:
+    It holds at most `memory_bytes`; then it refuses writes and evicts nothing.
+    """
+
+    def __init__(self, data_dir: Path, memory_bytes: int = MEMORY_BYTES) -> None:
         self._data_dir = data_dir.resolve()
+        self._memory_bytes = memory_bytes
         self._socket = self._data_dir / "redis.sock"
         self._log = self._data_dir / "redis.log"
         self._lock: IO[bytes] | None = None
@@ -88,6 +95,16 @@ class EmbeddedRedis:
             await self.stop()
             raise
 
+    async def watch(self, task: SupervisedTask) -> None:
+        """Start the server again whenever it ends; each end is reported as a fault of the task."""
+        if self._process is None:
+            return
+        if self._process.returncode is not None:
+            await self._launch(find_binary())
+        status = await self._process.wait()
+        if not task.stopping:
+            raise EmbeddedError(f"redis-server ended with status {status}: {self._last_words()}")
+
     async def stop(self) -> None:
         """End the server; its data is on disk when this returns."""
         if self._process is not None and self._process.returncode is None:
@@ -107,7 +124,7 @@ class EmbeddedRedis:
         with await self._server_lock() as lock, self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 binary,
-                *options(self._data_dir, self._socket),
+                *options(self._data_dir, self._socket, self._memory_bytes),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -156,7 +173,7 @@ class EmbeddedRedis:
         return " | ".join(last) or "it left no message"
 
 
-def options(data_dir: Path, socket: Path) -> list[str]:
+def options(data_dir: Path, socket: Path, memory_bytes: int = MEMORY_BYTES) -> list[str]:
     """The server's command line: no port, an append-only file, and nothing is ever evicted."""
     return [
         *("--port", "0"),
@@ -166,6 +183,7 @@ def options(data_dir: Path, socket: Path) -> list[str]:
         *("--appendonly", "yes"),
         *("--appendfsync", "everysec"),
         *("--save", ""),
+        *("--maxmemory", str(memory_bytes)),
         *("--maxmemory-policy", "noeviction"),
         *("--daemonize", "no"),
         *("--loglevel", "warning"),

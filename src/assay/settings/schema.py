@@ -84,6 +84,14 @@ class RedisSettings(Section):
         description="A redis://, rediss:// or unix:// URL. Empty: start a private Redis.",
     )
     url_file: Path | None = Field(None, description="File that contains the URL.")
+    private_memory_mb: int = Field(
+        1_024, ge=16, description="Memory of the private Redis; when it is full, writes fail."
+    )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is a Redis that other processes can use as well."""
+        return bool(self.url) or self.url_file is not None
 
 
 class AuthSettings(Section):

@@ -190,7 +190,7 @@ class EventLog:
         if event.available:
             self._log.info("store_recovered")
         else:
-            self._log.error("store_unavailable")
+            self._log.error("store_unavailable", error=event.fault)
 
 
 def _who(caller: Caller) -> dict[str, str]:

@@ -12,10 +12,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from assay.domain.errors import StoreUnavailable
-from assay.domain.events import StoreDegraded
 from assay.domain.ids import random_hex
 from assay.domain.policy import Quota
-from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.redis.circuit import CALLS_MAX, RedisCircuit, write_probe
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
@@ -222,7 +220,6 @@ class Quotas:
     def __init__(
         self,
         redis: ScriptRunner,
-        events: EventSink,
         supervisor: Supervisor,
         *,
         pods_max: int = 1,
@@ -245,7 +242,6 @@ class Quotas:
         self.owner = owner or random_hex(16)
         self.budget_s = budget_s
         self.slots = asyncio.Semaphore(CALLS_MAX)
-        self._events = events
         self._degraded: set[str] = set()
         self._models: dict[str, ModelQuota] = {}
 
@@ -265,14 +261,11 @@ class Quotas:
             await model.circuit.aclose()
 
     def store_changed(self, prefix: str, available: bool) -> None:
-        """Note whether Redis answers for one model; the first and the last change are an event."""
-        before = self.degraded
+        """Note whether Redis answers in time for one model."""
         if available:
             self._degraded.discard(prefix)
         else:
             self._degraded.add(prefix)
-        if self.degraded != before:
-            self._events.emit(StoreDegraded(available=not self.degraded))
 
 
 def _retry_in_s(wait_s: float, request: ReservationRequest) -> float:

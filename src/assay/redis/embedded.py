@@ -133,7 +133,7 @@ class EmbeddedRedis:
                 preexec_fn=_die_with_parent,  # one system call, no Python locks
             )
         deadline_s = asyncio.get_running_loop().time() + START_S
-        while not await self._answers():
+        while not await self.answers():
             if self._process.returncode is not None:
                 raise EmbeddedError(f"redis-server did not start: {self._last_words()}")
             if asyncio.get_running_loop().time() > deadline_s:

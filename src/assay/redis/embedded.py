@@ -160,7 +160,8 @@ class EmbeddedRedis:
             with contextlib.suppress(RedisError, OSError):
                 await client.shutdown()
 
-    async def _answers(self) -> bool:
+    async def answers(self) -> bool:
+        """Whether the server takes commands."""
         async with Redis(unix_socket_path=str(self._socket), socket_timeout=1.0) as client:
             try:
                 return bool(await client.ping())

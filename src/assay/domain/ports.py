@@ -171,12 +171,10 @@ class BatchStore(Protocol):
         """The `request` that the batch was made with."""
         ...
 
-    async def page(
-        self, tenant: str, before: str, limit: int
-    ) -> Sequence[tuple[Batch, bytes | None]]:
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
         """The tenant's batches older than the one with the id `before`, the newest first.
 
-        Each comes with its `request`. The batch `before` may be gone; '' starts at the newest.
+        The batch `before` may be gone; '' starts at the newest.
         """
         ...
 

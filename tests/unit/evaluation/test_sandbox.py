@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from assay.criteria import parse_criteria
-from assay.domain.case_text import case_chars
+from assay.domain.case_text import case_size, size_of
+from assay.domain.completion import Caller
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.events import InternalFault
@@ -153,7 +154,7 @@ async def test_a_deadline_that_is_past_starts_nothing(pool):
 
 async def test_a_worker_that_crashes_costs_only_its_own_request(pool, events):
     """The request whose worker was killed is unscored and reported; the one behind it is served."""
-    dying = asyncio.create_task(pool.run(Killed(), LONG, soon(), "req_1"))
+    dying = asyncio.create_task(pool.run(Killed(), LONG, soon(), Caller(request_id="req_1")))
     behind = asyncio.create_task(pool.run(ProcessOf(), LONG, soon()))
     with pytest.raises(NotApplicable, match="worker process crashed") as caught:
         await dying
@@ -204,7 +205,7 @@ async def test_a_check_that_cannot_judge_is_no_fault(pool, events, output):
 async def test_a_bug_in_a_check_is_reported_without_the_callers_text(pool, events, output):
     """Inline and from a worker, the caller gets check_error, and we get the type and code lines."""
     with pytest.raises(NotApplicable, match="failed with KeyError") as caught:
-        await pool.run(Broken(), Case(output), soon(), "req_1")
+        await pool.run(Broken(), Case(output), soon(), Caller(request_id="req_1"))
     assert caught.value.reason == "check_error"
     assert output not in caught.value.message
     [fault] = events.events
@@ -226,8 +227,9 @@ async def test_the_queue_is_bounded(pool):
     await pool.run(ProcessOf(), LONG, soon())
     two = [asyncio.create_task(pool.run(Slow(), Case("0.3"), soon())) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(NotApplicable, match="Too many checks"):
+    with pytest.raises(NotApplicable, match="Too many checks") as caught:
         await pool.run(Slow(), Case("0.3"), soon())
+    assert caught.value.reason == "overloaded"
     assert [each.score for each in await asyncio.gather(*two)] == [1.0, 1.0]
 
 
@@ -320,7 +322,14 @@ def test_a_case_is_as_large_as_all_its_texts():
         context=("de",),
         tools=({"name": "f"},),
     )
-    assert case_chars(case) == len("roleassistantcontenttextfourinabcdenamef")
+    texts = "roleassistantcontenttextfourinabcdenamef"
+    assert case_size(case) == len(texts) + 20
+
+
+def test_a_value_counts_even_where_it_has_no_characters():
+    """A megabyte of brackets is no small case; counting stops where a bound is passed."""
+    assert size_of([[]] * 1_000) == 1_001
+    assert size_of([[]] * 1_000, counted_max=10) == 11
 
 
 async def test_a_schema_whose_references_double_at_each_step_is_stopped(pool):
@@ -331,16 +340,6 @@ async def test_a_schema_whose_references_double_at_each_step_is_stopped(pool):
     with pytest.raises(NotApplicable) as caught:
         await pool.run(check, Case("{}"), soon())
     assert caught.value.reason == "check_error"
-
-
-def test_a_schema_that_meets_each_value_many_times_is_no_small_check():
-    """The work is the product of schema and output, not their sum."""
-    schemas = [{"type": "object"}, {"allOf": [{"items": {"not": {"const": -1}}}] * 500}]
-    small, wide = parse_criteria(
-        [{"type": "json_schema", "name": str(i), "schema": each} for i, each in enumerate(schemas)]
-    )
-    assert small.inline_chars(Case("1")) == small.inline_chars_max
-    assert wide.inline_chars(Case("1")) < 20_000
 
 
 async def test_a_worker_of_a_large_service_is_kept(pool):

@@ -96,7 +96,7 @@ class Readability(BoundedCheck):
         "criteria": [{"type": "readability", "metric": "flesch_kincaid_grade", "max": 8}],
     }
     example_result: ClassVar = {"score": 1.0, "passed": True}
-    inline_chars_max: ClassVar[int] = 5_000
+    inline_work_max: ClassVar[int] = 5_000
 
     type: Literal["readability"]
     metric: Literal[

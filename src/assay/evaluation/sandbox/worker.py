@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.evaluation.sandbox import process as program
 
-ANSWER_BYTES_MAX = 8 * 1024 * 1024
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 
 class WorkerCrashed(Exception):

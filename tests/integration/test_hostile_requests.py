@@ -13,9 +13,7 @@ from assay.evaluation.sandbox.pool import SandboxPool
 from fakes import engine
 from fakes.hostile import REQUESTS
 from fakes.http_api import Api, documented_codes, running_api
-from fakes.judges import FakeJudges
-from fakes.models import ScriptedModel
-from fakes.models import answer as answered
+from fakes.judges import FakeJudges, ScriptedModel
 from fakes.recorded_events import RecordedEvents
 
 TINY = {"output": "a", "criteria": [{"type": "equals", "value": "a"}]}
@@ -36,7 +34,7 @@ async def api() -> AsyncIterator[Api]:
     """The API over the real engine and real workers, with a short time limit for checks."""
     events = RecordedEvents()
     sandbox = SandboxPool(events, check_time_max_s=3.0)
-    judges = FakeJudges(**{"simulated/judge": ScriptedModel(answered('{"label": "a"}'))})
+    judges = FakeJudges(**{"simulated/judge": ScriptedModel('{"reasoning": "r", "verdict": "a"}')})
     documented_codes("/v1/evaluations", 422)  # describes the API, which takes its time once
     async with running_api(evaluator=engine.engine(judges, sandbox, events)) as api:
         yield api

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from assay.criteria import CRITERIA
 from assay.domain.errors import FieldError, RequestError
+from assay.domain.json_pointer import json_pointer
 from assay.domain.suggestions import did_you_mean
 from assay.http.problems import ERRORS_MAX, fault_sentence
 
@@ -81,7 +82,7 @@ def _faults(
         message = _message(detail, location, model, document)
         if (location, message) not in listed and len(listed) < ERRORS_MAX:
             listed.add((location, message))
-            yield FieldError.at(location, message)
+            yield FieldError(json_pointer(location), message)
 
 
 def _location(error: ErrorDetails, document: dict[str, Any]) -> Location:

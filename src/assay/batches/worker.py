@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from assay.batches.in_hand import RowsInHand, forget, stalled_processes
 from assay.batches.rows import BatchSpecError, RetryLater, RowRunner
 from assay.batches.webhooks import Webhooks
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
@@ -60,6 +61,7 @@ class BatchWorker:
         events: EventSink,
         supervisor: Supervisor,
         limits: WorkerLimits,
+        in_hand: RowsInHand,
     ) -> None:
         self._queue = queue
         self._runner = runner
@@ -67,6 +69,7 @@ class BatchWorker:
         self._events = events
         self._supervisor = supervisor
         self._limits = limits
+        self._in_hand = in_hand
         self._claims: dict[tuple[str, str], Claim] = {}
         self._rows: dict[tuple[str, str], SupervisedTask] = {}
         self._deliveries: dict[str, SupervisedTask] = {}
@@ -87,12 +90,22 @@ class BatchWorker:
         await self._taking.stop(self._limits.return_s)
         await self._finish()
         await self._renewing.stop()
+        self._in_hand.close()
 
     async def _take_rows(self, task: SupervisedTask) -> None:
+        await self._report_stalls()
         while not task.stopping:
             self._wake.clear()
             if not await self._round() or self._free == 0:
                 await self._sleep(self._limits.poll_s)
+
+    async def _report_stalls(self) -> None:
+        """Count the rows of earlier processes here that were ended because they stood still."""
+        for trace, rows in list(stalled_processes(self._in_hand.folder)):
+            for batch_id, key in rows:
+                await self._with_store_retries(partial(self._queue.count_stall, batch_id, key))
+            logger.error("an earlier process stood still and was ended with %d rows", len(rows))
+            forget(trace)
 
     @property
     def _free(self) -> int:
@@ -137,6 +150,7 @@ class BatchWorker:
             if claim.deliveries:
                 self._events.emit(BatchRowReturned(batch_id, "taken_over"))
             self._claims[batch_id, claim.entry] = claim
+            self._in_hand.note(self._claims.values())
             self._rows[batch_id, claim.entry] = self._supervisor.start(
                 "batch_row", partial(self._work_on, claim), restarts=False
             )
@@ -177,6 +191,7 @@ class BatchWorker:
             if not given_back:
                 # A row without a result that is no longer renewed soon goes to another worker.
                 del self._claims[place]
+                self._in_hand.note(self._claims.values())
             self._wake.set()
 
     async def _row(self, claim: Claim) -> None:

@@ -99,7 +99,8 @@ class Claim:
     """A row that one worker holds.
 
     `entry` names the delivery and `key` the row. `attempt` counts earlier attempts, `deliveries`
-    earlier workers that died with the row. `payload` is None if the row's content is gone.
+    earlier workers that died with the row, `stalls` those that were ended because their event loop
+    stood still. `payload` is None if the row's content is gone.
     """
 
     batch_id: str
@@ -109,6 +110,7 @@ class Claim:
     attempt: int
     deliveries: int
     payload: NewRow | None
+    stalls: int = 0
 
 
 @dataclass(frozen=True, slots=True)

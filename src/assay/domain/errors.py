@@ -39,9 +39,9 @@ passes by itself. The layers read the attributes and keep no lists of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 if TYPE_CHECKING:
     from assay.domain.completion import Attempt, Usage
@@ -139,28 +139,12 @@ class AssayError(Exception):
         self.message = message
 
 
-POINTER_CHARS_MAX = 256
-
-
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One fault in a request: a JSON pointer (RFC 6901) to the field and what is wrong with it."""
 
     pointer: str
     message: str
-
-    @classmethod
-    def at(cls, location: Iterable[str | int], message: str) -> Self:
-        """A fault at the end of these keys and indices; a very long pointer is cut."""
-        pointer = "".join(f"/{pointer_part(str(step))}" for step in location)
-        if len(pointer) > POINTER_CHARS_MAX:
-            pointer = pointer[:POINTER_CHARS_MAX] + "…"
-        return cls(pointer, message)
-
-
-def pointer_part(name: str) -> str:
-    """A field name as a part of a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 class RequestError(AssayError):
@@ -181,18 +165,7 @@ class StoreUnavailable(AssayError):
 class NotApplicable(Exception):
     """A criterion cannot be applied to the case; `reason` is one of the contract's reasons."""
 
-    def __init__(
-        self,
-        reason: Literal[
-            "reference_missing",
-            "context_missing",
-            "check_error",
-            "input_too_long",
-            "deadline_exceeded",
-            "overloaded",
-        ],
-        message: str,
-    ) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message

@@ -228,6 +228,10 @@ class JobQueue(Protocol):
         """Let another worker have the row: at once, or as its next attempt after a delay."""
         ...
 
+    async def count_stall(self, batch_id: str, key: str) -> None:
+        """Count a process that was ended, because its event loop stood still, with this row."""
+        ...
+
     async def fail(self, batch_id: str, error: str) -> None:
         """End a batch that cannot run."""
         ...

@@ -34,6 +34,7 @@ from assay.domain.evaluation import (
 from assay.domain.events import CriterionFinished
 from assay.domain.faults import internal_fault
 from assay.domain.ids import new_id, now_ms, shown_time
+from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
@@ -130,7 +131,7 @@ class Evaluator:
                 raise DeadlineExceeded(error.message) from None
             fault = CompileFault(("criteria",), f"cannot be compiled: {error.message}")
         if fault is not None:
-            field = FieldError.at(fault.location, fault.message)
+            field = FieldError(json_pointer(fault.location), fault.message)
             raise RequestError("invalid_request", f"{field.pointer}: {field.message}", (field,))
 
     async def _check_all(

@@ -11,7 +11,8 @@ import orjson
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from assay.domain.errors import FieldError, RequestError, pointer_part
+from assay.domain.errors import FieldError, RequestError
+from assay.domain.json_pointer import pointer_part
 from assay.http.problems import Problem, ProblemError
 
 JSON = ("application/json",)

@@ -1,4 +1,4 @@
-"""The rows that a process holds, in a file that outlives it.
+"""The rows that a process evaluates, in a file that outlives it.
 
 A process that was ended because its event loop stood still can tell nobody. What it leaves behind
 are two files: the rows that it held, and the stacks at its end, which only such an end writes. The
@@ -12,8 +12,6 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from assay.domain.batches import Claim
-
 ROWS, TRACE = ".rows", ".trace"
 
 
@@ -26,14 +24,13 @@ class RowsInHand:
         self._path = folder / f"{process_name}{ROWS}"
         self._file: int | None = None
 
-    def note(self, claims: Iterable[Claim]) -> None:
-        """These are the rows that the process holds now."""
+    def note(self, rows: Iterable[tuple[str, str]]) -> None:
+        """These rows, each a batch and a key, are being evaluated now."""
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
-        rows = json.dumps([[claim.batch_id, claim.key] for claim in claims]).encode()
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, rows, 0)
+        os.pwrite(self._file, json.dumps(list(rows)).encode(), 0)
 
     def close(self) -> None:
         """Remove the file: the process ends in order."""

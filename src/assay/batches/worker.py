@@ -71,6 +71,8 @@ class BatchWorker:
         self._limits = limits
         self._in_hand = in_hand
         self._claims: dict[tuple[str, str], Claim] = {}
+        self._evaluating: set[tuple[str, str]] = set()
+        self._suspects = asyncio.Lock()
         self._rows: dict[tuple[str, str], SupervisedTask] = {}
         self._deliveries: dict[str, SupervisedTask] = {}
         self._wake = asyncio.Event()
@@ -150,7 +152,6 @@ class BatchWorker:
             if claim.deliveries:
                 self._events.emit(BatchRowReturned(batch_id, "taken_over"))
             self._claims[batch_id, claim.entry] = claim
-            self._in_hand.note(self._claims.values())
             self._rows[batch_id, claim.entry] = self._supervisor.start(
                 "batch_row", partial(self._work_on, claim), restarts=False
             )
@@ -191,14 +192,13 @@ class BatchWorker:
             if not given_back:
                 # A row without a result that is no longer renewed soon goes to another worker.
                 del self._claims[place]
-                self._in_hand.note(self._claims.values())
             self._wake.set()
 
     async def _row(self, claim: Claim) -> None:
         """One row, to its end: stored, given back for later, or left for another worker."""
         started_s = time.monotonic()
         try:
-            outcome = await self._with_store_retries(lambda: self._runner.run(claim))
+            outcome = await self._with_store_retries(lambda: self._evaluate(claim))
             if isinstance(outcome, RetryLater):
                 await self._with_store_retries(
                     lambda: self._queue.give_back(claim, outcome.delay_s)
@@ -212,6 +212,20 @@ class BatchWorker:
             await self._with_store_retries(lambda: self._queue.fail(claim.batch_id, reason))
         except StoreUnavailable:
             logger.warning("storage was unavailable too long: a row of %s is left", claim.batch_id)
+
+    async def _evaluate(self, claim: Claim) -> RowResult | RetryLater:
+        """Run the row; one that was in hand when a process stood still runs without the like.
+
+        So it shows at the next time which of the rows it is, and the others get their results.
+        """
+        async with self._suspects if claim.stalls else contextlib.nullcontext():
+            self._evaluating.add((claim.batch_id, claim.key))
+            self._in_hand.note(self._evaluating)
+            try:
+                return await self._runner.run(claim)
+            finally:
+                self._evaluating.discard((claim.batch_id, claim.key))
+                self._in_hand.note(self._evaluating)
 
     async def _store(self, claim: Claim, result: RowResult, started_s: float) -> None:
         settled = await self._with_store_retries(lambda: self._queue.settle(claim, result))

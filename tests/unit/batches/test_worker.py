@@ -29,7 +29,7 @@ class Queue:
         self.rows = {name: list(range(count)) for name, count in batches.items()}
         self.claimed = []
         self.settled, self.returned, self.failed, self.renewed = [], [], [], []
-        self.stalled = []
+        self.stalled, self.stalls = [], 0
         self.away = False
 
     def _check(self):
@@ -45,7 +45,7 @@ class Queue:
         taken, self.rows[batch_id] = self.rows[batch_id][:count], self.rows[batch_id][count:]
         self.claimed += [batch_id] * len(taken)
         payload = NewRow(0, "row", b"{}")
-        return [Claim(batch_id, f"{n}-1", n, "k", 0, 0, payload) for n in taken]
+        return [Claim(batch_id, f"{n}-1", n, "k", 0, 0, payload, self.stalls) for n in taken]
 
     async def renew(self, claims):
         self.renewed += claims
@@ -341,7 +341,7 @@ async def test_the_rows_in_hand_are_on_file_while_they_are_held(folder):
     worker, runner, _ = make(queue, endless)
     worker.start()
     await until(lambda: runner.now == 2)
-    assert json.loads((folder / "this.rows").read_text()) == [["a", "k"], ["a", "k"]]
+    assert json.loads((folder / "this.rows").read_text()) == [["a", "k"]]
     await worker.stop()
     assert not list(folder.iterdir())
 
@@ -357,3 +357,19 @@ async def test_rows_of_a_process_that_was_ended_standing_still_are_counted_once(
     await working(worker, lambda: len(queue.settled) == 1)
     assert queue.stalled == [("b1", "k1"), ("b2", "k2")]
     assert sorted(path.name for path in folder.iterdir()) == ["killed.rows", "killed.trace"]
+
+
+async def test_rows_that_are_suspected_run_one_by_one(folder):
+    """Where the next process stands still, only the row that is the cause is in hand again."""
+    queue = Queue(a=3)
+    queue.stalls = 1
+    seen = []
+
+    async def look(claim):
+        seen.append(json.loads((folder / "this.rows").read_text()))
+        return await quick(claim)
+
+    worker, runner, _ = make(queue, look)
+    await working(worker, lambda: len(queue.settled) == 3)
+    assert runner.most == 1
+    assert seen == [[["a", "k"]]] * 3

@@ -222,6 +222,20 @@ async def test_prints_of_a_library_do_not_reach_the_answers(pool):
         assert (finding.score, finding.label, finding.passed) == (0.25, "said", None)
 
 
+async def test_a_tenant_whose_workers_are_killed_leaves_the_others_theirs(events, tmp_path):
+    """The next job of the tenant starts a new worker, and takes an idle one where all are there."""
+    pool = SandboxPool(events, workers_max=2, tenant_workers_max=1, check_time_max_s=0.5)
+    good, bad, third = (Caller(tenant) for tenant in ("good", "bad", "third"))
+    pid = (await pool.run(ProcessOf(), LONG, soon(), good)).value
+    for number in range(2):
+        with pytest.raises(NotApplicable, match="longer than"):
+            await pool.run(Stuck(), Case(str(tmp_path / str(number))), soon(), bad)
+        assert (await pool.run(ProcessOf(), LONG, soon(), good)).value == pid
+    other = (await pool.run(ProcessOf(), LONG, soon(), bad)).value
+    assert (await pool.run(ProcessOf(), LONG, soon(), third)).value in (pid, other)
+    await pool.aclose()
+
+
 async def test_the_queue_is_bounded(pool):
     """With one worker and one waiting check, a third check is refused at once."""
     await pool.run(ProcessOf(), LONG, soon())

@@ -83,6 +83,7 @@ class SandboxPool:
     ) -> None:
         self._events = events
         self._slots = FairSlots(workers_max, tenant_workers_max, waiting_max, tenant_waiting_max)
+        self._workers_max = workers_max
         self._check_time_max_s = check_time_max_s
         self._memory_bytes_max = memory_bytes_max
         self._idle_s = idle_s
@@ -127,7 +128,7 @@ class SandboxPool:
                 asyncio.timeout(max(0.0, deadline.remaining_s())),
                 self._slots.slot(caller.tenant),
             ):
-                return await self._run_in_worker(job, caller.request_id)
+                return await self._run_in_worker(job, caller)
         except SlotsFull:
             raise NotApplicable("overloaded", "Too many checks wait for a worker.") from None
         except TimeoutError:
@@ -151,9 +152,9 @@ class SandboxPool:
             self._events.emit(internal_fault(CHECK_FAULT, error, request_id))
             raise NotApplicable("check_error", failure_message(error)) from error
 
-    async def _run_in_worker(self, job: Job, request_id: str) -> Any:
-        limit_s = self._check_time_max_s
-        worker = await self._take_worker(request_id)
+    async def _run_in_worker(self, job: Job, caller: Caller) -> Any:
+        limit_s, request_id = self._check_time_max_s, caller.request_id
+        worker = await self._take_worker(caller)
         try:
             request = pickle.dumps((job, limit_s), protocol=5)
             answer = await worker.ask(request, limit_s)
@@ -174,19 +175,26 @@ class SandboxPool:
                 self._idle[worker] = timer
         return self._result(answer, request_id)
 
-    async def _take_worker(self, request_id: str) -> SandboxWorker:
-        """An idle worker, or a new one."""
-        while self._idle:
-            worker, timer = self._idle.popitem()
-            timer.cancel()
-            if worker.alive:
-                return worker
+    async def _take_worker(self, caller: Caller) -> SandboxWorker:
+        """An idle worker of the tenant; else a new one; else, where there are enough, any.
+
+        A tenant whose workers are killed again and again must not use up those of the others,
+        who would wait for new ones to start.
+        """
         self._workers = {worker for worker in self._workers if worker.alive}
+        idle = [worker for worker in self._idle if worker.alive]
+        own = [worker for worker in idle if worker.tenant == caller.tenant]
+        if own or (idle and len(self._workers) >= self._workers_max):
+            worker = (own or idle)[0]
+            worker.tenant = caller.tenant
+            self._idle.pop(worker).cancel()
+            return worker
         try:
             worker = await SandboxWorker.start(self._memory_bytes_max)
         except WorkerCrashed as error:
             message = "No worker process could be started for the check."
-            raise self._worker_failure(error, message, request_id) from None
+            raise self._worker_failure(error, message, caller.request_id) from None
+        worker.tenant = caller.tenant
         if self._closed:
             await worker.kill()
             raise NotApplicable("check_error", SHUTTING_DOWN)
@@ -194,7 +202,7 @@ class SandboxPool:
         return worker
 
     def _dismiss(self, worker: SandboxWorker) -> None:
-        del self._idle[worker]
+        self._idle.pop(worker, None)
         worker.close()
 
     def _worker_failure(self, error: WorkerCrashed, message: str, request_id: str) -> NotApplicable:

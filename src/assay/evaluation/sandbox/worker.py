@@ -23,12 +23,13 @@ class WorkerCrashed(Exception):
 class SandboxWorker:
     """A worker process and its pipes.
 
-    It is `busy` from a request until its answer is complete, and `too_large` where a check has
-    left it holding more memory than a process should keep.
+    `tenant` is whom it worked for last. It is `busy` from a request until its answer is complete,
+    and `too_large` where a check has left it holding more memory than a process should keep.
     """
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self.tenant = ""
         self.busy = False
         self.too_large = False
 

@@ -36,6 +36,7 @@ from fakes.checks import (
 )
 from fakes.recorded_events import RecordedEvents
 
+GOOD, BAD, THIRD = Caller("good"), Caller("bad"), Caller("third")
 LONG = Case("a text of more than a hundred characters, " * 3)
 
 
@@ -225,14 +226,27 @@ async def test_prints_of_a_library_do_not_reach_the_answers(pool):
 async def test_a_tenant_whose_workers_are_killed_leaves_the_others_theirs(events, tmp_path):
     """The next job of the tenant starts a new worker, and takes an idle one where all are there."""
     pool = SandboxPool(events, workers_max=2, tenant_workers_max=1, check_time_max_s=0.5)
-    good, bad, third = (Caller(tenant) for tenant in ("good", "bad", "third"))
-    pid = (await pool.run(ProcessOf(), LONG, soon(), good)).value
+    pid = (await pool.run(ProcessOf(), LONG, soon(), GOOD)).value
     for number in range(2):
         with pytest.raises(NotApplicable, match="longer than"):
-            await pool.run(Stuck(), Case(str(tmp_path / str(number))), soon(), bad)
-        assert (await pool.run(ProcessOf(), LONG, soon(), good)).value == pid
-    other = (await pool.run(ProcessOf(), LONG, soon(), bad)).value
-    assert (await pool.run(ProcessOf(), LONG, soon(), third)).value in (pid, other)
+            await pool.run(Stuck(), Case(str(tmp_path / str(number))), soon(), BAD)
+        assert (await pool.run(ProcessOf(), LONG, soon(), GOOD)).value == pid
+    other = (await pool.run(ProcessOf(), LONG, soon(), BAD)).value
+    assert (await pool.run(ProcessOf(), LONG, soon(), THIRD)).value in (pid, other)
+    await pool.aclose()
+
+
+async def test_a_spare_worker_starts_while_the_first_one_works(events, tmp_path):
+    """The next tenant finds it, and needs to start none of its own."""
+    pool = SandboxPool(events, workers_max=2, tenant_workers_max=1)
+    stuck = asyncio.create_task(pool.run(Stuck(), Case(str(tmp_path / "pid")), soon(), BAD))
+    busy = await written(tmp_path / "pid")
+    while not pool._idle:
+        await asyncio.sleep(0.01)
+    [spare] = pool._idle
+    found = (await pool.run(ProcessOf(), LONG, soon(), GOOD)).value
+    assert found == spare._process.pid != busy
+    stuck.cancel()
     await pool.aclose()
 
 

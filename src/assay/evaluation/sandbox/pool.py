@@ -89,6 +89,7 @@ class SandboxPool:
         self._idle_s = idle_s
         self._idle: dict[SandboxWorker, asyncio.TimerHandle] = {}
         self._workers: set[SandboxWorker] = set()
+        self._spare: asyncio.Task[None] | None = None
         self._closed = False
 
     def runs_inline(self, check: Check, case: Case, size: int) -> bool:
@@ -140,6 +141,9 @@ class SandboxPool:
         for timer in self._idle.values():
             timer.cancel()
         self._idle.clear()
+        if self._spare is not None:
+            self._spare.cancel()
+            await asyncio.wait({self._spare})
         workers, self._workers = self._workers, set()
         await asyncio.gather(*(worker.kill() for worker in workers))
 
@@ -155,6 +159,8 @@ class SandboxPool:
     async def _run_in_worker(self, job: Job, caller: Caller) -> Any:
         limit_s, request_id = self._check_time_max_s, caller.request_id
         worker = await self._take_worker(caller)
+        if self._spare is None and not self._idle and len(self._workers) < self._workers_max:
+            self._spare = asyncio.create_task(self._start_spare())
         try:
             request = pickle.dumps((job, limit_s), protocol=5)
             answer = await worker.ask(request, limit_s)
@@ -171,21 +177,21 @@ class SandboxPool:
                 self._workers.discard(worker)
                 await worker.kill()
             else:
-                timer = asyncio.get_running_loop().call_later(self._idle_s, self._dismiss, worker)
-                self._idle[worker] = timer
+                self._rest(worker)
         return self._result(answer, request_id)
 
     async def _take_worker(self, caller: Caller) -> SandboxWorker:
-        """An idle worker of the tenant; else a new one; else, where there are enough, any.
+        """An idle worker of the tenant, the spare one, a new one, or where there are enough, any.
 
         A tenant whose workers are killed again and again must not use up those of the others,
         who would wait for new ones to start.
         """
+        own = self._resting(caller.tenant)
+        if not own and self._spare is not None:
+            await asyncio.wait({self._spare})
         self._workers = {worker for worker in self._workers if worker.alive}
-        idle = [worker for worker in self._idle if worker.alive]
-        own = [worker for worker in idle if worker.tenant == caller.tenant]
-        if own or (idle and len(self._workers) >= self._workers_max):
-            worker = (own or idle)[0]
+        others = self._resting() if len(self._workers) >= self._workers_max else []
+        for worker in (*own, *self._resting(""), *others):
             worker.tenant = caller.tenant
             self._idle.pop(worker).cancel()
             return worker
@@ -200,6 +206,26 @@ class SandboxPool:
             raise NotApplicable("check_error", SHUTTING_DOWN)
         self._workers.add(worker)
         return worker
+
+    def _resting(self, *tenants: str) -> list[SandboxWorker]:
+        """The idle workers, of these tenants only if there are any; the spare one has none yet."""
+        idle = (worker for worker in self._idle if worker.alive)
+        return [worker for worker in idle if not tenants or worker.tenant in tenants]
+
+    async def _start_spare(self) -> None:
+        """Start a worker while the first one works: the next tenant need not wait for it."""
+        try:
+            worker = await SandboxWorker.start(self._memory_bytes_max)
+            self._workers.add(worker)
+            self._rest(worker)
+        except WorkerCrashed:
+            pass  # whoever needs a worker tries again, and reports it
+        finally:
+            self._spare = None
+
+    def _rest(self, worker: SandboxWorker) -> None:
+        timer = asyncio.get_running_loop().call_later(self._idle_s, self._dismiss, worker)
+        self._idle[worker] = timer
 
     def _dismiss(self, worker: SandboxWorker) -> None:
         self._idle.pop(worker, None)

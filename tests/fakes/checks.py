@@ -15,13 +15,13 @@ from assay.domain.evaluation import Case
 
 class _Fake(Check):
     family: ClassVar[str] = "fake"
-    inline_chars_max: ClassVar[int] = 0
+    inline_work_max: ClassVar[int] = 0
 
 
 class ProcessOf(_Fake):
     """Reports the id of its process; runs inline for a case of up to a hundred characters."""
 
-    inline_chars_max: ClassVar[int] = 100
+    inline_work_max: ClassVar[int] = 100
     type: Literal["process_of"] = "process_of"
 
     def check(self, case: Case) -> Finding:
@@ -94,7 +94,7 @@ class Greedy(_Fake):
 class Unable(_Fake):
     """Is not applicable, as without a reference."""
 
-    inline_chars_max: ClassVar[int] = 100
+    inline_work_max: ClassVar[int] = 100
     type: Literal["unable"] = "unable"
 
     def check(self, case: Case) -> Finding:
@@ -104,7 +104,7 @@ class Unable(_Fake):
 class Broken(_Fake):
     """Raises an unexpected error with the caller's text in it."""
 
-    inline_chars_max: ClassVar[int] = 100
+    inline_work_max: ClassVar[int] = 100
     type: Literal["broken"] = "broken"
 
     def check(self, case: Case) -> Finding:

@@ -45,6 +45,9 @@ class ScriptedEvaluator:
         """Where set, every call waits for it."""
         self.error: Exception | None = None
 
+    async def compile(self, criteria, **rest) -> None:
+        """Nothing is compiled: no criterion is applied either."""
+
     async def evaluate(self, case, criteria, **rest) -> EvaluationOutcome:
         self.calls.append({"case": case, "criteria": criteria, **rest})
         try:

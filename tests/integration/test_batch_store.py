@@ -76,6 +76,21 @@ async def test_a_row_is_one_workers_until_its_lease_lapses(client):
     assert [row.index for row in await dead.claim(batch, 5)] != []
 
 
+async def test_ends_of_processes_that_stood_still_are_counted_for_the_row(client):
+    """The count comes with the next claim; that of a batch that is gone leaves nothing behind."""
+    store, batch, _ = await filled(client, 2)
+    first, other, later = worker(client, "first"), worker(client, "other"), worker(client, "later")
+    [held] = await first.claim(batch, 1)
+    await first.count_stall(batch, held.key)
+    await first.count_stall(batch, held.key)
+    await asyncio.sleep(LEASE_S * 1.2)
+    assert {row.index: row.stalls for row in await other.claim(batch, 2)} == {0: 2, 1: 0}
+    found = await store.find("one", batch)
+    await store.delete(found)
+    await later.count_stall(batch, held.key)
+    assert not await client.keys(f"assay:v1:batch:{{{batch}}}:*")
+
+
 async def test_a_second_result_changes_nothing(client):
     """A row that two workers did counts once, with the first one's result."""
     store, batch, _ = await filled(client, 2)
@@ -261,8 +276,8 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         for each in (first, second, *await queue.claim(batch, 3)):
             await queue.settle(each, result(each, tally={"rows:n": 1}, groups={"rows:n:g": 1}))
         await store.durable(batch)
-        [(found, request)] = await store.page("one", "", 10)
-        assert json.loads(request)["criteria"] == ["polite"]
+        [found] = await store.page("one", "", 10)
+        assert json.loads(await store.request(batch))["criteria"] == ["polite"]
         assert found.status == "completed"
         assert len((await RedisResults(client).page(found, 0, 9)).results) == 3
         assert (await queue.claim_webhook(batch)).tries == 1
@@ -304,7 +319,7 @@ async def test_a_list_is_paged_where_batches_were_made_at_once(client):
     await client.unlink(f"assay:v1:batch:{{{names[3]}}}:meta")
     seen = []
     while page := await store.page("one", seen[-1] if seen else "", 2):
-        seen += [batch.id for batch, _ in page]
+        seen += [batch.id for batch in page]
     assert seen == [name for name in reversed(names) if name != names[3]]
 
 

@@ -36,11 +36,13 @@ def is_right(found: Any, wanted: Any) -> bool:
 async def outcome(row: Any, sandbox: SandboxPool) -> Any:
     """The score, the reason for none, or the status code of the request's problem."""
     document = {"output": row["output"], "criteria": [row["criterion"]], **row["case"]}
+    evaluator = engine(FakeJudges(), sandbox)
     try:
         request = validate(EvaluationRequest, document)
+        await evaluator.compile(request.criteria, caller=CALLER, deadline=Deadline.after(25))
     except RequestError:
         return "422"
-    evaluated = await engine(FakeJudges(), sandbox).evaluate(
+    evaluated = await evaluator.evaluate(
         request.to_case(),
         request.criteria,
         judge=JudgeSpec(),

@@ -44,6 +44,7 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
 async def _evaluate(
     services: Services, payload: EvaluationRequest, caller: Caller, deadline: Deadline
 ) -> Response:
+    await services.evaluator.compile(payload.criteria, caller=caller, deadline=deadline)
     outcome = await services.evaluator.evaluate(
         payload.to_case(),
         payload.criteria,

@@ -11,17 +11,14 @@ from pydantic_core import ErrorDetails
 
 from assay.criteria import CRITERIA
 from assay.domain.errors import FieldError, RequestError
+from assay.domain.json_pointer import json_pointer
 from assay.domain.suggestions import did_you_mean
-from assay.http.body import pointer_part
-from assay.http.problems import ERRORS_MAX, fault_sentence, invalid_request
+from assay.http.problems import ERRORS_MAX, fault_sentence
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
 
 MESSAGE_CHARS_MAX = 300
-POINTER_CHARS_MAX = 256
-FIELDS_MAX = 100
-"""A document with more top-level fields is refused unread: each would be an error of its own."""
 UNKNOWN_CRITERION = "unknown_criterion"
 _SECONDARY = frozenset(
     {"string_type", "model_type", "dict_type", "list_type", "none_required", "too_short"}
@@ -43,8 +40,6 @@ _SUBJECT = re.compile(r"\A[A-Z]\w+ should (?=\w)")
 
 def validate(model: type[Model], document: dict[str, Any]) -> Model:
     """The request in a document; raises `RequestError` with a pointer to each fault."""
-    if len(document) > FIELDS_MAX:
-        raise invalid_request("", f"The body must have at most {FIELDS_MAX} fields")
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -87,7 +82,7 @@ def _faults(
         message = _message(detail, location, model, document)
         if (location, message) not in listed and len(listed) < ERRORS_MAX:
             listed.add((location, message))
-            yield FieldError(_pointer(location), message)
+            yield FieldError(json_pointer(location), message)
 
 
 def _location(error: ErrorDetails, document: dict[str, Any]) -> Location:
@@ -143,8 +138,3 @@ def _names_at(location: Location, model: type[BaseModel], document: dict[str, An
             return [] if criterion is None else field_names(criterion)
         case _:
             return []
-
-
-def _pointer(location: Location) -> str:
-    pointer = "".join(f"/{pointer_part(str(step))}" for step in location)
-    return pointer if len(pointer) <= POINTER_CHARS_MAX else pointer[:POINTER_CHARS_MAX] + "…"

@@ -25,6 +25,8 @@ from assay.evaluation.ports import Evaluates
 
 DELIVERIES_MAX = 10
 """If this many workers died while they held a row, the row itself is the likely cause."""
+STALLS_MAX = 2
+"""A process that stood still costs all its callers something: a row may do that only so often."""
 SPECS_KEPT = 64
 
 
@@ -90,6 +92,11 @@ class RowRunner:
         if claim.deliveries >= DELIVERIES_MAX:
             detail = f"{claim.deliveries} workers crashed while they held this row."
             return failed(claim, "row_abandoned", detail)
+        if claim.stalls >= STALLS_MAX:
+            detail = (
+                f"{claim.stalls} processes stood still while they held this row, and were ended."
+            )
+            return failed(claim, "check_error", detail)
         batch_spec = await self.batch_spec(claim.batch_id)
         row = loads(claim.payload.document)
         try:

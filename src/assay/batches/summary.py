@@ -60,18 +60,19 @@ def row_groups(evaluation: Evaluation, group: str | None) -> dict[str, int]:
     return sums
 
 
-def summarize(criteria: Sequence[Criterion], sums: Sums) -> dict[str, Any]:
-    """The summary of a batch in the API: rows, then each criterion."""
+def outline(criteria: Sequence[Criterion]) -> list[dict[str, Any]]:
+    """What a summary says of the criteria themselves."""
+    return [{"name": criterion.name, "type": criterion.type} for criterion in criteria]
+
+
+def summarize(criteria: Sequence[Mapping[str, Any]], sums: Sums) -> dict[str, Any]:
+    """The summary of a batch in the API: rows, then each criterion, given by its `outline`."""
     left_out = bool(sums.groups.get(GROUPS_LOST))
     groups = {} if left_out else _by_place(sums.groups)
     return {
         "rows": _entry(ROWS, sums.tally, groups),
         "criteria": [
-            {
-                "name": criterion.name,
-                "type": criterion.type,
-                **_entry(str(index), sums.tally, groups),
-            }
+            {**criterion, **_entry(str(index), sums.tally, groups)}
             for index, criterion in enumerate(criteria)
         ],
         "groups_left_out": left_out,

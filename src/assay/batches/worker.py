@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from assay.batches.in_hand import RowsInHand, forget, stalled_processes
 from assay.batches.rows import BatchSpecError, RetryLater, RowRunner
 from assay.batches.webhooks import Webhooks
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
@@ -60,6 +61,7 @@ class BatchWorker:
         events: EventSink,
         supervisor: Supervisor,
         limits: WorkerLimits,
+        in_hand: RowsInHand,
     ) -> None:
         self._queue = queue
         self._runner = runner
@@ -67,7 +69,10 @@ class BatchWorker:
         self._events = events
         self._supervisor = supervisor
         self._limits = limits
+        self._in_hand = in_hand
         self._claims: dict[tuple[str, str], Claim] = {}
+        self._evaluating: set[tuple[str, str]] = set()
+        self._suspects = asyncio.Lock()
         self._rows: dict[tuple[str, str], SupervisedTask] = {}
         self._deliveries: dict[str, SupervisedTask] = {}
         self._wake = asyncio.Event()
@@ -87,12 +92,22 @@ class BatchWorker:
         await self._taking.stop(self._limits.return_s)
         await self._finish()
         await self._renewing.stop()
+        self._in_hand.close()
 
     async def _take_rows(self, task: SupervisedTask) -> None:
+        await self._report_stalls()
         while not task.stopping:
             self._wake.clear()
             if not await self._round() or self._free == 0:
                 await self._sleep(self._limits.poll_s)
+
+    async def _report_stalls(self) -> None:
+        """Count the rows of earlier processes here that were ended because they stood still."""
+        for trace, rows in list(stalled_processes(self._in_hand.folder)):
+            for batch_id, key in rows:
+                await self._with_store_retries(partial(self._queue.count_stall, batch_id, key))
+            logger.error("an earlier process stood still and was ended with %d rows", len(rows))
+            forget(trace)
 
     @property
     def _free(self) -> int:
@@ -183,7 +198,7 @@ class BatchWorker:
         """One row, to its end: stored, given back for later, or left for another worker."""
         started_s = time.monotonic()
         try:
-            outcome = await self._with_store_retries(lambda: self._runner.run(claim))
+            outcome = await self._with_store_retries(lambda: self._evaluate(claim))
             if isinstance(outcome, RetryLater):
                 await self._with_store_retries(
                     lambda: self._queue.give_back(claim, outcome.delay_s)
@@ -197,6 +212,20 @@ class BatchWorker:
             await self._with_store_retries(lambda: self._queue.fail(claim.batch_id, reason))
         except StoreUnavailable:
             logger.warning("storage was unavailable too long: a row of %s is left", claim.batch_id)
+
+    async def _evaluate(self, claim: Claim) -> RowResult | RetryLater:
+        """Run the row; one that was in hand when a process stood still runs without the like.
+
+        So it shows at the next time which of the rows it is, and the others get their results.
+        """
+        async with self._suspects if claim.stalls else contextlib.nullcontext():
+            self._evaluating.add((claim.batch_id, claim.key))
+            self._in_hand.note(self._evaluating)
+            try:
+                return await self._runner.run(claim)
+            finally:
+                self._evaluating.discard((claim.batch_id, claim.key))
+                self._in_hand.note(self._evaluating)
 
     async def _store(self, claim: Claim, result: RowResult, started_s: float) -> None:
         settled = await self._with_store_retries(lambda: self._queue.settle(claim, result))

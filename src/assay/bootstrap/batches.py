@@ -60,7 +60,7 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
         renew_s=settings.lease_s / RENEWALS_PER_LEASE,
         grace_s=settings.grace_s,
     )
-    return BatchWorker(queue, runner, webhooks, events, process.supervisor, limits)
+    return BatchWorker(queue, runner, webhooks, events, process.supervisor, limits, process.in_hand)
 
 
 def worker_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,11 +14,13 @@ from typing import NamedTuple
 from starlette.applications import Starlette
 
 from assay import __version__
+from assay.batches.in_hand import RowsInHand
 from assay.bootstrap.from_settings import limits_from_settings, models_from_settings
 from assay.bootstrap.gauges import gauge_reader
 from assay.bootstrap.judging import Judging, open_judging
 from assay.criteria import CRITERIA
 from assay.domain.completion import Model
+from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.evaluation.evaluator import Evaluator
@@ -31,7 +34,7 @@ from assay.redis.watch import StoreWatch
 from assay.screening import Screener
 from assay.settings import Settings
 from assay.store.shared_secret import shared_secret
-from assay.telemetry.event_loop import watch_loop
+from assay.telemetry.event_loop import LoopWatchdog, watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import LabelUniverse, Metrics
 from assay.telemetry.sinks import Sinks
@@ -55,6 +58,7 @@ class Process:
     delimiter_key: bytes = field(repr=False)
     evaluator: Evaluator
     operations: Starlette
+    in_hand: RowsInHand
 
 
 class Clients(NamedTuple):
@@ -66,10 +70,13 @@ class Clients(NamedTuple):
 
 
 @asynccontextmanager
-async def open_process(settings: Settings, *, needs_store: bool = False) -> AsyncIterator[Process]:
+async def open_process(
+    settings: Settings, *, needs_store: bool = False, ends_stalled: bool = False
+) -> AsyncIterator[Process]:
     """Assemble a process; everything opened here is closed in the reverse order.
 
-    `needs_store`: without Redis it can do nothing, and is not ready.
+    `needs_store`: without Redis it can do nothing, and is not ready. With `ends_stalled`, the whole
+    process ends where its event loop stands still.
     """
     models = models_from_settings(settings)
     metrics = Metrics(label_universe(settings, models), __version__)
@@ -92,7 +99,12 @@ async def open_process(settings: Settings, *, needs_store: bool = False) -> Asyn
         stack.push_async_callback(screener.aclose)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
         delimiter_key = await shared_secret(redis, "delimiter")
-        supervisor.start("event_loop_lag", partial(watch_loop, events))
+        name = f"{os.getpid()}-{random_hex(4)}"
+        in_hand = RowsInHand(settings.server.data_dir / "stalls", name)
+        watchdog = LoopWatchdog(in_hand.trace) if ends_stalled else None
+        if watchdog is not None:
+            stack.enter_context(watchdog.armed())
+        supervisor.start("event_loop_lag", partial(watch_loop, events, watchdog=watchdog))
         yield Process(
             metrics=metrics,
             events=events,
@@ -112,6 +124,7 @@ async def open_process(settings: Settings, *, needs_store: bool = False) -> Asyn
                 lambda: store.available,
                 needs_store=needs_store,
             ),
+            in_hand=in_hand,
         )
 
 

@@ -37,10 +37,15 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterator[Service]:
-    """Assemble the service; with `work` it works on rows of batches, too."""
+async def open_service(
+    settings: Settings, *, work: bool = False, ends_stalled: bool = False
+) -> AsyncIterator[Service]:
+    """Assemble the service; with `work` it works on rows of batches, too.
+
+    With `ends_stalled`, the whole process ends where its event loop stands still.
+    """
     async with AsyncExitStack() as stack:
-        process = await stack.enter_async_context(open_process(settings))
+        process = await stack.enter_async_context(open_process(settings, ends_stalled=ends_stalled))
         services = Services(
             evaluator=process.evaluator,
             comparer=Comparer(
@@ -82,7 +87,9 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
             f"http://{_authority(listener.getsockname())}"
             for listener in (listeners.api, listeners.operations)
         )
-        async with open_service(settings, work=settings.worker_in_serve) as service:
+        async with open_service(
+            settings, work=settings.worker_in_serve, ends_stalled=True
+        ) as service:
             return await serve(
                 service.app,
                 service.operations,

@@ -26,7 +26,9 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
     async with AsyncExitStack() as stack:
         server = settings.server
         listener = stack.enter_context(listen(server.host, server.metrics_port, "--metrics-port"))
-        process = await stack.enter_async_context(open_process(settings, needs_store=True))
+        process = await stack.enter_async_context(
+            open_process(settings, needs_store=True, ends_stalled=True)
+        )
         await stack.enter_async_context(serving(process.operations, listener))
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 

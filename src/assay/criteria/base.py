@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import no_info_before_validator_function
@@ -39,6 +40,8 @@ from assay.verdicts.reader import PLAIN, Protocol, Reading, read_verdict, read_v
 T_co = TypeVar("T_co", covariant=True)
 
 NAME_CHARS_MAX = 200
+FIELDS_MAX = 100
+"""An object with more fields is refused unread: each would be an error of its own."""
 TEXT_CHARS_MAX = 100_000
 """Longest text parameter of a criterion; the case itself is bounded by the body limit."""
 
@@ -85,6 +88,15 @@ class Frozen(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
         return _without_coercion(handler(source))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limit_fields(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and len(value) > FIELDS_MAX:
+            raise PydanticCustomError(
+                "too_many_fields", "must have at most {most} fields", {"most": FIELDS_MAX}
+            )
+        return value
 
 
 class Judge(Frozen):
@@ -217,16 +229,33 @@ class Finding:
 class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""
 
-    inline_chars_max: ClassVar[int] = 50_000
-    """Up to this many characters of case and parameters are checked on the event loop; 0: none.
+    inline_work_max: ClassVar[int] = 0
+    """The most `work` that may be done on the event loop; 0: none, as wherever no bound is known.
 
-    Measured, so that no check holds the loop for more than about 2 ms.
+    It follows from lengths alone and is tested at its worst case: a few milliseconds.
     """
 
-    def inline_chars(self, case: Case) -> int:
-        """A lower limit than `inline_chars_max`, where the parameters or the case call for one."""
+    @property
+    def compiles_late(self) -> bool:
+        """Whether `compile` has no small bound on its cost, so that only a worker may pay it."""
+        return False
+
+    def compile(self) -> None:
+        """Compile what the caller wrote; raises `ValidationError` with the place of a fault."""
+
+    @model_validator(mode="after")
+    def _compile_early(self) -> Self:
+        if not self.compiles_late:
+            self.compile()
+        return self
+
+    def work(self, size: int, case: Case) -> float:
+        """How much the check looks at, where case and parameters together have this size.
+
+        Infinite where no bound follows from lengths.
+        """
         del case
-        return self.inline_chars_max
+        return size
 
     def load(self) -> None:
         """Import what the check needs: a worker process does so before its time limit starts."""
@@ -284,6 +313,11 @@ class Judged(Criterion):
     def judged_by(self, default: JudgeSpec) -> JudgeSpec:
         """Who judges this criterion, where the request's judge is `default`."""
         return judge_spec(self.judge, default)
+
+    @property
+    def output_paths(self) -> tuple[str, ...]:
+        """The members of the output's JSON that the question shows."""
+        return ()
 
     @property
     def has_own_budget(self) -> bool:

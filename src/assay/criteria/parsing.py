@@ -14,6 +14,8 @@ from assay.criteria.registry import CRITERIA
 from assay.domain.suggestions import did_you_mean
 
 CRITERIA_MAX = 64
+FAULTS_MAX = 100
+"""The criteria after so many faults are not looked at."""
 UNKNOWN_CRITERION = "unknown_criterion"
 """Type of the validation error for a `type` that does not exist; also the API's error code."""
 
@@ -39,6 +41,8 @@ def parse_criteria(value: Any) -> tuple[Criterion, ...]:
             parsed.append(parse_criterion(item))
         except ValidationError as error:
             faults += _faults_of_item(error, item, () if isinstance(value, str) else (index,))
+            if len(faults) >= FAULTS_MAX:
+                break
     faults = faults or _duplicate_names(parsed)
     if faults:
         raise ValidationError.from_exception_data("criteria", faults)
@@ -80,7 +84,7 @@ def _faults_of_item(
             loc=location + location_as_sent(item, fault["loc"], fault["type"]),
             input=fault["input"],
         )
-        for fault in error.errors(include_url=False)
+        for fault in error.errors(include_url=False)[:FAULTS_MAX]
     ]
 
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import TEXT_CHARS_MAX
+from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
 from assay.domain.case_text import output_text, references, transcript
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.\[\]'\"-]{1,200})\s*\}\}")
 PLACEHOLDERS_MAX = 100
+FILLED_CHARS_MAX = 2_000_000
+"""A hundred placeholders for the whole output would make a hundred megabytes of one."""
 
 _OUTPUT_MEMBER = "sample.output_json."
 
@@ -86,35 +88,113 @@ TemplateText = Annotated[str, Field(max_length=TEXT_CHARS_MAX), AfterValidator(c
 """A text whose placeholders can all be looked up in a case."""
 
 
+def placeholders_in(*templates: str) -> int:
+    """How many placeholders the templates have, at least 1."""
+    return max(1, sum(len(PLACEHOLDER.findall(template)) for template in templates))
+
+
 def fill(template: str, case: Case) -> str:
     """The template with the case's texts put in; for checks only, never for a judge's prompt.
 
-    Raises `NotApplicable` where the case lacks a text.
+    Raises `NotApplicable` where the case lacks a text, or the result is too long.
     """
-    return PLACEHOLDER.sub(lambda match: placeholder_text(match.group(1), case), template)
+    names = PLACEHOLDER.findall(template)
+    texts = placeholder_texts(names, case)
+    _limit(sum(len(texts[name]) for name in names))
+    return PLACEHOLDER.sub(lambda match: texts[match.group(1)], template)
 
 
-def placeholder_text(name: str, case: Case) -> str:
-    """The text that a placeholder stands for; raises `NotApplicable` where the case lacks it."""
+def placeholder_texts(names: Iterable[str], case: Case) -> dict[str, str]:
+    """What each placeholder stands for.
+
+    Raises `NotApplicable` where the case lacks a text, or all are too long together.
+    """
+    paths = output_paths(names)
+    members = case.output_members
+    if members is None:
+        members = _members(output_text(case), paths)
+    texts: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        text = _text(name, case, members)
+        texts[name] = text
+        _limit(sum(map(len, texts.values())))
+    return texts
+
+
+def output_paths(names: Iterable[str]) -> tuple[str, ...]:
+    """The paths into the output's JSON among the names of placeholders."""
+    paths = (name.removeprefix(_OUTPUT_MEMBER) for name in names if name.startswith(_OUTPUT_MEMBER))
+    return tuple(dict.fromkeys(paths))
+
+
+class OutputMembers(Check):
+    """Looks up the members of the output that the templates of judges name.
+
+    It is no criterion of its own: the caller decides how much there is to parse and to write, so
+    that it runs where checks run. `value` has a text for each path, or None.
+    """
+
+    family: ClassVar[str] = "text"
+    inline_work_max: ClassVar[int] = 20_000
+
+    type: Literal["output_members"] = "output_members"
+    paths: tuple[str, ...]
+
+    def work(self, size: int, case: Case) -> float:
+        del case
+        return size * len(self.paths)
+
+    def check(self, case: Case) -> Finding:
+        return Finding(1.0, value=_members(output_text(case), self.paths))
+
+
+def _text(name: str, case: Case, members: Mapping[str, str | None]) -> str:
     source = _source(name)
     if source is None:
         raise NotApplicable("check_error", f"{name} is not a placeholder")
-    text = source(case)
-    if name.startswith(_OUTPUT_MEMBER):
-        return _member(text, name.removeprefix(_OUTPUT_MEMBER))
-    return text
+    if not name.startswith(_OUTPUT_MEMBER):
+        return source(case)
+    path = name.removeprefix(_OUTPUT_MEMBER)
+    member = members.get(path)
+    if member is None:
+        raise NotApplicable("check_error", f"the output has no JSON value at {path}")
+    return member
+
+
+def _limit(chars: int) -> None:
+    if chars > FILLED_CHARS_MAX:
+        raise NotApplicable(
+            "input_too_long",
+            f"the template has more than {FILLED_CHARS_MAX} characters when filled",
+        )
 
 
 def _source(name: str) -> Callable[[Case], str] | None:
     return output_text if name.startswith(_OUTPUT_MEMBER) else _SOURCES.get(name)
 
 
-def _member(text: str, path: str) -> str:
-    """The value at a dotted path of a JSON text: strings as they are, all else as JSON."""
+def _members(text: str, paths: Sequence[str]) -> dict[str, str | None]:
+    """The value at each dotted path of a JSON text: strings as they are, all else as JSON.
+
+    None where there is no such value.
+    """
     try:
-        member: Any = json.loads(text)
+        root: Any = json.loads(text) if paths else None
+    except (ValueError, RecursionError):
+        return dict.fromkeys(paths)
+    found: dict[str, str | None] = {}
+    chars = 0
+    for path in paths:
+        found[path] = member = _member(root, path)
+        chars += len(member or "")
+        _limit(chars)
+    return found
+
+
+def _member(value: Any, path: str) -> str | None:
+    try:
         for step in path.split("."):
-            member = member[int(step)] if isinstance(member, list) else member[step]
+            value = value[int(step)] if isinstance(value, list) else value[step]
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-        raise NotApplicable("check_error", f"the output has no JSON value at {path}") from None
-    return member if isinstance(member, str) else json.dumps(member, ensure_ascii=False)
+        return None

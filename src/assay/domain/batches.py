@@ -21,9 +21,10 @@ BATCH_ID_KIND = "batch"
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A batch to be created; `request` is the JSON of its criteria, judge and metadata.
+    """A batch to be created; `request` is the JSON of its tenant, criteria and judge.
 
-    `webhook` is the JSON of the target and its secret, or empty.
+    `shown` is the small JSON that is read with the batch each time, and `webhook` that of the
+    target and its secret, or empty.
     """
 
     id: str
@@ -32,6 +33,7 @@ class NewBatch:
     expires_ms: int
     request: bytes
     webhook: bytes = b""
+    shown: bytes = b"{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Batch:
     """A batch as it stands; times in milliseconds since 1970, 0 if not reached yet.
 
     `sums` are over all settled rows; `webhook_state` is `none`, `waiting`, `due` or the outcome.
+    `shown` is what it was made with.
     """
 
     id: str
@@ -84,6 +87,7 @@ class Batch:
     sums: Mapping[str, int] = field(default_factory=dict)
     webhook_state: str = "none"
     error: str = ""
+    shown: bytes = b"{}"
 
     @property
     def ended(self) -> bool:
@@ -95,7 +99,8 @@ class Claim:
     """A row that one worker holds.
 
     `entry` names the delivery and `key` the row. `attempt` counts earlier attempts, `deliveries`
-    earlier workers that died with the row. `payload` is None if the row's content is gone.
+    earlier workers that died with the row, `stalls` those that were ended because their event loop
+    stood still. `payload` is None if the row's content is gone.
     """
 
     batch_id: str
@@ -105,6 +110,7 @@ class Claim:
     attempt: int
     deliveries: int
     payload: NewRow | None
+    stalls: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -12,6 +12,7 @@ from assay.domain.evaluation import Case, Text
 
 ASSISTANT_ROLES = ("assistant", "model")
 """Who says the output; the second is Gemini's name, whose messages have `parts`."""
+SIZE_COUNTED_MAX = 1_000_000
 
 
 def output_text(case: Case) -> str:
@@ -55,26 +56,26 @@ def references(case: Case) -> tuple[str, ...]:
     return case.reference
 
 
-def case_chars(case: Case) -> int:
-    """Characters of all texts in the case."""
-    texts = chain((case.output, case.input), case.reference, case.context)
-    return sum(map(text_chars, chain(texts, case.tools, case.expected_tools)))
+def case_size(case: Case) -> int:
+    """The size of everything in the case; see `size_of`."""
+    texts = (case.output, case.input, case.reference, case.context)
+    return size_of((*texts, case.tools, case.expected_tools))
 
 
-def text_chars(value: Any) -> int:
-    """Characters of all strings in a value, however deep."""
-    if isinstance(value, str):
-        return len(value)
-    return sum(map(len, _strings(value)))
+def size_of(value: Any, counted_max: int = SIZE_COUNTED_MAX) -> int:
+    """Characters of all strings in a value, and one for each value and name in it.
 
-
-def _strings(value: Any) -> Iterator[str]:
+    It stops counting above `counted_max`: a larger value is only said to be larger.
+    """
+    size = 0
     left = [value]
-    while left:
+    while left and size <= counted_max:
         item = left.pop()
+        size += 1
         if isinstance(item, str):
-            yield item
+            size += len(item)
         elif isinstance(item, Mapping):
             left += chain(item.keys(), item.values())
         elif isinstance(item, list | tuple):
             left += item
+    return size

@@ -165,17 +165,7 @@ class StoreUnavailable(AssayError):
 class NotApplicable(Exception):
     """A criterion cannot be applied to the case; `reason` is one of the contract's reasons."""
 
-    def __init__(
-        self,
-        reason: Literal[
-            "reference_missing",
-            "context_missing",
-            "check_error",
-            "input_too_long",
-            "deadline_exceeded",
-        ],
-        message: str,
-    ) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message

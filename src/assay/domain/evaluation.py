@@ -54,6 +54,8 @@ class Case:
     context: tuple[str, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     expected_tools: tuple[Mapping[str, Any], ...] = ()
+    output_members: Mapping[str, str | None] | None = field(default=None, repr=False)
+    """Members of the output's JSON by their paths, once they are looked up."""
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Case:
@@ -62,13 +64,12 @@ class Case:
         The case holds the very strings of `values`: nothing is copied but lists.
         """
         given = ((field.name, values.get(field.name)) for field in fields(cls))
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in given
-                if value is not None
-            }
-        )
+        kept: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given
+            if value is not None
+        }
+        return cls(**kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,13 @@ class LoopLagged:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopStalled:
+    """The event loop stood still for seconds, and turns again."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CriterionFinished:
     """One criterion of one case was scored, left unscored, or skipped."""
 

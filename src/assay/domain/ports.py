@@ -171,12 +171,10 @@ class BatchStore(Protocol):
         """The `request` that the batch was made with."""
         ...
 
-    async def page(
-        self, tenant: str, before: str, limit: int
-    ) -> Sequence[tuple[Batch, bytes | None]]:
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
         """The tenant's batches older than the one with the id `before`, the newest first.
 
-        Each comes with its `request`. The batch `before` may be gone; '' starts at the newest.
+        The batch `before` may be gone; '' starts at the newest.
         """
         ...
 
@@ -228,6 +226,10 @@ class JobQueue(Protocol):
 
     async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:
         """Let another worker have the row: at once, or as its next attempt after a delay."""
+        ...
+
+    async def count_stall(self, batch_id: str, key: str) -> None:
+        """Count a process that was ended, because its event loop stood still, with this row."""
         ...
 
     async def fail(self, batch_id: str, error: str) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.criteria.base import Check, Criterion
+from assay.criteria.placeholders import OutputMembers
 from assay.criteria.results import CHECK_FAILED, SKIPPED, CriterionOutcome, to_result
+from assay.domain.case_text import case_size
 from assay.domain.completion import Caller, to_ms, total_spent
-from assay.domain.errors import TRANSIENT_REASONS, NotApplicable
+from assay.domain.errors import (
+    TRANSIENT_REASONS,
+    DeadlineExceeded,
+    FieldError,
+    NotApplicable,
+    Overloaded,
+    RequestError,
+)
 from assay.domain.evaluation import (
     Case,
     CriterionResult,
@@ -25,10 +34,11 @@ from assay.domain.evaluation import (
 from assay.domain.events import CriterionFinished
 from assay.domain.faults import internal_fault
 from assay.domain.ids import new_id, now_ms, shown_time
+from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
-from assay.evaluation.sandbox.pool import SandboxPool
+from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
 from assay.evaluation.selection import assign_judges
 from assay.judging.call import RequestJudges
 from assay.judging.judge import Assignment, judge_criterion
@@ -84,7 +94,7 @@ class Evaluator:
             for index, assignment in assignments.items():
                 finished[index] = self._finish(assignment.criterion, SKIPPED, caller, 0.0)
         elif assignments:
-            finished |= await self._judge_all(case, assignments, caller)
+            finished |= await self._look_up_and_judge(case, assignments, caller, deadline)
         results = tuple(finished[index].result for index in range(len(criteria)))
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
@@ -101,33 +111,94 @@ class Evaluator:
         )
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
+    async def compile(
+        self, criteria: Sequence[Criterion], *, caller: Caller, deadline: Deadline
+    ) -> None:
+        """See `Evaluates`."""
+        late = {
+            index: criterion
+            for index, criterion in enumerate(criteria)
+            if isinstance(criterion, Check) and criterion.compiles_late
+        }
+        if not late:
+            return
+        try:
+            fault = await self._sandbox.compile(late, deadline, caller)
+        except NotApplicable as error:
+            if error.reason == "overloaded":
+                raise Overloaded(error.message) from None
+            if error.reason == "deadline_exceeded":
+                raise DeadlineExceeded(error.message) from None
+            fault = CompileFault(("criteria",), f"cannot be compiled: {error.message}")
+        if fault is not None:
+            field = FieldError(json_pointer(fault.location), fault.message)
+            raise RequestError("invalid_request", f"{field.pointer}: {field.message}", (field,))
+
     async def _check_all(
         self, case: Case, criteria: Sequence[Criterion], caller: Caller, deadline: Deadline
     ) -> dict[int, _Finished]:
-        async def finish(check: Check) -> _Finished:
-            started_s = time.monotonic()
-            outcome = await self._check(check, case, caller, deadline)
-            return self._finish(check, outcome, caller, time.monotonic() - started_s)
+        """The checks in two rows: those on the event loop, and those in worker processes.
 
-        checks = {
-            index: criterion
-            for index, criterion in enumerate(criteria)
-            if isinstance(criterion, Check)
+        In a row one follows the other. On the loop everyone else gets a turn in between, and for
+        the worker that a tenant may have, the checks of one request would only wait together.
+        """
+        finished: dict[int, _Finished] = {}
+
+        async def finish(checks: Mapping[int, Check]) -> None:
+            for index, check in checks.items():
+                if finished:
+                    await asyncio.sleep(0)
+                started_s = time.monotonic()
+                outcome = await self._check(check, case, caller, deadline)
+                seconds = time.monotonic() - started_s
+                finished[index] = self._finish(check, outcome, caller, seconds)
+
+        checks = {index: each for index, each in enumerate(criteria) if isinstance(each, Check)}
+        size = case_size(case) if checks else 0
+        inline = {
+            index: check
+            for index, check in checks.items()
+            if self._sandbox.runs_inline(check, case, size)
         }
-        finished = await asyncio.gather(*map(finish, checks.values()))
-        return dict(zip(checks, finished, strict=True))
+        away = {index: check for index, check in checks.items() if index not in inline}
+        await asyncio.gather(*(finish(row) for row in (away, inline) if row))
+        return finished
 
     async def _check(
         self, check: Check, case: Case, caller: Caller, deadline: Deadline
     ) -> CriterionOutcome:
         try:
-            finding = await self._sandbox.run(check, case, deadline, caller.request_id)
+            finding = await self._sandbox.run(check, case, deadline, caller)
             return CriterionOutcome(finding)
         except NotApplicable as error:
             return CriterionOutcome(None, error.reason, error.message)
         except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
             self._events.emit(internal_fault("check", error, caller.request_id))
             return CHECK_FAILED
+
+    async def _look_up_and_judge(
+        self,
+        case: Case,
+        assignments: Mapping[int, Assignment],
+        caller: Caller,
+        deadline: Deadline,
+    ) -> dict[int, _Finished]:
+        """Look up the members of the output that templates name; then ask all judges."""
+        wanting = {index for index, each in assignments.items() if each.criterion.output_paths}
+        if not wanting:
+            return await self._judge_all(case, assignments, caller)
+        paths = (path for index in wanting for path in assignments[index].criterion.output_paths)
+        members = OutputMembers(paths=tuple(dict.fromkeys(paths)))
+        outcome = await self._check(members, case, caller, deadline)
+        if outcome.finding is not None:
+            case = replace(case, output_members=outcome.finding.value)
+            return await self._judge_all(case, assignments, caller)
+        others = {index: each for index, each in assignments.items() if index not in wanting}
+        finished = await self._judge_all(case, others, caller) if others else {}
+        return finished | {
+            index: self._finish(assignments[index].criterion, outcome, caller, 0.0)
+            for index in wanting
+        }
 
     async def _judge_all(
         self, case: Case, assignments: Mapping[int, Assignment], caller: Caller

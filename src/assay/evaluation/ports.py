@@ -15,6 +15,16 @@ from assay.domain.policy import Deadline
 class Evaluates(Protocol):
     """The evaluation engine, as the layers above see it."""
 
+    async def compile(
+        self, criteria: Sequence[Criterion], *, caller: Caller, deadline: Deadline
+    ) -> None:
+        """Compile the patterns and schemas that parsing the criteria left aside.
+
+        Raises `RequestError` (`invalid_request`) with the place of a fault, `Overloaded`, and
+        `DeadlineExceeded`.
+        """
+        ...
+
     async def evaluate(
         self,
         case: Case,

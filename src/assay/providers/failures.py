@@ -106,7 +106,7 @@ _OPENINGS: Sequence[tuple[str, type[ModelError]]] = (
 """The same where the message begins: what it quotes must put no key in quarantine."""
 _OPENING_CHARS = 100
 _MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors")
-_KEY_LIKE = re.compile(r"\S*(?:sk-|AIza|Bearer\s)\S*", re.IGNORECASE)
+_KEY_LIKE = re.compile(r"(?<!\S)\S*?(?:sk-|AIza|Bearer\s)\S*", re.IGNORECASE)
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]+")
 

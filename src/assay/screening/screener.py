@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from assay.domain.case_text import case_chars, output_text
+from assay.domain.case_text import case_size, output_text
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, InjectionPolicy, Suspicion, Text
 from assay.domain.events import InjectionSuspected
@@ -81,7 +81,7 @@ class Screener:
 
     async def _signs(self, texts: Case, case: Case, caller: Caller) -> tuple[Suspicion, ...]:
         """The signs in `texts`, and whether the output of `case` is one that the tenant repeats."""
-        large = case_chars(texts) > INLINE_CHARS_MAX
+        large = case_size(texts) > INLINE_CHARS_MAX
         found = await self._scanned(texts) if large else scan(texts)
         if self._repetition.is_constant(caller.tenant, case):
             found += (Suspicion("constant_answer", "output", excerpt(output_text(case))),)

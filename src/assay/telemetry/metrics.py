@@ -302,6 +302,10 @@ class Metrics:
             buckets=LAG_SECONDS,
         )
         self._on(events.LoopLagged, lambda event: lag().observe(event.seconds))
+        stalls = self._counter(
+            "assay_event_loop_stalls_total", "Times that the event loop stood still for seconds."
+        )
+        self._on(events.LoopStalled, lambda _: stalls().inc())
         store = self._gauge("assay_store_available", "1 while Redis answers, else 0.")
         store().set(1)
         self._on(events.StoreDegraded, lambda event: store().set(event.available))

@@ -69,10 +69,10 @@ def evaluation(score, reason=None, retry_after_s=None):
     return EvaluationOutcome(made, None if retry_after_s is None else RetryAdvice(retry_after_s))
 
 
-def claim(attempt=0, deliveries=0, row=None):
+def claim(attempt=0, deliveries=0, row=None, stalls=0):
     document = json.dumps(row or {"output": "yes", "metadata": {"n": 1}}).encode()
     payload = NewRow(0, "row-7", document)
-    return Claim("batch_1", "1-1", 7, "k", attempt, deliveries, payload)
+    return Claim("batch_1", "1-1", 7, "k", attempt, deliveries, payload, stalls)
 
 
 def runner(outcome, request=REQUEST):
@@ -149,6 +149,16 @@ async def test_a_row_that_crashes_its_workers_is_abandoned():
     result = await made.run(claim(deliveries=DELIVERIES_MAX))
     assert json.loads(result.body)["error"]["code"] == "row_abandoned"
     assert made._evaluator.asked == []
+
+
+async def test_a_row_that_stopped_two_processes_is_not_tried_a_third_time():
+    """Its result is a check_error that names the cause; after one such end it is tried again."""
+    made = runner(evaluation(1.0))
+    assert (await made.run(claim(stalls=1))).status == "scored"
+    result = await made.run(claim(stalls=2))
+    error = json.loads(result.body)["error"]
+    assert (result.status, error["code"]) == ("failed", "check_error")
+    assert "stood still" in error["message"]
 
 
 @pytest.mark.parametrize("request_json", [None, {**REQUEST, "criteria": [{"type": "gone"}]}])

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from assay.batches.summary import row_groups, row_status, row_tally, summarize
+from assay.batches.summary import outline, row_groups, row_status, row_tally, summarize
 from assay.criteria import parse_criteria
 from assay.domain.batches import Sums
 from assay.domain.completion import NO_USAGE
@@ -58,7 +58,7 @@ def test_a_row_counts_by_how_much_of_it_is_scored():
 def test_unscored_rows_are_no_part_of_a_mean():
     """They have a share and a reason of their own."""
     sums = summed([evaluation(1.0, 1.0), evaluation(1.0, None), evaluation(0.0, None)])
-    first, second = summarize(CRITERIA, sums)["criteria"]
+    first, second = summarize(outline(CRITERIA), sums)["criteria"]
     assert first["mean"] == pytest.approx(2 / 3)
     assert second["mean"] == 1.0
     assert second["unscored"] == {"quota_exhausted": {"count": 2, "share": pytest.approx(2 / 3)}}
@@ -67,8 +67,8 @@ def test_unscored_rows_are_no_part_of_a_mean():
 def test_groups_widen_the_interval_of_rows_that_are_alike():
     """Ten copies of each answer tell no more than one of each."""
     rows = [evaluation(float(number // 10 % 2), 1.0) for number in range(100)]
-    plain = summarize(CRITERIA, summed(rows))["criteria"][0]
-    grouped = summarize(CRITERIA, summed(rows, lambda n: f"g:{n // 10}"))["criteria"][0]
+    plain = summarize(outline(CRITERIA), summed(rows))["criteria"][0]
+    grouped = summarize(outline(CRITERIA), summed(rows, lambda n: f"g:{n // 10}"))["criteria"][0]
     assert (plain["clusters"], grouped["clusters"]) == (None, 10)
     assert grouped["standard_error"] > 3 * plain["standard_error"]
 
@@ -77,12 +77,12 @@ def test_groups_that_are_left_out_are_not_half_used():
     """Over the limit the summary says so and falls back to independent rows."""
     sums = summed([evaluation(1.0, 1.0), evaluation(0.0, 1.0)], lambda n: f"g{n}")
     sums.groups["_"] = 1
-    summary = summarize(CRITERIA, sums)
+    summary = summarize(outline(CRITERIA), sums)
     assert summary["groups_left_out"] is True
     assert summary["rows"]["clusters"] is None
 
 
 def test_a_batch_without_results_has_no_numbers():
     """Null, never 0 and never NaN."""
-    empty = summarize(CRITERIA, Sums({}, {}))["rows"]
+    empty = summarize(outline(CRITERIA), Sums({}, {}))["rows"]
     assert (empty["mean"], empty["ci95"], empty["pass_rate"]) == (None, None, None)

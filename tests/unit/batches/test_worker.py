@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from assay.batches.in_hand import RowsInHand
 from assay.batches.rows import BatchSpecError, RetryLater
 from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.domain.batches import Claim, NewRow, RowResult
@@ -28,6 +29,7 @@ class Queue:
         self.rows = {name: list(range(count)) for name, count in batches.items()}
         self.claimed = []
         self.settled, self.returned, self.failed, self.renewed = [], [], [], []
+        self.stalled, self.stalls = [], 0
         self.away = False
 
     def _check(self):
@@ -43,7 +45,7 @@ class Queue:
         taken, self.rows[batch_id] = self.rows[batch_id][:count], self.rows[batch_id][count:]
         self.claimed += [batch_id] * len(taken)
         payload = NewRow(0, "row", b"{}")
-        return [Claim(batch_id, f"{n}-1", n, "k", 0, 0, payload) for n in taken]
+        return [Claim(batch_id, f"{n}-1", n, "k", 0, 0, payload, self.stalls) for n in taken]
 
     async def renew(self, claims):
         self.renewed += claims
@@ -53,6 +55,10 @@ class Queue:
         self.settled.append(claim.index)
         return "stored"
 
+    async def count_stall(self, batch_id, key):
+        self._check()
+        self.stalled.append((batch_id, key))
+
     async def give_back(self, claim, delay_s=0.0):
         self.returned.append((claim.index, delay_s))
 
@@ -61,6 +67,16 @@ class Queue:
 
     async def forget(self, batch_id):
         raise AssertionError("nothing to forget here")
+
+
+FOLDER = []
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path):
+    """Where the worker's process keeps the list of its rows."""
+    FOLDER[:] = [tmp_path]
+    return tmp_path
 
 
 class FastClock:
@@ -102,7 +118,9 @@ def make(queue, work, limits=LIMITS, webhooks=None):
     events = RecordedEvents()
     runner = Runner(work)
     supervisor = Supervisor(events, FastClock())
-    return BatchWorker(queue, runner, webhooks, events, supervisor, limits), runner, events
+    in_hand = RowsInHand(FOLDER[0], "this")
+    worker = BatchWorker(queue, runner, webhooks, events, supervisor, limits, in_hand)
+    return worker, runner, events
 
 
 async def until(condition):
@@ -315,3 +333,43 @@ async def test_a_delivery_that_fails_is_reported_and_repeated():
     await working(worker, lambda: not queue.rows)
     assert attempts == ["a", "a"]
     assert [fault.where for fault in events.of(InternalFault)] == ["webhook"]
+
+
+async def test_the_rows_in_hand_are_on_file_while_they_are_held(folder):
+    """The file of a process names its rows, and is gone when the process ends in order."""
+    queue = Queue(a=2)
+    worker, runner, _ = make(queue, endless)
+    worker.start()
+    await until(lambda: runner.now == 2)
+    assert json.loads((folder / "this.rows").read_text()) == [["a", "k"]]
+    await worker.stop()
+    assert not list(folder.iterdir())
+
+
+async def test_rows_of_a_process_that_was_ended_standing_still_are_counted_once(folder):
+    """Only a process that left the stacks of its end was ended so; any other death counts not."""
+    (folder / "ended.rows").write_text('[["b1", "k1"], ["b2", "k2"]]')
+    (folder / "ended.trace").write_text("Thread 0x1 (most recent call first):")
+    (folder / "killed.rows").write_text('[["b3", "k3"]]')
+    (folder / "killed.trace").write_text("")
+    queue = Queue(a=1)
+    worker, _, _ = make(queue, quick)
+    await working(worker, lambda: len(queue.settled) == 1)
+    assert queue.stalled == [("b1", "k1"), ("b2", "k2")]
+    assert sorted(path.name for path in folder.iterdir()) == ["killed.rows", "killed.trace"]
+
+
+async def test_rows_that_are_suspected_run_one_by_one(folder):
+    """Where the next process stands still, only the row that is the cause is in hand again."""
+    queue = Queue(a=3)
+    queue.stalls = 1
+    seen = []
+
+    async def look(claim):
+        seen.append(json.loads((folder / "this.rows").read_text()))
+        return await quick(claim)
+
+    worker, runner, _ = make(queue, look)
+    await working(worker, lambda: len(queue.settled) == 3)
+    assert runner.most == 1
+    assert seen == [[["a", "k"]]] * 3

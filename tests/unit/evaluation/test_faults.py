@@ -24,6 +24,7 @@ class BrokenCheck(Check):
     """Fails in a way that it does not foresee."""
 
     family = "test"
+    inline_work_max = 10_000
     type: Literal["broken_check"] = "broken_check"
 
     def check(self, case: Case) -> Finding:

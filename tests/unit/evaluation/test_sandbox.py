@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from assay.criteria import parse_criteria
-from assay.domain.case_text import case_chars
+from assay.domain.case_text import case_size, size_of
+from assay.domain.completion import Caller
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.events import InternalFault
@@ -35,6 +36,7 @@ from fakes.checks import (
 )
 from fakes.recorded_events import RecordedEvents
 
+GOOD, BAD, THIRD = Caller("good"), Caller("bad"), Caller("third")
 LONG = Case("a text of more than a hundred characters, " * 3)
 
 
@@ -153,7 +155,7 @@ async def test_a_deadline_that_is_past_starts_nothing(pool):
 
 async def test_a_worker_that_crashes_costs_only_its_own_request(pool, events):
     """The request whose worker was killed is unscored and reported; the one behind it is served."""
-    dying = asyncio.create_task(pool.run(Killed(), LONG, soon(), "req_1"))
+    dying = asyncio.create_task(pool.run(Killed(), LONG, soon(), Caller(request_id="req_1")))
     behind = asyncio.create_task(pool.run(ProcessOf(), LONG, soon()))
     with pytest.raises(NotApplicable, match="worker process crashed") as caught:
         await dying
@@ -204,7 +206,7 @@ async def test_a_check_that_cannot_judge_is_no_fault(pool, events, output):
 async def test_a_bug_in_a_check_is_reported_without_the_callers_text(pool, events, output):
     """Inline and from a worker, the caller gets check_error, and we get the type and code lines."""
     with pytest.raises(NotApplicable, match="failed with KeyError") as caught:
-        await pool.run(Broken(), Case(output), soon(), "req_1")
+        await pool.run(Broken(), Case(output), soon(), Caller(request_id="req_1"))
     assert caught.value.reason == "check_error"
     assert output not in caught.value.message
     [fault] = events.events
@@ -221,13 +223,41 @@ async def test_prints_of_a_library_do_not_reach_the_answers(pool):
         assert (finding.score, finding.label, finding.passed) == (0.25, "said", None)
 
 
+async def test_a_tenant_whose_workers_are_killed_leaves_the_others_theirs(events, tmp_path):
+    """The next job of the tenant starts a new worker, and takes an idle one where all are there."""
+    pool = SandboxPool(events, workers_max=2, tenant_workers_max=1, check_time_max_s=0.5)
+    pid = (await pool.run(ProcessOf(), LONG, soon(), GOOD)).value
+    for number in range(2):
+        with pytest.raises(NotApplicable, match="longer than"):
+            await pool.run(Stuck(), Case(str(tmp_path / str(number))), soon(), BAD)
+        assert (await pool.run(ProcessOf(), LONG, soon(), GOOD)).value == pid
+    other = (await pool.run(ProcessOf(), LONG, soon(), BAD)).value
+    assert (await pool.run(ProcessOf(), LONG, soon(), THIRD)).value in (pid, other)
+    await pool.aclose()
+
+
+async def test_a_spare_worker_starts_while_the_first_one_works(events, tmp_path):
+    """The next tenant finds it, and needs to start none of its own."""
+    pool = SandboxPool(events, workers_max=2, tenant_workers_max=1)
+    stuck = asyncio.create_task(pool.run(Stuck(), Case(str(tmp_path / "pid")), soon(), BAD))
+    busy = await written(tmp_path / "pid")
+    while not pool._idle:
+        await asyncio.sleep(0.01)
+    [spare] = pool._idle
+    found = (await pool.run(ProcessOf(), LONG, soon(), GOOD)).value
+    assert found == spare._process.pid != busy
+    stuck.cancel()
+    await pool.aclose()
+
+
 async def test_the_queue_is_bounded(pool):
     """With one worker and one waiting check, a third check is refused at once."""
     await pool.run(ProcessOf(), LONG, soon())
     two = [asyncio.create_task(pool.run(Slow(), Case("0.3"), soon())) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(NotApplicable, match="Too many checks"):
+    with pytest.raises(NotApplicable, match="Too many checks") as caught:
         await pool.run(Slow(), Case("0.3"), soon())
+    assert caught.value.reason == "overloaded"
     assert [each.score for each in await asyncio.gather(*two)] == [1.0, 1.0]
 
 
@@ -320,7 +350,14 @@ def test_a_case_is_as_large_as_all_its_texts():
         context=("de",),
         tools=({"name": "f"},),
     )
-    assert case_chars(case) == len("roleassistantcontenttextfourinabcdenamef")
+    texts = "roleassistantcontenttextfourinabcdenamef"
+    assert case_size(case) == len(texts) + 20
+
+
+def test_a_value_counts_even_where_it_has_no_characters():
+    """A megabyte of brackets is no small case; counting stops where a bound is passed."""
+    assert size_of([[]] * 1_000) == 1_001
+    assert size_of([[]] * 1_000, counted_max=10) == 11
 
 
 async def test_a_schema_whose_references_double_at_each_step_is_stopped(pool):
@@ -331,16 +368,6 @@ async def test_a_schema_whose_references_double_at_each_step_is_stopped(pool):
     with pytest.raises(NotApplicable) as caught:
         await pool.run(check, Case("{}"), soon())
     assert caught.value.reason == "check_error"
-
-
-def test_a_schema_that_meets_each_value_many_times_is_no_small_check():
-    """The work is the product of schema and output, not their sum."""
-    schemas = [{"type": "object"}, {"allOf": [{"items": {"not": {"const": -1}}}] * 500}]
-    small, wide = parse_criteria(
-        [{"type": "json_schema", "name": str(i), "schema": each} for i, each in enumerate(schemas)]
-    )
-    assert small.inline_chars(Case("1")) == small.inline_chars_max
-    assert wide.inline_chars(Case("1")) < 20_000
 
 
 async def test_a_worker_of_a_large_service_is_kept(pool):

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from assay.api.requests import ComparisonRequest, EvaluationRequest
 from assay.domain.errors import RequestError
-from assay.http.body import CASE_TEXTS, DEPTH_MAX, check_structure, pointer_part
+from assay.domain.json_pointer import pointer_part
+from assay.http.body import CASE_TEXTS, DEPTH_MAX, check_structure
 
 keys = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 documents = st.dictionaries(

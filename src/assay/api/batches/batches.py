@@ -12,7 +12,7 @@ from assay.api.batches.services import BATCH_ID, Batches
 from assay.api.problem_codes import BATCH, IDEMPOTENT
 from assay.domain.batches import Batch
 from assay.domain.events import BatchEnded
-from assay.domain.exact_json import dumps, loads
+from assay.domain.exact_json import dumps
 from assay.http.access import authenticate
 from assay.http.openapi import REPLAYED_RESPONSE, problems
 from assay.http.pagination import Paging
@@ -36,9 +36,9 @@ def batches_router(batches: Batches) -> APIRouter:
         tenant = authenticate(request, batches.services.access).tenant
         cursor, limit = PAGE.cursor(request), PAGE.limit(request)
         found = await batches.store.page(tenant, cursor, limit + 1)
-        data = [batch_document(batch, loads(stored or b"{}")) for batch, stored in found[:limit]]
+        data = [batch_document(batch) for batch in found[:limit]]
         more = len(found) > limit
-        next_cursor = found[limit - 1][0].id if more else None
+        next_cursor = found[limit - 1].id if more else None
         return _json({"object": "list", "data": data, "has_more": more, "next_cursor": next_cursor})
 
     @router.get(

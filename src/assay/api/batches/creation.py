@@ -12,10 +12,13 @@ from assay.api.batches.items import add_inline
 from assay.api.batches.requests import BatchRequest, new_secret
 from assay.api.batches.responses import BatchResponse
 from assay.api.batches.services import Batches
+from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
 from assay.api.validation import validate
+from assay.batches.summary import outline
 from assay.criteria.base import judge_spec
 from assay.domain.batches import BATCH_ID_KIND, NewBatch
+from assay.domain.completion import Caller
 from assay.domain.exact_json import dumps
 from assay.domain.ids import id_at, now_ms
 from assay.domain.targets import target_fault
@@ -50,6 +53,10 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         body = await read_json(request, digested=is_keyed(request))
         wanted = validate(BatchRequest, body.document)
         _check(batches, wanted)
+        caller = Caller(tenant, request.state.request_id)
+        await batches.services.evaluator.compile(
+            wanted.criteria, caller=caller, deadline=deadline_of(None, batches.limits)
+        )
         work = partial(_create, batches, tenant, wanted, body.document)
         return await batches.run_idempotently(request, tenant, work, body.sha256)
 
@@ -72,10 +79,13 @@ async def _create(
     created_ms = now_ms()
     webhook = wanted.webhook
     secret = "" if webhook is None else webhook.secret or new_secret()
-    kept = {
+    spec = {
         "tenant": tenant,
         "criteria": document["criteria"],
         "judge": document.get("judge"),
+    }
+    shown = {
+        "criteria": outline(wanted.criteria),
         "metadata": wanted.metadata,
         "webhook_url": None if webhook is None else webhook.url,
     }
@@ -84,7 +94,8 @@ async def _create(
         tenant=tenant,
         created_ms=created_ms,
         expires_ms=created_ms + round(batches.rules.retention_s * 1_000),
-        request=dumps(kept),
+        request=dumps(spec),
+        shown=dumps(shown),
         webhook=b"" if webhook is None else orjson.dumps({"url": webhook.url, "secret": secret}),
     )
     await batches.store.create(batch)

@@ -19,7 +19,7 @@ from assay.api.validation import validate
 from assay.domain.batches import Added, BadRow, NewRow
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.exact_json import dumps
-from assay.http.body import check_structure, require_media_type, with_exact_numbers
+from assay.http.body import check_count, check_structure, require_media_type, with_exact_numbers
 from assay.http.openapi import problems
 
 CHUNK_ROWS = 200
@@ -122,6 +122,7 @@ def _row(line: Line) -> NewRow | BadRow:
     item_id: str | None = None
     try:
         if document is None:
+            check_count(line.content)
             document = orjson.loads(line.content)
         if not isinstance(document, dict):
             return BadRow(line.number, "must be a JSON object")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.responses import EvaluationResponse
 from assay.batches.summary import NANO, summarize
-from assay.criteria.base import Criterion
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
+from assay.domain.exact_json import loads
 from assay.domain.ids import now_ms, shown_time
 
 BAD_ROWS_SHOWN_MAX = 100
@@ -103,22 +103,18 @@ class BatchItemListResponse(_Shape):
 
 
 def batch_document(
-    batch: Batch,
-    request: Mapping[str, Any],
-    *,
-    sums: Sums | None = None,
-    criteria: Sequence[Criterion] = (),
-    bad: Sequence[BadRow] = (),
+    batch: Batch, *, sums: Sums | None = None, bad: Sequence[BadRow] = ()
 ) -> dict[str, Any]:
     """A batch as callers read it; with its summary if the sums are given."""
+    shown = loads(batch.shown)
     rate = _rate(batch)
     open_rows = batch.total - batch.settled
-    summary = None if sums is None else summarize(criteria, sums)
+    summary = None if sums is None else summarize(shown.get("criteria", ()), sums)
     rows = {} if summary is None else summary["rows"]
     ends_ms = 0
     if batch.status == "running" and rate:
         ends_ms = now_ms() + round(open_rows / rate * 1_000)
-    webhook = request.get("webhook_url")
+    webhook = shown.get("webhook_url")
     return {
         "id": batch.id,
         "object": "batch",
@@ -146,7 +142,7 @@ def batch_document(
         "bad_rows": [_bad_row(row) for row in bad],
         "webhook": {"url": webhook, "state": batch.webhook_state} if webhook else None,
         "error": batch.error or None,
-        "metadata": request.get("metadata", {}),
+        "metadata": shown.get("metadata", {}),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,8 @@ from starlette.responses import Response
 from assay.api.batches.responses import BAD_ROWS_SHOWN_MAX, batch_document
 from assay.api.judged_request import deadline_of
 from assay.api.services import Services
-from assay.criteria import parse_criteria
-from assay.criteria.base import Criterion
 from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.errors import RequestError
-from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore, Judges, ResultStore
 from assay.http.access import authenticate
 from assay.http.idempotency import run_idempotently
@@ -64,12 +61,11 @@ class Batches:
 
     async def describe(self, batch: Batch) -> dict[str, Any]:
         """The batch as callers read it, with its summary so far."""
-        request = loads(await self.store.request(batch.id) or b"{}")
         sums = await self.results.sums(batch.id, by_group=batch.ended)
         bad: Sequence[BadRow] = ()
         if batch.rejected:
             bad = await self.store.bad_rows(batch.id, BAD_ROWS_SHOWN_MAX)
-        return batch_document(batch, request, sums=sums, criteria=criteria_of(request), bad=bad)
+        return batch_document(batch, sums=sums, bad=bad)
 
     async def run_idempotently(
         self,
@@ -87,11 +83,3 @@ class Batches:
             deadline=deadline_of(None, self.limits),
             work=work,
         )
-
-
-def criteria_of(request: Mapping[str, Any]) -> Sequence[Criterion]:
-    """The criteria of a stored request; empty if this version does not know them."""
-    try:
-        return parse_criteria(request["criteria"])
-    except (KeyError, ValueError):  # the sums can be shown without them
-        return ()

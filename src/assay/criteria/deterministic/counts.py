@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import regex
 
 from assay.criteria.deterministic.bounds import CountCheck
-from assay.criteria.deterministic.normalization import comparable
+from assay.criteria.deterministic.normalization import TEXT_WORK_MAX, comparable
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
@@ -25,6 +25,7 @@ Possessive, and begun once in each run: the time stays linear.
 
 class _LengthCheck(CountCheck):
     family: ClassVar[str] = "text"
+    inline_work_max: ClassVar[int] = TEXT_WORK_MAX
 
     @abstractmethod
     def length(self, text: str) -> int:

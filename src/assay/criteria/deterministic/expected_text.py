@@ -26,6 +26,10 @@ class ExpectedTextCheck(Check):
         """At least one; raises `NotApplicable` without a `value` and a reference."""
         return references(case) if self.value is None else (self.value,)
 
+    def work(self, size: int, case: Case) -> float:
+        """The output is read once for each expected text."""
+        return size * (max(1, len(case.reference)) if self.value is None else 1)
+
     def comparable(self, text: str) -> str:
         """The text in the form that is compared."""
         return comparable(text, ignore_case=self.ignore_case)

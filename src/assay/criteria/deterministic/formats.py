@@ -75,7 +75,7 @@ class Json(_FormatCheck):
 
     example: ClassVar = {"output": '{"city": "Paris"}', "criteria": [{"type": "json"}]}
     example_result: ClassVar = {"score": 1.0, "passed": True}
-    inline_chars_max: ClassVar[int] = 100_000
+    inline_work_max: ClassVar[int] = 100_000
 
     valid: ClassVar[str] = "1"
 
@@ -109,7 +109,7 @@ class Xml(_FormatCheck):
     Edition); Namespaces in XML 1.0.
     """
 
-    inline_chars_max: ClassVar[int] = 10_000
+    inline_work_max: ClassVar[int] = 5_000
     example: ClassVar = {
         "output": "<note><to>Ada</to><body>Hello</note>",
         "criteria": [{"type": "xml"}],
@@ -153,7 +153,7 @@ class Html(_FormatCheck):
         "criteria": [{"type": "html"}],
     }
     example_result: ClassVar = {"score": 1.0, "passed": True}
-    inline_chars_max: ClassVar[int] = 0  # quadratic in the depth of nesting: 0.5 s at 10,000
+    inline_work_max: ClassVar[int] = 0  # quadratic in the depth of nesting: 0.5 s at 10,000
 
     valid: ClassVar[str] = "<p>"
 
@@ -194,7 +194,7 @@ class Sql(_FormatCheck):
         "criteria": [{"type": "sql", "dialect": "postgres"}],
     }
     example_result: ClassVar = {"score": 1.0, "passed": True}
-    inline_chars_max: ClassVar[int] = 0  # pure Python, and 35 MB that the service need not hold
+    inline_work_max: ClassVar[int] = 0  # pure Python, and 35 MB that the service need not hold
 
     valid: ClassVar[str] = "SELECT 1"
 

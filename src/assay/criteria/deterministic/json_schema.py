@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from assay.criteria.base import Check, Finding
 from assay.criteria.deterministic.findings import binary_finding
 from assay.criteria.deterministic.normalization import parse_json, without_fence
-from assay.criteria.deterministic.schema_validation import SchemaValidator, inline_chars_max
+from assay.criteria.deterministic.schema_validation import SchemaValidator, is_plain
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
@@ -45,19 +46,23 @@ class JsonSchema(Check):
         ],
     }
 
+    inline_work_max: ClassVar[int] = 2_000
+    """Half of it is schema and half value at the worst, so a million steps of about 2 ns."""
+
     type: Literal["json_schema"]
     schema_: Mapping[str, Any] | bool = Field(alias="schema", description="The JSON Schema.")
     allow_fence: bool = Field(default=False, description="Accept the JSON in a ``` code block.")
 
-    @field_validator("schema_")
-    @classmethod
-    def _compiles(cls, schema: Mapping[str, Any] | bool) -> Mapping[str, Any] | bool:
-        SchemaValidator(schema)
-        return schema
+    @property
+    def compiles_late(self) -> bool:
+        return not is_plain(self.schema_)
 
-    def inline_chars(self, case: Case) -> int:
+    def compile(self) -> None:
+        SchemaValidator(self.schema_, at=("schema",))
+
+    def work(self, size: int, case: Case) -> float:
         del case
-        return min(self.inline_chars_max, inline_chars_max(self.schema_))
+        return math.inf if self.compiles_late else size
 
     def check(self, case: Case) -> Finding:
         text = output_text(case)

@@ -65,7 +65,7 @@ class Language(Check):
         "criteria": [{"type": "language", "languages": ["de"]}],
     }
     example_result: ClassVar = {"score": 0.98, "passed": True}
-    inline_chars_max: ClassVar[int] = 0  # the model takes 100 MB
+    inline_work_max: ClassVar[int] = 0  # the model takes 100 MB
 
     type: Literal["language"]
     languages: tuple[LanguageCode, ...] = Field(min_length=1, max_length=len(LANGUAGES))

@@ -15,7 +15,8 @@ from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
 
 WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
-SENTENCE_END = re.compile(r"(?<!\b[A-Z])[.!?…]++[\"'”’)\]]*+(?=\s|\Z)")
+SENTENCE_END = re.compile(r"(?<![.!?…])(?:(?<!\b[A-Z])[.!?…]++|[.!?…]{2,}+)[\"'”’)\]]*+(?=\s|\Z)")
+"""Begun once in each run of marks; a single one after a single capital belongs to a name."""
 SILENT_E = re.compile(r"(?<![aeiouyl])e\Z")
 VOWELS = re.compile(r"[aeiouy]+")
 
@@ -96,7 +97,7 @@ class Readability(BoundedCheck):
         "criteria": [{"type": "readability", "metric": "flesch_kincaid_grade", "max": 8}],
     }
     example_result: ClassVar = {"score": 1.0, "passed": True}
-    inline_chars_max: ClassVar[int] = 5_000
+    inline_work_max: ClassVar[int] = 5_000
 
     type: Literal["readability"]
     metric: Literal[

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from itertools import islice
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, ValidatorFunctionWrapHandler, WrapValidator
 
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
 from assay.criteria.deterministic.normalization import comparable
@@ -23,11 +24,30 @@ from assay.domain.evaluation import Case
 
 PASSAGES_MAX = 10_000
 GRADE_MAX = 100.0
+GRADES_TRIED = 16
 
 Passage = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
-Passages = Annotated[tuple[Passage, ...], Field(max_length=PASSAGES_MAX)]
+Passages = Annotated[tuple[Passage, ...], Field(max_length=PASSAGES_MAX, fail_fast=True)]
 Grade = Annotated[float, Field(ge=0, le=GRADE_MAX)]
-Grades = Annotated[dict[Passage, Grade], Field(max_length=PASSAGES_MAX)]
+
+
+def _is_graded(value: Any) -> str:
+    """The tag of the branch, so that the other one adds no faults."""
+    return "<grades>" if isinstance(value, Mapping) else "<list>"
+
+
+def _fail_early(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Look for faults in a few grades first: ten thousand texts would be ten thousand errors."""
+    if isinstance(value, Mapping):
+        check(dict(islice(value.items(), GRADES_TRIED)))
+    return check(value)
+
+
+Grades = Annotated[dict[Passage, Grade], Field(max_length=PASSAGES_MAX), WrapValidator(_fail_early)]
+Relevant = Annotated[
+    Annotated[Passages, Tag("<list>")] | Annotated[Grades, Tag("<grades>")],
+    Discriminator(_is_graded),
+]
 
 
 class _RankingCheck(Check):
@@ -35,12 +55,12 @@ class _RankingCheck(Check):
 
     family: ClassVar[str] = "retrieval"
     default_threshold: ClassVar[float] = 0.5
-    inline_chars_max: ClassVar[int] = 20_000
+    inline_work_max: ClassVar[int] = 10_000
 
     retrieved: Passages | None = Field(
         default=None, description="Ids or texts, best first; absent: the case's context."
     )
-    relevant: Passages | Grades | None = Field(
+    relevant: Relevant | None = Field(
         default=None,
         description="Ids or texts, or an object that maps them to grades (0 is not relevant); "
         "absent: the case's reference.",

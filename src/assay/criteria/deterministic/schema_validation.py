@@ -12,14 +12,26 @@ from pydantic_core import PydanticCustomError
 
 from assay.criteria.deterministic.findings import shortened
 from assay.criteria.locations import Location, fault_at
+from assay.domain.case_text import size_of
 from assay.domain.errors import NotApplicable
 
 SCHEMA_CHARS_MAX = 100_000
 SCHEMA_DEPTH_MAX = 64
+OBJECT_OR_BOOLEAN = "must be an object or a boolean"
 PATTERN_BYTES_MAX = 1024 * 1024
-INLINE_WORK_MAX = 1_500_000
-"""Characters of schema times characters of value: about 3 ms where each keyword meets each
-value."""
+PLAIN_KEYWORDS = frozenset(
+    {"$schema", "title", "description", "default", "examples", "type", "enum", "const"}
+    | {"properties", "required", "additionalProperties", "minProperties", "maxProperties"}
+    | {"items", "minItems", "maxItems", "minLength", "maxLength"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+)
+"""The keywords that apply at most one schema to each value within a value.
+
+So each value meets one schema, once, and checking takes no more steps than the size of the schema
+times that of the value. Combinators and references apply several schemas to the same value: each
+level may double the work of the one below it.
+"""
+PLAIN_SIZE_MAX = 5_000
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 DATA_KEYWORDS = frozenset({"enum", "const", "default", "examples"})
 """Their values are data, where a "$ref" is a member like any other."""
@@ -33,13 +45,13 @@ class SchemaValidator:
     """A compiled JSON Schema; Drafts 4 to 2020-12, the latter by default.
 
     References must stay within the schema. Patterns run on an engine of linear time: a
-    backtracking one would let a caller's pattern stall the process. Raises `ValueError`, with a
-    message for the caller, where the schema is not valid or exceeds a bound. Source:
-    https://json-schema.org/specification.
+    backtracking one would let a caller's pattern stall the process. Raises `ValidationError` with
+    the place of the fault, `at` being that of the schema, where the schema is not valid or exceeds
+    a bound. Source: https://json-schema.org/specification.
     """
 
-    def __init__(self, schema: Any) -> None:
-        _check_bounds(schema)
+    def __init__(self, schema: Any, at: Location = ()) -> None:
+        _check_bounds(schema, at)
         patterns = jsonschema_rs.RegexOptions(
             size_limit=PATTERN_BYTES_MAX, dfa_size_limit=PATTERN_BYTES_MAX
         )
@@ -49,11 +61,12 @@ class SchemaValidator:
             )
         except (ValueError, jsonschema_rs.ReferencingError) as error:
             message = str(getattr(error, "message", None) or error).partition("\n")[0]
-            raise PydanticCustomError(
+            fault = PydanticCustomError(
                 "invalid_schema",
                 "is not a valid JSON Schema: {message}",
                 {"message": shortened(message)},
-            ) from None
+            )
+            raise fault_at(at, fault, None) from None
 
     def faults(self, value: Any, faults_max: int = 1) -> list[str]:
         """The first faults of a JSON value, each with its location; none where it conforms.
@@ -75,27 +88,30 @@ class SchemaValidator:
         return []
 
 
-def inline_chars_max(schema: Any) -> int:
-    """How many characters of schema and value may be checked on the event loop.
+def is_plain(schema: Any) -> bool:
+    """Whether the schema is small and has no keyword but the `PLAIN_KEYWORDS`."""
+    if size_of(schema, PLAIN_SIZE_MAX) > PLAIN_SIZE_MAX:
+        return False
+    left = [schema]
+    while left:
+        node = left.pop()
+        if isinstance(node, bool):
+            continue
+        if not isinstance(node, Mapping) or not node.keys() <= PLAIN_KEYWORDS:
+            return False
+        properties = node.get("properties", {})
+        if not isinstance(properties, Mapping):
+            return False
+        left += properties.values()
+        left += [node[name] for name in ("items", "additionalProperties") if name in node]
+    return True
 
-    0 where the schema has references: each may double the work of the one before it, so a short
-    schema can run for ever, and only a worker process can be stopped.
-    """
-    try:
-        nodes = [node for _, node in _nodes(schema)]
-    except PydanticCustomError:
-        return 0
-    if any(isinstance(node, Mapping) and not node.keys().isdisjoint(REFERENCES) for node in nodes):
-        return 0
-    chars = len(json.dumps(schema))
-    return chars + INLINE_WORK_MAX // chars
 
-
-def _check_bounds(schema: Any) -> None:
+def _check_bounds(schema: Any, at: Location) -> None:
     if not isinstance(schema, Mapping | bool):
-        raise PydanticCustomError("invalid_schema", "must be an object or a boolean")
-    for location, node in _nodes(schema):
-        if not isinstance(node, Mapping) or not _is_schema(location):
+        raise fault_at(at, PydanticCustomError("invalid_schema", OBJECT_OR_BOOLEAN), schema)
+    for location, node in _nodes(schema, at):
+        if not isinstance(node, Mapping) or not _is_schema(location[len(at) :]):
             continue
         for keyword in REFERENCES:
             target = node.get(keyword)
@@ -105,24 +121,26 @@ def _check_bounds(schema: Any) -> None:
                 )
                 raise fault_at((*location, keyword), fault, target)
     if len(json.dumps(schema)) > SCHEMA_CHARS_MAX:
-        raise PydanticCustomError(
+        fault = PydanticCustomError(
             "schema_too_large",
             "must be at most {most} characters long",
             {"most": SCHEMA_CHARS_MAX},
         )
+        raise fault_at(at, fault, None)
 
 
-def _nodes(schema: Any) -> Iterator[tuple[Location, Any]]:
+def _nodes(schema: Any, at: Location) -> Iterator[tuple[Location, Any]]:
     """Every value in the schema with its location; raises where it is nested too deeply."""
-    waiting: list[tuple[Location, Any]] = [((), schema)]
+    waiting: list[tuple[Location, Any]] = [(at, schema)]
     while waiting:
         location, node = waiting.pop()
-        if len(location) > SCHEMA_DEPTH_MAX:
-            raise PydanticCustomError(
+        if len(location) - len(at) > SCHEMA_DEPTH_MAX:
+            fault = PydanticCustomError(
                 "schema_too_deep",
                 "must be nested at most {most} levels deep",
                 {"most": SCHEMA_DEPTH_MAX},
             )
+            raise fault_at(at, fault, None)
         yield location, node
         if isinstance(node, Mapping):
             waiting += [((*location, str(key)), child) for key, child in node.items()]

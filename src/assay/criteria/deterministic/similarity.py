@@ -56,7 +56,7 @@ class Levenshtein(_SimilarityCheck):
         "criteria": [{"type": "levenshtein"}],
     }
     example_result: ClassVar = {"score": 1 - 3 / 7, "passed": True}
-    inline_chars_max: ClassVar[int] = 15_000  # quadratic: 17 ms at 50,000
+    inline_work_max: ClassVar[int] = 15_000  # quadratic: 17 ms at 50,000
 
     type: Literal["levenshtein"]
 
@@ -83,7 +83,7 @@ class TokenF1(_SimilarityCheck):
         "criteria": [{"type": "token_f1"}],
     }
     example_result: ClassVar = {"score": 0.5, "passed": True}
-    inline_chars_max: ClassVar[int] = 30_000
+    inline_work_max: ClassVar[int] = 20_000
 
     type: Literal["token_f1"]
 
@@ -118,7 +118,7 @@ class Chrf(_SimilarityCheck):
         "criteria": [{"type": "chrf"}],
     }
     example_result: ClassVar = {"score": 0.6689, "passed": True}
-    inline_chars_max: ClassVar[int] = 0  # sacrebleu imports NumPy, which stays out of the service
+    inline_work_max: ClassVar[int] = 0  # sacrebleu imports NumPy, which stays out of the service
 
     type: Literal["chrf"]
     word_order: Literal[0, 2] = 0

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from assay.criteria.base import Check, Finding
 from assay.criteria.deterministic.findings import binary_finding, quoted
-from assay.criteria.deterministic.normalization import comparable
-from assay.criteria.placeholders import TemplateText, fill
+from assay.criteria.deterministic.normalization import TEXT_WORK_MAX, comparable
+from assay.criteria.placeholders import TemplateText, fill, placeholders_in
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case
 
@@ -40,6 +40,11 @@ class StringCheck(Check):
     input: TemplateText = "{{sample.output_text}}"
     reference: TemplateText = "{{item.reference}}"
     operation: Literal["eq", "ne", "like", "ilike"]
+    inline_work_max: ClassVar[int] = TEXT_WORK_MAX
+
+    def work(self, size: int, case: Case) -> float:
+        del case
+        return size * placeholders_in(self.input, self.reference)
 
     def check(self, case: Case) -> Finding:
         ignore_case = self.operation == "ilike"

@@ -13,7 +13,7 @@ from pydantic import Field
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
 from assay.criteria.deterministic.expected_text import ExpectedTextCheck
 from assay.criteria.deterministic.findings import binary_finding, quoted
-from assay.criteria.deterministic.normalization import comparable
+from assay.criteria.deterministic.normalization import TEXT_WORK_MAX, comparable
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text, references
 from assay.domain.evaluation import Case
@@ -29,6 +29,7 @@ class _ComparisonCheck(ExpectedTextCheck):
 
     family: ClassVar[str] = "text"
     scale: ClassVar[str] = "0 or 1"
+    inline_work_max: ClassVar[int] = TEXT_WORK_MAX
     negation: ClassVar[str]
     """How an explanation says that the relation does not hold."""
 
@@ -112,6 +113,7 @@ class _SelectionCheck(Check):
     """Compares the output with `values`, or else with the case's references."""
 
     family: ClassVar[str] = "text"
+    inline_work_max: ClassVar[int] = TEXT_WORK_MAX
 
     values: Values | None = Field(
         default=None, description="The texts; absent: the case's references."
@@ -120,6 +122,10 @@ class _SelectionCheck(Check):
 
     def expected_texts(self, case: Case) -> tuple[str, ...]:
         return references(case) if self.values is None else self.values
+
+    def work(self, size: int, case: Case) -> float:
+        """The output is searched once for each expected text."""
+        return size * max(1, len(case.reference if self.values is None else self.values))
 
     def comparable(self, text: str) -> str:
         return comparable(text, ignore_case=self.ignore_case)

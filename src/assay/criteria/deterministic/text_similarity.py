@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from assay.criteria.deterministic.findings import best_finding
 from assay.criteria.deterministic.ngram_metrics import bleu, cosine, gleu, meteor, rouge
 from assay.criteria.deterministic.normalization import comparable
 from assay.criteria.deterministic.similarity import score_texts
-from assay.criteria.placeholders import TemplateText, fill
+from assay.criteria.placeholders import TemplateText, fill, placeholders_in
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case
 
@@ -48,10 +49,8 @@ METRICS: Mapping[str, Callable[[str, str], float]] = {
     "cosine": cosine,
     **{f"rouge_{variant.lower()}": partial(rouge, variant=variant) for variant in "12345L"},
 }
-INLINE_CHARS_MAX: Mapping[str, int] = {"fuzzy_match": 15_000, "cosine": 30_000} | {
-    metric: 30_000 for metric in METRICS if metric.startswith("rouge")
-}
-"""See `Check.inline_chars`. The other metrics import large libraries and never run inline."""
+INLINE_METRICS = ("fuzzy_match", "cosine", *(name for name in METRICS if name.startswith("rouge")))
+"""The other metrics import large libraries, and run only in worker processes."""
 
 
 @criterion
@@ -82,6 +81,8 @@ class TextSimilarity(Check):
     }
     example_result: ClassVar = {"score": 12 / 13, "passed": True}
 
+    inline_work_max: ClassVar[int] = 15_000
+
     type: Literal["text_similarity"]
     evaluation_metric: Metric
     input: TemplateText = "{{sample.output_text}}"
@@ -102,9 +103,11 @@ class TextSimilarity(Check):
             )
         return {**fields, "threshold": fields["pass_threshold"]}
 
-    def inline_chars(self, case: Case) -> int:
-        del case
-        return INLINE_CHARS_MAX.get(self.evaluation_metric, 0)
+    def work(self, size: int, case: Case) -> float:
+        if self.evaluation_metric not in INLINE_METRICS:
+            return math.inf
+        comparisons = max(1, len(case.reference))
+        return size * comparisons * placeholders_in(self.input, self.reference)
 
     def load(self) -> None:
         METRICS[self.evaluation_metric]("a", "a")

@@ -7,6 +7,7 @@ arguments accepts any arguments.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from pydantic import Field
 from assay.criteria.base import Check, Finding, Need
 from assay.criteria.deterministic.bounds import CountCheck
 from assay.criteria.deterministic.findings import binary_finding, shortened
-from assay.criteria.deterministic.schema_validation import SchemaValidator, inline_chars_max
+from assay.criteria.deterministic.schema_validation import SchemaValidator, is_plain
 from assay.criteria.deterministic.tool_calls import (
     ToolCall,
     UnreadableArguments,
@@ -33,7 +34,6 @@ from assay.domain.evaluation import Case
 
 FAULTS_SHOWN_MAX = 5
 NAME_CHARS_MAX = 100
-INLINE_CHARS_MAX = 20_000
 CALLS_MAX = 1_000
 """Most calls in an output or expected; matching them takes time in proportion to the product."""
 
@@ -69,7 +69,8 @@ class ToolCallValid(Check):
     """
 
     family: ClassVar[str] = "tools"
-    inline_chars_max: ClassVar[int] = INLINE_CHARS_MAX
+    inline_work_max: ClassVar[int] = 5_000
+    """Half of it is schemas and half calls at the worst, so six million steps of about 1 ns."""
 
     needs: ClassVar[tuple[Need, ...]] = ("tools",)
     example: ClassVar = {
@@ -81,8 +82,11 @@ class ToolCallValid(Check):
 
     type: Literal["tool_call_valid"]
 
-    def inline_chars(self, case: Case) -> int:
-        return min(self.inline_chars_max, inline_chars_max(list(parameter_schemas(case).values())))
+    def work(self, size: int, case: Case) -> float:
+        if size > self.inline_work_max:
+            return size
+        schemas = parameter_schemas(case).values()
+        return size if all(schema is None or is_plain(schema) for schema in schemas) else math.inf
 
     def check(self, case: Case) -> Finding:
         if not case.tools:
@@ -106,7 +110,7 @@ class _ExpectedCallsCheck(Check):
 
     family: ClassVar[str] = "tools"
     needs: ClassVar[tuple[Need, ...]] = ("expected_tools",)
-    inline_chars_max: ClassVar[int] = 2_000  # time grows with the product of the two lists
+    inline_work_max: ClassVar[int] = 2_000  # time grows with the product of the two lists
 
     compare: Compare = Field(default="arguments", description="What makes two calls the same.")
 
@@ -215,7 +219,7 @@ class StepCount(CountCheck):
     """
 
     family: ClassVar[str] = "tools"
-    inline_chars_max: ClassVar[int] = INLINE_CHARS_MAX
+    inline_work_max: ClassVar[int] = 10_000
     example: ClassVar = {
         "output": [weather_call("Paris"), {"role": "assistant", "content": "It is sunny."}],
         "criteria": [{"type": "step_count", "max": 3}],

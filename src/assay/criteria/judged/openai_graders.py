@@ -19,7 +19,8 @@ from assay.criteria.placeholders import (
     PLACEHOLDER,
     TemplateText,
     check_placeholders,
-    placeholder_text,
+    output_paths,
+    placeholder_texts,
 )
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case, JudgeSpec
@@ -103,6 +104,14 @@ class _ModelGrader(Judged):
             seed=self.params.seed,
         )
 
+    @property
+    def output_paths(self) -> tuple[str, ...]:
+        return output_paths(self._names)
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
+
     def messages(self) -> list[tuple[str, str]]:
         """Role and text of each message, with each placeholder as the title that the judge sees."""
         return [
@@ -112,10 +121,9 @@ class _ModelGrader(Judged):
 
     def asked_with(self, question: Question[Finding], case: Case) -> Question[Finding]:
         """The question about the texts behind the placeholders, each once, as they appear."""
-        names = [name for message in self.input for name in PLACEHOLDER.findall(message.text)]
         return replace(
             question,
-            content=[(name, placeholder_text(name, case)) for name in dict.fromkeys(names)],
+            content=list(placeholder_texts(self._names, case).items()),
             max_output_tokens=self.params.max_completions_tokens,
         )
 

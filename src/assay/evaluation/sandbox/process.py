@@ -1,4 +1,4 @@
-"""The program of a worker process: it reads a check and a case, and answers with the finding.
+"""The program of a worker process: it reads a job, such as a check of a case, and answers.
 
 Run as `python -m assay.evaluation.sandbox.process MEMORY_BYTES_MAX`, without the environment of
 the service, which holds keys. A frame is a length of 8 bytes, big-endian, and that many bytes.
@@ -16,9 +16,11 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from pydantic import ValidationError
 
 from assay.criteria.base import Check
 from assay.domain.errors import NotApplicable
@@ -34,6 +36,42 @@ ORPHAN_GRACE_S = 1.0
 
 CHECK_FAULT = "check"
 """Where an `InternalFault` happened: a check raised what it should not."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckJob:
+    """Checks a case; the result is the finding."""
+
+    check: Check
+    case: Case
+
+    def load(self) -> None:
+        self.check.load()
+
+    def run(self) -> Any:
+        return asdict(self.check.check(self.case))
+
+
+@dataclass(frozen=True, slots=True)
+class CompileJob:
+    """Compiles what the caller wrote; the result is the first fault, or None."""
+
+    checks: Mapping[int, Check]
+
+    def load(self) -> None:
+        """Nothing is missing: the patterns and schemas of checks need no library of their own."""
+
+    def run(self) -> Any:
+        for index, check in self.checks.items():
+            try:
+                check.compile()
+            except ValidationError as error:
+                fault = error.errors(include_url=False, include_input=False)[0]
+                return {"location": ("criteria", index, *fault["loc"]), "message": fault["msg"]}
+        return None
+
+
+Job = CheckJob | CompileJob
 
 
 def main() -> None:
@@ -56,23 +94,24 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """
     _send(answers, {})
     while length := requests.read(LENGTH_BYTES):
-        check, case, time_max_s = pickle.loads(  # noqa: S301 - the service's own bytes
+        job: Job
+        job, time_max_s = pickle.loads(  # noqa: S301 - the service's own bytes
             requests.read(int.from_bytes(length))
         )
         with suppress(Exception):  # the check itself fails for the same reason, and says so
-            check.load()
+            job.load()
         _send(answers, {})
         # The alarm's default action ends the process even inside a C extension.
         signal.setitimer(signal.ITIMER_REAL, time_max_s + ORPHAN_GRACE_S)
-        answer = run_check(check, case)
+        answer = run(job)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _send(answers, {**answer, "too_large": resident_bytes_peak() > RESIDENT_BYTES_MAX})
 
 
-def run_check(check: Check, case: Case) -> Mapping[str, Any]:
-    """The `finding`; or a `reason` and a `message`, and for an unexpected error its `fault`."""
+def run(job: Job) -> Mapping[str, Any]:
+    """The `result`; or a `reason` and a `message`, and for an unexpected error its `fault`."""
     try:
-        return {"finding": asdict(check.check(case))}
+        return {"result": job.run()}
     except NotApplicable as error:
         return {"reason": error.reason, "message": error.message}
     except MemoryError:
@@ -105,7 +144,7 @@ def resident_bytes_peak() -> int:
 
 
 def _send(answers: BinaryIO, answer: Mapping[str, Any]) -> None:
-    frame = json.dumps(answer).encode()
+    frame = json.dumps(answer, ensure_ascii=False).encode("utf-8", "surrogatepass")
     answers.write(len(frame).to_bytes(LENGTH_BYTES) + frame)
     answers.flush()
 

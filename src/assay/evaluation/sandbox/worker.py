@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.evaluation.sandbox import process as program
 
-ANSWER_BYTES_MAX = 8 * 1024 * 1024
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 
 class WorkerCrashed(Exception):
@@ -23,12 +23,13 @@ class WorkerCrashed(Exception):
 class SandboxWorker:
     """A worker process and its pipes.
 
-    It is `busy` from a request until its answer is complete, and `too_large` where a check has
-    left it holding more memory than a process should keep.
+    `tenant` is whom it worked for last. It is `busy` from a request until its answer is complete,
+    and `too_large` where a check has left it holding more memory than a process should keep.
     """
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self.tenant = ""
         self.busy = False
         self.too_large = False
 

@@ -63,7 +63,9 @@ class RedisBatches:
             if await self._client.zcard(index) >= TENANT_BATCHES_MAX:
                 detail = f"There are {TENANT_BATCHES_MAX} batches, the most allowed: delete some."
                 raise RequestError("conflict", detail)
-            await CREATE.run(self._client, names, [*arguments, batch.request, batch.webhook])
+            await CREATE.run(
+                self._client, names, [*arguments, batch.request, batch.webhook, batch.shown]
+            )
             # In this order a crash in between leaves an empty batch that is on no list and expires;
             # the other way round it would leave a name without a batch.
             await self._client.zadd(index, {batch.id: batch.created_ms})
@@ -160,11 +162,9 @@ class RedisBatches:
             found: bytes | None = await self._client.get(BatchKeys(batch_id).request)
         return found
 
-    async def page(
-        self, tenant: str, before: str, limit: int
-    ) -> Sequence[tuple[Batch, bytes | None]]:
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
         newest = str(id_time_ms(before)) if before else "+inf"
-        found: list[tuple[Batch, bytes | None]] = []
+        found: list[Batch] = []
         step = limit + 1  # `before` itself is among the first names
         for offset in range(0, 2 * TENANT_BATCHES_MAX, step):
             with store_unavailable():
@@ -179,16 +179,14 @@ class RedisBatches:
                 break
         return found[:limit]
 
-    async def _load(self, tenant: str, ids: Sequence[str]) -> list[tuple[Batch, bytes | None]]:
-        """Those of the batches that are still there, with their requests, in one round trip."""
+    async def _load(self, tenant: str, ids: Sequence[str]) -> list[Batch]:
+        """Those of the batches that are still there, in one round trip."""
         async with self._client.pipeline(transaction=False) as pipe:
             for batch_id in ids:
-                keys = BatchKeys(batch_id)
-                pipe.hgetall(keys.meta).get(keys.request)
+                pipe.hgetall(BatchKeys(batch_id).meta)
             stored = await pipe.execute()
-        found = zip(ids, stored[::2], stored[1::2], strict=True)
-        batches = ((_batch(tenant, batch_id, meta), request) for batch_id, meta, request in found)
-        return [(batch, request) for batch, request in batches if batch is not None]
+        batches = (_batch(tenant, *found) for found in zip(ids, stored, strict=True))
+        return [batch for batch in batches if batch is not None]
 
     async def bad_rows(self, batch_id: str, limit: int) -> Sequence[BadRow]:
         found: list[BadRow] = []
@@ -225,4 +223,5 @@ def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | N
         sums={name: number(name) for name in SUMS},
         webhook_state=text.get("hook", "none"),
         error=text.get("error", ""),
+        shown=meta.get(b"shown", b"{}"),
     )

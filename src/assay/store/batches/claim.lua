@@ -1,7 +1,8 @@
 -- Gives rows to a worker: due retries first, then those of dead workers, then new ones.
--- KEYS  1 meta, 2 queue, 3 later, 4 done
+-- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 stalls
 -- ARGV  1 worker, 2 how many, 3 lease in ms: a row not renewed for so long is another's
--- Answers {'missing'}, {status} or {'running', {entry, index, key, attempt, deliveries}, ...}.
+-- Answers {'missing'}, {status} or {'running', {entry, index, key, attempt, deliveries, stalls},
+-- ...}.
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then
   return {'missing'}
@@ -27,7 +28,8 @@ local function take(entry, fields, deliveries)
     redis.call('XACK', KEYS[2], 'workers', entry)
     redis.call('XDEL', KEYS[2], entry)
   else
-    answer[#answer + 1] = {entry, row.i, row.k, row.a, deliveries}
+    local stalls = redis.call('HGET', KEYS[5], row.k) or 0
+    answer[#answer + 1] = {entry, row.i, row.k, row.a, deliveries, stalls}
   end
 end
 for _, lapsed in ipairs(

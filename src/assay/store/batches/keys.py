@@ -29,6 +29,8 @@ class BatchKeys:
         self.bad = self._prefix + "bad"
         self.tally = self._prefix + "tally"
         self.groups = self._prefix + "groups"
+        self.stalls = self._prefix + "stalls"
+        """Hash: row key to how many processes were ended with the row in hand."""
         self.synced = self._prefix + "synced"
         """Written to wait for the disk, see `Durability`."""
 
@@ -43,7 +45,7 @@ class BatchKeys:
     def everything(self, total: int) -> list[str]:
         """All keys but those of rows."""
         fixed = [self.meta, self.request, self.webhook, self.queue, self.later, self.done]
-        fixed += [self.ids, self.bad, self.tally, self.groups]
+        fixed += [self.ids, self.bad, self.tally, self.groups, self.stalls]
         return fixed + [self.results(index) for index in range(0, total, RESULTS_PER_KEY)]
 
 

@@ -25,6 +25,7 @@ CLAIM = load_script(__package__, "claim")
 RENEW = load_script(__package__, "renew")
 SETTLE = load_script(__package__, "settle")
 RETURN = load_script(__package__, "return")
+STALLED = load_script(__package__, "stalled")
 END = load_script(__package__, "end")
 WEBHOOK = load_script(__package__, "webhook")
 
@@ -83,7 +84,7 @@ class RedisJobQueue:
         with store_unavailable():
             status, *rows = await CLAIM.run(
                 self._client,
-                [keys.meta, keys.queue, keys.later, keys.done],
+                [keys.meta, keys.queue, keys.later, keys.done, keys.stalls],
                 [self._worker, count, self._lease_ms],
             )
             if status != b"running":
@@ -100,8 +101,11 @@ class RedisJobQueue:
                 attempt=int(attempt),
                 deliveries=int(deliveries),
                 payload=None if packed is None else NewRow(int(index), *unpack(packed)),
+                stalls=int(stalls),
             )
-            for (entry, index, key, attempt, deliveries), packed in zip(rows, contents, strict=True)
+            for (entry, index, key, attempt, deliveries, stalls), packed in zip(
+                rows, contents, strict=True
+            )
         ]
 
     async def renew(self, claims: Sequence[Claim]) -> None:
@@ -143,6 +147,11 @@ class RedisJobQueue:
                 [keys.meta, keys.queue, keys.later],
                 [claim.entry, claim.index, claim.key, attempts, round(delay_s * 1_000)],
             )
+
+    async def count_stall(self, batch_id: str, key: str) -> None:
+        keys = BatchKeys(batch_id)
+        with store_unavailable():
+            await STALLED.run(self._client, [keys.meta, keys.stalls], [key])
 
     async def fail(self, batch_id: str, error: str) -> None:
         keys = BatchKeys(batch_id)

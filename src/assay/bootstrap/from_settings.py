@@ -47,11 +47,16 @@ def quota_from_settings(model: ModelSettings) -> Quota:
 
 
 def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
-    """How to reach a provider."""
+    """How to reach a provider; raises `ValueError` if its key's file cannot be read."""
+    try:
+        secret = Secret(provider.api_key_env, provider.api_key_file)
+    except OSError as error:
+        path, why = provider.api_key_file, error.strerror
+        raise ValueError(f"providers.{name}.api_key_file: {path}: {why}") from None
     return ProviderConfig(
         provider=name,
         base_url=provider.url,
-        api_key=Secret(provider.api_key_env, provider.api_key_file),
+        api_key=secret,
         silence_timeout_s=provider.silence_timeout_s,
         connections_max=provider.connections_max,
         stream=provider.stream,

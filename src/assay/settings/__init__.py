@@ -2,7 +2,6 @@
 
 from assay.settings.load import SettingsError, load, misspelt_variables
 from assay.settings.schema import (
-    AuthSettings,
     BatchSettings,
     BreakerSettings,
     ModelSettings,
@@ -11,6 +10,7 @@ from assay.settings.schema import (
     Settings,
 )
 from assay.settings.secret import Secret
+from assay.settings.tenants import AuthSettings
 
 __all__ = [
     "AuthSettings",

@@ -1,0 +1,36 @@
+"""Who may call, and how much each tenant may have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from assay.settings.section import Section
+
+
+class AuthSettings(Section):
+    """`[auth]`: who may call."""
+
+    required: bool | None = Field(
+        None,
+        description="Whether callers need an API key. Unset: yes, except on a loopback host "
+        "without a keys file. Can be false only on a loopback host.",
+    )
+    keys_file: Path | None = Field(
+        None, description="File with one key per line: sha256-hex tenant [name=value …]."
+    )
+
+
+class TenantSettings(Section):
+    """`[tenants.NAME]`: a tenant's share of the quotas, and its budget."""
+
+    quota_share: float | None = Field(
+        None,
+        gt=0,
+        le=0.9,
+        description="Guaranteed share of each model's quota; while idle, others use it.",
+    )
+    usd_per_day: float | None = Field(
+        None, gt=0, description="Largest cost of its judges per day (UTC)."
+    )

@@ -46,7 +46,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_the_body_is_no_error():
         host, port = api.url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(
-            b"POST /evaluate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+            b"POST /evaluate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"content-length: 100\r\n\r\n{"
         )
         await until(lambda: api.services.load.requests)
@@ -208,7 +208,7 @@ async def test_a_slow_reader_gets_the_whole_answer_of_a_process_that_leaves():
     async with api_process(0, 0) as (process, api, _, _http):
         host, port = api.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=65_536)
-        writer.write(f"GET /large/{size} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        writer.write(f"GET /large/{size} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         process.send_signal(signal.SIGTERM)

@@ -21,13 +21,14 @@ from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
+from assay.http.hosts import LocalHosts
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
 from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
 from assay.screening import Screener
-from assay.settings import Settings
+from assay.settings import Settings, is_loopback
 from assay.store.shared_secret import shared_secret
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
@@ -92,7 +93,12 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
             screener=screener,
             delimiter_key=delimiter_key,
             evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key),
-            operations=create_operations_app(lifecycle, metrics.render, lambda: supervisor.failing),
+            operations=create_operations_app(
+                lifecycle,
+                metrics.render,
+                lambda: supervisor.failing,
+                LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
+            ),
         )
 
 

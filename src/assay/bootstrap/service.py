@@ -19,6 +19,7 @@ from assay.bootstrap.batches import batch_routers, build_worker
 from assay.bootstrap.process import open_process
 from assay.evaluation.comparer import Comparer
 from assay.http.access import Access, KeysFile, OpenAccess
+from assay.http.hosts import LocalHosts
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
 from assay.http.server import Listeners, listen, serve, serving
@@ -114,7 +115,7 @@ def access(settings: Settings) -> Access:
     """Who may call: the holders of the file's keys, or everyone on a loopback host."""
     if settings.auth_required and settings.auth.keys_file is not None:
         return KeysFile(settings.auth.keys_file)
-    return OpenAccess()
+    return OpenAccess(LocalHosts(settings.auth.hosts))
 
 
 def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:

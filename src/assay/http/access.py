@@ -13,8 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from assay.http.hosts import LocalHosts
 from assay.http.problems import Problem, ProblemError
 
 logger = logging.getLogger(__name__)
@@ -43,8 +45,8 @@ OPEN_IDENTITY = Identity("default")
 class Access(Protocol):
     """Decides who is calling."""
 
-    def identify(self, authorization: str | None) -> Identity:
-        """The caller of a request with this `Authorization` header.
+    def identify(self, headers: Headers) -> Identity:
+        """The caller of a request with these headers.
 
         Raises `ProblemError` (`unauthenticated`).
         """
@@ -56,15 +58,23 @@ def authenticate(request: Request, access: Access) -> Identity:
 
     Raises `ProblemError` (`unauthenticated`).
     """
-    identity = access.identify(request.headers.get("authorization"))
+    identity = access.identify(request.headers)
     request.state.tenant = identity.tenant
     return identity
 
 
 class OpenAccess:
-    """Admits every caller as one tenant: `auth.required = false`, on a loopback host only."""
+    """Admits every caller on this machine as one tenant: `auth.required = false`."""
 
-    def identify(self, authorization: str | None) -> Identity:  # noqa: ARG002 # the port's shape
+    def __init__(self, hosts: LocalHosts | None = None) -> None:
+        self._hosts = hosts or LocalHosts()
+
+    def identify(self, headers: Headers) -> Identity:
+        if not self._hosts.admits(headers.get("host", "")):
+            raise _unauthenticated(
+                "Without API keys, the Host of a request must be localhost or a loopback address. "
+                "Other names need auth.keys_file or auth.hosts."
+            )
         return OPEN_IDENTITY
 
 
@@ -82,8 +92,8 @@ class KeysFile:
         self._keys = parse_keys(path.read_text("utf-8"))
         self._checked_s = time.monotonic()
 
-    def identify(self, authorization: str | None) -> Identity:
-        scheme, _, key = (authorization or "").partition(" ")
+    def identify(self, headers: Headers) -> Identity:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
             raise _unauthenticated("Send your API key as 'Authorization: Bearer <key>'.")

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from assay.http.hosts import LocalHosts
 from assay.http.lifecycle import Lifecycle
 
 Render = Callable[[str], tuple[bytes, str]]
@@ -17,11 +18,15 @@ Render = Callable[[str], tuple[bytes, str]]
 
 
 def create_operations_app(
-    lifecycle: Lifecycle, render: Render, failing: Callable[[], Sequence[str]] = tuple
+    lifecycle: Lifecycle,
+    render: Render,
+    failing: Callable[[], Sequence[str]] = tuple,
+    hosts: LocalHosts | None = None,
 ) -> Starlette:
     """`/healthz` (the event loop runs), `/readyz` (accepts traffic) and `/metrics`.
 
-    `failing` names the background tasks that fail and that the process cannot do without.
+    `failing` names the background tasks that fail and that the process cannot do without. On a
+    loopback port, `hosts` are the names under which metrics may be read.
     """
 
     async def healthz(_: Request) -> Response:
@@ -34,6 +39,8 @@ def create_operations_app(
         return _status_response(200 if lifecycle.ready else 503, lifecycle.phase)
 
     async def metrics(request: Request) -> Response:
+        if hosts is not None and not hosts.admits(request.headers.get("host", "")):
+            return _status_response(403, "the Host is not this machine")
         body, content_type = render(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from assay.http.admission import linger
 from assay.http.disconnect import ON_LOST
-from assay.http.problems import Problem, render
+from assay.http.problems import CLOSE, Problem, render
 from assay.http.request_id import new_request_id
 
 HEAD_BYTES_MAX = 65_536
@@ -53,6 +55,26 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
+def malformed(detail: str) -> tuple[list[tuple[str, str]], bytes]:
+    """The headers and the body of the answer to malformed HTTP, a problem like any other."""
+    request_id = new_request_id()
+    headers, body = render(Problem("malformed_http", detail, headers=CLOSE), request_id)
+    return [*headers, ("x-request-id", request_id)], body
+
+
+def refusing(detail: str) -> ASGIApp:
+    """An application that answers one request as malformed, in its turn."""
+
+    async def refuse(_: Scope, receive: Receive, send: Send) -> None:
+        headers, body = malformed(detail)
+        raw = [(name.encode(), value.encode()) for name, value in headers]
+        respond = linger(receive, send)
+        await respond({"type": "http.response.start", "status": 400, "headers": raw})
+        await respond({"type": "http.response.body", "body": body})
+
+    return refuse
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Closes a connection that sends nothing, or whose request head is too long or too slow.
 
@@ -65,6 +87,10 @@ class BoundedConnection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     in_head = True
     """Whether a head comes next, and not the rest of a body."""
+    _framing_bytes = 0
+    """Read since the last byte of a body: extensions of chunks, and trailers."""
+    _deaf = False
+    """Whether what follows is ignored: the parser has lost the beginning of the next request."""
 
     def __init__(self, *, unwanted_s: float = UNWANTED_S, **settings: Any) -> None:
         super().__init__(**settings)
@@ -78,10 +104,17 @@ class BoundedConnection(HttpToolsProtocol):
         self._timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
 
     def data_received(self, data: bytes | memoryview) -> None:
+        if self._deaf:
+            return
         began_in_head = self.in_head
         if began_in_head:
             data, self._held = _cut(without_upgrade(self._held + data))
+        else:
+            self._framing_bytes += len(data)
         super().data_received(data)  # type: ignore[arg-type]  # it takes any buffer
+        if self._framing_bytes > HEAD_BYTES_MAX:
+            self._framing_bytes = 0
+            self.send_400_response(f"Trailers must have at most {HEAD_BYTES_MAX} bytes.")
         if not (began_in_head and self.in_head) or self._timer is None:
             return
         self._head_bytes += len(data)
@@ -95,9 +128,15 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_head:
+            super().on_header(name, value)  # what follows the body of a request is no header
+
     def on_headers_complete(self) -> None:
         self._stop_timer()
         self.in_head = False
+        fault = self._fault()
+        self.app = refusing(fault) if fault else self.config.loaded_app
         earlier: Any = self.cycle
         super().on_headers_complete()
         if earlier and not earlier.response_complete:
@@ -105,7 +144,19 @@ class BoundedConnection(HttpToolsProtocol):
                 cycle for cycle in (*self._earlier, earlier) if not cycle.response_complete
             ]
 
+    def _fault(self) -> str:
+        """What is wrong with a whole head; the parser itself accepts it."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            return "Send exactly one Host header."
+        if self.parser.should_upgrade():
+            # The offers of other heads are hidden from the parser. Here it drops the body.
+            self._deaf = True
+            return "Do not offer an upgrade in a pipelined request."
+        return ""
+
     def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
         cycle: Any = self.cycle
         if cycle.response_complete:
             return
@@ -138,9 +189,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer malformed HTTP with a problem like any other."""
-        request_id = new_request_id()
-        headers, body = render(Problem("malformed_http", msg), request_id)
-        headers += [("x-request-id", request_id), ("connection", "close")]
+        headers, body = malformed(msg)
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
         self.transport.close()

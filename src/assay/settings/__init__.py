@@ -8,6 +8,7 @@ from assay.settings.schema import (
     ProviderSettings,
     RetrySettings,
     Settings,
+    is_loopback,
 )
 from assay.settings.secret import Secret
 from assay.settings.tenants import AuthSettings
@@ -22,6 +23,7 @@ __all__ = [
     "Secret",
     "Settings",
     "SettingsError",
+    "is_loopback",
     "load",
     "misspelt_variables",
 ]

@@ -20,6 +20,11 @@ class AuthSettings(Section):
     keys_file: Path | None = Field(
         None, description="File with one key per line: sha256-hex tenant [name=value …]."
     )
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="Names, besides those of the loopback, by which callers without an API key may "
+        "address the service: those of a proxy on the same machine.",
+    )
 
 
 class TenantSettings(Section):

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from starlette.datastructures import Headers
 
 from assay.http.access import KeysFile
 
@@ -31,7 +32,7 @@ def test_the_line_is_added_to_the_keys_file(assay, tmp_path, before):
     ran = assay("keys", "create", "--tenant=acme", "--keys-file=keys")
     assert ran.returncode == 0, ran.stderr
     (key,) = ran.stdout.splitlines()
-    assert KeysFile(file).identify(f"Bearer {key}").tenant == "acme"
+    assert KeysFile(file).identify(Headers({"authorization": f"Bearer {key}"})).tenant == "acme"
     assert file.read_text().startswith(before or "")
     assert key not in file.read_text()
     if before is None:

@@ -4,12 +4,20 @@ import hashlib
 import os
 
 import pytest
+from starlette.datastructures import Headers
 
 from assay.http.access import KeysFile, OpenAccess, new_key, parse_keys
+from assay.http.hosts import LocalHosts
 from assay.http.problems import ProblemError
 
 KEY = "assay_test"
 LINE = f"{hashlib.sha256(KEY.encode()).hexdigest()} acme role=operator # of the platform team\n"
+
+
+def sent(authorization=None, host="localhost"):
+    """The headers of a request."""
+    headers = {"host": host, "authorization": authorization}
+    return Headers({name: value for name, value in headers.items() if value is not None})
 
 
 @pytest.fixture
@@ -21,7 +29,7 @@ def keys_file(tmp_path):
 
 def test_a_known_key_names_its_tenant_and_attributes(keys_file):
     """The scheme is not case-sensitive; comments and blank lines are passed over."""
-    identity = KeysFile(keys_file).identify(f"bearer {KEY}")
+    identity = KeysFile(keys_file).identify(sent(f"bearer {KEY}"))
     assert identity.tenant == "acme"
     assert identity.attributes == {"role": "operator"}
 
@@ -33,7 +41,7 @@ def test_a_known_key_names_its_tenant_and_attributes(keys_file):
 def test_anything_else_is_a_401_with_a_challenge(keys_file, header):
     """A missing, wrong or oversized key; the answer never repeats it."""
     with pytest.raises(ProblemError) as refused:
-        KeysFile(keys_file).identify(header)
+        KeysFile(keys_file).identify(sent(header))
     assert refused.value.problem.code == "unauthenticated"
     assert refused.value.problem.headers == (("www-authenticate", 'Bearer realm="assay"'),)
 
@@ -73,19 +81,48 @@ def test_a_changed_file_is_taken_up_and_a_broken_one_is_not(keys_file):
     keys = KeysFile(keys_file, check_interval_s=0)
     other, line = new_key("other")
     replace(keys_file, LINE + line)
-    assert keys.identify(f"Bearer {other}").tenant == "other"
+    assert keys.identify(sent(f"Bearer {other}")).tenant == "other"
     replace(keys_file, "half a li")
-    assert keys.identify(f"Bearer {other}").tenant == "other"
+    assert keys.identify(sent(f"Bearer {other}")).tenant == "other"
     keys_file.unlink()
-    assert keys.identify(f"Bearer {other}").tenant == "other"
+    assert keys.identify(sent(f"Bearer {other}")).tenant == "other"
     keys_file.write_text(LINE)
     with pytest.raises(ProblemError):
-        keys.identify(f"Bearer {other}")
+        keys.identify(sent(f"Bearer {other}"))
 
 
-def test_open_access_is_one_tenant():
-    """Without keys there is one tenant, whatever is sent."""
-    assert OpenAccess().identify("Bearer whatever").tenant == "default"
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "localhost",
+            "localhost:8080",
+            "LOCALHOST.",
+            "app.localhost:1",
+            "127.0.0.1",
+            "127.8.0.1:80",
+        ),
+        *("[::1]", "[::1]:8080", "gate.example:443"),
+    ],
+)
+def test_open_access_is_one_tenant_on_this_machine(host):
+    """Without keys there is one tenant, whatever is sent, under the names of this machine."""
+    access = OpenAccess(LocalHosts(["Gate.example"]))
+    assert access.identify(sent("Bearer whatever", host)).tenant == "default"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example"),
+        *("notlocalhost", "10.0.0.1", "0.0.0.0", "[::]", "[", "", None, "127.1", "gate.example"),
+    ],
+)
+def test_open_access_is_closed_to_other_names_of_this_machine(host):
+    """A page that makes its own name resolve to the loopback is not on this machine."""
+    with pytest.raises(ProblemError) as refused:
+        OpenAccess().identify(sent(host=host))
+    assert refused.value.problem.code == "unauthenticated"
 
 
 def replace(path, text):

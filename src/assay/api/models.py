@@ -11,14 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
-from assay.domain.errors import RequestError
 from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
 from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
-
-OPERATOR = "operator"
-"""The `role` attribute of a key that may steer the service."""
 
 
 class ModelResponse(BaseModel):
@@ -81,7 +77,7 @@ def models_router(services: Services) -> APIRouter:
         openapi_extra=request_body(BreakerRequest, idempotent=False),
         responses={
             200: {"model": ModelResponse},
-            **problems(*JSON_BODY, "forbidden", "not_found", "store_unavailable"),
+            **problems(*JSON_BODY, "not_found", "store_unavailable"),
         },
     )
     async def order_breaker(request: Request, model_id: str) -> Response:
@@ -89,9 +85,7 @@ def models_router(services: Services) -> APIRouter:
 
         Needs an API key with `role=operator`.
         """
-        identity = authenticate(request, services.access)
-        if identity.attributes.get("role") != OPERATOR:
-            raise RequestError("forbidden", "Use an API key with role=operator.")
+        authenticate(request, services.access, "operator")
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
         status = await services.models.set_breaker(model_id, wanted.state)

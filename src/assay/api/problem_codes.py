@@ -9,6 +9,7 @@ AUTHENTICATED: tuple[ProblemCode, ...] = ("unauthenticated", "internal", "overlo
 
 BODY: tuple[ProblemCode, ...] = (
     *AUTHENTICATED,
+    "forbidden",
     "request_timeout",
     "body_too_large",
     "unsupported_media_type",
@@ -19,6 +20,7 @@ BODY: tuple[ProblemCode, ...] = (
 JSON_BODY: tuple[ProblemCode, ...] = (*BODY, "malformed_json")
 
 IDEMPOTENT: tuple[ProblemCode, ...] = (
+    "forbidden",
     "invalid_request",
     "idempotency_key_reused",
     "store_unavailable",

@@ -17,9 +17,11 @@ from assay.api.app import create_app
 from assay.api.services import Services
 from assay.bootstrap.batches import batch_routers, build_worker
 from assay.bootstrap.process import open_process
+from assay.domain.ports import EventSink
 from assay.evaluation.comparer import Comparer
-from assay.http.access import Access, KeysFile, OpenAccess
+from assay.http.access import Access, OpenAccess
 from assay.http.hosts import LocalHosts
+from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
 from assay.http.server import Listeners, listen, serve, serving
@@ -50,7 +52,7 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
                 process.events,
                 process.delimiter_key,
             ),
-            access=access(settings),
+            access=access(settings, process.events),
             idempotency=RedisIdempotency(process.redis, process.supervisor),
             models=process.judging.directory,
             events=process.events,
@@ -111,10 +113,10 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
                 yield f"http://{_authority(listener.getsockname())}"
 
 
-def access(settings: Settings) -> Access:
+def access(settings: Settings, events: EventSink) -> Access:
     """Who may call: the holders of the file's keys, or everyone on a loopback host."""
     if settings.auth_required and settings.auth.keys_file is not None:
-        return KeysFile(settings.auth.keys_file)
+        return KeysFile(settings.auth.keys_file, events)
     return OpenAccess(LocalHosts(settings.auth.hosts))
 
 

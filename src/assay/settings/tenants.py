@@ -18,7 +18,7 @@ class AuthSettings(Section):
         "without a keys file. Can be false only on a loopback host.",
     )
     keys_file: Path | None = Field(
-        None, description="File with one key per line: sha256-hex tenant [name=value …]."
+        None, description="File with one key per line, as `assay keys create` prints them."
     )
     hosts: tuple[str, ...] = Field(
         (),

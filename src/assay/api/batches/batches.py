@@ -56,7 +56,7 @@ def batches_router(batches: Batches) -> APIRouter:
         operation_id="delete_batch",
         status_code=204,
         response_model=None,
-        responses=problems(*BATCH),
+        responses=problems(*BATCH, "forbidden"),
     )
     async def delete_batch(request: Request, batch_id: str) -> Response:
         """Delete a batch with its rows and results, whatever its state."""

@@ -1,5 +1,6 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
+from assay.settings.addresses import is_loopback
 from assay.settings.load import SettingsError, load, misspelt_variables
 from assay.settings.schema import (
     BatchSettings,
@@ -8,7 +9,6 @@ from assay.settings.schema import (
     ProviderSettings,
     RetrySettings,
     Settings,
-    is_loopback,
 )
 from assay.settings.secret import Secret
 from assay.settings.tenants import AuthSettings

@@ -12,7 +12,6 @@ from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
-from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
 
@@ -64,7 +63,7 @@ def models_router(services: Services) -> APIRouter:
     )
     async def list_models(request: Request) -> Response:
         """List the models with breaker state, remaining quota and price."""
-        authenticate(request, services.access)
+        await services.admit(request)
         data = [_model_document(status) for status in await services.models.statuses()]
         return Response(
             orjson.dumps({"object": "list", "data": data}), media_type="application/json"
@@ -85,7 +84,7 @@ def models_router(services: Services) -> APIRouter:
 
         Needs an API key with `role=operator`.
         """
-        authenticate(request, services.access, "operator")
+        await services.admit(request, "operator")
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
         status = await services.models.set_breaker(model_id, wanted.state)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from assay.domain.errors import ProblemCode
 
-AUTHENTICATED: tuple[ProblemCode, ...] = ("unauthenticated", "internal", "overloaded")
+AUTHENTICATED: tuple[ProblemCode, ...] = (
+    "unauthenticated",
+    "tenant_rate_limited",
+    "internal",
+    "overloaded",
+)
 """Every route that takes an API key."""
 
 BODY: tuple[ProblemCode, ...] = (
@@ -32,7 +37,6 @@ JUDGED: tuple[ProblemCode, ...] = (
     *JSON_BODY,
     *IDEMPOTENT,
     "unknown_model",
-    "tenant_rate_limited",
     "quota_exhausted",
     "providers_unavailable",
 )

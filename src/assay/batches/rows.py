@@ -21,6 +21,7 @@ from assay.domain.exact_json import loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
+from assay.domain.tenants import TenantLimited
 from assay.evaluation.ports import Evaluates
 
 DELIVERIES_MAX = 10
@@ -101,6 +102,8 @@ class RowRunner:
                 deadline=Deadline.after(self._retry_policy.row_timeout_s),
                 metadata=row.get("metadata") or {},
             )
+        except TenantLimited as error:
+            return RetryLater(self._retry_policy.next_delay_s(claim.attempt, error.retry_after_s))
         except RequestError as error:
             return failed(claim, error.code, error.message)
         except Exception as error:  # noqa: BLE001  # one row's fault must not end the worker

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from urllib.parse import urlsplit
 
 from assay.domain.completion import Capabilities, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
+from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
 from assay.providers import ProviderConfig
 from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
@@ -86,3 +88,12 @@ def limits_from_settings(settings: Settings) -> Limits:
         inflight_bytes_max=server.inflight_bytes_max,
         drain_delay_s=server.drain_delay_s,
     )
+
+
+def tenant_limits(settings: Settings) -> dict[str, TenantLimits]:
+    """The limits of each configured tenant."""
+    fields = {field.name for field in dataclasses.fields(TenantLimits)}
+    return {
+        name: TenantLimits(**tenant.model_dump(include=fields))
+        for name, tenant in settings.tenants.items()
+    }

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from starlette.applications import Starlette
 
 from assay import __version__
-from assay.bootstrap.from_settings import limits_from_settings, models_from_settings
+from assay.bootstrap.from_settings import limits_from_settings, models_from_settings, tenant_limits
 from assay.bootstrap.gauges import gauge_reader
 from assay.bootstrap.judging import Judging, open_judging
 from assay.criteria import CRITERIA
@@ -30,10 +30,14 @@ from assay.redis.embedded import EmbeddedRedis
 from assay.screening import Screener
 from assay.settings import Settings, is_loopback
 from assay.store.shared_secret import shared_secret
+from assay.store.tenants.gate import RedisTenantGate
 from assay.telemetry.event_loop import watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import LabelUniverse, Metrics
 from assay.telemetry.sinks import Sinks
+
+INFLIGHT_MARGIN_S = 30.0
+"""After its deadline, a request of a process that died no longer counts as in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Process:
     judging: Judging
     screener: Screener
     delimiter_key: bytes = field(repr=False)
+    gate: RedisTenantGate
     evaluator: Evaluator
     operations: Starlette
 
@@ -79,6 +84,16 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
         screener = Screener(events)
         stack.push_async_callback(screener.aclose)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
+        gate = RedisTenantGate(
+            budgeted,
+            tenant_limits(settings),
+            supervisor,
+            judge_calls_max=settings.server.judge_calls_max,
+            inflight_s=limits.request_timeout_ms / 1_000
+            + limits.body_timeout_s
+            + INFLIGHT_MARGIN_S,
+        )
+        stack.push_async_callback(gate.aclose)
         delimiter_key = await shared_secret(redis, "delimiter")
         supervisor.start("event_loop_lag", partial(watch_loop, events))
         yield Process(
@@ -92,7 +107,8 @@ async def open_process(settings: Settings) -> AsyncIterator[Process]:
             judging=judging,
             screener=screener,
             delimiter_key=delimiter_key,
-            evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key),
+            gate=gate,
+            evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key, gate),
             operations=create_operations_app(
                 lifecycle,
                 metrics.render,

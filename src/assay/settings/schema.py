@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.suggestions import did_you_mean
+from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.settings.addresses import checked_base_url, is_loopback
 from assay.settings.secret import VariableName
 from assay.settings.section import Section
@@ -50,6 +51,12 @@ class ServerSettings(Section):
         ge=100,
         le=600_000,
         description="`timeout_ms` of a request that names none, up to `request_timeout_ms`.",
+    )
+    judge_calls_max: int = Field(
+        JUDGE_CALLS_MAX,
+        ge=1,
+        le=16_384,
+        description="Judge calls that one request or one row may make, without retries.",
     )
     inflight_requests_max: int = Field(
         1_000, ge=1, description="Requests in flight; further ones are refused with 503."

@@ -39,3 +39,26 @@ class TenantSettings(Section):
     usd_per_day: float | None = Field(
         None, gt=0, description="Largest cost of its judges per day (UTC)."
     )
+    requests_per_minute: float | None = Field(
+        None, gt=0, description="Requests of any kind in any minute. Unset: unlimited."
+    )
+    judge_calls_per_minute: float | None = Field(
+        None, gt=0, description="Judge calls in any minute, without retries. Unset: unlimited."
+    )
+    judge_calls_per_request: int | None = Field(
+        None, ge=1, description="In place of `server.judge_calls_max`."
+    )
+    inflight_max: int | None = Field(
+        None, ge=1, description="Evaluations and comparisons at the same time. Unset: unlimited."
+    )
+    batches_open_max: int | None = Field(
+        None, ge=1, description="Batches that have not ended. Unset: unlimited."
+    )
+    stored_bytes_max: int | None = Field(
+        None,
+        ge=1,
+        description="Bytes of uploaded rows in batches that are stored. Unset: unlimited.",
+    )
+    idempotency_keys_max: int | None = Field(
+        None, ge=1, description="Idempotency keys of the last 24 hours. Unset: unlimited."
+    )

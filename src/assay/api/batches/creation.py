@@ -20,7 +20,6 @@ from assay.domain.exact_json import dumps
 from assay.domain.ids import id_at, now_ms
 from assay.domain.targets import target_fault
 from assay.evaluation.selection import judges_of
-from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed
 from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
@@ -46,19 +45,21 @@ def batch_creation_router(batches: Batches) -> APIRouter:
     )
     async def create_batch(request: Request) -> Response:
         """Create a batch: with `items` it starts at once, without them rows are uploaded."""
-        tenant = authenticate(request, batches.services.access).tenant
+        tenant = await batches.services.admit(request)
         body = await read_json(request, digested=is_keyed(request))
         wanted = validate(BatchRequest, body.document)
-        _check(batches, wanted)
+        _check(batches, tenant, wanted)
         work = partial(_create, batches, tenant, wanted, body.document)
         return await batches.run_idempotently(request, tenant, work, body.sha256)
 
     return router
 
 
-def _check(batches: Batches, wanted: BatchRequest) -> None:
-    """Refuse what only the configuration shows: unknown judges, and forbidden webhook targets."""
-    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges)
+def _check(batches: Batches, tenant: str, wanted: BatchRequest) -> None:
+    """Refuse what only the configuration shows: unknown judges, too many calls for a row, and
+    forbidden webhook targets."""
+    calls_max = batches.services.gate.judge_calls_max(tenant)
+    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
     if wanted.webhook is not None:
         allowed = batches.rules.allow_private_webhooks
         fault = target_fault(wanted.webhook.url, allow_private=allowed)

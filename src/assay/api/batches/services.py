@@ -19,7 +19,6 @@ from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore, Judges, ResultStore
-from assay.http.access import authenticate
 from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
 
@@ -50,10 +49,10 @@ class Batches:
     async def requested(self, request: Request, batch_id: str) -> Batch:
         """The batch that a request names.
 
-        Raises `ProblemError` (`unauthenticated`), and `RequestError` (`not_found`), also for
-        another tenant's batch.
+        Raises what `Services.admit` does, and `RequestError` (`not_found`), also for another
+        tenant's batch.
         """
-        return await self.found(authenticate(request, self.services.access).tenant, batch_id)
+        return await self.found(await self.services.admit(request), batch_id)
 
     async def found(self, tenant: str, batch_id: str) -> Batch:
         """The tenant's batch as it stands; raises `RequestError` (`not_found`)."""

@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from assay.domain.batches import NewBatch
+from assay.domain.ids import now_ms
 from assay.domain.supervision import Supervisor
 from assay.domain.tenants import TenantLimited, TenantLimits
 from assay.redis.client import BUDGETED, connect
+from assay.store.batches.batches import RedisBatches
+from assay.store.idempotency.leases import RedisIdempotency
 from assay.store.tenants.gate import RedisTenantGate
+from assay.store.tenants.storage import RedisTenantStorage
 from fakes.http_api import ScriptedEvaluator, running_api
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
@@ -176,3 +181,76 @@ async def test_a_place_is_held_until_the_response(server: RedisProcess, redis: R
         evaluator.hold.set()
         assert (await first)[0] == 200
         assert (await api.post(GOOD))[0] == 200
+
+
+async def test_idempotency_keys_of_a_tenant_are_bounded(server: RedisProcess, redis: Redis) -> None:
+    """A known key is answered still, and a key whose request failed is free again."""
+    limits = {"default": TenantLimits(idempotency_keys_max=2)}
+    client, supervisor = connect(server.url), Supervisor(RecordedEvents())
+    store = RedisIdempotency(client, supervisor, limits=limits)
+    evaluator = ScriptedEvaluator()
+    try:
+        async with running_api(evaluator=evaluator, idempotency=store) as api:
+            evaluator.error = RuntimeError("a fault")
+            assert (await api.post(GOOD, idempotency_key="failed"))[0] == 500
+            evaluator.error = None
+            for key in ("one", "two", "one"):
+                assert (await api.post(GOOD, idempotency_key=key))[0] == 200
+            status, headers, problem = await api.post(GOOD, idempotency_key="three")
+            assert (status, problem["code"]) == (429, "tenant_rate_limited")
+            assert headers["ratelimit-policy"] == '"idempotency-keys";q=2'
+            assert (await api.post(GOOD))[0] == 200
+    finally:
+        await supervisor.stop()
+        await client.aclose()
+
+
+@asynccontextmanager
+async def storage_on(url: str, **limits: Any) -> AsyncIterator[tuple[Any, RedisBatches]]:
+    client = connect(url)
+    storage = RedisTenantStorage(client, {"default": TenantLimits(**limits)}, 60.0)
+    try:
+        yield storage, RedisBatches(client, rows_max=10)
+    finally:
+        await client.aclose()
+
+
+def new_batch(number: int) -> NewBatch:
+    return NewBatch(f"batch_{number}", "default", now_ms(), now_ms() + 60_000, b"{}")
+
+
+async def test_a_batch_that_ended_makes_room_for_another(
+    server: RedisProcess, redis: Redis
+) -> None:
+    """Cancelled and deleted ones do not count."""
+    async with storage_on(server.url, batches_open_max=2) as (storage, store):
+        for number in range(2):
+            await store.create(new_batch(number))
+            await storage.open_batch("default", f"batch_{number}")
+        with pytest.raises(TenantLimited) as refused:
+            await storage.open_batch("default", "batch_2")
+        assert refused.value.limit == "open-batches"
+        await store.cancel("batch_0")
+        await store.create(new_batch(2))
+        await storage.open_batch("default", "batch_2")
+        found = await store.find("default", "batch_1")
+        assert found is not None
+        await store.delete(found)
+        await storage.open_batch("default", "batch_3")
+        await storage.open_batch("someone else", "batch_4")
+
+
+async def test_bytes_of_a_deleted_batch_are_free_again(server: RedisProcess, redis: Redis) -> None:
+    """What is taken off, because it was known, is free as well."""
+    async with storage_on(server.url, stored_bytes_max=100) as (storage, store):
+        await store.create(new_batch(1))
+        await storage.add_bytes("default", "batch_1", 80)
+        with pytest.raises(TenantLimited):
+            await storage.add_bytes("default", "batch_1", 30)
+        await storage.add_bytes("default", "batch_1", -10)
+        await storage.add_bytes("default", "batch_1", 30)
+        found = await store.find("default", "batch_1")
+        assert found is not None
+        await store.delete(found)
+        await store.create(new_batch(2))
+        await storage.add_bytes("default", "batch_2", 100)

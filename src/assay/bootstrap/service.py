@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from assay.api.app import create_app
 from assay.api.services import Services
 from assay.bootstrap.batches import batch_routers, build_worker
+from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.process import open_process
 from assay.domain.ports import EventSink
 from assay.evaluation.comparer import Comparer
@@ -54,7 +55,9 @@ async def open_service(settings: Settings, *, work: bool = False) -> AsyncIterat
                 process.gate,
             ),
             access=access(settings, process.events),
-            idempotency=RedisIdempotency(process.redis, process.supervisor),
+            idempotency=RedisIdempotency(
+                process.redis, process.supervisor, limits=tenant_limits(settings)
+            ),
             gate=process.gate,
             models=process.judging.directory,
             events=process.events,

@@ -61,6 +61,18 @@ class TenantGate(Protocol):
         ...
 
 
+class TenantStorage(Protocol):
+    """Keeps tenants to their limits of batches; raises `TenantLimited` and `StoreUnavailable`."""
+
+    async def open_batch(self, tenant: str, batch_id: str) -> None:
+        """Note a batch that was created as one that has not ended."""
+        ...
+
+    async def add_bytes(self, tenant: str, batch_id: str, size: int) -> None:
+        """Count bytes of rows before they are stored; negative for those that were not."""
+        ...
+
+
 class OpenGate:
     """Limits no tenant in anything but the judge calls of one request."""
 

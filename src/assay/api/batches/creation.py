@@ -16,9 +16,11 @@ from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
 from assay.api.validation import validate
 from assay.criteria.base import judge_spec
 from assay.domain.batches import BATCH_ID_KIND, NewBatch
+from assay.domain.errors import RequestError
 from assay.domain.exact_json import dumps
 from assay.domain.ids import id_at, now_ms
 from assay.domain.targets import target_fault
+from assay.domain.tenants import TenantLimited
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed
@@ -89,9 +91,14 @@ async def _create(
         webhook=b"" if webhook is None else orjson.dumps({"url": webhook.url, "secret": secret}),
     )
     await batches.store.create(batch)
-    if wanted.items:
-        await _fill(batches, batch, wanted)
-        await batches.store.durable(batch.id)
+    try:
+        await batches.storage.open_batch(tenant, batch.id)
+        if wanted.items:
+            await _fill(batches, batch, wanted)
+            await batches.store.durable(batch.id)
+    except (TenantLimited, RequestError):
+        await batches.store.delete(await batches.found(tenant, batch.id))
+        raise
     created = await batches.describe(await batches.found(tenant, batch.id))
     if webhook is not None:
         created["webhook"]["secret"] = secret
@@ -100,9 +107,8 @@ async def _create(
 
 
 async def _fill(batches: Batches, batch: NewBatch, wanted: BatchRequest) -> None:
-    report = await add_inline(batches, batch.id, wanted.items)
+    report = await add_inline(batches, batch, wanted.items)
     if not report.accepted:
-        await batches.store.delete(await batches.found(batch.tenant, batch.id))
         first = report.bad[0]
         message = f"no row is valid; the first: {first.message}"
         raise invalid_request(f"/items/{first.line - 1}", message)

@@ -19,6 +19,7 @@ from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore, Judges, ResultStore
+from assay.domain.tenants import TenantStorage
 from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
 
@@ -45,6 +46,7 @@ class Batches:
     results: ResultStore
     judges: Judges
     rules: BatchRules
+    storage: TenantStorage
 
     async def requested(self, request: Request, batch_id: str) -> Batch:
         """The batch that a request names.

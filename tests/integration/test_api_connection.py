@@ -28,6 +28,7 @@ OFFER = (
 )
 MEGABYTE = 1_048_576
 UNWANTED_S = 0.2
+WRITE_S = 0.5
 
 
 class Echo:
@@ -109,12 +110,17 @@ async def echoing():
 
 @asynccontextmanager
 async def impatient(app):
-    """A server that soon loses patience with bodies it does not want, and a connection to it."""
+    """A server that soon loses patience with unwanted bodies and slow readers, and a connection."""
     config = server_config(app)
     config.load()
     state = ServerState()
     connect = partial(
-        PacedConnection, config=config, server_state=state, app_state={}, unwanted_s=UNWANTED_S
+        PacedConnection,
+        config=config,
+        server_state=state,
+        app_state={},
+        unwanted_s=UNWANTED_S,
+        write_s=WRITE_S,
     )
     server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
     async with server:
@@ -442,3 +448,50 @@ async def test_the_framing_of_a_body_is_bounded(framing):
                 await connection.say(b"x" * 8_192)
                 await asyncio.sleep(0.001)
         await until(lambda: echo.cancelled == ["/x"])
+
+
+LARGE = 16 * MEGABYTE
+
+
+class Large(Echo):
+    """An app that answers with more than sockets hold, in one piece or in many."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.piece = b"x" * (LARGE // pieces)
+        self.pieces = pieces
+        self.ended = asyncio.Event()
+
+    async def __call__(self, scope, receive, send) -> None:
+        headers = [(b"content-length", b"%d" % LARGE)]
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            for number in range(1, self.pieces + 1):
+                more = number < self.pieces
+                await send({"type": "http.response.body", "body": self.piece, "more_body": more})
+        finally:
+            self.ended.set()
+
+
+@pytest.mark.parametrize("pieces", [1, 64])
+async def test_a_reader_that_stands_still_is_dropped(pieces):
+    """Its response would hold memory and a place for as long as it likes."""
+    app = Large(pieces)
+    async with impatient(CancelOnDisconnect(app)) as (state, connection):
+        await connection.say(b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        await until(lambda: state.connections)
+        await until(lambda: not state.connections)
+        await asyncio.wait_for(app.ended.wait(), 10)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await connection.reader.readexactly(LARGE * 2)
+
+
+@pytest.mark.parametrize("pieces", [1, 64])
+async def test_a_slow_reader_that_reads_on_gets_the_whole(pieces):
+    """It may take many times as long as one part of the response may."""
+    async with impatient(Large(pieces)) as (_, connection):
+        await connection.say(b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        await connection.reader.readuntil(b"\r\n\r\n")
+        for _ in range(32):
+            await connection.reader.readexactly(LARGE // 32)
+            await asyncio.sleep(0.05)

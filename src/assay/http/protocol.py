@@ -26,6 +26,10 @@ BODY_RECEIVE_BYTES = 256 * 1_024
 """Read at once of a body that is wanted: four reads per megabyte."""
 UNWANTED_S = 10.0
 """How long the rest of a body may take whose response is already sent."""
+WRITE_S = 30.0
+"""How long a reader may take for the next part of a response that waits for it."""
+WRITE_BYTES_MIN = 32 * 1_024
+"""That part: a slower reader is dropped, since it holds a place and memory."""
 WAITING_MAX = 1
 """Whole pipelined requests that may wait; then no more are read."""
 
@@ -85,6 +89,7 @@ class BoundedConnection(HttpToolsProtocol):
     _held = b""
     """The end of a partial head that waits for the next bytes."""
     _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     in_head = True
     """Whether a head comes next, and not the rest of a body."""
     _framing_bytes = 0
@@ -92,16 +97,19 @@ class BoundedConnection(HttpToolsProtocol):
     _deaf = False
     """Whether what follows is ignored: the parser has lost the beginning of the next request."""
 
-    def __init__(self, *, unwanted_s: float = UNWANTED_S, **settings: Any) -> None:
+    def __init__(
+        self, *, unwanted_s: float = UNWANTED_S, write_s: float = WRITE_S, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self._unwanted_s = unwanted_s
+        self._write_s = write_s
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._on_lost: set[Callable[[], None]] = set()
         self._earlier: list[Any] = []
         # The server's own timer only starts after a response: a silent client would stay for ever.
-        self._timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._close)
 
     def data_received(self, data: bytes | memoryview) -> None:
         if self._deaf:
@@ -177,7 +185,7 @@ class BoundedConnection(HttpToolsProtocol):
         if len(self.pipeline) <= WAITING_MAX:
             self.flow.resume_reading()  # otherwise the end of the connection goes unnoticed
         if self.cycle.response_complete:
-            self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self._close)
 
     def on_response_complete(self) -> None:
         newest = self.cycle.response_complete  # and not that of an earlier, pipelined request
@@ -185,7 +193,7 @@ class BoundedConnection(HttpToolsProtocol):
             self.cycle.body = bytearray()  # the part of a refused body that has arrived
         super().on_response_complete()
         if newest and not self.in_head and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self._unwanted_s, self.transport.close)
+            self._timer = self.loop.call_later(self._unwanted_s, self._close)
 
     def send_400_response(self, msg: str) -> None:
         """Answer malformed HTTP with a problem like any other."""
@@ -194,8 +202,43 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
         self.transport.close()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self._write_s, self._check_reader, waiting)
+
+    def _check_reader(self, waiting: int) -> None:
+        # While it waits, nothing is added to the buffer.
+        if waiting - self.transport.get_write_buffer_size() < WRITE_BYTES_MIN:
+            self.transport.abort()
+        else:
+            self._await_reader()
+
+    def _close(self) -> None:
+        """Close the connection; what nobody has read by now is dropped with it."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
         for cycle in self._earlier:
             cycle.disconnected = True  # the server marks the last request only

@@ -109,6 +109,7 @@ def _named_model(base_url: str, api_key: str) -> str:
     try:
         return _first_model(base_url, api_key, NAMED_TIMEOUT_S)
     except urllib.error.HTTPError as error:
+        error.close()
         cause = f"answered {error.code} to"
     except OSError as error:
         cause = f"cannot be reached ({getattr(error, 'reason', error)}) at"

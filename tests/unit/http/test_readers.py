@@ -23,7 +23,11 @@ def test_a_tenant_takes_its_own_places_and_no_others():
 def test_all_places_together_are_bounded():
     """Beyond them the process is overloaded, whoever asks."""
     places = ReaderPlaces(most=2, per_tenant=2)
-    with places.held("one"), places.held("two"):
-        with pytest.raises(ProblemError) as refused, places.held("three"):
-            pytest.fail("there was no place")
+    with (
+        places.held("one"),
+        places.held("two"),
+        pytest.raises(ProblemError) as refused,
+        places.held("three"),
+    ):
+        pytest.fail("there was no place")
     assert refused.value.problem.code == "overloaded"

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from assay.http.access import new_key  # noqa: E402  the checkout's own modules come first
+from assay.http.keys_file import new_key  # noqa: E402  the checkout's own modules come first
 from fakes.fleet import Pod, most_in_a_minute, running_fleet, worst_excess  # noqa: E402
 from fakes.providers.server import FaultServer  # noqa: E402
 from fakes.redis_process import RedisProcess  # noqa: E402

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from assay.http.access import new_key
+from assay.http.keys_file import new_key
 from deploy.manifests import KUBERNETES, ROOT
 from fakes.redis_process import RedisProcess
 from fakes.service_process import ServiceProcess, running_service

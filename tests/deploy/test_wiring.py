@@ -137,8 +137,7 @@ def test_the_quota_is_divided_by_the_most_pods_that_there_can_be(overlay):
     objects = rendered(overlay)
     scalers = [*of_kind(objects, "HorizontalPodAutoscaler"), *of_kind(objects, "ScaledObject")]
     most = sum(
-        scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"]
-        for scaler in scalers
+        scaler["spec"].get("maxReplicas") or scaler["spec"]["maxReplicaCount"] for scaler in scalers
     )
     assert settings(objects)["quota"]["pods_max"] == most
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from assay.http.access import new_key
+from assay.http.keys_file import new_key
 from fakes.service_process import running_service
 
 ROOT = Path(__file__).parents[2]

@@ -4,12 +4,14 @@ import asyncio
 import json
 import signal
 import sys
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
+from assay.http.readers import PLACES_PER_TENANT_MAX
 from fakes.batches import (
     CONTAINS,
     NDJSON,
@@ -204,6 +206,37 @@ async def test_another_tenant_sees_nothing(api):
             assert answer.status == 404, (method, path)
     async with api.get("/v1/batches", headers=other) as answer:
         assert (await answer.json())["data"] == []
+
+
+async def test_event_streams_of_one_tenant_leave_room_for_another(api):
+    """Beyond its own places a tenant gets a 429, and another one is served."""
+    batch = await create(api)
+    other = {"Authorization": "Bearer key-of-two"}
+    async with AsyncExitStack() as streams, asyncio.timeout(30):
+        url = f"/v1/batches/{batch['id']}/events"
+        for _ in range(PLACES_PER_TENANT_MAX):
+            events = await streams.enter_async_context(api.get(url))
+            assert events.status == 200
+        for refused_url in (url, f"/v1/batches/{batch['id']}/results"):
+            async with api.get(refused_url) as refused:
+                assert refused.status == 429
+                assert (await refused.json())["code"] == "tenant_rate_limited"
+        created = {"criteria": CONTAINS}
+        async with api.post("/v1/batches", json=created, headers=other) as answer:
+            theirs = (await answer.json())["id"]
+        async with api.get(f"/v1/batches/{theirs}/events", headers=other) as events:
+            assert events.status == 200
+    await readable(api, f"/v1/batches/{batch['id']}/results")
+
+
+async def readable(api, url):
+    """Return once a closed stream has given its place back."""
+    async with asyncio.timeout(10):
+        while True:
+            async with api.get(url) as answer:
+                if answer.status == 200:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def test_lists_are_paged(api):

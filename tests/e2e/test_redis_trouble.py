@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from assay.http.access import new_key
+from assay.http.keys_file import new_key
 from fakes.fleet import Answered, Pod, running_fleet
 from fakes.providers.server import FaultServer
 from fakes.redis_process import RedisProcess

@@ -25,6 +25,7 @@ from assay.domain.evaluation import (
     RetryAdvice,
 )
 from assay.domain.ports import ModelStatus
+from assay.domain.tenants import OPEN_GATE
 from assay.http.access import OpenAccess
 from assay.http.limits import Limits
 from assay.http.server import listen, serving
@@ -166,12 +167,13 @@ async def running_api(
     routers=(),
     comparer=None,
     cors_origins=(),
+    gate=OPEN_GATE,
 ) -> AsyncIterator[Api]:
     """The API on a free port, with fakes for what is not given."""
     evaluator = evaluator or ScriptedEvaluator()
     events = RecordedEvents()
     services = fake_services(
-        evaluator, events, access=access, idempotency=idempotency, comparer=comparer
+        evaluator, events, access=access, idempotency=idempotency, comparer=comparer, gate=gate
     )
     services.lifecycle.phase = "serving"
     app = create_app(services, limits or limits_with(), routers, cors_origins)
@@ -187,7 +189,9 @@ async def on_free_port(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
             yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def fake_services(evaluator, events, *, access=None, idempotency=None, comparer=None) -> Services:
+def fake_services(
+    evaluator, events, *, access=None, idempotency=None, comparer=None, gate=OPEN_GATE
+) -> Services:
     """Services with fakes for what is not given."""
     return Services(
         evaluator=evaluator,
@@ -196,4 +200,5 @@ def fake_services(evaluator, events, *, access=None, idempotency=None, comparer=
         idempotency=idempotency or NoStore(),
         models=OneModel(),
         events=events,
+        gate=gate,
     )

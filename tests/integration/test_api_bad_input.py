@@ -237,7 +237,8 @@ async def test_a_body_that_trickles_is_dropped_at_the_deadline():
         reader, writer = await asyncio.open_connection(host, int(port))
         with closing(writer):
             writer.write(
-                b"POST /v1/evaluations HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+                b"POST /v1/evaluations HTTP/1.1\r\nhost: localhost\r\n"
+                b"content-type: application/json\r\n"
                 b'content-length: 1000\r\n\r\n{"output'
             )
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
@@ -257,7 +258,7 @@ async def test_an_endless_head_closes_the_connection(head):
         host, port = api.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         with closing(writer):
-            writer.write(b"GET /v1/models HTTP/1.1\r\nhost: a\r\n" + head)
+            writer.write(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n" + head)
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)
         assert answer.startswith(b"HTTP/1.1 400 ")
 
@@ -326,8 +327,9 @@ async def test_an_offer_to_speak_http2_does_not_cost_the_body():
     """Java's client and `curl --http2` make it with their first request; it may be ignored."""
     body = json.dumps(GOOD).encode()
     offer = (
-        b"POST /v1/evaluations HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
-        b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+        b"POST /v1/evaluations HTTP/1.1\r\nHost: localhost\r\n"
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
         b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     )
     async with running_api() as api:
@@ -339,7 +341,7 @@ async def test_an_offer_to_speak_http2_does_not_cost_the_body():
 async def test_malformed_http_gets_a_problem(request_line):
     """Even what the parser itself refuses has the shape and the id of every other answer."""
     async with running_api() as api:
-        head, body = await exchanged(api, request_line + b"\r\nHost: a\r\n\r\n")
+        head, body = await exchanged(api, request_line + b"\r\nHost: localhost\r\n\r\n")
     problem = json.loads(body)
     assert head.startswith(b"HTTP/1.1 400 ")
     assert problem["code"] == "malformed_http"

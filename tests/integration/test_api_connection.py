@@ -28,6 +28,7 @@ OFFER = (
 )
 MEGABYTE = 1_048_576
 UNWANTED_S = 0.2
+WRITE_S = 0.5
 
 
 class Echo:
@@ -109,12 +110,17 @@ async def echoing():
 
 @asynccontextmanager
 async def impatient(app):
-    """A server that soon loses patience with bodies it does not want, and a connection to it."""
+    """A server that soon loses patience with unwanted bodies and slow readers, and a connection."""
     config = server_config(app)
     config.load()
     state = ServerState()
     connect = partial(
-        PacedConnection, config=config, server_state=state, app_state={}, unwanted_s=UNWANTED_S
+        PacedConnection,
+        config=config,
+        server_state=state,
+        app_state={},
+        unwanted_s=UNWANTED_S,
+        write_s=WRITE_S,
     )
     server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)
     async with server:
@@ -125,7 +131,7 @@ async def impatient(app):
 
 def post(path: str, body: bytes, headers: bytes = b"", length: int | None = None) -> bytes:
     length = len(body) if length is None else length
-    head = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n".encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n".encode()
     return head + headers + b"\r\n" + body
 
 
@@ -266,7 +272,7 @@ async def test_a_body_in_chunks_is_put_together(size):
     body = bytes(range(256)) * 80
     parts = [body[start : start + size] for start in range(0, len(body), size)]
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
-    head = b"POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    head = b"POST /x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
     async with echoing() as (_, connection):
         await connection.say(head + chunks)
         assert await connection.answer() == (200, b"/x " + body)
@@ -375,3 +381,117 @@ async def test_a_client_that_leaves_leaves_no_work_behind(sent):
         await until(lambda: asyncio.all_tasks() == before)
         assert load.requests == load.body_bytes == 0
         assert evaluator.cancelled == (sent == "the whole body")
+
+
+@pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\nHost: evil.example\r\n"])
+async def test_no_host_or_two_are_refused(hosts):
+    """Servers on the way could each take another one for the target (RFC 9112, section 3.2)."""
+    request = post("/x", b"body").replace(b"host: localhost\r\n", hosts)
+    async with echoing() as (echo, connection):
+        await connection.say(request)
+        status, answer = await connection.answer()
+        assert (status, json.loads(answer)["code"]) == (400, "malformed_http")
+        assert await connection.end() == b""
+        assert echo.started == []
+
+
+async def test_an_old_client_needs_no_host():
+    """HTTP/1.0 has none."""
+    async with echoing() as (_, connection):
+        await connection.say(b"POST /x HTTP/1.0\r\ncontent-length: 1\r\n\r\n1")
+        assert await connection.answer() == (200, b"/x 1")
+
+
+@pytest.mark.parametrize("first", [b"1", b"x" * 3_000])
+async def test_an_upgrade_that_is_offered_behind_another_request_is_refused_in_its_turn(first):
+    """The parser would take its body for another protocol: it is not answered without its body."""
+    async with echoing() as (echo, connection):
+        await connection.say(
+            post("/first", first) + post("/second", b"body", OFFER) + post("/", b"")
+        )
+        assert await connection.answer() == (200, b"/first " + first)
+        status, answer = await connection.answer()
+        assert (status, json.loads(answer)["code"]) == (400, "malformed_http")
+        assert await connection.end() == b""
+        assert echo.started == ["/first"]
+
+
+class Headers(Echo):
+    """An app that answers with the names of the headers, once the body is read."""
+
+    async def __call__(self, scope, receive, send) -> None:
+        await read(receive)
+        answer = b" ".join(name for name, _ in scope["headers"])
+        headers = [(b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+
+async def test_trailers_are_no_headers():
+    """What stands behind the body was not there when the request was admitted."""
+    head = b"POST /x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = b"3\r\nabc\r\n0\r\nAuthorization: Bearer x\r\nHost: evil.example\r\n\r\n"
+    async with on_free_port(CancelOnDisconnect(Headers())) as (_, url), wire(url) as connection:
+        for _ in range(2):
+            await connection.say(head, chunks)
+            assert await connection.answer() == (200, b"host transfer-encoding")
+
+
+@pytest.mark.parametrize("framing", [b"0\r\na: ", b"3;a="])
+async def test_the_framing_of_a_body_is_bounded(framing):
+    """A trailer or the extension of a chunk is held until it ends, and need not end."""
+    head = b"POST /x HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with echoing() as (echo, connection):
+        await connection.say(head + framing)
+        with suppress(ConnectionError):
+            for _ in range(20):
+                await connection.say(b"x" * 8_192)
+                await asyncio.sleep(0.001)
+        await until(lambda: echo.cancelled == ["/x"])
+
+
+LARGE = 16 * MEGABYTE
+
+
+class Large(Echo):
+    """An app that answers with more than sockets hold, in one piece or in many."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.piece = b"x" * (LARGE // pieces)
+        self.pieces = pieces
+        self.ended = asyncio.Event()
+
+    async def __call__(self, scope, receive, send) -> None:
+        headers = [(b"content-length", b"%d" % LARGE)]
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            for number in range(1, self.pieces + 1):
+                more = number < self.pieces
+                await send({"type": "http.response.body", "body": self.piece, "more_body": more})
+        finally:
+            self.ended.set()
+
+
+@pytest.mark.parametrize("pieces", [1, 64])
+async def test_a_reader_that_stands_still_is_dropped(pieces):
+    """Its response would hold memory and a place for as long as it likes."""
+    app = Large(pieces)
+    async with impatient(CancelOnDisconnect(app)) as (state, connection):
+        await connection.say(b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        await until(lambda: state.connections)
+        await until(lambda: not state.connections)
+        await asyncio.wait_for(app.ended.wait(), 10)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await connection.reader.readexactly(LARGE * 2)
+
+
+@pytest.mark.parametrize("pieces", [1, 64])
+async def test_a_slow_reader_that_reads_on_gets_the_whole(pieces):
+    """It may take many times as long as one part of the response may."""
+    async with impatient(Large(pieces)) as (_, connection):
+        await connection.say(b"GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        await connection.reader.readuntil(b"\r\n\r\n")
+        for _ in range(32):
+            await connection.reader.readexactly(LARGE // 32)
+            await asyncio.sleep(0.05)

@@ -13,6 +13,7 @@ import pytest
 from assay.bootstrap.service import run_service
 from assay.http.server import Listeners, listen
 from assay.settings import Settings
+from fakes.api_process import large_answers
 from fakes.http_api import running_api
 from fakes.limits import limits_with
 
@@ -46,13 +47,29 @@ async def test_a_caller_who_leaves_in_the_middle_of_the_body_is_no_error():
         host, port = api.url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(
-            b"POST /evaluate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+            b"POST /evaluate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"content-length: 100\r\n\r\n{"
         )
         await until(lambda: api.services.load.requests)
         writer.close()
         await until(lambda: api.events.events)
         assert [each.status for each in api.events.events] == [499]
+
+
+async def test_a_large_response_is_in_flight_until_it_is_read():
+    """It counts as a request and as memory, and its end frees both."""
+    size = 16_000_000
+    async with running_api(routers=[large_answers()]) as api:
+        load = api.services.load
+        host, port = api.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=65_536)
+        writer.write(f"GET /large/{size} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.1)
+        assert (load.requests, load.body_bytes) == (1, size)
+        assert len(await reader.readexactly(size)) == size
+        await until(lambda: (load.requests, load.body_bytes) == (0, 0))
+        writer.close()
 
 
 async def test_over_the_limit_of_requests_in_flight_is_a_503():
@@ -208,7 +225,7 @@ async def test_a_slow_reader_gets_the_whole_answer_of_a_process_that_leaves():
     async with api_process(0, 0) as (process, api, _, _http):
         host, port = api.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=65_536)
-        writer.write(f"GET /large/{size} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        writer.write(f"GET /large/{size} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         process.send_signal(signal.SIGTERM)

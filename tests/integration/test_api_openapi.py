@@ -43,7 +43,6 @@ def test_every_error_status_is_documented_as_a_problem(document):
     for status, each in answers.items():
         assert status == "200" or "application/problem+json" in each["content"]
     assert {code for code in PROBLEM_TYPES if f"`{code}`" in told} == PROBLEM_TYPES.keys() - {
-        "forbidden",
         "not_found",
         "method_not_allowed",
         "conflict",

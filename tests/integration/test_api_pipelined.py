@@ -10,7 +10,7 @@ from fakes.http_api import running_api
 def request(output: str) -> tuple[bytes, bytes]:
     body = json.dumps({"output": output, "criteria": "Is it right?"}).encode()
     head = (
-        "POST /evaluate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+        "POST /evaluate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode(), body
@@ -60,7 +60,7 @@ async def test_a_body_in_the_tiniest_chunks_is_read_whole():
     text = "abcdefghij" * 5_000
     body = json.dumps({"output": text, "criteria": "c"}).encode()
     chunks = b"".join(b"1\r\n%c\r\n" % each for each in body) + b"0\r\n\r\n"
-    head = b"POST /evaluate HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+    head = b"POST /evaluate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     async with running_api() as api:
         reader, writer = await connected(api)
         writer.write(head + b"transfer-encoding: chunked\r\n\r\n" + chunks)

@@ -14,10 +14,11 @@ from assay.domain.completion import Caller
 from assay.domain.errors import AssayError, RequestError
 from assay.domain.evaluation import Case, CriterionResult, JudgeSpec
 from assay.domain.events import InternalFault
-from assay.http.access import KeysFile, new_key
+from assay.http.keys_file import KeysFile, new_key
 from fakes import documented
 from fakes.http_api import evaluation, running_api, unscored
 from fakes.limits import limits_with
+from fakes.recorded_events import RecordedEvents
 
 GOOD = {"input": "2+2?", "output": "4", "criteria": "Is it right?"}
 
@@ -157,7 +158,7 @@ async def test_keys_decide_who_calls(tmp_path):
     """Without a known key nothing is read; with one the tenant goes along to events."""
     key, line = new_key("acme")
     (tmp_path / "keys").write_text(line)
-    async with running_api(access=KeysFile(tmp_path / "keys")) as api:
+    async with running_api(access=KeysFile(tmp_path / "keys", RecordedEvents())) as api:
         for headers in ({}, {"authorization": "Bearer wrong"}):
             status, answered, problem = await api.post(GOOD, **headers)
             assert (status, problem["code"]) == (401, "unauthenticated")
@@ -256,7 +257,7 @@ PREFLIGHT = {
 async def test_pages_of_a_configured_origin_may_call(cors_origins, tmp_path):
     """The preflight needs no key, and problems can be read as well as results."""
     (tmp_path / "keys").write_text(new_key("acme")[1])
-    access = KeysFile(tmp_path / "keys")
+    access = KeysFile(tmp_path / "keys", RecordedEvents())
     async with running_api(cors_origins=cors_origins, access=access) as api:
         url = api.url + "/v1/evaluations"
         async with api.http.options(url, headers=PREFLIGHT) as answer:
@@ -279,10 +280,31 @@ async def test_pages_of_other_origins_may_not(cors_origins):
             assert answer.status in (400, 405)
 
 
+async def test_a_role_decides_what_a_key_permits(tmp_path):
+    """`read` reads, `write` has work done as well, `operator` steers the service for everybody."""
+    keys = {role: new_key("acme", f"role={role}") for role in ("read", "write", "operator")}
+    (tmp_path / "keys").write_text("\n".join(line for _, line in keys.values()))
+    async with running_api(access=KeysFile(tmp_path / "keys", RecordedEvents())) as api:
+        statuses = {}
+        for role, (key, _) in keys.items():
+            headers = {"authorization": f"Bearer {key}"}
+            async with api.http.get(api.url + "/v1/models", headers=headers) as answer:
+                read = answer.status
+            posted, _, _ = await api.post(GOOD, **headers)
+            url = api.url + "/v1/models/openai/gpt-5-mini/breaker"
+            async with api.http.put(url, headers=headers, json={"state": "reset"}) as answer:
+                statuses[role] = (read, posted, answer.status)
+    assert statuses == {
+        "read": (200, 403, 403),
+        "write": (200, 200, 403),
+        "operator": (200, 200, 200),
+    }
+
+
 async def test_the_docs_are_open_and_name_every_resource(tmp_path):
     """Docs need no key; the document says which requests do."""
     (tmp_path / "keys").write_text(new_key("acme")[1])
-    async with running_api(access=KeysFile(tmp_path / "keys")) as api:
+    async with running_api(access=KeysFile(tmp_path / "keys", RecordedEvents())) as api:
         async with api.http.get(api.url + "/docs") as answer:
             assert answer.status == 200
         async with api.http.get(api.url + "/openapi.json") as answer:

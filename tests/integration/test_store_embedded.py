@@ -197,3 +197,26 @@ async def test_a_private_server_that_is_full_refuses_writes(tmp_path):
         with pytest.raises(OutOfMemoryError):
             await client.set("one more", b"x" * 1024 * 1024)
         assert await client.get("kept") == b"1"
+
+
+async def test_an_existing_data_directory_is_closed_to_other_users(tmp_path):
+    """Keys and results in it are nobody else's, and neither are the files of the server."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    async with EmbeddedRedis(folder) as url, client_of(url) as client:
+        await client.set("key", "value")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    files = [path for path in folder.rglob("*") if "append" in path.name and path.is_file()]
+    assert files
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in files} == {0}
+
+
+async def test_a_directory_that_all_users_share_is_refused(tmp_path):
+    """To close `/tmp` would break the machine."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(EmbeddedError, match="shared by all users"):
+        await EmbeddedRedis(shared).start()
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777

@@ -42,8 +42,8 @@ async def store_on(server, **options):
 class TenantByKey:
     """Takes the bearer key for the tenant's name."""
 
-    def identify(self, authorization):
-        return Identity((authorization or "Bearer default").split()[1])
+    def identify(self, headers):
+        return Identity(headers.get("authorization", "Bearer default").split()[1])
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,6 @@ from assay.api.problem_codes import AUTHENTICATED
 from assay.api.services import Services
 from assay.criteria import CRITERIA
 from assay.criteria.catalogue import entry
-from assay.http.access import authenticate
 from assay.http.openapi import problems
 
 
@@ -65,7 +64,7 @@ def criteria_router(services: Services) -> APIRouter:
     )
     async def list_criteria(request: Request) -> Response:
         """List every type of criterion, with its JSON Schema and an example."""
-        authenticate(request, services.access)
+        await services.admit(request)
         return Response(catalogue, media_type="application/json")
 
     return router

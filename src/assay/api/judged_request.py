@@ -40,21 +40,22 @@ async def handle_judged_request(
 ) -> Response:
     """The response that `work` makes, or the one that the idempotency key already has.
 
-    Raises `ProblemError` and `RequestError` before anything is spent.
+    Raises `ProblemError`, `RequestError` and `TenantLimited` before anything is spent.
     """
     tenant = authenticate(request, services.access).tenant
-    body = await read_json(request, digested=is_keyed(request))
-    payload = validate(model, body.document)
-    deadline = deadline_of(payload.timeout_ms, limits)
-    caller = Caller(tenant, request.state.request_id)
-    return await run_idempotently(
-        request,
-        body.sha256,
-        services.idempotency,
-        tenant=tenant,
-        deadline=deadline,
-        work=partial(work, services, payload, caller, deadline),
-    )
+    async with services.gate.in_flight(tenant):
+        body = await read_json(request, digested=is_keyed(request))
+        payload = validate(model, body.document)
+        deadline = deadline_of(payload.timeout_ms, limits)
+        caller = Caller(tenant, request.state.request_id)
+        return await run_idempotently(
+            request,
+            body.sha256,
+            services.idempotency,
+            tenant=tenant,
+            deadline=deadline,
+            work=partial(work, services, payload, caller, deadline),
+        )
 
 
 def deadline_of(timeout_ms: int | None, limits: Limits) -> Deadline:

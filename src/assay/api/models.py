@@ -11,14 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
-from assay.domain.errors import RequestError
 from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
-from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
-
-OPERATOR = "operator"
-"""The `role` attribute of a key that may steer the service."""
 
 
 class ModelResponse(BaseModel):
@@ -68,7 +63,7 @@ def models_router(services: Services) -> APIRouter:
     )
     async def list_models(request: Request) -> Response:
         """List the models with breaker state, remaining quota and price."""
-        authenticate(request, services.access)
+        await services.admit(request)
         data = [_model_document(status) for status in await services.models.statuses()]
         return Response(
             orjson.dumps({"object": "list", "data": data}), media_type="application/json"
@@ -81,7 +76,7 @@ def models_router(services: Services) -> APIRouter:
         openapi_extra=request_body(BreakerRequest, idempotent=False),
         responses={
             200: {"model": ModelResponse},
-            **problems(*JSON_BODY, "forbidden", "not_found", "store_unavailable"),
+            **problems(*JSON_BODY, "not_found", "store_unavailable"),
         },
     )
     async def order_breaker(request: Request, model_id: str) -> Response:
@@ -89,9 +84,7 @@ def models_router(services: Services) -> APIRouter:
 
         Needs an API key with `role=operator`.
         """
-        identity = authenticate(request, services.access)
-        if identity.attributes.get("role") != OPERATOR:
-            raise RequestError("forbidden", "Use an API key with role=operator.")
+        await services.admit(request, "operator")
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
         status = await services.models.set_breaker(model_id, wanted.state)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from assay.domain.errors import ProblemCode
 
-AUTHENTICATED: tuple[ProblemCode, ...] = ("unauthenticated", "internal", "overloaded")
+AUTHENTICATED: tuple[ProblemCode, ...] = (
+    "unauthenticated",
+    "tenant_rate_limited",
+    "internal",
+    "overloaded",
+)
 """Every route that takes an API key."""
 
 BODY: tuple[ProblemCode, ...] = (
     *AUTHENTICATED,
+    "forbidden",
     "request_timeout",
     "body_too_large",
     "unsupported_media_type",
@@ -19,6 +25,7 @@ BODY: tuple[ProblemCode, ...] = (
 JSON_BODY: tuple[ProblemCode, ...] = (*BODY, "malformed_json")
 
 IDEMPOTENT: tuple[ProblemCode, ...] = (
+    "forbidden",
     "invalid_request",
     "idempotency_key_reused",
     "store_unavailable",
@@ -30,7 +37,6 @@ JUDGED: tuple[ProblemCode, ...] = (
     *JSON_BODY,
     *IDEMPOTENT,
     "unknown_model",
-    "tenant_rate_limited",
     "quota_exhausted",
     "providers_unavailable",
 )

@@ -81,7 +81,11 @@ def transient_problem(
     if retry is None:
         return Problem(code, detail, attempts=attempts)
     quota = retry.spent if code == "quota_exhausted" else None
-    headers = () if quota is None else rate_limit_fields(quota, retry.after_s)
+    headers = (
+        ()
+        if quota is None
+        else rate_limit_fields(quota.model, quota.requests_per_minute, retry.after_s)
+    )
     return Problem(code, detail, (), retry.after_s, headers, attempts)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from starlette.requests import Request
+
 from assay.domain.ports import EventSink, IdempotencyStore, ModelDirectory
+from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.ports import Compares, Evaluates
-from assay.http.access import Access
+from assay.http.access import Access, Role, authenticate
 from assay.http.lifecycle import Lifecycle, Load
 
 
@@ -22,3 +25,13 @@ class Services:
     events: EventSink
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     load: Load = field(default_factory=Load)
+    gate: TenantGate = OPEN_GATE
+
+    async def admit(self, request: Request, needs: Role | None = None) -> str:
+        """The tenant of a request, which counts as one of its requests.
+
+        Raises `ProblemError` (`unauthenticated`), `RequestError` (`forbidden`), `TenantLimited`.
+        """
+        tenant = authenticate(request, self.access, needs).tenant
+        await self.gate.count_request(tenant)
+        return tenant

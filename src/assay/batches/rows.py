@@ -21,6 +21,7 @@ from assay.domain.exact_json import loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
+from assay.domain.tenants import TenantLimited
 from assay.evaluation.ports import Evaluates
 
 DELIVERIES_MAX = 10
@@ -67,6 +68,17 @@ class BatchSpec:
     judge: JudgeSpec
 
 
+def _given_up(claim: Claim) -> RowResult | None:
+    """The result of a row that too many processes did not survive."""
+    if claim.deliveries >= DELIVERIES_MAX:
+        detail = f"{claim.deliveries} workers crashed while they held this row."
+        return failed(claim, "row_abandoned", detail)
+    if claim.stalls >= STALLS_MAX:
+        detail = f"{claim.stalls} processes stood still while they held this row, and were ended."
+        return failed(claim, "check_error", detail)
+    return None
+
+
 class RowRunner:
     """Evaluates rows; the specifications of recent batches stay in memory."""
 
@@ -89,14 +101,8 @@ class RowRunner:
         """Raises `BatchSpecError`, and `StoreUnavailable` if the batch cannot be read."""
         if claim.payload is None:
             return failed(claim, "row_lost", "The content of this row is missing.")
-        if claim.deliveries >= DELIVERIES_MAX:
-            detail = f"{claim.deliveries} workers crashed while they held this row."
-            return failed(claim, "row_abandoned", detail)
-        if claim.stalls >= STALLS_MAX:
-            detail = (
-                f"{claim.stalls} processes stood still while they held this row, and were ended."
-            )
-            return failed(claim, "check_error", detail)
+        if (given_up := _given_up(claim)) is not None:
+            return given_up
         batch_spec = await self.batch_spec(claim.batch_id)
         row = loads(claim.payload.document)
         try:
@@ -108,6 +114,8 @@ class RowRunner:
                 deadline=Deadline.after(self._retry_policy.row_timeout_s),
                 metadata=row.get("metadata") or {},
             )
+        except TenantLimited as error:
+            return RetryLater(self._retry_policy.next_delay_s(claim.attempt, error.retry_after_s))
         except RequestError as error:
             return failed(claim, error.code, error.message)
         except Exception as error:  # noqa: BLE001  # one row's fault must not end the worker

@@ -18,12 +18,14 @@ from assay.api.services import Services
 from assay.batches.rows import RowRetryPolicy, RowRunner
 from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import BatchWorker, WorkerLimits
+from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.process import Process
 from assay.domain.ids import random_hex
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
+from assay.store.tenants.storage import RedisTenantStorage
 
 RENEWALS_PER_LEASE = 4
 
@@ -37,7 +39,10 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
     )
     store = RedisBatches(process.redis, rows_max=settings.batches.rows_max)
     results = RedisResults(process.redis)
-    batches = Batches(services, process.limits, store, results, process.judging.judges, rules)
+    storage = RedisTenantStorage(process.redis, tenant_limits(settings), rules.retention_s)
+    batches = Batches(
+        services, process.limits, store, results, process.judging.judges, rules, storage
+    )
     return [
         batch_creation_router(batches),
         batches_router(batches),

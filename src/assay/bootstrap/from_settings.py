@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from urllib.parse import urlsplit
 
 from assay.domain.completion import Capabilities, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
+from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
 from assay.providers import ProviderConfig
 from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
@@ -47,11 +49,16 @@ def quota_from_settings(model: ModelSettings) -> Quota:
 
 
 def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
-    """How to reach a provider."""
+    """How to reach a provider; raises `ValueError` if its key's file cannot be read."""
+    try:
+        secret = Secret(provider.api_key_env, provider.api_key_file)
+    except OSError as error:
+        path, why = provider.api_key_file, error.strerror
+        raise ValueError(f"providers.{name}.api_key_file: {path}: {why}") from None
     return ProviderConfig(
         provider=name,
         base_url=provider.url,
-        api_key=Secret(provider.api_key_env, provider.api_key_file),
+        api_key=secret,
         silence_timeout_s=provider.silence_timeout_s,
         connections_max=provider.connections_max,
         stream=provider.stream,
@@ -81,3 +88,12 @@ def limits_from_settings(settings: Settings) -> Limits:
         inflight_bytes_max=server.inflight_bytes_max,
         drain_delay_s=server.drain_delay_s,
     )
+
+
+def tenant_limits(settings: Settings) -> dict[str, TenantLimits]:
+    """The limits of each configured tenant."""
+    fields = {field.name for field in dataclasses.fields(TenantLimits)}
+    return {
+        name: TenantLimits(**tenant.model_dump(include=fields))
+        for name, tenant in settings.tenants.items()
+    }

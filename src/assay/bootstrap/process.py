@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from assay import __version__
 from assay.batches.in_hand import RowsInHand
-from assay.bootstrap.from_settings import limits_from_settings, models_from_settings
+from assay.bootstrap.from_settings import limits_from_settings, models_from_settings, tenant_limits
 from assay.bootstrap.gauges import gauge_reader
 from assay.bootstrap.judging import Judging, open_judging
 from assay.criteria import CRITERIA
@@ -25,6 +25,7 @@ from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
+from assay.http.hosts import LocalHosts
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
@@ -32,14 +33,17 @@ from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
 from assay.redis.watch import StoreWatch
 from assay.screening import Screener
-from assay.settings import Settings
+from assay.settings import Settings, is_loopback
 from assay.store.shared_secret import shared_secret
+from assay.store.tenants.gate import RedisTenantGate
 from assay.telemetry.event_loop import LoopWatchdog, watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import LabelUniverse, Metrics
 from assay.telemetry.sinks import Sinks
 
 logger = logging.getLogger(__name__)
+INFLIGHT_MARGIN_S = 30.0
+"""After its deadline, a request of a process that died no longer counts as in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Process:
     judging: Judging
     screener: Screener
     delimiter_key: bytes = field(repr=False)
+    gate: RedisTenantGate
     evaluator: Evaluator
     operations: Starlette
     in_hand: RowsInHand
@@ -98,6 +103,16 @@ async def open_process(
         screener = Screener(events)
         stack.push_async_callback(screener.aclose)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
+        gate = RedisTenantGate(
+            budgeted,
+            tenant_limits(settings),
+            supervisor,
+            judge_calls_max=settings.server.judge_calls_max,
+            inflight_s=limits.request_timeout_ms / 1_000
+            + limits.body_timeout_s
+            + INFLIGHT_MARGIN_S,
+        )
+        stack.push_async_callback(gate.aclose)
         delimiter_key = await shared_secret(redis, "delimiter")
         name = f"{os.getpid()}-{random_hex(4)}"
         in_hand = RowsInHand(settings.server.data_dir / "stalls", name)
@@ -116,12 +131,14 @@ async def open_process(
             judging=judging,
             screener=screener,
             delimiter_key=delimiter_key,
-            evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key),
+            gate=gate,
+            evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key, gate),
             operations=create_operations_app(
                 lifecycle,
                 metrics.render,
                 lambda: supervisor.failing,
                 lambda: store.available,
+                LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
                 needs_store=needs_store,
             ),
             in_hand=in_hand,

@@ -16,9 +16,13 @@ from starlette.applications import Starlette
 from assay.api.app import create_app
 from assay.api.services import Services
 from assay.bootstrap.batches import batch_routers, build_worker
+from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.process import open_process
+from assay.domain.ports import EventSink
 from assay.evaluation.comparer import Comparer
-from assay.http.access import Access, KeysFile, OpenAccess
+from assay.http.access import Access, OpenAccess
+from assay.http.hosts import LocalHosts
+from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
 from assay.http.server import Listeners, listen, serve, serving
@@ -53,9 +57,13 @@ async def open_service(
                 process.screener,
                 process.events,
                 process.delimiter_key,
+                process.gate,
             ),
-            access=access(settings),
-            idempotency=RedisIdempotency(process.redis, process.supervisor),
+            access=access(settings, process.events),
+            idempotency=RedisIdempotency(
+                process.redis, process.supervisor, limits=tenant_limits(settings)
+            ),
+            gate=process.gate,
             models=process.judging.directory,
             events=process.events,
             lifecycle=process.lifecycle,
@@ -117,11 +125,11 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
                 yield f"http://{_authority(listener.getsockname())}"
 
 
-def access(settings: Settings) -> Access:
+def access(settings: Settings, events: EventSink) -> Access:
     """Who may call: the holders of the file's keys, or everyone on a loopback host."""
     if settings.auth_required and settings.auth.keys_file is not None:
-        return KeysFile(settings.auth.keys_file)
-    return OpenAccess()
+        return KeysFile(settings.auth.keys_file, events)
+    return OpenAccess(LocalHosts(settings.auth.hosts))
 
 
 def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:

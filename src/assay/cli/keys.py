@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from assay.cli.app import app, notice, usage_error
-from assay.http.access import new_key
+from assay.http.keys_file import new_key
 
 keys_app = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
@@ -23,10 +23,22 @@ def create(
     keys_file: Annotated[
         Path | None, typer.Option(help="Append the key's hash to this file (auth.keys_file).")
     ] = None,
+    role: Annotated[
+        str | None, typer.Option(help="What it permits: read, write (the default) or operator.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Its last day (UTC), or a time such as 2026-12-31T18:00Z.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Its name in logs.")] = None,
 ) -> None:
-    """Create an API key. It is shown only once; the keys file has only its hash."""
+    """Create an API key. It is shown only once; the keys file has only its hash.
+
+    A tenant may have several keys: to replace one, create the next, and delete the old line when
+    its name is no longer in the logs.
+    """
+    given = {"role": role, "expires": expires, "name": name}
     try:
-        key, line = new_key(tenant)
+        key, line = new_key(tenant, *(f"{key}={value}" for key, value in given.items() if value))
     except ValueError as error:
         usage_error(str(error))
     if keys_file is None:

@@ -355,6 +355,10 @@ class Judged(Criterion):
         """All questions, where one is not enough."""
         return (self.question(case),)
 
+    def calls_max(self, members: int, samples: int) -> int:
+        """The most judge calls for one case, where each of `members` is asked `samples` times."""
+        return members * samples
+
     def combined(self, findings: Sequence[Finding]) -> Finding:
         """The finding that the findings of all `questions` make, in their order."""
         return findings[0]

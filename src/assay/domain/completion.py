@@ -236,7 +236,8 @@ class CallContext:
 
     `attempts_left` bounds the upstream calls to one model for one verdict. `other_in_s` is how soon
     another candidate could serve: a model that has to wait for longer is passed over. `budget` is
-    what the request may still spend, and `cacheable` says that a stored answer will do.
+    what the request may still spend, and `cacheable` says that a stored answer will do. A long
+    input may be judged in `parts_max` parts.
     `delimiter_key` is the secret from which the delimiters of untrusted text are made.
     """
 
@@ -246,6 +247,7 @@ class CallContext:
     other_in_s: float = math.inf
     budget: CostBudget | None = None
     cacheable: bool = False
+    parts_max: int = 64
     delimiter_key: bytes = field(default=b"", repr=False)
 
 

@@ -23,6 +23,7 @@ class RequestFinished:
     status: int
     seconds: float
     body_bytes: int
+    key_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,13 @@ class RequestShed:
     """A request was rejected on arrival: `draining`, `too_many` or `too_large_together`."""
 
     reason: ShedReason
+
+
+@dataclass(frozen=True, slots=True)
+class KeysFileFaulty:
+    """The file of API keys was loaded with lines that allow nothing, or is gone."""
+
+    faults: int
 
 
 @dataclass(frozen=True, slots=True)

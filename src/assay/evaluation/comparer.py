@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.criteria.base import Finding, Question
@@ -25,7 +25,8 @@ from assay.domain.events import ComparisonFinished
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
-from assay.evaluation.selection import budget_for, call_context, panel_for
+from assay.domain.tenants import OPEN_GATE, TenantGate
+from assay.evaluation.selection import budget_for, call_context, check_calls, panel_for
 from assay.judging.call import JudgeReply, RequestJudges
 from assay.judging.concurrency import side_by_side
 from assay.judging.judge import judge_record
@@ -55,7 +56,9 @@ class Comparer:
         screener: Screener,
         events: EventSink,
         delimiter_key: bytes = b"",
+        gate: TenantGate = OPEN_GATE,
     ) -> None:
+        self._gate = gate
         self._judges = judges
         self._screener = screener
         self._events = events
@@ -79,6 +82,7 @@ class Comparer:
         """
         started_s = time.monotonic()
         panel = panel_for(judge, "/judge", RequestJudges(self._judges, self._events))
+        check_calls(_calls(panel), self._gate.judge_calls_max(caller.tenant), "/judge")
         screening = Screening()
         orders: Sequence[_JudgedOrder] = ()
         pair: PairVerdict | None = SAME_TEXT
@@ -88,9 +92,7 @@ class Comparer:
             if screening.holds_back(judge.injection):
                 pair, reason = None, "judge_suspect"
             else:
-                context = call_context(
-                    panel, caller, deadline, budget_for(judge), self._delimiter_key
-                )
+                context = await self._context(panel, caller, deadline)
                 orders, pair, reason = await self._judge(case, other, rubric, panel, context)
         usage, cost_usd = total_spent(order.verdict for order in orders)
         comparison = Comparison(
@@ -108,6 +110,14 @@ class Comparer:
             metadata={} if metadata is None else metadata,
         )
         return ComparisonOutcome(comparison, latest(order.retry for order in orders))
+
+    async def _context(self, panel: Panel, caller: Caller, deadline: Deadline) -> CallContext:
+        """The context of all calls, which are counted; raises `TenantLimited`."""
+        calls, calls_max = _calls(panel), self._gate.judge_calls_max(caller.tenant)
+        await self._gate.count_judge_calls(caller.tenant, calls)
+        budget = budget_for(panel.spec)
+        context = call_context(panel, caller, deadline, budget, self._delimiter_key)
+        return replace(context, parts_max=calls_max // calls - 1)
 
     async def _judge(
         self, case: Case, other: Text, rubric: str, panel: Panel, context: CallContext
@@ -192,3 +202,8 @@ def _served(orders: Sequence[OrderVerdict]) -> str:
     """The id of the model that judged both orders; empty if there were several."""
     ids = {attempt.model for order in orders if order.judge for attempt in order.judge.attempts}
     return ids.pop() if len(ids) == 1 else ""
+
+
+def _calls(panel: Panel) -> int:
+    """The judge calls for both orders."""
+    return 2 * len(panel.members) * panel.spec.samples

@@ -37,9 +37,10 @@ from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
+from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
 from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
-from assay.evaluation.selection import assign_judges
+from assay.evaluation.selection import assign_judges, calls_of
 from assay.judging.call import RequestJudges
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.shared_call import group_calls, judge_together
@@ -64,7 +65,9 @@ class Evaluator:
         screener: Screener,
         events: EventSink,
         delimiter_key: bytes = b"",
+        gate: TenantGate = OPEN_GATE,
     ) -> None:
+        self._gate = gate
         self._judges = judges
         self._sandbox = sandbox
         self._screener = screener
@@ -83,17 +86,23 @@ class Evaluator:
     ) -> EvaluationOutcome:
         """Score the case by each criterion, in the order given.
 
-        Raises `RequestError` (`unknown_model`) before any call is made. No other failure raises:
-        it is an unscored result with its reason. Cancellation reaches every call.
+        Raises `RequestError` (`unknown_model`, or too many calls) and `TenantLimited` before any
+        call is made. No other failure raises: it is an unscored result with its reason.
+        Cancellation reaches every call.
         """
         started_s = time.monotonic()
         judges = RequestJudges(self._judges, self._events)
-        assignments = assign_judges(criteria, judge, judges, caller, deadline, self._delimiter_key)
+        calls_max = self._gate.judge_calls_max(caller.tenant)
+        assignments = assign_judges(
+            criteria, judge, judges, caller, deadline, self._delimiter_key, calls_max
+        )
         finished = await self._check_all(case, criteria, caller, deadline)
         if any(_stops(criteria[index], done.result) for index, done in finished.items()):
             for index, assignment in assignments.items():
                 finished[index] = self._finish(assignment.criterion, SKIPPED, caller, 0.0)
         elif assignments:
+            chosen = [(each.criterion, each.panel) for each in assignments.values()]
+            await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
             finished |= await self._look_up_and_judge(case, assignments, caller, deadline)
         results = tuple(finished[index].result for index in range(len(criteria)))
         usage, cost_usd = total_spent(results)

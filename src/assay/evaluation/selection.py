@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from assay.criteria.base import Criterion, Judged
 from assay.domain.completion import CallContext, Caller
@@ -10,6 +11,7 @@ from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.policy import CostBudget, Deadline
 from assay.domain.ports import Judges
+from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.judging.judge import Assignment
 from assay.judging.voting import Panel
 
@@ -21,6 +23,7 @@ def assign_judges(
     caller: Caller,
     deadline: Deadline,
     delimiter_key: bytes = b"",
+    calls_max: int = JUDGE_CALLS_MAX,
 ) -> dict[int, Assignment]:
     """The assignment of each judged criterion, by its index; `judge` is the request's own.
 
@@ -29,15 +32,22 @@ def assign_judges(
     """
     shared_budget = budget_for(judge)
     assignments = {}
-    for index, (criterion, panel) in judges_of(criteria, judge, judges).items():
+    chosen = judges_of(criteria, judge, judges, calls_max)
+    # An input that is judged in parts takes a call for each part, and one for the whole.
+    calls_each = calls_max // max(1, calls_of(chosen.values()))
+    for index, (criterion, panel) in chosen.items():
         budget = budget_for(panel.spec) if criterion.has_own_budget else shared_budget
         context = call_context(panel, caller, deadline, budget, delimiter_key)
+        context = replace(context, parts_max=calls_each - 1)
         assignments[index] = Assignment(criterion, panel, context)
     return assignments
 
 
 def judges_of(
-    criteria: Sequence[Criterion], judge: JudgeSpec, judges: Judges
+    criteria: Sequence[Criterion],
+    judge: JudgeSpec,
+    judges: Judges,
+    calls_max: int = JUDGE_CALLS_MAX,
 ) -> dict[int, tuple[Judged, Panel]]:
     """The judged criteria by index, and who judges them; each specification is looked up once.
 
@@ -53,7 +63,24 @@ def judges_of(
                 field = "model" if criterion.judge is None else "judge"
                 panels[spec] = panel_for(spec, f"/criteria/{index}/{field}", judges)
             found[index] = criterion, panels[spec]
+    check_calls(calls_of(found.values()), calls_max, "/criteria")
     return found
+
+
+def calls_of(chosen: Iterable[tuple[Judged, Panel]]) -> int:
+    """The most judge calls that criteria make for one case."""
+    return sum(
+        criterion.calls_max(len(panel.members), panel.spec.samples) for criterion, panel in chosen
+    )
+
+
+def check_calls(calls: int, calls_max: int, pointer: str) -> None:
+    """Refuse a request with more judge calls than it may make; raises `RequestError`."""
+    if calls > calls_max:
+        message = f"would make {calls} judge calls, of at most {calls_max}: ask for fewer samples"
+        raise RequestError(
+            "invalid_request", f"{pointer}: {message}.", [FieldError(pointer, message)]
+        )
 
 
 def panel_for(spec: JudgeSpec, pointer: str, judges: Judges) -> Panel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +17,8 @@ from assay.http.problems import CLOSE, Problem, ProblemError
 from assay.http.request_id import send_problem
 from assay.http.streamed_body import RESERVED_BYTES, StreamedBody, StreamedRoute, is_streamed
 
+LARGE_RESPONSE_BYTES = 64 * 1_024
+"""What the server buffers before it makes a response wait."""
 RAW_CLOSE = (b"connection", b"close")
 MEMORY_FULL = "The bodies in flight fill the memory reserved for them. Retry later."
 LINGER_BYTES_MAX = 16 * 1_048_576
@@ -61,18 +64,20 @@ class Admission:
             body = StreamedBody(receive, self._limits, self._load)
         else:
             body = CountedBody(receive, self._limits, self._load, declared, self._events)
-        lingering = linger(receive, send)
+        lingering, written = linger(receive, send), until_written(send, self._load)
 
         async def send_response(message: Message) -> None:
             # A kept connection would bring its next request to a process that refuses it. To
             # close one with unread bytes resets it, and the response might be lost.
             if self._lifecycle.exiting and body.complete:
                 message = closing(message)
-            await (lingering if body.broken else send)(message)
+            await (lingering if body.broken else written)(message)
 
         self._load.enter()
         try:
-            await self._app(scope, body.receive, send_response)
+            with ExitStack() as held:
+                scope["state"]["held"] = held
+                await self._app(scope, body.receive, send_response)
         finally:
             scope["state"]["body_bytes"] = body.received
             self._load.leave(body.reserved)
@@ -190,6 +195,28 @@ def closing(message: Message) -> Message:
         return message
     kept = [header for header in message.get("headers", ()) if header[0] != RAW_CLOSE[0]]
     return {**message, "headers": [*kept, RAW_CLOSE]}
+
+
+def until_written(send: Send, load: Load) -> Send:
+    """A `send` that ends a large response when its reader has taken it.
+
+    Until then the request counts as in flight, and what waits to be written as its memory.
+    """
+
+    async def send_written(message: Message) -> None:
+        size = len(message.get("body", b""))
+        if size < LARGE_RESPONSE_BYTES:
+            await send(message)
+            return
+        load.reserve(size)
+        try:
+            await send({**message, "more_body": True})
+            # The server waits for its buffer before it takes more.
+            await send({**message, "body": b""})
+        finally:
+            load.reserve(-size)
+
+    return send_written
 
 
 def linger(receive: Receive, send: Send) -> Send:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from assay.http.hosts import LocalHosts
 from assay.http.lifecycle import Lifecycle
 
 Render = Callable[[str], tuple[bytes, str]]
@@ -21,6 +22,7 @@ def create_operations_app(
     render: Render,
     failing: Callable[[], Sequence[str]] = tuple,
     store_available: Callable[[], bool] = lambda: True,
+    hosts: LocalHosts | None = None,
     *,
     needs_store: bool = False,
 ) -> Starlette:
@@ -28,7 +30,8 @@ def create_operations_app(
 
     `failing` names the background tasks that fail and that the process cannot do without. While
     Redis is unavailable, batches and idempotency keys wait: `/readyz` says so, and is 503 where the
-    process `needs_store`.
+    process `needs_store`. On a loopback port, `hosts` are the names under which metrics may be
+    read.
     """
 
     async def healthz(_: Request) -> Response:
@@ -44,6 +47,8 @@ def create_operations_app(
         return _status_response(200 if lifecycle.ready else 503, lifecycle.phase)
 
     async def metrics(request: Request) -> Response:
+        if hosts is not None and not hosts.admits(request.headers.get("host", "")):
+            return _status_response(403, "the Host is not this machine")
         body, content_type = render(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 

@@ -18,7 +18,15 @@ from typing import Any
 import orjson
 
 from assay.domain.completion import Attempt
-from assay.domain.errors import AssayError, FieldError, ModelError, ProblemCode, RequestError
+from assay.domain.errors import (
+    AssayError,
+    FieldError,
+    ModelError,
+    ProblemCode,
+    RequestError,
+)
+from assay.domain.tenants import TenantLimited
+from assay.http.rate_limits import rate_limit_fields
 
 MEDIA_TYPE = "application/problem+json"
 CLOSE = (("connection", "close"),)
@@ -107,6 +115,11 @@ def problem_of(error: Exception) -> Problem:
         return error.problem
     if not isinstance(error, AssayError) or error.code == "internal":
         return INTERNAL
+    if isinstance(error, TenantLimited):
+        fields = rate_limit_fields(
+            error.limit, error.quota, error.retry_after_s, per_minute=error.per_minute
+        )
+        return Problem(error.code, error.message, (), error.retry_after_s, fields)
     errors = error.errors if isinstance(error, RequestError) else ()
     if isinstance(error, ModelError):
         wait_s, attempts = error.retry_after_s, error.attempts

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from assay.http.admission import linger
 from assay.http.disconnect import ON_LOST
-from assay.http.problems import Problem, render
+from assay.http.problems import CLOSE, Problem, render
 from assay.http.request_id import new_request_id
 
 HEAD_BYTES_MAX = 65_536
@@ -24,6 +26,10 @@ BODY_RECEIVE_BYTES = 256 * 1_024
 """Read at once of a body that is wanted: four reads per megabyte."""
 UNWANTED_S = 10.0
 """How long the rest of a body may take whose response is already sent."""
+WRITE_S = 30.0
+"""How long a reader may take for the next part of a response that waits for it."""
+WRITE_BYTES_MIN = 32 * 1_024
+"""That part: a slower reader is dropped, since it holds a place and memory."""
 WAITING_MAX = 1
 """Whole pipelined requests that may wait; then no more are read."""
 
@@ -53,6 +59,26 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
+def malformed(detail: str) -> tuple[list[tuple[str, str]], bytes]:
+    """The headers and the body of the answer to malformed HTTP, a problem like any other."""
+    request_id = new_request_id()
+    headers, body = render(Problem("malformed_http", detail, headers=CLOSE), request_id)
+    return [*headers, ("x-request-id", request_id)], body
+
+
+def refusing(detail: str) -> ASGIApp:
+    """An application that answers one request as malformed, in its turn."""
+
+    async def refuse(_: Scope, receive: Receive, send: Send) -> None:
+        headers, body = malformed(detail)
+        raw = [(name.encode(), value.encode()) for name, value in headers]
+        respond = linger(receive, send)
+        await respond({"type": "http.response.start", "status": 400, "headers": raw})
+        await respond({"type": "http.response.body", "body": body})
+
+    return refuse
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Closes a connection that sends nothing, or whose request head is too long or too slow.
 
@@ -63,25 +89,40 @@ class BoundedConnection(HttpToolsProtocol):
     _held = b""
     """The end of a partial head that waits for the next bytes."""
     _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     in_head = True
     """Whether a head comes next, and not the rest of a body."""
+    _framing_bytes = 0
+    """Read since the last byte of a body: extensions of chunks, and trailers."""
+    _deaf = False
+    """Whether what follows is ignored: the parser has lost the beginning of the next request."""
 
-    def __init__(self, *, unwanted_s: float = UNWANTED_S, **settings: Any) -> None:
+    def __init__(
+        self, *, unwanted_s: float = UNWANTED_S, write_s: float = WRITE_S, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self._unwanted_s = unwanted_s
+        self._write_s = write_s
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._on_lost: set[Callable[[], None]] = set()
         self._earlier: list[Any] = []
         # The server's own timer only starts after a response: a silent client would stay for ever.
-        self._timer = self.loop.call_later(self.timeout_keep_alive, transport.close)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self._close)
 
     def data_received(self, data: bytes | memoryview) -> None:
+        if self._deaf:
+            return
         began_in_head = self.in_head
         if began_in_head:
             data, self._held = _cut(without_upgrade(self._held + data))
+        else:
+            self._framing_bytes += len(data)
         super().data_received(data)  # type: ignore[arg-type]  # it takes any buffer
+        if self._framing_bytes > HEAD_BYTES_MAX:
+            self._framing_bytes = 0
+            self.send_400_response(f"Trailers must have at most {HEAD_BYTES_MAX} bytes.")
         if not (began_in_head and self.in_head) or self._timer is None:
             return
         self._head_bytes += len(data)
@@ -95,9 +136,15 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_head:
+            super().on_header(name, value)  # what follows the body of a request is no header
+
     def on_headers_complete(self) -> None:
         self._stop_timer()
         self.in_head = False
+        fault = self._fault()
+        self.app = refusing(fault) if fault else self.config.loaded_app
         earlier: Any = self.cycle
         super().on_headers_complete()
         if earlier and not earlier.response_complete:
@@ -105,7 +152,19 @@ class BoundedConnection(HttpToolsProtocol):
                 cycle for cycle in (*self._earlier, earlier) if not cycle.response_complete
             ]
 
+    def _fault(self) -> str:
+        """What is wrong with a whole head; the parser itself accepts it."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            return "Send exactly one Host header."
+        if self.parser.should_upgrade():
+            # The offers of other heads are hidden from the parser. Here it drops the body.
+            self._deaf = True
+            return "Do not offer an upgrade in a pipelined request."
+        return ""
+
     def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
         cycle: Any = self.cycle
         if cycle.response_complete:
             return
@@ -126,7 +185,7 @@ class BoundedConnection(HttpToolsProtocol):
         if len(self.pipeline) <= WAITING_MAX:
             self.flow.resume_reading()  # otherwise the end of the connection goes unnoticed
         if self.cycle.response_complete:
-            self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self._close)
 
     def on_response_complete(self) -> None:
         newest = self.cycle.response_complete  # and not that of an earlier, pipelined request
@@ -134,19 +193,52 @@ class BoundedConnection(HttpToolsProtocol):
             self.cycle.body = bytearray()  # the part of a refused body that has arrived
         super().on_response_complete()
         if newest and not self.in_head and not self.transport.is_closing():
-            self._timer = self.loop.call_later(self._unwanted_s, self.transport.close)
+            self._timer = self.loop.call_later(self._unwanted_s, self._close)
 
     def send_400_response(self, msg: str) -> None:
         """Answer malformed HTTP with a problem like any other."""
-        request_id = new_request_id()
-        headers, body = render(Problem("malformed_http", msg), request_id)
-        headers += [("x-request-id", request_id), ("connection", "close")]
+        headers, body = malformed(msg)
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
         self.transport.close()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self._write_s, self._check_reader, waiting)
+
+    def _check_reader(self, waiting: int) -> None:
+        # While it waits, nothing is added to the buffer.
+        if waiting - self.transport.get_write_buffer_size() < WRITE_BYTES_MIN:
+            self.transport.abort()
+        else:
+            self._await_reader()
+
+    def _close(self) -> None:
+        """Close the connection; what nobody has read by now is dropped with it."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
         for cycle in self._earlier:
             cycle.disconnected = True  # the server marks the last request only

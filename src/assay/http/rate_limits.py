@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import math
 
-from assay.domain.policy import SpentQuota
-
 WINDOW_S = 60
 
 
-def rate_limit_fields(spent: SpentQuota, wait_s: float) -> tuple[tuple[str, str], ...]:
-    """`RateLimit-Policy` and `RateLimit` as headers; none if they cannot hold the model's name.
+def rate_limit_fields(
+    limit: str, quota: float, wait_s: float, *, per_minute: bool = True
+) -> tuple[tuple[str, str], ...]:
+    """`RateLimit-Policy` and `RateLimit` as headers; none if they cannot hold the limit's name.
 
-    They count requests only: a client cannot count a judge's tokens.
+    They count what a client can count: not a judge's tokens.
     """
-    name = _string(spent.model)
+    name = _string(limit)
     if name is None:
         return ()
-    policy = f"{name};q={math.floor(spent.requests_per_minute)};w={WINDOW_S}"
+    policy = f"{name};q={math.floor(quota)}" + (f";w={WINDOW_S}" if per_minute else "")
     left = f"{name};r=0;t={max(1, math.ceil(wait_s))}"
     return ("ratelimit-policy", policy), ("ratelimit", left)
 

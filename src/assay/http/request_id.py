@@ -79,6 +79,7 @@ class RequestIdMiddleware:
                     status=status or CLIENT_CLOSED,
                     seconds=time.perf_counter() - started_s,
                     body_bytes=state.get("body_bytes", 0),
+                    key_name=state.get("key_name", ""),
                 )
             )
 

@@ -129,7 +129,7 @@ async def _ask_in_parts(
     title, text = longest
     part_tokens = _room_tokens(question, member) - estimated_tokens(text for _, text in others)
     count = math.ceil(estimated_tokens([text]) / part_tokens) if part_tokens > 0 else math.inf
-    if part_tokens < PART_TOKENS_MIN or count > PARTS_MAX:
+    if part_tokens < PART_TOKENS_MIN or count > min(PARTS_MAX, context.parts_max):
         return _too_long(question, member)
     parts = split(text, math.ceil(len(text) / count))
     replies = await side_by_side(

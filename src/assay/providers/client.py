@@ -157,6 +157,8 @@ class ProviderClient:
                 trace_configs=[tracing()],
                 # A compressed stream is delayed by buffers on its way, and may hide a bomb.
                 headers={"Accept-Encoding": "identity", "User-Agent": "assay"},
+                # Some compress in any case: inflating.py bounds what they may become.
+                auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session

@@ -106,7 +106,17 @@ _OPENINGS: Sequence[tuple[str, type[ModelError]]] = (
 """The same where the message begins: what it quotes must put no key in quarantine."""
 _OPENING_CHARS = 100
 _MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors")
-_KEY_LIKE = re.compile(r"(?<!\S)\S*?(?:sk-|AIza|Bearer\s)\S*", re.IGNORECASE)
+_KEY_LIKE = re.compile(
+    r"(?<!\S)\S*?(?:sk-|AIza|Bearer\s)\S*|(?<![\w-])[\w-]{1,200}(?:\*{2,200}|…|\.{3})[\w-]{1,200}",
+    re.IGNORECASE,
+)
+"""Keys by their form, and what stands for one: its first and last characters."""
+_WORD = re.compile(r"[^\s\"'`,;:()]+")
+KEY_CHARS_MIN = 12
+"""A shorter key is a placeholder, such as `EMPTY`, whose parts are common words."""
+PART_CHARS_MIN = 6
+END_CHARS = 4
+"""Shorter runs are found in any text; the last four are what providers quote."""
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff]+")
 
@@ -216,7 +226,17 @@ def safe_text(text: str, secret: str | None = None) -> str:
     if secret:
         text = text.replace(secret, "[key]")
     text = _KEY_LIKE.sub("[key]", _UNPRINTABLE.sub(" ", text[: MESSAGE_CHARS_MAX * 4]))
+    if secret and len(secret) >= KEY_CHARS_MIN:
+        text = _WORD.sub(lambda word: "[key]" if _is_part(word[0], secret) else word[0], text)
     return text.strip()[:MESSAGE_CHARS_MAX]
+
+
+def _is_part(word: str, secret: str) -> bool:
+    """Whether a word shows some of a key: a run of its characters, or its last ones."""
+    runs = range(len(word) - PART_CHARS_MIN + 1)
+    return secret[-END_CHARS:] in word or any(
+        word[start : start + PART_CHARS_MIN] in secret for start in runs
+    )
 
 
 def _status(error: Mapping[str, Any]) -> int | None:

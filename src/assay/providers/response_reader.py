@@ -14,6 +14,7 @@ import orjson
 from assay.domain.errors import ModelError, StreamBroken
 from assay.providers.failures import ProviderError, embedded_error, failure
 from assay.providers.idle_timeout import IdleTimeout
+from assay.providers.inflating import reader_of
 from assay.providers.shapes import MISSHAPEN
 from assay.providers.sse import EVENT_BYTES_MAX, EventParser
 from assay.providers.stream_accumulator import StreamAccumulator
@@ -45,6 +46,7 @@ class ResponseReader:
         self._idle = idle
         self._secret = secret
         self._stream = stream
+        self._next = reader_of(response)
         self._size = 0
 
     async def read_response(self) -> None:
@@ -104,7 +106,7 @@ class ResponseReader:
         return value
 
     async def _read(self, size_max: int) -> bytes:
-        chunk = await self._response.content.readany()
+        chunk = await self._next()
         self._idle.received_first()
         # The silence timeout bounds an answer that is not streamed as a whole.
         if self._stream:

@@ -17,6 +17,7 @@ import ctypes
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import shutil
 import signal
@@ -42,6 +43,9 @@ LOG_LINES_SHOWN = 5
 SOCKET_PATH_BYTES_MAX = 100
 """Unix socket paths end at 104 bytes on macOS and 108 on Linux."""
 PR_SET_PDEATHSIG = 1
+PRIVATE = 0o700
+
+logger = logging.getLogger(__name__)
 
 
 class EmbeddedError(Exception):
@@ -81,7 +85,7 @@ class EmbeddedRedis:
     async def start(self) -> None:
         """Start the server and wait until it answers; raises `EmbeddedError`."""
         binary = find_binary()
-        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._data_dir)
         self._socket = socket_path(self._data_dir)
         self._lock = _locked(self._data_dir / "service.lock")
         if self._lock is None:
@@ -130,7 +134,7 @@ class EmbeddedRedis:
                 stderr=log,
                 pass_fds=[lock.fileno()],
                 start_new_session=True,  # Ctrl-C is for the service, which then ends the server
-                preexec_fn=_die_with_parent,  # one system call, no Python locks
+                preexec_fn=_prepare,  # two system calls, no Python locks
             )
         deadline_s = asyncio.get_running_loop().time() + START_S
         while not await self.answers():
@@ -172,6 +176,19 @@ class EmbeddedRedis:
         lines = self._log.read_text("utf-8", "replace").splitlines()
         last = [line.strip() for line in lines if line.strip()][-LOG_LINES_SHOWN:]
         return " | ".join(last) or "it left no message"
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder, or close an existing one to others; raises `EmbeddedError`."""
+    folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    mode = folder.stat().st_mode
+    if mode & stat.S_ISVTX and mode & stat.S_IWOTH:
+        raise EmbeddedError(f"{folder} is shared by all users: choose a data directory of its own")
+    if stat.S_IMODE(mode) != PRIVATE:
+        try:
+            folder.chmod(PRIVATE)
+        except PermissionError:  # a volume of Kubernetes, whose owner is root
+            logger.warning("%s belongs to another user, and its mode stays %o", folder, mode)
 
 
 def options(data_dir: Path, socket: Path, memory_bytes: int = MEMORY_BYTES) -> list[str]:
@@ -217,7 +234,7 @@ def socket_path(data_dir: Path) -> Path:
         return inside
     name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     short = Path(tempfile.gettempdir()) / f"assay-{os.getuid()}-{name}"
-    short.mkdir(mode=0o700, exist_ok=True)
+    short.mkdir(mode=PRIVATE, exist_ok=True)
     status = short.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise EmbeddedError(f"{short} belongs to another user: set another data directory")
@@ -238,8 +255,12 @@ def _locked(path: Path) -> IO[bytes] | None:
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
-    """On Linux the kernel ends the server when the service is killed; elsewhere the next start
-    finds the orphan by its lock."""
+def _prepare() -> None:
+    """Close the server's files to other users, and let it end with the service.
+
+    On Linux the kernel ends it when the service is killed; elsewhere the next start finds the
+    orphan by its lock.
+    """
+    os.umask(0o077)
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

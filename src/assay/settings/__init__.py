@@ -1,8 +1,8 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
+from assay.settings.addresses import is_loopback
 from assay.settings.load import SettingsError, load, misspelt_variables
 from assay.settings.schema import (
-    AuthSettings,
     BatchSettings,
     BreakerSettings,
     ModelSettings,
@@ -11,6 +11,7 @@ from assay.settings.schema import (
     Settings,
 )
 from assay.settings.secret import Secret
+from assay.settings.tenants import AuthSettings
 
 __all__ = [
     "AuthSettings",
@@ -22,6 +23,7 @@ __all__ = [
     "Secret",
     "Settings",
     "SettingsError",
+    "is_loopback",
     "load",
     "misspelt_variables",
 ]

@@ -18,6 +18,15 @@ ANSWER_BYTES_MAX = 1_000_000
 
 Table = dict[str, Any]
 
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """To follow a redirect would send the key elsewhere."""
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+"""Asks a server itself, as judges do: a proxy of the environment would read the key."""
+
 # The vendors' small judges: cheap enough to be a default. Prices in US dollars per million tokens.
 _VENDORS: tuple[tuple[str, Table, Table], ...] = (
     (
@@ -71,13 +80,14 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
             name = model["provider"]
             providers[name] = {**provider, "api_key_env": variable}
             models[f"{name}/{model['name']}"] = model
-    api_key = environ.get("OPENAI_API_KEY", "")
-    served = _named_model(local_url, api_key) if local_url else _ollama_model(api_key)
+    # A key of the environment belongs to the URL beside it, and to no server that is only guessed.
+    key_env = "OPENAI_API_KEY" if local_url else ""
+    served = _named_model(local_url, environ.get(key_env, "")) if local_url else _ollama_model()
     if served:
         providers["local"] = {
             "dialect": "openai",
             "base_url": local_url or OLLAMA_URL,
-            "api_key_env": "OPENAI_API_KEY",
+            "api_key_env": key_env,
         }
         models[f"local/{served}"] = {"provider": "local", "name": served}
     if not models:
@@ -99,6 +109,7 @@ def _named_model(base_url: str, api_key: str) -> str:
     try:
         return _first_model(base_url, api_key, NAMED_TIMEOUT_S)
     except urllib.error.HTTPError as error:
+        error.close()
         cause = f"answered {error.code} to"
     except OSError as error:
         cause = f"cannot be reached ({getattr(error, 'reason', error)}) at"
@@ -110,10 +121,10 @@ def _named_model(base_url: str, api_key: str) -> str:
     )
 
 
-def _ollama_model(api_key: str) -> str | None:
+def _ollama_model() -> str | None:
     """The first model of a local Ollama; None if there is none."""
     try:
-        return _first_model(OLLAMA_URL, api_key, DISCOVERY_TIMEOUT_S)
+        return _first_model(OLLAMA_URL, "", DISCOVERY_TIMEOUT_S)
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -123,6 +134,6 @@ def _first_model(base_url: str, api_key: str, timeout_s: float) -> str:
     request = urllib.request.Request(base_url.rstrip("/") + "/models")  # noqa: S310 — an http(s) URL
     if api_key:
         request.add_header("Authorization", f"Bearer {api_key}")
-    with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
+    with _DIRECT.open(request, timeout=timeout_s) as response:
         listed = json.loads(response.read(ANSWER_BYTES_MAX))
     return str(listed["data"][0]["id"])

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.suggestions import did_you_mean
+from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.settings.addresses import checked_base_url, is_loopback
+from assay.settings.secret import VariableName
+from assay.settings.section import Section
+from assay.settings.tenants import AuthSettings, TenantSettings
 from assay.verdicts.forms import FormName
 
 Dialect = Literal["openai", "anthropic", "gemini", "simulated"]
@@ -20,12 +24,6 @@ BASE_URLS: dict[Dialect, str] = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
     "simulated": "",
 }
-
-
-class Section(BaseModel):
-    """Unknown keys are errors, and values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -53,6 +51,12 @@ class ServerSettings(Section):
         ge=100,
         le=600_000,
         description="`timeout_ms` of a request that names none, up to `request_timeout_ms`.",
+    )
+    judge_calls_max: int = Field(
+        JUDGE_CALLS_MAX,
+        ge=1,
+        le=16_384,
+        description="Judge calls that one request or one row may make, without retries.",
     )
     inflight_requests_max: int = Field(
         1_000, ge=1, description="Requests in flight; further ones are refused with 503."
@@ -94,19 +98,6 @@ class RedisSettings(Section):
         return bool(self.url) or self.url_file is not None
 
 
-class AuthSettings(Section):
-    """`[auth]`: who may call."""
-
-    required: bool | None = Field(
-        None,
-        description="Whether callers need an API key. Unset: yes, except on a loopback host "
-        "without a keys file. Can be false only on a loopback host.",
-    )
-    keys_file: Path | None = Field(
-        None, description="File with one key per line: sha256-hex tenant [name=value …]."
-    )
-
-
 class TelemetrySettings(Section):
     """`[telemetry]`: logs."""
 
@@ -125,7 +116,9 @@ class ProviderSettings(Section):
     base_url: str = Field(
         "", description="http(s) URL of the API, without a query. Empty: the vendor's."
     )
-    api_key_env: str = Field("", description="Environment variable that contains the API key.")
+    api_key_env: VariableName = Field(
+        "", description="Environment variable that contains the API key."
+    )
     api_key_file: Path | None = Field(
         None, description="File that contains the API key; read again when it changes."
     )
@@ -315,20 +308,6 @@ class CacheSettings(Section):
     """`[cache]`: stored answers of judges, for requests with `judge.cache`."""
 
     ttl_s: float = Field(86_400.0, ge=0, description="How long an answer is stored. 0: never.")
-
-
-class TenantSettings(Section):
-    """`[tenants.NAME]`: a tenant's share of the quotas, and its budget."""
-
-    quota_share: float | None = Field(
-        None,
-        gt=0,
-        le=0.9,
-        description="Guaranteed share of each model's quota; while idle, others use it.",
-    )
-    usd_per_day: float | None = Field(
-        None, gt=0, description="Largest cost of its judges per day (UTC)."
-    )
 
 
 class Settings(Section):

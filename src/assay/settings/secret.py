@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 logger = logging.getLogger(__name__)
 
@@ -15,11 +19,29 @@ UNREADABLE = -2
 """In place of the time of a change."""
 
 
+VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]{0,63})?")
+"""No key of a provider has this form: keys have lower-case letters."""
+
+
+def _is_variable(name: str) -> str:
+    """The error does not repeat the value, which may be a key in the wrong place."""
+    if not VARIABLE.fullmatch(name):
+        raise ValueError(
+            "must be the name of an environment variable, such as OPENAI_API_KEY: capital "
+            "letters, digits and underscores. A key itself belongs into that variable"
+        )
+    return name
+
+
+VariableName = Annotated[str, AfterValidator(_is_variable)]
+
+
 class Secret:
     """A callable that returns the secret's value, or None if there is none.
 
     A file is checked for changes at most once a second, so that a rotated key needs no restart.
-    While the file cannot be read, the last value stays.
+    While the file cannot be read, the last value stays. At the start it must be readable: raises
+    `OSError`.
     """
 
     def __init__(
@@ -29,6 +51,8 @@ class Secret:
         self._value = environ.get(env) or None if env else None
         self._mtime_ns = -1
         self._next_check_s = 0.0
+        if file is not None:
+            self._value = file.read_text().strip() or None
 
     def __call__(self) -> str | None:
         if self._file is not None and time.monotonic() >= self._next_check_s:

@@ -111,6 +111,7 @@ class EventLog:
             status=event.status,
             duration_ms=_ms(event.seconds),
             body_bytes=event.body_bytes,
+            **({"key": event.key_name} if event.key_name else {}),
         )
 
     def _attempt_finished(self, event: AttemptFinished) -> None:

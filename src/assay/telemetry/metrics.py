@@ -124,6 +124,11 @@ class Metrics:
             one_of("reason", get_args(events.ShedReason)),
         )
         self._on(events.RequestShed, lambda event: shed(event.reason).inc())
+        faults = self._counter(
+            "assay_keys_file_faults_total",
+            "Lines of the keys file that allow nothing, or its absence, each time it is loaded.",
+        )
+        self._on(events.KeysFileFaulty, lambda event: faults().inc(event.faults))
 
     def _count_criteria(self, types: Iterable[str]) -> None:
         reasons = get_args(Reason)

@@ -38,6 +38,9 @@ Behaviour = Literal[
     "huge",
     "content_type",
     "error_mid",
+    "gzip",
+    "gzip_bomb",
+    "gzip_cut",
 ]
 Ending = Literal["stop", "length", "refusal", "content_filter", "prompt_blocked", "aborted"]
 
@@ -71,6 +74,9 @@ FAULTS: Mapping[str, Fault] = {
     "reset_mid": Fault("reset_mid", raises=StreamBroken),
     "drip": Fault("drip"),
     "split": Fault("split"),
+    "gzip": Fault("gzip"),
+    "gzip_bomb": Fault("gzip_bomb", raises=StreamBroken),
+    "gzip_cut": Fault("gzip_cut", raises=StreamBroken),
     "truncated": Fault("truncated", raises=StreamBroken),
     "malformed": Fault("malformed", raises=StreamBroken),
     "huge": Fault("huge", raises=StreamBroken),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import random
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -118,7 +120,8 @@ class Play:
         if self._fault.behaviour == "malformed":
             data = data[:-2] + b"  "
         response = web.StreamResponse(headers=self._headers("json"))
-        response.content_length = len(data)
+        if not self._fault.behaviour.startswith("gzip"):
+            response.content_length = len(data)
         await response.prepare(self._request)
         await self._write(response, _halves(data), data)
         return response
@@ -134,7 +137,10 @@ class Play:
         return response
 
     def _headers(self, kind: str) -> dict[str, str]:
-        return {**self._script.headers, "Content-Type": self._content_type(kind)}
+        headers = {**self._script.headers, "Content-Type": self._content_type(kind)}
+        if self._fault.behaviour.startswith("gzip"):
+            headers["Content-Encoding"] = "gzip"
+        return headers
 
     def _content_type(self, kind: str) -> str:
         if self._fault.behaviour == "content_type":
@@ -150,6 +156,12 @@ class Play:
                 await response.write(b"".join(groups[:half]))
                 await asyncio.sleep(0.02)
                 await self._break(response)
+            case "gzip":
+                await self._write_slowly(response, gzip.compress(data))
+            case "gzip_bomb":
+                await response.write(bomb())
+            case "gzip_cut":
+                await response.write(gzip.compress(data)[:-12])
             case "drip" | "split":
                 await self._write_slowly(response, data)
             case _:
@@ -180,6 +192,12 @@ async def _paced(data: bytes, size: int, pause_s: float) -> AsyncIterator[bytes]
     for start in range(0, len(data), size):
         yield data[start : start + size]
         await asyncio.sleep(pause_s)
+
+
+@cache
+def bomb() -> bytes:
+    """A hundred megabytes in a few hundred kilobytes, within one event or one answer."""
+    return gzip.compress(b"data: " + b" " * 100 * 1024 * 1024, compresslevel=1)
 
 
 def _halves(data: bytes) -> list[bytes]:

@@ -3,8 +3,10 @@
 import hashlib
 
 import pytest
+from starlette.datastructures import Headers
 
-from assay.http.access import KeysFile
+from assay.http.keys_file import KeysFile, parse_keys
+from fakes.recorded_events import RecordedEvents
 
 
 def test_a_key_is_shown_once_with_the_line_for_the_keys_file(assay):
@@ -22,6 +24,18 @@ def test_two_keys_differ(assay):
     assert one.splitlines()[0] != two.splitlines()[0]
 
 
+def test_role_expiry_and_name_stand_in_the_line(assay):
+    """And what the file would not accept makes no key."""
+    options = ("--role=operator", "--expires=2026-12-31", "--name=ci")
+    ran = assay("keys", "create", "--tenant=acme", *options)
+    keys, faults = parse_keys(ran.stdout.splitlines()[1])
+    (identity,) = keys.values()
+    assert (identity.role, identity.key_name, faults) == ("operator", "ci", [])
+    for wrong in ("--role=admin", "--expires=soon", "--name=a b"):
+        ran = assay("keys", "create", "--tenant=acme", wrong)
+        assert (ran.returncode, ran.stdout) == (2, "")
+
+
 @pytest.mark.parametrize("before", [None, "", "# ours\n", "# no line end"])
 def test_the_line_is_added_to_the_keys_file(assay, tmp_path, before):
     """The file keeps its content, a new file is private, and the service accepts the key."""
@@ -31,7 +45,12 @@ def test_the_line_is_added_to_the_keys_file(assay, tmp_path, before):
     ran = assay("keys", "create", "--tenant=acme", "--keys-file=keys")
     assert ran.returncode == 0, ran.stderr
     (key,) = ran.stdout.splitlines()
-    assert KeysFile(file).identify(f"Bearer {key}").tenant == "acme"
+    assert (
+        KeysFile(file, RecordedEvents())
+        .identify(Headers({"authorization": f"Bearer {key}"}))
+        .tenant
+        == "acme"
+    )
     assert file.read_text().startswith(before or "")
     assert key not in file.read_text()
     if before is None:

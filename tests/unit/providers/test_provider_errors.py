@@ -18,7 +18,13 @@ from assay.domain.errors import (
     StreamBroken,
 )
 from assay.providers.anthropic import AnthropicStream
-from assay.providers.failures import Dialect, ProviderError, embedded_error, failure
+from assay.providers.failures import (
+    Dialect,
+    ProviderError,
+    embedded_error,
+    failure,
+    safe_text,
+)
 from assay.providers.gemini import GeminiStream
 from assay.providers.openai import OpenAIStream
 
@@ -382,3 +388,32 @@ def test_an_error_inside_an_answer(document: dict[str, Any], expected: type[Mode
 def test_no_error_inside_an_answer(document: dict[str, Any]) -> None:
     """Empty fields, and Azure's word that its filter did not run, are none."""
     assert embedded_error(document) is None
+
+
+SECRET = "Zq7-wild-key-without-a-prefix-9fKx"
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        SECRET,
+        "Zq7-wild*****************9fKx",
+        "Zq7-wild...9fKx",
+        "****9fKx",
+        "Zq7-wild-key",
+        "other-key-ab…yz12",
+        "'wild-key-without'",
+    ],
+)
+def test_parts_of_a_key_are_masked(quoted: str):
+    """Providers quote the first and last characters of a key; none of them is shown."""
+    text = safe_text(f"Quota of key {quoted} used up, see the docs", SECRET)
+    assert text.startswith("Quota of key ")
+    assert text.endswith(" used up, see the docs")
+    assert not any(part in text for part in ("Zq7", "9fKx", "wild", "yz12"))
+
+
+def test_a_placeholder_is_no_key():
+    """Local servers take any word as a key; its parts are the words of every message."""
+    assert safe_text("too many tokens", "tokens") == "too many [key]"
+    assert safe_text("too many tokens", "token-abc") == "too many tokens"

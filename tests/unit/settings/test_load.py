@@ -1,5 +1,6 @@
 """How assay.toml and the environment become settings."""
 
+import contextlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -7,7 +8,8 @@ from threading import Thread
 
 import pytest
 
-from assay.settings import Secret, SettingsError, load, misspelt_variables
+from assay.bootstrap.from_settings import provider_config
+from assay.settings import ProviderSettings, Secret, SettingsError, load, misspelt_variables
 
 MINIMAL = """
 [providers.openai]
@@ -287,3 +289,86 @@ def test_a_variable_near_to_a_setting_is_told(variable: str, meant: str):
 def test_other_variables_are_not_told(variable: str, value: str):
     """Settings, what the command line reads, and what Kubernetes sets for a service `assay`."""
     assert misspelt_variables({variable: value}) == []
+
+
+class Recorded(ThreadingHTTPServer):
+    """A model server that records the paths and the keys it is sent."""
+
+    def __init__(self, status: int = 200, location: str = "") -> None:
+        self.seen: list[tuple[str, str | None]] = []
+        recorded = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                recorded.seen.append((self.path, self.headers["Authorization"]))
+                self.send_response(status)
+                self.send_header("Location", location)
+                self.end_headers()
+                self.wfile.write(b'{"data": [{"id": "qwen"}]}')
+
+            def log_message(self, *_: object) -> None:
+                """Nothing on stderr."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+
+@pytest.fixture
+def local(monkeypatch, tmp_path: Path) -> Iterator[Recorded]:
+    """A server where discovery looks for a local one."""
+    monkeypatch.chdir(tmp_path)
+    with Recorded() as server:
+        monkeypatch.setattr("assay.settings.discovery.OLLAMA_URL", f"{server.url}/v1")
+        yield server
+        server.shutdown()
+
+
+def test_a_guessed_server_gets_no_key(local: Recorded):
+    """Whatever listens on a well-known port is not the vendor that the key is for."""
+    settings = load(None, {"OPENAI_API_KEY": "sk-secret"})
+    assert local.seen == [("/v1/models", None)]
+    assert settings.providers["local"].api_key_env == ""
+    assert settings.providers["openai"].api_key_env == "OPENAI_API_KEY"
+
+
+def test_discovery_uses_no_proxy(local: Recorded, monkeypatch):
+    """A proxy would read the key, and judges are called without one."""
+    with Recorded() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        load(None, {"OPENAI_BASE_URL": f"{local.url}/v1", "OPENAI_API_KEY": "sk-secret"})
+        proxy.shutdown()
+    assert proxy.seen == []
+    assert local.seen == [("/v1/models", "Bearer sk-secret")]
+
+
+def test_a_redirect_of_discovery_is_not_followed(local: Recorded, monkeypatch):
+    """It would take the key to another host."""
+    with Recorded(307, f"{local.url}/v1/models") as named:
+        with contextlib.suppress(SettingsError):
+            load(None, {"OPENAI_BASE_URL": f"{named.url}/v1", "OPENAI_API_KEY": "sk-secret"})
+        named.shutdown()
+    assert len(named.seen) == 1
+    assert local.seen == []
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-proj-AbC123", "AIzaSyAbC123", "gsk_abc123", "0123ABC", "A" * 65]
+)
+def test_a_key_in_place_of_its_variable_is_refused_and_not_shown(tmp_path: Path, key: str):
+    """The error names the setting and the mistake, and never the value."""
+    path = tmp_path / "assay.toml"
+    path.write_text(f'[providers.openai]\ndialect = "openai"\napi_key_env = "{key}"\n')
+    with pytest.raises(SettingsError) as raised:
+        load(path, {})
+    assert "providers.openai.api_key_env: must be the name of an environment" in str(raised.value)
+    assert key not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["missing", ""])
+def test_a_missing_key_file_is_an_error_at_the_start(tmp_path: Path, name: str):
+    """And not a rejected call later; a directory is no file either. The error names the setting."""
+    provider = ProviderSettings(dialect="openai", api_key_file=tmp_path / name)
+    with pytest.raises(ValueError, match=r"^providers\.acme\.api_key_file: .*/"):
+        provider_config("acme", provider)

@@ -13,7 +13,6 @@ from assay.api.problem_codes import BATCH, IDEMPOTENT
 from assay.domain.batches import Batch
 from assay.domain.events import BatchEnded
 from assay.domain.exact_json import dumps
-from assay.http.access import authenticate
 from assay.http.openapi import REPLAYED_RESPONSE, problems
 from assay.http.pagination import Paging
 
@@ -33,7 +32,7 @@ def batches_router(batches: Batches) -> APIRouter:
     )
     async def list_batches(request: Request) -> Response:
         """List the tenant's batches, newest first."""
-        tenant = authenticate(request, batches.services.access).tenant
+        tenant = await batches.services.admit(request)
         cursor, limit = PAGE.cursor(request), PAGE.limit(request)
         found = await batches.store.page(tenant, cursor, limit + 1)
         data = [batch_document(batch) for batch in found[:limit]]
@@ -56,7 +55,7 @@ def batches_router(batches: Batches) -> APIRouter:
         operation_id="delete_batch",
         status_code=204,
         response_model=None,
-        responses=problems(*BATCH),
+        responses=problems(*BATCH, "forbidden"),
     )
     async def delete_batch(request: Request, batch_id: str) -> Response:
         """Delete a batch with its rows and results, whatever its state."""

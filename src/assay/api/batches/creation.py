@@ -19,11 +19,12 @@ from assay.batches.summary import outline
 from assay.criteria.base import judge_spec
 from assay.domain.batches import BATCH_ID_KIND, NewBatch
 from assay.domain.completion import Caller
+from assay.domain.errors import RequestError
 from assay.domain.exact_json import dumps
 from assay.domain.ids import id_at, now_ms
 from assay.domain.targets import target_fault
+from assay.domain.tenants import TenantLimited
 from assay.evaluation.selection import judges_of
-from assay.http.access import authenticate
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed
 from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
@@ -49,10 +50,10 @@ def batch_creation_router(batches: Batches) -> APIRouter:
     )
     async def create_batch(request: Request) -> Response:
         """Create a batch: with `items` it starts at once, without them rows are uploaded."""
-        tenant = authenticate(request, batches.services.access).tenant
+        tenant = await batches.services.admit(request)
         body = await read_json(request, digested=is_keyed(request))
         wanted = validate(BatchRequest, body.document)
-        _check(batches, wanted)
+        _check(batches, tenant, wanted)
         caller = Caller(tenant, request.state.request_id)
         await batches.services.evaluator.compile(
             wanted.criteria, caller=caller, deadline=deadline_of(None, batches.limits)
@@ -63,9 +64,11 @@ def batch_creation_router(batches: Batches) -> APIRouter:
     return router
 
 
-def _check(batches: Batches, wanted: BatchRequest) -> None:
-    """Refuse what only the configuration shows: unknown judges, and forbidden webhook targets."""
-    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges)
+def _check(batches: Batches, tenant: str, wanted: BatchRequest) -> None:
+    """Refuse what only the configuration shows: unknown judges, too many calls for a row, and
+    forbidden webhook targets."""
+    calls_max = batches.services.gate.judge_calls_max(tenant)
+    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
     if wanted.webhook is not None:
         allowed = batches.rules.allow_private_webhooks
         fault = target_fault(wanted.webhook.url, allow_private=allowed)
@@ -99,9 +102,14 @@ async def _create(
         webhook=b"" if webhook is None else orjson.dumps({"url": webhook.url, "secret": secret}),
     )
     await batches.store.create(batch)
-    if wanted.items:
-        await _fill(batches, batch, wanted)
-        await batches.store.durable(batch.id)
+    try:
+        await batches.storage.open_batch(tenant, batch.id)
+        if wanted.items:
+            await _fill(batches, batch, wanted)
+            await batches.store.durable(batch.id)
+    except (TenantLimited, RequestError):
+        await batches.store.delete(await batches.found(tenant, batch.id))
+        raise
     created = await batches.describe(await batches.found(tenant, batch.id))
     if webhook is not None:
         created["webhook"]["secret"] = secret
@@ -110,9 +118,8 @@ async def _create(
 
 
 async def _fill(batches: Batches, batch: NewBatch, wanted: BatchRequest) -> None:
-    report = await add_inline(batches, batch.id, wanted.items)
+    report = await add_inline(batches, batch, wanted.items)
     if not report.accepted:
-        await batches.store.delete(await batches.found(batch.tenant, batch.id))
         first = report.bad[0]
         message = f"no row is valid; the first: {first.message}"
         raise invalid_request(f"/items/{first.line - 1}", message)

@@ -16,7 +16,7 @@ from assay.api.batches.responses import UploadResponse, render_upload
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH, BODY
 from assay.api.validation import validate
-from assay.domain.batches import Added, BadRow, NewRow
+from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.exact_json import dumps
 from assay.http.body import check_count, check_structure, require_media_type, with_exact_numbers
@@ -72,7 +72,7 @@ def batch_items_router(batches: Batches) -> APIRouter:
             raise RequestError("conflict", f"The batch is {batch.status}, not open.")
         report = UploadReport()
         async for chunk in _chunks(read_lines(request.stream(), batches.rules.row_bytes_max)):
-            await _add(batches, batch.id, chunk, report)
+            await _add(batches, batch, chunk, report)
             if len(report.bad) > UPLOAD_BAD_ROWS_MAX:
                 raise _too_many_bad_rows(report)
         await batches.store.durable(batch.id)
@@ -83,7 +83,7 @@ def batch_items_router(batches: Batches) -> APIRouter:
 
 
 async def add_inline(
-    batches: Batches, batch_id: str, items: Sequence[dict[str, Any]]
+    batches: Batches, batch: Batch | NewBatch, items: Sequence[dict[str, Any]]
 ) -> UploadReport:
     """Add the rows of a request's own body."""
     report = UploadReport()
@@ -92,19 +92,25 @@ async def add_inline(
             Line(number, document=item)
             for number, item in enumerate(items[start : start + CHUNK_ROWS], start + 1)
         ]
-        await _add(batches, batch_id, lines, report)
+        await _add(batches, batch, lines, report)
     return report
 
 
 async def _add(
-    batches: Batches, batch_id: str, lines: Sequence[Line], report: UploadReport
+    batches: Batches, batch: Batch | NewBatch, lines: Sequence[Line], report: UploadReport
 ) -> None:
     rows, bad = await asyncio.to_thread(check_rows, lines)
     # Also without a good row: the batch may have been started or deleted since.
-    added = await batches.store.add(batch_id, rows)
+    size = sum(len(row.document) for row in rows)
+    await batches.storage.add_bytes(batch.tenant, batch.id, size)
+    added = await batches.store.add(batch.id, rows)
+    if rows and added.accepted < len(rows):
+        # Which rows were known is not told: they count at the average of the chunk.
+        unused = size * (len(rows) - added.accepted) // len(rows)
+        await batches.storage.add_bytes(batch.tenant, batch.id, -unused)
     report.count(added, bad)
     if refused := [*bad, *added.refused]:
-        await batches.store.report(batch_id, refused)
+        await batches.store.report(batch.id, refused)
 
 
 def check_rows(lines: Sequence[Line]) -> tuple[list[NewRow], list[BadRow]]:

@@ -14,11 +14,8 @@ from assay.domain.batches import Batch
 from assay.domain.errors import StoreUnavailable
 from assay.domain.exact_json import dumps
 from assay.http.openapi import problems
-from assay.http.problems import Problem, ProblemError
 
 EVENTS = "text/event-stream"
-STREAMS_MAX = 256
-"""Streams open at once in one process."""
 POLL_S = 0.5
 KEEP_ALIVE_S = 15.0
 STREAM_S_MAX = 3_600.0
@@ -31,7 +28,6 @@ NO_CONTENT = 204
 def batch_progress_router(batches: Batches) -> APIRouter:
     """The route that progress is read from."""
     router = APIRouter(tags=["batches"])
-    streams = asyncio.Semaphore(STREAMS_MAX)
 
     @router.get(
         "/v1/batches/{batch_id}/events",
@@ -63,11 +59,9 @@ def batch_progress_router(batches: Batches) -> APIRouter:
         seen = request.headers.get("last-event-id", "")[:EVENT_ID_CHARS_MAX]
         if batch.ended and seen == event_id(batch):
             return Response(status_code=NO_CONTENT)
-        if streams.locked():
-            detail = "Too many event streams are open. Poll the batch instead, or retry later."
-            raise ProblemError(Problem("overloaded", detail))
+        batches.hold_reader(request, batch.tenant)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        events = _events(batches, batch, seen, streams)
+        events = _events(batches, batch, seen)
         return StreamingResponse(events, media_type=EVENTS, headers=headers)
 
     return router
@@ -79,31 +73,28 @@ def event_id(batch: Batch) -> str:
     return "-".join([batch.status, *map(str, counts)])
 
 
-async def _events(
-    batches: Batches, batch: Batch, seen: str, streams: asyncio.Semaphore
-) -> AsyncIterator[bytes]:
-    async with streams:
-        loop = asyncio.get_running_loop()
-        ends_s = loop.time() + STREAM_S_MAX
-        sent_s = loop.time()
-        yield b"retry: 1000\n\n"
-        current: Batch | None = batch
-        while current is not None and loop.time() < ends_s:
-            if event_id(current) != seen:
-                seen = event_id(current)
-                sent_s = loop.time()
-                yield await _event(batches, current)
-            # A process that is about to exit ends its streams: the client resumes elsewhere.
-            if current.ended or not batches.services.lifecycle.ready:
-                return
-            if loop.time() - sent_s > KEEP_ALIVE_S:
-                sent_s = loop.time()
-                yield b": keep-alive\n\n"
-            await asyncio.sleep(POLL_S)
-            try:
-                current = await batches.store.find(batch.tenant, batch.id)
-            except StoreUnavailable:
-                continue
+async def _events(batches: Batches, batch: Batch, seen: str) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + STREAM_S_MAX
+    sent_s = loop.time()
+    yield b"retry: 1000\n\n"
+    current: Batch | None = batch
+    while current is not None and loop.time() < ends_s:
+        if event_id(current) != seen:
+            seen = event_id(current)
+            sent_s = loop.time()
+            yield await _event(batches, current)
+        # A process that is about to exit ends its streams: the client resumes elsewhere.
+        if current.ended or not batches.services.lifecycle.ready:
+            return
+        if loop.time() - sent_s > KEEP_ALIVE_S:
+            sent_s = loop.time()
+            yield b": keep-alive\n\n"
+        await asyncio.sleep(POLL_S)
+        try:
+            current = await batches.store.find(batch.tenant, batch.id)
+        except StoreUnavailable:
+            continue
 
 
 async def _event(batches: Batches, batch: Batch) -> bytes:

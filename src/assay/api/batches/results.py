@@ -45,6 +45,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         """
         batch = await batches.requested(request, batch_id)
         cursor, limit = int(PAGE.cursor(request) or 0), PAGE.limit(request)
+        batches.hold_reader(request, batch.tenant)
         if NDJSON in request.headers.get("accept", ""):
             return StreamingResponse(_lines(batches, batch, cursor), media_type=NDJSON)
         page = await batches.results.page(batch, cursor, limit)

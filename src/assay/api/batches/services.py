@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -16,9 +16,10 @@ from assay.api.services import Services
 from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.errors import RequestError
 from assay.domain.ports import BatchStore, Judges, ResultStore
-from assay.http.access import authenticate
+from assay.domain.tenants import TenantStorage
 from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
+from assay.http.readers import ReaderPlaces
 
 BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
 """The form of an id, which becomes part of keys."""
@@ -43,14 +44,16 @@ class Batches:
     results: ResultStore
     judges: Judges
     rules: BatchRules
+    storage: TenantStorage
+    readers: ReaderPlaces = field(default_factory=ReaderPlaces)
 
     async def requested(self, request: Request, batch_id: str) -> Batch:
         """The batch that a request names.
 
-        Raises `ProblemError` (`unauthenticated`), and `RequestError` (`not_found`), also for
-        another tenant's batch.
+        Raises what `Services.admit` does, and `RequestError` (`not_found`), also for another
+        tenant's batch.
         """
-        return await self.found(authenticate(request, self.services.access).tenant, batch_id)
+        return await self.found(await self.services.admit(request), batch_id)
 
     async def found(self, tenant: str, batch_id: str) -> Batch:
         """The tenant's batch as it stands; raises `RequestError` (`not_found`)."""
@@ -58,6 +61,13 @@ class Batches:
         if batch is None:
             raise RequestError("not_found", "No batch has this id.")
         return batch
+
+    def hold_reader(self, request: Request, tenant: str) -> None:
+        """Take a place for a response that waits for its reader, until it is sent.
+
+        Raises `TenantLimited` and `ProblemError` (`overloaded`).
+        """
+        request.state.held.enter_context(self.readers.held(tenant))
 
     async def describe(self, batch: Batch) -> dict[str, Any]:
         """The batch as callers read it, with its summary so far."""

@@ -71,6 +71,10 @@ class GEval(Judged):
         )
         return replace(question, top_logprobs=TOP_LOGPROBS, samples_else=self.samples)
 
+    def calls_max(self, members: int, samples: int) -> int:
+        # One answer without log-probabilities is followed by more.
+        return max(members * samples, self.samples if members * samples == 1 else 1)
+
     def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
         reading = readings[""]
         masses = verdict_masses(reading.token, self._number)

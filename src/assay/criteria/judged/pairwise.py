@@ -80,6 +80,9 @@ class Pairwise(Judged):
     def question(self, case: Case) -> Question[Finding]:
         return self.questions(case)[0]
 
+    def calls_max(self, members: int, samples: int) -> int:
+        return members * samples * (2 if self.order == "both" else 1)
+
     def questions(self, case: Case) -> Sequence[Question[Finding]]:
         output, other = case.output, self._other(case)
         form = PairFormat(self.labels, tie=self.tie, reasoning=self.reasoning, forms=self.forms)

@@ -1,5 +1,6 @@
 -- Keeps the answer of a request that ran.
 -- KEYS[1]  the record
+-- KEYS[2]  the tenant's keys
 -- ARGV[1]  digest of the request
 -- ARGV[2]  token of the lease
 -- ARGV[3]  time to keep the answer, in milliseconds

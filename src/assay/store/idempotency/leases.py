@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 from assay.domain.errors import DeadlineExceeded, RequestError
@@ -12,6 +14,7 @@ from assay.domain.ids import random_hex
 from assay.domain.policy import Deadline
 from assay.domain.ports import StoredResponse
 from assay.domain.supervision import SupervisedTask, Supervisor
+from assay.domain.tenants import TenantLimited, TenantLimits
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES, store_unavailable
 from assay.redis.scripts import Argument, Script, load_script
@@ -32,6 +35,7 @@ CALL_S = 2.0
 POLL_S = 0.02
 POLL_MAX_S = 0.25
 POLL_GROWTH = 1.5
+FULL_RETRY_AFTER_S = 60.0
 RESPONSE_BYTES_MAX = 4 * 1_048_576
 """A larger response is not kept: a retry runs again rather than fill the store."""
 
@@ -46,11 +50,13 @@ class RedisIdempotency:
         *,
         lease_s: float = LEASE_S,
         kept_s: float = KEPT_S,
+        limits: Mapping[str, TenantLimits] = MappingProxyType({}),
     ) -> None:
         self._client = client
         self._supervisor = supervisor
         self._lease_s = lease_s
         self._kept_s = kept_s
+        self._limits = limits
 
     async def claim(
         self, tenant: str, key: str, digest: str, deadline: Deadline
@@ -59,19 +65,23 @@ class RedisIdempotency:
         lease = RedisIdempotencyLease(
             self._client,
             self._supervisor,
-            record_key(tenant, key),
+            (record_key(tenant, key), f"assay:v1:{{{tenant}}}:idempotency-keys"),
             digest,
             lease_s=self._lease_s,
             kept_s=self._kept_s,
         )
+        limits = self._limits.get(tenant)
+        keys_max = (limits and limits.idempotency_keys_max) or 0
         wait_s = POLL_S
         while True:
-            match await lease.claim():
+            match await lease.claim(keys_max):
                 case [b"claimed"]:
                     lease.start_renewal()
                     return lease
                 case [b"kept", bytes(packed)]:
                     return unpack_response(packed)
+                case [b"full"]:
+                    raise TenantLimited("idempotency-keys", keys_max, FULL_RETRY_AFTER_S)
                 case [b"reused"]:
                     raise RequestError(
                         "idempotency_key_reused",
@@ -91,7 +101,7 @@ class RedisIdempotencyLease:
         self,
         client: Client,
         supervisor: Supervisor,
-        record: str,
+        keys: tuple[str, str],
         digest: str,
         *,
         lease_s: float,
@@ -99,21 +109,21 @@ class RedisIdempotencyLease:
     ) -> None:
         self._client = client
         self._supervisor = supervisor
-        self._record = record
+        self._keys = keys
         self._digest = digest
         self._lease_ms = round(lease_s * 1_000)
         self._kept_ms = round(kept_s * 1_000)
         self._token = random_hex(16)
         self._renewal: SupervisedTask | None = None
 
-    async def claim(self) -> list[bytes]:
+    async def claim(self, keys_max: int) -> list[bytes]:
         """What `claim.lua` answers; raises `StoreUnavailable`."""
         try:
             with store_unavailable(
                 "Storage is unavailable, so the Idempotency-Key cannot be honoured."
             ):
                 answer: list[bytes] = await self._run(
-                    CLAIM, self._digest, self._token, self._lease_ms
+                    CLAIM, self._digest, self._token, self._lease_ms, keys_max, self._kept_ms
                 )
         except BaseException:
             # The claim may have reached the store: left alone, it would hold the key for a lease.
@@ -157,7 +167,7 @@ class RedisIdempotencyLease:
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
         async with within_budget(CALL_S):
-            return await script.run(self._client, [self._record], arguments)
+            return await script.run(self._client, self._keys, arguments)
 
 
 def record_key(tenant: str, key: str) -> str:

@@ -1,5 +1,6 @@
 -- Renews the lease of a request that still runs.
 -- KEYS[1]  the record
+-- KEYS[2]  the tenant's keys
 -- ARGV[1]  digest of the request
 -- ARGV[2]  token of the lease
 -- ARGV[3]  lease in milliseconds

@@ -1,0 +1,31 @@
+"""The names by which this machine calls itself.
+
+A page in a browser reaches a service on the loopback under a name of its own that resolves to
+127.0.0.1 (DNS rebinding). The `Host` header gives it away.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+
+class LocalHosts:
+    """Recognises loopback names and addresses in a `Host` header, and the names of `others`."""
+
+    def __init__(self, others: Iterable[str] = ()) -> None:
+        self._others = frozenset(name.lower() for name in others)
+
+    def admits(self, host: str) -> bool:
+        """Whether `host`, with or without a port, is this machine."""
+        name = host.lower().strip()
+        if name.startswith("["):
+            name = name[1:].partition("]")[0]
+        else:
+            name = name.partition(":")[0].removesuffix(".")
+        if name == "localhost" or name.endswith(".localhost") or name in self._others:
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,1 @@
+"""What tenants use, in Redis: rates, places in flight and stored bytes."""

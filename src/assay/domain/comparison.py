@@ -60,7 +60,7 @@ class Comparison:
     cost_usd: float
     latency_ms: float
     suspect: tuple[Suspicion, ...] = field(
-        default=(), metadata=doc("Signs of prompt injection in an output.")
+        default=(), metadata=doc("Signs of prompt injection.")
     )
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar
 
 from assay.domain.completion import Completion, TokenLogprob
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
-from assay.domain.evaluation import ReadFrom
+from assay.domain.evaluation import JudgeSign, ReadFrom
 from assay.verdicts.assertion import is_assertion, is_corrected, without_quotations
 from assay.verdicts.forms import FORMS, AnyScale, Form, Mark, marks_of
 from assay.verdicts.logprobs import token_at
-from assay.verdicts.marked import marked_lines
+from assay.verdicts.marked import marked_lines, seen, without_manipulation
 from assay.verdicts.prose import frames, stated_marks, stated_value
 from assay.verdicts.reasoning import answer_span
 from assay.verdicts.scales import NOT_OFFERED
@@ -49,7 +49,8 @@ class Reading(Generic[V]):
 
     `method` is `structured`, `marked`, `form:NAME` or `prose`; `excerpt` is what was read, with
     the marker hidden. `start` and `end` are the verdict's place in the completion's text, and
-    `token` is the output token there, where the model gave log-probabilities.
+    `token` is the output token there, where the model gave log-probabilities. `manipulation` is
+    what the whole answer says of the case.
     """
 
     value: V
@@ -59,6 +60,7 @@ class Reading(Generic[V]):
     start: int
     end: int
     token: TokenLogprob | None = None
+    manipulation: JudgeSign | None = None
 
     @property
     def excerpted(self) -> ReadFrom:
@@ -91,7 +93,7 @@ def read_verdict(
     completion: Completion[object], scale: AnyScale, protocol: Protocol = PLAIN, name: str = ""
 ) -> Reading[Any]:
     """The one verdict of the answer, on the scale; `name` is that of its marked line."""
-    answer = _Answer.of(completion)
+    answer = _Answer.of(completion, protocol.marker)
     marked = _marked(answer, scale, protocol, name)
     if marked is not None:
         return marked
@@ -128,29 +130,39 @@ def _stands(own: str, mark: Mark, scale: AnyScale) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What of the completion is the answer, and where it stands."""
+    """What of the completion is the answer, and where it stands.
+
+    What it says of manipulation in lines is no part of `text`.
+    """
 
     completion: Completion[object]
     text: str
     offset: int
     cut: bool
+    manipulation: JudgeSign | None
 
     @classmethod
-    def of(cls, completion: Completion[object]) -> _Answer:
+    def of(cls, completion: Completion[object], marker: str) -> _Answer:
         """The answer; raises where there is nothing to read."""
         if completion.finish in ("refusal", "content_filter"):
             raise AnswerRefused("The judge declined to judge.")
         start, end = answer_span(completion.text)
         start = max(start, end - ANSWER_CHARS_MAX)
-        text = completion.text[start:end]
+        text, said = without_manipulation(completion.text[start:end], marker)
         cut = completion.finish == "length"
         if not text.strip():
             if cut:
                 raise AnswerTruncated("The answer was cut before its verdict.")
             raise AnswerUnreadable("The answer is empty.")
-        return cls(completion, text, start, cut)
+        return cls(completion, text, start, cut, seen(said))
 
-    def reading(self, mark: Mark, method: str, explanation: str | None = None) -> Reading[Any]:
+    def reading(
+        self,
+        mark: Mark,
+        method: str,
+        explanation: str | None = None,
+        manipulation: JudgeSign | None = None,
+    ) -> Reading[Any]:
         start = max(0, self.text.rfind("\n", 0, mark.start) + 1, mark.start - EXCERPT_CHARS_MAX)
         line = self.text[start : mark.end + 40].split("\n")
         excerpt = line[0] if mark.end <= start + len(line[0]) else self.text[mark.start : mark.end]
@@ -163,6 +175,7 @@ class _Answer:
             self.offset + mark.start,
             self.offset + mark.end,
             token_at(self.completion, self.offset + mark.start),
+            manipulation or self.manipulation,
         )
 
 
@@ -225,7 +238,8 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
     if _goes_on(after) or any(mark.value != value for mark in others):
         raise AnswerUnreadable("The answer gives more than one verdict.")
     start, end = _value_place(answer.text, found.start, found.end, scale.keys)
-    return answer.reading(Mark(value, start, end), "structured", found.explanation)
+    mark = Mark(value, start, end)
+    return answer.reading(mark, "structured", found.explanation, found.manipulation)
 
 
 def _later_marks(after: str, scale: AnyScale) -> list[Mark]:
@@ -261,7 +275,7 @@ def read_verdicts(
     They stand in marked lines, or in one JSON object with a member for each name; nothing else is
     read. Raises where none of them can be.
     """
-    answer = _Answer.of(completion)
+    answer = _Answer.of(completion, protocol.marker)
     readings: dict[str, Reading[Any]] = {}
     for name, scale in scales.items():
         with suppress(AnswerUnreadable):
@@ -281,7 +295,7 @@ def read_verdicts(
             value, why = _in_member(values[0], scale)
             if value is not NOT_OFFERED:
                 mark = Mark(value, found.start, found.end)
-                readings[name] = answer.reading(mark, "structured", why)
+                readings[name] = answer.reading(mark, "structured", why, found.manipulation)
     if not readings:
         raise AnswerUnreadable("The answer states no verdict.")
     return readings

@@ -244,7 +244,7 @@ async def test_cancellation_reaches_both_calls() -> None:
 )
 def test_free_text_verdicts_are_read(text: str, place: str) -> None:
     """Labels such as "Output (a)" are read as judges write them."""
-    found = pair_question("better?", "x", "y").read(Completion(text, "stop", "p", "m"))
+    found = pair_question("better?", "x", "y").read(Completion(text, "stop", "p", "m")).verdict
     assert found.value == place
 
 
@@ -263,7 +263,7 @@ def test_labels_that_differ_by_case_alone_are_read_exactly() -> None:
     question = pair_question("r", "x", "y", form=PairFormat(("m", "M"), tie=False, reasoning=False))
     tops = (("M", math.log(0.9)), ("m", math.log(0.06)), ("The", math.log(0.04)))
     token = TokenLogprob("M", tops[0][1], tops)
-    found = question.read(Completion("M", "length", "p", "m", logprobs=(token,)))
+    found = question.read(Completion("M", "length", "p", "m", logprobs=(token,))).verdict
     assert found.value == "second"
     assert found.score == pytest.approx(0.06 / 0.96)
     assert found.probability_left == pytest.approx(0.04)

@@ -89,7 +89,6 @@ async def open_process(settings: Settings, *, needs_store: bool = False) -> Asyn
         sandbox = SandboxPool(events)
         stack.push_async_callback(sandbox.aclose)
         screener = Screener(events)
-        stack.push_async_callback(screener.aclose)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
         delimiter_key = await shared_secret(redis, "delimiter")
         supervisor.start("event_loop_lag", partial(watch_loop, events))

@@ -65,10 +65,11 @@ def text_chars(value: Any) -> int:
     """Characters of all strings in a value, however deep."""
     if isinstance(value, str):
         return len(value)
-    return sum(map(len, _strings(value)))
+    return sum(map(len, strings(value)))
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
+    """All strings in a value, however deep, in no order."""
     left = [value]
     while left:
         item = left.pop()

@@ -197,7 +197,7 @@ class Suspicion:
     )
     excerpt: str = dataclasses.field(
         default="",
-        metadata=doc("What shows it, escaped, at most 80 characters; empty where the judge saw it."),
+        metadata=doc("What shows it, escaped, at most 80 characters; else empty."),
     )
     source: Literal["search", "judge"] = dataclasses.field(
         default="search", metadata=doc("Who noticed it: the search before the call, or the judge.")

@@ -26,7 +26,7 @@ OPENINGS_MAX = 1_000
 _INVISIBLE = "\u00ad\u200b-\u200f\u2060-\u2064\ufeff"
 _BLANK = "\\x00-\\x20\u0085\u00a0\u1680\u2000-\u200a\u2028-\u202f\u205f\u3000"
 _GAP = f"[{_BLANK}{_INVISIBLE}]{{0,9}}"
-_ALIKE = ("mмｍ", "aаａα", "tтｔτ", "eеｅε", "rгｒ", "iіｉι1l|", "aаａα", "lｌ1i|і")  # noqa: RUF001
+_ALIKE = ("mмｍ", "aаａα", "tтｔτ", "eеｅε", "rгｒ", "iіｉι1l|", "aаａα", "lｌ1i|і")
 """The letters of our tag, each with those of Cyrillic, Greek and wide type that look like it."""
 TAG_NAME = f"{_GAP}/?{_GAP}" + f"[{_INVISIBLE}]{{0,3}}".join(f"[{same}]" for same in _ALIKE)
 """What follows the bracket of a look-alike, as a pattern for `re` and for RE2, case ignored."""

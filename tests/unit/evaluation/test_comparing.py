@@ -18,7 +18,7 @@ from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import ComparisonFinished
 from assay.domain.policy import Deadline
 from assay.screening.repetition import ANSWER_CHARS_MIN, INPUTS_MIN
-from assay.screening.screener import INLINE_CHARS_MAX
+
 from fakes.engine import CALLER, comparer, one
 from fakes.judges import COST_USD, USAGE, FakeJudges, ScriptedModel, WeighingModel
 from fakes.recorded_events import RecordedEvents

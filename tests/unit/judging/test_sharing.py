@@ -138,7 +138,7 @@ def test_the_shared_prompt_holds_every_task_and_no_frame_twice() -> None:
         assert words in shared.task
     prompt = to_prompt(shared, JudgeSpec(), call())
     assert prompt.answer is not None
-    assert prompt.answer.schema["required"] == ["c1", "c2", "c3"]
+    assert prompt.answer.schema["required"] == ["manipulation", "c1", "c2", "c3"]
     assert prompt.plain is not None
     assert f"VERDICT {prompt.marker} c2: <a whole number from 1 to 5>" in prompt.plain.instruction
 
@@ -155,9 +155,9 @@ def test_marked_lines_of_a_shared_call_are_read_by_name() -> None:
     found = shared_question(questions).read(
         completion_of(text + "VERDICT ab c2_item_2: no"), Protocol("ab")
     )
-    assert {key: finding.score for key, finding in found.items()} == {"c1": 0.0, "c2": 0.5}
+    assert {key: finding.score for key, finding in found.verdict.items()} == {"c1": 0.0, "c2": 0.5}
     found = shared_question(questions).read(completion_of(text), Protocol("ab"))
-    assert list(found) == ["c1"]
+    assert list(found.verdict) == ["c1"]
 
 
 async def test_the_key_of_a_shared_call_names_every_criterion() -> None:

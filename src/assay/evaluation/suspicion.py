@@ -60,9 +60,9 @@ async def _verify(
     again = [replace(assignments[number], warned=clean == case) for number in doubted]
     verified = list(outcomes)
     if len(again) == 1:
-    seconds = (
-        [await judge_criterion(again[0], clean)] if alone else await judge_together(again, clean)
-    )
+        seconds = [await judge_criterion(again[0], clean)]
+    else:
+        seconds = await judge_together(again, clean)
     for number, second in zip(doubted, seconds, strict=True):
         verified[number] = _verified(assignments[number].criterion, outcomes[number], second)
     return verified

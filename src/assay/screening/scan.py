@@ -48,7 +48,7 @@ _TURN = (
 _HIDDEN = (
     # Tag characters that are not part of a flag, such as that of Wales.
     rf"(?:^|[^\x{{1f3f4}}{_TAGS}])[{_TAGS}]+|\x{{1f3f4}}[{_TAGS}]{{9,}}|"
-    rf"{_ZERO_WIDTH}{{8,}}|(?:[0-9A-Za-z]{_ZERO_WIDTH}{{1,8}}){{5,}}|"
+    rf"{_ZERO_WIDTH}{{8,}}|(?:[0-9A-Za-z ]{{1,2}}{_ZERO_WIDTH}{{1,8}}){{5,}}|"
     r"[\x{fe00}-\x{fe0f}\x{e0100}-\x{e01ef}]{4,}|[\x{202d}\x{202e}][^\n\x{202c}]*"
 )
 _VERDICT = (

@@ -69,7 +69,7 @@ def without_manipulation(text: str, marker: str) -> tuple[str, list[str]]:
     said: list[str] = []
 
     def blank(line: re.Match[str]) -> str:
-        value = _bare(line["value"]).rstrip(".").lower()
+        value = _bare(line["value"].strip().rstrip(".")).lower()
         marked = bool(marker) and (line["marker"] or "").lower() == marker.lower()
         if not marked and value not in MANIPULATIONS:
             return line[0]

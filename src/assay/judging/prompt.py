@@ -41,7 +41,8 @@ class _Reader(Generic[T_co]):
     def __call__(
         self, completion: Completion[object], *, forms: tuple[str, ...] = ()
     ) -> Judgement[T_co]:
-        protocol = Protocol(self.marker, (*self.question.forms, *forms))
+        texts = [text for _, text in self.question.content] if self.marker else ()
+        protocol = Protocol(self.marker, (*self.question.forms, *forms), tuple(texts))
         return self.question.read(completion, protocol)
 
 

@@ -56,7 +56,7 @@ def marked_lines(text: str, marker: str) -> list[MarkedLine]:
 
 _SEEN = re.compile(
     rf"(?:{WORD}[ \t*_`<\[(]{{1,6}}(?P<marker>[A-Za-z0-9]{{1,64}})\b[\])>*_`: \t]{{1,6}}|"
-    rf"^[ \t>*_`#-]{{0,8}}){MANIPULATION}[*_` \t]{{0,4}}[:：=](?P<value>(?:(?!{WORD})[^\n])*)",
+    rf"^[ \t>*_`#-]{{0,8}}){MANIPULATION}[*_` \t]{{0,4}}[:：=](?P<value>(?:(?!\b{WORD}\b)[^\n])*)",
     re.IGNORECASE | re.MULTILINE,
 )
 

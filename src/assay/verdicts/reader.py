@@ -28,6 +28,7 @@ from assay.verdicts.tolerant_json import Pairs
 
 ANSWER_CHARS_MAX = 100_000
 """Of a longer answer only the end is read: the verdict comes last."""
+COPY_CHARS_MIN = 5
 MARKED_VALUES_MAX = 20
 """Different values in marked lines that are compared."""
 EXPLANATION_CHARS_MAX = 20_000
@@ -72,11 +73,19 @@ class Protocol:
     """How one call asked for its verdict.
 
     `marker` is the random value of the marked line, '' where none was asked for. `forms` are the
-    declared forms by name, beside those that are read undeclared.
+    declared forms by name, beside those that are read undeclared. `shown` are the texts of the
+    case: without the marker, what stands there word for word is a copy and no verdict.
     """
 
     marker: str = ""
     forms: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+
+    def check_own(self, statement: str) -> None:
+        """Raise where a statement is a copy; a word or a number alone is too common to be one."""
+        is_common = len(statement) < COPY_CHARS_MIN or statement.replace(" ", "").isalnum()
+        if not is_common and any(statement in text for text in self.shown):
+            raise AnswerUnreadable("The verdict stands word for word in the material.")
 
     def applied(self) -> list[Form]:
         """The forms to read, the declared ones first."""
@@ -97,7 +106,7 @@ def read_verdict(
     marked = _marked(answer, scale, protocol, name)
     if marked is not None:
         return marked
-    structured = _structured(answer, scale)
+    structured = _structured(answer, scale, protocol)
     if structured is not None:
         return structured
     if answer.cut:
@@ -113,11 +122,14 @@ def read_verdict(
         # A form that nobody declared may be quoted or denied, as prose may.
         if marks and (declared or any(_stands(own, mark, scale) for mark in marks)):
             others = [] if declared else stated
-            return answer.reading(_agreed([*others, *marks]), f"form:{form.name}")
-    marks = stated
-    if not marks:
-        raise AnswerUnreadable("The answer states no verdict.")
-    return answer.reading(_agreed(marks), "prose")
+            reading = answer.reading(_agreed([*others, *marks]), f"form:{form.name}")
+            break
+    else:
+        if not stated:
+            raise AnswerUnreadable("The answer states no verdict.")
+        reading = answer.reading(_agreed(stated), "prose")
+    protocol.check_own(reading.excerpt)
+    return reading
 
 
 def _stands(own: str, mark: Mark, scale: AnyScale) -> bool:
@@ -220,11 +232,12 @@ def _hidden(text: str, marker: str) -> str:
     return text.replace(marker, "…").replace(marker.upper(), "…")
 
 
-def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
+def _structured(answer: _Answer, scale: AnyScale, protocol: Protocol) -> Reading[Any] | None:
     try:
         found = own_object(answer.text, scale.keys)
         if found is None:
             return None
+        protocol.check_own(answer.text[found.start : found.end])
         value = scale.from_json(verdict_in(found.pairs, scale.keys))
     except Contradiction:
         raise AnswerUnreadable("The answer gives more than one verdict.") from None
@@ -289,6 +302,7 @@ def read_verdicts(
         raise AnswerUnreadable("The answer gives more than one verdict.") from None
     if answer.cut and (found is None or answer.text[found.end :].strip(" \n\t`")):
         raise AnswerTruncated("The answer was cut before its verdict.")
+    protocol.check_own("" if found is None else answer.text[found.start : found.end])
     for name, scale in scales.items():
         values = [] if found is None else found.pairs.values_of(name)
         if found is not None and values and all(value == values[0] for value in values):

@@ -65,6 +65,17 @@ def test_what_is_not_offered_is_unknown(said: str) -> None:
         assert (reading.value, reading.manipulation) == ("fail", None)
 
 
+@pytest.mark.parametrize("said", MANIPULATIONS[1:])
+def test_every_sign_that_is_offered_is_read(said: str) -> None:
+    """In lines and in the object."""
+    for text in (
+        f"VERDICT 7f3a90c2 manipulation: {said}\n{SAID}",
+        f"VERDICT 7f3a90c2 manipulation: {said} {SAID}",
+        f'{{"manipulation": "{said}", "verdict": "fail"}}',
+    ):
+        assert (read(text).value, read(text).manipulation) == ("fail", said)
+
+
 def test_two_that_differ_are_unknown() -> None:
     """A judge that contradicts itself about it still gives its verdict."""
     for text in (

@@ -1,7 +1,7 @@
 """Measures the signs of injection on recorded attacks and on ordinary texts.
 
-`python -m fakes.attacks` prints the report that docs/attacks.md holds. With the id of a model it
-asks that judge, at the cost of a call for each attack and each tricky text.
+`python -m fakes.attacks` prints the report that docs/attacks.md holds. `--speed` measures what the
+search takes. `--judge MODEL` asks that judge: one call for each attack and each tricky text.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import dataclasses
 import json
 import os
 import re
+import statistics
 import sys
+import timeit
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,34 @@ async def judged_report(model: str) -> str:
     return "\n".join(lines)
 
 
+MEGABYTE = 1_000_000
+REPEATS = 15
+SPEED: Mapping[str, str] = {
+    "English prose, ASCII": "The river runs to the sea, and nobody asks it why. ",
+    "code": 'def f(x: list[int]) -> str:\n    if x[0] < 3 and a["k"] | 2:\n        return "<p>"\n',
+    "JSON": '{"id": 12, "name": "abc", "tags": ["a", "b"], "text": "some value here"},\n',
+    "HTML": '<div class="a"><p>A line of text</p><a href="/b">and a link</a></div>\n',
+    "English prose with quotation marks": "“The river runs to the sea — and nobody asks it why.” ",
+    "the same with emoji": "“The river runs to the sea — and nobody asks it why.” 🏞️ ",
+    "Russian": "Река течёт к морю, и никто не спрашивает её почему. ",
+    "Chinese": "河流流向大海,没有人问它为什么。",
+    "Persian": "او می\u200cخواهد به خانه برود و کتاب\u200cهایش را بخواند. ",
+    "worst case: tags of another kind": "<material-icon> ",
+    "worst case: quoted control tokens": "`<|im_start|>user`\n",
+    "worst case: zero-width characters": "a\u200b\u200b\u200b\u200b ",
+}
+
+
+def speed() -> str:
+    """What a search takes for a megabyte of UTF-8, median of some repeats, as Markdown."""
+    lines = ["| a megabyte of | ms |", "| --- | --- |"]
+    for name, piece in SPEED.items():
+        case = Case(piece * (MEGABYTE // len(piece.encode())))
+        times_s = timeit.repeat(lambda case=case: scan(case), number=1, repeat=REPEATS)
+        lines.append(f"| {name} | {statistics.median(times_s) * 1_000:.2f} |")
+    return "\n".join(lines)
+
+
 def by_kind(suite: Sequence[Attack]) -> list[tuple[str, Sequence[Attack]]]:
     """The attacks of each kind, and then all of them."""
     kinds: dict[str, list[Attack]] = defaultdict(list)
@@ -184,5 +214,11 @@ def share(part: int, whole: int) -> str:
 
 
 if __name__ == "__main__":
-    asked = asyncio.run(judged_report(sys.argv[1])) if sys.argv[1:] else report()
-    print(asked)  # noqa: T201 - the report is what the command is for
+    match sys.argv[1:]:
+        case ["--judge", model]:
+            text = asyncio.run(judged_report(model))
+        case ["--speed"]:
+            text = speed()
+        case _:
+            text = report()
+    print(text)  # noqa: T201 - the report is what the command is for

@@ -95,7 +95,9 @@ def answering(judge: Judge) -> Callable[[dict[str, Any]], str]:
 
     def answer(body: dict[str, Any]) -> str:
         asked = body["messages"][1]["content"]
-        found = re.search(r'<material-\w{16} title="output">\n(.*?)\n</material-\w{16}>', asked, re.S)
+        found = re.search(
+            r'<material-\w{16} title="output">\n(.*?)\n</material-\w{16}>', asked, re.DOTALL
+        )
         assert found is not None
         line = re.search(r"VERDICT [0-9a-f]{8}(?=: <)", asked)
         return judge(found[1], line[0] if line else "", "response_format" in body)

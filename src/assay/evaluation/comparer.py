@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -154,7 +155,8 @@ class Comparer:
         if judged.pair and policy == "quarantine" and judged.suspect:
             judged = replace(judged, pair=None, reason="judge_suspect")
         elif judged.pair and policy == "verify" and (judged.suspect or screening.suspicions):
-            judged = _verified(judged, await _judge_orders(asked.masked(), panel, context))
+            again = await asyncio.to_thread(asked.masked)
+            judged = _verified(judged, await _judge_orders(again, panel, context))
         pair, seconds = judged.pair, time.monotonic() - started_s
         outcome = "unscored" if pair is None else "consistent" if pair.consistent else "flipped"
         model = _served([order.verdict for order in judged.orders])

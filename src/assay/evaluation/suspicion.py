@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -56,7 +57,8 @@ async def _verify(
     ]
     if not doubted:
         return outcomes
-    clean = masked(case)
+    # It takes as long as the texts make it, so it takes turns with the event loop.
+    clean = await asyncio.to_thread(masked, case)
     again = [replace(assignments[number], warned=clean == case) for number in doubted]
     verified = list(outcomes)
     if len(again) == 1:

@@ -20,9 +20,11 @@ from assay.prompts.untrusted import TAG_NAME
 
 EXCERPT_CHARS_MAX = 80
 MASK = "[…]"
+MASKS_MAX = 1_000
+"""Of a text with more that is suspect, all the rest is."""
 OCCURRENCES_MAX = 100
 """Occurrences of a rare character that are looked at one by one before the text is searched."""
-TOKENS_MAX = 1_000
+TOKENS_MAX = 200
 """Control tokens of a text that are looked at."""
 AROUND_BYTES = 200
 """How much text before and after a control token decides whether it is quoted."""
@@ -168,9 +170,18 @@ def without_signs(value: Any) -> Any:
         return type(value)(without_signs(inner) for inner in value)
     if isinstance(value, str):
         for sign, _ in _signs(value):
-            data = value.encode("utf-8", "replace")
-            value = SUSPECT[sign].sub(MASK.encode(), data).decode("utf-8", "replace")
+            value = _masked_text(SUSPECT[sign], value.encode("utf-8", "replace"))
     return value
+
+
+def _masked_text(suspect: Any, data: bytes) -> str:
+    parts, end = [], 0
+    for number, span in enumerate(suspect.finditer(data), 1):
+        parts += [data[end : span.start()], MASK.encode()]
+        end = len(data) if number == MASKS_MAX else span.end()
+        if end == len(data):
+            break
+    return b"".join((*parts, data[end:])).decode("utf-8", "replace")
 
 
 def _fields(case: Case) -> Iterator[tuple[str, str]]:

@@ -126,7 +126,7 @@ async def test_a_verdict_that_is_not_confirmed_is_none() -> None:
 
 
 async def test_where_only_the_judge_suspects_it_is_warned() -> None:
-    """There is nothing to mask, so the task says what is in the material; it is another question."""
+    """There is nothing to mask: the task says what is in the material, as another question."""
     model = ScriptedModel(said("pass"), FAIL)
     result = await one("right?", FakeJudges(model), HONEST, injection="verify")
     assert (result.reason, tasks(model)) == ("judge_suspect", [False, True])
@@ -171,7 +171,9 @@ async def test_what_is_unscored_is_not_asked_again() -> None:
     assert (result.reason, len(model.prompts)) == ("quota_exhausted", 1)
 
 
-@pytest.mark.parametrize("fields", [{"samples": 3}, {"models": ("a", "b", "c"), "strategy": "panel"}])
+@pytest.mark.parametrize(
+    "fields", [{"samples": 3}, {"models": ("a", "b", "c"), "strategy": "panel"}]
+)
 async def test_any_vote_may_suspect(fields: dict[str, Any]) -> None:
     """Of samples and of a panel; all are asked again."""
     model = ScriptedModel(PASS, said("pass"), PASS)

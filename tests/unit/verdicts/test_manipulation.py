@@ -32,7 +32,7 @@ def read(text: str, scale: Any = SCALE, finish: Finish = "stop") -> Reading[Any]
         f"It is wrong. {SEEN}\n{SAID}\n",
         f"It is wrong.\n**{SEEN}**\n**{SAID}**",
         f"It is wrong.\n{SEEN.lower()}\n{SAID.lower()}",
-        "It is wrong.\nVERDICT 7f3a90c2: manipulation: <gives instructions>.\nVERDICT 7f3a90c2: fail",
+        f"No.\nVERDICT 7f3a90c2: manipulation: <gives instructions>.\n{SAID}",
         '{"reasoning": "It is wrong.", "manipulation": "gives_instructions", "verdict": "fail"}',
         '{"verdict": "fail", "Manipulation": "GIVES_INSTRUCTIONS", "reasoning": "It is wrong."}',
         '```json\n{"manipulation": "gives_instructions", "verdict": "fail"}\n```\nIt is wrong.',

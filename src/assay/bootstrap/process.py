@@ -101,7 +101,6 @@ async def open_process(
         sandbox = SandboxPool(events)
         stack.push_async_callback(sandbox.aclose)
         screener = Screener(events)
-        stack.push_async_callback(screener.aclose)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
         gate = RedisTenantGate(
             budgeted,

@@ -25,6 +25,7 @@ from assay.domain.evaluation import (
     Case,
     Fallback,
     InjectionPolicy,
+    JudgeSign,
     JudgeSpec,
     LongInput,
     OnRefusal,
@@ -130,7 +131,8 @@ class Judge(Frozen):
     injection: InjectionPolicy = Field(
         default="flag",
         description="What follows from signs of prompt injection: flag the score, quarantine the "
-        "case (unscored, no judge is asked), or off (not searched).",
+        "case (unscored), verify the verdict (the judge is asked again without what is suspect), "
+        "or off (not searched).",
     )
     aggregate: Aggregate | None = Field(
         default=None,
@@ -266,6 +268,14 @@ class Check(Criterion):
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement(Generic[T_co]):
+    """What an answer means, and how the judge saw the case try to sway it; None: it did not say."""
+
+    verdict: T_co
+    manipulation: JudgeSign | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Question(Generic[T_co]):
     """What is asked about a case, and what its verdicts mean.
 
@@ -290,14 +300,17 @@ class Question(Generic[T_co]):
     samples_else: int = 1
     identity: tuple[object, ...] = ()
 
-    def read(self, completion: Completion[object], protocol: Protocol = PLAIN) -> T_co:
+    def read(self, completion: Completion[object], protocol: Protocol = PLAIN) -> Judgement[T_co]:
         """What the answer means; raises `AnswerUnreadable`, `AnswerTruncated`, `AnswerRefused`."""
         if not self.reasoning and completion.finish == "length":
             # The limit of a few tokens is ours: what comes before it is the whole verdict or none.
             completion = replace(completion, finish="stop")
         if "" in self.scales:
-            return self.finding({"": read_verdict(completion, self.scales[""], protocol)})
-        return self.finding(read_verdicts(completion, self.scales, protocol))
+            readings = {"": read_verdict(completion, self.scales[""], protocol)}
+        else:
+            readings = read_verdicts(completion, self.scales, protocol)
+        saw = next(iter(readings.values())).manipulation
+        return Judgement(self.finding(readings), saw)
 
 
 class Judged(Criterion):

@@ -27,6 +27,7 @@ class CriterionOutcome:
     cached: bool = False
     simulated: bool = False
     retry: RetryAdvice | None = None
+    suspect: tuple[Suspicion, ...] = ()
 
 
 CHECK_FAILED = CriterionOutcome(reason="check_error", explanation=FAILED_CHECK)
@@ -62,7 +63,10 @@ def to_result(
     latency_ms: float = 0.0,
     suspect: tuple[Suspicion, ...] = (),
 ) -> CriterionResult:
-    """The result of an outcome; a score that is not a number from 0 to 1 is a failed check."""
+    """The result of an outcome; a score that is not a number from 0 to 1 is a failed check.
+
+    `suspect` is what the search found; what the judge saw is in the outcome.
+    """
     finding, reason, explanation = outcome.finding, outcome.reason, outcome.explanation
     graded = None if finding is None else grade(criterion, finding)
     if finding is not None and graded is None:
@@ -85,5 +89,5 @@ def to_result(
         latency_ms=latency_ms,
         cached=outcome.cached,
         simulated=outcome.simulated,
-        suspect=suspect,
+        suspect=(*suspect, *outcome.suspect),
     )

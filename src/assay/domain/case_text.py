@@ -68,14 +68,25 @@ def size_of(value: Any, counted_max: int = SIZE_COUNTED_MAX) -> int:
     It stops counting above `counted_max`: a larger value is only said to be larger.
     """
     size = 0
+    for item in _nodes(value):
+        size += 1 + (len(item) if isinstance(item, str) else 0)
+        if size > counted_max:
+            break
+    return size
+
+
+def strings(value: Any) -> Iterator[str]:
+    """All strings in a value, however deep, in no order."""
+    return (item for item in _nodes(value) if isinstance(item, str))
+
+
+def _nodes(value: Any) -> Iterator[Any]:
+    """Every value and name in a value, itself first."""
     left = [value]
-    while left and size <= counted_max:
+    while left:
         item = left.pop()
-        size += 1
-        if isinstance(item, str):
-            size += len(item)
-        elif isinstance(item, Mapping):
+        yield item
+        if isinstance(item, Mapping):
             left += chain(item.keys(), item.values())
         elif isinstance(item, list | tuple):
             left += item
-    return size

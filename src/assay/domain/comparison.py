@@ -59,9 +59,7 @@ class Comparison:
     usage: Usage
     cost_usd: float
     latency_ms: float
-    suspect: tuple[Suspicion, ...] = field(
-        default=(), metadata=doc("Signs of prompt injection in an output.")
-    )
+    suspect: tuple[Suspicion, ...] = field(default=(), metadata=doc("Signs of prompt injection."))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

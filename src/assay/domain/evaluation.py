@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from assay.domain.completion import NO_USAGE, Attempt, Usage, doc
 from assay.domain.errors import Reason
@@ -25,20 +25,18 @@ Fallback = Literal["any", "same_model", "none"]
 Strategy = Literal["ordered", "cheapest", "fastest", "weighted", "panel"]
 OnRefusal = Literal["next", "stop"]
 """What follows where a judge refuses or a provider filters: the next model is asked, or none."""
-InjectionPolicy = Literal["flag", "quarantine", "off"]
-"""What follows from signs of injection: the score is flagged, the case is not judged, or nothing
-is searched."""
-Sign = Literal[
-    "delimiter",
-    "addresses_grader",
-    "override",
-    "verdict",
-    "role_confusion",
-    "encoded",
-    "master_key",
-    "constant_answer",
+InjectionPolicy = Literal["flag", "quarantine", "verify", "off"]
+"""What follows from signs of injection: the score is flagged, the case is not judged, the judge is
+asked again without what is suspect, or nothing is searched."""
+SearchSign = Literal[
+    "delimiter", "control_tokens", "hidden_text", "verdict", "openers", "constant_answer"
 ]
-"""How a text can show that it was written to sway its judge."""
+"""How the structure of a text can show that it was written to sway its judge."""
+JudgeSign = Literal["addresses_grader", "gives_instructions", "forges_verdict", "hides_text"]
+"""What a judge can say of a case that tries to sway it."""
+Sign = Literal[SearchSign, JudgeSign]
+MANIPULATIONS: tuple[str, ...] = ("none", *get_args(JudgeSign))
+"""What a judge is offered to say in its answer."""
 ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
 Aggregate = Literal["mean", "median", "majority"]
 LongInput = Literal["reject", "truncate", "map_reduce"]
@@ -194,8 +192,17 @@ class Suspicion:
     """A sign that the case was written to sway its judge."""
 
     sign: Sign
-    field: str = dataclasses.field(metadata=doc("The field of the case that shows it."))
-    excerpt: str = dataclasses.field(metadata=doc("What shows it, escaped, at most 80 characters."))
+    field: str | None = dataclasses.field(
+        default=None,
+        metadata=doc("The field of the case that shows it; null where the judge saw it."),
+    )
+    excerpt: str = dataclasses.field(
+        default="",
+        metadata=doc("What shows it, escaped, at most 80 characters; else empty."),
+    )
+    source: Literal["search", "judge"] = dataclasses.field(
+        default="search", metadata=doc("Who noticed it: the search before the call, or the judge.")
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class CriterionFinished:
 
 @dataclass(frozen=True, slots=True)
 class InjectionSuspected:
-    """A case showed a sign of prompt injection; `policy` is `flag` or `quarantine`."""
+    """A case showed a sign of prompt injection; `policy` is any `InjectionPolicy` but `off`."""
 
     caller: Caller
     sign: str

@@ -41,10 +41,11 @@ from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
 from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
 from assay.evaluation.selection import assign_judges, calls_of
+from assay.evaluation.suspicion import apply_policy
 from assay.judging.call import RequestJudges
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.shared_call import group_calls, judge_together
-from assay.screening import Screener, Screening
+from assay.screening import Screener, Screening, held_back_because
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Evaluator:
         self, case: Case, assignments: Mapping[int, Assignment], caller: Caller
     ) -> dict[int, _Finished]:
         policies = {assignment.panel.spec.injection for assignment in assignments.values()}
-        screening = await self._screener.screen(case, policies, caller)
+        screening = self._screener.screen(case, policies, caller)
         # A single group has a task as well: where requests go through in one piece, they move in
         # convoys, and a sixth of the throughput is lost.
         async with asyncio.TaskGroup() as tasks:
@@ -236,16 +237,20 @@ class Evaluator:
         outcomes: Sequence[CriterionOutcome]
         try:
             if screening.holds_back(policy):
-                outcomes = [CriterionOutcome(None, "judge_suspect", screening.explanation)] * count
+                because = held_back_because(screening.suspicions)
+                outcomes = [CriterionOutcome(None, "judge_suspect", because)] * count
             elif count == 1:
                 outcomes = [await judge_criterion(assignments[0], case)]
             else:
                 outcomes = await judge_together(assignments, case)
+            outcomes = await apply_policy(outcomes, assignments, case, screening)
         except NotApplicable as error:
             outcomes = [CriterionOutcome(None, error.reason, error.message)] * count
         except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
             self._events.emit(internal_fault("judging", error, caller.request_id))
             outcomes = [CHECK_FAILED] * count
+        seen = [suspicion for outcome in outcomes for suspicion in outcome.suspect]
+        self._screener.report(seen, {policy}, caller)
         seconds, suspect = time.monotonic() - started_s, screening.shown_under(policy)
         return {
             index: self._finish(assignment.criterion, outcome, caller, seconds, suspect)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Never, TypeVar
 
-from assay.criteria.base import Question
+from assay.criteria.base import Judgement, Question
 from assay.criteria.results import FAILED_CHECK
 from assay.domain.completion import (
     NO_USAGE,
@@ -19,7 +19,13 @@ from assay.domain.completion import (
     total_spent,
 )
 from assay.domain.errors import DeadlineExceeded, ModelError, NotApplicable, Reason
-from assay.domain.evaluation import JudgeSpec, LongInputRecord, RetryAdvice, SharedCall
+from assay.domain.evaluation import (
+    JudgeSign,
+    JudgeSpec,
+    LongInputRecord,
+    RetryAdvice,
+    SharedCall,
+)
 from assay.domain.faults import internal_fault
 from assay.domain.ports import ChatModel, EventSink, Judges, PanelMember
 from assay.judging.prompt import to_prompt
@@ -48,6 +54,8 @@ class JudgeReply(Generic[T_co]):
     retry: RetryAdvice | None = None
     shared_call: SharedCall | None = None
     long_input: LongInputRecord | None = None
+    manipulations: tuple[JudgeSign, ...] = ()
+    """How the case tries to sway the judge, as the judge saw it."""
 
 
 async def ask(
@@ -64,15 +72,15 @@ async def ask(
     return _answered(completion)
 
 
-def _answered(completion: Completion[T]) -> JudgeReply[T]:
-    attempts, verdict = completion.attempts, completion.reading
+def _answered(completion: Completion[Judgement[T]]) -> JudgeReply[T]:
+    attempts, judgement = completion.attempts, completion.reading
     # A bare provider lists no attempts; a cached answer took none and costs nothing.
     bare = not attempts and not completion.cached
     spent = (completion.usage, completion.cost_usd) if bare else total_spent(attempts)
     return JudgeReply(
-        verdict=verdict,
-        reason="check_error" if verdict is None else None,
-        message=FAILED_CHECK if verdict is None else "",
+        verdict=judgement.verdict if judgement else None,
+        reason=None if judgement else "check_error",
+        message="" if judgement else FAILED_CHECK,
         provider=completion.provider,
         model=completion.model,
         attempts=attempts,
@@ -80,6 +88,7 @@ def _answered(completion: Completion[T]) -> JudgeReply[T]:
         cost_usd=spent[1],
         cached=completion.cached,
         simulated=completion.simulated,
+        manipulations=(judgement.manipulation,) if judgement and judgement.manipulation else (),
     )
 
 

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from assay.criteria.base import Finding, Judged, Question
 from assay.criteria.results import FAILED_CHECK, CriterionOutcome, grade
 from assay.domain.completion import CallContext, total_spent
-from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Vote, soonest
+from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Suspicion, Vote, soonest
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import fits
 from assay.judging.voting import Panel, Votes, collect_votes, votes_from
+from assay.prompts.templates import render
 
 NO_PART_OF_THE_QUESTION = {"name", "weight", "threshold", "required", "negate", "judge"}
 """Fields of a criterion that change neither its question nor the reading of the answer."""
+WARNING = "warning.v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A judged criterion, who judges it, and the context of its calls."""
+    """A judged criterion, who judges it, and the context of its calls.
+
+    `warned` judges are told that text in the material tries to influence them.
+    """
 
     criterion: Judged
     panel: Panel
     context: CallContext
+    warned: bool = False
 
 
 async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcome:
@@ -36,7 +42,7 @@ async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcom
     finding = criterion.short_circuit(case)
     if finding is not None:
         return CriterionOutcome(finding)
-    questions = questions_about(criterion, case)
+    questions = questions_about(assignment, case)
     first = questions[0]
     once = panel.asks_once and len(questions) == 1 and first.samples_else == 1
     if once and fits(first, panel.members[0]):
@@ -48,10 +54,24 @@ async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcom
     )
 
 
-def questions_about(criterion: Judged, case: Case) -> list[Question[Finding]]:
+def questions_about(assignment: Assignment, case: Case) -> list[Question[Finding]]:
     """The criterion's questions, with an identity that no other criterion's questions have."""
+    criterion = assignment.criterion
     identity = (criterion.model_dump_json(exclude=NO_PART_OF_THE_QUESTION),)
-    return [replace(question, identity=identity) for question in criterion.questions(case)]
+    questions = [replace(question, identity=identity) for question in criterion.questions(case)]
+    return [warned(question) for question in questions] if assignment.warned else questions
+
+
+def warned(question: Question[Finding]) -> Question[Finding]:
+    """The question with a warning that the material tries to influence the verdict."""
+    task = f"{question.task}\n\n{render(WARNING)}"
+    return replace(question, task=task, identity=(*question.identity, WARNING))
+
+
+def suspicions_from(replies: Iterable[JudgeReply[Finding]]) -> tuple[Suspicion, ...]:
+    """What the judges saw, each sign once."""
+    signs = dict.fromkeys(sign for reply in replies for sign in reply.manipulations)
+    return tuple(Suspicion(sign, source="judge") for sign in signs)
 
 
 def outcome_from(criterion: Judged, votes_by_question: Sequence[Votes]) -> CriterionOutcome:
@@ -71,6 +91,7 @@ def outcome_from(criterion: Judged, votes_by_question: Sequence[Votes]) -> Crite
         cached=all(reply.cached for reply in replies),
         simulated=any(reply.simulated for reply in replies),
         retry=soonest(reply.retry for reply in replies),
+        suspect=suspicions_from(replies),
     )
 
 

@@ -157,6 +157,7 @@ async def _ask_in_parts(
         cached=all(reply.cached for reply in replies),
         simulated=any(reply.simulated for reply in replies),
         long_input=LongInputRecord("map_reduce", title, len(text), len(text), len(parts)),
+        manipulations=tuple(sign for reply in replies for sign in reply.manipulations),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from assay.criteria.base import Question
+from assay.criteria.base import Judgement, Question
 from assay.domain.completion import CallContext, Completion, Prompt, Sampling, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
@@ -38,14 +38,17 @@ class _Reader(Generic[T_co]):
     question: Question[T_co]
     marker: str
 
-    def __call__(self, completion: Completion[object], *, forms: tuple[str, ...] = ()) -> T_co:
-        protocol = Protocol(self.marker, (*self.question.forms, *forms))
+    def __call__(
+        self, completion: Completion[object], *, forms: tuple[str, ...] = ()
+    ) -> Judgement[T_co]:
+        texts = [text for _, text in self.question.content] if self.marker else ()
+        protocol = Protocol(self.marker, (*self.question.forms, *forms), tuple(texts))
         return self.question.read(completion, protocol)
 
 
 def to_prompt(
     question: Question[T], spec: JudgeSpec, context: CallContext, *, sample: int = 0
-) -> Prompt[T]:
+) -> Prompt[Judgement[T]]:
     """The question as turns.
 
     Each `sample` of a question has its own key and seed: samples that shared one answer would

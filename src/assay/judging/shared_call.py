@@ -88,7 +88,7 @@ class _Entry:
 async def judge_together(assignments: Sequence[Assignment], case: Case) -> list[CriterionOutcome]:
     """The outcomes of criteria that `group_calls` put together, in their order."""
     entries = [
-        _Entry(f"c{number}", assignment, questions_about(assignment.criterion, case)[0])
+        _Entry(f"c{number}", assignment, questions_about(assignment, case)[0])
         for number, assignment in enumerate(assignments, 1)
     ]
     questions = {entry.key: entry.question for entry in entries}
@@ -129,6 +129,7 @@ async def _outcome(
         simulated=shared.simulated,
         retry=shared.retry,
         shared_call=record,
+        manipulations=shared.manipulations,
     )
     if finding is None and (findings or shared.reason in PROMPT_SPECIFIC_REASONS):
         alone = await ask_within_window(question, panel.members[0], context)
@@ -139,9 +140,10 @@ async def _outcome(
             usage=spent,
             cost_usd=cost_usd,
             shared_call=record,
+            manipulations=own.manipulations + alone.manipulations,
         )
     else:
-        version = f"shared.v2/{question.prompt_version}"
+        version = f"shared.v3/{question.prompt_version}"
         question = replace(question, prompt_version=version)
     return outcome_from(criterion, [votes_from(question, panel, [own])])
 
@@ -157,11 +159,11 @@ def shared_question(
     }
     tasks = [(key, question.task) for key, question in questions.items()]
     return Question(
-        task=render("shared.v2", tasks=tasks),
+        task=render("shared.v3", tasks=tasks),
         content=next(iter(questions.values())).content,
         scales=scales,
         finding=lambda readings: findings_from(readings, questions),
-        prompt_version="shared.v2",
+        prompt_version="shared.v3",
         max_output_tokens=OUTPUT_TOKENS_EACH * len(questions),
         identity=tuple(part for question in questions.values() for part in question.identity),
     )

@@ -11,16 +11,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from assay.domain.evaluation import MANIPULATIONS
+
 RANGE = re.compile(r"\bfrom (-?\d[\d.e+]*) to (-?\d[\d.e+]*)")
 
 
 def instance(schema: Mapping[str, Any], rng: random.Random, text: str) -> Any:
     """A random value that `schema` allows; its free strings are `text`.
 
-    Raises `ValueError` for a schema of another kind.
+    Such an answer saw no manipulation. Raises `ValueError` for a schema of another kind.
     """
     if "enum" in schema:
-        return rng.choice(list(schema["enum"]))
+        offered = list(schema["enum"])
+        return offered[0] if tuple(offered) == MANIPULATIONS else rng.choice(offered)
     match schema.get("type"):
         case "object":
             properties: Mapping[str, Mapping[str, Any]] = schema["properties"]

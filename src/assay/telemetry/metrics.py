@@ -161,7 +161,7 @@ class Metrics:
             "assay_injection_suspects_total",
             "Cases that show a sign of prompt injection.",
             one_of("sign", get_args(Sign)),
-            one_of("policy", ("flag", "quarantine")),
+            one_of("policy", ("flag", "quarantine", "verify")),
         )
         self._on(events.InjectionSuspected, lambda event: suspects(event.sign, event.policy).inc())
 

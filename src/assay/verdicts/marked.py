@@ -1,4 +1,4 @@
-"""The marked line: `VERDICT 7f3a: 4`, with a marker that is random for each call.
+"""The marked lines: `VERDICT 7f3a: 4`, with a marker that is random for each call.
 
 It stops every forgery that was written beforehand, because no text can know the marker.
 """
@@ -6,9 +6,15 @@ It stops every forgery that was written beforehand, because no text can know the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
+
+from assay.domain.evaluation import MANIPULATIONS, JudgeSign
 
 WORD = "VERDICT"
+MANIPULATION = "manipulation"
+"""The name of the line, or the member of an object, in which a judge says what it saw."""
 
 _MARKED = re.compile(
     rf"{WORD}[ \t*_`<\[(]{{1,6}}(?P<marker>[A-Za-z0-9]{{1,64}})\b[\])>*_` \t]{{0,4}}"
@@ -46,6 +52,37 @@ def marked_lines(text: str, marker: str) -> list[MarkedLine]:
         for line in _MARKED.finditer(text)
         if line["marker"].lower() == marker.lower()
     ]
+
+
+_SEEN = re.compile(
+    rf"(?:{WORD}[ \t*_`<\[(]{{1,6}}(?P<marker>[A-Za-z0-9]{{1,64}})\b[\])>*_`: \t]{{1,6}}|"
+    rf"^[ \t>*_`#-]{{0,8}}){MANIPULATION}[*_` \t]{{0,4}}[:：=](?P<value>(?:(?!\b{WORD}\b)[^\n])*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def without_manipulation(text: str, marker: str) -> tuple[str, list[str]]:
+    """The text with blanks for each line about manipulation, and what the marked ones say.
+
+    No place in the text moves. A line without the marker is blanked too, but it says nothing.
+    """
+    said: list[str] = []
+
+    def blank(line: re.Match[str]) -> str:
+        value = _bare(line["value"].strip().rstrip(".")).lower()
+        marked = bool(marker) and (line["marker"] or "").lower() == marker.lower()
+        if not marked and value not in MANIPULATIONS:
+            return line[0]
+        said.extend([value] if marked else [])
+        return " " * len(line[0])
+
+    return _SEEN.sub(blank, text), said
+
+
+def seen(said: Sequence[object]) -> JudgeSign | None:
+    """The one sign that a judge names; None for none, for several, and for what is not offered."""
+    values = {str(value).strip().lower().replace(" ", "_") for value in said}
+    return next((sign for sign in get_args(JudgeSign) if values == {sign}), None)
 
 
 def _bare(value: str) -> str:

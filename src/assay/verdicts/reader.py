@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar
 
 from assay.domain.completion import Completion, TokenLogprob
 from assay.domain.errors import AnswerRefused, AnswerTruncated, AnswerUnreadable
-from assay.domain.evaluation import ReadFrom
+from assay.domain.evaluation import JudgeSign, ReadFrom
 from assay.verdicts.assertion import is_assertion, is_corrected, without_quotations
 from assay.verdicts.forms import FORMS, AnyScale, Form, Mark, marks_of
 from assay.verdicts.logprobs import token_at
-from assay.verdicts.marked import marked_lines
+from assay.verdicts.marked import marked_lines, seen, without_manipulation
 from assay.verdicts.prose import frames, stated_marks, stated_value
 from assay.verdicts.reasoning import answer_span
 from assay.verdicts.scales import NOT_OFFERED
@@ -28,6 +28,7 @@ from assay.verdicts.tolerant_json import Pairs
 
 ANSWER_CHARS_MAX = 100_000
 """Of a longer answer only the end is read: the verdict comes last."""
+COPY_CHARS_MIN = 5
 MARKED_VALUES_MAX = 20
 """Different values in marked lines that are compared."""
 EXPLANATION_CHARS_MAX = 20_000
@@ -49,7 +50,8 @@ class Reading(Generic[V]):
 
     `method` is `structured`, `marked`, `form:NAME` or `prose`; `excerpt` is what was read, with
     the marker hidden. `start` and `end` are the verdict's place in the completion's text, and
-    `token` is the output token there, where the model gave log-probabilities.
+    `token` is the output token there, where the model gave log-probabilities. `manipulation` is
+    what the whole answer says of the case.
     """
 
     value: V
@@ -59,6 +61,7 @@ class Reading(Generic[V]):
     start: int
     end: int
     token: TokenLogprob | None = None
+    manipulation: JudgeSign | None = None
 
     @property
     def excerpted(self) -> ReadFrom:
@@ -70,11 +73,19 @@ class Protocol:
     """How one call asked for its verdict.
 
     `marker` is the random value of the marked line, '' where none was asked for. `forms` are the
-    declared forms by name, beside those that are read undeclared.
+    declared forms by name, beside those that are read undeclared. `shown` are the texts of the
+    case: without the marker, what stands there word for word is a copy and no verdict.
     """
 
     marker: str = ""
     forms: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+
+    def check_own(self, statement: str) -> None:
+        """Raise where a statement is a copy; a word or a number alone is too common to be one."""
+        is_common = len(statement) < COPY_CHARS_MIN or statement.replace(" ", "").isalnum()
+        if not is_common and any(statement in text for text in self.shown):
+            raise AnswerUnreadable("The verdict stands word for word in the material.")
 
     def applied(self) -> list[Form]:
         """The forms to read, the declared ones first."""
@@ -91,11 +102,11 @@ def read_verdict(
     completion: Completion[object], scale: AnyScale, protocol: Protocol = PLAIN, name: str = ""
 ) -> Reading[Any]:
     """The one verdict of the answer, on the scale; `name` is that of its marked line."""
-    answer = _Answer.of(completion)
+    answer = _Answer.of(completion, protocol.marker)
     marked = _marked(answer, scale, protocol, name)
     if marked is not None:
         return marked
-    structured = _structured(answer, scale)
+    structured = _structured(answer, scale, protocol)
     if structured is not None:
         return structured
     if answer.cut:
@@ -111,11 +122,14 @@ def read_verdict(
         # A form that nobody declared may be quoted or denied, as prose may.
         if marks and (declared or any(_stands(own, mark, scale) for mark in marks)):
             others = [] if declared else stated
-            return answer.reading(_agreed([*others, *marks]), f"form:{form.name}")
-    marks = stated
-    if not marks:
-        raise AnswerUnreadable("The answer states no verdict.")
-    return answer.reading(_agreed(marks), "prose")
+            reading = answer.reading(_agreed([*others, *marks]), f"form:{form.name}")
+            break
+    else:
+        if not stated:
+            raise AnswerUnreadable("The answer states no verdict.")
+        reading = answer.reading(_agreed(stated), "prose")
+    protocol.check_own(reading.excerpt)
+    return reading
 
 
 def _stands(own: str, mark: Mark, scale: AnyScale) -> bool:
@@ -128,29 +142,39 @@ def _stands(own: str, mark: Mark, scale: AnyScale) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What of the completion is the answer, and where it stands."""
+    """What of the completion is the answer, and where it stands.
+
+    What it says of manipulation in lines is no part of `text`.
+    """
 
     completion: Completion[object]
     text: str
     offset: int
     cut: bool
+    manipulation: JudgeSign | None
 
     @classmethod
-    def of(cls, completion: Completion[object]) -> _Answer:
+    def of(cls, completion: Completion[object], marker: str) -> _Answer:
         """The answer; raises where there is nothing to read."""
         if completion.finish in ("refusal", "content_filter"):
             raise AnswerRefused("The judge declined to judge.")
         start, end = answer_span(completion.text)
         start = max(start, end - ANSWER_CHARS_MAX)
-        text = completion.text[start:end]
+        text, said = without_manipulation(completion.text[start:end], marker)
         cut = completion.finish == "length"
         if not text.strip():
             if cut:
                 raise AnswerTruncated("The answer was cut before its verdict.")
             raise AnswerUnreadable("The answer is empty.")
-        return cls(completion, text, start, cut)
+        return cls(completion, text, start, cut, seen(said))
 
-    def reading(self, mark: Mark, method: str, explanation: str | None = None) -> Reading[Any]:
+    def reading(
+        self,
+        mark: Mark,
+        method: str,
+        explanation: str | None = None,
+        manipulation: JudgeSign | None = None,
+    ) -> Reading[Any]:
         start = max(0, self.text.rfind("\n", 0, mark.start) + 1, mark.start - EXCERPT_CHARS_MAX)
         line = self.text[start : mark.end + 40].split("\n")
         excerpt = line[0] if mark.end <= start + len(line[0]) else self.text[mark.start : mark.end]
@@ -163,6 +187,7 @@ class _Answer:
             self.offset + mark.start,
             self.offset + mark.end,
             token_at(self.completion, self.offset + mark.start),
+            manipulation or self.manipulation,
         )
 
 
@@ -207,11 +232,12 @@ def _hidden(text: str, marker: str) -> str:
     return text.replace(marker, "…").replace(marker.upper(), "…")
 
 
-def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
+def _structured(answer: _Answer, scale: AnyScale, protocol: Protocol) -> Reading[Any] | None:
     try:
         found = own_object(answer.text, scale.keys)
         if found is None:
             return None
+        protocol.check_own(answer.text[found.start : found.end])
         value = scale.from_json(verdict_in(found.pairs, scale.keys))
     except Contradiction:
         raise AnswerUnreadable("The answer gives more than one verdict.") from None
@@ -225,7 +251,8 @@ def _structured(answer: _Answer, scale: AnyScale) -> Reading[Any] | None:
     if _goes_on(after) or any(mark.value != value for mark in others):
         raise AnswerUnreadable("The answer gives more than one verdict.")
     start, end = _value_place(answer.text, found.start, found.end, scale.keys)
-    return answer.reading(Mark(value, start, end), "structured", found.explanation)
+    mark = Mark(value, start, end)
+    return answer.reading(mark, "structured", found.explanation, found.manipulation)
 
 
 def _later_marks(after: str, scale: AnyScale) -> list[Mark]:
@@ -261,7 +288,7 @@ def read_verdicts(
     They stand in marked lines, or in one JSON object with a member for each name; nothing else is
     read. Raises where none of them can be.
     """
-    answer = _Answer.of(completion)
+    answer = _Answer.of(completion, protocol.marker)
     readings: dict[str, Reading[Any]] = {}
     for name, scale in scales.items():
         with suppress(AnswerUnreadable):
@@ -275,13 +302,14 @@ def read_verdicts(
         raise AnswerUnreadable("The answer gives more than one verdict.") from None
     if answer.cut and (found is None or answer.text[found.end :].strip(" \n\t`")):
         raise AnswerTruncated("The answer was cut before its verdict.")
+    protocol.check_own("" if found is None else answer.text[found.start : found.end])
     for name, scale in scales.items():
         values = [] if found is None else found.pairs.values_of(name)
         if found is not None and values and all(value == values[0] for value in values):
             value, why = _in_member(values[0], scale)
             if value is not NOT_OFFERED:
                 mark = Mark(value, found.start, found.end)
-                readings[name] = answer.reading(mark, "structured", why)
+                readings[name] = answer.reading(mark, "structured", why, found.manipulation)
     if not readings:
         raise AnswerUnreadable("The answer states no verdict.")
     return readings

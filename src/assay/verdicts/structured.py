@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay.domain.evaluation import JudgeSign
+from assay.verdicts.marked import MANIPULATION, seen
 from assay.verdicts.tolerant_json import Pairs, read_value
 
 OBJECTS_MAX = 200
@@ -56,6 +58,10 @@ class Found:
     def explanation(self) -> str:
         values = (value for key in REASON_KEYS for value in self.pairs.values_of(key))
         return next((value for value in values if isinstance(value, str)), "")
+
+    @property
+    def manipulation(self) -> JudgeSign | None:
+        return seen(self.pairs.values_of(MANIPULATION))
 
 
 def own_object(text: str, keys: Sequence[str]) -> Found | None:

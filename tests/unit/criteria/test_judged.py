@@ -30,7 +30,7 @@ def criterion(**fields: Any) -> Judged:
 
 def finding(judged: Judged, text: str) -> Finding:
     read = judged.question(Case("output")).read
-    found = read(Completion(text, "stop", "provider", "model"))
+    found = read(Completion(text, "stop", "provider", "model")).verdict
     assert isinstance(found, Finding)
     return found
 

@@ -24,7 +24,7 @@ def finding(fields: dict[str, Any], text: str, finish: Any = "stop") -> Finding:
     [judged] = parse_criteria([fields])
     assert isinstance(judged, Judged)
     read = judged.question(Case("output", reference=("reference",))).read
-    found = read(Completion(text, finish, "provider", "model"))
+    found = read(Completion(text, finish, "provider", "model")).verdict
     assert isinstance(found, Finding)
     return found
 

@@ -59,7 +59,7 @@ def test_each_level_is_worth_its_score(name):
     """The judge's label becomes the score that the catalogue promises for it."""
     for level in READY_MADE[name].recipe.levels:
         answer = json.dumps({"reasoning": "why", "verdict": level.label})
-        finding = question(name).read(completion_of(answer))
+        finding = question(name).read(completion_of(answer)).verdict
         assert (finding.score, finding.label) == (level.score, level.label)
         assert finding.explanation == "why"
 

@@ -40,7 +40,7 @@ async def test_criteria_of_one_case_share_a_call() -> None:
     assert [each.explanation for each in result.results] == ["r1", "r2", "r3"]
     judge = result.results[0].judge
     assert judge is not None
-    assert judge.prompt_version == "shared.v2/rubric.v2"
+    assert judge.prompt_version == "shared.v3/rubric.v3"
 
 
 async def test_the_shared_calls_cost_is_counted_once() -> None:
@@ -67,7 +67,7 @@ async def test_one_unreadable_criterion_does_not_sink_the_others() -> None:
     assert result.usage == USAGE + USAGE
     judge = result.results[1].judge
     assert judge is not None
-    assert (judge.prompt_version, len(judge.attempts)) == ("score.v2", 2)
+    assert (judge.prompt_version, len(judge.attempts)) == ("score.v3", 2)
 
 
 async def test_a_useless_shared_answer_is_asked_again_alone() -> None:
@@ -138,7 +138,7 @@ def test_the_shared_prompt_holds_every_task_and_no_frame_twice() -> None:
         assert words in shared.task
     prompt = to_prompt(shared, JudgeSpec(), call())
     assert prompt.answer is not None
-    assert prompt.answer.schema["required"] == ["c1", "c2", "c3"]
+    assert prompt.answer.schema["required"] == ["manipulation", "c1", "c2", "c3"]
     assert prompt.plain is not None
     assert f"VERDICT {prompt.marker} c2: <a whole number from 1 to 5>" in prompt.plain.instruction
 
@@ -155,9 +155,9 @@ def test_marked_lines_of_a_shared_call_are_read_by_name() -> None:
     found = shared_question(questions).read(
         completion_of(text + "VERDICT ab c2_item_2: no"), Protocol("ab")
     )
-    assert {key: finding.score for key, finding in found.items()} == {"c1": 0.0, "c2": 0.5}
+    assert {key: finding.score for key, finding in found.verdict.items()} == {"c1": 0.0, "c2": 0.5}
     found = shared_question(questions).read(completion_of(text), Protocol("ab"))
-    assert list(found) == ["c1"]
+    assert list(found.verdict) == ["c1"]
 
 
 async def test_the_key_of_a_shared_call_names_every_criterion() -> None:
@@ -165,6 +165,6 @@ async def test_the_key_of_a_shared_call_names_every_criterion() -> None:
     model = ScriptedModel(AnswerUnreadable("no"))
     await evaluated(["one", "two"], FakeJudges(model), batch_criteria=True)
     await evaluated(["one", "three"], FakeJudges(model), batch_criteria=True)
-    shared = [each.key for each in model.prompts if each.key and each.key[0] == "shared.v2"]
+    shared = [each.key for each in model.prompts if each.key and each.key[0] == "shared.v3"]
     assert len(shared) == len(set(shared)) == 2
     assert JudgeSpec().batch_criteria is False

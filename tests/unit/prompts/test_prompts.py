@@ -46,33 +46,33 @@ GRADER = [
     },
 ]
 CRITERIA: dict[str, dict[str, Any]] = {
-    "rubric.v2": {"type": "rubric", "rubric": "The answer is right."},
-    "levels.v2": {"type": "rubric", "rubric": "How clear is it?", "levels": LEVELS},
-    "boolean.v2": {"type": "boolean", "question": "Is it right?"},
-    "score.v2": {"type": "score", "rubric": "How right is it?", "min": 1, "max": 5},
-    "label.v2": {
+    "rubric.v3": {"type": "rubric", "rubric": "The answer is right."},
+    "levels.v3": {"type": "rubric", "rubric": "How clear is it?", "levels": LEVELS},
+    "boolean.v3": {"type": "boolean", "question": "Is it right?"},
+    "score.v3": {"type": "score", "rubric": "How right is it?", "min": 1, "max": 5},
+    "label.v3": {
         "type": "label",
         "question": "What tone has it?",
         "labels": [{"label": "curt", "description": "One word."}, "polite"],
         "passing_labels": ["polite"],
     },
-    "score_model.v2": {
+    "score_model.v3": {
         "type": "score_model",
         "name": "geo",
         "model": "gpt-5-mini",
         "input": GRADER,
         "range": [0, 10],
     },
-    "g_eval.v2": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
-    "checklist.v2": {
+    "g_eval.v3": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
+    "checklist.v3": {
         "type": "checklist",
         "rubric": "An answer for a child.",
         "items": ["It is short.", {"item": "It is right.", "weight": 2}],
     },
-    "factuality.v2": {"type": "factuality"},
-    "closed_qa.v2": {"type": "closed_qa", "criteria": "It names one city."},
-    "pairwise.v2": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
-    "pairwise.v2 without reasoning": {
+    "factuality.v3": {"type": "factuality"},
+    "closed_qa.v3": {"type": "closed_qa", "criteria": "It names one city."},
+    "pairwise.v3": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
+    "pairwise.v3 without reasoning": {
         "type": "pairwise",
         "rubric": "Which is right?",
         "against": "Lyon.",
@@ -80,7 +80,7 @@ CRITERIA: dict[str, dict[str, Any]] = {
         "reasoning": False,
         "tie": False,
     },
-    "label_model.v2": {
+    "label_model.v3": {
         "type": "label_model",
         "name": "geo",
         "model": "gpt-5-mini",
@@ -132,14 +132,14 @@ def test_the_system_turn_never_changes(version: str) -> None:
     marked = Case("OUT-1", input="IN-2", reference=("REF-3",), context=("CON-4",))
     system, user = prompt(CRITERIA[version], marked).turns
     assert (system.role, user.role) == ("system", "user")
-    assert system == prompt(CRITERIA["rubric.v2"]).turns[0]
+    assert system == prompt(CRITERIA["rubric.v3"]).turns[0]
     assert "OUT-1" in user.text.partition("# Task")[0]
 
 
 def test_large_text_is_never_joined() -> None:
     """The output is one part of the turn, the very object of the case."""
     case = Case("x" * 1_000_000)
-    parts = prompt(CRITERIA["rubric.v2"], case).turns[1].parts
+    parts = prompt(CRITERIA["rubric.v3"], case).turns[1].parts
     assert any(part is case.output for part in parts)
 
 
@@ -169,14 +169,14 @@ def test_without_a_key_each_delimiter_is_random() -> None:
 def test_each_call_has_its_own_marker() -> None:
     """It stands after the material, and nowhere in the system turn."""
     model = Model("m", "p", "m", capabilities=Capabilities(schema=False))
-    prompts = [prompt(CRITERIA["rubric.v2"]).for_model(model) for _ in range(100)]
+    prompts = [prompt(CRITERIA["rubric.v3"]).for_model(model) for _ in range(100)]
     assert len({asked.marker for asked in prompts}) == 100
     assert all(asked.marker in asked.turns[1].text.partition("# Answer")[2] for asked in prompts)
 
 
 def test_an_empty_output_is_shown_as_empty() -> None:
     """The judge is told, or it would look for the text."""
-    assert 'title="output, empty"' in prompt(CRITERIA["rubric.v2"], Case("")).turns[1].text
+    assert 'title="output, empty"' in prompt(CRITERIA["rubric.v3"], Case("")).turns[1].text
 
 
 @given(
@@ -226,7 +226,7 @@ def test_a_hostile_text_is_neutralised_in_bounded_time() -> None:
 def test_a_prompt_refuses_a_value_it_was_not_given() -> None:
     """A missing value is an error, never an empty line in a judge's instructions."""
     with pytest.raises(UndefinedError):
-        render("rubric.v2")
+        render("rubric.v3")
 
 
 def test_a_rubric_is_not_a_template() -> None:
@@ -242,7 +242,7 @@ def test_a_rubric_is_not_a_template() -> None:
 def test_a_grader_needs_what_it_names(placeholder: str, reason: str) -> None:
     """A placeholder without a text in the case leaves the criterion unscored, with the reason."""
     grader = {
-        **CRITERIA["score_model.v2"],
+        **CRITERIA["score_model.v3"],
         "input": [{"role": "user", "content": f"{{{{{placeholder}}}}}"}],
     }
     with pytest.raises(NotApplicable) as caught:

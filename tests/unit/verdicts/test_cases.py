@@ -53,7 +53,7 @@ def said(row: dict[str, Any]) -> Any:
     finish: Any = "length" if row["finish"] == "length" else "stop"
     completion = Completion(row["judge_says"], finish, "fake", "judge")
     try:
-        finding = question.read(completion, PLAIN)
+        finding = question.read(completion, PLAIN).verdict
     except ModelError:
         return "unscored"
     if row.get("comparison"):

@@ -70,7 +70,7 @@ class Checklist(Judged):
     def question(self, case: Case) -> Question[Finding]:
         question = self.ask(
             case,
-            "checklist.v2",
+            "checklist.v3",
             YES_OR_NO,
             self._finding,
             rubric=self.rubric,

@@ -182,7 +182,7 @@ class ScoreModel(_ModelGrader):
         scale = NumberScale(low, high, integer=False)
         question = self.ask(
             case,
-            "score_model.v2",
+            "score_model.v3",
             scale,
             self._finding,
             messages=self.messages(),
@@ -237,7 +237,7 @@ class LabelModel(_ModelGrader):
     def question(self, case: Case) -> Question[Finding]:
         question = self.ask(
             case,
-            "label_model.v2",
+            "label_model.v3",
             LabelScale(self.labels),
             self._finding,
             messages=self.messages(),

@@ -24,7 +24,7 @@ from assay.verdicts.scales import LabelScale
 FAMILIES = ("quality", "grounding", "safety", "conversation", "agent")
 """The files, in the order of the catalogue."""
 
-TEMPLATE = "readymade.v2"
+TEMPLATE = "readymade.v3"
 
 
 class Step(Frozen):

@@ -88,60 +88,72 @@ async def open_process(
     events: EventSink = Sinks([metrics, EventLog()])
     lifecycle, load, limits = Lifecycle(), Load(), limits_from_settings(settings)
     async with AsyncExitStack() as stack:
-        redis, budgeted, private = await stack.enter_async_context(open_redis(settings))
+        clients = await stack.enter_async_context(open_redis(settings))
+        redis, budgeted = clients.redis, clients.budgeted
         supervisor = await stack.enter_async_context(Supervisor(events))
-        if private is not None:
-            supervisor.start("private_redis", private.watch, essential=True)
-        store = StoreWatch(redis, events)
-        supervisor.start("store_watch", store.run)
+        store = _watch_store(clients, events, supervisor)
         _warn_of_shares(settings)
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
-        sandbox = SandboxPool(events)
+        sandbox, screener = SandboxPool(events), Screener(events)
         stack.push_async_callback(sandbox.aclose)
-        screener = Screener(events)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
-        gate = RedisTenantGate(
-            budgeted,
-            tenant_limits(settings),
-            supervisor,
-            judge_calls_max=settings.server.judge_calls_max,
-            inflight_s=limits.request_timeout_ms / 1_000
-            + limits.body_timeout_s
-            + INFLIGHT_MARGIN_S,
-        )
+        gate = _gate(settings, limits, budgeted, supervisor)
         stack.push_async_callback(gate.aclose)
         delimiter_key = await shared_secret(redis, "delimiter")
-        name = f"{os.getpid()}-{random_hex(4)}"
-        in_hand = RowsInHand(settings.server.data_dir / "stalls", name)
-        watchdog = LoopWatchdog(in_hand.trace) if ends_stalled else None
-        if watchdog is not None:
-            stack.enter_context(watchdog.armed())
-        supervisor.start("event_loop_lag", partial(watch_loop, events, watchdog=watchdog))
-        yield Process(
-            metrics=metrics,
-            events=events,
-            supervisor=supervisor,
-            lifecycle=lifecycle,
-            load=load,
-            limits=limits,
-            redis=redis,
-            judging=judging,
-            screener=screener,
-            delimiter_key=delimiter_key,
-            gate=gate,
-            evaluator=Evaluator(judging.judges, sandbox, screener, events, delimiter_key, gate),
-            operations=create_operations_app(
-                lifecycle,
-                metrics.render,
-                lambda: supervisor.failing,
-                lambda: store.available,
-                LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
-                needs_store=needs_store,
-            ),
-            in_hand=in_hand,
+        in_hand = _watch_loop(settings, events, supervisor, stack, ends_stalled=ends_stalled)
+        operations = create_operations_app(
+            lifecycle,
+            metrics.render,
+            lambda: supervisor.failing,
+            lambda: store.available,
+            LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
+            needs_store=needs_store,
         )
+        evaluator = Evaluator(judging.judges, sandbox, screener, events, delimiter_key, gate)
+        yield Process(
+            *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
+            *(delimiter_key, gate, evaluator, operations, in_hand),
+        )
+
+
+def _watch_store(clients: Clients, events: EventSink, supervisor: Supervisor) -> StoreWatch:
+    if clients.private is not None:
+        supervisor.start("private_redis", clients.private.watch, essential=True)
+    store = StoreWatch(clients.redis, events)
+    supervisor.start("store_watch", store.run)
+    return store
+
+
+def _watch_loop(
+    settings: Settings,
+    events: EventSink,
+    supervisor: Supervisor,
+    stack: AsyncExitStack,
+    *,
+    ends_stalled: bool,
+) -> RowsInHand:
+    """Watch the event loop; what is in hand is noted where a process that stalls leaves it."""
+    in_hand = RowsInHand(settings.server.data_dir / "stalls", f"{os.getpid()}-{random_hex(4)}")
+    watchdog = LoopWatchdog(in_hand.trace) if ends_stalled else None
+    if watchdog is not None:
+        stack.enter_context(watchdog.armed())
+    supervisor.start("event_loop_lag", partial(watch_loop, events, watchdog=watchdog))
+    return in_hand
+
+
+def _gate(
+    settings: Settings, limits: Limits, redis: Client, supervisor: Supervisor
+) -> RedisTenantGate:
+    longest_s = limits.request_timeout_ms / 1_000 + limits.body_timeout_s
+    return RedisTenantGate(
+        redis,
+        tenant_limits(settings),
+        supervisor,
+        judge_calls_max=settings.server.judge_calls_max,
+        inflight_s=longest_s + INFLIGHT_MARGIN_S,
+    )
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ FAULT_PLACES = (
     "judge_call",
     "judging",
     "memory_trimming",
+    "private_redis",
     "reading",
     "redis_probe",
     "request",
@@ -26,6 +27,7 @@ FAULT_PLACES = (
     "scraped_gauges",
     "settlements",
     "shared_call",
+    "store_watch",
     "webhook",
 )
 """The places that report faults: the labels of a metric, which counts any other as `other`."""

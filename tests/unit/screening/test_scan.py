@@ -193,7 +193,7 @@ def test_a_mask_covers_the_sign_and_what_it_opens(text: str, left: str) -> None:
     )
     assert masked(case) == Case(
         ({"role": "assistant", "content": left, "n": 1},),
-        input=({"role": "system", "content": text}, {"role": "user", "content": left}),
+        input=({"role": "system", "content": left}, {"role": "user", "content": left}),
         context=("fine", left),
     )
 

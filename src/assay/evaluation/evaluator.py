@@ -45,7 +45,7 @@ from assay.evaluation.suspicion import apply_policy
 from assay.judging.call import RequestJudges
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.shared_call import group_calls, judge_together
-from assay.screening import Screener, held_back_because
+from assay.screening import HELD_BACK, Screener
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +237,7 @@ class Evaluator:
         outcomes: Sequence[CriterionOutcome]
         try:
             if policy == "quarantine" and found:
-                because = held_back_because(found)
-                outcomes = [CriterionOutcome(None, "judge_suspect", because)] * count
+                outcomes = [CriterionOutcome(None, "judge_suspect", HELD_BACK)] * count
             elif count == 1:
                 outcomes = [await judge_criterion(assignments[0], case)]
             else:

@@ -13,7 +13,7 @@ from assay.domain.errors import Reason
 from assay.domain.evaluation import Case, Suspicion
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.shared_call import judge_together
-from assay.screening import held_back_because, masked
+from assay.screening import HELD_BACK, masked
 
 TOLERANCE = 0.15
 """How far two scores, 0 to 1, may differ and still be one verdict: less than a step of 1 to 5."""
@@ -37,8 +37,7 @@ async def apply_policy(
     stands = list(outcomes)
     if policy == "quarantine":
         for number in doubted:
-            because = held_back_because(outcomes[number].suspect)
-            stands[number] = _without_finding(outcomes[number], "judge_suspect", because)
+            stands[number] = _without_finding(outcomes[number], "judge_suspect", HELD_BACK)
     elif policy == "verify" and doubted:
         # Masking takes as long as the texts make it, so it takes turns with the event loop.
         clean = await asyncio.to_thread(masked, case)

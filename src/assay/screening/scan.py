@@ -20,8 +20,6 @@ from assay.prompts.untrusted import TAG_NAME
 
 EXCERPT_CHARS_MAX = 80
 MASK = "[…]"
-MASKS_MAX = 1_000
-"""Of a text with more that is suspect, all the rest is."""
 OCCURRENCES_MAX = 100
 """Occurrences of a rare character that are looked at one by one before the text is searched."""
 TOKENS_MAX = 200
@@ -100,7 +98,7 @@ _BEYOND_PLANE_11 = b"\xf3"
 """How tag characters and rare variation selectors begin in UTF-8."""
 
 _BLANK = r"[\s\pP*#=|>]"
-OPENERS = _compiled(
+_OPENERS = _compiled(
     rf"(?i){_BLANK}{{1,8}}|{_BLANK}*(?:(?:thought process|thinking process|reasoning|solution|"
     r"(?:final )?answer|analysis|explanation|response|result|step (?:1|one)|"
     r"let(?:'|’)?s (?:solve|think|work|break|approach|go|analy[sz]e|reason)[^\n.:]{0,60}|"
@@ -126,16 +124,10 @@ def scan(case: Case) -> tuple[Suspicion, ...]:
         Suspicion(sign, name, shown) for name, text in _fields(case) for sign, shown in _signs(text)
     ]
     answer = output_text(case)
-    if is_opener(answer):
+    is_short = len(answer) <= OPENERS_CHARS_MAX and answer.strip()
+    if is_short and _OPENERS.fullmatch(answer.encode("utf-8", "replace")):
         found.append(Suspicion("openers", "output", excerpt(answer)))
     return tuple(found)
-
-
-def is_opener(text: str) -> bool:
-    """Whether an output consists of nothing but openers and punctuation."""
-    if not text.strip() or len(text) > OPENERS_CHARS_MAX:
-        return False
-    return OPENERS.fullmatch(text.encode("utf-8", "replace")) is not None
 
 
 def excerpt(text: str) -> str:
@@ -155,18 +147,9 @@ def masked(value: Any) -> Any:
         return type(value)(masked(inner) for inner in value)
     if isinstance(value, str):
         for sign, _ in _signs(value):
-            value = _masked_text(_SUSPECT[sign], value.encode("utf-8", "replace"))
+            data = value.encode("utf-8", "replace")
+            value = _SUSPECT[sign].sub(MASK.encode(), data).decode("utf-8", "replace")
     return value
-
-
-def _masked_text(suspect: Any, data: bytes) -> str:
-    parts, end = [], 0
-    for number, span in enumerate(suspect.finditer(data), 1):
-        parts += [data[end : span.start()], MASK.encode()]
-        end = len(data) if number == MASKS_MAX else span.end()
-        if end == len(data):
-            break
-    return b"".join((*parts, data[end:])).decode("utf-8", "replace")
 
 
 def _fields(case: Case) -> Iterator[tuple[str, str]]:
@@ -234,7 +217,7 @@ def _unquoted(data: bytes) -> Any:
     for token in islice(_SIGNS["control_tokens"].finditer(data), TOKENS_MAX):
         fences += sum(1 for _ in _FENCE.finditer(data, end, token.start()))
         end = token.start()
-        line = data[max(data.rfind(b"\n", 0, end) + 1, end - AROUND_BYTES) : end]
+        line = data[max(0, end - AROUND_BYTES) : end].rpartition(b"\n")[2]
         after = data[token.end() : token.end() + AROUND_BYTES]
         quoted = fences % 2 or line.count(b'"') % 2 or line.count(b"`") % 2
         template = any(mark in line + after for mark in (b"{{", b"{%"))

@@ -13,11 +13,7 @@ from assay.domain.ports import EventSink
 from assay.screening.repetition import Repetition
 from assay.screening.scan import excerpt, scan
 
-
-def held_back_because(suspicions: Iterable[Suspicion]) -> str:
-    """Why a case is unscored under `quarantine`."""
-    signs = ", ".join(dict.fromkeys(suspicion.sign for suspicion in suspicions))
-    return f"The case shows signs of prompt injection: {signs}."
+HELD_BACK = "The case shows signs of prompt injection: see `suspect`."
 
 
 class Screener:

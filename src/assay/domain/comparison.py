@@ -54,7 +54,10 @@ class Comparison:
     )
     reason: Reason | None
     orders: tuple[OrderVerdict, ...] = field(
-        metadata=doc("Output a first, then output b; empty where both outputs are the same text.")
+        metadata=doc(
+            "Output a first, then output b, and both again where the verdict had to be verified; "
+            "empty where no judge was asked."
+        )
     )
     usage: Usage
     cost_usd: float

@@ -37,13 +37,12 @@ from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.selection import budget_for, call_context, check_calls, panel_for
-from assay.evaluation.suspicion import with_attempts_of
 from assay.judging.call import JudgeReply, RequestJudges
 from assay.judging.concurrency import side_by_side
 from assay.judging.judge import judge_record, suspicions_from, warned
 from assay.judging.voting import Panel, collect_votes
 from assay.prompts.untrusted import content_without_output
-from assay.screening import Screener, Screening, masked, without_signs
+from assay.screening import Screener, masked
 
 WINNERS: Mapping[Position, Winner] = {"first": "a", "second": "b", "tie": "tie"}
 SIDES: tuple[Side, Side] = ("a", "b")
@@ -60,29 +59,9 @@ class _JudgedOrder:
     suspect: tuple[Suspicion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _JudgedPair:
-    """The verdict of both orders, or the reason for none, and what the judges saw."""
-
-    orders: Sequence[_JudgedOrder] = ()
-    pair: PairVerdict | None = None
-    reason: Reason | None = None
-    suspect: tuple[Suspicion, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _PairCase:
-    """What is compared by which rubric, and whether the judge is warned of it."""
-
-    case: Case
-    other: Text
-    rubric: str
-    warned: bool = False
-
-    def masked(self) -> _PairCase:
-        """The same without what its signs cover; with a warning where they cover nothing."""
-        clean = masked(self.case), without_signs(self.other)
-        return _PairCase(*clean, self.rubric, warned=clean == (self.case, self.other))
+_Pair = tuple[Case, Text]
+_Judged = tuple[Sequence[_JudgedOrder], PairVerdict | None, Reason | None]
+"""The verdict of all orders, or the reason for none."""
 
 
 class Comparer:
@@ -121,16 +100,17 @@ class Comparer:
         started_s = time.monotonic()
         panel = panel_for(judge, "/judge", RequestJudges(self._judges, self._events))
         check_calls(_calls(panel), self._gate.judge_calls_max(caller.tenant), "/judge")
-        screening, judged = Screening(), _JudgedPair(pair=SAME_TEXT)
+        found: tuple[Suspicion, ...] = ()
+        judged: _Judged = (), SAME_TEXT, None
         if transcript(case.output) != transcript(other):
-            screening = self._screener.screen_pair(case, other, judge.injection, caller)
-            if screening.holds_back(judge.injection):
-                judged = _JudgedPair(reason="judge_suspect")
+            found = self._screener.screen_pair(case, other, judge.injection, caller)
+            if judge.injection == "quarantine" and found:
+                judged = (), None, "judge_suspect"
             else:
                 context = await self._context(panel, caller, deadline)
-                asked = _PairCase(case, other, rubric)
-                judged = await self._judge(asked, panel, context, screening)
-        orders, pair = judged.orders, judged.pair
+                judged = await self._judge((case, other), rubric, panel, context, found)
+        orders, pair, reason = judged
+        seen = () if judge.injection == "off" else _seen(orders)
         usage, cost_usd = total_spent(order.verdict for order in orders)
         comparison = Comparison(
             id=new_id("cmp"),
@@ -138,12 +118,12 @@ class Comparer:
             winner=WINNERS[pair.place] if pair else None,
             consistent=pair.consistent if pair else None,
             preference=pair.preference if pair else None,
-            reason=judged.reason,
+            reason=reason,
             orders=tuple(order.verdict for order in orders),
             usage=usage,
             cost_usd=cost_usd,
             latency_ms=to_ms(time.monotonic() - started_s),
-            suspect=(*screening.shown_under(judge.injection), *judged.suspect),
+            suspect=(*found, *seen),
             metadata={} if metadata is None else metadata,
         )
         return ComparisonOutcome(comparison, latest(order.retry for order in orders))
@@ -157,43 +137,50 @@ class Comparer:
         return replace(context, parts_max=calls_max // calls - 1)
 
     async def _judge(
-        self, asked: _PairCase, panel: Panel, context: CallContext, screening: Screening
-    ) -> _JudgedPair:
-        """Both orders under the policy of the judge, with their verdict or the reason for none."""
+        self,
+        pair: _Pair,
+        rubric: str,
+        panel: Panel,
+        context: CallContext,
+        found: Sequence[Suspicion],
+    ) -> _Judged:
+        """Both orders under the judge's policy, in a pair where the search `found` this."""
         started_s, policy = time.monotonic(), panel.spec.injection
-        judged = await _judge_orders(asked, panel, context)
-        if policy == "off":
-            judged = replace(judged, suspect=())
-        self._screener.report(judged.suspect, {policy}, context.caller)
-        if judged.pair and policy == "quarantine" and judged.suspect:
-            judged = replace(judged, pair=None, reason="judge_suspect")
-        elif judged.pair and policy == "verify" and (judged.suspect or screening.suspicions):
-            again = await asyncio.to_thread(asked.masked)
-            judged = _verified(judged, await _judge_orders(again, panel, context))
-        pair, seconds = judged.pair, time.monotonic() - started_s
-        outcome = "unscored" if pair is None else "consistent" if pair.consistent else "flipped"
-        model = _served([order.verdict for order in judged.orders])
-        self._events.emit(ComparisonFinished(context.caller, model, outcome, seconds))
-        return judged
+        orders, verdict, reason = await _judge_orders(pair, rubric, panel, context)
+        seen = _seen(orders)
+        if verdict and policy == "quarantine" and seen:
+            verdict, reason = None, "judge_suspect"
+        elif verdict and policy == "verify" and (found or seen):
+            clean: _Pair = await asyncio.to_thread(masked, pair)
+            again, second, why = await _judge_orders(
+                clean, rubric, panel, context, is_warned=clean == pair
+            )
+            orders = (*orders, *again)
+            if second is None or second.place != verdict.place:
+                verdict, reason = None, why or "judge_suspect"
+        self._screener.report(_seen(orders), {policy}, context.caller)
+        kind = "unscored" if verdict is None else "consistent" if verdict.consistent else "flipped"
+        seconds = time.monotonic() - started_s
+        model = _served([order.verdict for order in orders])
+        self._events.emit(ComparisonFinished(context.caller, model, kind, seconds))
+        return orders, verdict, reason
 
 
-async def _judge_orders(asked: _PairCase, panel: Panel, context: CallContext) -> _JudgedPair:
-    """Both orders, judged at the same time."""
-    case, other, rubric = asked.case, asked.other, asked.rubric
+async def _judge_orders(
+    pair: _Pair, rubric: str, panel: Panel, context: CallContext, *, is_warned: bool = False
+) -> _Judged:
+    """Both orders, judged at the same time, with their verdict or the reason for none."""
+    case, other = pair
     beside, identity = content_without_output(case), ("comparison", rubric)
     questions = [
         pair_question(rubric, case.output, other, beside, identity=identity),
         pair_question(rubric, other, case.output, beside, identity=identity),
     ]
-    if asked.warned:
-        questions = [warned(question) for question in questions]
     orders = await side_by_side(
-        _judge_order(first, question, panel, context)
+        _judge_order(first, warned(question) if is_warned else question, panel, context)
         for first, question in zip(SIDES, questions, strict=True)
     )
-    pair, reason = _resolved(orders)
-    suspect = dict.fromkeys(suspicion for order in orders for suspicion in order.suspect)
-    return _JudgedPair(orders, pair, reason, tuple(suspect))
+    return orders, *_resolved(orders)
 
 
 async def _judge_order(
@@ -225,34 +212,9 @@ async def _judge_order(
     return _JudgedOrder(verdict, seen, retry, suspicions_from(replies))
 
 
-def _verified(first: _JudgedPair, second: _JudgedPair) -> _JudgedPair:
-    """The first verdict at the cost of both, or none where the second does not confirm it."""
-    pair, reason = first.pair, first.reason
-    if second.pair is None:
-        pair, reason = None, second.reason
-    elif pair is None or second.pair.place != pair.place:
-        pair, reason = None, "judge_suspect"
-    orders = [_at_both_costs(*both) for both in zip(first.orders, second.orders, strict=True)]
-    return _JudgedPair(
-        orders, pair, reason, tuple(dict.fromkeys((*first.suspect, *second.suspect)))
-    )
-
-
-def _at_both_costs(one: _JudgedOrder, other: _JudgedOrder) -> _JudgedOrder:
-    """One order as it was first judged, with what the second question says and took."""
-    first, second = one.verdict, other.verdict
-    usage, cost_usd = total_spent((first, second))
-    verdict = replace(
-        first,
-        explanation=f"{first.explanation}\n\nWithout what is suspect: "
-        f"{second.winner or 'no verdict'}. {second.explanation}",
-        judge=with_attempts_of(first.judge, second.judge),
-        usage=usage,
-        cost_usd=cost_usd,
-        latency_ms=first.latency_ms + second.latency_ms,
-        cached=first.cached and second.cached,
-    )
-    return replace(one, verdict=verdict, retry=other.retry)
+def _seen(orders: Sequence[_JudgedOrder]) -> tuple[Suspicion, ...]:
+    """What the judges saw, each sign once."""
+    return tuple(dict.fromkeys(suspicion for order in orders for suspicion in order.suspect))
 
 
 def _resolved(orders: Sequence[_JudgedOrder]) -> tuple[PairVerdict | None, Reason | None]:
@@ -291,5 +253,5 @@ def _served(orders: Sequence[OrderVerdict]) -> str:
 
 
 def _calls(panel: Panel) -> int:
-    """The judge calls for both orders."""
-    return 2 * len(panel.members) * panel.spec.samples
+    """The most judge calls for both orders."""
+    return 2 * len(panel.members) * panel.spec.samples * panel.rounds

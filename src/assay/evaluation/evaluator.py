@@ -45,7 +45,7 @@ from assay.evaluation.suspicion import apply_policy
 from assay.judging.call import RequestJudges
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.shared_call import group_calls, judge_together
-from assay.screening import Screener, Screening, held_back_because
+from assay.screening import HELD_BACK, Screener
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +214,18 @@ class Evaluator:
         self, case: Case, assignments: Mapping[int, Assignment], caller: Caller
     ) -> dict[int, _Finished]:
         policies = {assignment.panel.spec.injection for assignment in assignments.values()}
-        screening = self._screener.screen(case, policies, caller)
+        found = self._screener.screen(case, policies, caller)
         # A single group has a task as well: where requests go through in one piece, they move in
         # convoys, and a sixth of the throughput is lost.
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(self._judge_group(group, case, screening))
+                tasks.create_task(self._judge_group(group, case, found))
                 for group in group_calls(assignments, case, self._events)
             ]
         return {index: done for task in running for index, done in task.result().items()}
 
     async def _judge_group(
-        self, group: Mapping[int, Assignment], case: Case, screening: Screening
+        self, group: Mapping[int, Assignment], case: Case, found: tuple[Suspicion, ...]
     ) -> dict[int, _Finished]:
         """The results of criteria that share a call, or of one that has its own.
 
@@ -236,14 +236,13 @@ class Evaluator:
         policy, caller = assignments[0].panel.spec.injection, assignments[0].context.caller
         outcomes: Sequence[CriterionOutcome]
         try:
-            if screening.holds_back(policy):
-                because = held_back_because(screening.suspicions)
-                outcomes = [CriterionOutcome(None, "judge_suspect", because)] * count
+            if policy == "quarantine" and found:
+                outcomes = [CriterionOutcome(None, "judge_suspect", HELD_BACK)] * count
             elif count == 1:
                 outcomes = [await judge_criterion(assignments[0], case)]
             else:
                 outcomes = await judge_together(assignments, case)
-            outcomes = await apply_policy(outcomes, assignments, case, screening)
+            outcomes = await apply_policy(outcomes, assignments, case, found)
         except NotApplicable as error:
             outcomes = [CriterionOutcome(None, error.reason, error.message)] * count
         except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
@@ -251,7 +250,7 @@ class Evaluator:
             outcomes = [CHECK_FAILED] * count
         seen = [suspicion for outcome in outcomes for suspicion in outcome.suspect]
         self._screener.report(seen, {policy}, caller)
-        seconds, suspect = time.monotonic() - started_s, screening.shown_under(policy)
+        seconds, suspect = time.monotonic() - started_s, () if policy == "off" else found
         return {
             index: self._finish(assignment.criterion, outcome, caller, seconds, suspect)
             for (index, assignment), outcome in zip(group.items(), outcomes, strict=True)

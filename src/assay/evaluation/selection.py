@@ -70,7 +70,8 @@ def judges_of(
 def calls_of(chosen: Iterable[tuple[Judged, Panel]]) -> int:
     """The most judge calls that criteria make for one case."""
     return sum(
-        criterion.calls_max(len(panel.members), panel.spec.samples) for criterion, panel in chosen
+        criterion.calls_max(len(panel.members), panel.spec.samples) * panel.rounds
+        for criterion, panel in chosen
     )
 
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 from assay.criteria.base import Criterion, Finding
 from assay.criteria.results import CriterionOutcome, grade
 from assay.domain.completion import total_spent
-from assay.domain.evaluation import Case, JudgeRecord
+from assay.domain.errors import Reason
+from assay.domain.evaluation import Case, Suspicion
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.shared_call import judge_together
-from assay.screening import Screening, held_back_because, masked
+from assay.screening import HELD_BACK, masked
 
 TOLERANCE = 0.15
 """How far two scores, 0 to 1, may differ and still be one verdict: less than a step of 1 to 5."""
@@ -22,52 +23,38 @@ async def apply_policy(
     outcomes: Sequence[CriterionOutcome],
     assignments: Sequence[Assignment],
     case: Case,
-    screening: Screening,
+    found: Sequence[Suspicion],
 ) -> Sequence[CriterionOutcome]:
-    """What stands of the outcomes of a group, under the policy of its judge."""
+    """What stands of the outcomes of a group in a case where the search `found` this."""
     policy = assignments[0].panel.spec.injection
     if policy == "off":
         return [replace(outcome, suspect=()) for outcome in outcomes]
-    if policy == "quarantine":
-        return [_held_back(outcome) for outcome in outcomes]
-    if policy == "verify":
-        return await _verify(outcomes, assignments, case, screening)
-    return outcomes
-
-
-def _held_back(outcome: CriterionOutcome) -> CriterionOutcome:
-    """An outcome without its finding where the judge suspects the case."""
-    if outcome.finding is None or not outcome.suspect:
-        return outcome
-    because = held_back_because(outcome.suspect)
-    return replace(outcome, finding=None, reason="judge_suspect", explanation=because)
-
-
-async def _verify(
-    outcomes: Sequence[CriterionOutcome],
-    assignments: Sequence[Assignment],
-    case: Case,
-    screening: Screening,
-) -> Sequence[CriterionOutcome]:
-    """The outcomes, where each that is in doubt stands up to a second question."""
     doubted = [
         number
         for number, outcome in enumerate(outcomes)
-        if outcome.finding and outcome.judge and (screening.suspicions or outcome.suspect)
+        if outcome.finding and outcome.judge and (found or outcome.suspect)
     ]
-    if not doubted:
-        return outcomes
-    # It takes as long as the texts make it, so it takes turns with the event loop.
-    clean = await asyncio.to_thread(masked, case)
-    again = [replace(assignments[number], warned=clean == case) for number in doubted]
-    verified = list(outcomes)
-    if len(again) == 1:
-        seconds = [await judge_criterion(again[0], clean)]
-    else:
-        seconds = await judge_together(again, clean)
-    for number, second in zip(doubted, seconds, strict=True):
-        verified[number] = _verified(assignments[number].criterion, outcomes[number], second)
-    return verified
+    stands = list(outcomes)
+    if policy == "quarantine":
+        for number in doubted:
+            stands[number] = _without_finding(outcomes[number], "judge_suspect", HELD_BACK)
+    elif policy == "verify" and doubted:
+        # Masking takes as long as the texts make it, so it takes turns with the event loop.
+        clean = await asyncio.to_thread(masked, case)
+        again = [replace(assignments[number], warned=clean == case) for number in doubted]
+        if len(again) == 1:
+            seconds = [await judge_criterion(again[0], clean)]
+        else:
+            seconds = await judge_together(again, clean)
+        for number, second in zip(doubted, seconds, strict=True):
+            stands[number] = _verified(assignments[number].criterion, outcomes[number], second)
+    return stands
+
+
+def _without_finding(
+    outcome: CriterionOutcome, reason: Reason | None, explanation: str
+) -> CriterionOutcome:
+    return replace(outcome, finding=None, reason=reason, explanation=explanation)
 
 
 def _verified(
@@ -75,33 +62,27 @@ def _verified(
 ) -> CriterionOutcome:
     """The first outcome at the cost of both, unscored where the second does not confirm it."""
     usage, cost_usd = total_spent((first, second))
+    attempts = [one for each in (first, second) if each.judge for one in each.judge.attempts]
     both = replace(
         first,
-        judge=with_attempts_of(first.judge, second.judge),
+        judge=first.judge and replace(first.judge, attempts=tuple(attempts)),
         usage=usage,
         cost_usd=cost_usd,
         cached=first.cached and second.cached,
         retry=second.retry,
         suspect=tuple(dict.fromkeys((*first.suspect, *second.suspect))),
     )
-    if first.finding is None or second.finding is None:
+    one, other = first.finding, second.finding
+    if one is None or other is None:
         why = f"The verdict could not be verified. {second.explanation}"
-        return replace(both, finding=None, reason=second.reason, explanation=why)
-    if not _differ(criterion, first.finding, second.finding):
+        return _without_finding(both, second.reason, why)
+    if not _differ(criterion, one, other):
         return both
     why = (
-        f"The verdict is {_stated(first.finding)} on the case as it is, and "
-        f"{_stated(second.finding)} without what is suspect. First: {first.finding.explanation} "
-        f"Then: {second.finding.explanation}"
+        f"The verdict is {_stated(one)} on the case as it is, and {_stated(other)} without what is "
+        f"suspect. First: {one.explanation} Then: {other.explanation}"
     )
-    return replace(both, finding=None, reason="judge_suspect", explanation=why)
-
-
-def with_attempts_of(first: JudgeRecord | None, second: JudgeRecord | None) -> JudgeRecord | None:
-    """The first record, with the calls of both."""
-    if first is None or second is None:
-        return first
-    return replace(first, attempts=first.attempts + second.attempts)
+    return _without_finding(both, "judge_suspect", why)
 
 
 def _differ(criterion: Criterion, first: Finding, second: Finding) -> bool:

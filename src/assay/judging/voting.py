@@ -29,6 +29,11 @@ class Panel:
         return len(self.members) > 1
 
     @property
+    def rounds(self) -> int:
+        """How often a question may be put: a verdict that has to be verified is asked for twice."""
+        return 2 if self.spec.injection == "verify" else 1
+
+    @property
     def asks_once(self) -> bool:
         return len(self.members) == 1 and self.spec.samples == 1
 

@@ -20,8 +20,6 @@ from assay.prompts.untrusted import TAG_NAME
 
 EXCERPT_CHARS_MAX = 80
 MASK = "[…]"
-MASKS_MAX = 1_000
-"""Of a text with more that is suspect, all the rest is."""
 OCCURRENCES_MAX = 100
 """Occurrences of a rare character that are looked at one by one before the text is searched."""
 TOKENS_MAX = 200
@@ -36,7 +34,6 @@ _TAGS = r"\x{e0000}-\x{e007f}"
 _GAP = r"\s{0,20}"
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _REST = r"[^\n]*(?:\n[^\n]+)*"
-"""The rest of a paragraph."""
 
 _DELIMITER = (
     rf"(?i:[<＜]{TAG_NAME}[-_\x{{2010}}-\x{{2015}}]"
@@ -67,18 +64,18 @@ def _compiled(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
-SIGNS: Mapping[SearchSign, Any] = {
+_SIGNS: Mapping[SearchSign, Any] = {
     "delimiter": _compiled(_DELIMITER),
     "control_tokens": _compiled(_TURN),
     "hidden_text": _compiled(_HIDDEN),
     "verdict": _compiled(_VERDICT),
 }
-SUSPECT: Mapping[SearchSign, Any] = {
-    **SIGNS,
+_SUSPECT: Mapping[SearchSign, Any] = {
+    **_SIGNS,
     "delimiter": _compiled(_DELIMITER + _REST),
     "control_tokens": _compiled(_TURN + _REST),
 }
-"""What is masked: the sign, and the paragraph that it opens."""
+"""What is masked: the sign, and the rest of the paragraph that it opens."""
 
 _STARTS: Sequence[tuple[frozenset[SearchSign], Any]] = (
     (
@@ -101,7 +98,7 @@ _BEYOND_PLANE_11 = b"\xf3"
 """How tag characters and rare variation selectors begin in UTF-8."""
 
 _BLANK = r"[\s\pP*#=|>]"
-OPENERS = _compiled(
+_OPENERS = _compiled(
     rf"(?i){_BLANK}{{1,8}}|{_BLANK}*(?:(?:thought process|thinking process|reasoning|solution|"
     r"(?:final )?answer|analysis|explanation|response|result|step (?:1|one)|"
     r"let(?:'|’)?s (?:solve|think|work|break|approach|go|analy[sz]e|reason)[^\n.:]{0,60}|"
@@ -127,16 +124,10 @@ def scan(case: Case) -> tuple[Suspicion, ...]:
         Suspicion(sign, name, shown) for name, text in _fields(case) for sign, shown in _signs(text)
     ]
     answer = output_text(case)
-    if is_opener(answer):
+    is_short = len(answer) <= OPENERS_CHARS_MAX and answer.strip()
+    if is_short and _OPENERS.fullmatch(answer.encode("utf-8", "replace")):
         found.append(Suspicion("openers", "output", excerpt(answer)))
     return tuple(found)
-
-
-def is_opener(text: str) -> bool:
-    """Whether an output consists of nothing but openers and punctuation."""
-    if not text.strip() or len(text) > OPENERS_CHARS_MAX:
-        return False
-    return OPENERS.fullmatch(text.encode("utf-8", "replace")) is not None
 
 
 def excerpt(text: str) -> str:
@@ -145,70 +136,37 @@ def excerpt(text: str) -> str:
     return shown if len(shown) <= EXCERPT_CHARS_MAX else shown[: EXCERPT_CHARS_MAX - 3] + "..."
 
 
-def masked(case: Case) -> Case:
-    """The case without what its signs cover; equal to the case where they cover no text."""
-    changed = {
-        field.name: without_signs(getattr(case, field.name))
-        for field in fields(case)
-        if field.name != "input"
-    }
-    if isinstance(case.input, str):
-        changed["input"] = without_signs(case.input)
-    elif case.input is not None:
-        changed["input"] = tuple(
-            message if _is_callers_own(message) else without_signs(message)
-            for message in case.input
-        )
-    return replace(case, **changed)
-
-
-def without_signs(value: Any) -> Any:
-    """A text, or all texts within a value, without what their signs cover."""
+def masked(value: Any) -> Any:
+    """A case, or any text or texts, without what their signs cover; equal where it is nothing."""
+    if isinstance(value, Case):
+        texts = {field.name: masked(getattr(value, field.name)) for field in fields(value)}
+        return replace(value, **texts)
     if isinstance(value, Mapping):
-        return {key: without_signs(inner) for key, inner in value.items()}
+        return {key: masked(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(without_signs(inner) for inner in value)
+        return type(value)(masked(inner) for inner in value)
     if isinstance(value, str):
         for sign, _ in _signs(value):
-            value = _masked_text(SUSPECT[sign], value.encode("utf-8", "replace"))
+            data = value.encode("utf-8", "replace")
+            value = _SUSPECT[sign].sub(MASK.encode(), data).decode("utf-8", "replace")
     return value
-
-
-def _masked_text(suspect: Any, data: bytes) -> str:
-    parts, end = [], 0
-    for number, span in enumerate(suspect.finditer(data), 1):
-        parts += [data[end : span.start()], MASK.encode()]
-        end = len(data) if number == MASKS_MAX else span.end()
-        if end == len(data):
-            break
-    return b"".join((*parts, data[end:])).decode("utf-8", "replace")
 
 
 def _fields(case: Case) -> Iterator[tuple[str, str]]:
     """The texts of a case by the names of their fields, each field as one text."""
-    yield "output", _joined(case.output)
-    for name in ("context", "reference", "tools", "expected_tools"):
-        if value := getattr(case, name):
-            yield name, _joined(value)
-    if isinstance(case.input, str):
-        yield "input", case.input
-    elif case.input is not None:
-        yield "input", _joined([one for one in case.input if not _is_callers_own(one)])
-
-
-def _joined(value: Any) -> str:
-    return value if isinstance(value, str) else "\n".join(strings(value))
-
-
-def _is_callers_own(message: Mapping[str, Any]) -> bool:
-    """Whether a message of an input is an instruction of the caller."""
-    return message.get("role") in ("system", "developer")
+    for field in fields(case):
+        value = getattr(case, field.name)
+        if field.name == "input" and not isinstance(value, str | None):
+            # Its system messages are the caller's own.
+            value = [one for one in value if one.get("role") not in ("system", "developer")]
+        if value:
+            yield field.name, value if isinstance(value, str) else "\n".join(strings(value))
 
 
 def _signs(text: str) -> Iterator[tuple[SearchSign, str]]:
     """The signs of a text, with what shows each."""
     candidates, data = _candidates(text)
-    for sign, pattern in SIGNS.items():
+    for sign, pattern in _SIGNS.items():
         if sign not in candidates:
             continue
         found = _unquoted(data) if sign == "control_tokens" else pattern.search(data)
@@ -256,10 +214,10 @@ def _holds(text: str, needle: str) -> bool:
 def _unquoted(data: bytes) -> Any:
     """The first control token that is no part of a code example or a string."""
     fences, end = 0, 0
-    for token in islice(SIGNS["control_tokens"].finditer(data), TOKENS_MAX):
+    for token in islice(_SIGNS["control_tokens"].finditer(data), TOKENS_MAX):
         fences += sum(1 for _ in _FENCE.finditer(data, end, token.start()))
         end = token.start()
-        line = data[max(data.rfind(b"\n", 0, end) + 1, end - AROUND_BYTES) : end]
+        line = data[max(0, end - AROUND_BYTES) : end].rpartition(b"\n")[2]
         after = data[token.end() : token.end() + AROUND_BYTES]
         quoted = fences % 2 or line.count(b'"') % 2 or line.count(b"`") % 2
         template = any(mark in line + after for mark in (b"{{", b"{%"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from assay.domain.case_text import output_text
 from assay.domain.completion import Caller
@@ -13,26 +13,7 @@ from assay.domain.ports import EventSink
 from assay.screening.repetition import Repetition
 from assay.screening.scan import excerpt, scan
 
-
-@dataclass(frozen=True, slots=True)
-class Screening:
-    """The signs that were found in a case, and what follows from them under each policy."""
-
-    suspicions: tuple[Suspicion, ...] = ()
-
-    def holds_back(self, policy: InjectionPolicy) -> bool:
-        """Whether no judge may be asked."""
-        return policy == "quarantine" and bool(self.suspicions)
-
-    def shown_under(self, policy: InjectionPolicy) -> tuple[Suspicion, ...]:
-        """The signs as the caller sees them."""
-        return () if policy == "off" else self.suspicions
-
-
-def held_back_because(suspicions: Iterable[Suspicion]) -> str:
-    """Why a case is unscored under `quarantine`."""
-    signs = ", ".join(dict.fromkeys(suspicion.sign for suspicion in suspicions))
-    return f"The case shows signs of prompt injection: {signs}."
+HELD_BACK = "The case shows signs of prompt injection: see `suspect`."
 
 
 class Screener:
@@ -45,30 +26,31 @@ class Screener:
         self._events = events
         self._repetition = Repetition()
 
-    def screen(self, case: Case, policies: Iterable[InjectionPolicy], caller: Caller) -> Screening:
+    def screen(
+        self, case: Case, policies: Collection[InjectionPolicy], caller: Caller
+    ) -> tuple[Suspicion, ...]:
         """Search the case once for all its judged criteria; not where every policy is `off`."""
-        active = set(policies) - {"off"}
-        if not active:
-            return Screening()
+        if set(policies) == {"off"}:
+            return ()
         found = (*scan(case), *self._repeated(case, caller))
-        self.report(found, active, caller)
-        return Screening(found)
+        self.report(found, policies, caller)
+        return found
 
     def screen_pair(
         self, case: Case, other: Text, policy: InjectionPolicy, caller: Caller
-    ) -> Screening:
+    ) -> tuple[Suspicion, ...]:
         """Search the case, whose output is `output_a`, and the other output, `output_b`."""
         if policy == "off":
-            return Screening()
+            return ()
         second = replace(case, output=other)
         in_a = (*scan(case), *self._repeated(case, caller))
         in_b = (*scan(Case(other)), *self._repeated(second, caller))
         found = (*_renamed(in_a, "output_a"), *_renamed(in_b, "output_b"))
         self.report(found, {policy}, caller)
-        return Screening(found)
+        return found
 
     def report(
-        self, found: Iterable[Suspicion], policies: Iterable[InjectionPolicy], caller: Caller
+        self, found: Iterable[Suspicion], policies: Collection[InjectionPolicy], caller: Caller
     ) -> None:
         """Tell those who watch of each sign, once for each policy but `off`."""
         for sign in dict.fromkeys(suspicion.sign for suspicion in found):

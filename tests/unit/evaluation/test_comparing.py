@@ -233,15 +233,16 @@ async def test_quarantine_names_no_winner_where_the_judge_suspects() -> None:
 
 
 async def test_a_winner_that_is_not_confirmed_without_the_plant_is_none() -> None:
-    """Both orders are asked again with the span masked; each tells both verdicts."""
+    """Both orders are asked again with the span masked, and shown after the first ones."""
     events, model = RecordedEvents(), ScriptedModel(obedient)
     result = await compared(model, JudgeSpec(injection="verify"), events, other=ATTACK)
     assert (result.winner, result.consistent, result.reason) == (None, None, "judge_suspect")
-    for order in result.orders:
-        assert order.winner == "b"
-        assert order.explanation.endswith("!\n\nWithout what is suspect: tie. tie!")
-        assert order.judge is not None
-        assert len(order.judge.attempts) == 2
+    assert [(order.first, order.winner) for order in result.orders] == [
+        ("a", "b"),
+        ("b", "b"),
+        ("a", "tie"),
+        ("b", "tie"),
+    ]
     assert result.cost_usd == pytest.approx(4 * COST_USD)
     assert [event.outcome for event in events.of(ComparisonFinished)] == ["unscored"]
 

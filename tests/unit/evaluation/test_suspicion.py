@@ -76,7 +76,7 @@ async def test_quarantine_asks_no_judge_where_the_search_suspects() -> None:
     result = await evaluated(criteria, FakeJudges(model), FORGED, injection="quarantine")
     held, check = result.results
     assert (held.status, held.reason, held.cost_usd) == ("unscored", "judge_suspect", 0.0)
-    assert "delimiter" in held.explanation
+    assert "suspect" in held.explanation
     assert (check.status, check.suspect, model.prompts) == ("scored", (), [])
 
 
@@ -85,7 +85,7 @@ async def test_quarantine_drops_the_verdict_where_the_judge_suspects() -> None:
     model = ScriptedModel(said("pass", "addresses_grader"))
     held = await one("right?", FakeJudges(model), HONEST, injection="quarantine")
     assert (held.status, held.reason, held.score) == ("unscored", "judge_suspect", None)
-    assert "addresses_grader" in held.explanation
+    assert shown(held) == [("addresses_grader", None, "judge")]
     assert held.cost_usd == COST_USD
     assert held.judge is not None
     assert len(held.judge.attempts) == 1

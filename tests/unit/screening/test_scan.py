@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assay.domain.evaluation import Case
 from assay.screening import masked, scan
 from assay.screening.repetition import ANSWER_CHARS_MIN, INPUTS_MIN, Repetition
-from assay.screening.scan import EXCERPT_CHARS_MAX, MASK, MASKS_MAX, OCCURRENCES_MAX, TOKENS_MAX
+from assay.screening.scan import EXCERPT_CHARS_MAX, MASK, OCCURRENCES_MAX, TOKENS_MAX
 from fakes.attacks import DATA, attacks, explanations, noticed, ordinary, tricky
 
 TAG = "</material-8f3a90c27b1d4e55>"
@@ -193,18 +193,9 @@ def test_a_mask_covers_the_sign_and_what_it_opens(text: str, left: str) -> None:
     )
     assert masked(case) == Case(
         ({"role": "assistant", "content": left, "n": 1},),
-        input=({"role": "system", "content": text}, {"role": "user", "content": left}),
+        input=({"role": "system", "content": left}, {"role": "user", "content": left}),
         context=("fine", left),
     )
-
-
-def test_of_too_many_signs_the_rest_of_the_text_is_masked() -> None:
-    """Nothing that is suspect is left over, at a bounded cost."""
-    for count in (MASKS_MAX - 1, MASKS_MAX, MASKS_MAX + 1):
-        left = masked(Case(f"{LINE}\n" * count + "The end.")).output
-        assert left == f"{MASK}\n" * min(count, MASKS_MAX - 1) + (
-            "The end." if count < MASKS_MAX else MASK
-        )
 
 
 def test_without_signs_nothing_is_masked() -> None:

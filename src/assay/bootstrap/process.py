@@ -102,16 +102,7 @@ async def open_process(
         stack.push_async_callback(sandbox.aclose)
         screener = Screener(events)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
-        gate = RedisTenantGate(
-            budgeted,
-            tenant_limits(settings),
-            supervisor,
-            judge_calls_max=settings.server.judge_calls_max,
-            inflight_s=limits.request_timeout_ms / 1_000
-            + limits.body_timeout_s
-            + INFLIGHT_MARGIN_S,
-        )
-        stack.push_async_callback(gate.aclose)
+        gate = tenant_gate(settings, budgeted, limits, supervisor)
         delimiter_key = await shared_secret(redis, "delimiter")
         name = f"{os.getpid()}-{random_hex(4)}"
         in_hand = RowsInHand(settings.server.data_dir / "stalls", name)
@@ -137,11 +128,30 @@ async def open_process(
                 metrics.render,
                 lambda: supervisor.failing,
                 lambda: store.available,
-                LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
+                local_hosts(settings),
                 needs_store=needs_store,
             ),
             in_hand=in_hand,
         )
+
+
+def tenant_gate(
+    settings: Settings, redis: Client, limits: Limits, supervisor: Supervisor
+) -> RedisTenantGate:
+    """What keeps tenants to their limits."""
+    longest_s = limits.request_timeout_ms / 1_000 + limits.body_timeout_s
+    return RedisTenantGate(
+        redis,
+        tenant_limits(settings),
+        supervisor,
+        judge_calls_max=settings.server.judge_calls_max,
+        inflight_s=longest_s + INFLIGHT_MARGIN_S,
+    )
+
+
+def local_hosts(settings: Settings) -> LocalHosts | None:
+    """The names of this machine, where only this machine can reach the service."""
+    return LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from assay.http.access import new_key
+from assay.http.keys_file import new_key
 from fakes.service_process import running_service
 
 HERE = Path(__file__).parent

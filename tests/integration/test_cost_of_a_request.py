@@ -80,6 +80,7 @@ class Subject:
             sent.append(message)
 
         headers = [
+            (b"host", b"localhost"),
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
         ]

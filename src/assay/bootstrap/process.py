@@ -100,7 +100,6 @@ async def open_process(
         stack.push_async_callback(sandbox.aclose)
         metrics.watch(await gauge_reader(judging, redis, load, limits, supervisor))
         gate = _gate(settings, limits, budgeted, supervisor)
-        stack.push_async_callback(gate.aclose)
         delimiter_key = await shared_secret(redis, "delimiter")
         in_hand = _watch_loop(settings, events, supervisor, stack, ends_stalled=ends_stalled)
         operations = create_operations_app(

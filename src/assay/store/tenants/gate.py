@@ -39,9 +39,6 @@ class RedisTenantGate:
         probe = write_probe(client, "assay:v1:{tenants}")
         self._circuit = RedisCircuit(probe, lambda _: None, supervisor)
 
-    async def aclose(self) -> None:
-        await self._circuit.aclose()
-
     def judge_calls_max(self, tenant: str) -> int:
         return self._of(tenant).judge_calls_per_request or self._judge_calls_max
 

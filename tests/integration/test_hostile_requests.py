@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,8 +18,8 @@ from fakes.judges import FakeJudges, ScriptedModel
 from fakes.recorded_events import RecordedEvents
 
 TINY = {"output": "a", "criteria": [{"type": "equals", "value": "a"}]}
-STANDSTILL_S_MAX = 1.0
-"""What each of the requests exceeded many times over; the service measured is 0.02 s."""
+CPU_S_MAX = 0.25
+"""Of one turn of the event loop. It is CPU time, which does not grow on a busy machine."""
 
 REFUSED = {
     "grades_of_text": "must have at most 50000 values",
@@ -41,14 +42,13 @@ async def api() -> AsyncIterator[Api]:
     await sandbox.aclose()
 
 
-async def longest_pause_s(until: asyncio.Task) -> float:
-    """The longest time that the event loop did not turn while the task ran."""
-    loop = asyncio.get_running_loop()
+async def longest_turn_s(until: asyncio.Task) -> float:
+    """The most CPU time that one turn of the event loop took while the task ran."""
     longest_s = 0.0
     while not until.done():
-        before_s = loop.time()
+        before_s = time.thread_time()
         await asyncio.sleep(0.001)
-        longest_s = max(longest_s, loop.time() - before_s)
+        longest_s = max(longest_s, time.thread_time() - before_s)
     return longest_s
 
 
@@ -57,12 +57,12 @@ async def test_a_hostile_request_ends_and_stops_no_one_else(api: Api, name: str)
     """The event loop turns all the time, a tiny request is answered, and the outcome is clear."""
     body = json.dumps(REQUESTS[name], separators=(",", ":")).encode()
     hostile = asyncio.create_task(api.post(data=io.BytesIO(body)))
-    pause = asyncio.create_task(longest_pause_s(hostile))
+    turn = asyncio.create_task(longest_turn_s(hostile))
     await asyncio.sleep(0.01)
     status, _, answer = await api.post(TINY)
     assert (status, answer["results"][0]["score"]) == (200, 1.0)
     status, _, answer = await hostile
-    assert await pause < STANDSTILL_S_MAX
+    assert await turn < CPU_S_MAX
     if name in REFUSED:
         assert (status, answer["code"]) == (422, "invalid_request")
         assert REFUSED[name] in answer["detail"]

@@ -160,7 +160,7 @@ async def test_a_cost_beyond_the_capacity_waits_for_the_full_bucket(quotas):
 
 async def test_a_cost_beyond_the_capacity_can_be_refused(redis):
     """By configuration it never fits, and the answer says so at once."""
-    quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), oversize="refuse", budget_s=1.0)
+    quotas = Quotas(redis, Supervisor(EVENTS), oversize="refuse", budget_s=1.0)
     model = fresh(quotas, SIXTY_PER_S)
     refused = await model.reserve(ask(200))
     assert refused == Rejected(None, "requests")
@@ -171,7 +171,7 @@ async def test_retry_after_blocks_the_whole_fleet(redis, quotas):
     """Another process, with a client of its own, waits for the block as well."""
     name = f"model-{uuid.uuid4().hex}"
     ours = quotas.of(name, SIXTY_PER_S)
-    other_quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=1.0)
+    other_quotas = Quotas(redis, Supervisor(EVENTS), budget_s=1.0)
     granted = await ours.reserve(ask())
     await ours.refused_by_provider(granted, 30.0)
     answer = await other_quotas.of(name, SIXTY_PER_S).reserve(ask())
@@ -214,7 +214,7 @@ async def test_the_provider_s_count_only_lowers_the_balance(quotas):
 
 async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):
     """Though another floods the model and a line has formed."""
-    quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), shares={"gold": 0.5}, budget_s=1.0)
+    quotas = Quotas(redis, Supervisor(EVENTS), shares={"gold": 0.5}, budget_s=1.0)
     model = fresh(quotas, SIXTY_PER_S)
     flood = [await model.reserve(ask(15, tenant="other")) for _ in range(8)]
     assert isinstance(flood[-1], Deferred)
@@ -227,7 +227,7 @@ async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):
 
 async def test_an_idle_share_is_lent(redis):
     """With the guaranteed tenant silent, the other gets the whole rate."""
-    quotas = Quotas(redis, EVENTS, Supervisor(EVENTS), shares={"gold": 0.5}, budget_s=1.0)
+    quotas = Quotas(redis, Supervisor(EVENTS), shares={"gold": 0.5}, budget_s=1.0)
     model = fresh(quotas, Quota(requests_per_minute=6_000, burst_share=0.01))
     taken = 0
     loop = asyncio.get_running_loop()

@@ -33,7 +33,7 @@ def server(request, tmp_path_factory):
 @pytest.fixture
 async def quotas(server):
     redis = Redis.from_url(server.url)
-    made = Quotas(redis, EVENTS, Supervisor(EVENTS), budget_s=5.0, shares={TENANT: 0.5})
+    made = Quotas(redis, Supervisor(EVENTS), budget_s=5.0, shares={TENANT: 0.5})
     yield made
     await made.aclose()
     await redis.aclose()

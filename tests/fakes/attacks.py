@@ -7,7 +7,6 @@ search takes. `--judge MODEL` asks that judge: one call for each attack and each
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from assay.cli.in_process import open_in_process
 from assay.client import RetryPolicy
 from assay.domain.evaluation import Case
 from assay.screening import scan
+from assay.screening.scan import FIELDS
 
 ROOT = Path(__file__).parents[2]
 ATTACKS = ROOT / "tests" / "attacks"
@@ -157,7 +157,8 @@ async def judged_report(model: str) -> str:
     async with open_in_process(None, RetryPolicy(), CALLS) as scorer:
 
         async def judged(case: Case) -> tuple[bool, bool]:
-            row = {**dataclasses.asdict(case), "criteria": criterion, "judge": {"models": [model]}}
+            given = {name: value for name in FIELDS if (value := getattr(case, name))}
+            row = {**given, "criteria": criterion, "judge": {"models": [model]}}
             [result] = (await scorer.score(row))["results"]
             return result["passed"] is not True, any(
                 sign["source"] == "judge" for sign in result["suspect"]

@@ -7,7 +7,6 @@ search takes. `--judge MODEL` asks that judge: one call for each attack and each
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from assay.cli.in_process import open_in_process
 from assay.client import RetryPolicy
 from assay.domain.evaluation import Case
 from assay.screening import scan
+from assay.screening.scan import FIELDS
 
 ROOT = Path(__file__).parents[2]
 ATTACKS = ROOT / "tests" / "attacks"
@@ -150,25 +150,28 @@ def report() -> str:
 async def judged_report(model: str) -> str:
     """Shares of attacks that a judge resists and notices, and of ordinary texts that it suspects.
 
-    Each attack comes with a wrong answer: a judge resists that does not pass it.
+    Each attack comes with a wrong answer: a judge resists that fails it.
     """
     criterion = "The output says that Paris is the capital of France."
-    lines = ["| attacks | resisted | noticed by the judge |", "| --- | --- | --- |"]
+    lines = [
+        "| attacks | resisted | unscored | noticed by the judge |",
+        "| --- | --- | --- | --- |",
+    ]
     async with open_in_process(None, RetryPolicy(), CALLS) as scorer:
 
-        async def judged(case: Case) -> tuple[bool, bool]:
-            row = {**dataclasses.asdict(case), "criteria": criterion, "judge": {"models": [model]}}
+        async def judged(case: Case) -> tuple[bool, bool, bool]:
+            given = {name: value for name in FIELDS if (value := getattr(case, name))}
+            row = {**given, "criteria": criterion, "judge": {"models": [model]}}
             [result] = (await scorer.score(row))["results"]
-            return result["passed"] is not True, any(
-                sign["source"] == "judge" for sign in result["suspect"]
-            )
+            seen = any(sign["source"] == "judge" for sign in result["suspect"])
+            return result["passed"] is False, result["passed"] is None, seen
 
         for kind, some in by_kind(attacks()):
             got = await asyncio.gather(*(judged(attack.case("Lyon.")) for attack in some))
-            resisted, seen = (sum(column) for column in zip(*got, strict=True))
-            lines.append(f"| {kind} | {share(resisted, len(some))} | {share(seen, len(some))} |")
+            counts = [share(sum(column), len(some)) for column in zip(*got, strict=True)]
+            lines.append(f"| {kind} | {' | '.join(counts)} |")
         got = await asyncio.gather(*(judged(Case(text)) for text in tricky()))
-        seen = sum(is_suspect for _, is_suspect in got)
+        seen = sum(is_suspect for *_, is_suspect in got)
     lines += ["", f"Tricky ordinary texts that the judge suspects: {share(seen, len(got))}."]
     return "\n".join(lines)
 

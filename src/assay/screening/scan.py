@@ -18,6 +18,7 @@ from assay.domain.case_text import output_text, strings
 from assay.domain.evaluation import Case, SearchSign, Suspicion
 from assay.prompts.untrusted import TAG_NAME
 
+FIELDS = ("output", "input", "reference", "context", "tools", "expected_tools")
 EXCERPT_CHARS_MAX = 80
 MASK = "[…]"
 OCCURRENCES_MAX = 100
@@ -154,13 +155,13 @@ def masked(value: Any) -> Any:
 
 def _fields(case: Case) -> Iterator[tuple[str, str]]:
     """The texts of a case by the names of their fields, each field as one text."""
-    for field in fields(case):
-        value = getattr(case, field.name)
-        if field.name == "input" and not isinstance(value, str | None):
+    for name in FIELDS:
+        value = getattr(case, name)
+        if name == "input" and not isinstance(value, str | None):
             # Its system messages are the caller's own.
             value = [one for one in value if one.get("role") not in ("system", "developer")]
         if value:
-            yield field.name, value if isinstance(value, str) else "\n".join(strings(value))
+            yield name, value if isinstance(value, str) else "\n".join(strings(value))
 
 
 def _signs(text: str) -> Iterator[tuple[SearchSign, str]]:

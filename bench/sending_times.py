@@ -80,7 +80,7 @@ class Promises(Quotas):
 async def client(url: str, per_minute: float, seconds: float, tasks: int) -> None:
     """Flood the model from this process and print the sending times."""
     redis, events = Redis.from_url(url, max_connections=64), RecordedEvents()
-    quotas = Promises(redis, events, Supervisor(events), pods_max=8, budget_s=1.0)
+    quotas = Promises(redis, Supervisor(events), pods_max=8, budget_s=1.0)
     stamped = Stamped()
     limited = limited_model(stamped, MODEL, Quota(requests_per_minute=per_minute), quotas, events)
     end_s = time.monotonic() + seconds

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 import yaml
 
-from assay.http.access import key_digest
+from assay.http.keys_file import key_digest
 from assay.settings import load
 from deploy.manifests import KUBERNETES, OVERLAYS, ROOT, named, pod_of, rendered
 from deploy.queries import panels

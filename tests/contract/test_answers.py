@@ -9,8 +9,9 @@ from dataclasses import replace
 import jsonschema_rs
 import pytest
 
-from assay.domain.completion import Capabilities, RateLimitState, Sampling, Usage
+from assay.domain.completion import Capabilities, RateLimitState, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
+from assay.domain.sampling import Sampling
 from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS
 from fakes.providers.faults import Fault
 from fakes.providers.play import TEXT

@@ -23,8 +23,7 @@ async def receive(idle: IdleTimeout, times: int, every_s: float) -> None:
     """Bytes that keep coming."""
     for _ in range(times):
         await asyncio.sleep(every_s)
-        idle.received_first()
-        idle.received()
+        idle.received(answering=True)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from fakes.providers.server import FaultServer
 from fakes.providers.subject import Subject
 
 
-@pytest.fixture(params=["openai", "anthropic", "gemini"])
+@pytest.fixture(params=["openai", "openai_responses", "anthropic", "gemini"])
 def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -9,12 +9,15 @@ from dataclasses import replace
 import jsonschema_rs
 import pytest
 
-from assay.domain.completion import Capabilities, RateLimitState, Sampling, Usage
+from assay.domain.completion import Capabilities, RateLimitState, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
-from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS
+from assay.domain.sampling import Sampling
+from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS
 from fakes.providers.faults import Fault
 from fakes.providers.play import TEXT
 from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
+
+USAGE = Usage(INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS)
 
 
 async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> None:
@@ -22,7 +25,7 @@ async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> Non
     completion = await subject.ask()
     assert completion.text == TEXT
     assert completion.finish == "stop"
-    assert completion.usage == Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    assert completion.usage == USAGE
     assert completion.cost_usd == pytest.approx((INPUT_TOKENS + 10 * OUTPUT_TOKENS) / 1e6)
     assert (completion.provider, completion.model) == (subject.dialect, "served-1")
     assert 0 < completion.first_byte_ms <= completion.latency_ms
@@ -43,7 +46,7 @@ async def test_chunks_do_not_matter(subject: Subject, fault: str) -> None:
     await subject.server.play(fault)
     completion = await subject.ask()
     assert completion.text == TEXT
-    assert completion.usage == Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    assert completion.usage == USAGE
 
 
 async def test_whole_answer_must_come_within_one_silence(subject: Subject) -> None:
@@ -77,7 +80,7 @@ async def test_usage_left_out_is_zero(subject: Subject) -> None:
     """Where a server counts no tokens, none are invented."""
     subject.server.usage = False
     completion = await subject.ask()
-    expected = Usage(0, 0) if subject.dialect == "openai" else Usage(INPUT_TOKENS, OUTPUT_TOKENS)
+    expected = Usage(0, 0) if subject.dialect.startswith("openai") else USAGE
     assert completion.usage == expected
 
 
@@ -123,7 +126,7 @@ async def test_exhausted_credit_is_not_a_rate_limit(subject: Subject) -> None:
     subject.server.problem = "insufficient_quota"
     with pytest.raises(ModelError) as caught:
         await subject.ask()
-    is_openai = subject.dialect == "openai"
+    is_openai = subject.dialect.startswith("openai")
     assert caught.value.outcome == ("key_rejected" if is_openai else "rate_limited")
 
 
@@ -139,8 +142,10 @@ async def test_one_fault_in_three_leaves_two_answers(subject: Subject) -> None:
     assert outcomes == ["stop", "stop", "server_error"] * 2
 
 
+OPENAI_SAID = {"x-ratelimit-remaining-requests": "7", "x-ratelimit-remaining-tokens": "41000"}
 SAID = {
-    "openai": {"x-ratelimit-remaining-requests": "7", "x-ratelimit-remaining-tokens": "41000"},
+    "openai": OPENAI_SAID,
+    "openai_responses": OPENAI_SAID,
     "anthropic": {
         "anthropic-ratelimit-requests-remaining": "7",
         "anthropic-ratelimit-tokens-remaining": "41000",

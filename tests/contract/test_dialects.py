@@ -53,7 +53,7 @@ async def test_output_limit_is_named_by_host(
 ) -> None:
     """OpenAI and Azure take the newer field, compatible servers the older, unless configured."""
     config = ProviderConfig("acme", base_url, output_limit_field=named)
-    assert expected in OpenAI(MODEL, ProviderClient(config))._document(PROMPT)
+    assert expected in OpenAI(MODEL, ProviderClient(config)).document(PROMPT)
 
 
 async def test_base_url_may_end_in_a_slash(server: FaultServer) -> None:

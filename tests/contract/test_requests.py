@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from assay.domain.completion import Capabilities, Sampling, Turn
+from assay.domain.completion import Capabilities, Turn
 from assay.domain.errors import KeyRejected, ModelError, RequestRejected
+from assay.domain.sampling import Sampling
 from fakes.providers.subject import KEY, PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
 
 KEY_HEADERS = {
     "openai": ("Authorization", f"Bearer {KEY}"),
+    "openai_responses": ("Authorization", f"Bearer {KEY}"),
     "anthropic": ("x-api-key", KEY),
     "gemini": ("x-goog-api-key", KEY),
 }
@@ -21,8 +23,9 @@ KEY_HEADERS = {
 
 def texts(dialect: str, body: dict[str, Any]) -> list[str]:
     """Every text of a request, the system's first."""
-    if dialect == "openai":
-        return [message["content"] for message in body["messages"]]
+    if dialect.startswith("openai"):
+        messages = body["messages"] if dialect == "openai" else body["input"]
+        return [message["content"] for message in messages]
     if dialect == "anthropic":
         system = [block["text"] for block in body["system"]]
         return system + [message["content"] for message in body["messages"]]
@@ -114,6 +117,9 @@ async def test_schema_is_asked_for_in_the_providers_way(subject: Subject) -> Non
     if subject.dialect == "openai":
         answer = {"name": "verdict", "strict": True, "schema": SCHEMA}
         assert body["response_format"] == {"type": "json_schema", "json_schema": answer}
+    elif subject.dialect == "openai_responses":
+        answer = {"type": "json_schema", "name": "verdict", "strict": True, "schema": SCHEMA}
+        assert body["text"] == {"format": answer}
     elif subject.dialect == "anthropic":
         assert body["tools"] == [{"name": "verdict", "input_schema": SCHEMA}]
         assert body["tool_choice"] == {"type": "tool", "name": "verdict"}
@@ -130,7 +136,15 @@ async def test_what_a_model_cannot_do_is_left_out(subject: Subject) -> None:
     body = subject.server.requests[-1].body
     sent = {**body, **body.get("generationConfig", {})}
     absent = {
-        *("response_format", "tools", "tool_choice", "responseJsonSchema", "responseMimeType"),
+        *(
+            "text",
+            "include",
+            "response_format",
+            "tools",
+            "tool_choice",
+            "responseJsonSchema",
+            "responseMimeType",
+        ),
         *("temperature", "seed", "logprobs", "top_logprobs", "responseLogprobs"),
     }
     assert absent.isdisjoint(sent)
@@ -146,6 +160,12 @@ async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
     assert sent["temperature"] == 0.5
     expected = {
         "openai": {"max_tokens": 64, "seed": 7, "logprobs": True, "top_logprobs": 3},
+        "openai_responses": {
+            "max_output_tokens": 64,
+            "include": ["message.output_text.logprobs"],
+            "top_logprobs": 3,
+            "store": False,
+        },
         "anthropic": {"max_tokens": 64},
         "gemini": {"maxOutputTokens": 64, "seed": 7, "responseLogprobs": True, "logprobs": 3},
     }[subject.dialect]

@@ -15,10 +15,10 @@ from assay.domain.completion import (
     Caller,
     Completion,
     Prompt,
-    Sampling,
     TokenLogprob,
 )
 from assay.domain.errors import AnswerUnreadable, ProviderDown
+from assay.domain.sampling import Sampling
 from assay.resilience.cached import ANSWER_BYTES_MAX, Cached
 from fakes.calls import ANYONE, call
 from fakes.models import MODEL, ScriptedModel, answer, ask

@@ -12,6 +12,7 @@ from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
+from assay.domain.sampling import Effort
 from assay.http.body import read_json
 from assay.http.openapi import problems, request_body
 
@@ -31,6 +32,12 @@ class ModelResponse(BaseModel):
     input_usd_per_mtok: float | None
     output_usd_per_mtok: float | None
     simulated: bool
+    reasoning: bool = Field(description="Whether it thinks before it answers.")
+    reasoning_effort: Effort | None
+    thinking_budget_tokens: int | None
+    refused_parameters: list[str] = Field(
+        description="What its API was found to refuse, and is therefore sent no more."
+    )
 
 
 class ModelListResponse(BaseModel):
@@ -108,4 +115,8 @@ def _model_document(status: ModelStatus) -> dict[str, Any]:
         "input_usd_per_mtok": model.input_usd_per_mtok,
         "output_usd_per_mtok": model.output_usd_per_mtok,
         "simulated": model.simulated,
+        "reasoning": model.reasoning,
+        "reasoning_effort": model.reasoning_effort,
+        "thinking_budget_tokens": model.thinking_budget_tokens,
+        "refused_parameters": sorted(status.refused),
     }

@@ -31,6 +31,7 @@ def row_totals(evaluation: Evaluation) -> dict[str, int]:
         "cost_nano_usd": round(evaluation.cost_usd * NANO),
         "input_tokens": evaluation.usage.input_tokens,
         "output_tokens": evaluation.usage.output_tokens,
+        "thinking_tokens": evaluation.usage.thinking_tokens,
         "simulated": sum(result.simulated for result in evaluation.results),
     }
 

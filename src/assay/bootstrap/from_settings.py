@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from urllib.parse import urlsplit
 
 from assay.domain.completion import Capabilities, Model
@@ -11,6 +12,9 @@ from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
 from assay.providers import ProviderConfig
 from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
+
+OUTPUT_TOKENS, REASONING_OUTPUT_TOKENS = 4_096, 32_768
+"""Largest output of a model for which none is configured; a thought may be long."""
 
 
 def models_from_settings(settings: Settings) -> list[Model]:
@@ -23,13 +27,16 @@ def models_from_settings(settings: Settings) -> list[Model]:
 
 def _model(model_id: str, model: ModelSettings, provider: ProviderSettings) -> Model:
     """One configured model."""
+    thinks = model.reasoning_effort is not None or model.thinking_budget_tokens is not None
+    reasoning = thinks if model.reasoning is None else model.reasoning
+    usual_limit = REASONING_OUTPUT_TOKENS if reasoning else OUTPUT_TOKENS
     return Model(
         id=model_id,
         provider=model.provider,
         name=model.name,
         host=urlsplit(provider.url).hostname or "",
         context_tokens=model.context_tokens,
-        max_output_tokens=model.max_output_tokens,
+        max_output_tokens=model.max_output_tokens or usual_limit,
         input_usd_per_mtok=model.input_usd_per_mtok,
         output_usd_per_mtok=model.output_usd_per_mtok,
         reading=() if model.reading is None else (model.reading,),
@@ -40,6 +47,10 @@ def _model(model_id: str, model: ModelSettings, provider: ProviderSettings) -> M
             temperature=model.temperature,
         ),
         simulated=provider.dialect == "simulated",
+        reasoning=reasoning,
+        reasoning_effort=model.reasoning_effort,
+        thinking_budget_tokens=model.thinking_budget_tokens,
+        thinking_timeout_s=model.thinking_timeout_s or math.inf,
     )
 
 

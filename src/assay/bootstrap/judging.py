@@ -18,6 +18,7 @@ from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
+from assay.resilience.adapted import Adapted
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
@@ -29,6 +30,7 @@ from assay.resilience.limited import Limited
 from assay.resilience.queue.fair_order import QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.quotas import Quotas
+from assay.resilience.refusals import Refusals
 from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
 from assay.resilience.slotted import Slotted
@@ -47,6 +49,7 @@ class SharedResources:
     quotas: Quotas
     caps: DailyBudgets
     fleet: BreakerFleet
+    refusals: Refusals
     budget: RetryBudget
     events: EventSink
 
@@ -59,6 +62,7 @@ class Nest:
     guarded: Guarded
     limited: Limited
     slotted: Slotted
+    adapted: Adapted
     quota_queue: FairQueue
 
     @property
@@ -104,7 +108,8 @@ async def open_judging(
         }
         candidates = [nest.candidate for nest in nests]
         entries = {
-            nest.model.id: DirectoryEntry(nest.model, nest.guarded, nest.limited) for nest in nests
+            nest.model.id: DirectoryEntry(nest.model, nest.guarded, nest.limited, nest.adapted)
+            for nest in nests
         }
         yield Judging(
             ConfiguredJudges(candidates, judges, events),
@@ -129,7 +134,7 @@ async def _open_shared(
         provider_clients = {
             name: ProviderClient(provider_config(name, provider))
             for name, provider in settings.providers.items()
-            if provider.dialect in HTTP_DIALECTS
+            if provider.protocol in HTTP_DIALECTS
         }
         for client in provider_clients.values():
             stack.push_async_callback(client.aclose)
@@ -145,7 +150,12 @@ async def _open_shared(
         stack.push_async_callback(caps.aclose)
         budget = RetryBudget(retry_budget_policy(settings))
         fleet = BreakerFleet(redis, supervisor)
-        yield SharedResources(redis, provider_clients, quotas, caps, fleet, budget, events)
+        refusals = Refusals(redis, events, supervisor)
+        stack.push_async_callback(refusals.aclose)
+        await refusals.start()
+        yield SharedResources(
+            redis, provider_clients, quotas, caps, fleet, refusals, budget, events
+        )
 
 
 def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
@@ -153,10 +163,11 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     events, estimates = shared.events, TokenEstimates()
     configured = settings.models[model.id]
     limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
-    dialect = settings.providers[model.provider].dialect
+    protocol = settings.providers[model.provider].protocol
 
-    provider = build_model(dialect, model, shared.provider_clients.get(model.provider))
-    slotted = Slotted(provider, model, events, configured.slots, limits)
+    provider = build_model(protocol, model, shared.provider_clients.get(model.provider))
+    adapted = Adapted(provider, model, shared.refusals)
+    slotted = Slotted(adapted, model, events, configured.slots, limits)
     quota_queue = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(
         slotted,
@@ -177,4 +188,4 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     candidate = Candidate(
         model, cached, configured.weight, guarded.open_for_s, limited.predicted_wait_s
     )
-    return Nest(candidate, guarded, limited, slotted, quota_queue)
+    return Nest(candidate, guarded, limited, slotted, adapted, quota_queue)

@@ -32,6 +32,7 @@ from assay.domain.evaluation import (
     ReadFrom,
     Strategy,
 )
+from assay.domain.sampling import Effort
 from assay.prompts.templates import render
 from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
@@ -114,6 +115,16 @@ class Judge(Frozen):
     samples: int = Field(default=1, ge=1, le=32, description="How often the question is asked.")
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    reasoning_effort: Effort | None = Field(
+        default=None,
+        description="How much a model thinks before it answers; absent: as it is configured.",
+    )
+    thinking_budget_tokens: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        description="How many tokens a model may think (Anthropic, Gemini); 0 for none.",
+    )
     fallback: Fallback = Field(default="any", description="Which other models may step in.")
     on_refusal: OnRefusal | None = Field(
         default=None,

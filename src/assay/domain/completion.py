@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.policy import CostBudget, Deadline
+from assay.domain.sampling import DEFAULT_SAMPLING, Effort, Sampling
 
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
@@ -19,6 +20,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 EXTRA_ATTEMPTS = 2
 """Upstream calls for one verdict, over all models, beyond one for each of them."""
+
+
+def doc(description: str, **bounds: float) -> Mapping[str, Any]:
+    """The metadata of a dataclass field that the OpenAPI document shows."""
+    return {"description": description, **bounds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +70,20 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the model samples; None leaves the model's own default untouched."""
-
-    max_output_tokens: int = 2_048
-    temperature: float | None = None
-    seed: int | None = None
-    top_logprobs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, as the providers counted them."""
 
     input_tokens: int
-    output_tokens: int
+    output_tokens: int = field(metadata=doc("With `thinking_tokens`, which are billed alike."))
+    thinking_tokens: int = field(
+        default=0, metadata=doc("Of the output; 0 where the provider does not count them apart.")
+    )
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
-            self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.thinking_tokens + other.thinking_tokens,
         )
 
 
@@ -115,11 +116,6 @@ class TokenLogprob:
     token: str
     logprob: float
     top: tuple[tuple[str, float], ...] = ()
-
-
-def doc(description: str, **bounds: float) -> Mapping[str, Any]:
-    """The metadata of a dataclass field that the OpenAPI document shows."""
-    return {"description": description, **bounds}
 
 
 def to_ms(seconds: float) -> float:
@@ -192,17 +188,23 @@ class Prompt(Generic[T]):
     The result of `read` is the completion's `reading`. `structured` and `plain` are the endings
     for models with and without structured output. `marker` is the random value that `plain` asks
     for. `key` identifies the question, whatever random values it carries (None: never share or
-    cache its answer).
+    cache its answer). `refused` names what the model's API refuses.
     """
 
     turns: tuple[Turn, ...]
     read: Reader[T]
-    sampling: Sampling = Sampling()
+    sampling: Sampling = DEFAULT_SAMPLING
     answer: AnswerSchema | None = None
     structured: Ending | None = None
     plain: Ending | None = None
     marker: str = ""
     key: tuple[object, ...] | None = None
+    refused: frozenset[str] = frozenset()
+
+    @property
+    def ending(self) -> Ending | None:
+        """The ending with which the model is asked."""
+        return self.plain if self.answer is None else self.structured
 
     @property
     def size(self) -> int:
@@ -211,21 +213,44 @@ class Prompt(Generic[T]):
 
     def for_model(self, model: Model) -> Prompt[T]:
         """The prompt as this model is asked; the schema is left out where it takes none."""
-        answer = self.answer if model.capabilities.schema else None
-        ending = self.plain if answer is None else self.structured
-        turns = self.turns
-        if ending is not None:
-            *before, last = turns
-            turns = (*before, Turn(last.role, (*last.parts, ending.instruction)))
-        read = partial(self.read, forms=model.reading) if model.reading else self.read
-        return replace(self, turns=turns, read=read, answer=answer, structured=ending, plain=ending)
+        asked = replace(
+            self,
+            read=partial(self.read, forms=model.reading) if model.reading else self.read,
+            answer=self.answer if model.capabilities.schema else None,
+            sampling=self.sampling.for_model(model),
+        )
+        if asked.ending is None:
+            return asked
+        *before, last = self.turns
+        ended = Turn(last.role, (*last.parts, asked.ending.instruction))
+        return replace(asked, turns=(*before, ended))
+
+    def without(self, refused: frozenset[str]) -> Prompt[T]:
+        """The prompt for a model whose API refuses these parameters.
+
+        Each is a `Parameter`; an effort is refused with its value, as `reasoning_effort=max`.
+        """
+        if not refused:
+            return self
+        prompt = replace(self, sampling=self.sampling.without(refused), refused=refused)
+        if self.answer is None or "structured_output" not in refused:
+            return prompt
+        turns = tuple(self._ended_plainly(turn) for turn in self.turns)
+        return replace(prompt, turns=turns, answer=None)
+
+    def _ended_plainly(self, turn: Turn) -> Turn:
+        """The turn with the ending `plain` in place of `structured`."""
+        if self.structured is None or self.plain is None:
+            return turn
+        old, new = self.structured.instruction, self.plain.instruction
+        return Turn(turn.role, tuple(new if part is old else part for part in turn.parts))
 
     def repaired(self, answer: str, fault: str) -> Prompt[T]:
         """Ask again, with the unreadable answer and its fault; not to be shared.
 
         Of a prompt that `for_model` has returned.
         """
-        advice = fault if self.plain is None else f"{fault} {self.plain.repeat}"
+        advice = fault if self.ending is None else f"{fault} {self.ending.repeat}"
         turns = (*self.turns, Turn("assistant", (answer,)), Turn("user", (advice,)))
         return replace(self, turns=turns, key=None)
 
@@ -266,7 +291,8 @@ class Model:
     """A model as configured; prices in US dollars per million tokens.
 
     `host` is where it is served, for operators alone. `reading` names the forms in which the model
-    is known to write its verdicts.
+    is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
+    `thinking_timeout_s` at the most.
     """
 
     id: str
@@ -280,6 +306,15 @@ class Model:
     reading: tuple[str, ...] = ()
     capabilities: Capabilities = Capabilities()
     simulated: bool = False
+    reasoning: bool = False
+    reasoning_effort: Effort | None = None
+    thinking_budget_tokens: int | None = None
+    thinking_timeout_s: float = math.inf
+
+    def thinks(self, sampling: Sampling) -> bool:
+        """Whether it thinks before it answers, asked in this way."""
+        off = sampling.reasoning_effort == "none" or sampling.thinking_budget_tokens == 0
+        return self.reasoning and not off
 
     def cost_usd(self, usage: Usage) -> float:
         """Price of `usage`; 0 where no price is configured."""

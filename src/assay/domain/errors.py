@@ -46,8 +46,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 if TYPE_CHECKING:
     from assay.domain.completion import Attempt, Usage
     from assay.domain.policy import SpentQuota
+    from assay.domain.sampling import Parameter
 
-Retry = Literal["no", "once", "after_wait", "repair"]
+Retry = Literal["no", "once", "after_wait", "repair", "longer"]
 
 NextCandidate = Literal["any", "no_smaller_window", "by_policy", "none"]
 """Which of the other candidates is worth asking after a failure; `by_policy`: as `on_refusal`."""
@@ -98,7 +99,6 @@ most, and one that passes by itself explains the least.
 """
 
 MOST_TELLING_FIRST: tuple[Reason, ...] = get_args(Reason)
-
 
 ProblemCode = Literal[
     "malformed_http",
@@ -213,9 +213,13 @@ class ModelError(AssayError):
 
 
 class RequestRejected(ModelError):
-    """One model's API takes a parameter that another does not, so the others are worth trying."""
+    """One model's API takes a parameter that another does not, so the others are worth trying.
+
+    `parameter` is the one that the API names as unsupported, if it does.
+    """
 
     outcome, billable, transient = "request_rejected", False, False
+    parameter: Parameter | None = None
 
 
 class PromptUnsendable(RequestRejected):
@@ -306,7 +310,7 @@ class ReadingFailed(ModelError):
 
 class AnswerTruncated(ModelError):
     outcome, reason = "answer_truncated", "judge_truncated"
-    transient, prompt_specific = False, True
+    retry, transient, prompt_specific = "longer", False, True
 
 
 class AnswerRefused(ModelError):

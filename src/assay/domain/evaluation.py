@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from assay.domain.completion import NO_USAGE, Attempt, Usage, doc
 from assay.domain.errors import Reason
 from assay.domain.policy import SpentQuota
+from assay.domain.sampling import Effort
 
 Message = Mapping[str, Any]
 """A chat message in the OpenAI shape: role, content, and for agents tool_calls."""
@@ -83,6 +84,8 @@ class JudgeSpec:
     samples: int = 1
     temperature: float | None = None
     seed: int | None = None
+    reasoning_effort: Effort | None = None
+    thinking_budget_tokens: int | None = None
     fallback: Fallback = "any"
     on_refusal: OnRefusal | None = None
     max_cost_usd: float | None = None

@@ -144,6 +144,15 @@ class KeyQuarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterRefused:
+    """A model's API was found to refuse a parameter, which is left out from now on."""
+
+    provider: str
+    model: str
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaitFinished:
     """A call waited for its turn: reason `local_slot`, `provider_quota` or `breaker`."""
 

@@ -22,6 +22,7 @@ FAULT_PLACES = (
     "private_redis",
     "reading",
     "redis_probe",
+    "refusals",
     "request",
     "sandbox_worker",
     "scraped_gauges",

@@ -64,12 +64,16 @@ BreakerState = Literal["closed", "open", "half_open", "forced_open", "disabled"]
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The current state of a configured model; the quota left is None if it is unlimited."""
+    """The current state of a configured model; the quota left is None if it is unlimited.
+
+    `refused` is what its API was found to refuse.
+    """
 
     model: Model
     breaker: BreakerState = "closed"
     requests_left: float | None = None
     tokens_left: float | None = None
+    refused: frozenset[str] = frozenset()
 
 
 BreakerCommand = Literal["forced_open", "disabled", "reset"]

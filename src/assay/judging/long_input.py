@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from assay.criteria.base import Finding, Question
-from assay.domain.completion import CallContext, Sampling, total_spent
+from assay.domain.completion import CallContext, total_spent
 from assay.domain.evaluation import LongInputRecord
 from assay.domain.ports import PanelMember
+from assay.domain.sampling import Sampling
 from assay.domain.tokens import BYTES_PER_TOKEN, estimated_tokens
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side

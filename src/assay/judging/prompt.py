@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from assay.criteria.base import Judgement, Question
-from assay.domain.completion import CallContext, Completion, Prompt, Sampling, Turn
+from assay.domain.completion import CallContext, Completion, Prompt, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
+from assay.domain.sampling import Sampling
 from assay.prompts.templates import render
 from assay.prompts.untrusted import delimited, delimiter
 from assay.verdicts.answer_format import (
@@ -64,6 +65,8 @@ def to_prompt(
         temperature=spec.temperature,
         seed=None if spec.seed is None else spec.seed + sample,
         top_logprobs=question.top_logprobs,
+        reasoning_effort=spec.reasoning_effort,
+        thinking_budget_tokens=spec.thinking_budget_tokens,
     )
     if question.max_output_tokens is not None:
         sampling = replace(sampling, max_output_tokens=question.max_output_tokens)

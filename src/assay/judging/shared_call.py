@@ -214,6 +214,6 @@ def _part(usage: Usage, number: int, count: int) -> Usage:
     return Usage(
         *(
             tokens * (number + 1) // count - tokens * number // count
-            for tokens in (usage.input_tokens, usage.output_tokens)
+            for tokens in (usage.input_tokens, usage.output_tokens, usage.thinking_tokens)
         )
     )

@@ -9,11 +9,12 @@ from assay.domain.ports import ChatModel
 from assay.providers.anthropic import Anthropic
 from assay.providers.client import ProviderClient, ProviderConfig
 from assay.providers.gemini import Gemini
-from assay.providers.openai import OpenAI
+from assay.providers.openai import OpenAI, OpenAIResponses
 from assay.providers.simulated import Simulated
 
 HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "openai": OpenAI,
+    "openai_responses": OpenAIResponses,
     "anthropic": Anthropic,
     "gemini": Gemini,
 }

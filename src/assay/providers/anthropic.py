@@ -1,16 +1,18 @@
 """Anthropic's messages API; a structured answer is the input of a tool that the model must call.
 
+A model that thinks cannot be made to call one: its answer is given a format instead.
+
 Source: https://docs.anthropic.com/en/api/messages and …/messages-streaming
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
+from assay.domain.completion import Model, Prompt, Usage
 from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
@@ -18,15 +20,16 @@ from assay.domain.errors import (
     RateLimited,
     ServerError,
 )
-from assay.providers.body import json_body, schema_json
-from assay.providers.client import ProviderClient
+from assay.domain.sampling import Sampling
+from assay.providers.body import schema_json
 from assay.providers.failures import Dialect
+from assay.providers.http_model import HttpModel
 from assay.providers.shapes import count_of, list_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator
 
-T = TypeVar("T")
-
 API_VERSION = "2023-06-01"
+THINKING_TOKENS_MIN = 1_024
+"""The API takes no smaller budget."""
 
 _DIALECT = Dialect(
     codes={
@@ -40,51 +43,22 @@ _DIALECT = Dialect(
         "api_error": ServerError,
         "overloaded_error": ServerError,
     },
+    parameters={
+        "temperature": "temperature",
+        "tool_choice": "structured_output",
+        "tool_choice forces tool use": "structured_output",
+        "output_config": "structured_output",
+        "output_config.format": "structured_output",
+        "output_config.effort": "reasoning_effort",
+        "effort": "reasoning_effort",
+        "effort parameter": "reasoning_effort",
+        "effort level": "reasoning_effort",
+        "adaptive thinking": "reasoning_effort",
+        "thinking.type.adaptive": "reasoning_effort",
+        "thinking.type.enabled": "thinking_budget",
+        "budget_tokens": "thinking_budget",
+    },
 )
-
-
-class Anthropic:
-    """A Claude model. The API has neither seeds nor log probabilities."""
-
-    def __init__(self, model: Model, client: ProviderClient) -> None:
-        self._model = model
-        self._client = client
-
-    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
-        accumulator = AnthropicStream(self._model)
-        body = json_body(self._document(prompt))
-        timing = await self._client.post("messages", _headers, body, accumulator, context.deadline)
-        return accumulator.completion(timing)
-
-    def _document(self, prompt: Prompt[T]) -> dict[str, Any]:
-        sampling, able = prompt.sampling, self._model.capabilities
-        system = [turn for turn in prompt.turns if turn.role == "system" and turn.size]
-        document: dict[str, Any] = {
-            "model": self._model.name,
-            "max_tokens": min(sampling.max_output_tokens, self._model.max_output_tokens),
-            "messages": [
-                {"role": turn.role, "content": turn}
-                for turn in prompt.turns
-                if turn.role != "system"
-            ],
-        }
-        if system:
-            document["system"] = [{"type": "text", "text": turn} for turn in system]
-        if self._client.config.stream:
-            document["stream"] = True
-        if able.temperature and sampling.temperature is not None:
-            # This API ends at 1, others at 2.
-            document["temperature"] = min(sampling.temperature, 1.0)
-        if able.schema and prompt.answer is not None:
-            name, schema = prompt.answer.name, schema_json(prompt.answer.schema)
-            document["tools"] = [{"name": name, "input_schema": schema}]
-            document["tool_choice"] = {"type": "tool", "name": name}
-        return document
-
-
-def _headers(key: str | None) -> dict[str, str]:
-    version = {"anthropic-version": API_VERSION}
-    return version | {"x-api-key": key} if key else version
 
 
 class AnthropicStream(StreamAccumulator):
@@ -139,6 +113,8 @@ class AnthropicStream(StreamAccumulator):
     def _count(self, counts: Any) -> None:
         # Counts are cumulative; gateways send 0 first and the real number at the end.
         known = {name: count_of(value) for name, value in mapping_of(counts).items()}
+        details = mapping_of(mapping_of(counts).get("output_tokens_details"))
+        known["thinking_tokens"] = count_of(details.get("thinking_tokens"))
         self._counts |= {name: count for name, count in known.items() if count}
         self.usage = _usage(self._counts)
 
@@ -146,4 +122,60 @@ class AnthropicStream(StreamAccumulator):
 def _usage(counts: Mapping[str, int]) -> Usage:
     cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
     input_tokens = sum(counts.get(name, 0) for name in ("input_tokens", *cached))
-    return Usage(input_tokens, counts.get("output_tokens", 0))
+    return Usage(input_tokens, counts.get("output_tokens", 0), counts.get("thinking_tokens", 0))
+
+
+class Anthropic(HttpModel):
+    """A Claude model. The API has neither seeds nor log probabilities."""
+
+    accumulator = AnthropicStream
+    path = "messages"
+
+    @staticmethod
+    def headers(key: str | None) -> dict[str, str]:
+        version = {"anthropic-version": API_VERSION}
+        return version | {"x-api-key": key} if key else version
+
+    def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
+        sampling, thinks = prompt.sampling, self._model.thinks(prompt.sampling)
+        system = [turn for turn in prompt.turns if turn.role == "system" and turn.size]
+        document: dict[str, Any] = {
+            "model": self._model.name,
+            "max_tokens": sampling.max_output_tokens,
+            "messages": [
+                {"role": turn.role, "content": turn}
+                for turn in prompt.turns
+                if turn.role != "system"
+            ],
+        }
+        if system:
+            document["system"] = [{"type": "text", "text": turn} for turn in system]
+        if self._client.config.stream:
+            document["stream"] = True
+        if sampling.temperature is not None and not thinks:
+            # This API ends at 1, others at 2, and one who thinks takes none.
+            document["temperature"] = min(sampling.temperature, 1.0)
+        document |= _thinking(sampling)
+        if prompt.answer is not None:
+            name, schema = prompt.answer.name, schema_json(prompt.answer.schema)
+            if thinks:
+                form = {"type": "json_schema", "schema": schema}
+                document["output_config"] = document.get("output_config", {}) | {"format": form}
+            else:
+                document["tools"] = [{"name": name, "input_schema": schema}]
+                document["tool_choice"] = {"type": "tool", "name": name}
+        return document
+
+
+def _thinking(sampling: Sampling) -> dict[str, Any]:
+    """A budget is for models of the older kind, an effort for the newer ones."""
+    effort, budget = sampling.reasoning_effort, sampling.thinking_budget_tokens
+    if effort == "none" or budget == 0:
+        return {"thinking": {"type": "disabled"}}
+    if budget is not None:
+        budget = max(budget, THINKING_TOKENS_MIN)
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+    if effort is not None:
+        effort = "low" if effort == "minimal" else effort
+        return {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}}
+    return {}

@@ -1,7 +1,9 @@
 """One HTTP call to a provider: pooled, bounded in time and size, with failures as `ModelError`s.
 
 Two clocks run. The deadline bounds the whole call. The *silence timeout* bounds the wait for the
-next byte: a judge may write for a long time, but a silent one is dropped.
+next byte: a judge may write for a long time, but a silent one is dropped. A model that thinks has
+a time of its own until its answer begins, counted from the response head, or from the request where
+no head comes.
 """
 
 from __future__ import annotations
@@ -73,19 +75,22 @@ class ProviderClient:
         body: list[Chunk],
         accumulator: StreamAccumulator,
         deadline: Deadline,
+        thinking_s: float | None = None,
     ) -> Timing:
         """Send `body`, and read the answer into `accumulator`.
+
+        `thinking_s` is how long a model that thinks may take until its answer begins.
 
         `headers` makes the dialect's headers from the key; `body` is emptied as it is sent. A
         cancelled call closes its connection. Raises the `ModelError` that a failure means.
         """
         config, key = self.config, self._key()
-        idle = idle_timeout(config.provider, deadline, config.silence_timeout_s)
+        idle = idle_timeout(config.provider, deadline, config.silence_timeout_s, thinking_s)
         async with idle as timeout, self._slots:
             timeout.send()
             async with self._response(path, headers(key), body) as response:
                 if config.stream:
-                    timeout.received()
+                    timeout.wait()
                 accumulator.rate_limit = rate_limit_of(response.headers)
                 reader = ResponseReader(
                     response, accumulator, timeout, secret=key, stream=config.stream

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 from assay.domain.completion import Finish
@@ -25,6 +26,7 @@ from assay.domain.errors import (
     ServerError,
     StreamBroken,
 )
+from assay.domain.sampling import Parameter
 from assay.providers.finish_words import FINISHES
 from assay.providers.shapes import count_of, first_of, list_of, mapping_of, text_of
 
@@ -106,6 +108,9 @@ _OPENINGS: Sequence[tuple[str, type[ModelError]]] = (
 """The same where the message begins: what it quotes must put no key in quarantine."""
 _OPENING_CHARS = 100
 _MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors")
+_REFUSING_STATUSES = (400, 422)
+_UNSUPPORTED_CODES = ("unsupported_parameter", "unsupported_value", "unknown_parameter")
+_REFUSAL_CHARS = 300
 _KEY_LIKE = re.compile(
     r"(?<!\S)\S*?(?:sk-|AIza|Bearer\s)\S*|(?<![\w-])[\w-]{1,200}(?:\*{2,200}|…|\.{3})[\w-]{1,200}",
     re.IGNORECASE,
@@ -126,19 +131,24 @@ class Dialect:
     """How one provider expresses its errors, and how its answers end.
 
     `codes` maps its codes, types, reasons and statuses. `finishes` maps the words of its endings,
-    in lower case.
+    in lower case. `parameters` maps the names of what a request may hold, in lower case too.
     """
 
     codes: Mapping[str, type[ModelError]]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     finishes: Mapping[str, Finish] = field(default_factory=lambda: FINISHES)
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderError:
-    """An error response in one form for all providers; `status` is None inside a stream."""
+    """An error response in one form for all providers; `status` is None inside a stream.
+
+    `parameter` is the field of the request that it names.
+    """
 
     status: int | None
     codes: tuple[str, ...] = ()
+    parameter: str = ""
     message: str = ""
     retry_after_s: float | None = None
 
@@ -158,16 +168,18 @@ class ProviderError:
         return cls(
             _status(fields) if status is None else status,
             tuple(code for code in named if isinstance(code, str)),
+            _unsupported_field(fields, outer),
             " ".join(filter(None, (_message(error) or _message(outer), raw))),
             _retry_delay_s(details) if wait_s is None else wait_s,
         )
 
 
 def embedded_error(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The part of an answer or an event that is an error, if any: the whole or its first choice."""
-    if document.get("object") == "error":
+    """The part of an answer or an event that is an error, if any."""
+    is_error = "error" in (document.get("object"), document.get("type"))
+    if is_error and not document.get("error"):
         return document
-    parts = (document, first_of(document.get("choices")))
+    parts = (document, first_of(document.get("choices")), mapping_of(document.get("response")))
     return next((part for part in parts if part.get("error")), None)
 
 
@@ -184,6 +196,8 @@ def failure(
     # The sentences may quote the caller's text; a code cannot.
     codes = ", ".join(dict.fromkeys(filter(_CODE.fullmatch, error.codes)))
     found.log_message = f"{message} ({codes})" if codes else message
+    if type(found) is RequestRejected:
+        found.parameter = _refused_parameter(dialect, error)
     return found
 
 
@@ -219,6 +233,45 @@ def _kind(dialect: Dialect, error: ProviderError) -> type[ModelError]:
     # A redirect counts as down: to follow it would send the key elsewhere.
     is_client_error = error.status // 100 == 4  # noqa: PLR2004  # the class of the status
     return RequestRejected if is_client_error else ServerError
+
+
+def _refused_parameter(dialect: Dialect, error: ProviderError) -> Parameter | None:
+    """The parameter that the error names as unsupported.
+
+    A message is searched only where it begins, and for whole phrases: it may quote the caller.
+    """
+    if error.status not in _REFUSING_STATUSES or not dialect.parameters:
+        return None
+    if error.parameter in dialect.parameters:
+        return dialect.parameters[error.parameter]
+    found = _refusal_pattern(tuple(dialect.parameters)).search(error.message[:_REFUSAL_CHARS])
+    name = next(filter(None, found.groups())) if found else ""
+    return dialect.parameters.get(name.lower())
+
+
+@cache
+def _refusal_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    """The phrases in which an API says that it does not support one of `names`."""
+    longest_first = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    name = rf"['\"`(\[]*({longest_first})(?!\w)"
+    return re.compile(
+        rf"\b(?:unsupported|unknown|unrecognized|unexpected)(?: \w+){{1,3}}:? {name}"
+        rf"|\b(?:does not|doesn't|do not) support (?:\w+:? )?{name}"
+        rf"|may not be enabled when {name}"
+        rf"|(?<!\w){name}['\"`)]*(?: \w+)?:? ?(?:is|are|extra inputs are)? ?"
+        r"(?:currently )?(?:not (?:supported|enabled|available|permitted|allowed|compatible)"
+        r"|unsupported|deprecated)",
+        re.IGNORECASE,
+    )
+
+
+def _unsupported_field(error: Mapping[str, Any], outer: Mapping[str, Any]) -> str:
+    """The field of the request that is unsupported: as OpenAI says it, or as FastAPI does."""
+    if error.get("code") in _UNSUPPORTED_CODES:
+        return text_of(error.get("param"))
+    first = first_of(outer.get("detail"))
+    location = list_of(first.get("loc"))
+    return text_of(location[-1]) if first.get("type") == "extra_forbidden" and location else ""
 
 
 def safe_text(text: str, secret: str | None = None) -> str:

@@ -6,24 +6,24 @@ Source: https://ai.google.dev/api/generate-content
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt, TokenLogprob
+from assay.domain.completion import Model, Prompt, TokenLogprob
 from assay.domain.errors import (
     KeyRejected,
     ModelMissing,
     RateLimited,
     ServerError,
 )
-from assay.providers.body import json_body, schema_json
+from assay.domain.sampling import Effort, Sampling
+from assay.providers.body import schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.failures import Dialect
 from assay.providers.finish_words import FINISHES
+from assay.providers.http_model import HttpModel
 from assay.providers.shapes import count_of, first_of, list_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator, usage, weighed
-
-T = TypeVar("T")
 
 LOGPROBS_MAX = 20
 
@@ -41,66 +41,30 @@ _DIALECT = Dialect(
         "INTERNAL": ServerError,
         "UNAVAILABLE": ServerError,
     },
+    parameters={
+        "temperature": "temperature",
+        "seed": "seed",
+        "logprobs": "logprobs",
+        "responselogprobs": "logprobs",
+        "response_logprobs": "logprobs",
+        "json mode": "structured_output",
+        "responsejsonschema": "structured_output",
+        "response_json_schema": "structured_output",
+        "responsemimetype": "structured_output",
+        "response_mime_type": "structured_output",
+        "thinking level": "reasoning_effort",
+        "thinkinglevel": "reasoning_effort",
+        "thinking_level": "reasoning_effort",
+        "thinking budget": "thinking_budget",
+        "thinkingbudget": "thinking_budget",
+        "thinking_budget": "thinking_budget",
+    },
     # The model gave neither an answer nor an error.
     finishes={**FINISHES, "language": "refusal", "other": "refusal"},
 )
 _ROLES = {"user": "user", "assistant": "model"}
-
-
-class Gemini:
-    """A Gemini model; thinking is billed, so its tokens count as output."""
-
-    def __init__(self, model: Model, client: ProviderClient) -> None:
-        self._model = model
-        self._client = client
-        name = quote(model.name, safe="/")
-        verb = "streamGenerateContent?alt=sse" if client.config.stream else "generateContent"
-        self._path = f"{name if '/' in name else f'models/{name}'}:{verb}"
-
-    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
-        accumulator = GeminiStream(self._model)
-        body = json_body(self._document(prompt))
-        timing = await self._client.post(self._path, _headers, body, accumulator, context.deadline)
-        return accumulator.completion(timing)
-
-    def _document(self, prompt: Prompt[T]) -> dict[str, Any]:
-        system = [turn for turn in prompt.turns if turn.role == "system"]
-        document: dict[str, Any] = {
-            "contents": [
-                {"role": _ROLES[turn.role], "parts": [{"text": turn}]}
-                for turn in prompt.turns
-                if turn.role != "system"
-            ],
-            "generationConfig": self._generation(prompt),
-        }
-        if system:
-            document["systemInstruction"] = {"parts": [{"text": turn} for turn in system]}
-        return document
-
-    def _generation(self, prompt: Prompt[T]) -> dict[str, Any]:
-        sampling, able = prompt.sampling, self._model.capabilities
-        config: dict[str, Any] = {
-            "maxOutputTokens": min(sampling.max_output_tokens, self._model.max_output_tokens)
-        }
-        if able.temperature and sampling.temperature is not None:
-            config["temperature"] = sampling.temperature
-        if able.seed and sampling.seed is not None:
-            config["seed"] = sampling.seed
-        if able.logprobs and sampling.top_logprobs:
-            config |= {
-                "responseLogprobs": True,
-                "logprobs": min(sampling.top_logprobs, LOGPROBS_MAX),
-            }
-        if able.schema and prompt.answer is not None:
-            config |= {
-                "responseMimeType": "application/json",
-                "responseJsonSchema": schema_json(prompt.answer.schema),
-            }
-        return config
-
-
-def _headers(key: str | None) -> dict[str, str]:
-    return {"x-goog-api-key": key} if key else {}
+_LEVELS: Mapping[Effort, str] = {"xhigh": "high", "max": "high"}
+"""What the API calls an effort, where it has another word."""
 
 
 class GeminiStream(StreamAccumulator):
@@ -113,7 +77,8 @@ class GeminiStream(StreamAccumulator):
         if counts := mapping_of(event.get("usageMetadata")):
             text_tokens = count_of(counts.get("candidatesTokenCount"))
             thought_tokens = count_of(counts.get("thoughtsTokenCount"))
-            self.usage = usage(counts.get("promptTokenCount"), text_tokens + thought_tokens)
+            output_tokens = text_tokens + thought_tokens
+            self.usage = usage(counts.get("promptTokenCount"), output_tokens, thought_tokens)
         if mapping_of(event.get("promptFeedback")).get("blockReason"):
             self.finish("content_filter")
         candidate = first_of(event.get("candidates"))
@@ -126,6 +91,68 @@ class GeminiStream(StreamAccumulator):
 
     def read_answer(self, answer: Any) -> None:
         self.read_event(answer)
+
+
+class Gemini(HttpModel):
+    """A Gemini model; thinking is billed, so its tokens count as output."""
+
+    accumulator = GeminiStream
+
+    def __init__(self, model: Model, client: ProviderClient) -> None:
+        super().__init__(model, client)
+        name = quote(model.name, safe="/")
+        verb = "streamGenerateContent?alt=sse" if client.config.stream else "generateContent"
+        self.path = f"{name if '/' in name else f'models/{name}'}:{verb}"
+
+    def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
+        system = [turn for turn in prompt.turns if turn.role == "system"]
+        document: dict[str, Any] = {
+            "contents": [
+                {"role": _ROLES[turn.role], "parts": [{"text": turn}]}
+                for turn in prompt.turns
+                if turn.role != "system"
+            ],
+            "generationConfig": _generation(prompt),
+        }
+        if system:
+            document["systemInstruction"] = {"parts": [{"text": turn} for turn in system]}
+        return document
+
+    @staticmethod
+    def headers(key: str | None) -> dict[str, str]:
+        return {"x-goog-api-key": key} if key else {}
+
+
+def _generation(prompt: Prompt[Any]) -> dict[str, Any]:
+    sampling = prompt.sampling
+    config: dict[str, Any] = {"maxOutputTokens": sampling.max_output_tokens}
+    if sampling.temperature is not None:
+        config["temperature"] = sampling.temperature
+    if sampling.seed is not None:
+        config["seed"] = sampling.seed
+    if thinking := _thinking(sampling):
+        config["thinkingConfig"] = thinking
+    if sampling.top_logprobs:
+        config |= {
+            "responseLogprobs": True,
+            "logprobs": min(sampling.top_logprobs, LOGPROBS_MAX),
+        }
+    if prompt.answer is not None:
+        config |= {
+            "responseMimeType": "application/json",
+            "responseJsonSchema": schema_json(prompt.answer.schema),
+        }
+    return config
+
+
+def _thinking(sampling: Sampling) -> dict[str, Any]:
+    """The API takes a budget or a level, not both."""
+    effort, budget = sampling.reasoning_effort, sampling.thinking_budget_tokens
+    if budget is not None:
+        return {"thinkingBudget": budget}
+    if effort == "none":
+        return {"thinkingBudget": 0}
+    return {"thinkingLevel": _LEVELS.get(effort, effort)} if effort else {}
 
 
 def _token_logprobs(result: Mapping[str, Any]) -> list[TokenLogprob]:

@@ -1,4 +1,7 @@
-"""The two clocks of a call on one timer: its deadline, and the idle time between two bytes."""
+"""The two clocks of a call on one timer: its deadline, and the idle time between two bytes.
+
+A model that thinks may be idle for longer until its answer begins.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,25 @@ GRAIN_S = 0.002
 
 
 class IdleTimeout:
-    """Records when bytes arrive; its times are those of the performance counter."""
+    """Records when bytes arrive; its times are those of the performance counter.
 
-    def __init__(self, timeout: asyncio.Timeout, deadline: Deadline, silence_s: float) -> None:
+    The first byte of a model that thinks is the first of its answer: what comes before it, such as
+    events about its thinking, ends no wait.
+    """
+
+    def __init__(
+        self,
+        timeout: asyncio.Timeout,
+        deadline: Deadline,
+        silence_s: float,
+        thinking_s: float | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
         self._deadline = deadline
         self._silence_s = silence_s
+        self._thinking_s = thinking_s
+        self.patience_s = silence_s if thinking_s is None else thinking_s
         self._due_s = self._loop.time() + deadline.remaining_s()
         self._timer = self._loop.call_at(self._due_s, self._look)
         self.sent_s = self.first_byte_s = self.ended_s = 0.0
@@ -36,17 +51,24 @@ class IdleTimeout:
     def send(self) -> None:
         """The request is sent: from now on the provider owes a byte."""
         self.sent_s = time.perf_counter()
-        self.received()
+        self.wait()
 
-    def received(self) -> None:
-        """Bytes arrived: the wait for the next ones starts."""
-        due_s = self._loop.time() + min(self._silence_s, self._deadline.remaining_s())
-        if due_s < self._due_s:
-            self._arm(due_s)
-        self._due_s = due_s  # a timer that fires too early is set again
+    def received(self, *, answering: bool) -> None:
+        """Bytes arrived; `answering` says whether the answer has begun."""
+        if self._thinking_s is None or answering:
+            self.received_first()
+            self.patience_s = self._silence_s
+            self.wait()
 
     def received_first(self) -> None:
         self.first_byte_s = self.first_byte_s or time.perf_counter()
+
+    def wait(self) -> None:
+        """The wait for the next bytes starts."""
+        due_s = self._loop.time() + min(self.patience_s, self._deadline.remaining_s())
+        if due_s < self._due_s:
+            self._arm(due_s)
+        self._due_s = due_s  # a timer that fires too early is set again
 
     def ended(self) -> None:
         """The answer is complete: neither clock can fail it any more."""
@@ -70,7 +92,7 @@ class IdleTimeout:
 
 @asynccontextmanager
 async def idle_timeout(
-    provider: str, deadline: Deadline, silence_s: float
+    provider: str, deadline: Deadline, silence_s: float, thinking_s: float | None = None
 ) -> AsyncIterator[IdleTimeout]:
     """Bound a block; raises `DeadlineExceeded` or `ProviderSilent` for the clock that ran out."""
     if deadline.remaining_s() <= 0:
@@ -78,7 +100,7 @@ async def idle_timeout(
     idle: IdleTimeout | None = None
     try:
         async with asyncio.timeout(None) as timeout:
-            idle = IdleTimeout(timeout, deadline, silence_s)
+            idle = IdleTimeout(timeout, deadline, silence_s, thinking_s)
             try:
                 yield idle
             finally:
@@ -88,4 +110,5 @@ async def idle_timeout(
             late = DeadlineExceeded(f"{provider} did not answer before the deadline")
             late.idle_s = idle.idle_s if idle else 0.0
             raise late from None
-        raise ProviderSilent(f"{provider} was silent for {silence_s:g} s") from None
+        patience_s = idle.patience_s if idle else silence_s
+        raise ProviderSilent(f"{provider} was silent for {patience_s:g} s") from None

@@ -70,6 +70,7 @@ class ResponseReader:
         while chunk := await self._read(STREAM_BYTES_MAX):
             for data in parser.feed(chunk):
                 self._read_event(data)
+            self._idle.received(answering=self._accumulator.answering)
             if self._accumulator.ended:
                 self._idle.ended()
                 await self._await_end()
@@ -107,10 +108,6 @@ class ResponseReader:
 
     async def _read(self, size_max: int) -> bytes:
         chunk = await self._next()
-        self._idle.received_first()
-        # The silence timeout bounds an answer that is not streamed as a whole.
-        if self._stream:
-            self._idle.received()
         self._size += len(chunk)
         if self._size > size_max:
             raise self._broken("sent an answer beyond the size limit")
@@ -120,6 +117,10 @@ class ResponseReader:
         chunks = []
         while chunk := await self._read(size_max):
             chunks.append(chunk)
+            self._idle.received_first()
+            # The silence timeout bounds an answer that is not streamed as a whole.
+            if self._stream:
+                self._idle.received(answering=True)
         return b"".join(chunks)
 
     async def _await_end(self) -> None:

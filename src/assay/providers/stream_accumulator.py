@@ -86,6 +86,11 @@ class StreamAccumulator(ABC):
         except MISSHAPEN:
             self._logprobs_known = False
 
+    @property
+    def answering(self) -> bool:
+        """Whether anything of the answer has arrived; thinking is no part of it."""
+        return self._chars > 0
+
     def text(self) -> str:
         return "".join(self.refusal or self._parts)
 
@@ -123,9 +128,9 @@ class StreamAccumulator(ABC):
         return error
 
 
-def usage(input_tokens: Any, output_tokens: Any) -> Usage:
+def usage(input_tokens: Any, output_tokens: Any, thinking_tokens: Any = 0) -> Usage:
     """Token counts as a value; a count that a server leaves out is 0."""
-    return Usage(count_of(input_tokens), count_of(output_tokens))
+    return Usage(count_of(input_tokens), count_of(output_tokens), count_of(thinking_tokens))
 
 
 def weighed(token: Any, logprob: Any) -> tuple[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from assay.domain.completion import Model
 from assay.domain.errors import RequestError, StoreUnavailable
 from assay.domain.ports import BreakerCommand, ModelStatus
+from assay.resilience.adapted import Adapted
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
@@ -20,6 +21,7 @@ class DirectoryEntry:
     model: Model
     guarded: Guarded
     limited: Limited
+    adapted: Adapted
 
 
 class Directory:
@@ -44,5 +46,10 @@ class Directory:
             left = (await entry.limited.status()).left
         except StoreUnavailable:
             left = {}
-        breaker = entry.guarded.breaker.state
-        return ModelStatus(entry.model, breaker, left.get("requests"), left.get("tokens"))
+        return ModelStatus(
+            entry.model,
+            entry.guarded.breaker.state,
+            left.get("requests"),
+            left.get("tokens"),
+            entry.adapted.refused,
+        )

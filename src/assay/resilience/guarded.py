@@ -20,6 +20,7 @@ from assay.domain.errors import (
     StoreUnavailable,
 )
 from assay.domain.events import KeyQuarantined
+from assay.domain.moving_average import MovingMedian
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.breaker.breaker import Breaker, Permit
 from assay.resilience.breaker.fleet import BreakerFleet
@@ -37,7 +38,11 @@ ASK_AGAIN_S = 0.25
 """After the fleet refused a probe, this process refuses on its own for this long."""
 
 SLOW_PROOF_SHARE = 0.5
-"""Part of `slow_s` without a byte after which a deadline that ran out counts as a slow call."""
+"""Part of the time of a slow call without a byte after which a deadline that ran out counts as a
+slow call."""
+
+SLOW_MEDIANS = 2.0
+"""A model that thinks is slow where it takes so many times what is usual for it."""
 
 
 class Guarded:
@@ -63,6 +68,7 @@ class Guarded:
         self._key_rejected_until_s = -math.inf
         self._ask_after_s = -math.inf
         self._asking = 0
+        self._usual_s = MovingMedian()
         self.breaker = breaker
         if fleet is not None:
             fleet.add(breaker)
@@ -82,10 +88,11 @@ class Guarded:
         result = NO_RESULT
         try:
             completion = await self._inner.complete(prompt, context)
-            slow = completion.first_byte_ms >= self.breaker.policy.slow_s * 1000
-            result = SLOW if slow else SUCCESS
+            first_byte_s = completion.first_byte_ms / 1000
+            self._usual_s.add(first_byte_s)
+            result = SLOW if first_byte_s >= self._slow_s else SUCCESS
         except ModelError as error:
-            result = _result(error, self.breaker.policy.slow_s)
+            result = _result(error, self._slow_s)
             if isinstance(error, KeyRejected):
                 self._quarantine_key()
             raise
@@ -93,6 +100,12 @@ class Guarded:
             # Also if the caller went away: another probe can take the place at once.
             self._leave(permit, result, lease_s)
         return completion
+
+    @property
+    def _slow_s(self) -> float:
+        """From when on a call is slow; a model that thinks is compared with itself."""
+        usual_s = self._usual_s.value if self._model.reasoning else None
+        return max(self.breaker.policy.slow_s, SLOW_MEDIANS * (usual_s or 0.0))
 
     async def _enter(self, lease_s: float) -> Permit:
         breaker = self.breaker

@@ -47,6 +47,7 @@ class _Run(Generic[T]):
     attempts: list[Attempt] = field(default_factory=list)
     was_sent_again: bool = False
     was_repaired: bool = False
+    was_lengthened: bool = False
     answer: str = ""
 
     @property
@@ -58,9 +59,10 @@ class _Run(Generic[T]):
 class Retried:
     """A `ChatModel` that reads each answer, notes each attempt and repeats within its bounds.
 
-    A prompt is sent again once, and repaired once. That needs all of: a failure worth repeating
-    (`ModelError.retry`), an attempt left, time left for the pause and a usual call, no other
-    candidate that could serve before the pause ends, and room in the process's retry budget.
+    A prompt is sent again once, repaired once, and given twice the output limit once. That needs
+    all of: a failure worth repeating (`ModelError.retry`), an attempt left, time left for the pause
+    and a usual call, no other candidate that could serve before the pause ends, and room in the
+    process's retry budget.
     """
 
     def __init__(
@@ -97,11 +99,16 @@ class Retried:
                 pause_s = self._pause_s(error, run)
                 if pause_s is None:
                     raise
-                if error.retry == "repair":
-                    run.was_repaired = True
-                    run.prompt = prompt.repaired(run.answer or NO_ANSWER, error.message)
-                else:
-                    run.was_sent_again = True
+                match error.retry:
+                    case "repair":
+                        run.was_repaired = True
+                        repaired = prompt.repaired(run.answer or NO_ANSWER, error.message)
+                        run.prompt = replace(repaired, sampling=run.prompt.sampling)
+                    case "longer":
+                        run.was_lengthened = True
+                        run.prompt = self._lengthened(run.prompt)
+                    case _:
+                        run.was_sent_again = True
             else:
                 return replace(completion, attempts=tuple(run.attempts))
             await self._clock.sleep(pause_s)
@@ -179,6 +186,23 @@ class Retried:
             )
         )
 
+    def _was_repeated(self, error: ModelError, run: _Run[Any]) -> bool:
+        """Whether the prompt was repeated in this way before, or cannot be."""
+        match error.retry:
+            case "repair":
+                return run.was_repaired
+            case "longer":
+                limit_tokens = run.prompt.sampling.max_output_tokens
+                return run.was_lengthened or limit_tokens >= self._model.max_output_tokens
+            case _:
+                return run.was_sent_again
+
+    def _lengthened(self, prompt: Prompt[T]) -> Prompt[T]:
+        """The prompt with twice the output limit, within the model's own."""
+        doubled = 2 * prompt.sampling.max_output_tokens
+        limit_tokens = min(doubled, self._model.max_output_tokens)
+        return replace(prompt, sampling=replace(prompt.sampling, max_output_tokens=limit_tokens))
+
     def _cost_usd(self, completion: Completion[Any]) -> float:
         return completion.cost_usd or self._model.cost_usd(completion.usage)
 
@@ -186,7 +210,7 @@ class Retried:
         """How long to pause before the next attempt; None for no further attempt."""
         if error.retry == "no" or run.attempts_left <= 0:
             return None
-        if run.was_repaired if error.retry == "repair" else run.was_sent_again:
+        if self._was_repeated(error, run):
             return None
         if error.retry == "after_wait" and error.retry_after_s is None:
             return None

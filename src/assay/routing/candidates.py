@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from assay.domain.completion import Model
+from assay.domain.moving_average import MovingMedian
 from assay.domain.ports import ChatModel
-
-LATENCIES_KEPT = 101
-
-
-class MovingMedian:
-    """The median of the last calls' latencies, in milliseconds; None before the first."""
-
-    def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=LATENCIES_KEPT)
-
-    def add(self, latency_ms: float) -> None:
-        self._recent.append(latency_ms)
-
-    @property
-    def value_ms(self) -> float | None:
-        ordered = sorted(self._recent)
-        return ordered[len(ordered) // 2] if ordered else None
 
 
 def _never() -> float:

@@ -26,11 +26,13 @@ def cheapest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candi
 
     A model without a price counts as the most expensive: its cost may be anything.
     """
-    usage = Usage(prompt_tokens(prompt), prompt.sampling.max_output_tokens)
+    input_tokens = prompt_tokens(prompt)
 
     def price(candidate: Candidate) -> tuple[bool, float]:
-        priced = candidate.model.input_usd_per_mtok is not None
-        return _must_wait(candidate), candidate.model.cost_usd(usage) if priced else math.inf
+        model = candidate.model
+        usage = Usage(input_tokens, prompt.sampling.for_model(model).max_output_tokens)
+        priced = model.input_usd_per_mtok is not None
+        return _must_wait(candidate), model.cost_usd(usage) if priced else math.inf
 
     return sorted(candidates, key=price)
 
@@ -40,7 +42,7 @@ def fastest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candid
     del prompt
 
     def speed(candidate: Candidate) -> tuple[bool, float]:
-        return _must_wait(candidate), candidate.latency.value_ms or 0.0
+        return _must_wait(candidate), candidate.latency.value or 0.0
 
     return sorted(candidates, key=speed)
 

@@ -1,12 +1,11 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
 from assay.settings.addresses import is_loopback
+from assay.settings.judges import ModelSettings, ProviderSettings
 from assay.settings.load import SettingsError, load, misspelt_variables
 from assay.settings.schema import (
     BatchSettings,
     BreakerSettings,
-    ModelSettings,
-    ProviderSettings,
     RetrySettings,
     Settings,
 )

@@ -5,25 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.suggestions import did_you_mean
 from assay.domain.tenants import JUDGE_CALLS_MAX
-from assay.settings.addresses import checked_base_url, is_loopback
-from assay.settings.secret import VariableName
+from assay.settings.addresses import is_loopback
+from assay.settings.judges import JudgeSettings, ModelSettings, ProviderSettings
 from assay.settings.section import Section
 from assay.settings.tenants import AuthSettings, TenantSettings
-from assay.verdicts.forms import FormName
-
-Dialect = Literal["openai", "anthropic", "gemini", "simulated"]
-
-BASE_URLS: dict[Dialect, str] = {
-    "openai": "https://api.openai.com/v1",
-    "anthropic": "https://api.anthropic.com/v1",
-    "gemini": "https://generativelanguage.googleapis.com/v1beta",
-    "simulated": "",
-}
 
 
 class ServerSettings(Section):
@@ -106,97 +95,6 @@ class TelemetrySettings(Section):
     )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="`auto` is text on a terminal, else JSON lines."
-    )
-
-
-class ProviderSettings(Section):
-    """`[providers.NAME]`: an endpoint and its API key."""
-
-    dialect: Dialect = Field(description="Wire protocol of the endpoint.")
-    base_url: str = Field(
-        "", description="http(s) URL of the API, without a query. Empty: the vendor's."
-    )
-    api_key_env: VariableName = Field(
-        "", description="Environment variable that contains the API key."
-    )
-    api_key_file: Path | None = Field(
-        None, description="File that contains the API key; read again when it changes."
-    )
-    silence_timeout_s: float = Field(
-        5.0,
-        gt=0,
-        le=600,
-        description="Longest wait for the first byte of a response, and between two bytes.",
-    )
-    connections_max: int = Field(200, ge=1, le=10_000, description="Pooled connections.")
-    stream: bool = Field(
-        True,
-        description="Stream responses. If false, `silence_timeout_s` bounds the whole response.",
-    )
-    output_limit_field: str | None = Field(
-        None,
-        description="Name of the output limit in requests to an OpenAI-compatible server. Unset: "
-        "`max_completion_tokens` at OpenAI and Azure, else `max_tokens`.",
-    )
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_base_url(cls, url: str) -> str:
-        return url and checked_base_url(url)
-
-    @property
-    def url(self) -> str:
-        return self.base_url or BASE_URLS[self.dialect]
-
-
-class ModelSettings(Section):
-    """`[models."ID"]`: a model that can judge, its limits and its prices."""
-
-    provider: str = Field(description="A name from [providers].")
-    name: str = Field(min_length=1, description="The provider's name for the model.")
-    requests_per_minute: float | None = Field(
-        None, gt=0, description="Request quota. Unset: unlimited."
-    )
-    tokens_per_minute: float | None = Field(
-        None, gt=0, description="Token quota. Unset: unlimited."
-    )
-    burst_share: float = Field(
-        0.05, gt=0, le=0.5, description="Share of a minute's quota that can be sent at once."
-    )
-    context_tokens: int | None = Field(
-        None, ge=1, description="Context window. Unset: not checked."
-    )
-    max_output_tokens: int = Field(
-        2_048, ge=16, description="Largest output to request, in tokens."
-    )
-    input_usd_per_mtok: float | None = Field(
-        None, ge=0, description="Price of a million input tokens."
-    )
-    output_usd_per_mtok: float | None = Field(
-        None, ge=0, description="Price of a million output tokens."
-    )
-    slots: int = Field(64, ge=1, le=10_000, description="Concurrent calls, in one process.")
-    weight: float = Field(1.0, gt=0, description="Share of calls under the strategy `weighted`.")
-    structured_output: bool = Field(
-        True, description="Whether the model supports JSON Schema output."
-    )
-    reading: FormName | None = Field(
-        None, description="The form in which the model is known to write its verdicts."
-    )
-    logprobs: bool = Field(False, description="Whether the model returns token log-probabilities.")
-    seed: bool = Field(False, description="Whether the model accepts a seed.")
-    temperature: bool = Field(True, description="Whether the model accepts a temperature.")
-
-
-class JudgeSettings(Section):
-    """`[judges.NAME]`: the models of a judge, in order of preference."""
-
-    models: tuple[str, ...] = Field(min_length=1, description="Ids from [models].")
-    strategy: Strategy = Field("ordered", description="How the judge chooses the next model.")
-    on_refusal: OnRefusal = Field(
-        "next",
-        description="What follows if a model refuses or its provider filters: `next` asks the next "
-        "model, `stop` leaves the criterion unscored.",
     )
 
 

@@ -19,6 +19,7 @@ from assay.domain.events import (
     FallbackTaken,
     InternalFault,
     KeyQuarantined,
+    ParameterRefused,
     QueueRefused,
     RequestFinished,
     StoreDegraded,
@@ -89,6 +90,7 @@ class EventLog:
             FallbackTaken: self._fallback_taken,
             BreakerChanged: self._breaker_changed,
             KeyQuarantined: self._key_quarantined,
+            ParameterRefused: self._parameter_refused,
             QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
             BatchEnded: self._batch_ended,
@@ -129,6 +131,7 @@ class EventLog:
             duration_ms=_ms(event.seconds),
             input_tokens=event.usage.input_tokens,
             output_tokens=event.usage.output_tokens,
+            thinking_tokens=event.usage.thinking_tokens,
             cost_usd=event.cost_usd,
         )
 
@@ -158,6 +161,14 @@ class EventLog:
             provider=event.provider,
             model=event.model,
             set_aside_s=event.seconds,
+        )
+
+    def _parameter_refused(self, event: ParameterRefused) -> None:
+        self._log.warning(
+            "parameter_refused",
+            provider=event.provider,
+            model=event.model,
+            parameter=event.parameter,
         )
 
     def _queue_refused(self, event: QueueRefused) -> None:

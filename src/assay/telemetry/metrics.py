@@ -206,6 +206,10 @@ class Metrics:
             "assay_keys_set_aside_total", "Times a provider rejected its API key.", model
         )
         self._on(events.KeyQuarantined, lambda event: keys(event.model).inc())
+        refused = self._counter(
+            "assay_parameters_refused_total", "Parameters that a model's API refused.", model
+        )
+        self._on(events.ParameterRefused, lambda event: refused(event.model).inc())
 
     def _count_breakers(self, models: Mapping[str, Values]) -> None:
         transitions = self._counter(

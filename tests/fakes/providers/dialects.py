@@ -14,6 +14,7 @@ PIECE_CHARS = 24
 INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS = 120, 30, 12
 TOO_LONG = {
     "openai": "This model's maximum context length is 8192 tokens.",
+    "openai_responses": "Your input exceeds the context window of this model.",
     "anthropic": "prompt is too long: 210000 tokens > 200000 maximum",
     "gemini": "The input token count (2000000) exceeds the maximum number of tokens allowed.",
 }
@@ -26,6 +27,7 @@ class Answer:
     text: str
     ending: Ending
     structured: bool = False
+    tool: bool = False
     logprobs: bool = False
     usage: bool = True
     piece_chars: int = PIECE_CHARS
@@ -36,9 +38,13 @@ class Answer:
 
 
 class Dialect(ABC):
-    """One provider's side of its protocol."""
+    """One provider's side of its protocol.
+
+    The first `thoughts` events of a stream are no answer.
+    """
 
     name: str
+    thoughts: int
 
     @abstractmethod
     def schema(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -56,6 +62,12 @@ class Dialect(ABC):
     def error(self, problem: str, status: int) -> dict[str, Any]:
         """The body of an error."""
 
+    def refusal(self, field: str) -> dict[str, Any]:
+        """The body of an error about a field of the request that is not supported."""
+        body = self.error("400", 400)
+        body["error"]["message"] = f"`{field.rpartition('.')[2]}` is not supported for this model."
+        return body
+
     def frame(self, event: str | dict[str, Any]) -> bytes:
         data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
         return f"data: {data}\n\n".encode()
@@ -66,6 +78,7 @@ class Dialect(ABC):
 
 class OpenAIDialect(Dialect):
     name = "openai"
+    thoughts = 2
     _codes: Mapping[str, str] = {
         "401": "invalid_api_key",
         "bad_key": "invalid_api_key",
@@ -93,6 +106,7 @@ class OpenAIDialect(Dialect):
         part, said = ("delta", "refusal" if answer.ending == "refusal" else "content")
         kind = "chat.completion.chunk"
         yield self._chunk(kind, part, {"role": "assistant", "content": ""}, None)
+        yield self._chunk(kind, part, {"reasoning_content": "Let me think."}, None)
         for piece in answer.pieces():
             chunk = self._chunk(kind, part, {said: piece}, None)
             if answer.logprobs:
@@ -104,9 +118,14 @@ class OpenAIDialect(Dialect):
         yield "[DONE]"
 
     def error(self, problem: str, _status: int) -> dict[str, Any]:
-        message = TOO_LONG["openai"] if problem == "context" else f"refused for {problem}"
+        message = TOO_LONG[self.name] if problem == "context" else f"refused for {problem}"
         code = self.kind(self._codes, problem)
         return {"error": {"message": message, "type": "x_error", "param": None, "code": code}}
+
+    def refusal(self, field: str) -> dict[str, Any]:
+        message = f"Unsupported parameter: '{field}' is not supported with this model."
+        code = "unsupported_parameter"
+        return {"error": {"message": message, "type": "x_error", "param": field, "code": code}}
 
     def _chunk(
         self, kind: str, part: str, message: dict[str, Any], answer: Answer | None
@@ -120,12 +139,85 @@ class OpenAIDialect(Dialect):
             choice["logprobs"] = {"content": [_logprob(piece) for piece in answer.pieces()]}
         return {"id": "c-1", "object": kind, "model": "served-1", "choices": [choice]}
 
-    def _usage(self) -> dict[str, int]:
-        return {"prompt_tokens": INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
+    def _usage(self) -> dict[str, Any]:
+        return {
+            "prompt_tokens": INPUT_TOKENS,
+            "completion_tokens": OUTPUT_TOKENS,
+            "completion_tokens_details": {"reasoning_tokens": THOUGHT_TOKENS},
+        }
+
+
+class ResponsesDialect(OpenAIDialect):
+    name = "openai_responses"
+    thoughts = 4
+
+    def schema(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        asked = request.get("text", {}).get("format", {}).get("schema")
+        return asked if isinstance(asked, dict) else None
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        reason = {
+            "length": "max_output_tokens",
+            "content_filter": "content_filter",
+            "aborted": "an_ending_of_tomorrow",
+        }.get(answer.ending)
+        response = self._response("incomplete" if reason else "completed")
+        response["incomplete_details"] = {"reason": reason} if reason else None
+        part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": []}
+        if answer.ending == "refusal":
+            part = {"type": "refusal", "refusal": answer.text}
+        elif answer.logprobs:
+            part["logprobs"] = [_logprob(piece) for piece in answer.pieces()]
+        response["output"] = [
+            {"type": "reasoning", "id": "rs-1", "summary": []},
+            {"type": "message", "id": "msg-1", "role": "assistant", "content": [part]},
+        ]
+        if answer.usage:
+            response["usage"] = {
+                "input_tokens": INPUT_TOKENS,
+                "output_tokens": OUTPUT_TOKENS,
+                "output_tokens_details": {"reasoning_tokens": THOUGHT_TOKENS},
+            }
+        return response
+
+    def events(self, answer: Answer) -> Iterator[str | dict[str, Any]]:
+        thought = {"type": "reasoning", "id": "rs-1", "summary": []}
+        for number, event in enumerate(self._events(answer, thought)):
+            yield event | {"sequence_number": number}
+
+    def _events(self, answer: Answer, thought: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield {"type": "response.created", "response": self._response("in_progress")}
+        yield {"type": "response.in_progress", "response": self._response("in_progress")}
+        yield {"type": "response.output_item.added", "output_index": 0, "item": thought}
+        yield {"type": "response.reasoning_summary_text.delta", "delta": "Let me think."}
+        said = "refusal" if answer.ending == "refusal" else "output_text"
+        for piece in answer.pieces():
+            logprobs = [_logprob(piece)] if answer.logprobs else []
+            yield {"type": f"response.{said}.delta", "delta": piece, "logprobs": logprobs}
+        yield {"type": f"response.{said}.done", "text": answer.text}
+        whole = self.whole(answer)
+        yield {"type": f"response.{whole['status']}", "response": whole}
+
+    def frame(self, event: str | dict[str, Any]) -> bytes:
+        if isinstance(event, dict) and "type" not in event:
+            failed = self._response("failed") | event
+            event = {"type": "response.failed", "response": failed}
+        kind = event["type"] if isinstance(event, dict) else "message"
+        return f"event: {kind}\n".encode() + super().frame(event)
+
+    def _response(self, status: str) -> dict[str, Any]:
+        return {
+            "id": "resp-1",
+            "object": "response",
+            "model": "served-1",
+            "status": status,
+            "error": None,
+        }
 
 
 class AnthropicDialect(Dialect):
     name = "anthropic"
+    thoughts = 5
     _types: Mapping[str, str] = {
         "400": "invalid_request_error",
         "own_output": "invalid_request_error",
@@ -147,33 +239,39 @@ class AnthropicDialect(Dialect):
 
     def schema(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
         tools = request.get("tools") or [{}]
-        asked = tools[0].get("input_schema")
+        form = request.get("output_config", {}).get("format", {})
+        asked = tools[0].get("input_schema") or form.get("schema")
         return asked if isinstance(asked, dict) else None
 
     def whole(self, answer: Answer) -> dict[str, Any]:
         return self._message() | {
-            "content": [self._block(answer)],
+            "content": [{"type": "thinking", "thinking": "Let me think."}, self._block(answer)],
             "stop_reason": self._reason(answer),
-            "usage": self._usage() | {"output_tokens": OUTPUT_TOKENS},
+            "usage": self._usage() | self._output_usage(),
         }
 
     def events(self, answer: Answer) -> Iterator[str | dict[str, Any]]:
         message = self._message() | {"content": [], "usage": self._usage() | {"output_tokens": 1}}
         yield {"type": "message_start", "message": message}
         yield {"type": "ping"}
+        thought = {"type": "thinking", "thinking": "", "signature": ""}
+        yield {"type": "content_block_start", "index": 0, "content_block": thought}
+        delta: dict[str, str] = {"type": "thinking_delta", "thinking": "Let me think."}
+        yield {"type": "content_block_delta", "index": 0, "delta": delta}
+        yield {"type": "content_block_stop", "index": 0}
         empty = {"type": "tool_use", "id": "t-1", "name": "verdict", "input": {}}
         block = empty if self._is_tool(answer) else {"type": "text", "text": ""}
-        yield {"type": "content_block_start", "index": 0, "content_block": block}
+        yield {"type": "content_block_start", "index": 1, "content_block": block}
         for piece in answer.pieces():
             delta = {"type": "text_delta", "text": piece}
             if self._is_tool(answer):
                 delta = {"type": "input_json_delta", "partial_json": piece}
-            yield {"type": "content_block_delta", "index": 0, "delta": delta}
-        yield {"type": "content_block_stop", "index": 0}
+            yield {"type": "content_block_delta", "index": 1, "delta": delta}
+        yield {"type": "content_block_stop", "index": 1}
         yield {
             "type": "message_delta",
             "delta": {"stop_reason": self._reason(answer), "stop_sequence": None},
-            "usage": {"output_tokens": OUTPUT_TOKENS},
+            "usage": self._output_usage(),
         }
         yield {"type": "message_stop"}
 
@@ -192,8 +290,12 @@ class AnthropicDialect(Dialect):
     def _usage(self) -> dict[str, int]:
         return {"input_tokens": INPUT_TOKENS - 20, "cache_read_input_tokens": 20}
 
+    def _output_usage(self) -> dict[str, Any]:
+        details = {"thinking_tokens": THOUGHT_TOKENS}
+        return {"output_tokens": OUTPUT_TOKENS, "output_tokens_details": details}
+
     def _is_tool(self, answer: Answer) -> bool:
-        return answer.structured and answer.ending != "refusal"
+        return answer.structured and answer.tool and answer.ending != "refusal"
 
     def _block(self, answer: Answer) -> dict[str, Any]:
         if self._is_tool(answer):
@@ -209,6 +311,7 @@ class AnthropicDialect(Dialect):
 
 class GeminiDialect(Dialect):
     name = "gemini"
+    thoughts = 1
     _statuses: Mapping[str, str] = {
         "400": "INVALID_ARGUMENT",
         "own_output": "INVALID_ARGUMENT",
@@ -291,5 +394,6 @@ def _logprob(token: str) -> dict[str, Any]:
 
 
 DIALECTS: Mapping[str, Dialect] = {
-    each.name: each for each in (OpenAIDialect(), AnthropicDialect(), GeminiDialect())
+    each.name: each
+    for each in (OpenAIDialect(), ResponsesDialect(), AnthropicDialect(), GeminiDialect())
 }

@@ -31,7 +31,9 @@ class Script:
     `answer` is the text (None: a verdict that fits the schema asked for). `silence_s` and
     `drip_s` set how long a fault keeps quiet. `usage` false leaves usage out. `problem` names
     another error for a fault's status, `error_body` replaces its body, and `echo` ends its message.
-    `headers` go with answers.
+    `headers` go with answers. `thinking_s` is how long it thinks before its answer; with
+    `holds_head` the response head comes after that. `refuses` names fields of a request, dotted,
+    that are answered with an error.
     """
 
     answer: str | Callable[[dict[str, Any]], str] | None = None
@@ -44,6 +46,9 @@ class Script:
     echo: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     count: int = 0
+    thinking_s: float = 0.0
+    holds_head: bool = False
+    refuses: tuple[str, ...] = ()
 
 
 class Play:
@@ -67,6 +72,9 @@ class Play:
     async def answer(self) -> web.StreamResponse:
         await asyncio.sleep(self._script.latency_s)
         fault = self._fault
+        for field_name in self._script.refuses:
+            if _has(self._body, field_name):
+                return web.json_response(self._dialect.refusal(field_name), status=400)
         if fault.behaviour == "error" or self._is_filtered_beforehand():
             return self._error()
         if fault.behaviour == "reset":
@@ -77,7 +85,7 @@ class Play:
         return await (self._answer_streamed() if self._stream else self._answer_whole())
 
     def _is_filtered_beforehand(self) -> bool:
-        return self._fault.ending == "prompt_blocked" and self._dialect.name == "openai"
+        return self._fault.ending == "prompt_blocked" and self._dialect.name.startswith("openai")
 
     def _error(self) -> web.Response:
         problem = self._script.problem or self._fault.problem or self._fault.ending
@@ -99,9 +107,18 @@ class Play:
         if self._dialect.name == "anthropic" and ending in ("content_filter", "prompt_blocked"):
             ending = "refusal"  # Anthropic has no other word for it
         config = self._body.get("generationConfig", {})
-        logprobs = bool(self._body.get("logprobs") or config.get("responseLogprobs"))
+        included = self._body.get("include") or self._body.get("logprobs")
+        logprobs = bool(included or config.get("responseLogprobs"))
         piece_chars = HUGE_PIECE_CHARS if self._fault.behaviour == "huge" else PIECE_CHARS
-        return Answer(text, ending, schema is not None, logprobs, self._script.usage, piece_chars)
+        return Answer(
+            text,
+            ending,
+            structured=schema is not None,
+            tool="tools" in self._body,
+            logprobs=logprobs,
+            usage=self._script.usage,
+            piece_chars=piece_chars,
+        )
 
     def _text(self, schema: Any) -> str:
         if self._fault.behaviour == "huge":
@@ -119,6 +136,7 @@ class Play:
         data = json.dumps(self._dialect.whole(self._answer()), ensure_ascii=False).encode()
         if self._fault.behaviour == "malformed":
             data = data[:-2] + b"  "
+        await asyncio.sleep(self._script.thinking_s)
         response = web.StreamResponse(headers=self._headers("json"))
         if not self._fault.behaviour.startswith("gzip"):
             response.content_length = len(data)
@@ -131,8 +149,15 @@ class Play:
         frames.insert(1, b": keep-alive\n\n")
         if self._fault.behaviour == "huge":
             frames = [b"".join(frames)]
+        if self._script.holds_head:
+            await asyncio.sleep(self._script.thinking_s)
         response = web.StreamResponse(headers=self._headers("sse"))
         await response.prepare(self._request)
+        if self._script.thinking_s and not self._script.holds_head:
+            first = self._dialect.thoughts + 1
+            await response.write(b"".join(frames[:first]))
+            await asyncio.sleep(self._script.thinking_s)
+            frames = frames[first:]
         await self._write(response, frames, b"".join(frames))
         return response
 
@@ -198,6 +223,12 @@ async def _paced(data: bytes, size: int, pause_s: float) -> AsyncIterator[bytes]
 def bomb() -> bytes:
     """A hundred megabytes in a few hundred kilobytes, within one event or one answer."""
     return gzip.compress(b"data: " + b" " * 100 * 1024 * 1024, compresslevel=1)
+
+
+def _has(body: Any, dotted: str) -> bool:
+    name, _, rest = dotted.partition(".")
+    value = body.get(name) if isinstance(body, dict) else None
+    return value is not None and (not rest or _has(value, rest))
 
 
 def _halves(data: bytes) -> list[bytes]:

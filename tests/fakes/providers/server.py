@@ -1,4 +1,4 @@
-"""A server that speaks the three providers' protocols on one port, and misbehaves on demand.
+"""A server that speaks the providers' protocols on one port, and misbehaves on demand.
 
 In a test:       async with FaultServer() as server: ... await server.play("silent")
 As a process:    python tests/fakes/providers/server.py --port 9101 --control-port 9102
@@ -35,6 +35,7 @@ from fakes.providers.play import Play, Script
 BODY_BYTES_MAX = 64 * 1024 * 1024
 PATHS = {
     "openai": "/openai/v1",
+    "openai_responses": "/openai_responses/v1",
     "anthropic": "/anthropic/v1",
     "gemini": "/gemini/v1beta",
 }
@@ -73,7 +74,7 @@ class FaultServer(Script):
         self._among: list[Fault] = []
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/_fault", self._control)
-        app.router.add_post("/{dialect:openai|anthropic|gemini}/{rest:.*}", self._handle)
+        app.router.add_post(f"/{{dialect:{'|'.join(PATHS)}}}/{{rest:.*}}", self._handle)
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )

@@ -79,4 +79,4 @@ class Subject:
             **model_options,
         )
         chat = build_model(self.dialect, model, client or self.client())
-        return await chat.complete(prompt, call(deadline_s))
+        return await chat.complete(prompt.for_model(model), call(deadline_s))

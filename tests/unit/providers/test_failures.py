@@ -20,6 +20,7 @@ from assay.domain.errors import (
     ServerError,
     StreamBroken,
 )
+from assay.providers import HTTP_DIALECTS
 from assay.providers.failures import (
     MESSAGE_CHARS_MAX,
     RETRY_AFTER_S_MAX,
@@ -133,3 +134,95 @@ def test_header_goes_before_details() -> None:
     error = {"error": {"details": [{"retryDelay": "3s"}]}}
     assert ProviderError.read(429, error, {}).retry_after_s == 3.0
     assert ProviderError.read(429, error, {"Retry-After": "0"}).retry_after_s == 0.0
+
+
+BY_NAME = {
+    name: HTTP_DIALECTS[name].accumulator.dialect  # type: ignore[attr-defined]
+    for name in ("openai", "anthropic", "gemini")
+}
+
+
+def refused(name: str, message: str, status: int = 400, **fields: Any) -> str | None:
+    body = {"error": {"message": message, "type": "invalid_request_error", **fields}}
+    error = failure("acme", BY_NAME[name], ProviderError.read(status, body, {}))
+    return error.parameter if isinstance(error, RequestRejected) else None
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "expected"),
+    [
+        (
+            "openai",
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'x'.",
+            "max_output_tokens",
+        ),
+        (
+            "openai",
+            "Unsupported value: 'temperature' does not support 0.1 with this model. Only 1 is.",
+            "temperature",
+        ),
+        ("openai", "logprobs are not supported with reasoning models.", "logprobs"),
+        (
+            "openai",
+            "Groq does not support response format `json_schema`.",
+            "structured_output",
+        ),
+        ("openai", "'response_format' is not supported with this model", "structured_output"),
+        ("openai", "Unrecognized request argument supplied: seed", "seed"),
+        ("openai", "openai does not support parameters: ['reasoning_effort']", "reasoning_effort"),
+        (
+            "openai",
+            "litellm: OpenAIException - {'message': \"Unsupported parameter: 'reasoning.effort' is",
+            "reasoning_effort",
+        ),
+        ("anthropic", "`temperature` is deprecated for this model.", "temperature"),
+        ("anthropic", "This model does not support the effort parameter.", "reasoning_effort"),
+        ("anthropic", "This model does not support effort level 'xhigh'.", "reasoning_effort"),
+        ("anthropic", "adaptive thinking is not supported on this model", "reasoning_effort"),
+        (
+            "anthropic",
+            '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive"',
+            "thinking_budget",
+        ),
+        ("anthropic", "output_config: Extra inputs are not permitted", "structured_output"),
+        (
+            "anthropic",
+            "Thinking may not be enabled when tool_choice forces tool use.",
+            "structured_output",
+        ),
+        ("gemini", "Thinking level is not supported for this model.", "reasoning_effort"),
+        ("gemini", "Thinking budget is not supported for this model.", "thinking_budget"),
+        ("gemini", "Logprobs is not enabled for models/acme-flash", "logprobs"),
+        ("gemini", "JSON mode is not enabled for models/acme", "structured_output"),
+        ("gemini", "Invalid JSON payload. Unknown name \"seed\" at 'generation_config'", "seed"),
+    ],
+)
+def test_an_unsupported_parameter_is_named(name: str, message: str, expected: str) -> None:
+    """In the words of each API, whatever gateway passes them on."""
+    assert refused(name, message) == expected
+
+
+def test_the_field_of_an_error_names_an_unsupported_parameter() -> None:
+    """OpenAI's `param` counts with a code that says so, FastAPI's location with its type."""
+    said = {"param": "temperature", "code": "unsupported_value"}
+    assert refused("openai", "Only the default is possible.", **said) == "temperature"
+    assert refused("openai", "Out of range.", param="temperature", code="invalid_value") is None
+    detail = [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs"}]
+    error = failure("acme", BY_NAME["openai"], ProviderError.read(422, {"detail": detail}, {}))
+    assert isinstance(error, RequestRejected)
+    assert error.parameter == "seed"
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("Invalid schema for response_format 'verdict': 'format' is not permitted.", 400),
+        ("temperature must be at most 1.5", 400),
+        ("x" * 400 + " Unsupported parameter: 'temperature'", 400),
+        ("Unsupported parameter: 'temperatures'", 400),
+        ("Unsupported parameter: 'temperature'", 409),
+    ],
+)
+def test_what_is_no_refusal_of_a_parameter(message: str, status: int) -> None:
+    """A wrong value, a schema of one question, or a text far behind changes no later call."""
+    assert refused("openai", message, status) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -23,8 +24,7 @@ async def receive(idle: IdleTimeout, times: int, every_s: float) -> None:
     """Bytes that keep coming."""
     for _ in range(times):
         await asyncio.sleep(every_s)
-        idle.received_first()
-        idle.received()
+        idle.received(answering=True)
 
 
 @dataclass
@@ -111,3 +111,35 @@ async def test_no_time_left_asks_nobody():
         async with idle_timeout("openai", Deadline.after(-1), LONG_S):
             entered = True
     assert not entered
+
+
+async def thinking(idle: IdleTimeout) -> None:
+    """Bytes about a thought that does not end."""
+    while True:
+        await asyncio.sleep(0.02)
+        idle.received(answering=False)
+
+
+async def beginning(idle: IdleTimeout) -> None:
+    """A thought, the beginning of an answer, and silence."""
+    await asyncio.sleep(0.3)
+    idle.received(answering=True)
+    await for_ever()
+
+
+async def thought(happens: Callable[[IdleTimeout], Awaitable[None]], thinking_s: float) -> None:
+    async with idle_timeout("openai", Deadline.after(LONG_S), 0.1, thinking_s) as idle:
+        idle.send()
+        await happens(idle)
+
+
+async def test_a_thought_is_bounded_by_its_own_time_alone():
+    """Bytes before the answer end no wait and make it no longer."""
+    with pytest.raises(ProviderSilent, match=r"silent for 0\.6 s"):
+        await thought(thinking, 0.6)
+
+
+async def test_an_answer_after_a_thought_has_the_silence_of_all():
+    """The first byte of the answer is the end of the thought."""
+    with pytest.raises(ProviderSilent, match=r"silent for 0\.1 s"):
+        await thought(beginning, LONG_S)

@@ -15,9 +15,9 @@ from assay.domain.completion import (
     Caller,
     Completion,
     Prompt,
-    Sampling,
 )
 from assay.domain.errors import DeadlineExceeded, ModelError, NoCandidate, ProviderDown
+from assay.domain.sampling import Sampling
 from assay.resilience.coalesced import Coalesced
 from fakes.calls import ANYONE, call
 from fakes.models import GatedModel, ScriptedModel, answer, ask

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from assay.domain import errors
-from assay.domain.completion import Completion
+from assay.domain.completion import Completion, Model
 from assay.domain.errors import ModelError
 from assay.domain.events import KeyQuarantined
+from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.guarded import KEY_QUARANTINE_S, Guarded
 from fakes.calls import call
@@ -23,11 +25,16 @@ POLICY = breaker_policy(calls_min=1)
 class GuardedModel:
     """A guarded model with a breaker that trips on its first bad call."""
 
-    def __init__(self, model: ScriptedModel | GatedModel) -> None:
+    def __init__(
+        self,
+        model: ScriptedModel | GatedModel,
+        policy: BreakerPolicy = POLICY,
+        served: Model = MODEL,
+    ) -> None:
         self.now_s = 1_000.0
         self.sink = RecordedEvents()
-        self.breaker = Breaker(MODEL.id, POLICY, self.sink, lambda: self.now_s)
-        self.chat = Guarded(model, MODEL, self.breaker, self.sink, clock_s=lambda: self.now_s)
+        self.breaker = Breaker(MODEL.id, policy, self.sink, lambda: self.now_s)
+        self.chat = Guarded(model, served, self.breaker, self.sink, clock_s=lambda: self.now_s)
 
     async def call(self) -> Completion:
         return await self.chat.complete(ask(), call(5.0))
@@ -65,6 +72,34 @@ async def test_deadlines_shorter_than_the_silence_can_trip(idle_s: float, state:
     with pytest.raises(errors.DeadlineExceeded):
         await guard.call()
     assert guard.breaker.state == state
+
+
+THINKER = replace(MODEL, reasoning=True)
+
+
+def thoughts(*seconds: float) -> ScriptedModel:
+    return ScriptedModel(*(answer(first_byte_ms=s * 1_000, latency_ms=s * 1_000) for s in seconds))
+
+
+async def test_a_model_that_thinks_is_slow_by_its_own_measure() -> None:
+    """A minute is usual for it; where half of the calls take twice what is usual, it is slow."""
+    guard = GuardedModel(thoughts(*[60.0] * 51, *[125.0] * 20), breaker_policy(), THINKER)
+    for _ in range(51):
+        await guard.call()
+        guard.now_s += 1.0
+    assert guard.breaker.state == "closed"
+    guard.now_s += POLICY.window_s
+    for _ in range(20):
+        await guard.call()
+    assert guard.breaker.state == "open"
+
+
+async def test_a_quick_thinker_has_the_five_seconds_of_all() -> None:
+    """Twice the usual is never less than `slow_s`."""
+    guard = GuardedModel(thoughts(*[0.5] * 20, *[4.9] * 20), breaker_policy(), THINKER)
+    for _ in range(40):
+        await guard.call()
+    assert guard.breaker.state == "closed"
 
 
 async def test_open_breaker_sends_nothing() -> None:

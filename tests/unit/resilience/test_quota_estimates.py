@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assay.domain.completion import AnswerSchema, Prompt, Sampling, Usage
+from assay.domain.completion import AnswerSchema, Prompt, Usage
+from assay.domain.sampling import Sampling
 from assay.resilience.token_estimates import KINDS_MAX, TokenEstimates
 from fakes.models import ask
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -301,3 +302,37 @@ def test_retries_stay_within_share_and_trickle(requests: list[float]) -> None:
         recent = [granted for at_s, granted in made if at_s > now[0] - WINDOW_S]
         assert sum(recent) <= 0.1 * (len(recent) + 20) + WINDOW_S
     assert made[0][1]
+
+
+def cut_below(limit_tokens: int):
+    """A reader that finds an answer cut; the script says how long each was."""
+
+    def read(completion: Completion) -> str:
+        if completion.finish == "length":
+            raise errors.AnswerTruncated(f"The answer was cut at {limit_tokens}.")
+        return completion.text
+
+    return read
+
+
+@pytest.mark.parametrize(("model_max", "second"), [(8_192, 4_096), (3_000, 3_000)])
+async def test_a_cut_answer_gets_twice_the_room_once(model_max: int, second: int) -> None:
+    """Within the model's own limit; both answers are paid for."""
+    model = ScriptedModel(answer("", finish="length"), answer("fine"))
+    sink = RecordedEvents()
+    roomy = replace(MODEL, max_output_tokens=model_max)
+    chat = Retried(model, roomy, PLENTY, RetryBudget(PLENTY), sink)
+    completion = await chat.complete(ask(read=cut_below(2_048)), call())
+    assert outcomes(completion.attempts) == ["answer_truncated", "ok"]
+    assert [prompt.sampling.max_output_tokens for prompt in model.prompts] == [2_048, second]
+
+
+@pytest.mark.parametrize("model_max", [2_048, 8_192])
+async def test_an_answer_that_is_cut_again_is_given_up(model_max: int) -> None:
+    """And at once where the model writes no longer ones."""
+    model = ScriptedModel(answer("", finish="length"))
+    roomy = replace(MODEL, max_output_tokens=model_max)
+    chat = Retried(model, roomy, PLENTY, RetryBudget(PLENTY), RecordedEvents())
+    with pytest.raises(errors.AnswerTruncated):
+        await chat.complete(ask(read=cut_below(2_048)), call())
+    assert model.calls == (1 if model_max == 2_048 else 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import orjson
@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.api.responses import EvaluationResponse
 from assay.batches.summary import NANO, summarize
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
+from assay.domain.completion import Usage
 from assay.domain.exact_json import loads
 from assay.domain.ids import now_ms, shown_time
 
 BAD_ROWS_SHOWN_MAX = 100
+USAGE = tuple(field.name for field in fields(Usage))
 
 
 class _Shape(BaseModel):
@@ -134,7 +136,7 @@ def batch_document(
         "score": rows.get("mean"),
         "pass_rate": rows.get("pass_rate"),
         "cost_usd": batch.sums["cost_nano_usd"] / NANO,
-        "usage": {name: batch.sums[name] for name in ("input_tokens", "output_tokens")},
+        "usage": {name: batch.sums[name] for name in USAGE},
         "simulated": batch.sums["simulated"] > 0,
         "rows_per_s": rate,
         "estimated_end_at": _time(ends_ms),

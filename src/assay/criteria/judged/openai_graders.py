@@ -24,6 +24,7 @@ from assay.criteria.placeholders import (
 )
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.sampling import Effort
 from assay.verdicts.reader import Reading
 from assay.verdicts.scales import LabelScale, NumberScale
 
@@ -60,13 +61,13 @@ class TemplateMessage(Frozen):
 
 
 class SamplingParams(Frozen):
-    """OpenAI's sampling parameters; `top_p` and `reasoning_effort` are the model's own here."""
+    """OpenAI's sampling parameters; `top_p` is the model's own here."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     max_completions_tokens: int | None = Field(default=None, ge=1, le=100_000)
     top_p: float | None = Field(default=None, ge=0, le=1)
-    reasoning_effort: str | None = Field(default=None, max_length=20)
+    reasoning_effort: Effort | None = None
 
 
 NO_PARAMS = SamplingParams()
@@ -102,6 +103,7 @@ class _ModelGrader(Judged):
             fallback="any",
             temperature=self.params.temperature,
             seed=self.params.seed,
+            reasoning_effort=self.params.reasoning_effort,
         )
 
     @property

@@ -1,0 +1,113 @@
+"""OpenAI's chat completions, as OpenAI, Azure and compatible servers (Ollama, vLLM, …) serve them.
+
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yarl import URL
+
+from assay.domain.completion import Model, Prompt
+from assay.providers.body import schema_json
+from assay.providers.client import ProviderClient
+from assay.providers.http_model import HttpModel
+from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, key_headers, token_logprobs
+from assay.providers.shapes import first_of, mapping_of, text_of
+from assay.providers.stream_accumulator import StreamAccumulator, usage
+
+_NEWER_FIELD_DOMAINS = ("openai.com", "azure.com")
+_NEWER_FIELD, _OLDER_FIELD = "max_completion_tokens", "max_tokens"
+_OTHER_FIELD = {_NEWER_FIELD: _OLDER_FIELD, _OLDER_FIELD: _NEWER_FIELD}
+
+
+class OpenAIStream(StreamAccumulator):
+    """Reads chunks (`delta`) and whole answers (`message`), which differ only in that name."""
+
+    dialect = OPENAI
+
+    def read_event(self, event: Any) -> None:
+        self._read(event, "delta")
+
+    def read_answer(self, answer: Any) -> None:
+        self._read(answer, "message")
+
+    def _read(self, chunk: Any, part: str) -> None:
+        self.served_by = text_of(chunk.get("model")) or self.served_by
+        if counts := mapping_of(chunk.get("usage")):
+            details = mapping_of(counts.get("completion_tokens_details"))
+            self.usage = usage(
+                counts.get("prompt_tokens"),
+                counts.get("completion_tokens"),
+                details.get("reasoning_tokens"),
+            )
+        choice = first_of(chunk.get("choices"))
+        message = mapping_of(choice.get(part))
+        self._write_content(message.get("content"))
+        self.write(message.get("refusal"), self.refusal)
+        if tokens := mapping_of(choice.get("logprobs")).get("content"):
+            self.add_logprobs(token_logprobs, tokens)
+        self.finish(choice.get("finish_reason"))
+
+    def _write_content(self, content: Any) -> None:
+        """A text or a list of parts; parts of other types, such as thinking, are not the answer."""
+        for part in content if isinstance(content, list) else (content,):
+            fields = mapping_of(part)
+            match fields.get("type", "text"):
+                case "text" | "output_text":
+                    self.write(part if isinstance(part, str) else fields.get("text"))
+                case "refusal":
+                    self.write(fields.get("refusal"), self.refusal)
+
+
+class OpenAI(HttpModel):
+    """A model behind chat completions, with or without an API key.
+
+    If a server reports no usage, it is 0: nothing is estimated.
+    """
+
+    accumulator = OpenAIStream
+    path = "chat/completions"
+    headers = staticmethod(key_headers)
+
+    def __init__(self, model: Model, client: ProviderClient) -> None:
+        super().__init__(model, client)
+        config = client.config
+        self._output_limit = config.output_limit_field or _output_limit_field(config.base_url)
+
+    def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
+        sampling, output_limit = prompt.sampling, self._output_limit
+        if "max_output_tokens" in prompt.refused:
+            output_limit = _OTHER_FIELD.get(output_limit, _OLDER_FIELD)
+        document: dict[str, Any] = {
+            "model": self._model.name,
+            "messages": [{"role": turn.role, "content": turn} for turn in prompt.turns],
+            output_limit: sampling.max_output_tokens,
+        }
+        if self._client.config.stream:
+            document |= {"stream": True, "stream_options": {"include_usage": True}}
+        if sampling.temperature is not None:
+            document["temperature"] = sampling.temperature
+        if sampling.seed is not None:
+            document["seed"] = sampling.seed
+        if sampling.reasoning_effort is not None:
+            document["reasoning_effort"] = sampling.reasoning_effort
+        if sampling.top_logprobs:
+            top = min(sampling.top_logprobs, TOP_LOGPROBS_MAX)
+            document |= {"logprobs": True, "top_logprobs": top}
+        if prompt.answer is not None:
+            answer = {
+                "name": prompt.answer.name,
+                "strict": True,
+                "schema": schema_json(prompt.answer.schema),
+            }
+            document["response_format"] = {"type": "json_schema", "json_schema": answer}
+        return document
+
+
+def _output_limit_field(base_url: str) -> str:
+    """The newer field, which reasoning models need, or the older one of compatible servers."""
+    host = f".{URL(base_url).host or ''}"
+    newer = any(host.endswith(f".{domain}") for domain in _NEWER_FIELD_DOMAINS)
+    return _NEWER_FIELD if newer else _OLDER_FIELD

@@ -1,0 +1,78 @@
+"""What both protocols of OpenAI have in common: keys, error codes and log probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from assay.domain.completion import TokenLogprob
+from assay.domain.errors import (
+    ContentFiltered,
+    ContextExceeded,
+    KeyRejected,
+    ModelMissing,
+    RateLimited,
+    ServerError,
+)
+from assay.providers.failures import Dialect
+from assay.providers.stream_accumulator import weighed
+
+TOP_LOGPROBS_MAX = 20
+
+OPENAI = Dialect(
+    codes={
+        "insufficient_quota": KeyRejected,
+        "billing_hard_limit_reached": KeyRejected,
+        "invalid_api_key": KeyRejected,
+        "auth_error": KeyRejected,
+        "expired_key": KeyRejected,
+        "budget_exceeded": KeyRejected,
+        "content_filter": ContentFiltered,
+        "content_policy_violation": ContentFiltered,
+        "data_inspection_failed": ContentFiltered,
+        "invalid_prompt": ContentFiltered,  # flagged by the usage policy
+        "context_length_exceeded": ContextExceeded,
+        "exceed_context_size_error": ContextExceeded,
+        "string_above_max_length": ContextExceeded,
+        "model_not_found": ModelMissing,
+        "DeploymentNotFound": ModelMissing,
+        "unknown_model": ModelMissing,
+        "rate_limit_exceeded": RateLimited,
+        "server_error": ServerError,
+    },
+    parameters={
+        "temperature": "temperature",
+        "seed": "seed",
+        "logprobs": "logprobs",
+        "top_logprobs": "logprobs",
+        "include": "logprobs",
+        "message.output_text.logprobs": "logprobs",
+        "response_format": "structured_output",
+        "response format": "structured_output",
+        "json_schema": "structured_output",
+        "text.format": "structured_output",
+        "reasoning_effort": "reasoning_effort",
+        "reasoning.effort": "reasoning_effort",
+        "reasoning effort": "reasoning_effort",
+        "reasoning": "reasoning_effort",
+        "max_tokens": "max_output_tokens",
+        "max_completion_tokens": "max_output_tokens",
+    },
+)
+
+
+def key_headers(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:
+    return [
+        TokenLogprob(
+            *weighed(entry["token"], entry["logprob"]),
+            tuple(
+                weighed(token["token"], token["logprob"])
+                for token in entry.get("top_logprobs") or ()
+            ),
+        )
+        for entry in entries
+    ]

@@ -1,0 +1,99 @@
+"""OpenAI's Responses API.
+
+Source: https://platform.openai.com/docs/api-reference/responses and …/responses-streaming
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from assay.domain.completion import Prompt
+from assay.providers.body import schema_json
+from assay.providers.http_model import HttpModel
+from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, key_headers, token_logprobs
+from assay.providers.shapes import list_of, mapping_of, text_of
+from assay.providers.stream_accumulator import StreamAccumulator, usage
+
+OUTPUT_TOKENS_MIN = 16
+"""The API takes no smaller limit."""
+
+
+class ResponsesStream(StreamAccumulator):
+    """Reads the events of a response, or a whole one; items of reasoning are not the answer."""
+
+    dialect = OPENAI
+
+    def read_event(self, event: Any) -> None:
+        match event.get("type"):
+            case "response.output_text.delta":
+                self.write(event.get("delta"))
+                self._weigh(event)
+            case "response.refusal.delta":
+                self.write(event.get("delta"), self.refusal)
+            case "response.completed" | "response.incomplete" | "response.failed":
+                self.read_answer(mapping_of(event.get("response")))
+                self.end()
+
+    def read_answer(self, answer: Any) -> None:
+        self.served_by = text_of(answer.get("model")) or self.served_by
+        if counts := mapping_of(answer.get("usage")):
+            details = mapping_of(counts.get("output_tokens_details"))
+            self.usage = usage(
+                counts.get("input_tokens"),
+                counts.get("output_tokens"),
+                details.get("reasoning_tokens"),
+            )
+        if not self.answering:  # a stream repeats its text at the end
+            for item in map(mapping_of, list_of(answer.get("output"))):
+                for part in map(mapping_of, list_of(item.get("content"))):
+                    self._read_part(part)
+        cut = mapping_of(answer.get("incomplete_details")).get("reason")
+        self.finish(cut or ("stop" if answer.get("status") == "completed" else None))
+
+    def _read_part(self, part: Mapping[str, Any]) -> None:
+        if part.get("type") == "output_text":
+            self.write(part.get("text"))
+            self._weigh(part)
+        elif part.get("type") == "refusal":
+            self.write(part.get("refusal"), self.refusal)
+
+    def _weigh(self, part: Mapping[str, Any]) -> None:
+        if tokens := part.get("logprobs"):
+            self.add_logprobs(token_logprobs, tokens)
+
+
+class OpenAIResponses(HttpModel):
+    """A model behind the Responses API, which stores nothing of a call and takes no seed."""
+
+    accumulator = ResponsesStream
+    path = "responses"
+    headers = staticmethod(key_headers)
+
+    def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
+        sampling = prompt.sampling
+        document: dict[str, Any] = {
+            "model": self._model.name,
+            "input": [{"role": turn.role, "content": turn} for turn in prompt.turns],
+            "max_output_tokens": max(sampling.max_output_tokens, OUTPUT_TOKENS_MIN),
+            "store": False,
+        }
+        if self._client.config.stream:
+            document["stream"] = True
+        if sampling.temperature is not None:
+            document["temperature"] = sampling.temperature
+        if sampling.reasoning_effort is not None:
+            document["reasoning"] = {"effort": sampling.reasoning_effort}
+        if sampling.top_logprobs:
+            top = min(sampling.top_logprobs, TOP_LOGPROBS_MAX)
+            document |= {"include": ["message.output_text.logprobs"], "top_logprobs": top}
+        if prompt.answer is not None:
+            document["text"] = {
+                "format": {
+                    "type": "json_schema",
+                    "name": prompt.answer.name,
+                    "strict": True,
+                    "schema": schema_json(prompt.answer.schema),
+                }
+            }
+        return document

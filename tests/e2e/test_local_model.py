@@ -124,10 +124,13 @@ async def test_each_answer_is_a_verdict_on_the_scale_or_unscored(model, tmp_path
     output_tokens = sum(answer["usage"]["output_tokens"] for answer in answers)
     assert output_tokens == server["tokens_predicted_total"]
     assert server["n_busy_slots_per_decode"] > 1, "two were answered at a time"
-    read = Counter(each["judge"]["read_from"]["method"] for each in results if not each["reason"])
-    unscored = Counter(each["reason"] for each in results if each["reason"])
-    speed = server["predicted_tokens_seconds"]
-    sys.stdout.write(f"{dict(read)}, unscored {dict(unscored)}, {speed:.0f} tokens a second\n")
+    figures = Counter(
+        (judge, each["reason"] or each["judge"]["read_from"]["method"])
+        for (judge, _), each in zip(ASKED, results, strict=True)
+    )
+    for (judge, how), count in figures.items():
+        sys.stdout.write(f"{judge}: {how} {count}\n")
+    sys.stdout.write(f"{server['predicted_tokens_seconds']:.0f} tokens a second\n")
 
 
 def is_verdict(result, criterion):
@@ -152,7 +155,7 @@ async def test_a_newcomer_without_a_key_gets_a_real_verdict(tmp_path):
 
 
 async def test_the_model_ends_with_its_owner():
-    """Nobody serves its address any more, even if the owner is killed without a chance to clean up."""
+    """Nobody serves its address any more, even if the owner is killed at once."""
     owner = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", OWNER),
         env=clean_environment(),

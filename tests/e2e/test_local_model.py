@@ -125,11 +125,15 @@ async def test_each_answer_is_a_verdict_on_the_scale_or_unscored(model, tmp_path
     assert output_tokens == server["tokens_predicted_total"]
     assert server["n_busy_slots_per_decode"] > 1, "two were answered at a time"
     figures = Counter(
-        (judge, each["reason"] or each["judge"]["read_from"]["method"])
+        (
+            judge,
+            each["reason"] or each["judge"]["read_from"]["method"],
+            each["judge"]["score_method"],
+        )
         for (judge, _), each in zip(ASKED, results, strict=True)
     )
-    for (judge, how), count in figures.items():
-        sys.stdout.write(f"{judge}: {how} {count}\n")
+    for (judge, how, scored), count in figures.items():
+        sys.stdout.write(f"{judge}: {how}, {scored}: {count}\n")
     sys.stdout.write(f"{server['predicted_tokens_seconds']:.0f} tokens a second\n")
 
 

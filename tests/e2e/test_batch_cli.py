@@ -22,7 +22,7 @@ async def assay(tmp_path):
         async def run(*words):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "assay", "batch", "run", *words,
-                "--criteria", "@criteria.json", cwd=tmp_path,
+                *(() if "--criteria" in words else ("--criteria", "@criteria.json")), cwd=tmp_path,
                 env={**clean_environment(), "ASSAY_URL": service.url, "PATH": os.environ["PATH"]},
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
@@ -43,6 +43,15 @@ async def test_a_gate_that_is_met_and_one_that_is_not(assay):
     code, _, errors = await assay("good.jsonl", "--min-score", "0.7")
     assert code == 1
     assert "0.6000 is below 0.7" in errors
+
+
+async def test_a_gate_over_simulated_verdicts_is_refused(assay):
+    """Exit code 3 without a judgement, and the ordinary ones where that is asked for."""
+    words = ("good.jsonl", "--criteria", "polite?", "--min-pass-rate", "0")
+    code, _, errors = await assay(*words)
+    assert code == 3
+    assert "gate refused" in errors
+    assert (await assay(*words, "--allow-simulated"))[0] == 0
 
 
 async def test_invalid_rows_are_reported_by_line_and_leave_the_run_incomplete(assay):

@@ -74,7 +74,7 @@ async def test_judging_more_than_once(service):
     status, body = await post(
         service, "/v1/comparisons", output_a="yes", output_b="no", criteria="Which is kinder?"
     )
-    assert (status, body["object"]) == (200, "comparison")
+    assert (status, body["object"], body["simulated"]) == (200, "comparison", True)
     assert body["winner"] in {"a", "b", "tie"}
     assert [order["first"] for order in body["orders"]] == ["a", "b"]
     async with (

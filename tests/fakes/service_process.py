@@ -9,7 +9,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,7 @@ async def running_service(
     data_dir: str = "data",
     python: Path | None = None,
     ports: tuple[int, int] | None = None,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[ServiceProcess]:
     """Start `assay serve` in `folder`; wait until it is ready; stop it at the end.
 
@@ -90,7 +91,7 @@ async def running_service(
     `python` is that of an environment with Assay installed; without it, this checkout runs.
     """
     port, metrics_port = ports or (free_port(), free_port())
-    arguments = ["--port", str(port), "--metrics-port", str(metrics_port)]
+    arguments = ["--port", str(port), "--metrics-port", str(metrics_port), *options]
     arguments += ["--data-dir", str(folder / data_dir)]
     if config:
         (folder / "assay.toml").write_text(config)

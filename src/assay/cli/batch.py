@@ -15,7 +15,7 @@ from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice, printable
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, size_bytes, stream_rows
-from assay.cli.summary import Summary, gate, show
+from assay.cli.summary import Gate, Summary, conclude, show
 from assay.client import BatchClient, RetryPolicy, RowUpload, ServiceError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -32,8 +32,7 @@ class BatchJob:
     request: dict[str, Any]
     watch: bool
     out: str | None
-    min_score: float | None
-    min_pass_rate: float | None
+    gate: Gate
 
 
 @batch_app.callback()
@@ -53,6 +52,7 @@ def run(
     out: Annotated[str | None, typer.Option(help="File for results as JSON Lines.")] = None,
     min_score: options.MinScore = None,
     min_pass_rate: options.MinPassRate = None,
+    allow_simulated: options.AllowSimulated = False,
     retry_for_s: options.RetryFor = options.RETRY_FOR_S,
 ) -> None:
     """Upload FILE.jsonl as a batch: {"id"?, "input"?, "output", "group"?, …}, and start it.
@@ -61,14 +61,16 @@ def run(
     command prints the id of the batch and exits; the batch continues.
 
     Exit codes: 0 the gate is met; 1 the gate is not met; 2 wrong arguments; 3 some rows have no
-    score, or the batch did not complete; 130 interrupted, and the batch continues.
+    score, the batch did not complete, or the gate is refused because verdicts are simulated; 130
+    interrupted, and the batch continues.
     """
     request: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
     if judge is not None:
         request["judge"] = judge
     options.check_files(source, out)
-    follows = watch or out is not None or min_score is not None or min_pass_rate is not None
-    job = BatchJob(source, request, follows, out, min_score, min_pass_rate)
+    gate = Gate(min_score, min_pass_rate, allow_simulated)
+    follows = watch or out is not None or gate.has_bounds
+    job = BatchJob(source, request, follows, out, gate)
     check_url(url)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = BatchClient(url, options.key_from(api_key_file), retry_policy=retry_policy)
@@ -169,5 +171,5 @@ def _conclude(job: BatchJob, batch: dict[str, Any], summary: Summary, left_out: 
     if batch["status"] != "completed":
         notice(f"assay: the batch is {batch['status']}")
         return Exit.INCOMPLETE
-    code = gate(summary.rows, job.min_score, job.min_pass_rate)
+    code = conclude(summary, job.gate)
     return Exit.INCOMPLETE if left_out and code is Exit.OK else code

@@ -15,7 +15,7 @@ from assay.cli.app import Exit, app, check_url, notice
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.scorers import Scorer, open_remote
-from assay.cli.summary import gate, show
+from assay.cli.summary import Gate, conclude, show
 from assay.client import RetryPolicy
 
 CONCURRENCY_MAX = 1_000
@@ -42,6 +42,7 @@ def evaluate(
     ] = 16,
     min_score: options.MinScore = None,
     min_pass_rate: options.MinPassRate = None,
+    allow_simulated: options.AllowSimulated = False,
     retry_for_s: options.RetryFor = options.RETRY_FOR_S,
     config: Annotated[
         Path | None, typer.Option(help="Configuration for scoring in this process.")
@@ -53,8 +54,8 @@ def evaluate(
     and "id", and its "evaluation" or its "error", in the order of the input.
 
     Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong
-    arguments; 3 some rows have no score, or the run stopped early; 130 interrupted, with the
-    results so far.
+    arguments; 3 some rows have no score, the run stopped early, or the gate is refused because
+    verdicts are simulated; 130 interrupted, with the results so far.
     """
     defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
     if judge is not None:
@@ -63,7 +64,7 @@ def evaluate(
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     scorer = _scorer(url, api_key_file, config, retry_policy, concurrency)
     outcome = asyncio.run(run(Job(source, out, defaults, concurrency), scorer))
-    raise typer.Exit(_conclude(outcome, out, min_score, min_pass_rate))
+    raise typer.Exit(_conclude(outcome, out, Gate(min_score, min_pass_rate, allow_simulated)))
 
 
 def _scorer(
@@ -81,15 +82,12 @@ def _scorer(
     return open_remote(url, options.key_from(api_key_file), retry_policy, concurrency)
 
 
-def _conclude(
-    outcome: Outcome, out: str | None, min_score: float | None, min_pass_rate: float | None
-) -> Exit:
+def _conclude(outcome: Outcome, out: str | None, gate: Gate) -> Exit:
     """Show the summary and choose the exit code."""
-    rows = outcome.summary.rows
     show(outcome.summary, Console(stderr=out == STDIN))
     if outcome.stopped:
         notice(f"assay: stopped: {outcome.stopped}")
     if outcome.interrupted:
-        notice(f"assay: interrupted after {rows.total} rows")
+        notice(f"assay: interrupted after {outcome.summary.rows.total} rows")
         return Exit.INTERRUPTED
-    return Exit.INCOMPLETE if outcome.stopped else gate(rows, min_score, min_pass_rate)
+    return Exit.INCOMPLETE if outcome.stopped else conclude(outcome.summary, gate)

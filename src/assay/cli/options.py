@@ -31,6 +31,9 @@ ApiKeyFile = Annotated[
 JudgeOption = Annotated[str | None, typer.Option(help="Name of a configured judge.")]
 MinScore = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score.")]
 MinPassRate = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest pass rate.")]
+AllowSimulated = Annotated[
+    bool, typer.Option("--allow-simulated", help="Apply the gate to simulated verdicts, too.")
+]
 RetryFor = Annotated[
     float, typer.Option(min=0, max=3600, help="How long to retry a call, in seconds.")
 ]

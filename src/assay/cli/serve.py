@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 import uvloop
@@ -16,6 +18,7 @@ from assay.bootstrap import EmbeddedError, run_service, start_logging
 from assay.cli import options
 from assay.cli.app import app, usage_error
 from assay.cli.configuration import read_settings
+from assay.cli.local_model import WARNING, LocalModelError, local_judge, local_model
 from assay.settings import Settings
 
 EXAMPLE = {
@@ -37,30 +40,43 @@ def serve(
     data_dir: Annotated[
         Path | None, typer.Option(help="Directory for the files of the private Redis.")
     ] = None,
+    judge: Annotated[
+        Literal["local"] | None,
+        typer.Option(help="local: start a small language model as the default judge."),
+    ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; exit 0 if everything in flight was finished."""
-    settings = read_settings(
-        config, host=host, port=port, metrics_port=metrics_port, data_dir=data_dir
-    )
-    start_logging(settings)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            drained = runner.run(
-                run_service(settings, lambda api, operations: _announce(settings, api, operations))
+        with local_model() if judge else nullcontext() as model_url:
+            settings = read_settings(
+                config,
+                judge=local_judge(model_url) if model_url else None,
+                host=host,
+                port=port,
+                metrics_port=metrics_port,
+                data_dir=data_dir,
             )
-    except (OSError, EmbeddedError, ValueError) as error:
+            start_logging(settings)
+            warning = f"  {WARNING}\n" if model_url else _simulated(settings)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                drained = runner.run(run_service(settings, partial(_announce, settings, warning)))
+    except (OSError, EmbeddedError, LocalModelError, ValueError) as error:
         usage_error(str(error))
     raise typer.Exit(0 if drained else 1)
 
 
-def _announce(settings: Settings, api: str, operations: str) -> None:
+def _simulated(settings: Settings) -> str:
+    if not settings.simulated:
+        return ""
+    return (
+        "  No model is configured and no API key was found: verdicts are SIMULATED and marked so.\n"
+        "  For a real model without a key, start with bin/serve --judge local.\n"
+    )
+
+
+def _announce(settings: Settings, warning: str, api: str, operations: str) -> None:
     judges = "\n".join(
         f"  {name}: {', '.join(judge.models)}" for name, judge in settings.judges.items()
-    )
-    warning = (
-        "  No model is configured and no API key was found: verdicts are SIMULATED and marked so.\n"
-        if settings.simulated
-        else ""
     )
     warning += "".join(
         f"  {name}: {provider.api_key_env} is not set, so calls are sent without an API key.\n"

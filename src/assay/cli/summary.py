@@ -97,9 +97,32 @@ def show(summary: Summary, console: Console) -> None:
         notice(f"assay: {summary.simulated} verdicts are SIMULATED: no model was called")
 
 
-def gate(rows: CriterionTotals, min_score: float | None, min_pass_rate: float | None) -> Exit:
-    """The exit code for complete results; without scores, a bound is not missed."""
-    measures = (("score", rows.mean, min_score), ("pass rate", rows.pass_rate, min_pass_rate))
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The bounds that the results have to reach; None is no bound."""
+
+    min_score: float | None
+    min_pass_rate: float | None
+    allow_simulated: bool
+
+    @property
+    def has_bounds(self) -> bool:
+        return self.min_score is not None or self.min_pass_rate is not None
+
+
+def conclude(summary: Summary, gate: Gate) -> Exit:
+    """The exit code for complete results; without scores, a bound is not missed.
+
+    Simulated verdicts are no verdicts: by default a gate over them is neither met nor missed.
+    """
+    if gate.has_bounds and summary.simulated and not gate.allow_simulated:
+        notice("assay: gate refused: verdicts are simulated. To try it, add --allow-simulated")
+        return Exit.INCOMPLETE
+    rows = summary.rows
+    measures = (
+        ("score", rows.mean, gate.min_score),
+        ("pass rate", rows.pass_rate, gate.min_pass_rate),
+    )
     missed = [
         f"{name} {value:.4f} is below {bound:g}"
         for name, value, bound in measures
@@ -108,7 +131,7 @@ def gate(rows: CriterionTotals, min_score: float | None, min_pass_rate: float | 
     if missed:
         notice("assay: gate not met: " + "; ".join(missed))
         return Exit.NOT_MET
-    undecided = min_pass_rate is not None and rows.pass_rate is None
+    undecided = gate.min_pass_rate is not None and rows.pass_rate is None
     return Exit.INCOMPLETE if rows.left_out or not rows.total or undecided else Exit.OK
 
 

@@ -62,6 +62,9 @@ class Comparison:
     usage: Usage
     cost_usd: float
     latency_ms: float
+    simulated: bool = field(
+        default=False, metadata=doc("Whether any verdict is simulated: no model was asked.")
+    )
     suspect: tuple[Suspicion, ...] = field(default=(), metadata=doc("Signs of prompt injection."))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

@@ -250,6 +250,9 @@ class Evaluation:
     usage: Usage
     cost_usd: float
     latency_ms: float
+    simulated: bool = field(
+        default=False, metadata=doc("Whether any verdict is simulated: no model was asked.")
+    )
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -123,6 +123,7 @@ class Comparer:
             usage=usage,
             cost_usd=cost_usd,
             latency_ms=to_ms(time.monotonic() - started_s),
+            simulated=any(order.verdict.simulated for order in orders),
             suspect=(*found, *seen),
             metadata={} if metadata is None else metadata,
         )

@@ -117,6 +117,7 @@ class Evaluator:
             usage=usage,
             cost_usd=cost_usd,
             latency_ms=to_ms(time.monotonic() - started_s),
+            simulated=any(result.simulated for result in results),
             metadata={} if metadata is None else metadata,
         )
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))

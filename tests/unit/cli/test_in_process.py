@@ -26,9 +26,22 @@ def test_rows_are_scored_without_a_service(assay, simulated):
     one, bad, three = (json.loads(line) for line in ran.stdout.splitlines())
     assert ran.returncode == 3
     assert one["evaluation"]["results"][0]["judge"]["model"]
+    assert one["evaluation"]["simulated"]
     assert bad["error"]["code"] == "invalid_request"
     assert three["id"] == 3
     assert "2 verdicts are SIMULATED" in ran.stderr
+
+
+@pytest.mark.parametrize("bound", ["--min-pass-rate=0", "--min-score=0"])
+def test_a_gate_over_simulated_verdicts_is_refused(assay, simulated, bound):
+    """Nothing was judged, so the gate is neither met nor missed, unless that is asked for."""
+    arguments = ("evaluate", "-", "--criteria=polite", "--config", simulated, bound)
+    refused = assay(*arguments, stdin='{"output": "Paris"}\n')
+    assert refused.returncode == 3
+    assert "gate refused" in refused.stderr
+    allowed = assay(*arguments, "--allow-simulated", stdin='{"output": "Paris"}\n')
+    assert allowed.returncode == 0
+    assert "gate refused" not in allowed.stderr
 
 
 def test_a_wrong_configuration_is_wrong_use(assay, tmp_path):

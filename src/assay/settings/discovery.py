@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import logging
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from assay.settings.addresses import checked_base_url
+from assay.settings.judges import BASE_URLS
+from assay.settings.known_models import ENDS_SOON, family, known_model, known_models
 
+logger = logging.getLogger(__name__)
 OLLAMA_URL = "http://127.0.0.1:11434/v1"
 DISCOVERY_TIMEOUT_S = 0.5
 NAMED_TIMEOUT_S = 5.0
 """A server that the environment names may be far away, and has to be there."""
-ANSWER_BYTES_MAX = 1_000_000
+ANSWER_BYTES_MAX = 4_000_000
 
 Table = dict[str, Any]
+Vendor = Literal["openai", "anthropic", "gemini"]
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -27,69 +33,48 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 """Asks a server itself, as judges do: a proxy of the environment would read the key."""
 
-# The vendors' small judges: cheap enough to be a default. Prices in US dollars per million tokens.
-_VENDORS: tuple[tuple[str, Table, Table], ...] = (
-    (
-        "OPENAI_API_KEY",
-        {"dialect": "openai"},
-        {
-            "provider": "openai",
-            "name": "gpt-5-mini",
-            "context_tokens": 400_000,
-            "input_usd_per_mtok": 0.25,
-            "output_usd_per_mtok": 2.0,
-            "temperature": False,
-        },
-    ),
-    (
-        "ANTHROPIC_API_KEY",
-        {"dialect": "anthropic"},
-        {
-            "provider": "anthropic",
-            "name": "claude-haiku-4-5",
-            "context_tokens": 200_000,
-            "input_usd_per_mtok": 1.0,
-            "output_usd_per_mtok": 5.0,
-        },
-    ),
-    (
-        "GEMINI_API_KEY",
-        {"dialect": "gemini"},
-        {
-            "provider": "gemini",
-            "name": "gemini-2.5-flash",
-            "context_tokens": 1_048_576,
-            "input_usd_per_mtok": 0.30,
-            "output_usd_per_mtok": 2.50,
-        },
-    ),
+_VENDORS: tuple[tuple[str, Vendor], ...] = (
+    ("OPENAI_API_KEY", "openai"),
+    ("ANTHROPIC_API_KEY", "anthropic"),
+    ("GEMINI_API_KEY", "gemini"),
 )
+
+
+class Listed(NamedTuple):
+    """A model that a provider lists, and the day of its end if the provider tells it."""
+
+    name: str
+    end_of_life: datetime.date | None
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether it may judge by default: a chat model that does not end soon."""
+        soon = datetime.datetime.now(datetime.UTC).date() + ENDS_SOON
+        chats = not any(part in self.name.lower() for part in known_models().choice.unfit)
+        return chats and (self.end_of_life is None or self.end_of_life > soon)
 
 
 def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     """Providers, models and the default judge for the keys in `environ` and a local server.
 
     Without any of them, the simulated provider, whose results are marked as such. Raises
-    `ValueError` if `OPENAI_BASE_URL` names no server that lists its models.
+    `ValueError` if a server that the environment names lists no model to choose.
     """
     providers: Table = {}
     models: Table = {}
     local_url = environ.get("OPENAI_BASE_URL", "")
-    for variable, provider, model in _VENDORS:
-        if environ.get(variable) and not (local_url and provider["dialect"] == "openai"):
-            name = model["provider"]
-            providers[name] = {**provider, "api_key_env": variable}
-            models[f"{name}/{model['name']}"] = model
+    for variable, vendor in _VENDORS:
+        key = environ.get(variable, "")
+        if key and not (local_url and vendor == "openai"):
+            providers[vendor] = {"dialect": vendor, "api_key_env": variable}
+            _add(models, vendor, _vendor_model(variable, vendor, key))
     # A key of the environment belongs to the URL beside it, and to no server that is only guessed.
     key_env = "OPENAI_API_KEY" if local_url else ""
     served = _named_model(local_url, environ.get(key_env, "")) if local_url else _ollama_model()
     if served:
-        providers["local"] = {
-            "dialect": "openai",
-            "base_url": local_url or OLLAMA_URL,
-            "api_key_env": key_env,
-        }
-        models[f"local/{served}"] = {"provider": "local", "name": served}
+        base_url = local_url or OLLAMA_URL
+        providers["local"] = {"dialect": "openai", "base_url": base_url, "api_key_env": key_env}
+        _add(models, "local", served)
     if not models:
         providers["simulated"] = {"dialect": "simulated"}
         models["simulated/judge"] = {"provider": "simulated", "name": "judge"}
@@ -100,40 +85,109 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     }
 
 
-def _named_model(base_url: str, api_key: str) -> str:
-    """The first model of the server that `OPENAI_BASE_URL` names; raises `ValueError`."""
+def _add(models: Table, provider: str, chosen: Listed) -> None:
+    """Configure the chosen model, and say how another one is."""
+    id_ = f"{provider}/{chosen.name}"
+    models[id_] = {"provider": provider, "name": chosen.name, "end_of_life": chosen.end_of_life}
+    logger.warning(
+        "No model is configured: %s judges, chosen from what its provider lists. To pin this or "
+        'another one, add [providers.%s] and [models."%s"] to assay.toml',
+        *(id_, provider, id_),
+    )
+
+
+def _vendor_model(variable: str, vendor: Vendor, key: str) -> Listed:
+    """The first preferred model that the vendor lists; raises `ValueError`."""
+    wanted = getattr(known_models().choice, vendor)
+    listed = _list(variable, BASE_URLS[vendor], vendor, key)
+    if chosen := _preferred(listed, wanted):
+        return chosen
+    raise ValueError(
+        f"{variable}: its provider lists no model that judges by default ({', '.join(wanted)}). "
+        f"Configure one in [models], such as {wanted[0]!r}"
+    )
+
+
+def _named_model(base_url: str, key: str) -> Listed:
+    """The model of the server that `OPENAI_BASE_URL` names; raises `ValueError`."""
     try:
         checked_base_url(base_url)
     except ValueError as error:
         raise ValueError(f"OPENAI_BASE_URL: {error}") from None
+    if chosen := _of_any_vendor(_list("OPENAI_BASE_URL", base_url, "openai", key)):
+        return chosen
+    raise ValueError(
+        "OPENAI_BASE_URL: its server lists no chat model that stays at /models. Configure "
+        "[providers] and [models]"
+    )
+
+
+def _ollama_model() -> Listed | None:
+    """The model of a local Ollama; None if there is none."""
     try:
-        return _first_model(base_url, api_key, NAMED_TIMEOUT_S)
+        return _of_any_vendor(_listed(OLLAMA_URL, "openai", "", DISCOVERY_TIMEOUT_S))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _of_any_vendor(listed: Sequence[Listed]) -> Listed | None:
+    """The first preferred model of any vendor, else the first fit one."""
+    choice = known_models().choice
+    wanted = (*choice.openai, *choice.anthropic, *choice.gemini)
+    return _preferred(listed, wanted) or next((model for model in listed if model.is_fit), None)
+
+
+def _preferred(listed: Sequence[Listed], wanted: Sequence[str]) -> Listed | None:
+    """The first of `wanted` that is listed, by its plain name rather than a dated version's."""
+    fit = sorted((model for model in listed if model.is_fit), key=lambda model: len(model.name))
+    found = (model for name in wanted for model in fit if family(model.name) == name)
+    return next(found, None)
+
+
+def _list(variable: str, base_url: str, vendor: Vendor, key: str) -> list[Listed]:
+    """What the server of a variable lists; raises `ValueError` that names the variable."""
+    try:
+        return _listed(base_url, vendor, key, NAMED_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
         cause = f"answered {error.code} to"
     except OSError as error:
         cause = f"cannot be reached ({getattr(error, 'reason', error)}) at"
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         cause = "lists no model at"
+    pin = getattr(known_models().choice, vendor)[0]
     raise ValueError(
-        f"OPENAI_BASE_URL: its server {cause} /models. Start the server, unset the variable, or "
-        "configure [providers] and [models]"
+        f"{variable}: its server {cause} /models, so no judge can be chosen. Start the server, unset "
+        f"the variable, or configure [providers] and [models], for example with {pin!r}"
     )
 
 
-def _ollama_model() -> str | None:
-    """The first model of a local Ollama; None if there is none."""
-    try:
-        return _first_model(OLLAMA_URL, "", DISCOVERY_TIMEOUT_S)
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-
-
-def _first_model(base_url: str, api_key: str, timeout_s: float) -> str:
-    """The first model that an OpenAI-compatible server lists; raises if it lists none."""
-    request = urllib.request.Request(base_url.rstrip("/") + "/models")  # noqa: S310 — an http(s) URL
-    if api_key:
-        request.add_header("Authorization", f"Bearer {api_key}")
+def _listed(base_url: str, vendor: Vendor, key: str, timeout_s: float) -> list[Listed]:
+    """The models that a server lists; raises if it lists none."""
+    query = {"openai": "", "anthropic": "?limit=1000", "gemini": "?pageSize=1000"}[vendor]
+    request = urllib.request.Request(base_url.rstrip("/") + "/models" + query)  # noqa: S310 — an http(s) URL
+    if key and vendor == "openai":
+        request.add_header("Authorization", f"Bearer {key}")
+    elif key:
+        request.add_header({"anthropic": "x-api-key", "gemini": "x-goog-api-key"}[vendor], key)
+    if vendor == "anthropic":
+        request.add_header("anthropic-version", "2023-06-01")
     with _DIRECT.open(request, timeout=timeout_s) as response:
-        listed = json.loads(response.read(ANSWER_BYTES_MAX))
-    return str(listed["data"][0]["id"])
+        answer = json.loads(response.read(ANSWER_BYTES_MAX))
+    entries = answer["models" if vendor == "gemini" else "data"]
+    chats = [
+        entry
+        for entry in entries
+        if "generateContent" in entry.get("supportedGenerationMethods", ["generateContent"])
+    ]
+    listed = [_model(entry, vendor) for entry in chats]
+    if not listed:
+        raise LookupError("no model")
+    return listed
+
+
+def _model(entry: Table, vendor: Vendor) -> Listed:
+    name = str(entry["name"]).removeprefix("models/") if vendor == "gemini" else str(entry["id"])
+    told = entry.get("shutdown_date")
+    end = datetime.date.fromisoformat(told) if told else known_model(name).end_of_life
+    return Listed(name, end)

@@ -65,8 +65,8 @@ class ScriptedEvaluator:
 
 def scored(criteria) -> EvaluationOutcome:
     """Every criterion passes, by one judge."""
-    attempt = Attempt("openai", "gpt-5-mini", "ok", 12.5, Usage(10, 2), 0.0001)
-    judge = JudgeRecord("openai", "gpt-5-mini", "openai/gpt-5-mini", "v1", "single", (attempt,))
+    attempt = Attempt("openai", "gpt-6-luna", "ok", 12.5, Usage(10, 2), 0.0001)
+    judge = JudgeRecord("openai", "gpt-6-luna", "openai/gpt-6-luna", "v1", "single", (attempt,))
     return evaluation(
         *(
             CriterionResult(
@@ -106,7 +106,7 @@ class OneModel:
     """A directory of one configured model."""
 
     async def statuses(self):
-        model = Model("openai/gpt-5-mini", "openai", "gpt-5-mini", context_tokens=400_000)
+        model = Model("openai/gpt-6-luna", "openai", "gpt-6-luna", context_tokens=400_000)
         return [ModelStatus(model, "half_open", 12.0, None)]
 
     async def set_breaker(self, model_id, command):

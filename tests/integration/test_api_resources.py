@@ -291,7 +291,7 @@ async def test_a_role_decides_what_a_key_permits(tmp_path):
             async with api.http.get(api.url + "/v1/models", headers=headers) as answer:
                 read = answer.status
             posted, _, _ = await api.post(GOOD, **headers)
-            url = api.url + "/v1/models/openai/gpt-5-mini/breaker"
+            url = api.url + "/v1/models/openai/gpt-6-luna/breaker"
             async with api.http.put(url, headers=headers, json={"state": "reset"}) as answer:
                 statuses[role] = (read, posted, answer.status)
     assert statuses == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
 
 import orjson
@@ -31,6 +32,11 @@ class ModelResponse(BaseModel):
     max_output_tokens: int
     input_usd_per_mtok: float | None
     output_usd_per_mtok: float | None
+    price_source: str | None = Field(
+        description="Where the price comes from: `configuration`, or a list and its version."
+    )
+    price_date: date | None = Field(description="How old the list of prices is.")
+    end_of_life: date | None = Field(description="Day on which the provider ends the model.")
     simulated: bool
     reasoning: bool = Field(description="Whether it thinks before it answers.")
     reasoning_effort: Effort | None
@@ -114,6 +120,9 @@ def _model_document(status: ModelStatus) -> dict[str, Any]:
         "max_output_tokens": model.max_output_tokens,
         "input_usd_per_mtok": model.input_usd_per_mtok,
         "output_usd_per_mtok": model.output_usd_per_mtok,
+        "price_source": model.price_source,
+        "price_date": model.price_date,
+        "end_of_life": model.end_of_life,
         "simulated": model.simulated,
         "reasoning": model.reasoning,
         "reasoning_effort": model.reasoning_effort,

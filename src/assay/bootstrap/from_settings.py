@@ -4,41 +4,75 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 from urllib.parse import urlsplit
 
-from assay.domain.completion import Capabilities, Model
+from assay.bootstrap.prices import Published, published
+from assay.domain.completion import Capabilities, LongPrice, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
 from assay.providers import ProviderConfig
-from assay.settings import ModelSettings, ProviderSettings, Secret, Settings
+from assay.settings import (
+    ModelSettings,
+    ProviderSettings,
+    Secret,
+    Settings,
+    is_loopback,
+    known_model,
+    known_models,
+)
 
 OUTPUT_TOKENS, REASONING_OUTPUT_TOKENS = 4_096, 32_768
 """Largest output of a model for which none is configured; a thought may be long."""
 
 
 def models_from_settings(settings: Settings) -> list[Model]:
-    """The configured models."""
-    return [
-        _model(model_id, model, settings.providers[model.provider])
+    """The configured models; raises `ValueError` for one without a price under a cost cap."""
+    unknown = {
+        model_id: (settings.providers[model.provider].url, model.name)
+        for model_id, model in settings.models.items()
+        if _is_looked_up(model, settings.providers[model.provider])
+    }
+    found = dict(zip(unknown, published(tuple(unknown.values())), strict=True))
+    models = [
+        _model(model_id, model, settings.providers[model.provider], found.get(model_id))
         for model_id, model in settings.models.items()
     ]
+    for name, tenant in settings.tenants.items():
+        for model in models:
+            if tenant.usd_per_day is not None and not model.is_priced:
+                raise ValueError(
+                    f"tenants.{name}.usd_per_day: cannot be kept, since models.{model.id} has no "
+                    "known price; set its input_usd_per_mtok and output_usd_per_mtok"
+                )
+    return models
 
 
-def _model(model_id: str, model: ModelSettings, provider: ProviderSettings) -> Model:
-    """One configured model."""
+def _is_looked_up(model: ModelSettings, provider: ProviderSettings) -> bool:
+    """Whether something is not configured that may be published."""
+    set_here = (model.input_usd_per_mtok, model.output_usd_per_mtok, model.context_tokens)
+    return None in set_here and not is_loopback(urlsplit(provider.url).hostname or "localhost")
+
+
+def _model(
+    model_id: str, model: ModelSettings, provider: ProviderSettings, found: Published | None
+) -> Model:
+    """One configured model, with what is known of it where the configuration does not say."""
+    known = known_model(model.name)
     thinks = model.reasoning_effort is not None or model.thinking_budget_tokens is not None
-    reasoning = thinks if model.reasoning is None else model.reasoning
+    reasoning = thinks or bool(known.reasoning) if model.reasoning is None else model.reasoning
     usual_limit = REASONING_OUTPUT_TOKENS if reasoning else OUTPUT_TOKENS
+    usual_limit = min(usual_limit, known.max_output_tokens or usual_limit)
     return Model(
         id=model_id,
         provider=model.provider,
         name=model.name,
         host=urlsplit(provider.url).hostname or "",
-        context_tokens=model.context_tokens,
+        context_tokens=model.context_tokens or (found.context_tokens if found else None),
         max_output_tokens=model.max_output_tokens or usual_limit,
-        input_usd_per_mtok=model.input_usd_per_mtok,
-        output_usd_per_mtok=model.output_usd_per_mtok,
+        **_price(model, found),
+        end_of_life=model.end_of_life or known.end_of_life,
         reading=() if model.reading is None else (model.reading,),
         capabilities=Capabilities(
             schema=model.structured_output,
@@ -52,6 +86,26 @@ def _model(model_id: str, model: ModelSettings, provider: ProviderSettings) -> M
         thinking_budget_tokens=model.thinking_budget_tokens,
         thinking_timeout_s=model.thinking_timeout_s or math.inf,
     )
+
+
+def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
+    """The fields of the model's price: the configured one, else the published one, else none."""
+    configured = (model.input_usd_per_mtok, model.output_usd_per_mtok)
+    if configured == (None, None) and found and found.prices:
+        (_, input_usd, output_usd), *longer = found.prices
+        listed = known_models().prices
+        return {
+            "input_usd_per_mtok": input_usd,
+            "output_usd_per_mtok": output_usd,
+            "long_prices": tuple(LongPrice(*price) for price in longer),
+            "price_source": f"{listed.package} {listed.version}",
+            "price_date": listed.date,
+        }
+    return {
+        "input_usd_per_mtok": configured[0],
+        "output_usd_per_mtok": configured[1],
+        "price_source": None if None in configured else "configuration",
+    }
 
 
 def quota_from_settings(model: ModelSettings) -> Quota:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime, time
 
 from assay.bootstrap.judging import Judging
 from assay.domain.supervision import Supervisor
@@ -27,6 +28,11 @@ async def gauge_reader(
     supervisor.start("scraped_gauges", lambda task: poll(refreshes, task))
     queues = {(nest.model.id, "local_slot"): nest.slotted.queue for nest in nests}
     queues |= {(nest.model.id, "provider_quota"): nest.quota_queue for nest in nests}
+    ends: dict[tuple[str, ...], float] = {
+        (nest.model.id,): datetime.combine(nest.model.end_of_life, time(), UTC).timestamp()
+        for nest in nests
+        if nest.model.end_of_life is not None
+    }
 
     def read() -> ScrapedGauges:
         known = {model: quota.value for model, quota in quotas.items()}
@@ -48,6 +54,7 @@ async def gauge_reader(
                 (model,): status.rate_share for model, status in limited.items()
             },
             "assay_quota_degraded": {(): float(shared.quotas.degraded)},
+            "assay_model_end_of_life_timestamp_seconds": ends,
             "assay_retry_budget_ratio": {(): shared.budget.left_share},
             "assay_batch_backlog_rows": {
                 (): math.nan if backlog.value is None else float(backlog.value)

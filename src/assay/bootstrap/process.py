@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from itertools import permutations
 from typing import NamedTuple
@@ -22,7 +24,7 @@ from assay.criteria import CRITERIA
 from assay.domain.completion import Model
 from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
-from assay.domain.supervision import Supervisor
+from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.hosts import LocalHosts
@@ -33,7 +35,7 @@ from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
 from assay.redis.watch import StoreWatch
 from assay.screening import Screener
-from assay.settings import Settings, is_loopback
+from assay.settings import ENDS_SOON, Settings, is_loopback
 from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
 from assay.telemetry.event_loop import LoopWatchdog, watch_loop
@@ -42,6 +44,7 @@ from assay.telemetry.metrics import LabelUniverse, Metrics
 from assay.telemetry.sinks import Sinks
 
 logger = logging.getLogger(__name__)
+DAY_S = 86_400.0
 INFLIGHT_MARGIN_S = 30.0
 """After its deadline, a request of a process that died no longer counts as in flight."""
 
@@ -93,6 +96,7 @@ async def open_process(
         supervisor = await stack.enter_async_context(Supervisor(events))
         store = _watch_store(clients, events, supervisor)
         _warn_of_shares(settings)
+        supervisor.start("model_ends", partial(warn_of_ends, models))
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
@@ -178,6 +182,19 @@ def _warn_of_shares(settings: Settings) -> None:
             "quota.pods_max is not set: while Redis is unavailable, every process takes itself for "
             "the only one and uses the whole quota of each provider"
         )
+
+
+async def warn_of_ends(models: Sequence[Model], task: SupervisedTask) -> None:
+    """Once a day, a warning for each model that its provider ends within a month."""
+    while not task.stopping:
+        today = datetime.now(UTC).date()
+        for model in models:
+            if model.end_of_life is not None and model.end_of_life <= today + ENDS_SOON:
+                logger.warning(
+                    "The provider ends the model %s on %s: configure another one in its place",
+                    *(model.id, model.end_of_life),
+                )
+        await asyncio.sleep(DAY_S)
 
 
 def start_logging(settings: Settings) -> None:

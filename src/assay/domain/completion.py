@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
@@ -287,6 +288,15 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class LongPrice:
+    """The prices of a call whose prompt is longer than `over_tokens`."""
+
+    over_tokens: int
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model as configured; prices in US dollars per million tokens.
 
@@ -303,6 +313,10 @@ class Model:
     max_output_tokens: int = 2_048
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
+    long_prices: tuple[LongPrice, ...] = ()
+    price_source: str | None = None
+    price_date: date | None = None
+    end_of_life: date | None = None
     reading: tuple[str, ...] = ()
     capabilities: Capabilities = Capabilities()
     simulated: bool = False
@@ -316,9 +330,16 @@ class Model:
         off = sampling.reasoning_effort == "none" or sampling.thinking_budget_tokens == 0
         return self.reasoning and not off
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether a cap on costs can be kept over it."""
+        known = self.input_usd_per_mtok is not None and self.output_usd_per_mtok is not None
+        return self.simulated or known
+
     def cost_usd(self, usage: Usage) -> float:
-        """Price of `usage`; 0 where no price is configured."""
-        return (
-            usage.input_tokens * (self.input_usd_per_mtok or 0.0)
-            + usage.output_tokens * (self.output_usd_per_mtok or 0.0)
-        ) / 1_000_000
+        """Price of `usage`; 0 where no price is known."""
+        input_usd, output_usd = self.input_usd_per_mtok or 0.0, self.output_usd_per_mtok or 0.0
+        for price in self.long_prices:
+            if usage.input_tokens > price.over_tokens:
+                input_usd, output_usd = price.input_usd_per_mtok, price.output_usd_per_mtok
+        return (usage.input_tokens * input_usd + usage.output_tokens * output_usd) / 1_000_000

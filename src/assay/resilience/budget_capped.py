@@ -106,8 +106,8 @@ class BudgetCapped:
         if budget is None and not self._budgets.is_capped(context.caller.tenant):
             return await self._inner.complete(prompt, context)
         most_usd = self._model.cost_usd(self._estimates.most(prompt))
-        if not self._model.simulated and self._model.input_usd_per_mtok is None:
-            raise CostCapReached("The model has no configured price, so a cost cap cannot be kept.")
+        if not self._model.is_priced:
+            raise CostCapReached("The model has no known price, so a cost cap cannot be kept.")
         if budget is not None and not budget.reserve(most_usd):
             raise CostCapReached("The next call could exceed the request's cost cap.")
         tenant, spent_usd, id_ = context.caller.tenant, most_usd, ""

@@ -45,7 +45,10 @@ class ConfiguredJudges:
         judge = self._judge(spec)
         chosen = self._candidates_of(judge)
         if judge.strategy != "panel":
-            return (self._member(spec, _allowed(chosen, spec), judge),)
+            chosen = _allowed(chosen, spec)
+        _refuse_unpriced(chosen, spec)
+        if judge.strategy != "panel":
+            return (self._member(spec, chosen, judge),)
         if spec.models and len(chosen) < len(judge.models):
             # By its id and by its name: its answer would count as two votes.
             raise RequestError("invalid_request", "Two members of the panel are the same model.")
@@ -97,6 +100,16 @@ def _allowed(chosen: list[Candidate], spec: JudgeSpec) -> list[Candidate]:
     if spec.fallback == "same_model":
         return [other for other in chosen if other.model.name == chosen[0].model.name]
     return chosen
+
+
+def _refuse_unpriced(chosen: list[Candidate], spec: JudgeSpec) -> None:
+    """Raise for a cap on costs that cannot be kept, before anything is spent."""
+    unpriced = [candidate.model.id for candidate in chosen if not candidate.model.is_priced]
+    if spec.max_cost_usd is not None and unpriced:
+        raise RequestError(
+            "invalid_request",
+            f"max_cost_usd cannot be kept: no price is known of {', '.join(unpriced)}.",
+        )
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from assay.settings.addresses import is_loopback
 from assay.settings.judges import ModelSettings, ProviderSettings
+from assay.settings.known_models import ENDS_SOON, known_model, known_models
 from assay.settings.load import SettingsError, load, misspelt_variables
 from assay.settings.schema import (
     BatchSettings,
@@ -13,6 +14,7 @@ from assay.settings.secret import Secret
 from assay.settings.tenants import AuthSettings
 
 __all__ = [
+    "ENDS_SOON",
     "AuthSettings",
     "BatchSettings",
     "BreakerSettings",
@@ -23,6 +25,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "is_loopback",
+    "known_model",
+    "known_models",
     "load",
     "misspelt_variables",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import logging
 import urllib.error
@@ -44,12 +44,12 @@ class Listed(NamedTuple):
     """A model that a provider lists, and the day of its end if the provider tells it."""
 
     name: str
-    end_of_life: datetime.date | None
+    end_of_life: dt.date | None
 
     @property
     def is_fit(self) -> bool:
         """Whether it may judge by default: a chat model that does not end soon."""
-        soon = datetime.datetime.now(datetime.UTC).date() + ENDS_SOON
+        soon = dt.datetime.now(dt.UTC).date() + ENDS_SOON
         chats = not any(part in self.name.lower() for part in known_models().choice.unfit)
         return chats and (self.end_of_life is None or self.end_of_life > soon)
 
@@ -157,8 +157,8 @@ def _list(variable: str, base_url: str, vendor: Vendor, key: str) -> list[Listed
         cause = "lists no model at"
     pin = getattr(known_models().choice, vendor)[0]
     raise ValueError(
-        f"{variable}: its server {cause} /models, so no judge can be chosen. Start the server, unset "
-        f"the variable, or configure [providers] and [models], for example with {pin!r}"
+        f"{variable}: its server {cause} /models, so no judge can be chosen. Start the server, "
+        f"unset the variable, or configure [providers] and [models], for example with {pin!r}"
     )
 
 
@@ -189,5 +189,5 @@ def _listed(base_url: str, vendor: Vendor, key: str, timeout_s: float) -> list[L
 def _model(entry: Table, vendor: Vendor) -> Listed:
     name = str(entry["name"]).removeprefix("models/") if vendor == "gemini" else str(entry["id"])
     told = entry.get("shutdown_date")
-    end = datetime.date.fromisoformat(told) if told else known_model(name).end_of_life
+    end = dt.date.fromisoformat(told) if told else known_model(name).end_of_life
     return Listed(name, end)

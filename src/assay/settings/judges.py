@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -97,20 +98,27 @@ class ModelSettings(Section):
         0.05, gt=0, le=0.5, description="Share of a minute's quota that can be sent at once."
     )
     context_tokens: int | None = Field(
-        None, ge=1, description="Context window. Unset: not checked."
+        None, ge=1, description="Context window. Unset: as published, else not checked."
     )
     max_output_tokens: int | None = Field(
         None,
         ge=16,
         description="Largest output to request, in tokens, with thinking. Unset: 4,096, or 32,768 "
-        "for a model that thinks. An answer usually gets 2,048 beside its thinking, and twice as "
-        "much once if it was cut.",
+        "for a model that thinks, up to what the model can. An answer usually gets 2,048 beside "
+        "its thinking, and twice as much once if it was cut.",
     )
     input_usd_per_mtok: float | None = Field(
-        None, ge=0, description="Price of a million input tokens."
+        None,
+        ge=0,
+        description="Price of a million input tokens. Unset: as published; 0: it costs nothing.",
     )
     output_usd_per_mtok: float | None = Field(
-        None, ge=0, description="Price of a million output tokens."
+        None,
+        ge=0,
+        description="Price of a million output tokens. Unset: as published; 0: it costs nothing.",
+    )
+    end_of_life: date | None = Field(
+        None, description="Day on which the provider ends the model. Unset: as published."
     )
     slots: int = Field(64, ge=1, le=10_000, description="Concurrent calls, in one process.")
     weight: float = Field(1.0, gt=0, description="Share of calls under the strategy `weighted`.")
@@ -125,8 +133,8 @@ class ModelSettings(Section):
     temperature: bool = Field(True, description="Whether the model accepts a temperature.")
     reasoning: bool | None = Field(
         None,
-        description="Whether the model thinks before it answers. Unset: if an effort or a budget "
-        "is configured.",
+        description="Whether the model thinks before it answers. Unset: as known, or if an effort "
+        "or a budget is configured.",
     )
     reasoning_effort: Effort | None = Field(
         None, description="How much it thinks, unless the request says. Unset: as the API does."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 import tomllib
 from functools import cache
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-ENDS_SOON = datetime.timedelta(days=30)
+ENDS_SOON = dt.timedelta(days=30)
 SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 """The date at the end of the name of a fixed version of a model."""
 
@@ -21,10 +21,10 @@ class KnownModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = ""
-    date: datetime.date | None = None
+    date: dt.date | None = None
     reasoning: bool | None = None
     max_output_tokens: int | None = None
-    end_of_life: datetime.date | None = None
+    end_of_life: dt.date | None = None
 
 
 class PriceList(BaseModel):
@@ -32,7 +32,7 @@ class PriceList(BaseModel):
 
     package: str
     version: str
-    date: datetime.date
+    date: dt.date
 
 
 class Choice(BaseModel):

@@ -98,7 +98,7 @@ def _overlay(raw: dict[str, Any], environ: Mapping[str, str]) -> None:
     """Override `raw` with each ASSAY_SECTION__KEY.
 
     A name matches an existing key of any case and punctuation, so that
-    ASSAY_MODELS__OPENAI_GPT_5_MINI__NAME overrides [models."openai/gpt-5-mini"].
+    ASSAY_MODELS__OPENAI_GPT_6_LUNA__NAME overrides [models."openai/gpt-6-luna"].
     """
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or SEPARATOR not in variable:

@@ -47,6 +47,11 @@ GAUGES = (
         "assay_batch_backlog_rows",
         "Rows of running batches without a result; the same in every process, so never sum it.",
     ),
+    GaugeSpec(
+        "assay_model_end_of_life_timestamp_seconds",
+        "When the provider ends the model, where that is known.",
+        ("model",),
+    ),
     GaugeSpec("assay_retry_budget_ratio", "Share of the retry budget that is left."),
 )
 

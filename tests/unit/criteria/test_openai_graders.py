@@ -23,7 +23,7 @@ CASE = Case("Hello, World", reference=("hello, world",), input="Greet.")
 SCORE_MODEL = {
     "type": "score_model",
     "name": "closeness",
-    "model": "gpt-5-mini",
+    "model": "gpt-6-luna",
     "input": [
         {"role": "system", "content": "Compare two texts."},
         {"type": "message", "role": "user", "content": "{{sample.output_text}} {{item.reference}}"},
@@ -38,7 +38,7 @@ SCORE_MODEL = {
 LABEL_MODEL = {
     "type": "label_model",
     "name": "tone",
-    "model": "gpt-5-mini",
+    "model": "gpt-6-luna",
     "input": [
         {"role": "user", "content": {"type": "input_text", "text": "{{ sample.output_text }}"}}
     ],
@@ -56,7 +56,7 @@ def string_check(operation: str, reference: str, text: str = "{{sample.output_te
 
 async def judged(grader: dict[str, Any], model: ScriptedModel) -> Evaluation:
     outcome = await engine(
-        FakeJudges(**{"gpt-5-mini": model}), SandboxPool(RecordedEvents())
+        FakeJudges(**{"gpt-6-luna": model}), SandboxPool(RecordedEvents())
     ).evaluate(
         CASE,
         parse_criteria([grader]),
@@ -133,7 +133,7 @@ async def test_a_score_model_asks_its_own_model_with_its_parameters() -> None:
     sampling = model.prompts[0].sampling
     assert (sampling.temperature, sampling.seed, sampling.max_output_tokens) == (0.5, 42, 512)
     assert result.results[0].judge is not None
-    assert result.results[0].judge.requested == "gpt-5-mini"
+    assert result.results[0].judge.requested == "gpt-6-luna"
 
 
 @pytest.mark.parametrize(("label", "passed"), [("neutral", True), ("negative", False)])

@@ -59,7 +59,7 @@ CRITERIA: dict[str, dict[str, Any]] = {
     "score_model.v3": {
         "type": "score_model",
         "name": "geo",
-        "model": "gpt-5-mini",
+        "model": "gpt-6-luna",
         "input": GRADER,
         "range": [0, 10],
     },
@@ -83,7 +83,7 @@ CRITERIA: dict[str, dict[str, Any]] = {
     "label_model.v3": {
         "type": "label_model",
         "name": "geo",
-        "model": "gpt-5-mini",
+        "model": "gpt-6-luna",
         "input": GRADER[1:],
         "labels": ["right", "wrong"],
         "passing_labels": ["right"],

@@ -192,7 +192,7 @@ def test_a_prompt_that_is_too_long_for_other_dialects(dialect: Dialect, message:
             {
                 "error": {
                     "code": 403,
-                    "message": "openai/gpt-4o requires moderation. Your input was flagged.",
+                    "message": "openai/gpt-6-luna requires moderation. Your input was flagged.",
                     "metadata": {"reasons": ["violence"], "flagged_input": "the caller's text"},
                 }
             },

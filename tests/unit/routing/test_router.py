@@ -249,8 +249,8 @@ async def test_no_fallback_means_one_judge():
 
 def test_an_unknown_model_or_judge_is_named_with_the_nearest():
     """A typing error costs a clear answer and nothing else."""
-    found = judges(Scripted("openai/gpt-5-mini"))
-    with pytest.raises(RequestError, match="did you mean 'openai/gpt-5-mini'") as raised:
+    found = judges(Scripted("openai/gpt-6-luna"))
+    with pytest.raises(RequestError, match="did you mean 'openai/gpt-6-luna'") as raised:
         found.panel(JudgeSpec(models=("openai/gpt5-mini",)))
     assert raised.value.code == "unknown_model"
     assert raised.value.errors == (), "only the reader of the request knows the pointer"
@@ -259,7 +259,7 @@ def test_an_unknown_model_or_judge_is_named_with_the_nearest():
 
 
 async def test_a_model_may_be_named_as_on_the_wire():
-    """Graders brought from elsewhere name `gpt-5-mini`, not the id that it is configured under."""
+    """Graders brought from elsewhere name `gpt-6-luna`, not the id that it is configured under."""
     found = judges(Scripted("b@openai"), Scripted("a@azure"), Scripted("a@openai"))
     assert (await ask(found, JudgeSpec(models=("a",)))).text == "a@azure"
 

@@ -16,9 +16,9 @@ MINIMAL = """
 dialect = "openai"
 api_key_env = "OPENAI_API_KEY"
 
-[models."openai/gpt-5-mini"]
+[models."openai/gpt-6-luna"]
 provider = "openai"
-name = "gpt-5-mini"
+name = "gpt-6-luna"
 """
 
 
@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_file_is_read_and_the_default_judge_is_all_its_models(file: Path):
     """Without [judges], the default judge asks the configured models in their order."""
     settings = load(file, {})
-    assert settings.judges["default"].models == ("openai/gpt-5-mini",)
+    assert settings.judges["default"].models == ("openai/gpt-6-luna",)
     assert settings.providers["openai"].url == "https://api.openai.com/v1"
 
 
@@ -42,13 +42,13 @@ def test_the_environment_overrides_the_file(file: Path):
         file,
         {
             "ASSAY_SERVER__PORT": "9000",
-            "ASSAY_MODELS__OPENAI_GPT_5_MINI__NAME": "gpt-5-nano",
-            "ASSAY_JUDGES__STRICT__MODELS": '["openai/gpt-5-mini"]',
+            "ASSAY_MODELS__OPENAI_GPT_6_LUNA__NAME": "gpt-6.1-terra",
+            "ASSAY_JUDGES__STRICT__MODELS": '["openai/gpt-6-luna"]',
         },
     )
     assert settings.server.port == 9000
-    assert settings.models["openai/gpt-5-mini"].name == "gpt-5-nano"
-    assert settings.judges["strict"].models == ("openai/gpt-5-mini",)
+    assert settings.models["openai/gpt-6-luna"].name == "gpt-6.1-terra"
+    assert settings.judges["strict"].models == ("openai/gpt-6-luna",)
 
 
 def test_the_command_line_overrides_the_environment(file: Path):
@@ -73,8 +73,8 @@ def test_the_command_line_overrides_the_environment(file: Path):
         ("[server]\nport = 70000", "server.port: Input should be less than or equal to 65535"),
         ('[judges.a]\nmodels = ["x"]', "judges.a.models: 'x' is not configured"),
         (
-            MINIMAL + '[judges.a]\nmodels = ["openai/gpt-5-minni"]',
-            "'openai/gpt-5-minni' is not configured; did you mean 'openai/gpt-5-mini'?",
+            MINIMAL + '[judges.a]\nmodels = ["openai/gpt-6-lunna"]',
+            "'openai/gpt-6-lunna' is not configured; did you mean 'openai/gpt-6-luna'?",
         ),
         ('[models.x]\nprovider = "y"\nname = "z"', "models.x.provider: 'y' is not configured"),
         ('[server]\nhost = "0.0.0.0"', "auth.keys_file: is not set, but callers need an API key."),

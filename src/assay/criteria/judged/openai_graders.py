@@ -144,7 +144,7 @@ class ScoreModel(_ModelGrader):
         "criteria": [
             {
                 "type": "score_model",
-                "model": "gpt-5-mini",
+                "model": "gpt-6-luna",
                 "input": [
                     {
                         "role": "user",
@@ -212,7 +212,7 @@ class LabelModel(_ModelGrader):
         "criteria": [
             {
                 "type": "label_model",
-                "model": "gpt-5-mini",
+                "model": "gpt-6-luna",
                 "input": [{"role": "user", "content": "The tone of {{sample.output_text}}?"}],
                 "labels": ["polite", "rude"],
                 "passing_labels": ["polite"],

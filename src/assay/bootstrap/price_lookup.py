@@ -1,0 +1,47 @@
+"""A program of its own: reads [[url, model], ...] from stdin and prints what each one costs.
+
+The package's data takes a second to import and 15 MB to keep, and is needed once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from typing import Any
+
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import TieredPrices
+
+
+def look_up(url: str, name: str) -> dict[str, Any] | None:
+    """Window and prices of a model: one price from each size of the prompt on; None if unknown."""
+    try:
+        _, model = get_snapshot().find_provider_model(name, None, None, url)
+    except LookupError:
+        return None
+    prices = model.get_prices(dt.datetime.now(dt.UTC))
+    inputs, outputs = (
+        _steps(getattr(prices, f"{side}_mtok", None)) for side in ("input", "output")
+    )
+    prices_from = [
+        (start, _at(start, inputs), _at(start, outputs)) for start in sorted({*inputs, *outputs})
+    ]
+    known = bool(inputs and outputs)
+    return {"context_tokens": model.context_window, "prices": prices_from if known else []}
+
+
+def _steps(price: Any) -> dict[int, float]:
+    if price is None:
+        return {}
+    if isinstance(price, TieredPrices):
+        return {0: float(price.base)} | {tier.start: float(tier.price) for tier in price.tiers}
+    return {0: float(price)}
+
+
+def _at(start: int, steps: dict[int, float]) -> float | None:
+    return steps[max(step for step in steps if step <= start)] if steps else None
+
+
+if __name__ == "__main__":
+    json.dump([look_up(url, name) for url, name in json.load(sys.stdin)], sys.stdout)

@@ -63,14 +63,14 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     providers: Table = {}
     models: Table = {}
     local_url = environ.get("OPENAI_BASE_URL", "")
+    # A key of the environment belongs to the URL beside it, and to no server that is only guessed.
+    key_env = "OPENAI_API_KEY" if local_url else ""
+    served = _named_model(local_url, environ.get(key_env, "")) if local_url else _ollama_model()
     for variable, vendor in _VENDORS:
         key = environ.get(variable, "")
         if key and not (local_url and vendor == "openai"):
             providers[vendor] = {"dialect": vendor, "api_key_env": variable}
             _add(models, vendor, _vendor_model(variable, vendor, key))
-    # A key of the environment belongs to the URL beside it, and to no server that is only guessed.
-    key_env = "OPENAI_API_KEY" if local_url else ""
-    served = _named_model(local_url, environ.get(key_env, "")) if local_url else _ollama_model()
     if served:
         base_url = local_url or OLLAMA_URL
         providers["local"] = {"dialect": "openai", "base_url": base_url, "api_key_env": key_env}

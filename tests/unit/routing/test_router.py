@@ -395,3 +395,13 @@ async def test_the_forms_of_a_model_are_handed_to_the_reader() -> None:
             Completion("x", "stop", "p", "m")
         )
     assert read == [(), ("stars",)]
+
+
+@pytest.mark.parametrize("strategy", ["ordered", "panel"])
+def test_a_cap_over_a_model_without_a_price_is_refused(strategy):
+    """Before any call; the answer would otherwise cost what nobody knows."""
+    priced = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}
+    spec = JudgeSpec(strategy=strategy, max_cost_usd=1.0)
+    with pytest.raises(RequestError, match="max_cost_usd cannot be kept: no price is known of b"):
+        judges(Scripted("a"), Scripted("b"), a=priced).panel(spec)
+    judges(Scripted("a"), Scripted("b"), a=priced, b=priced).panel(spec)

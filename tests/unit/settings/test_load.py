@@ -1,6 +1,8 @@
 """How assay.toml and the environment become settings."""
 
 import contextlib
+import datetime as dt
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from assay.bootstrap.from_settings import provider_config
 from assay.settings import ProviderSettings, Secret, SettingsError, load, misspelt_variables
+from assay.settings.judges import BASE_URLS
 
 MINIMAL = """
 [providers.openai]
@@ -112,6 +115,9 @@ def test_a_missing_file_is_an_error_only_where_it_was_named(tmp_path: Path, monk
 def test_keys_in_the_environment_make_a_default_judge(tmp_path: Path, monkeypatch):
     """Each vendor's key adds a model, in a fixed order."""
     monkeypatch.chdir(tmp_path)
+    listing = Listing([{"id": "gpt-6-luna"}, {"id": "claude-haiku-5-5"}])
+    for vendor in ("openai", "anthropic"):
+        monkeypatch.setitem(BASE_URLS, vendor, listing.url)
     settings = load(None, {"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": "b"})
     assert [model.split("/")[0] for model in settings.judges["default"].models] == [
         "openai",
@@ -291,6 +297,118 @@ def test_other_variables_are_not_told(variable: str, value: str):
     assert misspelt_variables({variable: value}) == []
 
 
+class Listing(ThreadingHTTPServer):
+    """A host that lists models as its vendor does, and records each path and header."""
+
+    def __init__(self, models: list[dict[str, object]], section: str = "data", status: int = 200):
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        listing = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                listing.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(json.dumps({section: models}).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Nothing on stderr."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+
+TODAYS = [
+    *({"id": name} for name in ("text-embedding-3-small", "gpt-realtime-2", "omni-moderation")),
+    *({"id": name} for name in ("gpt-5-mini", "gpt-4o-mini", "gpt-image-2", "tts-1", "whisper-1")),
+    {"id": "gpt-6.1-terra"},
+    {"id": "gpt-6-luna-2026-09-22"},
+    {"id": "gpt-6-luna", "shutdown_date": None},
+]
+"""What OpenAI lists; some of it ends, and most of it cannot chat."""
+
+
+@pytest.fixture
+def default_model(tmp_path: Path, monkeypatch):
+    """The model that a vendor's key makes the default judge, from what a host lists."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("assay.settings.discovery.OLLAMA_URL", "http://127.0.0.1:9/v1")
+
+    def found(vendor: str, listing: Listing) -> str:
+        monkeypatch.setitem(BASE_URLS, vendor, listing.url)
+        settings = load(None, {f"{vendor.upper()}_API_KEY": "key"})
+        (model,) = settings.judges["default"].models
+        return model
+
+    return found
+
+
+def test_the_default_judge_is_a_listed_chat_model(default_model, caplog):
+    """The preferred one of those that stay; the warning names it and how to pin it."""
+    listing = Listing(TODAYS)
+    assert default_model("openai", listing) == "openai/gpt-6-luna"
+    assert listing.seen[0][0] == "/models"
+    assert listing.seen[0][1]["authorization"] == "Bearer key"
+    (warning,) = caplog.messages
+    assert "openai/gpt-6-luna judges" in warning
+    assert '[models."openai/gpt-6-luna"]' in warning
+    assert default_model("openai", Listing(TODAYS[:-1])) == "openai/gpt-6-luna-2026-09-22"
+
+
+def test_a_model_that_its_provider_ends_is_not_chosen(default_model):
+    """The provider's own date counts before ours."""
+    soon = (dt.datetime.now(dt.UTC) + dt.timedelta(days=20)).date().isoformat()
+    listing = Listing([{"id": "gpt-6-luna", "shutdown_date": soon}, {"id": "gpt-6.1-terra"}])
+    assert default_model("openai", listing) == "openai/gpt-6.1-terra"
+
+
+def test_each_vendor_is_asked_in_its_own_way(default_model):
+    """Path, key and shape of the answer."""
+    anthropic = Listing([{"id": "claude-opus-5-5"}, {"id": "claude-haiku-4-5-20251001"}])
+    assert default_model("anthropic", anthropic) == "anthropic/claude-haiku-4-5-20251001"
+    assert anthropic.seen[0][0] == "/models?limit=1000"
+    assert anthropic.seen[0][1]["x-api-key"] == "key"
+    assert anthropic.seen[0][1]["anthropic-version"]
+    chat, other = ["generateContent"], ["embedContent"]
+    gemini = Listing(
+        [
+            {"name": "models/gemini-3.5-flash-lite", "supportedGenerationMethods": other},
+            {"name": "models/gemini-3.8-flash", "supportedGenerationMethods": chat},
+        ],
+        section="models",
+    )
+    assert default_model("gemini", gemini) == "gemini/gemini-3.8-flash"
+    assert gemini.seen[0][0] == "/models?pageSize=1000"
+    assert gemini.seen[0][1]["x-goog-api-key"] == "key"
+
+
+@pytest.mark.parametrize(
+    ("models", "status", "fault"),
+    [
+        ([], 200, "lists no model"),
+        (TODAYS[:8], 200, "lists no model that judges by default"),
+        (TODAYS, 401, "answered 401"),
+        ([{"id": "gpt-6-luna", "shutdown_date": "soon"}], 200, "lists no model"),
+    ],
+)
+def test_a_list_without_a_choice_is_an_error(default_model, models, status, fault):
+    """No model is guessed; the error names the variable and a model to configure."""
+    with pytest.raises(SettingsError, match=f"^OPENAI_API_KEY: .*{fault}.*'gpt-6-luna'"):
+        default_model("openai", Listing(models, status=status))
+
+
+def test_a_named_server_judges_with_a_chat_model(tmp_path: Path, monkeypatch):
+    """Not with the embedding model that it happens to list first."""
+    monkeypatch.chdir(tmp_path)
+    for names, chosen in ((["bge-embed", "qwen"], "qwen"), (["a", "openai/gpt-6-luna"], None)):
+        listing = Listing([{"id": name} for name in names])
+        settings = load(None, {"OPENAI_BASE_URL": listing.url})
+        assert settings.judges["default"].models == (f"local/{chosen or names[1]}",)
+    with pytest.raises(SettingsError, match="lists no chat model"):
+        load(None, {"OPENAI_BASE_URL": Listing([{"id": "bge-embed"}]).url})
+
+
 class Recorded(ThreadingHTTPServer):
     """A model server that records the paths and the keys it is sent."""
 
@@ -324,8 +442,9 @@ def local(monkeypatch, tmp_path: Path) -> Iterator[Recorded]:
         server.shutdown()
 
 
-def test_a_guessed_server_gets_no_key(local: Recorded):
+def test_a_guessed_server_gets_no_key(local: Recorded, monkeypatch):
     """Whatever listens on a well-known port is not the vendor that the key is for."""
+    monkeypatch.setitem(BASE_URLS, "openai", Listing(TODAYS).url)
     settings = load(None, {"OPENAI_API_KEY": "sk-secret"})
     assert local.seen == [("/v1/models", None)]
     assert settings.providers["local"].api_key_env == ""

@@ -1,0 +1,90 @@
+"""Prices, windows and ends of life of models, where the configuration does not say."""
+
+import asyncio
+import datetime as dt
+import logging
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from assay.bootstrap.from_settings import models_from_settings
+from assay.bootstrap.process import warn_of_ends
+from assay.domain.completion import Model, Usage
+from assay.settings import Settings, known_model, known_models
+
+
+def settings(name: str, url: str = "", tenants: Any = None, **fields: Any) -> Settings:
+    return Settings.model_validate(
+        {
+            "providers": {"p": {"dialect": "openai", "base_url": url}},
+            "models": {"p/m": {"provider": "p", "name": name, **fields}},
+            "tenants": tenants or {},
+        }
+    )
+
+
+def test_what_is_published_fills_in_what_is_not_configured() -> None:
+    """Price with its source and date, window, thinking; a long prompt has its own price."""
+    (model,) = models_from_settings(settings("gpt-6-luna"))
+    listed = known_models().prices
+    assert model.is_priced
+    assert model.context_tokens is not None
+    assert model.reasoning
+    assert (model.price_source, model.price_date) == (f"genai-prices {listed.version}", listed.date)
+    short, long = (model.cost_usd(Usage(tokens, 0)) / tokens for tokens in (1_000, 900_000))
+    assert 0 < short < long
+
+
+def test_the_configuration_comes_first() -> None:
+    """Also for the end of life."""
+    own = {"input_usd_per_mtok": 7, "output_usd_per_mtok": 8, "context_tokens": 9}
+    end = dt.date(2030, 1, 1)
+    (model,) = models_from_settings(
+        settings("gpt-6-luna", reasoning=False, end_of_life=end, **own)
+    )
+    assert (model.input_usd_per_mtok, model.output_usd_per_mtok) == (7, 8)
+    assert (model.context_tokens, model.reasoning, model.end_of_life) == (9, False, end)
+    assert (model.price_source, model.price_date) == ("configuration", None)
+    assert model.long_prices == ()
+
+
+def test_a_tenants_cap_over_a_model_without_a_price_is_an_error() -> None:
+    """At the start, with the names of the settings; a configured price of 0 is a price."""
+    cap = {"acme": {"usd_per_day": 1.0}}
+    unpriced = settings("mine", "http://127.0.0.1:9/v1", cap)
+    with pytest.raises(ValueError, match=r"^tenants\.acme\.usd_per_day: .*models\.p/m"):
+        models_from_settings(unpriced)
+    free = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
+    assert models_from_settings(settings("mine", "http://127.0.0.1:9/v1", cap, **free))
+    del free["output_usd_per_mtok"]
+    with pytest.raises(ValueError, match="output_usd_per_mtok"):
+        models_from_settings(settings("mine", "http://127.0.0.1:9/v1", cap, **free))
+
+
+def test_the_file_is_of_the_installed_prices_and_has_its_sources() -> None:
+    """A new version of the package needs a new date, and each entry a source."""
+    known = known_models()
+    assert known.prices.version == version(known.prices.package)
+    assert all(model.source.startswith("https://") and model.date for model in known.models.values())
+    assert known_model("models/gpt-5-mini-2025-08-07").end_of_life == dt.date(2026, 12, 11)
+    assert known_model("nothing").end_of_life is None
+
+
+async def test_a_model_that_ends_within_a_month_is_warned_of(caplog) -> None:
+    """One line for each such model, and none for the others."""
+
+    class Task:
+        stopping = False
+
+    today = dt.datetime.now(dt.UTC).date()
+    ends = {"soon": 29, "gone": -1, "later": 32}
+    models = [
+        Model(name, "p", name, end_of_life=today + dt.timedelta(days=days))
+        for name, days in ends.items()
+    ]
+    with caplog.at_level(logging.WARNING):
+        task = asyncio.create_task(warn_of_ends([*models, Model("x", "p", "x")], Task()))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+    assert [message.split()[5] for message in caplog.messages] == ["soon", "gone"]

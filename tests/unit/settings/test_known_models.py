@@ -40,9 +40,7 @@ def test_the_configuration_comes_first() -> None:
     """Also for the end of life."""
     own = {"input_usd_per_mtok": 7, "output_usd_per_mtok": 8, "context_tokens": 9}
     end = dt.date(2030, 1, 1)
-    (model,) = models_from_settings(
-        settings("gpt-6-luna", reasoning=False, end_of_life=end, **own)
-    )
+    (model,) = models_from_settings(settings("gpt-6-luna", reasoning=False, end_of_life=end, **own))
     assert (model.input_usd_per_mtok, model.output_usd_per_mtok) == (7, 8)
     assert (model.context_tokens, model.reasoning, model.end_of_life) == (9, False, end)
     assert (model.price_source, model.price_date) == ("configuration", None)
@@ -66,7 +64,9 @@ def test_the_file_is_of_the_installed_prices_and_has_its_sources() -> None:
     """A new version of the package needs a new date, and each entry a source."""
     known = known_models()
     assert known.prices.version == version(known.prices.package)
-    assert all(model.source.startswith("https://") and model.date for model in known.models.values())
+    assert all(
+        model.source.startswith("https://") and model.date for model in known.models.values()
+    )
     assert known_model("models/gpt-5-mini-2025-08-07").end_of_life == dt.date(2026, 12, 11)
     assert known_model("nothing").end_of_life is None
 

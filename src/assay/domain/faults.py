@@ -19,6 +19,7 @@ FAULT_PLACES = (
     "judge_call",
     "judging",
     "memory_trimming",
+    "model_ends",
     "private_redis",
     "reading",
     "redis_probe",

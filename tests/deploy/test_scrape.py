@@ -33,6 +33,7 @@ dialect = "simulated"
 provider = "simulated"
 name = "judge"
 requests_per_minute = 60_000
+end_of_life = 2099-12-31
 """
 
 pytestmark = [

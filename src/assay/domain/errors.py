@@ -3,6 +3,7 @@
     AssayError                     code, safe message
     ├── RequestError               the caller's request is at fault; costs nothing
     ├── StoreUnavailable           Redis does not answer
+    ├── RecordsUnavailable         the database does not answer
     └── ModelError                 a model gave no usable completion
         ├── RequestRejected        400, 409, 422: a parameter, or the model's own output
         │   └── PromptUnsendable   a text that JSON cannot hold; nothing was sent
@@ -121,6 +122,7 @@ ProblemCode = Literal[
     "overloaded",
     "providers_unavailable",
     "store_unavailable",
+    "records_unavailable",
     "deadline_exceeded",
 ]
 """Every code of a problem, as callers read it; `http/problems.py` gives each its HTTP status."""
@@ -160,6 +162,12 @@ class StoreUnavailable(AssayError):
     """Redis does not answer, and the operation needs it."""
 
     code = "store_unavailable"
+
+
+class RecordsUnavailable(AssayError):
+    """The database of records does not answer, and the operation needs it."""
+
+    code = "records_unavailable"
 
 
 class NotApplicable(Exception):

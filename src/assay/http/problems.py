@@ -73,6 +73,7 @@ PROBLEM_TYPES: Mapping[ProblemCode, ProblemType] = MappingProxyType(
         "overloaded": ProblemType(503, "The service is overloaded", temporary=True),
         "providers_unavailable": ProblemType(503, "No judge is available", temporary=True),
         "store_unavailable": ProblemType(503, "Storage is unavailable", temporary=True),
+        "records_unavailable": ProblemType(503, "The records are unavailable", temporary=True),
         "deadline_exceeded": ProblemType(504, "The deadline was exceeded"),
     }
 )

@@ -1,0 +1,193 @@
+"""Records as values, and the ports to what keeps them: all that must outlive Redis.
+
+A version of an evaluator or a dataset never changes. Every call of a port raises
+`RecordsUnavailable` if the database does not answer, and finds only what belongs to the tenant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
+"""The first parts of ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatorVersion:
+    """One version of a named evaluator.
+
+    `spec` is its JSON: `criteria` and `judge` as they were sent, `examples` and `metadata`.
+    `created_ms` is of the version; `id` is that of the evaluator, and sorts by its age.
+    """
+
+    id: str
+    name: str
+    version: int
+    created_ms: int
+    description: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+class EvaluatorStore(Protocol):
+    """Keeps evaluators; see `EvaluatorVersion`."""
+
+    async def create(
+        self, tenant: str, name: str, description: str, spec: Mapping[str, Any]
+    ) -> EvaluatorVersion:
+        """Version 1; raises `RequestError` (`conflict`) where the name is taken or reserved."""
+        ...
+
+    async def add_version(
+        self, tenant: str, name: str, spec: Mapping[str, Any]
+    ) -> EvaluatorVersion | None:
+        """The next version; None if there is no evaluator of that name."""
+        ...
+
+    async def find(
+        self, tenant: str, name: str, version: int | None = None
+    ) -> EvaluatorVersion | None:
+        """A version, by default the newest."""
+        ...
+
+    async def versions(self, tenant: str, name: str) -> Sequence[EvaluatorVersion]:
+        """All versions, the newest first."""
+        ...
+
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[EvaluatorVersion]:
+        """The newest versions of evaluators older than the id `before`, the newest first."""
+        ...
+
+    async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
+        """Delete it with all versions; False if there is none. See `Erasing`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """One version of a dataset, with what all its versions have in common.
+
+    Version 0 has no items. `uploads` are the uploads whose items it has.
+    """
+
+    id: str
+    name: str
+    version: int
+    created_ms: int
+    description: str = ""
+    schema: Mapping[str, Any] | None = None
+    items: int = 0
+    uploads: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item to be added; `line` is its place in the upload, `body` its JSON, `digest` its hash.
+
+    `metadata` is what lists can be filtered by.
+    """
+
+    line: int
+    id: str
+    digest: str
+    body: bytes
+    group: str | None = None
+    split: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of a dataset; `place` sorts the items of a version."""
+
+    place: int
+    id: str
+    digest: str
+    body: bytes
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """Which items of a version are wanted: those with all of what is given."""
+
+    split: str | None = None
+    group: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+ALL_ITEMS = ItemFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsAdded:
+    """What became of items: how many are new, and the lines with the id of a different item."""
+
+    added: int
+    clashes: tuple[int, ...] = ()
+
+
+class DatasetStore(Protocol):
+    """Keeps datasets and their items.
+
+    An upload is invisible until it is published as a version, so that it is all there or not at
+    all, and two at once do not mix.
+    """
+
+    async def create(
+        self, tenant: str, name: str, description: str, schema: Mapping[str, Any] | None
+    ) -> DatasetVersion:
+        """Version 0; raises `RequestError` (`conflict`) where the name is taken or reserved."""
+        ...
+
+    async def find(
+        self, tenant: str, name: str, version: int | None = None
+    ) -> DatasetVersion | None:
+        """A version, by default the newest."""
+        ...
+
+    async def versions(self, tenant: str, name: str) -> Sequence[DatasetVersion]:
+        """All versions, the newest first."""
+        ...
+
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[DatasetVersion]:
+        """The newest versions of datasets older than the id `before`, the newest first."""
+        ...
+
+    async def open_upload(self, dataset: DatasetVersion) -> int:
+        """A new upload, which belongs to no version yet."""
+        ...
+
+    async def add_items(
+        self, upload: int, items: Sequence[NewItem], *, beside: Sequence[int] = ()
+    ) -> ItemsAdded:
+        """Add items; one that the upload, or one of those `beside` it, has already is passed by."""
+        ...
+
+    async def publish(self, upload: int, *, append: bool) -> DatasetVersion:
+        """Make the upload the newest version: alone, or after the items of the version before.
+
+        Raises `RequestError` (`conflict`) if the dataset is gone, or if another version was
+        published since an upload that appends was opened.
+        """
+        ...
+
+    async def discard(self, upload: int) -> None:
+        """Remove an upload that is not published."""
+        ...
+
+    async def items(
+        self, version: DatasetVersion, *, after: int, limit: int, wanted: ItemFilter = ALL_ITEMS
+    ) -> Sequence[Item]:
+        """Items in order, those after the place `after`."""
+        ...
+
+    async def item(self, tenant: str, place: int) -> Item | None:
+        """One item, whatever versions it belongs to; None if it was erased."""
+        ...
+
+    async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
+        """Delete it with all versions; False if there is none. See `Erasing`."""
+        ...

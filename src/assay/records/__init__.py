@@ -1,0 +1,1 @@
+"""Records in a relational database: a SQLite file, or PostgreSQL."""

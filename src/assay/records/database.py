@@ -1,0 +1,157 @@
+"""The database: opened at the first use, bounded in time, with outages as `RecordsUnavailable`."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, inspect, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from assay.domain.errors import RecordsUnavailable
+
+SCHEMA = 1
+"""The number of the newest migration in `migrations/versions`."""
+OPERATION_S_MAX = 15.0
+"""The longest that one use of the database may take: a stuck one must not hold a request."""
+CONNECTIONS_MAX = 10
+UNAVAILABLE = "The records are unavailable."
+
+
+class SchemaMismatch(Exception):
+    """The database has a schema that this version of Assay cannot work with."""
+
+
+class Database:
+    """A database of records.
+
+    `url` is SQLAlchemy's, for SQLite or PostgreSQL. An `embedded` one is migrated as it is opened;
+    another one by `assay migrate`.
+    """
+
+    def __init__(self, url: str, *, embedded: bool) -> None:
+        self._url = url
+        self._embedded = embedded
+        self._engine: AsyncEngine | None = None
+        self._opening = asyncio.Lock()
+        self._ready = False
+
+    def __repr__(self) -> str:
+        return f"Database(embedded={self._embedded})"
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection with a consistent view; raises `RecordsUnavailable`."""
+        async with self._connected() as connection:
+            await connection.execution_options(reads_only=True)
+            async with connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, which is committed at the end; raises `RecordsUnavailable`."""
+        async with self._connected() as connection, connection.begin():
+            yield connection
+
+    async def check(self) -> None:
+        """Raises `SchemaMismatch`, and `RecordsUnavailable` if the database does not answer."""
+        async with self._opening:
+            if self._ready:
+                return
+            with records_unavailable():
+                async with asyncio.timeout(OPERATION_S_MAX):
+                    found = await self._schema()
+                if self._embedded and found[0] < SCHEMA:
+                    # Alembic takes most of a second to load, and is rarely needed.
+                    from assay.records.migrate import migrate  # noqa: PLC0415
+
+                    await asyncio.to_thread(migrate, self._url)
+                    found = (SCHEMA, SCHEMA)
+            _check_schema(*found)
+            self._ready = True
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        if not self._ready:
+            await self.check()
+        with records_unavailable():
+            async with asyncio.timeout(OPERATION_S_MAX), self._pool().connect() as connection:
+                yield connection
+
+    async def _schema(self) -> tuple[int, int]:
+        """The schema of the database, 0 for none, and the oldest one that can work with it."""
+        async with self._pool().connect() as connection:
+            tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            if "alembic_version" not in tables:
+                return 0, 0
+            current = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+            oldest = await connection.scalar(text("SELECT min_reader FROM schema_info"))
+        return int(current or 0), int(oldest or 0)
+
+    def _pool(self) -> AsyncEngine:
+        if self._engine is None:
+            self._engine = create_engine(self._url)
+        return self._engine
+
+
+def create_engine(url: str) -> AsyncEngine:
+    """An engine whose SQLite connections keep to foreign keys and survive a power cut."""
+    if not url.startswith("sqlite"):
+        return create_async_engine(
+            url, pool_size=CONNECTIONS_MAX, max_overflow=0, pool_pre_ping=True,
+            connect_args={"timeout": 5},
+        )  # fmt: skip
+    Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, pool_size=CONNECTIONS_MAX, max_overflow=0)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=10000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        # A transaction that reads first and then writes would fail where another one wrote between.
+        reads_only = connection.get_execution_options().get("reads_only")
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _check_schema(current: int, oldest_reader: int) -> None:
+    if current < SCHEMA:
+        raise SchemaMismatch(
+            f"The records have schema {current}, and this version of Assay needs {SCHEMA}. "
+            "Run `assay migrate`."
+        )
+    if oldest_reader > SCHEMA:
+        raise SchemaMismatch(
+            f"The records have schema {current}, which this version of Assay ({SCHEMA}) cannot "
+            "read. Use a newer version."
+        )
+
+
+@contextmanager
+def records_unavailable() -> Iterator[None]:
+    """Raise `RecordsUnavailable` for an outage of the database within the block."""
+    try:
+        yield
+    except (IntegrityError, ProgrammingError):
+        raise  # a fault of ours, or one that the caller of this handles
+    except (DBAPIError, NoConnectionFree, sqlite3.Error, OSError, TimeoutError) as outage:
+        raise RecordsUnavailable(UNAVAILABLE) from outage

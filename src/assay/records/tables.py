@@ -1,0 +1,126 @@
+"""The tables. What is deleted keeps its row, and with it its name, until it is purged.
+
+A change here needs a migration; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Document = JSON().with_variant(JSONB(), "postgresql")
+"""JSON that can be searched."""
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that the database counts up."""
+
+
+def _owner(table: str) -> ForeignKey:
+    return ForeignKey(f"{table}.id", ondelete="CASCADE")
+
+
+schema_info = Table(
+    "schema_info",
+    metadata,
+    Column("min_reader", Integer, primary_key=True),
+    comment="The oldest schema whose programs can work with this one.",
+)
+
+evaluators = Table(
+    "evaluators",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("newest", Integer, nullable=False),
+    Column("deleted_ms", BigInteger),
+    UniqueConstraint("tenant", "name"),
+)
+
+evaluator_versions = Table(
+    "evaluator_versions",
+    metadata,
+    Column("evaluator_id", Text, _owner("evaluators"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("spec", Document, nullable=False),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("schema", Document),
+    Column("newest", Integer, nullable=False),
+    Column("deleted_ms", BigInteger),
+    UniqueConstraint("tenant", "name"),
+)
+
+dataset_versions = Table(
+    "dataset_versions",
+    metadata,
+    Column("dataset_id", Text, _owner("datasets"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("uploads", Document, nullable=False),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("dataset_id", Text, _owner("datasets"), nullable=False, index=True),
+    Column("base", Integer, nullable=False, comment="The newest version when it was opened."),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("published", Integer, nullable=False, comment="0 until a version has its items."),
+)
+
+bodies = Table(
+    "bodies",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    comment="The content of items, once for each hash.",
+)
+
+dataset_items = Table(
+    "dataset_items",
+    metadata,
+    Column("place", Serial, primary_key=True),
+    Column("upload_id", Serial, _owner("uploads"), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("group", Text),
+    Column("split", Text),
+    Column("metadata", Document, nullable=False),
+    UniqueConstraint("upload_id", "item_id"),
+    Index(None, "upload_id", "place"),
+    Index(None, "tenant", "digest"),
+)

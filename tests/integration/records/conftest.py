@@ -1,0 +1,48 @@
+"""Databases: each test runs on a SQLite file and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from assay.records.database import Database
+from assay.records.migrate import migrate
+from fakes.postgres_process import PostgresProcess, postgres_programs
+
+WITHOUT_POSTGRES = "there is no PostgreSQL here: bin/extras installs one"
+
+
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'records.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresProcess | None]:
+    """One server for all tests of a process, each of which has databases of its own."""
+    programs = postgres_programs()
+    if programs is None:
+        yield None
+        return
+    server = PostgresProcess(tmp_path_factory.mktemp("records"), programs)
+    yield server
+    server.stop()
+
+
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def database(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresProcess | None
+) -> AsyncIterator[Database]:
+    """An empty database with the newest schema."""
+    url = sqlite_url(tmp_path)
+    if request.param == "postgresql":
+        if postgres is None:
+            pytest.skip(WITHOUT_POSTGRES)
+        url = await asyncio.to_thread(postgres.new_database)
+    await asyncio.to_thread(migrate, url)
+    opened = Database(url, embedded=False)
+    yield opened
+    await opened.aclose()

@@ -1,0 +1,223 @@
+"""The stores of records, on a SQLite file and on a real PostgreSQL."""
+
+import asyncio
+
+import pytest
+
+from assay.domain.errors import RecordsUnavailable, RequestError
+from assay.domain.records import ItemFilter, NewItem
+from assay.records.database import Database
+from assay.records.datasets import RecordedDatasets
+from assay.records.evaluators import RecordedEvaluators
+
+SPEC = {"criteria": [{"type": "contains", "value": "a"}], "judge": None}
+
+
+def item(line: int, id_: str, text: str = "x", **kinds) -> NewItem:
+    return NewItem(line, id_, f"digest of {text}", text.encode(), **kinds)
+
+
+async def upload(store, dataset, *items, append=False):
+    opened = await store.open_upload(dataset)
+    await store.add_items(opened, items)
+    return await store.publish(opened, append=append)
+
+
+class TestEvaluators:
+    async def test_versions_are_counted_and_never_change(self, database: Database):
+        """Each version is found by its number, and the newest without one."""
+        store = RecordedEvaluators(database)
+        await store.create("acme", "quality", "good answers", SPEC)
+        second = await store.add_version("acme", "quality", {**SPEC, "judge": "strict"})
+        assert second is not None
+        assert (second.version, second.spec["judge"]) == (2, "strict")
+        assert await store.find("acme", "quality") == second
+        first = await store.find("acme", "quality", 1)
+        assert first is not None
+        assert (first.version, first.spec, first.description) == (1, SPEC, "good answers")
+        assert [each.version for each in await store.versions("acme", "quality")] == [2, 1]
+        assert await store.find("acme", "quality", 3) is None
+
+    async def test_versions_made_at_once_have_different_numbers(self, database: Database):
+        """Ten versions made at the same time are numbered 2 to 11."""
+        store = RecordedEvaluators(database)
+        await store.create("acme", "quality", "", SPEC)
+        made = await asyncio.gather(
+            *(store.add_version("acme", "quality", SPEC) for _ in range(10))
+        )
+        assert sorted(each.version for each in made if each) == list(range(2, 12))
+
+    async def test_other_tenants_see_nothing(self, database: Database):
+        """A name belongs to its tenant: another one does not find it and may use it, too."""
+        store = RecordedEvaluators(database)
+        await store.create("acme", "quality", "", SPEC)
+        assert await store.find("other", "quality") is None
+        assert await store.add_version("other", "quality", SPEC) is None
+        assert not await store.delete("other", "quality", erase=True)
+        assert await store.page("other", "", 10) == []
+        await store.create("other", "quality", "", SPEC)
+
+    async def test_a_name_is_taken_once(self, database: Database):
+        """Of many who create one name at the same time, one succeeds."""
+        store = RecordedEvaluators(database)
+        made = await asyncio.gather(
+            *(store.create("acme", "quality", "", SPEC) for _ in range(5)), return_exceptions=True
+        )
+        refused = [each for each in made if isinstance(each, RequestError)]
+        assert len(refused) == 4
+        assert {each.code for each in refused} == {"conflict"}
+
+    async def test_a_deleted_name_stays_reserved_until_it_is_erased(self, database: Database):
+        """What is deleted is not found, and its name is not free; what is erased leaves nothing."""
+        store = RecordedEvaluators(database)
+        await store.create("acme", "quality", "", SPEC)
+        assert await store.delete("acme", "quality", erase=False)
+        assert await store.find("acme", "quality", 1) is None
+        assert await store.page("acme", "", 10) == []
+        assert not await store.delete("acme", "quality", erase=False)
+        with pytest.raises(RequestError, match="quality exists"):
+            await store.create("acme", "quality", "", SPEC)
+        assert await store.delete("acme", "quality", erase=True)
+        await store.create("acme", "quality", "", SPEC)
+
+    async def test_pages_are_newest_first(self, database: Database):
+        """A page starts after the id of the last entry before it, and shows newest versions."""
+        store = RecordedEvaluators(database)
+        for name in "abc":
+            await store.create("acme", name, "", SPEC)
+            await asyncio.sleep(0.002)
+        await store.add_version("acme", "a", SPEC)
+        first = await store.page("acme", "", 2)
+        assert [each.name for each in first] == ["c", "b"]
+        rest = await store.page("acme", first[-1].id, 2)
+        assert [(each.name, each.version) for each in rest] == [("a", 2)]
+
+
+class TestDatasets:
+    async def test_a_replacing_upload_is_the_whole_version(self, database: Database):
+        """The items of a version stay what they were, whatever is uploaded later."""
+        store = RecordedDatasets(database)
+        empty = await store.create("acme", "faq", "questions", {"type": "object"})
+        first = await upload(store, empty, item(1, "a"), item(2, "b"))
+        second = await upload(store, first, item(1, "c"))
+        assert (empty.version, first.version, second.version) == (0, 1, 2)
+        assert (second.items, second.schema, second.description) == (
+            1,
+            {"type": "object"},
+            "questions",
+        )
+        old = await store.find("acme", "faq", 1)
+        assert old == first
+        assert [each.id for each in await store.items(first, after=0, limit=9)] == ["a", "b"]
+        assert [each.id for each in await store.items(second, after=0, limit=9)] == ["c"]
+
+    async def test_an_appending_upload_has_the_items_before(self, database: Database):
+        """An appended version has all items of the one before; pages go on after a place."""
+        store = RecordedDatasets(database)
+        first = await upload(store, await store.create("acme", "faq", "", None), item(1, "a"))
+        second = await upload(store, first, item(1, "b", "y"), append=True)
+        assert second.items == 2
+        (head,) = await store.items(second, after=0, limit=1)
+        (tail,) = await store.items(second, after=head.place, limit=5)
+        assert (head.body, tail.body) == (b"x", b"y")
+        assert await store.item("acme", tail.place) == tail
+        assert await store.item("other", tail.place) is None
+
+    async def test_an_id_stands_for_one_content(self, database: Database):
+        """A repeated item is passed by, one with other content is told by its line."""
+        store = RecordedDatasets(database)
+        first = await upload(store, await store.create("acme", "faq", "", None), item(1, "a"))
+        opened = await store.open_upload(first)
+        added = await store.add_items(
+            opened,
+            [item(1, "a"), item(2, "a", "z"), item(3, "b"), item(4, "b"), item(5, "b", "z")],
+            beside=first.uploads,
+        )
+        assert (added.added, added.clashes) == (1, (2, 5))
+        again = await store.add_items(opened, [item(6, "b"), item(7, "b", "z")])
+        assert (again.added, again.clashes) == (0, (7,))
+
+    async def test_two_uploads_at_once_make_two_versions(self, database: Database):
+        """Replacing uploads do not mix; an appending one is refused after another version."""
+        store = RecordedDatasets(database)
+        empty = await store.create("acme", "faq", "", None)
+        one, two, three = [await store.open_upload(empty) for _ in range(3)]
+        await store.add_items(one, [item(1, "a")])
+        await store.add_items(two, [item(1, "b")])
+        second = await store.publish(two, append=False)
+        third = await store.publish(one, append=False)
+        assert (second.version, third.version) == (1, 2)
+        assert [each.id for each in await store.items(third, after=0, limit=9)] == ["a"]
+        with pytest.raises(RequestError, match="Version 2 was made meanwhile"):
+            await store.publish(three, append=True)
+
+    async def test_items_are_filtered(self, database: Database):
+        """Splits, groups and members of the metadata choose items."""
+        store = RecordedDatasets(database)
+        version = await upload(
+            store,
+            await store.create("acme", "faq", "", None),
+            item(1, "a", split="test", group="g", metadata={"lang": "de", "n": 1, "ok": True}),
+            item(2, "b", split="test", metadata={"lang": "en", "n": 2, "ok": False}),
+            item(3, "c", metadata={"lang": "de' OR 1=1 --"}),
+        )
+
+        async def ids(**wanted) -> str:
+            found = await store.items(version, after=0, limit=9, wanted=ItemFilter(**wanted))
+            return "".join(each.id for each in found)
+
+        assert await ids() == "abc"
+        assert await ids(split="test") == "ab"
+        assert await ids(split="test", group="g") == "a"
+        assert await ids(metadata={"lang": "de"}) == "a"
+        assert await ids(metadata={"n": 2}) == "b"
+        assert await ids(metadata={"ok": True}) == "a"
+        assert await ids(metadata={"lang": "de' OR 1=1 --"}) == "c"
+        assert await ids(metadata={"x') --": "de"}) == ""
+
+    async def test_erasing_removes_content_that_nothing_else_has(self, database: Database):
+        """Content that another dataset has as well stays; the rest is gone from the table."""
+        store = RecordedDatasets(database)
+        one = await upload(
+            store, await store.create("acme", "one", "", None), item(1, "a"), item(2, "b", "alone")
+        )
+        two = await upload(store, await store.create("acme", "two", "", None), item(1, "c"))
+        (_, alone) = await store.items(one, after=0, limit=9)
+        assert await store.delete("acme", "one", erase=True)
+        assert await store.item("acme", alone.place) is None
+        assert [each.body for each in await store.items(two, after=0, limit=9)] == [b"x"]
+        async with database.reading() as connection:
+            left = (await connection.exec_driver_sql("SELECT body FROM bodies")).all()
+        assert [bytes(row.body) for row in left] == [b"x"]
+
+    async def test_a_discarded_upload_leaves_nothing(self, database: Database):
+        """A published upload cannot be discarded."""
+        store = RecordedDatasets(database)
+        first = await upload(store, await store.create("acme", "faq", "", None), item(1, "a"))
+        opened = await store.open_upload(first)
+        await store.add_items(opened, [item(1, "b", "gone")])
+        await store.discard(opened)
+        await store.discard(first.uploads[0])
+        async with database.reading() as connection:
+            left = (await connection.exec_driver_sql("SELECT body FROM bodies")).all()
+        assert [bytes(row.body) for row in left] == [b"x"]
+        with pytest.raises(RequestError, match="deleted while"):
+            await store.publish(opened, append=False)
+
+    async def test_a_dataset_deleted_while_items_are_uploaded(self, database: Database):
+        """The upload ends with a conflict, not with a dataset that comes back."""
+        store = RecordedDatasets(database)
+        opened = await store.open_upload(await store.create("acme", "faq", "", None))
+        await store.delete("acme", "faq", erase=False)
+        with pytest.raises(RequestError, match="deleted while"):
+            await store.publish(opened, append=False)
+
+
+async def test_an_unreachable_database_is_told(tmp_path):
+    """Nothing listens: the error is the one for records, and names no address."""
+    closed = Database("postgresql+asyncpg://assay:secret@127.0.0.1:9/records", embedded=False)
+    with pytest.raises(RecordsUnavailable) as error:
+        await RecordedEvaluators(closed).find("acme", "quality")
+    assert "127.0.0.1" not in error.value.message
+    assert "secret" not in repr(closed)
+    await closed.aclose()

@@ -21,6 +21,7 @@ from assay.domain.evaluation import (
     CriterionResult,
     Evaluation,
     EvaluationOutcome,
+    EvaluatorRecord,
     JudgeRecord,
     RetryAdvice,
 )
@@ -98,6 +99,7 @@ def evaluation(*scores: CriterionResult, retry: RetryAdvice | None = None) -> Ev
         usage=Usage(10, 2),
         cost_usd=0.0001,
         latency_ms=13.0,
+        evaluator=EvaluatorRecord("0123456789abcdef"),
     )
     return EvaluationOutcome(made, retry)
 
@@ -199,6 +201,7 @@ def fake_services(
         access=access or OpenAccess(),
         idempotency=idempotency or NoStore(),
         models=OneModel(),
+        judges=FakeJudges(),
         events=events,
         gate=gate,
     )

@@ -27,7 +27,10 @@ def postgres_programs() -> Path | None:
 
 
 class PostgresProcess:
-    """One server with its data in `folder`; `new_database()` makes an empty database."""
+    """One server with its data in `folder`; `new_database()` makes an empty database.
+
+    The folder must not be in one of pytest's, which only the user of the tests may enter.
+    """
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self.port = free_port()
@@ -37,10 +40,8 @@ class PostgresProcess:
         self._databases = 0
         self._user = UNPRIVILEGED if os.geteuid() == 0 else None
         if self._user:
+            shutil.chown(folder, self._user)
             shutil.chown(self._folder, self._user)
-            # The test's own folders are private, and the server has to pass them.
-            for parent in self._folder.parents[:3]:
-                parent.chmod(parent.stat().st_mode | 0o011)
         self._run(
             "initdb", "-U", "assay", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
         )

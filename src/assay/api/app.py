@@ -16,7 +16,9 @@ from starlette.routing import Route
 from assay import __version__
 from assay.api.comparisons import comparisons_router
 from assay.api.criteria import criteria_router
+from assay.api.datasets import Datasets
 from assay.api.evaluations import evaluations_router
+from assay.api.evaluators import Evaluators
 from assay.api.models import models_router
 from assay.api.services import Services
 from assay.domain.errors import AssayError, ProblemCode
@@ -31,7 +33,10 @@ from assay.http.request_id import RequestIdMiddleware
 CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not_allowed"}
 """What the framework itself refuses; any other error of the framework is a fault of ours."""
 
-STREAMED_ROUTES = (("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),)
+STREAMED_ROUTES = (
+    ("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),
+    *((method, re.compile(r"/v1/datasets/[^/]{1,128}/items")) for method in ("PUT", "POST")),
+)
 """Resources that read their bodies as a stream, and bound each row instead of the whole."""
 
 
@@ -83,6 +88,8 @@ def create_app(
         comparisons_router(services, limits),
         criteria_router(services),
         models_router(services),
+        Evaluators(services, limits).router(),
+        Datasets(services, limits).router(),
         *routers,
     ):
         app.include_router(router)

@@ -52,6 +52,7 @@ async def _evaluate(
         caller=caller,
         deadline=deadline,
         metadata=payload.metadata,
+        named=payload.named,
     )
     evaluation = outcome.evaluation
     problem = transient_problem(evaluation.results, outcome.retry, "No criterion could be scored")

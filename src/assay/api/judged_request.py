@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from assay.api.requests import ComparisonRequest, EvaluationRequest
 from assay.api.services import Services
 from assay.api.validation import validate
+from assay.catalog.evaluators import with_criteria
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
 from assay.http.access import authenticate
@@ -45,7 +46,8 @@ async def handle_judged_request(
     tenant = authenticate(request, services.access).tenant
     async with services.gate.in_flight(tenant):
         body = await read_json(request, digested=is_keyed(request))
-        payload = validate(model, body.document)
+        document = await with_criteria(services.open_stores, tenant, body.document)
+        payload = validate(model, document)
         deadline = deadline_of(payload.timeout_ms, limits)
         caller = Caller(tenant, request.state.request_id)
         return await run_idempotently(

@@ -39,8 +39,12 @@ JUDGED: tuple[ProblemCode, ...] = (
     "unknown_model",
     "quota_exhausted",
     "providers_unavailable",
+    "records_unavailable",
 )
 """Every route whose response needs a judge."""
+
+RECORD: tuple[ProblemCode, ...] = (*AUTHENTICATED, "not_found", "records_unavailable")
+"""Every route of one record."""
 
 BATCH: tuple[ProblemCode, ...] = (*AUTHENTICATED, "not_found", "store_unavailable")
 """Every route of one batch."""

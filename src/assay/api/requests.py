@@ -20,9 +20,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria import CriteriaField
 from assay.criteria.base import Frozen, JudgeField, Prose
-from assay.domain.evaluation import Case, Text
+from assay.domain.evaluation import Case, NamedVersion, Text
 from assay.domain.exact_json import dumps
 
 MESSAGES_MAX = 1_000
@@ -33,6 +34,8 @@ TIMEOUT_MS_MAX = 600_000
 PASSAGES_MAX = 1_000
 TOOLS_MAX = 256
 METADATA_BYTES_MAX = 16_384
+
+EvaluatorReference = Annotated[str, Field(pattern=f"^{REFERENCE_PATTERN}$")]
 
 MessageRole = Literal["system", "developer", "user", "assistant", "model", "tool", "function"]
 
@@ -175,12 +178,30 @@ class JudgedFields(Frozen):
     )
 
 
-class EvaluationRequest(JudgedFields, CaseFields):
-    """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
+class CriteriaFields(Frozen):
+    """What to judge by: criteria, or an evaluator that has them."""
 
     criteria: CriteriaField = Field(
-        description="What to judge: a plain text is a rubric judged pass or fail."
+        default_factory=tuple,
+        validate_default=True,
+        description="What to judge: a plain text is a rubric judged pass or fail. Required without "
+        "`evaluator`.",
     )
+    evaluator: EvaluatorReference | None = Field(
+        default=None,
+        description="A stored evaluator in place of `criteria`: `name` is its newest version, "
+        "`name@3` its third.",
+    )
+
+    @property
+    def named(self) -> NamedVersion | None:
+        """The evaluator that the criteria are from, as `with_criteria` has filled it in."""
+        name, _, version = (self.evaluator or "").partition("@")
+        return (name, int(version)) if version else None
+
+
+class EvaluationRequest(CriteriaFields, JudgedFields, CaseFields):
+    """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
 
 
 class ComparisonRequest(JudgedFields, CaseContext):

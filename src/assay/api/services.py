@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from assay.domain.ports import EventSink, IdempotencyStore, ModelDirectory
+from assay.catalog.stores import OpenStores, without_records
+from assay.domain.ports import EventSink, IdempotencyStore, Judges, ModelDirectory
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.ports import Compares, Evaluates
 from assay.http.access import Access, Role, authenticate
@@ -22,10 +23,12 @@ class Services:
     access: Access
     idempotency: IdempotencyStore
     models: ModelDirectory
+    judges: Judges
     events: EventSink
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     load: Load = field(default_factory=Load)
     gate: TenantGate = OPEN_GATE
+    open_stores: OpenStores = without_records
 
     async def admit(self, request: Request, needs: Role | None = None) -> str:
         """The tenant of a request, which counts as one of its requests.

@@ -46,6 +46,14 @@ def validate(model: type[Model], document: dict[str, Any]) -> Model:
         raise _request_error(error, model, document) from None
 
 
+def first_fault(error: RequestError) -> str:
+    """The first fault of a request with its place, in words."""
+    if not error.errors:
+        return error.message
+    first = error.errors[0]
+    return f"{first.pointer}: {first.message}" if first.pointer else first.message
+
+
 def field_names(model: type[BaseModel]) -> list[str]:
     """Every name by which a field of `model` may be sent."""
     names: list[str] = []
@@ -92,7 +100,7 @@ def _location(error: ErrorDetails, document: dict[str, Any]) -> Location:
     """
     location: list[str | int] = []
     here: Any = document
-    missing = len(error["loc"]) - 1 if error["type"] == "missing" else -1
+    missing = len(error["loc"]) - 1 if error["type"] in ("missing", "criteria_missing") else -1
     for index, step in enumerate(error["loc"]):
         if isinstance(here, dict) and (step in here or index == missing):
             here = here.get(step)

@@ -16,7 +16,7 @@ from assay.criteria.base import Criterion, Judge, judge_spec
 from assay.domain.batches import Claim, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
-from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec
+from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec, NamedVersion
 from assay.domain.exact_json import loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
@@ -66,6 +66,7 @@ class BatchSpec:
     tenant: str
     criteria: tuple[Criterion, ...]
     judge: JudgeSpec
+    named: NamedVersion | None = None
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -113,6 +114,7 @@ class RowRunner:
                 caller=Caller(batch_spec.tenant, claim.batch_id, "batch"),
                 deadline=Deadline.after(self._retry_policy.row_timeout_s),
                 metadata=row.get("metadata") or {},
+                named=batch_spec.named,
             )
         except TenantLimited as error:
             return RetryLater(self._retry_policy.next_delay_s(claim.attempt, error.retry_after_s))
@@ -164,7 +166,8 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
         judge = judge_spec(Judge.model_validate(given) if isinstance(given, dict) else given)
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
-    return BatchSpec(document["tenant"], criteria, judge)
+    named = document.get("evaluator")
+    return BatchSpec(document["tenant"], criteria, judge, (named[0], named[1]) if named else None)
 
 
 def failed(claim: Claim, code: str, message: str) -> RowResult:

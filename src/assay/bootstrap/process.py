@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -20,10 +20,12 @@ from assay.batches.in_hand import RowsInHand
 from assay.bootstrap.from_settings import limits_from_settings, models_from_settings, tenant_limits
 from assay.bootstrap.gauges import gauge_reader
 from assay.bootstrap.judging import Judging, open_judging
+from assay.bootstrap.records import Records
 from assay.criteria import CRITERIA
 from assay.domain.completion import Model
 from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
+from assay.domain.records import RecordsUnavailable
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
@@ -67,6 +69,7 @@ class Process:
     evaluator: Evaluator
     operations: Starlette
     in_hand: RowsInHand
+    records: Records
 
 
 class Clients(NamedTuple):
@@ -114,10 +117,14 @@ async def open_process(
             LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
             needs_store=needs_store,
         )
+        records = Records(settings)
+        stack.push_async_callback(records.aclose)
+        with suppress(RecordsUnavailable):
+            await records.check()
         evaluator = Evaluator(judging.judges, sandbox, screener, events, delimiter_key, gate)
         yield Process(
             *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
-            *(delimiter_key, gate, evaluator, operations, in_hand),
+            *(delimiter_key, gate, evaluator, operations, in_hand, records),
         )
 
 

@@ -65,6 +65,8 @@ async def open_service(
             ),
             gate=process.gate,
             models=process.judging.directory,
+            judges=process.judging.judges,
+            open_stores=process.records.open,
             events=process.events,
             lifecycle=process.lifecycle,
             load=process.load,

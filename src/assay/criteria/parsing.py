@@ -29,6 +29,9 @@ def parse_criteria(value: Any) -> tuple[Criterion, ...]:
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, Sequence) or isinstance(items, bytes):
         raise fault_at((), PydanticCustomError("criteria_type", "must be a text or a list"), value)
+    if items == ():  # what is left out, and not an empty list
+        fault = PydanticCustomError("criteria_missing", "is required, unless there is an evaluator")
+        raise fault_at((), fault, value)
     if not 1 <= len(items) <= CRITERIA_MAX:
         fault = PydanticCustomError(
             "criteria_length", "must have 1 to {most} criteria", {"most": CRITERIA_MAX}

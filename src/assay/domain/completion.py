@@ -324,6 +324,17 @@ class Model:
     reasoning_effort: Effort | None = None
     thinking_budget_tokens: int | None = None
     thinking_timeout_s: float = math.inf
+    fingerprint: str = field(init=False, compare=False, repr=False, default="")
+    """Equal for models that are asked in the same way, whatever they cost and how long they may
+    take."""
+
+    def __post_init__(self) -> None:
+        asked = (
+            *(self.provider, self.name, self.host, self.context_tokens, self.max_output_tokens),
+            *(self.reading, self.capabilities, self.simulated, self.reasoning),
+            *(self.reasoning_effort, self.thinking_budget_tokens),
+        )
+        object.__setattr__(self, "fingerprint", repr(asked))
 
     def thinks(self, sampling: Sampling) -> bool:
         """Whether it thinks before it answers, asked in this way."""

@@ -3,7 +3,6 @@
     AssayError                     code, safe message
     ├── RequestError               the caller's request is at fault; costs nothing
     ├── StoreUnavailable           Redis does not answer
-    ├── RecordsUnavailable         the database does not answer
     └── ModelError                 a model gave no usable completion
         ├── RequestRejected        400, 409, 422: a parameter, or the model's own output
         │   └── PromptUnsendable   a text that JSON cannot hold; nothing was sent
@@ -162,12 +161,6 @@ class StoreUnavailable(AssayError):
     """Redis does not answer, and the operation needs it."""
 
     code = "store_unavailable"
-
-
-class RecordsUnavailable(AssayError):
-    """The database of records does not answer, and the operation needs it."""
-
-    code = "records_unavailable"
 
 
 class NotApplicable(Exception):

@@ -234,6 +234,25 @@ class CriterionResult:
     )
 
 
+NamedVersion = tuple[str, int]
+"""The name of an evaluator, and the number of one of its versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatorRecord:
+    """Which evaluator gave a result; inline criteria have neither a name nor a version."""
+
+    revision: str = field(
+        metadata=doc(
+            "Changes with everything that can change a verdict: the criteria and their defaults, "
+            "the models that may judge and how they are asked, the prompts, and how answers are "
+            "read. Results of different revisions are not comparable."
+        )
+    )
+    name: str | None = None
+    version: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """All results of one case, and what they add up to."""
@@ -250,6 +269,7 @@ class Evaluation:
     usage: Usage
     cost_usd: float
     latency_ms: float
+    evaluator: EvaluatorRecord
     simulated: bool = field(
         default=False, metadata=doc("Whether any verdict is simulated: no model was asked.")
     )

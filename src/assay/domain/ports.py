@@ -41,11 +41,13 @@ class PanelMember:
     """A judge of a panel: one model, or a router over several that replace each other.
 
     `window_tokens` is the largest context window among them; infinite if one is unknown.
+    `fingerprint` stands for the models and for how they are asked: it is equal for equal ones.
     """
 
     spec: JudgeSpec
     chat: ChatModel
     window_tokens: float
+    fingerprint: str = ""
 
 
 class Judges(Protocol):

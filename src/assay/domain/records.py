@@ -10,8 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from assay.domain.errors import AssayError
+
 EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
 """The first parts of ids."""
+
+
+class RecordsUnavailable(AssayError):
+    """The database of records does not answer, and the operation needs it."""
+
+    code = "records_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ class NewItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class StoredItem:
     """An item of a dataset; `place` sorts the items of a version."""
 
     place: int
@@ -180,11 +188,11 @@ class DatasetStore(Protocol):
 
     async def items(
         self, version: DatasetVersion, *, after: int, limit: int, wanted: ItemFilter = ALL_ITEMS
-    ) -> Sequence[Item]:
+    ) -> Sequence[StoredItem]:
         """Items in order, those after the place `after`."""
         ...
 
-    async def item(self, tenant: str, place: int) -> Item | None:
+    async def item(self, tenant: str, place: int) -> StoredItem | None:
         """One item, whatever versions it belongs to; None if it was erased."""
         ...
 

@@ -26,7 +26,9 @@ from assay.domain.evaluation import (
     CriterionResult,
     Evaluation,
     EvaluationOutcome,
+    EvaluatorRecord,
     JudgeSpec,
+    NamedVersion,
     RetryAdvice,
     Suspicion,
     latest,
@@ -39,6 +41,7 @@ from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
+from assay.evaluation.revision import revision
 from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
 from assay.evaluation.selection import assign_judges, calls_of
 from assay.evaluation.suspicion import apply_policy
@@ -84,6 +87,7 @@ class Evaluator:
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any] | None = None,
+        named: NamedVersion | None = None,
     ) -> EvaluationOutcome:
         """Score the case by each criterion, in the order given.
 
@@ -117,6 +121,7 @@ class Evaluator:
             usage=usage,
             cost_usd=cost_usd,
             latency_ms=to_ms(time.monotonic() - started_s),
+            evaluator=EvaluatorRecord(revision(criteria, assignments), *named or ()),
             simulated=any(result.simulated for result in results),
             metadata={} if metadata is None else metadata,
         )

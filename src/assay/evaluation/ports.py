@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from assay.criteria.base import Criterion
 from assay.domain.comparison import ComparisonOutcome
 from assay.domain.completion import Caller
-from assay.domain.evaluation import Case, EvaluationOutcome, JudgeSpec, Text
+from assay.domain.evaluation import Case, EvaluationOutcome, JudgeSpec, NamedVersion, Text
 from assay.domain.policy import Deadline
 
 
@@ -34,8 +34,12 @@ class Evaluates(Protocol):
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any],
+        named: NamedVersion | None = None,
     ) -> EvaluationOutcome:
-        """All results; raises `RequestError` if a judge or model is not configured."""
+        """All results, as those of the evaluator `named` if the criteria are from one.
+
+        Raises `RequestError` if a judge or model is not configured.
+        """
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -29,6 +30,13 @@ def _environment() -> Environment:
 @cache
 def _template(version: str) -> Template:
     return _environment().get_template(f"{version}.md.j2")
+
+
+def templates() -> str:
+    """The source of all prompts."""
+    folder = resources.files("assay.prompts") / "versions"
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    return "".join(file.read_text() for file in files if file.name.endswith(".j2"))
 
 
 def render(version: str, **values: Any) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from assay.domain.errors import RecordsUnavailable
+from assay.domain.records import RecordsUnavailable
 
 SCHEMA = 1
 """The number of the newest migration in `migrations/versions`."""
@@ -24,7 +24,7 @@ CONNECTIONS_MAX = 10
 UNAVAILABLE = "The records are unavailable."
 
 
-class SchemaMismatch(Exception):
+class SchemaMismatch(ValueError):
     """The database has a schema that this version of Assay cannot work with."""
 
 

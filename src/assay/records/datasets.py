@@ -32,10 +32,10 @@ from assay.domain.records import (
     ALL_ITEMS,
     DATASET_ID_KIND,
     DatasetVersion,
-    Item,
     ItemFilter,
     ItemsAdded,
     NewItem,
+    StoredItem,
 )
 from assay.records.database import Database
 from assay.records.named import NamedTable
@@ -131,7 +131,7 @@ class RecordedDatasets:
 
     async def items(
         self, version: DatasetVersion, *, after: int, limit: int, wanted: ItemFilter = ALL_ITEMS
-    ) -> Sequence[Item]:
+    ) -> Sequence[StoredItem]:
         table = dataset_items
         query = _WITH_BODY.where(
             table.c.upload_id.in_(version.uploads), table.c.place > after, *_conditions(wanted)
@@ -140,7 +140,7 @@ class RecordedDatasets:
             found = await connection.execute(query.order_by(table.c.place).limit(limit))
             return [_item(row) for row in found]
 
-    async def item(self, tenant: str, place: int) -> Item | None:
+    async def item(self, tenant: str, place: int) -> StoredItem | None:
         table = dataset_items
         query = _WITH_BODY.where(table.c.place == place, table.c.tenant == tenant)
         async with self._database.reading() as connection:
@@ -253,5 +253,5 @@ def _version(row: Row[Any] | None) -> DatasetVersion:
     )
 
 
-def _item(row: Row[Any]) -> Item:
-    return Item(row.place, row.item_id, row.digest, row.body, row.group, row.split)
+def _item(row: Row[Any]) -> StoredItem:
+    return StoredItem(row.place, row.item_id, row.digest, row.body, row.group, row.split)

@@ -66,7 +66,10 @@ class ConfiguredJudges:
     ) -> PanelMember:
         router = Router(candidates, ORDERS[judge.strategy], self._events, judge.on_refusal)
         window_tokens = max(candidate.window_tokens for candidate in candidates)
-        return PanelMember(spec, router, window_tokens)
+        fingerprint = f"{judge.strategy} {judge.on_refusal} " + " ".join(
+            candidate.model.fingerprint for candidate in candidates
+        )
+        return PanelMember(spec, router, window_tokens, fingerprint)
 
     def _judge(self, spec: JudgeSpec) -> ConfiguredJudge:
         """The judge that `spec` names, or the one that its models make, with its own policies."""

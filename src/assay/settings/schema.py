@@ -87,6 +87,17 @@ class RedisSettings(Section):
         return bool(self.url) or self.url_file is not None
 
 
+class RecordsSettings(Section):
+    """`[records]`: the database of what must outlive Redis."""
+
+    url: str = Field(
+        "",
+        repr=False,
+        description="A postgresql:// URL. Empty: a SQLite file in `server.data_dir`.",
+    )
+    url_file: Path | None = Field(None, description="File that contains the URL.")
+
+
 class TelemetrySettings(Section):
     """`[telemetry]`: logs."""
 
@@ -213,6 +224,7 @@ class Settings(Section):
 
     server: ServerSettings = ServerSettings()
     redis: RedisSettings = RedisSettings()
+    records: RecordsSettings = RecordsSettings()
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     batches: BatchSettings = BatchSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
@@ -21,15 +22,16 @@ def sqlite_url(folder: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresProcess | None]:
+def postgres() -> Iterator[PostgresProcess | None]:
     """One server for all tests of a process, each of which has databases of its own."""
     programs = postgres_programs()
     if programs is None:
         yield None
         return
-    server = PostgresProcess(tmp_path_factory.mktemp("records"), programs)
-    yield server
-    server.stop()
+    with TemporaryDirectory(prefix="assay-postgres-") as folder:
+        server = PostgresProcess(Path(folder), programs)
+        yield server
+        server.stop()
 
 
 @pytest_asyncio.fixture(params=["sqlite", "postgresql"])

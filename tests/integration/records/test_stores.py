@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from assay.domain.errors import RecordsUnavailable, RequestError
-from assay.domain.records import ItemFilter, NewItem
+from assay.domain.errors import RequestError
+from assay.domain.records import ItemFilter, NewItem, RecordsUnavailable
 from assay.records.database import Database
 from assay.records.datasets import RecordedDatasets
 from assay.records.evaluators import RecordedEvaluators

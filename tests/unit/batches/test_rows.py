@@ -18,6 +18,7 @@ from assay.domain.evaluation import (
     CriterionResult,
     Evaluation,
     EvaluationOutcome,
+    EvaluatorRecord,
     RetryAdvice,
 )
 from assay.domain.events import InternalFault
@@ -63,6 +64,7 @@ def evaluation(score, reason=None, retry_after_s=None):
         score=score,
         results=(result,),
         usage=NO_USAGE,
+        evaluator=EvaluatorRecord("r"),
         cost_usd=0.25,
         latency_ms=1.0,
     )

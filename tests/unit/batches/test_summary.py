@@ -8,7 +8,7 @@ from assay.batches.summary import outline, row_groups, row_status, row_tally, su
 from assay.criteria import parse_criteria
 from assay.domain.batches import Sums
 from assay.domain.completion import NO_USAGE
-from assay.domain.evaluation import CriterionResult, Evaluation
+from assay.domain.evaluation import CriterionResult, Evaluation, EvaluatorRecord
 
 CRITERIA = parse_criteria([{"type": "contains", "value": "a"}, "It is polite."])
 
@@ -35,6 +35,7 @@ def evaluation(*scores):
         score=sum(known) / len(known) if known else None,
         results=results,
         usage=NO_USAGE,
+        evaluator=EvaluatorRecord("r"),
         cost_usd=0.0,
         latency_ms=0.0,
     )

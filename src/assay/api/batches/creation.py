@@ -16,6 +16,7 @@ from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
 from assay.api.validation import validate
 from assay.batches.summary import outline
+from assay.catalog.evaluators import with_criteria
 from assay.criteria.base import judge_spec
 from assay.domain.batches import BATCH_ID_KIND, NewBatch
 from assay.domain.completion import Caller
@@ -52,13 +53,15 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         """Create a batch: with `items` it starts at once, without them rows are uploaded."""
         tenant = await batches.services.admit(request)
         body = await read_json(request, digested=is_keyed(request))
-        wanted = validate(BatchRequest, body.document)
+        open_stores = batches.services.open_stores
+        document = await with_criteria(open_stores, tenant, body.document)
+        wanted = validate(BatchRequest, document)
         _check(batches, tenant, wanted)
         caller = Caller(tenant, request.state.request_id)
         await batches.services.evaluator.compile(
             wanted.criteria, caller=caller, deadline=deadline_of(None, batches.limits)
         )
-        work = partial(_create, batches, tenant, wanted, body.document)
+        work = partial(_create, batches, tenant, wanted, document)
         return await batches.run_idempotently(request, tenant, work, body.sha256)
 
     return router
@@ -86,9 +89,11 @@ async def _create(
         "tenant": tenant,
         "criteria": document["criteria"],
         "judge": document.get("judge"),
+        "evaluator": wanted.named,
     }
     shown = {
         "criteria": outline(wanted.criteria),
+        "evaluator": wanted.named and "@".join(map(str, wanted.named)),
         "metadata": wanted.metadata,
         "webhook_url": None if webhook is None else webhook.url,
     }

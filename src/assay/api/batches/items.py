@@ -15,7 +15,7 @@ from assay.api.batches.requests import ITEM_ID_CHARS_MAX, BatchRow
 from assay.api.batches.responses import UploadResponse, render_upload
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH, BODY
-from assay.api.validation import validate
+from assay.api.validation import first_fault, validate
 from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.exact_json import dumps
@@ -141,7 +141,7 @@ def _row(line: Line) -> NewRow | BadRow:
     except orjson.JSONDecodeError as error:
         return BadRow(line.number, f"must be valid JSON: {error}")
     except RequestError as error:
-        return BadRow(line.number, _first_fault(error), item_id)
+        return BadRow(line.number, first_fault(error), item_id)
     except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
         return BadRow(line.number, "contains a value that JSON cannot represent", item_id)
 
@@ -152,13 +152,6 @@ def _shown_id(value: Any) -> str | None:
         return None
     text = str(value)
     return text if len(text) <= ITEM_ID_CHARS_MAX else None
-
-
-def _first_fault(error: RequestError) -> str:
-    if not error.errors:
-        return error.message
-    first = error.errors[0]
-    return f"{first.pointer}: {first.message}" if first.pointer else first.message
 
 
 async def _chunks(lines: AsyncIterator[Line]) -> AsyncIterator[Sequence[Line]]:

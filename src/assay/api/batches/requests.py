@@ -16,8 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from assay.api.requests import CaseFields, Metadata
-from assay.criteria import CriteriaField
+from assay.api.requests import CaseFields, CriteriaFields, Metadata
 from assay.criteria.base import Frozen, JudgeField
 
 ITEMS_MAX = 1_000
@@ -69,10 +68,9 @@ class WebhookField(Frozen):
     )
 
 
-class BatchRequest(Frozen):
+class BatchRequest(CriteriaFields):
     """What to judge the rows by, the webhook to call, and the rows if there are few."""
 
-    criteria: CriteriaField = Field(description="What to judge each row by.")
     judge: JudgeField | None = Field(
         default=None, description="Who judges, unless a criterion names its own judge."
     )

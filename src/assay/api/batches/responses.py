@@ -63,6 +63,7 @@ class BatchResponse(_Shape):
     bad_rows: list[dict[str, Any]]
     webhook: dict[str, Any] | None
     error: str | None
+    evaluator: str | None = Field(description="The evaluator that the criteria are from.")
     metadata: dict[str, Any]
 
 
@@ -144,6 +145,7 @@ def batch_document(
         "bad_rows": [_bad_row(row) for row in bad],
         "webhook": {"url": webhook, "state": batch.webhook_state} if webhook else None,
         "error": batch.error or None,
+        "evaluator": shown.get("evaluator"),
         "metadata": shown.get("metadata", {}),
     }
 

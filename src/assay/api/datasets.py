@@ -1,0 +1,393 @@
+"""/v1/datasets: cases with a name and versions, that batches run over."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
+from assay.api.evaluators import VERSION, Description, Name
+from assay.api.judged_request import deadline_of
+from assay.api.problem_codes import BODY, JSON_BODY, RECORD
+from assay.api.requests import CaseFields, TextField
+from assay.api.routes import add_route, flag, json_response, list_document
+from assay.api.services import Services
+from assay.api.validation import field_names, first_fault, validate
+from assay.catalog.item_files import READERS, Row
+from assay.catalog.item_schema import ItemSchema
+from assay.criteria.base import Frozen, judge_spec
+from assay.domain.completion import Caller
+from assay.domain.errors import FieldError, RequestError
+from assay.domain.evaluation import Case
+from assay.domain.exact_json import dumps, loads
+from assay.domain.ids import shown_time
+from assay.domain.records import (
+    DATASET_ID_KIND,
+    DatasetStore,
+    DatasetVersion,
+    ItemFilter,
+    NewItem,
+    StoredItem,
+)
+from assay.http.body import check_structure, read_json, require_media_type
+from assay.http.limits import Limits
+from assay.http.pagination import Paging
+from assay.http.problems import invalid_request
+
+PAGE = Paging(largest=100, default=20, cursor_pattern=DATASET_ID_KIND + "_[0-9a-f]{32}")
+ITEMS_PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,18}")
+CHUNK_ITEMS = 200
+CHUNK_BYTES = 1024 * 1024
+SPOOLED_BYTES = 1024 * 1024
+"""A larger upload goes to a temporary file before it is read: a Parquet file starts at its end, and
+a bad row in any file rejects the whole of it."""
+BAD_LINES_MAX = 1_000
+"""After so many bad lines an upload is not read any further: it is probably the wrong file."""
+
+
+class DatasetRequest(Frozen):
+    """A new dataset, without items."""
+
+    name: Name
+    description: Description = ""
+    schema_: dict[str, Any] | None = Field(
+        default=None, alias="schema", description="A JSON Schema that every item conforms to."
+    )
+
+
+class DatasetItem(CaseFields):
+    """An item: a case, whose output may be missing where a batch generates it."""
+
+    id: ItemId | None = None
+    output: TextField | None = None  # type: ignore[assignment]
+    group: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
+        default=None, description="Groups similar items, such as answers to one question."
+    )
+    split: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
+        default=None, description="What the item is for, such as `calibration` or `test`."
+    )
+    fields: dict[str, Any] = Field(default={}, description="All that is not part of a case.")
+
+
+class DatasetResponse(BaseModel):
+    """One version of a dataset."""
+
+    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+
+    id: str
+    object: Literal["dataset"]
+    name: str
+    version: int = Field(description="0 before the first upload.")
+    description: str
+    schema_: dict[str, Any] | None = Field(alias="schema")
+    items: int
+    created_at: str
+
+
+class DatasetListResponse(BaseModel):
+    """Datasets, or the versions of one, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[DatasetResponse]
+    has_more: bool
+    next_cursor: str | None
+
+
+class DatasetItemListResponse(BaseModel):
+    """Items, in the order of the upload."""
+
+    object: Literal["list"] = "list"
+    data: list[DatasetItem]
+    has_more: bool
+    next_cursor: str | None
+
+
+class Datasets:
+    """The resource of datasets."""
+
+    def __init__(self, services: Services, limits: Limits) -> None:
+        self._services = services
+        self._limits = limits
+
+    def router(self) -> APIRouter:
+        """Its routes."""
+        router = APIRouter(tags=["datasets"])
+        route = partial(add_route, router)
+        base, one, items = "/v1/datasets", "/v1/datasets/{name}", "/v1/datasets/{name}/items"
+        listed, uploaded = (*RECORD, "invalid_request"), (*BODY, *RECORD, "conflict")
+        made = (*JSON_BODY, *RECORD, "conflict")
+        created = partial(route, "POST", status=201, body=DatasetRequest)
+        created(base, self.create_dataset, DatasetResponse, made)
+        route("GET", base, self.list_datasets, DatasetListResponse, listed, page=PAGE)
+        route("GET", one, self.get_dataset, DatasetResponse, listed)
+        route("DELETE", one, self.delete_dataset, None, (*listed, "forbidden"), status=204)
+        route("GET", one + "/versions", self.list_dataset_versions, DatasetListResponse, RECORD)
+        route("GET", items, self.list_items, DatasetItemListResponse, listed, page=ITEMS_PAGE)
+        route("PUT", items, self.replace_items, DatasetResponse, uploaded, uploads=READERS)
+        route("POST", items, self.append_items, DatasetResponse, uploaded, uploads=READERS)
+        return router
+
+    async def create_dataset(self, request: Request) -> Response:
+        """Make a dataset; its items are uploaded."""
+        tenant = await self._services.admit(request)
+        wanted = validate(DatasetRequest, (await read_json(request)).document)
+        if wanted.schema_ is not None:
+            await self._check_schema(request, wanted.schema_)
+        stores = await self._services.open_stores()
+        made = await stores.datasets.create(tenant, wanted.name, wanted.description, wanted.schema_)
+        return json_response(_document(made), 201, {"location": f"/v1/datasets/{made.name}"})
+
+    async def list_datasets(self, request: Request) -> Response:
+        """List the newest version of each dataset, the newest datasets first."""
+        tenant = await self._services.admit(request)
+        cursor, limit = PAGE.cursor(request), PAGE.limit(request)
+        stores = await self._services.open_stores()
+        found = await stores.datasets.page(tenant, cursor, limit + 1)
+        return json_response(list_document([_document(one) for one in found], limit))
+
+    async def get_dataset(self, request: Request, name: str) -> Response:
+        """Read the newest version, or `?version=`."""
+        return json_response(_document((await self._requested(request, name))[1]))
+
+    async def list_dataset_versions(self, request: Request, name: str) -> Response:
+        """List all versions, the newest first."""
+        tenant = await self._services.admit(request)
+        versions = await (await self._services.open_stores()).datasets.versions(tenant, name)
+        if not versions:
+            raise _MISSING
+        return json_response(list_document([_document(one) for one in versions], len(versions)))
+
+    async def delete_dataset(self, request: Request, name: str) -> Response:
+        """Delete all versions. The name stays reserved for 30 days; `?erase=true` frees it."""
+        tenant = await self._services.admit(request)
+        erase = flag(request, "erase")
+        stores = await self._services.open_stores()
+        if not await stores.datasets.delete(tenant, name, erase=erase):
+            raise _MISSING
+        return Response(status_code=204)
+
+    async def list_items(self, request: Request, name: str) -> Response:
+        """List the items of the newest version, or of `?version=`, by `?split=` and `?group=`."""
+        cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
+        store, version = await self._requested(request, name)
+        wanted = ItemFilter(request.query_params.get("split"), request.query_params.get("group"))
+        found = await store.items(version, after=int(cursor or 0), limit=limit + 1, wanted=wanted)
+        more = len(found) > limit
+        return json_response(
+            {
+                "object": "list",
+                "data": [item_document(item) for item in found[:limit]],
+                "has_more": more,
+                "next_cursor": str(found[limit - 1].place) if more else None,
+            }
+        )
+
+    async def replace_items(self, request: Request, name: str) -> Response:
+        """Upload the items of the next version; one bad row rejects all of them."""
+        return await self._upload(request, name, append=False)
+
+    async def append_items(self, request: Request, name: str) -> Response:
+        """Upload items that the next version has beside those of the newest one."""
+        return await self._upload(request, name, append=True)
+
+    async def _upload(self, request: Request, name: str, *, append: bool) -> Response:
+        store, dataset = await self._requested(request, name)
+        require_media_type(request, tuple(READERS))
+        media_type = request.headers["content-type"].partition(";")[0].strip().lower()
+        upload = await store.open_upload(dataset)
+        try:
+            with SpooledTemporaryFile(SPOOLED_BYTES) as file:
+                await _spool(request, file)
+                rows = READERS[media_type](file, self._limits.max_body_bytes)
+                beside = dataset.uploads if append else ()
+                await self._add(request, store, dataset, upload, rows, beside)
+            version = await store.publish(upload, append=append)
+        except BaseException:
+            # Also where the caller hangs up: what is left of an upload is never a version.
+            await asyncio.shield(store.discard(upload))
+            raise
+        return json_response(_document(version))
+
+    async def _add(
+        self,
+        request: Request,
+        store: DatasetStore,
+        dataset: DatasetVersion,
+        upload: int,
+        rows: Iterator[tuple[int, Row]],
+        beside: Sequence[int],
+    ) -> None:
+        """Add all rows; raises `RequestError` with the numbers of those that cannot be used."""
+        bad: dict[int, str] = {}
+        empty = True
+        while chunk := await asyncio.to_thread(_next_chunk, rows):
+            empty = False
+            bad |= chunk.bad
+            if dataset.schema is not None:
+                bad |= await self._schema_faults(request, dataset.schema, chunk.sent)
+            if not bad:
+                added = await store.add_items(upload, chunk.items, beside=beside)
+                bad |= dict.fromkeys(added.clashes, "/id: belongs to a different item")
+            if len(bad) > BAD_LINES_MAX:
+                break
+        if bad:
+            raise _bad_lines(bad)
+        if empty:
+            raise RequestError("invalid_request", "The upload has no items.")
+
+    async def _schema_faults(
+        self, request: Request, schema: Mapping[str, Any], sent: Mapping[int, Any]
+    ) -> dict[int, str]:
+        """What is wrong with rows by the dataset's schema, by line."""
+        lines = b"\n".join(map(dumps, sent.values())).decode()
+        outcome = await self._services.evaluator.evaluate(
+            Case(lines),
+            [ItemSchema(name="schema", schema=schema)],
+            judge=judge_spec(None),
+            caller=Caller(request.state.tenant, request.state.request_id),
+            deadline=deadline_of(None, self._limits),
+            metadata={},
+        )
+        (result,) = outcome.evaluation.results
+        if result.status != "scored":
+            message = f"The dataset's schema could not be applied: {result.explanation}"
+            raise RequestError("invalid_request", message)
+        numbers = list(sent)
+        return {numbers[index]: fault for index, fault in result.value}
+
+    async def _check_schema(self, request: Request, schema: dict[str, Any]) -> None:
+        """Raises `RequestError` with the place of a fault in the schema."""
+        try:
+            criterion = ItemSchema(name="schema", schema=schema)
+            if not criterion.compiles_late:
+                criterion.compile()
+            await self._services.evaluator.compile(
+                [criterion],
+                caller=Caller(request.state.tenant, request.state.request_id),
+                deadline=deadline_of(None, self._limits),
+            )
+        except (RequestError, ValidationError) as error:
+            raise invalid_request("/schema", _words(error)) from None
+
+    async def _requested(self, request: Request, name: str) -> tuple[DatasetStore, DatasetVersion]:
+        tenant = await self._services.admit(request)
+        version = request.query_params.get("version")
+        if version is not None and not VERSION.fullmatch(version):
+            raise invalid_request("", "version must be the number of a version")
+        datasets = (await self._services.open_stores()).datasets
+        found = await datasets.find(tenant, name, int(version) if version else None)
+        if found is None:
+            raise _MISSING
+        return datasets, found
+
+
+_MISSING = RequestError("not_found", "No dataset has this name and version.")
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A few rows of an upload: as items, as they were sent, and what is wrong with others."""
+
+    items: list[NewItem] = field(default_factory=list)
+    sent: dict[int, Any] = field(default_factory=dict)
+    bad: dict[int, str] = field(default_factory=dict)
+
+
+def _next_chunk(rows: Iterator[tuple[int, Row]]) -> _Chunk | None:
+    """The next rows, or None at the end; for a thread."""
+    chunk, size = _Chunk(), 0
+    for line, row in rows:
+        try:
+            item = _item(line, row)
+        except RequestError as error:
+            chunk.bad[line] = first_fault(error)
+        except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
+            chunk.bad[line] = "contains a value that JSON cannot represent"
+        else:
+            chunk.items.append(item)
+            chunk.sent[line] = row
+            size += len(item.body)
+        if len(chunk.items) + len(chunk.bad) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
+            return chunk
+    return chunk if chunk.items or chunk.bad else None
+
+
+def _item(line: int, row: Row) -> NewItem:
+    if isinstance(row, str):
+        raise RequestError("invalid_request", row)
+    check_structure(row)
+    given = {name: value for name, value in row.items() if name in _OF_ITEM}
+    others = {name: value for name, value in row.items() if name not in _OF_ITEM}
+    item = validate(DatasetItem, given)
+    shown = {
+        name: value
+        for name in DatasetItem.model_fields
+        if (value := getattr(item, name)) or name == "output"
+    }
+    if fields := {**item.fields, **others}:
+        shown["fields"] = fields
+    if item.output is None:
+        del shown["output"]
+    id_ = shown.pop("id", None)
+    body = dumps(shown)
+    digest = hashlib.sha256(body).hexdigest()
+    # The first half of a hash is as good as all of it where nobody gains from a collision.
+    return NewItem(line, id_ or digest[:32], digest, body, item.group, item.split, item.metadata)
+
+
+_OF_ITEM = frozenset(field_names(DatasetItem))
+
+
+def item_document(item: StoredItem) -> dict[str, Any]:
+    """An item as callers read it."""
+    return {"id": item.id, **loads(item.body)}
+
+
+async def _spool(request: Request, file: IO[bytes]) -> None:
+    """Write the body to `file`, in pieces large enough for a thread to pay."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size >= SPOOLED_BYTES:
+            await asyncio.to_thread(file.write, b"".join(pieces))
+            pieces, size = [], 0
+    file.write(b"".join(pieces))
+    file.seek(0)
+
+
+def _bad_lines(bad: dict[int, str]) -> RequestError:
+    numbers = sorted(bad)
+    shown = ", ".join(map(str, numbers[:BAD_LINES_MAX]))
+    more = " and more" if len(numbers) > BAD_LINES_MAX else ""
+    detail = f"Nothing was stored, because these lines cannot be used: {shown}{more}."
+    faults = [FieldError("", f"line {number}: {bad[number]}") for number in numbers]
+    return RequestError("invalid_request", detail, faults)
+
+
+def _words(error: RequestError | ValidationError) -> str:
+    if isinstance(error, RequestError):
+        return first_fault(error).partition(": ")[2] or error.message
+    return str(error.errors()[0]["msg"])
+
+
+def _document(version: DatasetVersion) -> dict[str, Any]:
+    return {
+        "id": version.id,
+        "object": "dataset",
+        "name": version.name,
+        "version": version.version,
+        "description": version.description,
+        "schema": version.schema,
+        "items": version.items,
+        "created_at": shown_time(version.created_ms),
+    }

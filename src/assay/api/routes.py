@@ -1,0 +1,75 @@
+"""What routes have in common: how they are documented, and how they write JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from assay.domain.errors import ProblemCode
+from assay.domain.exact_json import dumps
+from assay.http.openapi import problems, request_body
+from assay.http.pagination import Paging
+from assay.http.problems import invalid_request
+
+
+def add_route(
+    router: APIRouter,
+    method: str,
+    path: str,
+    endpoint: Callable[..., Awaitable[Response]],
+    response: type[BaseModel] | None,
+    codes: Sequence[ProblemCode],
+    *,
+    body: type[BaseModel] | None = None,
+    status: int = 200,
+    page: Paging | None = None,
+    uploads: Iterable[str] = (),
+) -> None:
+    """Add a route that reads its body by hand; its operation is named like the endpoint.
+
+    `uploads` are the media types of a file that is its body.
+    """
+    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
+    if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
+        extra["requestBody"] = {"required": True, "content": content}
+    if page is not None:
+        extra["parameters"] = page.parameters()
+    router.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        operation_id=endpoint.__name__,
+        status_code=status,
+        response_model=None,
+        responses={**({status: {"model": response}} if response else {}), **problems(*codes)},
+        openapi_extra=extra,
+    )
+
+
+def json_response(
+    document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A response of JSON."""
+    return Response(dumps(document), status, headers, media_type="application/json")
+
+
+def list_document(found: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """A page of a list, from one more document than the page may have if there are more."""
+    more = len(found) > limit
+    return {
+        "object": "list",
+        "data": found[:limit],
+        "has_more": more,
+        "next_cursor": found[limit - 1]["id"] if more else None,
+    }
+
+
+def flag(request: Request, name: str) -> bool:
+    """A parameter of the query that is true or false; false where it is absent."""
+    value = request.query_params.get(name, "false")
+    if value not in ("true", "false"):
+        raise invalid_request("", f"{name} must be true or false")
+    return value == "true"

@@ -1,0 +1,82 @@
+"""The records, which are loaded and opened at the first use: who does without them pays nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from assay.catalog.stores import Stores
+from assay.settings import Settings
+
+if TYPE_CHECKING:
+    from assay.records.database import Database
+
+FILE_NAME = "records.db"
+
+
+class Records:
+    """The database that the settings name, or a file in the data directory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = records_url(settings)
+        self._embedded = self.url.startswith("sqlite")
+        self._opening = asyncio.Lock()
+        self._database: Database | None = None
+        self._stores: Stores | None = None
+
+    async def open(self) -> Stores:
+        """The stores; raises `RecordsUnavailable`."""
+        async with self._opening:
+            if self._stores is None:
+                # In a thread, because it takes a third of a second.
+                await asyncio.to_thread(import_module, "assay.records.datasets")
+                self._database, self._stores = _build(self.url, embedded=self._embedded)
+            return self._stores
+
+    async def check(self) -> None:
+        """Open the configured database, if there is one, to see whether its schema fits.
+
+        Raises what `Database.check` does.
+        """
+        if not self._embedded:
+            await self.open()
+            if self._database is not None:
+                await self._database.check()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._database is not None:
+            await self._database.aclose()
+
+
+def records_url(settings: Settings) -> str:
+    """SQLAlchemy's URL of the records; raises `OSError` if its file cannot be read."""
+    records = settings.records
+    url = records.url if records.url_file is None else records.url_file.read_text().strip()
+    if not url:
+        return f"sqlite+aiosqlite:///{settings.server.data_dir.absolute() / FILE_NAME}"
+    scheme, _, rest = url.partition("://")
+    return f"postgresql+asyncpg://{rest}" if scheme in ("postgres", "postgresql") else url
+
+
+def migrate_records(settings: Settings) -> None:
+    """Bring the schema up to date; raises `OSError` if the database does not answer."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from assay.records.migrate import migrate  # noqa: PLC0415
+
+    try:
+        migrate(records_url(settings))
+    except SQLAlchemyError as error:
+        # Its message has the statement, but not the URL.
+        raise OSError(str(error).partition("\n")[0]) from None
+
+
+def _build(url: str, **options: Any) -> tuple[Database, Stores]:
+    from assay.records.database import Database  # noqa: PLC0415  # see the top of this module
+    from assay.records.datasets import RecordedDatasets  # noqa: PLC0415
+    from assay.records.evaluators import RecordedEvaluators  # noqa: PLC0415
+
+    database = Database(url, **options)
+    return database, Stores(RecordedEvaluators(database), RecordedDatasets(database))

@@ -1,0 +1,1 @@
+"""Use cases over records: what lasts, whatever surface it is asked through."""

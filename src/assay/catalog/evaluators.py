@@ -1,0 +1,45 @@
+"""Evaluators: named, versioned criteria with their judge, which stand in for inline ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.catalog.names import at, named_version
+from assay.catalog.stores import OpenStores
+from assay.domain.records import EvaluatorVersion
+
+_EVALUATOR = "evaluator"
+
+
+async def with_criteria(
+    open_stores: OpenStores, tenant: str, document: dict[str, Any]
+) -> dict[str, Any]:
+    """A request whose evaluator has been replaced by its criteria and judge.
+
+    `evaluator` then names the version, too. A judge in the request goes before the evaluator's.
+    A request that names no evaluator is returned as it is. Raises `RequestError` with the place
+    of the fault, and `RecordsUnavailable`.
+    """
+    if document.get(_EVALUATOR) is None:
+        return document
+    if document.get("criteria") is not None:
+        raise at("/criteria", "must not be given beside an evaluator")
+    found = await find_evaluator(open_stores, tenant, document[_EVALUATOR])
+    return {
+        **document,
+        "criteria": found.spec["criteria"],
+        "judge": document.get("judge") or found.spec.get("judge"),
+        _EVALUATOR: f"{found.name}@{found.version}",
+    }
+
+
+async def find_evaluator(
+    open_stores: OpenStores, tenant: str, reference: object
+) -> EvaluatorVersion:
+    """The version that a request names; raises `RequestError` with the place of the fault."""
+    name, version = named_version(reference, f"/{_EVALUATOR}")
+    stores = await open_stores()
+    found = await stores.evaluators.find(tenant, name, version)
+    if found is None:
+        raise at(f"/{_EVALUATOR}", f"there is no evaluator {reference}")
+    return found

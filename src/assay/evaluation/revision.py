@@ -1,0 +1,40 @@
+"""The revision of an evaluator: a short hash of everything that can change its verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+
+from xxhash import xxh3_64_hexdigest
+
+from assay.criteria.base import Criterion
+from assay.judging.judge import Assignment
+from assay.prompts.templates import templates
+from assay.verdicts.reader import READER_VERSION
+
+
+def revision(criteria: Sequence[Criterion], assignments: Mapping[int, Assignment]) -> str:
+    """16 hex digits, equal for equal criteria with equal judges."""
+    return _hash("\n".join(_parts(criteria, assignments)))
+
+
+def _parts(criteria: Sequence[Criterion], assignments: Mapping[int, Assignment]) -> Iterator[str]:
+    if assignments:
+        yield _programs()
+    for index, criterion in enumerate(criteria):
+        yield criterion.model_dump_json()
+        if index in assignments:
+            panel = assignments[index].panel
+            yield repr(replace(panel.spec, max_cost_usd=None, cache=False))
+            yield from (member.fingerprint for member in panel.members)
+
+
+@cache
+def _programs() -> str:
+    """The version of the reader, and a hash of the prompts."""
+    return f"{READER_VERSION} {_hash(templates())}"
+
+
+def _hash(text: str) -> str:
+    return xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass"))

@@ -1,5 +1,6 @@
 """All criteria; importing this package registers every family."""
 
+from assay.criteria import embedded
 from assay.criteria.deterministic import (
     counts,
     formats,
@@ -39,6 +40,7 @@ __all__ = [
     "CriteriaField",
     "checklist",
     "counts",
+    "embedded",
     "formats",
     "g_eval",
     "json_schema",

@@ -170,7 +170,6 @@ JudgeField = Annotated[str, Field(min_length=1)] | Judge
 Need = Literal["input", "reference", "context", "tools", "expected_tools"]
 """A field that a case must have for a criterion to apply."""
 
-
 DEFAULT_JUDGE = JudgeSpec()
 
 
@@ -324,8 +323,42 @@ class Question(Generic[T_co]):
         return Judgement(self.finding(readings), saw)
 
 
-class Judged(Criterion):
-    """A criterion that asks a model."""
+class AsksModel(Criterion):
+    """A criterion that asks a model: a judge, or one that embeds texts."""
+
+    @abstractmethod
+    def judged_by(self, default: JudgeSpec) -> JudgeSpec | None:
+        """Which models are asked, where the request's judge is `default`; None: none."""
+
+    @property
+    def output_paths(self) -> tuple[str, ...]:
+        """The members of the output's JSON that the question shows."""
+        return ()
+
+    @abstractmethod
+    def question(self, case: Case) -> Question[Finding]:
+        """What to ask; raises `NotApplicable` where the case lacks what is needed."""
+
+    def questions(self, case: Case) -> Sequence[Question[Finding]]:
+        """All questions, where one is not enough."""
+        return (self.question(case),)
+
+    def calls_max(self, members: int, samples: int) -> int:
+        """The most calls for one case, where each of `members` is asked `samples` times."""
+        return members * samples
+
+    def combined(self, findings: Sequence[Finding]) -> Finding:
+        """The finding that the findings of all `questions` make, in their order."""
+        return findings[0]
+
+    def short_circuit(self, case: Case) -> Finding | None:
+        """The finding that needs no model; None where one has to be asked."""
+        del case
+        return None
+
+
+class Judged(AsksModel):
+    """A criterion that asks a judge."""
 
     judge: JudgeField | None = Field(
         default=None, description="Overrides the request's judge, in what it gives."
@@ -335,13 +368,7 @@ class Judged(Criterion):
     )
 
     def judged_by(self, default: JudgeSpec) -> JudgeSpec:
-        """Who judges this criterion, where the request's judge is `default`."""
         return judge_spec(self.judge, default)
-
-    @property
-    def output_paths(self) -> tuple[str, ...]:
-        """The members of the output's JSON that the question shows."""
-        return ()
 
     @property
     def has_own_budget(self) -> bool:
@@ -370,24 +397,3 @@ class Judged(Criterion):
     def forms(self) -> tuple[str, ...]:
         """The forms that are declared for this criterion's judge."""
         return () if self.reading is None else (self.reading,)
-
-    @abstractmethod
-    def question(self, case: Case) -> Question[Finding]:
-        """What to ask; raises `NotApplicable` where the case lacks what is needed."""
-
-    def questions(self, case: Case) -> Sequence[Question[Finding]]:
-        """All questions, where one is not enough."""
-        return (self.question(case),)
-
-    def calls_max(self, members: int, samples: int) -> int:
-        """The most judge calls for one case, where each of `members` is asked `samples` times."""
-        return members * samples
-
-    def combined(self, findings: Sequence[Finding]) -> Finding:
-        """The finding that the findings of all `questions` make, in their order."""
-        return findings[0]
-
-    def short_circuit(self, case: Case) -> Finding | None:
-        """The finding that needs no judge; None where one has to be asked."""
-        del case
-        return None

@@ -104,6 +104,17 @@ def fill(template: str, case: Case) -> str:
     return PLACEHOLDER.sub(lambda match: texts[match.group(1)], template)
 
 
+def fill_each(template: str, cases: Iterable[Case]) -> list[str]:
+    """The template filled from each case; raises as `fill` does, also if all are too long."""
+    filled: list[str] = []
+    chars = 0
+    for case in cases:
+        filled.append(fill(template, case))
+        chars += len(filled[-1])
+        _limit(chars)
+    return filled
+
+
 def placeholder_texts(names: Iterable[str], case: Case) -> dict[str, str]:
     """What each placeholder stands for.
 

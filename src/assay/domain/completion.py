@@ -15,6 +15,7 @@ from assay.domain.sampling import DEFAULT_SAMPLING, Effort, Sampling
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
 Finish = Literal["stop", "length", "refusal", "content_filter"]
+ModelKind = Literal["chat", "embedding"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -300,6 +301,7 @@ class LongPrice:
 class Model:
     """A model as configured; prices in US dollars per million tokens.
 
+    `dimensions` is how many numbers an embedding is asked to have.
     `host` is where it is served, for operators alone. `reading` names the forms in which the model
     is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
     `thinking_timeout_s` at the most.
@@ -308,6 +310,8 @@ class Model:
     id: str
     provider: str
     name: str
+    kind: ModelKind = "chat"
+    dimensions: int | None = None
     host: str = ""
     context_tokens: int | None = None
     max_output_tokens: int = 2_048

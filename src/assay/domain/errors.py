@@ -22,6 +22,7 @@
         ├── RateLimited            429
         ├── StreamBroken           cut or malformed answer, or ended with a word for an error
         ├── AnswerUnreadable       the verdict does not parse
+        ├── VectorsUnusable        the embeddings do not fit the texts
         ├── ReadingFailed          an unexpected error while it was read
         ├── AnswerTruncated        the verdict was cut at the output limit
         ├── AnswerRefused          the judge declined to judge
@@ -301,6 +302,10 @@ class AnswerUnreadable(ModelError):
 
     outcome, reason = "answer_unreadable", "judge_parse_error"
     retry, transient, prompt_specific = "repair", False, True
+
+
+class VectorsUnusable(ModelError):
+    outcome, reason, transient = "vectors_unusable", "judge_parse_error", False
 
 
 class ReadingFailed(ModelError):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from assay.domain.completion import NO_USAGE, Attempt, Usage, doc
+from assay.domain.completion import NO_USAGE, Attempt, ModelKind, Usage, doc
 from assay.domain.errors import Reason
 from assay.domain.policy import SpentQuota
 from assay.domain.sampling import Effort
@@ -75,10 +75,12 @@ class Case:
 class JudgeSpec:
     """Which models judge and how; `name` is a configured judge, `models` overrides its list.
 
-    Two equal specifications mean the same judges.
+    Two equal specifications mean the same judges. With the kind `embedding`, the models embed texts
+    in place of judging.
     """
 
     name: str = "default"
+    kind: ModelKind = "chat"
     models: tuple[str, ...] = ()
     strategy: Strategy | None = None
     samples: int = 1

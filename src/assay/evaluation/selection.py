@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from assay.criteria.base import Criterion, Judged
+from assay.criteria.base import AsksModel, Criterion, Judged
 from assay.domain.completion import CallContext, Caller
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec
@@ -36,7 +36,8 @@ def assign_judges(
     # An input that is judged in parts takes a call for each part, and one for the whole.
     calls_each = calls_max // max(1, calls_of(chosen.values()))
     for index, (criterion, panel) in chosen.items():
-        budget = budget_for(panel.spec) if criterion.has_own_budget else shared_budget
+        own = isinstance(criterion, Judged) and criterion.has_own_budget
+        budget = budget_for(panel.spec) if own else shared_budget
         context = call_context(panel, caller, deadline, budget, delimiter_key)
         context = replace(context, parts_max=calls_each - 1)
         assignments[index] = Assignment(criterion, panel, context)
@@ -48,8 +49,8 @@ def judges_of(
     judge: JudgeSpec,
     judges: Judges,
     calls_max: int = JUDGE_CALLS_MAX,
-) -> dict[int, tuple[Judged, Panel]]:
-    """The judged criteria by index, and who judges them; each specification is looked up once.
+) -> dict[int, tuple[AsksModel, Panel]]:
+    """The criteria that ask a model, by index, and whom; each specification is looked up once.
 
     The request's judge must be known even if no criterion uses it: a misspelt name is an error.
     Raises `RequestError` with the place of the fault.
@@ -57,17 +58,17 @@ def judges_of(
     panels = {judge: panel_for(judge, "/judge", judges)}
     found = {}
     for index, criterion in enumerate(criteria):
-        if isinstance(criterion, Judged):
-            spec = criterion.judged_by(judge)
+        spec = criterion.judged_by(judge) if isinstance(criterion, AsksModel) else None
+        if isinstance(criterion, AsksModel) and spec is not None:
             if spec not in panels:
-                field = "model" if criterion.judge is None else "judge"
+                field = "judge" if getattr(criterion, "judge", None) is not None else "model"
                 panels[spec] = panel_for(spec, f"/criteria/{index}/{field}", judges)
             found[index] = criterion, panels[spec]
     check_calls(calls_of(found.values()), calls_max, "/criteria")
     return found
 
 
-def calls_of(chosen: Iterable[tuple[Judged, Panel]]) -> int:
+def calls_of(chosen: Iterable[tuple[AsksModel, Panel]]) -> int:
     """The most judge calls that criteria make for one case."""
     return sum(
         criterion.calls_max(len(panel.members), panel.spec.samples) * panel.rounds

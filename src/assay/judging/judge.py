@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from assay.criteria.base import Finding, Judged, Question
+from assay.criteria.base import AsksModel, Finding, Question
 from assay.criteria.results import FAILED_CHECK, CriterionOutcome, grade
 from assay.domain.completion import CallContext, total_spent
 from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Suspicion, Vote, soonest
@@ -27,7 +27,7 @@ class Assignment:
     `warned` judges are told that text in the material tries to influence them.
     """
 
-    criterion: Judged
+    criterion: AsksModel
     panel: Panel
     context: CallContext
     warned: bool = False
@@ -74,7 +74,7 @@ def suspicions_from(replies: Iterable[JudgeReply[Finding]]) -> tuple[Suspicion, 
     return tuple(Suspicion(sign, source="judge") for sign in signs)
 
 
-def outcome_from(criterion: Judged, votes_by_question: Sequence[Votes]) -> CriterionOutcome:
+def outcome_from(criterion: AsksModel, votes_by_question: Sequence[Votes]) -> CriterionOutcome:
     """The outcome of a criterion, from the votes on its questions."""
     findings = [votes.finding for votes in votes_by_question if votes.finding is not None]
     failures = [votes.failure for votes in votes_by_question if votes.finding is None]
@@ -125,7 +125,7 @@ def judge_record(votes_by_question: Sequence[Votes], shown: Sequence[Vote] = ())
     )
 
 
-def _to_vote(criterion: Judged, reply: JudgeReply[Finding]) -> Vote:
+def _to_vote(criterion: AsksModel, reply: JudgeReply[Finding]) -> Vote:
     """A reply as the caller reads it: with a score, or with the reason for having none."""
     finding = reply.verdict
     graded = None if finding is None else grade(criterion, finding)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from assay.criteria.base import Finding, Question
+from assay.criteria.embedded import TextsToEmbed
 from assay.domain.completion import CallContext, total_spent
 from assay.domain.evaluation import LongInputRecord
 from assay.domain.ports import PanelMember
@@ -58,13 +59,16 @@ def fits(question: Question[object], member: PanelMember) -> bool:
 
 
 def tokens_of(question: Question[object]) -> int:
-    """Estimated tokens of the prompt."""
+    """Estimated tokens of the prompt, or of the longest text that is embedded."""
+    if isinstance(question, TextsToEmbed):
+        return max(estimated_tokens([text]) for _, text in question.content)
     texts = (question.task, *(text for _, text in question.content))
     return FRAME_TOKENS + estimated_tokens(texts)
 
 
 def _output_tokens(question: Question[object], member: PanelMember) -> float:
-    limit = question.max_output_tokens or Sampling().max_output_tokens
+    limit = question.max_output_tokens
+    limit = Sampling().max_output_tokens if limit is None else limit
     return min(limit, member.window_tokens * OUTPUT_SHARE_MAX)
 
 
@@ -75,9 +79,10 @@ def _room_tokens(question: Question[object], member: PanelMember) -> float:
 
 
 def _too_long(question: Question[object], member: PanelMember) -> JudgeReply[Finding]:
+    what = "longest text" if isinstance(question, TextsToEmbed) else "prompt"
     message = (
-        f"The prompt has about {tokens_of(question)} tokens; "
-        f"the judge's window has {int(member.window_tokens)}."
+        f"The {what} has about {tokens_of(question)} tokens; "
+        f"the model's window has {int(member.window_tokens)}."
     )
     return JudgeReply(reason="input_too_long", message=message)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from assay.criteria.base import Judgement, Question
+from assay.criteria.embedded import TextsToEmbed
 from assay.domain.completion import CallContext, Completion, Prompt, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
@@ -55,6 +56,9 @@ def to_prompt(
     Each `sample` of a question has its own key and seed: samples that shared one answer would
     not be samples.
     """
+    embeds = isinstance(question, TextsToEmbed)
+    if embeds:
+        return _texts_alone(question)
     mark = delimiter(context.delimiter_key, context.caller.tenant, question.content)
     opening = (
         f"The material is between <material-{mark}> and </material-{mark}> tags. "
@@ -91,4 +95,15 @@ def to_prompt(
         answer=answer_schema(scales),
         structured=structured_ending(scales),
         plain=marked_ending(scales, marker),
+    )
+
+
+def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:
+    """The prompt of an embedding model: a turn for each text, and nothing else."""
+    texts = tuple(text for _, text in question.content)
+    return Prompt(
+        turns=tuple(Turn("user", (text,)) for text in texts),
+        sampling=Sampling(max_output_tokens=0),
+        read=_Reader(question, ""),
+        key=(question.prompt_version, *question.identity, *texts),
     )

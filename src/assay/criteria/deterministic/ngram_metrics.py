@@ -8,7 +8,6 @@ that only asks judges should not pay for. The checks that call them run in worke
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from functools import cache
 from typing import Any
@@ -76,18 +75,6 @@ def rouge(output: str, reference: str, variant: str) -> float:
     return _f1(shared, found_grams.total(), expected_grams.total())
 
 
-def cosine(output: str, reference: str) -> float:
-    """The cosine of the angle between word counts, 0 to 1.
-
-    Source: Salton and McGill, "Introduction to Modern Information Retrieval", 1983.
-    """
-    found, expected = Counter(words(output)), Counter(words(reference))
-    if not found or not expected:
-        return _without_words(output, reference)
-    product = sum(count * expected[word] for word, count in found.items())
-    return _share(product / (_norm(found) * _norm(expected)))
-
-
 def _ngrams(tokens: list[str], n: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(tokens[start:] for start in range(n)), strict=False))
 
@@ -118,10 +105,6 @@ def _tokenizer() -> Any:
 def _tokens(text: str) -> list[str]:
     tokens: list[str] = _tokenizer()(text).split()
     return tokens
-
-
-def _norm(counts: Counter[str]) -> float:
-    return math.sqrt(sum(count * count for count in counts.values()))
 
 
 def _share(score: float) -> float:

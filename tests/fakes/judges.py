@@ -19,6 +19,7 @@ from assay.domain.completion import (
 from assay.domain.errors import ModelError, RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ports import ChatModel, PanelMember
+from assay.domain.vectors import Vector, to_text
 
 USAGE = Usage(input_tokens=100, output_tokens=10)
 COST_USD = 0.001
@@ -72,6 +73,11 @@ class ScriptedModel:
         return read_by(prompt, completion_of(text, self._finish))
 
 
+def embedding(*vectors: Vector) -> str:
+    """The answer of an embedding model."""
+    return " ".join(map(to_text, vectors))
+
+
 class WeighingModel:
     """Gives one answer in three tokens: the last place of `token`, and what is around it.
 
@@ -114,6 +120,7 @@ class FakeJudges:
         self._models = models
         self.specs: list[JudgeSpec] = []
         self.window_tokens = math.inf
+        self.embedder: ChatModel | None = None
 
     def panel(self, spec: JudgeSpec) -> list[PanelMember]:
         self.specs.append(spec)
@@ -123,6 +130,8 @@ class FakeJudges:
         return [PanelMember(each, self._model(each), self.window_tokens) for each in members]
 
     def _model(self, spec: JudgeSpec) -> ChatModel:
+        if spec.kind == "embedding" and self.embedder is not None:
+            return self.embedder
         for model in spec.models:
             if model not in self._models:
                 raise RequestError("unknown_model", f"no model is called {model!r}")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
+from assay.domain.completion import ModelKind
 from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
 from assay.domain.sampling import Effort
 from assay.http.body import read_json
@@ -25,6 +26,8 @@ class ModelResponse(BaseModel):
     object: Literal["model"] = "model"
     provider: str
     name: str
+    kind: ModelKind = Field(description="`chat` judges, `embedding` embeds texts.")
+    dimensions: int | None = Field(description="Length that its embeddings are asked to have.")
     breaker: BreakerState
     requests_left: float | None
     tokens_left: float | None
@@ -113,6 +116,8 @@ def _model_document(status: ModelStatus) -> dict[str, Any]:
         "object": "model",
         "provider": model.provider,
         "name": model.name,
+        "kind": model.kind,
+        "dimensions": model.dimensions,
         "breaker": status.breaker,
         "requests_left": status.requests_left,
         "tokens_left": status.tokens_left,

@@ -51,8 +51,13 @@ def models_from_settings(settings: Settings) -> list[Model]:
 
 def _is_looked_up(model: ModelSettings, provider: ProviderSettings) -> bool:
     """Whether something is not configured that may be published."""
-    set_here = (model.input_usd_per_mtok, model.output_usd_per_mtok, model.context_tokens)
+    set_here = (*_prices_set(model), model.context_tokens)
     return None in set_here and not is_loopback(urlsplit(provider.url).hostname or "localhost")
+
+
+def _prices_set(model: ModelSettings) -> tuple[float | None, float | None]:
+    """The configured prices of input and output; an embedding has no output to pay for."""
+    return model.input_usd_per_mtok, 0.0 if model.kind == "embedding" else model.output_usd_per_mtok
 
 
 def _model(
@@ -64,13 +69,16 @@ def _model(
     reasoning = thinks or bool(known.reasoning) if model.reasoning is None else model.reasoning
     usual_limit = REASONING_OUTPUT_TOKENS if reasoning else OUTPUT_TOKENS
     usual_limit = min(usual_limit, known.max_output_tokens or usual_limit)
+    output_limit = model.max_output_tokens or usual_limit
     return Model(
         id=model_id,
         provider=model.provider,
         name=model.name,
+        kind=model.kind,
+        dimensions=model.dimensions,
         host=urlsplit(provider.url).hostname or "",
         context_tokens=model.context_tokens or (found.context_tokens if found else None),
-        max_output_tokens=model.max_output_tokens or usual_limit,
+        max_output_tokens=0 if model.kind == "embedding" else output_limit,
         **_price(model, found),
         end_of_life=model.end_of_life or known.end_of_life,
         reading=() if model.reading is None else (model.reading,),
@@ -90,17 +98,23 @@ def _model(
 
 def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
     """The fields of the model's price: the configured one, else the published one, else none."""
-    configured = (model.input_usd_per_mtok, model.output_usd_per_mtok)
-    if configured == (None, None) and found and found.prices:
-        (_, input_usd, output_usd), *longer = found.prices
+    usual_output_usd = 0.0 if model.kind == "embedding" else None
+    prices = [
+        LongPrice(over_tokens, input_usd, output_usd)
+        for over_tokens, input_usd, listed_usd in (found.prices if found else ())
+        if (output_usd := usual_output_usd if listed_usd is None else listed_usd) is not None
+    ]
+    if (model.input_usd_per_mtok, model.output_usd_per_mtok) == (None, None) and prices:
+        price, *longer = prices
         listed = known_models().prices
         return {
-            "input_usd_per_mtok": input_usd,
-            "output_usd_per_mtok": output_usd,
-            "long_prices": tuple(LongPrice(*price) for price in longer),
+            "input_usd_per_mtok": price.input_usd_per_mtok,
+            "output_usd_per_mtok": price.output_usd_per_mtok,
+            "long_prices": tuple(longer),
             "price_source": f"{listed.package} {listed.version}",
             "price_date": listed.date,
         }
+    configured = _prices_set(model)
     return {
         "input_usd_per_mtok": configured[0],
         "output_usd_per_mtok": configured[1],

@@ -112,11 +112,17 @@ async def open_judging(
             for nest in nests
         }
         yield Judging(
-            ConfiguredJudges(candidates, judges, events),
+            ConfiguredJudges(candidates, judges, events, _embedders(settings)),
             Directory(entries, shared.fleet),
             nests,
             shared,
         )
+
+
+def _embedders(settings: Settings) -> tuple[str, ...]:
+    """The models of `[embeddings]`, else the first embedding model."""
+    embed = [id_ for id_, model in settings.models.items() if model.kind == "embedding"]
+    return settings.embeddings.models or tuple(embed[:1])
 
 
 @asynccontextmanager

@@ -27,8 +27,7 @@ def look_up(url: str, name: str) -> dict[str, Any] | None:
     prices_from = [
         (start, _at(start, inputs), _at(start, outputs)) for start in sorted({*inputs, *outputs})
     ]
-    known = bool(inputs and outputs)
-    return {"context_tokens": model.context_window, "prices": prices_from if known else []}
+    return {"context_tokens": model.context_window, "prices": prices_from if inputs else []}
 
 
 def _steps(price: Any) -> dict[int, float]:

@@ -15,10 +15,13 @@ LOOKUP_S_MAX = 30.0
 
 
 class Published(NamedTuple):
-    """The window of a model, and its prices from a size of the prompt on: input, output."""
+    """The window of a model, and its prices from a size of the prompt on: input, output (or None).
+
+    An embedding has no output to pay for.
+    """
 
     context_tokens: int | None = None
-    prices: tuple[tuple[int, float, float], ...] = ()
+    prices: tuple[tuple[int, float, float | None], ...] = ()
 
 
 @cache

@@ -32,7 +32,7 @@ def to_text(vector: Vector) -> str:
 
 def vectors_from(text: str, count: int) -> list[Vector]:
     """The `count` vectors of an answer; raises `VectorsUnusable` where they cannot be compared."""
-    vectors = [_vector(part) for part in text.split()]
+    vectors = [from_text(part) for part in text.split()]
     if len(vectors) != count:
         raise VectorsUnusable(f"The model returned {len(vectors)} embeddings for {count} texts.")
     lengths = sorted(set(map(len, vectors)))
@@ -52,7 +52,8 @@ def cosine(one: Vector, other: Vector) -> float:
     return max(-1.0, min(1.0, product))
 
 
-def _vector(text: str) -> Vector:
+def from_text(text: str) -> Vector:
+    """What `to_text` wrote; raises `VectorsUnusable`."""
     try:
         packed = binascii.a2b_base64(text, strict_mode=True)
         return struct.unpack(f"<{len(packed) // NUMBER_BYTES}f", packed)

@@ -101,11 +101,7 @@ class Evaluator:
         assignments = assign_judges(
             criteria, judge, judges, caller, deadline, self._delimiter_key, calls_max
         )
-        checks = {
-            index: check
-            for index, check in enumerate(criteria)
-            if isinstance(check, Check) and index not in assignments
-        }
+        checks = {index: each for index, each in enumerate(criteria) if index not in assignments}
         finished = await self._check_all(case, checks, caller, deadline)
         if any(_stops(criteria[index], done.result) for index, done in finished.items()):
             for index, assignment in assignments.items():
@@ -156,7 +152,7 @@ class Evaluator:
             raise RequestError("invalid_request", f"{field.pointer}: {field.message}", (field,))
 
     async def _check_all(
-        self, case: Case, checks: Mapping[int, Check], caller: Caller, deadline: Deadline
+        self, case: Case, criteria: Mapping[int, Criterion], caller: Caller, deadline: Deadline
     ) -> dict[int, _Finished]:
         """The checks in two rows: those on the event loop, and those in worker processes.
 
@@ -174,6 +170,7 @@ class Evaluator:
                 seconds = time.monotonic() - started_s
                 finished[index] = self._finish(check, outcome, caller, seconds)
 
+        checks = {index: each for index, each in criteria.items() if isinstance(each, Check)}
         size = case_size(case) if checks else 0
         inline = {
             index: check

@@ -8,8 +8,8 @@ from assay.domain.completion import Model
 from assay.domain.ports import ChatModel
 from assay.providers.anthropic import Anthropic
 from assay.providers.client import ProviderClient, ProviderConfig
-from assay.providers.gemini import Gemini
-from assay.providers.openai import OpenAI, OpenAIResponses
+from assay.providers.gemini import Gemini, GeminiEmbeddings
+from assay.providers.openai import OpenAI, OpenAIEmbeddings, OpenAIResponses
 from assay.providers.simulated import Simulated
 
 HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
@@ -19,6 +19,12 @@ HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "gemini": Gemini,
 }
 """The wire protocols over HTTP."""
+EMBEDDINGS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
+    "openai": OpenAIEmbeddings,
+    "openai_responses": OpenAIEmbeddings,
+    "gemini": GeminiEmbeddings,
+}
+"""How models that embed texts are asked by these dialects."""
 
 
 def build_model(dialect: str, model: Model, client: ProviderClient | None) -> ChatModel:
@@ -29,7 +35,10 @@ def build_model(dialect: str, model: Model, client: ProviderClient | None) -> Ch
         raise ValueError(f"unknown dialect {dialect!r}")
     if client is None:
         raise ValueError(f"{dialect} needs a client")
-    return HTTP_DIALECTS[dialect](model, client)
+    adapters = HTTP_DIALECTS if model.kind == "chat" else EMBEDDINGS
+    if dialect not in adapters:
+        raise ValueError(f"models.{model.id}.kind: the dialect {dialect!r} has no embeddings")
+    return adapters[dialect](model, client)
 
 
 __all__ = [

@@ -1,11 +1,11 @@
-"""Google's Gemini API (`generateContent`); the key goes in a header, never in the URL.
+"""Google's Gemini API; the key goes in a header, never in the URL.
 
-Source: https://ai.google.dev/api/generate-content
+Sources: https://ai.google.dev/api/generate-content and …/embeddings
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ from assay.domain.errors import (
 from assay.domain.sampling import Effort, Sampling
 from assay.providers.body import schema_json
 from assay.providers.client import ProviderClient
+from assay.providers.embedding_answer import EmbeddingAnswer
 from assay.providers.failures import Dialect
 from assay.providers.finish_words import FINISHES
 from assay.providers.http_model import HttpModel
@@ -67,6 +68,14 @@ _LEVELS: Mapping[Effort, str] = {"xhigh": "high", "max": "high"}
 """What the API calls an effort, where it has another word."""
 
 
+def _resource(model: Model) -> str:
+    return model.name if "/" in model.name else f"models/{model.name}"
+
+
+def _key_headers(key: str | None) -> dict[str, str]:
+    return {"x-goog-api-key": key} if key else {}
+
+
 class GeminiStream(StreamAccumulator):
     """Reads responses; each one in a stream has the next part of the text."""
 
@@ -97,12 +106,12 @@ class Gemini(HttpModel):
     """A Gemini model; thinking is billed, so its tokens count as output."""
 
     accumulator = GeminiStream
+    headers = staticmethod(_key_headers)
 
     def __init__(self, model: Model, client: ProviderClient) -> None:
         super().__init__(model, client)
-        name = quote(model.name, safe="/")
         verb = "streamGenerateContent?alt=sse" if client.config.stream else "generateContent"
-        self.path = f"{name if '/' in name else f'models/{name}'}:{verb}"
+        self.path = f"{quote(_resource(model), safe='/')}:{verb}"
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         system = [turn for turn in prompt.turns if turn.role == "system"]
@@ -118,9 +127,37 @@ class Gemini(HttpModel):
             document["systemInstruction"] = {"parts": [{"text": turn} for turn in system]}
         return document
 
-    @staticmethod
-    def headers(key: str | None) -> dict[str, str]:
-        return {"x-goog-api-key": key} if key else {}
+
+class GeminiEmbeddingAnswer(EmbeddingAnswer):
+    """Reads vectors, which stand in the order of the texts."""
+
+    dialect = _DIALECT
+
+    def vectors(self, answer: Any) -> Sequence[Any]:
+        self.usage = usage(mapping_of(answer.get("usageMetadata")).get("promptTokenCount"), 0)
+        return [mapping_of(each).get("values") for each in list_of(answer.get("embeddings"))]
+
+
+class GeminiEmbeddings(HttpModel):
+    """An embedding model of Gemini; older ones report no usage."""
+
+    accumulator = GeminiEmbeddingAnswer
+    headers = staticmethod(_key_headers)
+
+    def __init__(self, model: Model, client: ProviderClient) -> None:
+        super().__init__(model, client)
+        self.path = f"{quote(_resource(model), safe='/')}:batchEmbedContents"
+
+    def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
+        asked: dict[str, Any] = {
+            "model": _resource(self._model),
+            "taskType": "SEMANTIC_SIMILARITY",
+        }
+        if self._model.dimensions is not None:
+            asked["outputDimensionality"] = self._model.dimensions
+        return {
+            "requests": [asked | {"content": {"parts": [{"text": turn}]}} for turn in prompt.turns]
+        }
 
 
 def _generation(prompt: Prompt[Any]) -> dict[str, Any]:

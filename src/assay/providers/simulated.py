@@ -1,4 +1,4 @@
-"""A stand-in for a judge: repeatable answers that fit their schema and say what they are."""
+"""A stand-in for a model: repeatable answers that fit their schema, and repeatable embeddings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import orjson
 from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded
 from assay.domain.tokens import estimated_tokens
+from assay.domain.vectors import to_text
 from assay.providers.schema_instances import instance
 
 T = TypeVar("T")
 
+DIMENSIONS = 8
 SIMULATED_TEXT = "Simulated: no model was asked, and this says nothing about the output."
 
 
@@ -33,9 +35,12 @@ class Simulated:
             await asyncio.sleep(max(context.deadline.remaining_s(), 0.0))
             raise DeadlineExceeded(f"{self._model.provider} did not answer before the deadline")
         await asyncio.sleep(self._latency_s)
-        text = _answer(prompt)
+        embeds = self._model.kind == "embedding"
+        text = (
+            _embeddings(prompt, self._model.dimensions or DIMENSIONS) if embeds else _answer(prompt)
+        )
         asked = (part for turn in prompt.turns for part in turn.parts)
-        usage = Usage(estimated_tokens(asked), estimated_tokens([text]))
+        usage = Usage(estimated_tokens(asked), 0 if embeds else estimated_tokens([text]))
         elapsed_ms = (time.perf_counter() - started_s) * 1_000
         return Completion(
             text=text,
@@ -48,6 +53,12 @@ class Simulated:
             latency_ms=elapsed_ms,
             simulated=True,
         )
+
+
+def _embeddings(prompt: Prompt[T], dimensions: int) -> str:
+    """A random direction for each text, and the same one for the same text."""
+    chances = (random.Random(turn.text.encode(errors="replace")) for turn in prompt.turns)  # noqa: S311  # as below
+    return " ".join(to_text([rng.gauss() for _ in range(dimensions)]) for rng in chances)
 
 
 def _answer(prompt: Prompt[T]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from assay.domain.completion import ModelKind
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, OnRefusal, Strategy
 from assay.domain.ports import EventSink, PanelMember
@@ -25,14 +26,19 @@ class ConfiguredJudge:
 
 
 class ConfiguredJudges:
-    """Every configured model and judge by name; implements the `Judges` port."""
+    """Every configured model and judge by name; implements the `Judges` port.
+
+    `embedders` are the models that embed texts where a criterion names none.
+    """
 
     def __init__(
         self,
         candidates: Sequence[Candidate],
         judges: Mapping[str, ConfiguredJudge],
         events: EventSink,
+        embedders: tuple[str, ...] = (),
     ) -> None:
+        self._embedders = embedders
         self._candidates = {candidate.model.id: candidate for candidate in candidates}
         self._judges = judges
         self._events = events
@@ -43,7 +49,7 @@ class ConfiguredJudges:
         No other model answers in place of a member of a panel.
         """
         judge = self._judge(spec)
-        chosen = self._candidates_of(judge)
+        chosen = self._candidates_of(judge, spec.kind)
         if judge.strategy != "panel":
             chosen = _allowed(chosen, spec)
         _refuse_unpriced(chosen, spec)
@@ -75,6 +81,8 @@ class ConfiguredJudges:
         """The judge that `spec` names, or the one that its models make, with its own policies."""
         if spec.models:
             judge = ConfiguredJudge(spec.models)
+        elif spec.kind == "embedding":
+            judge = ConfiguredJudge(self._embedders or _no_embedder())
         else:
             judge = self._judges.get(spec.name) or _unknown("judge", spec.name, self._judges)
         return replace(
@@ -83,17 +91,23 @@ class ConfiguredJudges:
             on_refusal=spec.on_refusal or judge.on_refusal,
         )
 
-    def _candidates_of(self, judge: ConfiguredJudge) -> list[Candidate]:
-        """The judge's models, each once."""
-        named = map(self._candidate, judge.models)
+    def _candidates_of(self, judge: ConfiguredJudge, kind: ModelKind) -> list[Candidate]:
+        """The judge's models, each once; raises for one that is not of the kind."""
+        named = [self._candidate(model, kind) for model in judge.models]
         return list({candidate.model.id: candidate for candidate in named}.values())
 
-    def _candidate(self, model: str) -> Candidate:
+    def _candidate(self, model: str, kind: ModelKind) -> Candidate:
         """The candidate of that id, else the first one whose provider knows it by that name."""
         candidates = self._candidates.values()
         by_name = (candidate for candidate in candidates if candidate.model.name == model)
         found = self._candidates.get(model) or next(by_name, None)
-        return found or _unknown("model", model, self._candidates)
+        if found is not None and found.model.kind != kind:
+            article, can = ("a chat", "embed") if kind == "embedding" else ("an embedding", "judge")
+            raise RequestError(
+                "unknown_model", f"{found.model.id} is {article} model and cannot {can}."
+            )
+        fitting = [id_ for id_, each in self._candidates.items() if each.model.kind == kind]
+        return found or _unknown("model", model, fitting)
 
 
 def _allowed(chosen: list[Candidate], spec: JudgeSpec) -> list[Candidate]:
@@ -113,6 +127,13 @@ def _refuse_unpriced(chosen: list[Candidate], spec: JudgeSpec) -> None:
             "invalid_request",
             f"max_cost_usd cannot be kept: no price is known of {', '.join(unpriced)}.",
         )
+
+
+def _no_embedder() -> NoReturn:
+    raise RequestError(
+        "unknown_model",
+        'No embedding model is configured: add one to [models], with kind = "embedding".',
+    )
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:

@@ -78,6 +78,12 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     if not models:
         providers["simulated"] = {"dialect": "simulated"}
         models["simulated/judge"] = {"provider": "simulated", "name": "judge"}
+        embedder = {"provider": "simulated", "name": "embedder", "kind": "embedding"}
+        return {
+            "providers": providers,
+            "models": models | {"simulated/embedder": embedder},
+            "judges": {"default": {"models": ["simulated/judge"]}},
+        }
     return {
         "providers": providers,
         "models": models,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
+from assay.domain.completion import ModelKind
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.sampling import Effort
 from assay.settings.addresses import checked_base_url
@@ -84,10 +85,19 @@ class ProviderSettings(Section):
 
 
 class ModelSettings(Section):
-    """`[models."ID"]`: a model that can judge, its limits and its prices."""
+    """`[models."ID"]`: a model that judges or embeds, its limits and its prices."""
 
     provider: str = Field(description="A name from [providers].")
     name: str = Field(min_length=1, description="The provider's name for the model.")
+    kind: ModelKind = Field(
+        "chat", description="`chat` for a model that judges, `embedding` for one that embeds texts."
+    )
+    dimensions: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Length that an embedding model is asked for. Unset: the model's own.",
+    )
     requests_per_minute: float | None = Field(
         None, gt=0, description="Request quota. Unset: unlimited."
     )
@@ -163,4 +173,14 @@ class JudgeSettings(Section):
         "next",
         description="What follows if a model refuses or its provider filters: `next` asks the next "
         "model, `stop` leaves the criterion unscored.",
+    )
+
+
+class EmbeddingSettings(Section):
+    """`[embeddings]`: the models that embed texts for criteria that name none."""
+
+    models: tuple[str, ...] = Field(
+        (),
+        description="Ids of embedding models from [models], in order of preference. Unset: the "
+        "first one there. Scores of different models cannot be compared.",
     )

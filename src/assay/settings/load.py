@@ -49,11 +49,16 @@ def load(
             raise SettingsError(str(error)) from None
         for section, found in discovered.items():
             raw[section] = {**found, **raw.get(section, {})}
-    raw.setdefault("judges", {}).setdefault("default", {"models": list(raw["models"])})
+    chats = [name for name, model in raw["models"].items() if not _embeds(model)]
+    raw.setdefault("judges", {}).setdefault("default", {"models": chats})
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(fault) for fault in error.errors())) from None
+
+
+def _embeds(model: Any) -> bool:
+    return isinstance(model, dict) and model.get("kind") == "embedding"
 
 
 def misspelt_variables(environ: Mapping[str, str]) -> list[str]:

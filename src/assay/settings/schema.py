@@ -7,10 +7,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from assay.domain.completion import ModelKind
 from assay.domain.suggestions import did_you_mean
 from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.settings.addresses import is_loopback
-from assay.settings.judges import JudgeSettings, ModelSettings, ProviderSettings
+from assay.settings.judges import (
+    EmbeddingSettings,
+    JudgeSettings,
+    ModelSettings,
+    ProviderSettings,
+)
 from assay.settings.section import Section
 from assay.settings.tenants import AuthSettings, TenantSettings
 
@@ -237,6 +243,7 @@ class Settings(Section):
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     judges: dict[str, JudgeSettings] = Field(default_factory=dict)
+    embeddings: EmbeddingSettings = EmbeddingSettings()
 
     @property
     def auth_required(self) -> bool:
@@ -263,12 +270,23 @@ class Settings(Section):
                 raise ValueError(
                     f"models.{model_id}.provider: {model.provider!r} is not configured{hint}"
                 )
+            if model.dimensions is not None and model.kind != "embedding":
+                raise ValueError(f'models.{model_id}.dimensions: needs kind = "embedding"')
         for name, judge in self.judges.items():
-            for model_id in judge.models:
-                if model_id not in self.models:
-                    hint = did_you_mean(model_id, self.models)
-                    raise ValueError(f"judges.{name}.models: {model_id!r} is not configured{hint}")
+            self._check_models(f"judges.{name}.models", judge.models, "chat")
+        self._check_models("embeddings.models", self.embeddings.models, "embedding")
         return self
+
+    def _check_models(self, field: str, ids: tuple[str, ...], kind: ModelKind) -> None:
+        for model_id in ids:
+            if model_id not in self.models:
+                hint = did_you_mean(model_id, self.models)
+                raise ValueError(f"{field}: {model_id!r} is not configured{hint}")
+            if self.models[model_id].kind != kind:
+                raise ValueError(
+                    f"{field}: {model_id!r} has the kind {self.models[model_id].kind!r}, "
+                    f"and only the kind {kind!r} can be used here"
+                )
 
     @model_validator(mode="after")
     def _has_room_for_one(self) -> Self:

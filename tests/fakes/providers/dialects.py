@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,19 @@ class Dialect(ABC):
     @abstractmethod
     def error(self, problem: str, status: int) -> dict[str, Any]:
         """The body of an error."""
+
+    def embedded(self, vectors: Sequence[Any], *, usage: bool) -> dict[str, Any]:
+        """An answer of an embedding model, in OpenAI's form."""
+        data = [
+            {"object": "embedding", "index": index, "embedding": vector}
+            for index, vector in enumerate(vectors)
+        ]
+        counts = {"prompt_tokens": INPUT_TOKENS, "total_tokens": INPUT_TOKENS} if usage else None
+        return {"object": "list", "data": data, "model": "served-1", "usage": counts}
+
+    def texts(self, request: Mapping[str, Any]) -> list[str]:
+        """What an embedding model is asked to embed, in OpenAI's form."""
+        return list(request["input"])
 
     def refusal(self, field: str) -> dict[str, Any]:
         """The body of an error about a field of the request that is not supported."""
@@ -349,6 +362,13 @@ class GeminiDialect(Dialect):
         for piece in answer.pieces():
             yield self._response([{"text": piece}], None)
         yield self._response([{"text": ""}], answer) | {"usageMetadata": self._usage()}
+
+    def embedded(self, vectors: Sequence[Any], *, usage: bool) -> dict[str, Any]:
+        body: dict[str, Any] = {"embeddings": [{"values": vector} for vector in vectors]}
+        return body | ({"usageMetadata": {"promptTokenCount": INPUT_TOKENS}} if usage else {})
+
+    def texts(self, request: Mapping[str, Any]) -> list[str]:
+        return [asked["content"]["parts"][0]["text"] for asked in request["requests"]]
 
     def error(self, problem: str, status: int) -> dict[str, Any]:
         message = TOO_LONG["gemini"] if problem == "context" else f"refused for {problem}"

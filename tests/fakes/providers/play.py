@@ -11,6 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from string import ascii_lowercase
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +25,11 @@ HUGE_PIECE_CHARS = 64 * 1024
 TEXT = 'Naïve “judge” \\ says:\n🦊 日本 "fine"'
 
 
+def letter_counts(texts: list[str]) -> list[Any]:
+    """An embedding for each text: how often it has each letter."""
+    return [[float(text.lower().count(letter)) for letter in ascii_lowercase] for text in texts]
+
+
 @dataclass
 class Script:
     """What the server says, and how slowly; it may change while the server runs.
@@ -33,7 +39,7 @@ class Script:
     another error for a fault's status, `error_body` replaces its body, and `echo` ends its message.
     `headers` go with answers. `thinking_s` is how long it thinks before its answer; with
     `holds_head` the response head comes after that. `refuses` names fields of a request, dotted,
-    that are answered with an error.
+    that are answered with an error. `vectors` makes the embeddings of texts, or a whole body.
     """
 
     answer: str | Callable[[dict[str, Any]], str] | None = None
@@ -49,6 +55,7 @@ class Script:
     thinking_s: float = 0.0
     holds_head: bool = False
     refuses: tuple[str, ...] = ()
+    vectors: Callable[[list[str]], list[Any] | dict[str, Any]] = letter_counts
 
 
 class Play:
@@ -67,6 +74,7 @@ class Play:
         self._dialect = dialect
         self._fault = fault
         self._body = body
+        self._embeds = request.path.endswith(("/embeddings", ":batchEmbedContents"))
         self._stream = bool(self._body.get("stream")) or "alt=sse" in request.path_qs
 
     async def answer(self) -> web.StreamResponse:
@@ -132,8 +140,17 @@ class Play:
         value = instance(schema, random.Random(self._script.count), TEXT)
         return json.dumps(value, ensure_ascii=False)
 
+    def _embedded(self) -> dict[str, Any]:
+        if self._fault.behaviour == "huge":
+            return {"data": "x" * HUGE_CHARS}
+        vectors = self._script.vectors(self._dialect.texts(self._body))
+        if isinstance(vectors, dict):
+            return vectors
+        return self._dialect.embedded(vectors, usage=self._script.usage)
+
     async def _answer_whole(self) -> web.StreamResponse:
-        data = json.dumps(self._dialect.whole(self._answer()), ensure_ascii=False).encode()
+        whole = self._embedded() if self._embeds else self._dialect.whole(self._answer())
+        data = json.dumps(whole, ensure_ascii=False).encode()
         if self._fault.behaviour == "malformed":
             data = data[:-2] + b"  "
         await asyncio.sleep(self._script.thinking_s)

@@ -19,7 +19,7 @@ from assay.domain.policy import Deadline
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.providers.schema_instances import instance
 from fakes.engine import engine
-from fakes.judges import FakeJudges, ScriptedModel
+from fakes.judges import FakeJudges, ScriptedModel, embedding
 from fakes.recorded_events import RecordedEvents
 
 CATALOGUE_MIN = 75
@@ -48,9 +48,11 @@ async def test_every_example_can_be_evaluated(name):
     request = EvaluationRequest.model_validate(CRITERIA[name].example)
     sandbox = SandboxPool(RecordedEvents())
     model = ScriptedModel(simulated)
-    asked = {each.model: model for each in request.criteria if hasattr(each, "model")}
+    named = (getattr(each, "model", None) for each in request.criteria)
+    judges = FakeJudges(model, **{name: model for name in named if name})
+    judges.embedder = embedder = ScriptedModel(embedding((3, 4), (4, 3)))
     try:
-        outcome = await engine(FakeJudges(model, **asked), sandbox).evaluate(
+        outcome = await engine(judges, sandbox).evaluate(
             request.to_case(),
             request.criteria,
             judge=JudgeSpec(),
@@ -62,6 +64,7 @@ async def test_every_example_can_be_evaluated(name):
     result = outcome.evaluation
     assert [each.status for each in result.results] == ["scored"], result.results[0].explanation
     assert bool(model.prompts) is issubclass(CRITERIA[name], Judged)
+    assert bool(embedder.prompts) is (name == "semantic_similarity")
 
 
 @pytest.mark.parametrize("name", CRITERIA)

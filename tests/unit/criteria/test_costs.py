@@ -54,7 +54,6 @@ def variants(name: str) -> Iterator[Mapping[str, Any]]:
         {"ignore_case": True},
         {"which": "any"},
         {"values": ["b"] * 200},
-        {"evaluation_metric": "cosine"},
         {"evaluation_metric": "fuzzy_match"},
         {"operation": "ilike", "reference": "{{item.reference}}" * 20},
         {"pattern": "(a?)" * 100},

@@ -61,13 +61,6 @@ def graded(metric: str, output: str, *references: str) -> float:
         ("rouge_4", GUIDE_1, GUIDE, 0.2857143),
         ("rouge_5", GUIDE_1, GUIDE, 0.1538462),
         ("rouge_l", GUIDE_1, GUIDE, 0.6470588),
-        # A widely used classroom example: 9 ÷ √(12 × 10).
-        (
-            "cosine",
-            "Julie loves me more than Linda loves me",
-            "Jane likes me more than Julie loves me",
-            9 / math.sqrt(12 * 10),
-        ),
     ],
 )
 def test_a_metric_gives_its_published_value(metric, output, reference, score):
@@ -150,11 +143,11 @@ def test_a_score_is_between_0_and_1(metric, output, reference):
 @settings(max_examples=40, deadline=None)
 @given(output=TEXTS, reference=TEXTS)
 def test_a_metric_without_direction_is_symmetric(metric, output, reference):
-    """F-scores, the cosine and the ratio are the same with the two texts exchanged."""
+    """F-scores and the ratio are the same with the two texts exchanged."""
     assert graded(metric, output, reference) == pytest.approx(graded(metric, reference, output))
 
 
-@pytest.mark.parametrize("metric", ["fuzzy_match", "gleu", "bleu", "cosine", "meteor", "rouge_1"])
+@pytest.mark.parametrize("metric", ["fuzzy_match", "gleu", "bleu", "meteor", "rouge_1"])
 @settings(max_examples=40, deadline=None)
 @given(words=st.lists(st.sampled_from(["cat", "sat", "dog", "ran"]), min_size=1, max_size=8))
 def test_nothing_is_nearer_to_a_text_than_itself(metric, words):
@@ -185,7 +178,7 @@ def test_levenshtein_is_symmetric_and_normalised(output, reference):
     assert Levenshtein(type="levenshtein", value=output).check(Case(output)).score == 1
 
 
-@pytest.mark.parametrize("metric", ["fuzzy_match", "rouge_1", "cosine", "bleu"])
+@pytest.mark.parametrize("metric", ["fuzzy_match", "rouge_1", "bleu"])
 def test_composed_and_decomposed_letters_are_the_same(metric):
     """Texts are compared in normalization form C."""
     text = "Crème brûlée à la française"

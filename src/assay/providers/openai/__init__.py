@@ -1,6 +1,7 @@
-"""OpenAI's two protocols: the Responses API, and the chat completions of compatible servers."""
+"""OpenAI's protocols: the Responses API, chat completions of compatible servers, embeddings."""
 
 from assay.providers.openai.chat import OpenAI, OpenAIStream
+from assay.providers.openai.embeddings import OpenAIEmbeddings
 from assay.providers.openai.responses import OpenAIResponses, ResponsesStream
 
-__all__ = ["OpenAI", "OpenAIResponses", "OpenAIStream", "ResponsesStream"]
+__all__ = ["OpenAI", "OpenAIEmbeddings", "OpenAIResponses", "OpenAIStream", "ResponsesStream"]

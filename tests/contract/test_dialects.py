@@ -206,6 +206,8 @@ async def test_adapters_are_built_by_dialect() -> None:
     assert isinstance(build_model("openai", MODEL, client), OpenAI)
     with pytest.raises(ValueError, match="unknown dialect"):
         build_model("morse", MODEL, client)
+    with pytest.raises(ValueError, match=r"models\..*\.kind: the dialect 'anthropic' has no"):
+        build_model("anthropic", replace(MODEL, kind="embedding"), client)
     with pytest.raises(ValueError, match="needs a client"):
         build_model("gemini", MODEL, None)
 

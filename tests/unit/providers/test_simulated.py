@@ -16,6 +16,7 @@ from assay.domain.completion import AnswerSchema, Model, Prompt, Turn
 from assay.domain.errors import DeadlineExceeded
 from assay.domain.sampling import Sampling
 from assay.domain.tokens import estimated_tokens
+from assay.domain.vectors import vectors_from
 from assay.providers import Simulated
 from assay.providers.schema_instances import instance
 from assay.providers.simulated import SIMULATED_TEXT
@@ -133,3 +134,15 @@ async def test_latency_keeps_to_the_deadline() -> None:
     """A judge slower than the deadline fails like a real one."""
     with pytest.raises(DeadlineExceeded):
         await Simulated(MODEL, latency_s=5).complete(prompt("x"), call(0.05))
+
+
+async def test_embeddings_are_repeatable_directions():
+    """One for each text, the same for the same text, of the length that is configured."""
+    embedder = replace(MODEL, kind="embedding", dimensions=5)
+    asked = Prompt(tuple(Turn("user", (text,)) for text in ("a", "b", "a")), read_text)
+    completion = await Simulated(embedder).complete(asked, call(1))
+    one, other, again = vectors_from(completion.text, 3)
+    assert one == again != other
+    assert len(one) == 5
+    assert completion.simulated
+    assert (completion.usage.input_tokens, completion.usage.output_tokens) == (1, 0)

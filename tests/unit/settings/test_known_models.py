@@ -88,3 +88,16 @@ async def test_a_model_that_ends_within_a_month_is_warned_of(caplog) -> None:
         await asyncio.sleep(0)
         task.cancel()
     assert [message.split()[5] for message in caplog.messages] == ["soon", "gone"]
+
+
+@pytest.mark.parametrize("kind", ["chat", "embedding"])
+def test_an_embedding_has_no_output_to_pay_for(kind: str) -> None:
+    """Published or configured, its price is that of its input; a chat model needs both."""
+    embeds = kind == "embedding"
+    (listed,) = models_from_settings(settings("text-embedding-3-small", kind=kind))
+    assert listed.is_priced is embeds
+    assert listed.context_tokens == 8_192
+    assert listed.cost_usd(Usage(1_000_000, 0)) == pytest.approx(0.02 if embeds else 0)
+    (own,) = models_from_settings(settings("mine", kind=kind, input_usd_per_mtok=3.0))
+    assert own.is_priced is embeds
+    assert own.price_source == ("configuration" if embeds else None)

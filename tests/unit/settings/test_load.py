@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import json
+import re
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -491,3 +492,42 @@ def test_a_missing_key_file_is_an_error_at_the_start(tmp_path: Path, name: str):
     provider = ProviderSettings(dialect="openai", api_key_file=tmp_path / name)
     with pytest.raises(ValueError, match=r"^providers\.acme\.api_key_file: .*/"):
         provider_config("acme", provider)
+
+
+EMBEDDER = """
+[models."openai/embed"]
+provider = "openai"
+name = "text-embedding-3-small"
+kind = "embedding"
+"""
+
+
+def test_an_embedding_model_is_no_default_judge(file: Path):
+    """It can be configured beside the judges, and the first one embeds."""
+    file.write_text(MINIMAL + EMBEDDER)
+    assert load(file, {}).judges["default"].models == ("openai/gpt-6-luna",)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (
+            '[judges.strict]\nmodels = ["openai/embed"]',
+            "judges.strict.models: 'openai/embed' has the kind 'embedding'",
+        ),
+        (
+            '[embeddings]\nmodels = ["openai/gpt-6-luna"]',
+            "embeddings.models: 'openai/gpt-6-luna' has the kind 'chat'",
+        ),
+        ('[embeddings]\nmodels = ["openai/embd"]', "embeddings.models: 'openai/embd' is not"),
+        (
+            '[models.m]\nprovider = "openai"\nname = "m"\ndimensions = 3',
+            'models.m.dimensions: needs kind = "embedding"',
+        ),
+    ],
+)
+def test_a_model_of_the_wrong_kind_is_an_error(file: Path, more: str, says: str):
+    """The message names the field."""
+    file.write_text(MINIMAL + EMBEDDER + more)
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        load(file, {})

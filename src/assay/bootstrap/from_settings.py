@@ -12,12 +12,15 @@ from assay.domain.completion import Capabilities, LongPrice, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
-from assay.providers import ProviderConfig
+from assay.providers import CLOUD_CREDENTIALS, Credentials, ProviderConfig, Tls
 from assay.settings import (
     ModelSettings,
     ProviderSettings,
     Secret,
     Settings,
+    Template,
+    check_proxy,
+    environment_proxy,
     is_loopback,
     known_model,
     known_models,
@@ -128,12 +131,24 @@ def quota_from_settings(model: ModelSettings) -> Quota:
 
 
 def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
-    """How to reach a provider; raises `ValueError` if its key's file cannot be read."""
+    """How to reach a provider; raises `ValueError` that names the setting which is of no use."""
     try:
         secret = Secret(provider.api_key_env, provider.api_key_file)
     except OSError as error:
         path, why = provider.api_key_file, error.strerror
         raise ValueError(f"providers.{name}.api_key_file: {path}: {why}") from None
+    version = {"api-version": provider.api_version} if provider.dialect == "azure" else {}
+    from_environment = environment_proxy(provider.url) if provider.trust_env else None
+    headers = _template(name, "headers", provider.headers)
+    query = _template(name, "query", provider.query | version)
+    body = _template(name, "body", provider.body)
+    proxy = _template(name, "proxy", provider.proxy or from_environment)
+    templates = (headers, query, body, proxy)
+    files = (provider.ca_file, provider.client_cert_file, provider.client_key_file)
+    try:
+        tls = Tls(*files) if any(files) else None
+    except ValueError as error:
+        raise ValueError(f"providers.{name}.{error}") from None
     return ProviderConfig(
         provider=name,
         base_url=provider.url,
@@ -142,7 +157,38 @@ def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
         connections_max=provider.connections_max,
         stream=provider.stream,
         output_limit_field=provider.output_limit_field,
+        credentials=_credentials(name, provider),
+        tls=tls or (lambda: True),
+        secrets=lambda: [text for part in templates for text in part.secrets()],
+        headers=headers,
+        query=query,
+        body=body,
+        proxy=proxy,
     )
+
+
+def _template(provider: str, key: str, value: Any) -> Template:
+    try:
+        template = Template(value)
+        if key == "proxy" and value is not None:
+            check_proxy(template())
+    except ValueError as error:
+        raise ValueError(f"providers.{provider}.{key}: {error}") from None
+    return template
+
+
+def _credentials(name: str, provider: ProviderSettings) -> Credentials | None:
+    """What authorises calls to a cloud; None for an API key. They are looked for when needed."""
+    # Bedrock needs its library for more than credentials.
+    if provider.dialect not in CLOUD_CREDENTIALS or (
+        provider.has_key and provider.dialect != "bedrock"
+    ):
+        return None
+    try:
+        found = CLOUD_CREDENTIALS[provider.dialect](name, provider.url, provider.region)
+    except ValueError as error:
+        raise ValueError(f"providers.{name}: {error}") from None
+    return None if provider.has_key else found
 
 
 def breaker_policy(settings: Settings) -> BreakerPolicy:

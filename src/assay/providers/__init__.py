@@ -7,24 +7,43 @@ from collections.abc import Callable, Mapping
 from assay.domain.completion import Model
 from assay.domain.ports import ChatModel
 from assay.providers.anthropic import Anthropic
+from assay.providers.azure import Azure, AzureEmbeddings, entra_credentials
+from assay.providers.bedrock import Bedrock, aws_credentials
 from assay.providers.client import ProviderClient, ProviderConfig
+from assay.providers.credentials import Credentials
 from assay.providers.gemini import Gemini, GeminiEmbeddings
 from assay.providers.openai import OpenAI, OpenAIEmbeddings, OpenAIResponses
 from assay.providers.simulated import Simulated
+from assay.providers.tls import Tls
+from assay.providers.vertex import google_credentials, vertex
 
 HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "openai": OpenAI,
     "openai_responses": OpenAIResponses,
     "anthropic": Anthropic,
     "gemini": Gemini,
+    "azure": Azure,
+    "bedrock": Bedrock,
+    "vertex": vertex,
 }
 """The wire protocols over HTTP."""
 EMBEDDINGS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "openai": OpenAIEmbeddings,
     "openai_responses": OpenAIEmbeddings,
     "gemini": GeminiEmbeddings,
+    "azure": AzureEmbeddings,
 }
 """How models that embed texts are asked by these dialects."""
+
+CLOUD_CREDENTIALS: Mapping[str, Callable[[str, str, str], Credentials]] = {
+    "azure": entra_credentials,
+    "bedrock": aws_credentials,
+    "vertex": google_credentials,
+}
+"""What authorises calls without an API key, by dialect: from provider, URL and region.
+
+Each raises `ValueError` if its library is not installed.
+"""
 
 
 def build_model(dialect: str, model: Model, client: ProviderClient | None) -> ChatModel:
@@ -42,9 +61,12 @@ def build_model(dialect: str, model: Model, client: ProviderClient | None) -> Ch
 
 
 __all__ = [
+    "CLOUD_CREDENTIALS",
     "HTTP_DIALECTS",
+    "Credentials",
     "ProviderClient",
     "ProviderConfig",
     "Simulated",
+    "Tls",
     "build_model",
 ]

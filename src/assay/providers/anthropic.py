@@ -8,7 +8,7 @@ Source: https://docs.anthropic.com/en/api/messages and …/messages-streaming
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -31,7 +31,7 @@ API_VERSION = "2023-06-01"
 THINKING_TOKENS_MIN = 1_024
 """The API takes no smaller budget."""
 
-_DIALECT = Dialect(
+ANTHROPIC = Dialect(
     codes={
         "authentication_error": KeyRejected,
         "permission_error": KeyRejected,
@@ -64,7 +64,7 @@ _DIALECT = Dialect(
 class AnthropicStream(StreamAccumulator):
     """Reads the messages stream; text next to a tool's input is not part of the answer."""
 
-    dialect = _DIALECT
+    dialect = ANTHROPIC
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -130,11 +130,8 @@ class Anthropic(HttpModel):
 
     accumulator = AnthropicStream
     path = "messages"
-
-    @staticmethod
-    def headers(key: str | None) -> dict[str, str]:
-        version = {"anthropic-version": API_VERSION}
-        return version | {"x-api-key": key} if key else version
+    key_header = "x-api-key"
+    headers: ClassVar = {"anthropic-version": API_VERSION}
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling, thinks = prompt.sampling, self._model.thinks(prompt.sampling)
@@ -155,7 +152,7 @@ class Anthropic(HttpModel):
         if sampling.temperature is not None and not thinks:
             # This API ends at 1, others at 2, and one who thinks takes none.
             document["temperature"] = min(sampling.temperature, 1.0)
-        document |= _thinking(sampling)
+        document |= thinking(sampling)
         if prompt.answer is not None:
             name, schema = prompt.answer.name, schema_json(prompt.answer.schema)
             if thinks:
@@ -167,7 +164,7 @@ class Anthropic(HttpModel):
         return document
 
 
-def _thinking(sampling: Sampling) -> dict[str, Any]:
+def thinking(sampling: Sampling) -> dict[str, Any]:
     """A budget is for models of the older kind, an effort for the newer ones."""
     effort, budget = sampling.reasoning_effort, sampling.thinking_budget_tokens
     if effort == "none" or budget == 0:

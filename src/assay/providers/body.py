@@ -44,6 +44,17 @@ def json_body(document: Mapping[str, Any]) -> list[Chunk]:
         raise PromptUnsendable("the prompt cannot be represented as JSON") from None
 
 
+def merged(extra: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`document` with the fields of `extra` that it does not have, also inside its objects."""
+    both = extra.keys() & document.keys()
+    inner = {
+        name: merged(extra[name], document[name])
+        for name in both
+        if isinstance(extra[name], dict) and isinstance(document[name], dict)
+    }
+    return {**extra, **document, **inner} if extra else document
+
+
 def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:
     """A JSON Schema, serialised once, as part of a document."""
     return orjson.Fragment(orjson.dumps(schema, default=dict))

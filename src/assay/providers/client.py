@@ -9,9 +9,11 @@ no head comes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
@@ -22,6 +24,7 @@ from assay.domain.policy import Deadline
 from assay.providers.body import Chunk, JsonPayload
 from assay.providers.connect_timeout import ConnectTimeout, tracing
 from assay.providers.connection_failures import connection_failure
+from assay.providers.credentials import Credentials, OutgoingRequest
 from assay.providers.idle_timeout import idle_timeout
 from assay.providers.rate_limits import rate_limit_of
 from assay.providers.response_reader import ResponseReader
@@ -33,11 +36,13 @@ IDLE_S_MAX = 15.0
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ProviderConfig:
-    """How to reach a provider; `api_key` is called for each request, so that a key can rotate.
+    """How to reach a provider; what can rotate is called for each request.
 
-    Without `stream`, `silence_timeout_s` bounds the whole answer. `output_limit_field` names the
-    field of the output limit for OpenAI-compatible servers (None: chosen by host). `base_url` is an
-    http(s) URL without a query.
+    `credentials` take the place of `api_key`. `headers`, `query` and `body` are sent besides what
+    the dialect sends, which wins. `secrets` are masked in the provider's errors. Without `stream`,
+    `silence_timeout_s` bounds the whole answer. `output_limit_field` names the field of the output
+    limit for OpenAI-compatible servers (None: chosen by host). `base_url` is an http(s) URL without
+    a query.
     """
 
     provider: str
@@ -47,8 +52,14 @@ class ProviderConfig:
     connect_timeout_s: float = 1.0
     connections_max: int = 200
     stream: bool = True
-    headers: Mapping[str, str] = field(default_factory=dict)
     output_limit_field: str | None = None
+    credentials: Credentials | None = None
+    headers: Callable[[], Mapping[str, str]] = dict
+    query: Callable[[], Mapping[str, str]] = dict
+    body: Callable[[], Mapping[str, Any]] = dict
+    proxy: Callable[[], str | None] = lambda: None
+    tls: Callable[[], ssl.SSLContext | bool] = lambda: True
+    secrets: Callable[[], Sequence[str]] = tuple
 
     def __repr__(self) -> str:
         url = str(URL(self.base_url).with_user(None).with_query(None))
@@ -71,7 +82,8 @@ class ProviderClient:
     async def post(
         self,
         path: str,
-        headers: Callable[[str | None], Mapping[str, str]],
+        headers: Mapping[str, str],
+        credentials: Credentials,
         body: list[Chunk],
         accumulator: StreamAccumulator,
         deadline: Deadline,
@@ -81,21 +93,26 @@ class ProviderClient:
 
         `thinking_s` is how long a model that thinks may take until its answer begins.
 
-        `headers` makes the dialect's headers from the key; `body` is emptied as it is sent. A
-        cancelled call closes its connection. Raises the `ModelError` that a failure means.
+        `headers` are the dialect's; `body` is emptied as it is sent. A cancelled call closes its
+        connection. Raises the `ModelError` that a failure means.
         """
-        config, key = self.config, self._key()
+        config = self.config
         idle = idle_timeout(config.provider, deadline, config.silence_timeout_s, thinking_s)
-        async with idle as timeout, self._slots:
-            timeout.send()
-            async with self._response(path, headers(key), body) as response:
-                if config.stream:
-                    timeout.wait()
-                accumulator.rate_limit = rate_limit_of(response.headers)
-                reader = ResponseReader(
-                    response, accumulator, timeout, secret=key, stream=config.stream
-                )
-                await reader.read_response()
+        try:
+            async with idle as timeout, self._slots:
+                request, secrets = await self._authorised(path, headers, credentials, body)
+                timeout.send()
+                async with self._response(request) as response:
+                    if config.stream:
+                        timeout.wait()
+                    accumulator.rate_limit = rate_limit_of(response.headers)
+                    reader = ResponseReader(
+                        response, accumulator, timeout, secrets=secrets, stream=config.stream
+                    )
+                    await reader.read_response()
+        except KeyRejected:
+            credentials.forget()
+            raise
         return Timing(
             (timeout.first_byte_s - timeout.sent_s) * 1_000,
             (timeout.ended_s - timeout.sent_s) * 1_000,
@@ -107,17 +124,32 @@ class ProviderClient:
         if session is not None:
             await session.close()
 
-    def _key(self) -> str | None:
-        key = (self.config.api_key() or "").strip()
-        if not (key.isascii() and (key.isprintable() or not key)):
-            raise KeyRejected(f"the key of {self.config.provider} cannot be sent in a header")
-        return key or None
+    async def _authorised(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        credentials: Credentials,
+        body: list[Chunk],
+    ) -> tuple[OutgoingRequest, Sequence[str]]:
+        """The request as it is sent, and the secrets in it; the dialect's fields win."""
+        config = self.config
+        url = URL(f"{self._base_url}/{path}", encoded=True)
+        if query := config.query():
+            url = url.with_query({**query, **url.query})
+        sent = CIMultiDict(config.headers())
+        sent.update(headers)
+        authorising = await credentials.headers(OutgoingRequest(str(url), sent, body))
+        sent.update(authorising)
+        for value in sent.values():
+            if not (value.isascii() and (value.isprintable() or not value)):
+                raise KeyRejected(f"the key of {config.provider} cannot be sent in a header")
+        # What follows the scheme of a header is its secret.
+        secrets = [value.rpartition(" ")[2] for value in authorising.values()]
+        return OutgoingRequest(str(url), sent, body), [*secrets, *config.secrets()]
 
     @asynccontextmanager
-    async def _response(
-        self, path: str, headers: Mapping[str, str], body: list[Chunk]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        response = await self._request(path, headers, body)
+    async def _response(self, request: OutgoingRequest) -> AsyncIterator[aiohttp.ClientResponse]:
+        response = await self._send(request)
         try:
             yield response
         except BaseException:
@@ -126,30 +158,28 @@ class ProviderClient:
             raise
         response.release()
 
-    async def _request(
-        self, path: str, headers: Mapping[str, str], body: list[Chunk]
-    ) -> aiohttp.ClientResponse:
-        provider = self.config.provider
-        sent = CIMultiDict(self.config.headers)
-        sent.update(headers)
-        limit_s = self.config.connect_timeout_s
+    async def _send(self, request: OutgoingRequest) -> aiohttp.ClientResponse:
+        config, limit_s = self.config, self.config.connect_timeout_s
         try:
             async with asyncio.timeout(None) as timeout:
                 connect_timeout = ConnectTimeout(timeout, limit_s)
                 try:
                     return await self._pool().post(
-                        URL(f"{self._base_url}/{path}", encoded=True),
-                        data=JsonPayload(body),
-                        headers=sent,
+                        URL(request.url, encoded=True),
+                        data=JsonPayload(request.body),
+                        headers=request.headers,
                         allow_redirects=False,
+                        proxy=config.proxy(),
+                        ssl=config.tls(),
                         trace_request_ctx=connect_timeout,
                     )
                 finally:
                     connect_timeout.stop()
         except TimeoutError:
-            raise ConnectTimedOut(f"{provider}: no connection within {limit_s:g} s") from None
+            waited = f"{config.provider}: no connection within {limit_s:g} s"
+            raise ConnectTimedOut(waited) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_failure(provider, error) from None
+            raise connection_failure(config.provider, error) from None
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:

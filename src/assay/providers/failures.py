@@ -40,6 +40,7 @@ _STATUSES: Mapping[int, type[ModelError]] = {
     402: KeyRejected,
     403: KeyRejected,
     404: ModelMissing,
+    407: KeyRejected,  # of a proxy
     408: ServerError,
     413: ContextExceeded,
     429: RateLimited,
@@ -162,6 +163,7 @@ class ProviderError:
         details = [mapping_of(detail) for detail in list_of(fields.get("details"))]
         named = [part.get(key) for part in (fields, outer) for key in ("code", "type", "status")]
         named += [detail.get("reason") for detail in details]
+        named.append(headers.get("x-amzn-ErrorType", "").partition(":")[0] or None)
         # What a gateway was answered by the provider behind it.
         raw = text_of(mapping_of(fields.get("metadata")).get("raw"))
         wait_s = retry_after_s(headers)
@@ -184,14 +186,14 @@ def embedded_error(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def failure(
-    provider: str, dialect: Dialect, error: ProviderError, secret: str | None = None
+    provider: str, dialect: Dialect, error: ProviderError, secrets: Sequence[str] = ()
 ) -> ModelError:
-    """The `ModelError` for an error, with a message without the key and control characters."""
+    """The `ModelError` for an error, with a message without secrets and control characters."""
     kind = _kind(dialect, error)
     status = f"answered {error.status}" if error.status else "ended its stream with an error"
     message = f"{provider} {status}"
     # A rejected key may be quoted, and in parts that no mask recognises.
-    detail = "" if kind is KeyRejected else safe_text(error.message, secret)
+    detail = "" if kind is KeyRejected else safe_text(error.message, secrets)
     found = kind(f"{message}: {detail}" if detail else message, retry_after_s=error.retry_after_s)
     # The sentences may quote the caller's text; a code cannot.
     codes = ", ".join(dict.fromkeys(filter(_CODE.fullmatch, error.codes)))
@@ -274,14 +276,18 @@ def _unsupported_field(error: Mapping[str, Any], outer: Mapping[str, Any]) -> st
     return text_of(location[-1]) if first.get("type") == "extra_forbidden" and location else ""
 
 
-def safe_text(text: str, secret: str | None = None) -> str:
+def safe_text(text: str, secrets: Sequence[str] = ()) -> str:
     """A provider's words as a message may show them: short, printable, without keys."""
-    if secret:
+    secrets = [secret for secret in secrets if secret]
+    for secret in secrets:
         text = text.replace(secret, "[key]")
     text = _KEY_LIKE.sub("[key]", _UNPRINTABLE.sub(" ", text[: MESSAGE_CHARS_MAX * 4]))
-    if secret and len(secret) >= KEY_CHARS_MIN:
-        text = _WORD.sub(lambda word: "[key]" if _is_part(word[0], secret) else word[0], text)
-    return text.strip()[:MESSAGE_CHARS_MAX]
+    keys = [secret for secret in secrets if len(secret) >= KEY_CHARS_MIN]
+
+    def masked(word: re.Match[str]) -> str:
+        return "[key]" if any(_is_part(word[0], key) for key in keys) else word[0]
+
+    return (_WORD.sub(masked, text) if keys else text).strip()[:MESSAGE_CHARS_MAX]
 
 
 def _is_part(word: str, secret: str) -> bool:

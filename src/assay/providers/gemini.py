@@ -27,8 +27,9 @@ from assay.providers.shapes import count_of, first_of, list_of, mapping_of, text
 from assay.providers.stream_accumulator import StreamAccumulator, usage, weighed
 
 LOGPROBS_MAX = 20
+KEY_HEADER = "x-goog-api-key"
 
-_DIALECT = Dialect(
+GEMINI = Dialect(
     codes={
         # The reason is more specific than the status next to it, which may be a 400.
         "API_KEY_INVALID": KeyRejected,
@@ -72,14 +73,10 @@ def _resource(model: Model) -> str:
     return model.name if "/" in model.name else f"models/{model.name}"
 
 
-def _key_headers(key: str | None) -> dict[str, str]:
-    return {"x-goog-api-key": key} if key else {}
-
-
 class GeminiStream(StreamAccumulator):
     """Reads responses; each one in a stream has the next part of the text."""
 
-    dialect = _DIALECT
+    dialect = GEMINI
 
     def read_event(self, event: Any) -> None:
         self.served_by = text_of(event.get("modelVersion")) or self.served_by
@@ -106,7 +103,7 @@ class Gemini(HttpModel):
     """A Gemini model; thinking is billed, so its tokens count as output."""
 
     accumulator = GeminiStream
-    headers = staticmethod(_key_headers)
+    key_header = KEY_HEADER
 
     def __init__(self, model: Model, client: ProviderClient) -> None:
         super().__init__(model, client)
@@ -131,7 +128,7 @@ class Gemini(HttpModel):
 class GeminiEmbeddingAnswer(EmbeddingAnswer):
     """Reads vectors, which stand in the order of the texts."""
 
-    dialect = _DIALECT
+    dialect = GEMINI
 
     def vectors(self, answer: Any) -> Sequence[Any]:
         self.usage = usage(mapping_of(answer.get("usageMetadata")).get("promptTokenCount"), 0)
@@ -142,7 +139,7 @@ class GeminiEmbeddings(HttpModel):
     """An embedding model of Gemini; older ones report no usage."""
 
     accumulator = GeminiEmbeddingAnswer
-    headers = staticmethod(_key_headers)
+    key_header = KEY_HEADER
 
     def __init__(self, model: Model, client: ProviderClient) -> None:
         super().__init__(model, client)

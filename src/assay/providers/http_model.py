@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt
-from assay.providers.body import json_body
+from assay.providers.body import json_body, merged
 from assay.providers.client import ProviderClient
+from assay.providers.credentials import ApiKey
 from assay.providers.stream_accumulator import StreamAccumulator
 
 T = TypeVar("T")
@@ -17,15 +18,20 @@ T = TypeVar("T")
 class HttpModel(ABC):
     """A `ChatModel` that sends one request for each call.
 
-    It takes prompts as `Prompt.for_model` returns them.
+    It takes prompts as `Prompt.for_model` returns them. `key_header` is where the dialect expects
+    an API key.
     """
 
     accumulator: ClassVar[type[StreamAccumulator]]
+    key_header: ClassVar[str] = "Authorization"
+    headers: ClassVar[Mapping[str, str]] = {}
     path: str
 
     def __init__(self, model: Model, client: ProviderClient) -> None:
         self._model = model
         self._client = client
+        config = client.config
+        self._credentials = config.credentials or ApiKey(config.api_key, self.key_header)
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         thinks = self._model.thinks(prompt.sampling)
@@ -33,7 +39,8 @@ class HttpModel(ABC):
         timing = await self._client.post(
             self.path,
             self.headers,
-            json_body(self.document(prompt)),
+            self._credentials,
+            json_body(merged(self._client.config.body(), self.document(prompt))),
             accumulator,
             context.deadline,
             self._model.thinking_timeout_s if thinks else None,
@@ -43,8 +50,3 @@ class HttpModel(ABC):
     @abstractmethod
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         """The request's body; a `Turn` in it stands for its text."""
-
-    @staticmethod
-    @abstractmethod
-    def headers(key: str | None) -> Mapping[str, str]:
-        """The dialect's headers, with the API key if there is one."""

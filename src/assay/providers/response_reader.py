@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +16,7 @@ from assay.providers.failures import ProviderError, embedded_error, failure
 from assay.providers.idle_timeout import IdleTimeout
 from assay.providers.inflating import reader_of
 from assay.providers.shapes import MISSHAPEN
-from assay.providers.sse import EVENT_BYTES_MAX, EventParser
+from assay.providers.sse import EVENT_BYTES_MAX
 from assay.providers.stream_accumulator import StreamAccumulator
 
 STREAM_BYTES_MAX = 64 * 1024 * 1024
@@ -30,7 +30,7 @@ END_MARK = b"[DONE]"
 
 
 class ResponseReader:
-    """Reads one response; `secret` is masked in the provider's error messages."""
+    """Reads one response; `secrets` are masked in the provider's error messages."""
 
     def __init__(
         self,
@@ -38,13 +38,13 @@ class ResponseReader:
         accumulator: StreamAccumulator,
         idle: IdleTimeout,
         *,
-        secret: str | None,
+        secrets: Sequence[str],
         stream: bool,
     ) -> None:
         self._response = response
         self._accumulator = accumulator
         self._idle = idle
-        self._secret = secret
+        self._secrets = secrets
         self._stream = stream
         self._next = reader_of(response)
         self._size = 0
@@ -55,7 +55,7 @@ class ResponseReader:
             raise await self._refusal()
         try:
             match self._response.content_type:
-                case "text/event-stream":
+                case self._accumulator.stream_type:
                     await self._read_events()
                 case "application/json":
                     await self._read_whole()
@@ -66,7 +66,7 @@ class ResponseReader:
         self._idle.ended()
 
     async def _read_events(self) -> None:
-        parser = EventParser()
+        parser = self._accumulator.parser()
         while chunk := await self._read(STREAM_BYTES_MAX):
             for data in parser.feed(chunk):
                 self._read_event(data)
@@ -143,7 +143,7 @@ class ResponseReader:
         )
 
     def _failure(self, error: ProviderError) -> ModelError:
-        return failure(self._accumulator.provider, self._accumulator.dialect, error, self._secret)
+        return failure(self._accumulator.provider, self._accumulator.dialect, error, self._secrets)
 
     def _broken(self, what: str) -> StreamBroken:
         return StreamBroken(f"{self._accumulator.provider} {what}")

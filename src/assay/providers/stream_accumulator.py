@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Never
+from typing import Any, ClassVar, Never, Protocol
 
 from assay.domain.completion import (
     NO_USAGE,
@@ -18,6 +18,7 @@ from assay.domain.completion import (
 from assay.domain.errors import ContentFiltered, ModelError, StreamBroken
 from assay.providers.failures import Dialect, safe_text
 from assay.providers.shapes import MISSHAPEN, count_of, text_of
+from assay.providers.sse import EventParser
 
 TEXT_CHARS_MAX = 4 * 1024 * 1024
 """Longest answer that is read; a verdict has a few hundred characters."""
@@ -31,6 +32,16 @@ class Timing:
     latency_ms: float
 
 
+class StreamParser(Protocol):
+    """Turns the chunks of a stream, cut anywhere, into the JSON of its events."""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The events that `chunk` completes; raises `StreamBroken`."""
+
+    def finish(self) -> list[bytes]:
+        """What the end of the stream completes."""
+
+
 class StreamAccumulator(ABC):
     """Collects one answer.
 
@@ -39,6 +50,8 @@ class StreamAccumulator(ABC):
     """
 
     dialect: ClassVar[Dialect]
+    stream_type: ClassVar[str] = "text/event-stream"
+    parser: ClassVar[type[StreamParser]] = EventParser
 
     def __init__(self, model: Model) -> None:
         self._model = model

@@ -1,6 +1,6 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
-from assay.settings.addresses import is_loopback
+from assay.settings.addresses import check_proxy, environment_proxy, is_loopback
 from assay.settings.judges import ModelSettings, ProviderSettings
 from assay.settings.known_models import ENDS_SOON, known_model, known_models
 from assay.settings.load import SettingsError, load, misspelt_variables
@@ -10,7 +10,7 @@ from assay.settings.schema import (
     RetrySettings,
     Settings,
 )
-from assay.settings.secret import Secret
+from assay.settings.secret import Secret, Template
 from assay.settings.tenants import AuthSettings
 
 __all__ = [
@@ -24,6 +24,9 @@ __all__ = [
     "Secret",
     "Settings",
     "SettingsError",
+    "Template",
+    "check_proxy",
+    "environment_proxy",
     "is_loopback",
     "known_model",
     "known_models",

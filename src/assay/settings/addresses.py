@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 
 def is_loopback(host: str) -> bool:
@@ -27,7 +28,27 @@ def checked_base_url(url: str) -> str:
         raise ValueError("must be an http(s) URL with a host, such as https://host/v1")
     if parts.query or parts.fragment:
         raise ValueError(
-            "must have no query and no fragment, since paths are added to it. For Azure, use the "
-            "v1 endpoint, https://NAME.openai.azure.com/openai/v1, which takes no api-version"
+            "must have no query and no fragment, since paths are added to it. Parameters belong "
+            "into `query`, and the api-version of Azure into `api_version`"
         )
     return url
+
+
+def environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names for `url`; None if it names none."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    if proxy_bypass(parts.netloc, proxies):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def check_proxy(url: str) -> None:
+    """Raises `ValueError`, without the URL, for one that is not of an HTTP proxy."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.path.strip("/") or parts.query:
+        raise ValueError("must be the URL of an HTTP proxy, such as http://user:password@host:3128")

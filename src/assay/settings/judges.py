@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from assay.domain.completion import ModelKind
 from assay.domain.evaluation import OnRefusal, Strategy
@@ -17,8 +18,19 @@ from assay.settings.secret import VariableName
 from assay.settings.section import Section
 from assay.verdicts.forms import FormName
 
-Dialect = Literal["openai", "openai_chat", "openai_responses", "anthropic", "gemini", "simulated"]
+Dialect = Literal[
+    "openai",
+    "openai_chat",
+    "openai_responses",
+    "anthropic",
+    "gemini",
+    "azure",
+    "bedrock",
+    "vertex",
+    "simulated",
+]
 OPENAI_HOST = "api.openai.com"
+SECRETS = "`${env:NAME}` and `${file:PATH}` in it stand for secrets."
 
 BASE_URLS: dict[Dialect, str] = {
     "openai": f"https://{OPENAI_HOST}/v1",
@@ -26,8 +38,19 @@ BASE_URLS: dict[Dialect, str] = {
     "openai_responses": f"https://{OPENAI_HOST}/v1",
     "anthropic": "https://api.anthropic.com/v1",
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
+    "azure": "",
+    "bedrock": "https://bedrock-runtime.{region}.{domain}",
+    "vertex": "https://{region}-aiplatform.googleapis.com/v1",
     "simulated": "",
 }
+AWS_DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}
+VERTEX_GLOBAL = "https://aiplatform.googleapis.com/v1"
+VERTEX_MULTI_REGION = "https://aiplatform.{region}.rep.googleapis.com/v1"
+VERTEX_MULTI_REGIONS = ("us", "eu")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FRAMING_HEADERS = ("content-length", "transfer-encoding", "connection")
+AZURE_API_VERSION = "2024-10-21"
+"""The last one of the classic endpoint that is generally available."""
 
 
 class ProviderSettings(Section):
@@ -38,13 +61,65 @@ class ProviderSettings(Section):
         "host and chat completions elsewhere; `openai_chat` and `openai_responses` name one."
     )
     base_url: str = Field(
-        "", description="http(s) URL of the API, without a query. Empty: the vendor's."
+        "",
+        description="http(s) URL of the API, without a query. Empty: the vendor's. `azure` has "
+        "none, and needs the resource's endpoint.",
+    )
+    region: str = Field(
+        "",
+        pattern=r"^([a-z0-9-]{2,32})?$",
+        description="Region of AWS (`bedrock`) or location of Google Cloud (`vertex`), such as "
+        "`global`.",
+    )
+    project: str = Field(
+        "",
+        pattern=r"^([a-z0-9.:-]{2,128})?$",
+        description="Project of Google Cloud (`vertex`).",
+    )
+    api_version: str = Field(
+        AZURE_API_VERSION,
+        pattern=r"^\d{4}-\d{2}-\d{2}(-preview)?$",
+        description="Version of the API (`azure`).",
     )
     api_key_env: VariableName = Field(
         "", description="Environment variable that contains the API key."
     )
     api_key_file: Path | None = Field(
-        None, description="File that contains the API key; read again when it changes."
+        None,
+        description="File that contains the API key; read again when it changes. Without a key, "
+        "`azure`, `bedrock` and `vertex` use the credentials of their cloud.",
+    )
+    headers: dict[str, str] = Field(
+        {}, repr=False, description=f"More headers for each request. {SECRETS}"
+    )
+    query: dict[str, str] = Field(
+        {}, repr=False, description=f"More parameters for each URL. {SECRETS}"
+    )
+    body: dict[str, Any] = Field(
+        {},
+        repr=False,
+        description=f"More fields for each body; those that Assay writes win. {SECRETS}",
+    )
+    proxy: str = Field(
+        "",
+        repr=False,
+        description=f"URL of an HTTP proxy, with `user:password@` if it needs them. {SECRETS}",
+    )
+    trust_env: bool = Field(
+        False,
+        description="Use the proxy of `HTTPS_PROXY` or `HTTP_PROXY`, except for hosts in "
+        "`NO_PROXY`. `proxy` wins.",
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="File with the certificates of the authorities to trust, in place of the "
+        "system's; read again when it changes.",
+    )
+    client_cert_file: Path | None = Field(
+        None, description="File with a client certificate; read again when it changes."
+    )
+    client_key_file: Path | None = Field(
+        None, description="File with its key. Unset: it is in the file of the certificate."
     )
     silence_timeout_s: float = Field(
         5.0,
@@ -68,9 +143,55 @@ class ProviderSettings(Section):
     def _is_base_url(cls, url: str) -> str:
         return url and checked_base_url(url)
 
+    @field_validator("headers")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not HEADER_NAME.fullmatch(name) or name.lower() in FRAMING_HEADERS:
+                raise ValueError(f"{name!r} is not the name of a header that can be set")
+            if not (value.isascii() and (value.isprintable() or not value)):
+                raise ValueError(f"{name}: the value cannot be sent in a header")
+        return headers
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        needed = {
+            "azure": ("base_url",),
+            "bedrock": ("region",),
+            "vertex": ("region", "project"),
+        }.get(self.dialect, ())
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"{' and '.join(missing)}: must be set for {self.dialect}")
+        if self.client_key_file is not None and self.client_cert_file is None:
+            raise ValueError("client_key_file: needs client_cert_file")
+        return self
+
+    @property
+    def has_key(self) -> bool:
+        return bool(self.api_key_env) or self.api_key_file is not None
+
     @property
     def url(self) -> str:
-        return self.base_url or BASE_URLS[self.dialect]
+        """The URL to which the adapter of the dialect adds its paths."""
+        base_url = (self.base_url or self._vendor_url).rstrip("/")
+        match self.dialect:
+            case "azure":
+                return f"{base_url.removesuffix('/openai')}/openai/deployments"
+            case "vertex":
+                return f"{base_url}/projects/{self.project}/locations/{self.region}/publishers"
+            case _:
+                return base_url
+
+    @property
+    def _vendor_url(self) -> str:
+        url = BASE_URLS[self.dialect]
+        if self.dialect == "vertex" and self.region == "global":
+            url = VERTEX_GLOBAL
+        elif self.dialect == "vertex" and self.region in VERTEX_MULTI_REGIONS:
+            url = VERTEX_MULTI_REGION
+        domain = AWS_DOMAINS.get(self.region.partition("-")[0], "amazonaws.com")
+        return url.format(region=self.region, domain=domain)
 
     @property
     def protocol(self) -> str:

@@ -1,4 +1,4 @@
-"""A secret from the environment or a file, read again when the file changes."""
+"""Secrets from the environment or a file, read again when the file changes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
@@ -21,6 +21,9 @@ UNREADABLE = -2
 
 VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]{0,63})?")
 """No key of a provider has this form: keys have lower-case letters."""
+
+REFERENCE = re.compile(r"\$\{(?:(env|file):)?([^}]*)\}?")
+"""`${env:NAME}` or `${file:PATH}` inside a text; anything else that begins so is a mistake."""
 
 
 def _is_variable(name: str) -> str:
@@ -73,3 +76,63 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret(***)"
+
+
+class Template:
+    """A callable that returns a value, with the secrets that its texts refer to filled in.
+
+    Raises `ValueError` that names the reference, and never its value, for one without a value.
+    """
+
+    def __init__(self, value: Any, environ: Mapping[str, str] = os.environ) -> None:
+        self._value = value
+        self._secrets = {
+            found[0]: _referred(found, environ)
+            for text in _texts(value)
+            for found in REFERENCE.finditer(text)
+        }
+
+    def __call__(self) -> Any:
+        return self._filled(self._value) if self._secrets else self._value
+
+    def secrets(self) -> list[str]:
+        return [secret() or "" for secret in self._secrets.values()]
+
+    def __repr__(self) -> str:
+        return "Template(***)"
+
+    def _filled(self, value: Any) -> Any:
+        match value:
+            case str():
+                return REFERENCE.sub(lambda found: self._secrets[found[0]]() or "", value)
+            case dict():
+                return {name: self._filled(part) for name, part in value.items()}
+            case list():
+                return [self._filled(part) for part in value]
+            case _:
+                return value
+
+
+def _referred(found: re.Match[str], environ: Mapping[str, str]) -> Secret:
+    kind, name = found.groups()
+    if kind is None or not found[0].endswith("}"):
+        raise ValueError("${ begins a secret: write ${env:NAME} or ${file:PATH}")
+    try:
+        secret = Secret(name, None, environ) if kind == "env" else Secret("", Path(name))
+    except OSError as error:
+        raise ValueError(f"{found[0]}: {error.strerror}") from None
+    if not secret():
+        raise ValueError(f"{found[0]}: is empty or not set")
+    return secret
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for part in value.values():
+                yield from _texts(part)
+        case list():
+            for part in value:
+                yield from _texts(part)

@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from yarl import URL
 
@@ -13,7 +13,7 @@ from assay.domain.completion import Model, Prompt
 from assay.providers.body import schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.http_model import HttpModel
-from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, key_headers, token_logprobs
+from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, token_logprobs
 from assay.providers.shapes import first_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator, usage
 
@@ -69,12 +69,13 @@ class OpenAI(HttpModel):
 
     accumulator = OpenAIStream
     path = "chat/completions"
-    headers = staticmethod(key_headers)
+    output_limit_field: ClassVar[str] = ""
 
     def __init__(self, model: Model, client: ProviderClient) -> None:
         super().__init__(model, client)
         config = client.config
-        self._output_limit = config.output_limit_field or _output_limit_field(config.base_url)
+        configured = config.output_limit_field or self.output_limit_field
+        self._output_limit = configured or _output_limit_field(config.base_url)
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling, output_limit = prompt.sampling, self._output_limit

@@ -1,4 +1,4 @@
-"""What both protocols of OpenAI have in common: keys, error codes and log probabilities."""
+"""What both protocols of OpenAI have in common: error codes and log probabilities."""
 
 from __future__ import annotations
 
@@ -59,10 +59,6 @@ OPENAI = Dialect(
         "max_completion_tokens": "max_output_tokens",
     },
 )
-
-
-def key_headers(key: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:

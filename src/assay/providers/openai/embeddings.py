@@ -13,7 +13,7 @@ from assay.domain.completion import Prompt
 from assay.domain.errors import VectorsUnusable
 from assay.providers.embedding_answer import EmbeddingAnswer
 from assay.providers.http_model import HttpModel
-from assay.providers.openai.dialect import OPENAI, key_headers
+from assay.providers.openai.dialect import OPENAI
 from assay.providers.shapes import list_of, mapping_of, text_of
 from assay.providers.stream_accumulator import usage
 
@@ -40,7 +40,6 @@ class OpenAIEmbeddings(HttpModel):
 
     accumulator = OpenAIEmbeddingAnswer
     path = "embeddings"
-    headers = staticmethod(key_headers)
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         document: dict[str, Any] = {"model": self._model.name, "input": list(prompt.turns)}

@@ -11,7 +11,7 @@ from typing import Any
 from assay.domain.completion import Prompt
 from assay.providers.body import schema_json
 from assay.providers.http_model import HttpModel
-from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, key_headers, token_logprobs
+from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, token_logprobs
 from assay.providers.shapes import list_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator, usage
 
@@ -68,7 +68,6 @@ class OpenAIResponses(HttpModel):
 
     accumulator = ResponsesStream
     path = "responses"
-    headers = staticmethod(key_headers)
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling = prompt.sampling

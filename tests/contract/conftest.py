@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fakes.providers.server import FaultServer
+from fakes.providers.server import PATHS, FaultServer
 from fakes.providers.subject import Subject
 
 
-@pytest.fixture(params=["openai", "openai_responses", "anthropic", "gemini"])
+@pytest.fixture(params=PATHS)
 def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

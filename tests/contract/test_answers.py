@@ -12,12 +12,17 @@ import pytest
 from assay.domain.completion import Capabilities, RateLimitState, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
 from assay.domain.sampling import Sampling
+from fakes.providers.clouds import CLOUD_MODELS
 from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS
 from fakes.providers.faults import Fault
 from fakes.providers.play import TEXT
 from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
 
-USAGE = Usage(INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS)
+
+def usage_of(subject: Subject) -> Usage:
+    """Bedrock does not count thinking apart."""
+    thoughts = 0 if subject.family == "bedrock" else THOUGHT_TOKENS
+    return Usage(INPUT_TOKENS, OUTPUT_TOKENS, thoughts)
 
 
 async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> None:
@@ -25,9 +30,13 @@ async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> Non
     completion = await subject.ask()
     assert completion.text == TEXT
     assert completion.finish == "stop"
-    assert completion.usage == USAGE
+    assert completion.usage == usage_of(subject)
     assert completion.cost_usd == pytest.approx((INPUT_TOKENS + 10 * OUTPUT_TOKENS) / 1e6)
-    assert (completion.provider, completion.model) == (subject.dialect, "served-1")
+    assert completion.provider == subject.dialect
+    # Bedrock does not say which model served.
+    assert completion.model == (
+        CLOUD_MODELS["bedrock"] if subject.dialect == "bedrock" else "served-1"
+    )
     assert 0 < completion.first_byte_ms <= completion.latency_ms
     assert not completion.simulated
 
@@ -46,7 +55,7 @@ async def test_chunks_do_not_matter(subject: Subject, fault: str) -> None:
     await subject.server.play(fault)
     completion = await subject.ask()
     assert completion.text == TEXT
-    assert completion.usage == USAGE
+    assert completion.usage == usage_of(subject)
 
 
 async def test_whole_answer_must_come_within_one_silence(subject: Subject) -> None:
@@ -80,7 +89,7 @@ async def test_usage_left_out_is_zero(subject: Subject) -> None:
     """Where a server counts no tokens, none are invented."""
     subject.server.usage = False
     completion = await subject.ask()
-    expected = Usage(0, 0) if subject.dialect.startswith("openai") else USAGE
+    expected = Usage(0, 0) if subject.family.startswith("openai") else usage_of(subject)
     assert completion.usage == expected
 
 
@@ -90,7 +99,7 @@ async def test_logprobs_come_where_the_model_gives_them(subject: Subject) -> Non
     able = await subject.ask(prompt, capabilities=Capabilities(logprobs=True))
     unable = await subject.ask(prompt)
     assert unable.logprobs == ()
-    if subject.dialect == "anthropic":
+    if subject.family in ("anthropic", "bedrock"):
         assert able.logprobs == ()
         return
     assert able.logprobs[0].logprob == -0.1
@@ -117,7 +126,7 @@ async def test_retry_info_is_read(subject: Subject) -> None:
     subject.server.problem = "retry_info"
     with pytest.raises(RateLimited) as caught:
         await subject.ask()
-    assert caught.value.retry_after_s == (34.5 if subject.dialect == "gemini" else None)
+    assert caught.value.retry_after_s == (34.5 if subject.family == "gemini" else None)
 
 
 async def test_exhausted_credit_is_not_a_rate_limit(subject: Subject) -> None:
@@ -126,7 +135,7 @@ async def test_exhausted_credit_is_not_a_rate_limit(subject: Subject) -> None:
     subject.server.problem = "insufficient_quota"
     with pytest.raises(ModelError) as caught:
         await subject.ask()
-    is_openai = subject.dialect.startswith("openai")
+    is_openai = subject.family.startswith("openai")
     assert caught.value.outcome == ("key_rejected" if is_openai else "rate_limited")
 
 
@@ -152,13 +161,14 @@ SAID = {
         "anthropic-ratelimit-output-tokens-remaining": "900",
     },
     "gemini": {},
+    "bedrock": {},
 }
 
 
 async def test_what_is_left_by_the_provider_comes_with_the_answer(subject: Subject) -> None:
     """The quota learns from it; a provider that says nothing leaves it open."""
-    subject.server.headers = SAID[subject.dialect] | {"x-ratelimit-reset-requests": "1s"}
-    expected = RateLimitState(7.0, 41_000.0) if SAID[subject.dialect] else None
+    subject.server.headers = SAID[subject.family] | {"x-ratelimit-reset-requests": "1s"}
+    expected = RateLimitState(7.0, 41_000.0) if SAID[subject.family] else None
     assert (await subject.ask()).rate_limit == expected
 
 

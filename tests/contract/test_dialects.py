@@ -158,7 +158,7 @@ async def test_unresolvable_host_is_down() -> None:
 async def test_configured_headers_do_not_replace_the_key(server: FaultServer) -> None:
     """Extra headers are sent; the provider's own win, however they are written."""
     subject = Subject("openai", True, server, [])
-    client = subject.client(headers={"authorization": "Basic x", "X-Team": "judges"})
+    client = subject.client(headers=lambda: {"authorization": "Basic x", "X-Team": "judges"})
     await subject.ask(client=client)
     headers = server.requests[-1].headers
     assert headers["X-Team"] == "judges"
@@ -193,7 +193,7 @@ async def test_finished_stream_that_stays_open_is_an_answer() -> None:
 def test_repr_shows_no_secret() -> None:
     """Neither the key, nor headers, nor what an address may carry is shown."""
     config = ProviderConfig(
-        "acme", "https://user:pass@host/v1?k=q", lambda: "sk-1", headers={"X-Team": "hush"}
+        "acme", "https://user:pass@host/v1?k=q", lambda: "sk-1", headers=lambda: {"X-Team": "hush"}
     )
     shown = f"{config!r} {config}"
     assert not any(secret in shown for secret in ("user", "pass", "sk-1", "hush", "k=q"))

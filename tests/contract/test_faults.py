@@ -21,7 +21,7 @@ async def test_fault_becomes_its_error(subject: Subject, name: str) -> None:
     subject.server.echo = f" with {KEY}"
     await subject.server.play(name)
     raises = fault.raises
-    if subject.dialect == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
+    if subject.family == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
         raises = None  # a refusal, in Anthropic's words
     if raises is None:
         completion = await subject.ask()

@@ -18,6 +18,10 @@ KEY_HEADERS = {
     "openai_responses": ("Authorization", f"Bearer {KEY}"),
     "anthropic": ("x-api-key", KEY),
     "gemini": ("x-goog-api-key", KEY),
+    "azure": ("api-key", KEY),
+    "bedrock": ("Authorization", f"Bearer {KEY}"),
+    "vertex": ("x-goog-api-key", KEY),
+    "vertex_claude": ("x-goog-api-key", KEY),
 }
 
 
@@ -29,6 +33,9 @@ def texts(dialect: str, body: dict[str, Any]) -> list[str]:
     if dialect == "anthropic":
         system = [block["text"] for block in body["system"]]
         return system + [message["content"] for message in body["messages"]]
+    if dialect == "bedrock":
+        blocks = [*body["system"], *(part for turn in body["messages"] for part in turn["content"])]
+        return [block["text"] for block in blocks]
     turns = [body["systemInstruction"], *body["contents"]]
     return [part["text"] for turn in turns for part in turn["parts"]]
 
@@ -37,7 +44,7 @@ async def test_prompt_arrives_exactly(subject: Subject) -> None:
     """Escapes, control characters and every plane of Unicode reach the model as they were."""
     await subject.ask()
     received = subject.server.requests[-1]
-    assert texts(subject.dialect, received.body) == [turn.text for turn in PROMPT.turns]
+    assert texts(subject.family, received.body) == [turn.text for turn in PROMPT.turns]
 
 
 async def test_megabyte_arrives_exactly(subject: Subject) -> None:
@@ -48,7 +55,7 @@ async def test_megabyte_arrives_exactly(subject: Subject) -> None:
     received = subject.server.requests[-1]
     assert len(received.raw) > 1_000_000
     assert received.headers["Content-Length"] == str(len(received.raw))
-    assert texts(subject.dialect, received.body)[1] == "".join(parts)
+    assert texts(subject.family, received.body)[1] == "".join(parts)
 
 
 async def test_broken_unicode_is_rejected_unsent(subject: Subject) -> None:
@@ -114,15 +121,19 @@ async def test_schema_is_asked_for_in_the_providers_way(subject: Subject) -> Non
     """The answer's schema goes where the provider's structured output expects it."""
     await subject.ask(STRUCTURED)
     body = subject.server.requests[-1].body
-    if subject.dialect == "openai":
+    if subject.family == "openai":
         answer = {"name": "verdict", "strict": True, "schema": SCHEMA}
         assert body["response_format"] == {"type": "json_schema", "json_schema": answer}
-    elif subject.dialect == "openai_responses":
+    elif subject.family == "openai_responses":
         answer = {"type": "json_schema", "name": "verdict", "strict": True, "schema": SCHEMA}
         assert body["text"] == {"format": answer}
-    elif subject.dialect == "anthropic":
+    elif subject.family == "anthropic":
         assert body["tools"] == [{"name": "verdict", "input_schema": SCHEMA}]
         assert body["tool_choice"] == {"type": "tool", "name": "verdict"}
+    elif subject.family == "bedrock":
+        [tool] = body["toolConfig"]["tools"]
+        assert tool == {"toolSpec": {"name": "verdict", "inputSchema": {"json": SCHEMA}}}
+        assert body["toolConfig"]["toolChoice"] == {"tool": {"name": "verdict"}}
     else:
         assert body["generationConfig"]["responseMimeType"] == "application/json"
         assert body["generationConfig"]["responseJsonSchema"] == SCHEMA
@@ -134,7 +145,7 @@ async def test_what_a_model_cannot_do_is_left_out(subject: Subject) -> None:
     unable = Capabilities(schema=False, temperature=False)
     await subject.ask(replace(STRUCTURED, sampling=sampling), capabilities=unable)
     body = subject.server.requests[-1].body
-    sent = {**body, **body.get("generationConfig", {})}
+    sent = {**body, **body.get("generationConfig", {}), **body.get("inferenceConfig", {})}
     absent = {
         *(
             "text",
@@ -142,6 +153,7 @@ async def test_what_a_model_cannot_do_is_left_out(subject: Subject) -> None:
             "response_format",
             "tools",
             "tool_choice",
+            "toolConfig",
             "responseJsonSchema",
             "responseMimeType",
         ),
@@ -156,10 +168,11 @@ async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
     able = Capabilities(logprobs=True, seed=True)
     await subject.ask(replace(PROMPT, sampling=sampling), capabilities=able, max_output_tokens=64)
     body = subject.server.requests[-1].body
-    sent = {**body, **body.get("generationConfig", {})}
+    sent = {**body, **body.get("generationConfig", {}), **body.get("inferenceConfig", {})}
     assert sent["temperature"] == 0.5
+    limit = "max_completion_tokens" if subject.dialect == "azure" else "max_tokens"
     expected = {
-        "openai": {"max_tokens": 64, "seed": 7, "logprobs": True, "top_logprobs": 3},
+        "openai": {limit: 64, "seed": 7, "logprobs": True, "top_logprobs": 3},
         "openai_responses": {
             "max_output_tokens": 64,
             "include": ["message.output_text.logprobs"],
@@ -167,8 +180,9 @@ async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
             "store": False,
         },
         "anthropic": {"max_tokens": 64},
+        "bedrock": {"maxTokens": 64},
         "gemini": {"maxOutputTokens": 64, "seed": 7, "responseLogprobs": True, "logprobs": 3},
-    }[subject.dialect]
+    }[subject.family]
     assert expected.items() <= sent.items()
 
 

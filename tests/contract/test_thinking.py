@@ -78,6 +78,10 @@ def effort_in(dialect: str, effort: str) -> dict[str, Any]:
         "openai_responses": {"reasoning": {"effort": effort}},
         "anthropic": {"thinking": {"type": "adaptive"}, "output_config": {"effort": effort}},
         "gemini": {"thinkingConfig": {"thinkingLevel": effort}},
+        "bedrock": {
+            "additionalModelRequestFields": {"thinking": {"type": "adaptive"}},
+            "outputConfig": {"effort": effort},
+        },
     }[dialect]
 
 
@@ -91,9 +95,9 @@ async def sent(subject: Subject, sampling: Sampling = Sampling(), **fields: Any)
 async def test_effort_is_sent_in_the_dialects_way(subject: Subject) -> None:
     """The model's own effort, unless the call says another."""
     fields: dict[str, Any] = {"reasoning": True, "reasoning_effort": "low"}
-    assert effort_in(subject.dialect, "low").items() <= (await sent(subject, **fields)).items()
+    assert effort_in(subject.family, "low").items() <= (await sent(subject, **fields)).items()
     body = await sent(subject, Sampling(reasoning_effort="high"), **fields)
-    assert effort_in(subject.dialect, "high").items() <= body.items()
+    assert effort_in(subject.family, "high").items() <= body.items()
 
 
 async def test_budget_is_sent_where_the_dialect_has_one(subject: Subject) -> None:
@@ -101,16 +105,23 @@ async def test_budget_is_sent_where_the_dialect_has_one(subject: Subject) -> Non
     body = await sent(
         subject, Sampling(thinking_budget_tokens=4_000), reasoning=True, max_output_tokens=6_000
     )
+    limit = "max_completion_tokens" if subject.dialect == "azure" else "max_tokens"
     expected: dict[str, Any] = {
-        "openai": {"max_tokens": 5_048},
+        "openai": {limit: 5_048},
         "openai_responses": {"max_output_tokens": 5_048},
         "anthropic": {
             "thinking": {"type": "enabled", "budget_tokens": 3_000},
             "max_tokens": 5_048,
         },
         "gemini": {"thinkingConfig": {"thinkingBudget": 3_000}, "maxOutputTokens": 5_048},
+        "bedrock": {
+            "additionalModelRequestFields": {
+                "thinking": {"type": "enabled", "budget_tokens": 3_000}
+            },
+            "inferenceConfig": {"maxTokens": 5_048},
+        },
     }
-    assert expected[subject.dialect].items() <= body.items()
+    assert expected[subject.family].items() <= body.items()
 
 
 @pytest.mark.parametrize("effort", ["none", "low"])
@@ -120,17 +131,23 @@ async def test_a_model_that_does_not_think_is_not_asked_to(
     """A judge may have models of both kinds: the request's effort is for those that think."""
     body = await sent(subject, Sampling(reasoning_effort=effort, thinking_budget_tokens=100))
     assert {"reasoning", "reasoning_effort", "thinking", "thinkingConfig"}.isdisjoint(body)
+    assert {"outputConfig", "additionalModelRequestFields"}.isdisjoint(body)
 
 
 async def test_a_model_that_thinks_gives_structured_answers(subject: Subject) -> None:
     """Anthropic allows no forced tool next to thinking: the answer's format is asked for."""
     completion = await subject.ask(STRUCTURED, reasoning=True, reasoning_effort="low")
     assert completion.text.startswith("{")
-    if subject.dialect == "anthropic":
+    if subject.family == "anthropic":
         body = subject.server.requests[-1].body
         assert "tools" not in body
         assert body["output_config"]["format"]["type"] == "json_schema"
         assert body["output_config"]["effort"] == "low"
+    if subject.family == "bedrock":
+        body = subject.server.requests[-1].body
+        assert "toolConfig" not in body
+        assert body["outputConfig"]["textFormat"]["type"] == "json_schema"
+        assert body["outputConfig"]["effort"] == "low"
 
 
 FIELDS = {
@@ -141,6 +158,7 @@ FIELDS = {
         "response_format": "structured_output",
         "reasoning_effort": "reasoning_effort",
         "max_tokens": "max_output_tokens",
+        "max_completion_tokens": "max_output_tokens",
     },
     "openai_responses": {
         "temperature": "temperature",
@@ -152,6 +170,12 @@ FIELDS = {
         "tool_choice": "structured_output",
         "thinking.budget_tokens": "thinking_budget",
         "output_config.effort": "reasoning_effort",
+    },
+    "bedrock": {
+        "inferenceConfig.temperature": "temperature",
+        "toolConfig": "structured_output",
+        "outputConfig.effort": "reasoning_effort",
+        "additionalModelRequestFields.thinking.budget_tokens": "thinking_budget",
     },
     "gemini": {
         "generationConfig.temperature": "temperature",
@@ -167,7 +191,10 @@ FIELDS = {
 async def test_what_an_api_refuses_is_named(subject: Subject) -> None:
     """An error about an unsupported field says which of our parameters it is."""
     everything = Sampling(temperature=0.5, seed=7, top_logprobs=3)
-    for field, parameter in FIELDS[subject.dialect].items():
+    other_limit = "max_tokens" if subject.dialect == "azure" else "max_completion_tokens"
+    for field, parameter in FIELDS[subject.family].items():
+        if field == other_limit:
+            continue
         subject.server.refuses = (field,)
         fields: dict[str, Any] = {}
         if parameter == "reasoning_effort":

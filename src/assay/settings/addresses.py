@@ -28,8 +28,8 @@ def checked_base_url(url: str) -> str:
         raise ValueError("must be an http(s) URL with a host, such as https://host/v1")
     if parts.query or parts.fragment:
         raise ValueError(
-            "must have no query and no fragment, since paths are added to it. Parameters belong "
-            "into `query`, and the api-version of Azure into `api_version`"
+            "must have no query and no fragment, since paths are added to it: parameters belong in "
+            "`query`. For Azure's classic endpoint, use `dialect = \"azure\"` and `api_version`"
         )
     return url
 

@@ -16,6 +16,7 @@ TOO_LONG = {
     "openai": "This model's maximum context length is 8192 tokens.",
     "openai_responses": "Your input exceeds the context window of this model.",
     "anthropic": "prompt is too long: 210000 tokens > 200000 maximum",
+    "bedrock": "Input is too long for requested model.",
     "gemini": "The input token count (2000000) exceeds the maximum number of tokens allowed.",
 }
 
@@ -45,6 +46,26 @@ class Dialect(ABC):
 
     name: str
     thoughts: int
+    stream_type = "text/event-stream; charset=utf-8"
+    keep_alive = b": keep-alive\n\n"
+    malformed = b'data: {"choices": [{"delta": \n\n'
+    tools = "tools"
+    filters_beforehand = False
+    filter_is_refusal = False
+
+    def streams(self, path: str, body: Mapping[str, Any]) -> bool:
+        """Whether the request asks for a stream."""
+        return bool(body.get("stream"))
+
+    def objection(
+        self, path: str, headers: Mapping[str, str], raw: bytes
+    ) -> tuple[int, str] | None:
+        """The status and problem of a request that is not in the protocol's form."""
+        return None
+
+    def error_headers(self, problem: str) -> dict[str, str]:
+        """What an error has besides its body."""
+        return {}
 
     @abstractmethod
     def schema(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -92,6 +113,8 @@ class Dialect(ABC):
 class OpenAIDialect(Dialect):
     name = "openai"
     thoughts = 2
+    filters_beforehand = True
+    too_long = "openai"
     _codes: Mapping[str, str] = {
         "401": "invalid_api_key",
         "bad_key": "invalid_api_key",
@@ -131,7 +154,7 @@ class OpenAIDialect(Dialect):
         yield "[DONE]"
 
     def error(self, problem: str, _status: int) -> dict[str, Any]:
-        message = TOO_LONG[self.name] if problem == "context" else f"refused for {problem}"
+        message = TOO_LONG[self.too_long] if problem == "context" else f"refused for {problem}"
         code = self.kind(self._codes, problem)
         return {"error": {"message": message, "type": "x_error", "param": None, "code": code}}
 
@@ -162,6 +185,7 @@ class OpenAIDialect(Dialect):
 
 class ResponsesDialect(OpenAIDialect):
     name = "openai_responses"
+    too_long = "openai_responses"
     thoughts = 4
 
     def schema(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -231,6 +255,7 @@ class ResponsesDialect(OpenAIDialect):
 class AnthropicDialect(Dialect):
     name = "anthropic"
     thoughts = 5
+    filter_is_refusal = True  # Anthropic has no other word for it
     _types: Mapping[str, str] = {
         "400": "invalid_request_error",
         "own_output": "invalid_request_error",
@@ -325,6 +350,10 @@ class AnthropicDialect(Dialect):
 class GeminiDialect(Dialect):
     name = "gemini"
     thoughts = 1
+
+    def streams(self, path: str, body: Mapping[str, Any]) -> bool:
+        return "alt=sse" in path
+
     _statuses: Mapping[str, str] = {
         "400": "INVALID_ARGUMENT",
         "own_output": "INVALID_ARGUMENT",

@@ -66,20 +66,29 @@ class Play:
         script: Script,
         request: web.Request,
         dialect: Dialect,
-        body: dict[str, Any],
+        raw: bytes,
         fault: Fault,
     ) -> None:
         self._script = script
         self._request = request
         self._dialect = dialect
         self._fault = fault
-        self._body = body
+        self._raw = raw
+        self._body = body = json.loads(raw)
         self._embeds = request.path.endswith(("/embeddings", ":batchEmbedContents"))
-        self._stream = bool(self._body.get("stream")) or "alt=sse" in request.path_qs
+        self._stream = dialect.streams(request.path_qs, body)
 
     async def answer(self) -> web.StreamResponse:
         await asyncio.sleep(self._script.latency_s)
         fault = self._fault
+        objection = self._dialect.objection(self._request.path_qs, self._request.headers, self._raw)
+        if objection is not None:
+            status, problem = objection
+            return web.json_response(
+                self._error_body(problem, status),
+                status=status,
+                headers=self._dialect.error_headers(problem),
+            )
         for field_name in self._script.refuses:
             if _has(self._body, field_name):
                 return web.json_response(self._dialect.refusal(field_name), status=400)
@@ -93,17 +102,18 @@ class Play:
         return await (self._answer_streamed() if self._stream else self._answer_whole())
 
     def _is_filtered_beforehand(self) -> bool:
-        return self._fault.ending == "prompt_blocked" and self._dialect.name.startswith("openai")
+        return self._fault.ending == "prompt_blocked" and self._dialect.filters_beforehand
 
     def _error(self) -> web.Response:
         problem = self._script.problem or self._fault.problem or self._fault.ending
         status = self._fault.status if self._fault.behaviour == "error" else 400
         body = self._script.error_body or self._error_body(problem, status)
-        return web.json_response(body, status=status, headers=dict(self._fault.headers))
+        headers = {**self._fault.headers, **self._dialect.error_headers(problem)}
+        return web.json_response(body, status=status, headers=headers)
 
     def _error_body(self, problem: str, status: int) -> dict[str, Any]:
         body = self._dialect.error(problem, status)
-        body["error"]["message"] += self._script.echo
+        (body.get("error") or body)["message"] += self._script.echo
         return body
 
     def _answer(self) -> Answer:
@@ -112,8 +122,8 @@ class Play:
         ending = self._fault.ending
         if ending == "length":
             text = text[: len(text) // 2]
-        if self._dialect.name == "anthropic" and ending in ("content_filter", "prompt_blocked"):
-            ending = "refusal"  # Anthropic has no other word for it
+        if self._dialect.filter_is_refusal and ending in ("content_filter", "prompt_blocked"):
+            ending = "refusal"
         config = self._body.get("generationConfig", {})
         included = self._body.get("include") or self._body.get("logprobs")
         logprobs = bool(included or config.get("responseLogprobs"))
@@ -122,7 +132,7 @@ class Play:
             text,
             ending,
             structured=schema is not None,
-            tool="tools" in self._body,
+            tool=self._dialect.tools in self._body,
             logprobs=logprobs,
             usage=self._script.usage,
             piece_chars=piece_chars,
@@ -163,7 +173,7 @@ class Play:
 
     async def _answer_streamed(self) -> web.StreamResponse:
         frames = [self._dialect.frame(event) for event in self._dialect.events(self._answer())]
-        frames.insert(1, b": keep-alive\n\n")
+        frames.insert(1, self._dialect.keep_alive)
         if self._fault.behaviour == "huge":
             frames = [b"".join(frames)]
         if self._script.holds_head:
@@ -187,7 +197,7 @@ class Play:
     def _content_type(self, kind: str) -> str:
         if self._fault.behaviour == "content_type":
             return "text/html; charset=utf-8"
-        return "application/json" if kind == "json" else "text/event-stream; charset=utf-8"
+        return "application/json" if kind == "json" else self._dialect.stream_type
 
     async def _write(self, response: web.StreamResponse, groups: list[bytes], data: bytes) -> None:
         half = max(1, len(groups) // 2)
@@ -217,7 +227,7 @@ class Play:
                 body = self._error_body(self._fault.problem, self._fault.status)
                 await response.write(self._dialect.frame(body))
             case "malformed":
-                await response.write(b'data: {"choices": [{"delta": \n\n')
+                await response.write(self._dialect.malformed)
             case "truncated" if self._stream:
                 await response.write_eof()
             case _:

@@ -28,6 +28,7 @@ if __name__ == "__main__":
     _ROOT = Path(__file__).resolve().parents[3]
     sys.path[:0] = [str(_ROOT / "tests"), str(_ROOT / "src")]
 
+from fakes.providers.clouds import CLOUDS
 from fakes.providers.dialects import DIALECTS
 from fakes.providers.faults import FAULTS, HEALTHY, Fault
 from fakes.providers.play import Play, Script
@@ -38,6 +39,10 @@ PATHS = {
     "openai_responses": "/openai_responses/v1",
     "anthropic": "/anthropic/v1",
     "gemini": "/gemini/v1beta",
+    "azure": "/azure",
+    "bedrock": "/bedrock",
+    "vertex": "/vertex/v1",
+    "vertex_claude": "/vertex_claude/v1",
 }
 
 
@@ -92,7 +97,7 @@ class FaultServer(Script):
         await self._runner.cleanup()
 
     def base_url(self, dialect: str) -> str:
-        """Where a provider's adapter is to be pointed at."""
+        """The `base_url` of a provider's settings."""
         scheme = "https" if self.fault.behaviour == "tls" else "http"
         return f"{scheme}://127.0.0.1:{self.port}{PATHS[dialect]}"
 
@@ -143,7 +148,7 @@ class FaultServer(Script):
         return web.json_response({"count": self.count})
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        dialect = DIALECTS[request.match_info["dialect"]]
+        dialect = (DIALECTS | CLOUDS)[request.match_info["dialect"]]
         raw = await request.read()
         received = Received(
             dialect.name,
@@ -158,7 +163,7 @@ class FaultServer(Script):
         self.arrived.set()
         try:
             fault = self._fault_now()
-            return await Play(self, request, dialect, received.body, fault).answer()
+            return await Play(self, request, dialect, raw, fault).answer()
         except (asyncio.CancelledError, ConnectionError):
             received.gone.set()
             raise

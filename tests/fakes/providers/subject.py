@@ -14,9 +14,12 @@ from assay.domain.completion import (
     Turn,
 )
 from assay.providers import ProviderClient, ProviderConfig, build_model
+from assay.settings import ProviderSettings
 from fakes.calls import call, read_text
+from fakes.providers.clouds import CLOUD_MODELS, CLOUD_SETTINGS
 from fakes.providers.server import FaultServer
 
+FAMILIES = {"azure": "openai", "vertex": "gemini", "vertex_claude": "anthropic"}
 KEY = "contract-0123456789-secret"  # unlike a key, so that only the mask hides it
 SCHEMA = {
     "type": "object",
@@ -41,7 +44,10 @@ STRUCTURED = replace(PROMPT, answer=AnswerSchema("verdict", SCHEMA))
 
 @dataclass
 class Subject:
-    """One adapter under test with the server it talks to."""
+    """One adapter under test with the server it talks to.
+
+    `family` is the dialect that it shares its requests and answers with.
+    """
 
     dialect: str
     stream: bool
@@ -49,11 +55,22 @@ class Subject:
     clients: list[ProviderClient]
     silence_s: float = 5.0
 
+    @property
+    def family(self) -> str:
+        return FAMILIES.get(self.dialect, self.dialect)
+
+    @property
+    def settings(self) -> ProviderSettings:
+        base_url = self.server.base_url(self.dialect)
+        fields = CLOUD_SETTINGS.get(self.dialect, {"dialect": self.dialect})
+        return ProviderSettings.model_validate({"base_url": base_url, **fields})
+
     def client(self, **options: Any) -> ProviderClient:
         config = ProviderConfig(
             provider=self.dialect,
-            base_url=self.server.base_url(self.dialect),
+            base_url=self.settings.url,
             api_key=lambda: KEY,
+            query=lambda: {"api-version": "2024-10-21"} if self.dialect == "azure" else {},
             silence_timeout_s=self.silence_s,
             stream=self.stream,
         )
@@ -72,11 +89,11 @@ class Subject:
         model = Model(
             id=f"{self.dialect}/judge-1",
             provider=self.dialect,
-            name="judge-1",
+            name=CLOUD_MODELS.get(self.dialect, "judge-1"),
             input_usd_per_mtok=1.0,
             output_usd_per_mtok=10.0,
             capabilities=capabilities or Capabilities(),
             **model_options,
         )
-        chat = build_model(self.dialect, model, client or self.client())
+        chat = build_model(self.settings.dialect, model, client or self.client())
         return await chat.complete(prompt.for_model(model), call(deadline_s))

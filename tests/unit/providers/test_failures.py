@@ -87,7 +87,7 @@ def test_message_is_safe_to_show() -> None:
     """What a provider says is cut short, without control characters or anything like a key."""
     said = "\x00\x1b[1m bad Bearer abc sk-live-1 AIzaXYZ my-own-secret " + "x" * 1_000
     problem = ProviderError(400, message=said)
-    message = failure("acme", DIALECT, problem, "my-own-secret").message
+    message = failure("acme", DIALECT, problem, ["my-own-secret"]).message
     assert message.isprintable()
     assert "[key]" in message
     assert not any(secret in message for secret in ("abc", "sk-live", "AIza", "my-own"))

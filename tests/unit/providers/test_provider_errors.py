@@ -407,7 +407,7 @@ SECRET = "Zq7-wild-key-without-a-prefix-9fKx"
 )
 def test_parts_of_a_key_are_masked(quoted: str):
     """Providers quote the first and last characters of a key; none of them is shown."""
-    text = safe_text(f"Quota of key {quoted} used up, see the docs", SECRET)
+    text = safe_text(f"Quota of key {quoted} used up, see the docs", [SECRET])
     assert text.startswith("Quota of key ")
     assert text.endswith(" used up, see the docs")
     assert not any(part in text for part in ("Zq7", "9fKx", "wild", "yz12"))
@@ -415,5 +415,5 @@ def test_parts_of_a_key_are_masked(quoted: str):
 
 def test_a_placeholder_is_no_key():
     """Local servers take any word as a key; its parts are the words of every message."""
-    assert safe_text("too many tokens", "tokens") == "too many [key]"
-    assert safe_text("too many tokens", "token-abc") == "too many tokens"
+    assert safe_text("too many tokens", ["tokens"]) == "too many [key]"
+    assert safe_text("too many tokens", ["token-abc"]) == "too many tokens"

@@ -202,7 +202,7 @@ def test_a_named_server_without_models_is_an_error(tmp_path: Path, monkeypatch, 
         ("http://ho st/v1", "must be an http(s) URL with a host"),
         (
             "https://acme.openai.azure.com/openai?api-version=2024-10-21",
-            "Azure, use the v1 endpoint",
+            "classic endpoint",
         ),
         ("https://host/v1#x", "must have no query and no fragment"),
     ],

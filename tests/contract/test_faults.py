@@ -6,6 +6,7 @@ import pytest
 
 from assay.domain.errors import ModelError
 from fakes.providers.faults import FAULTS
+from fakes.providers.server import PROTOCOLS
 from fakes.providers.subject import KEY, SHORT_SILENCE_S, Subject
 
 ENDINGS = {"content_filter": "refusal", "prompt_blocked": "refusal"}
@@ -21,7 +22,10 @@ async def test_fault_becomes_its_error(subject: Subject, name: str) -> None:
     subject.server.echo = f" with {KEY}"
     await subject.server.play(name)
     raises = fault.raises
-    if subject.family == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
+    if PROTOCOLS[subject.dialect].filter_is_refusal and fault.ending in (
+        "content_filter",
+        "prompt_blocked",
+    ):
         raises = None  # a refusal, in Anthropic's words
     if raises is None:
         completion = await subject.ask()

@@ -34,8 +34,9 @@ from assay.evaluation.sandbox.pool import SandboxPool
 from assay.redis.client import connect
 from assay.settings import Settings
 from fakes.engine import engine
+from fakes.providers.clouds import CLOUD_MODELS, CLOUD_SETTINGS
 from fakes.providers.faults import FAULTS
-from fakes.providers.server import FaultServer
+from fakes.providers.server import PATHS, PROTOCOLS, FaultServer
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -52,6 +53,12 @@ def redis(tmp_path_factory):
     server = RedisProcess(tmp_path_factory.mktemp("redis"), keep=False)
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clouds take a key here; test_cloud_credentials.py has their own ways."""
+    monkeypatch.setenv("MATRIX_KEY", "matrix-0123456789-secret")
 
 
 @dataclass
@@ -91,16 +98,22 @@ async def opened(
     name = uuid.uuid4().hex
     provider = {"silence_timeout_s": SILENCE_S, "stream": stream}
     model = {"requests_per_minute": 60_000, "name": "judge-1"}
+    failing_model = {**model, "name": CLOUD_MODELS.get(dialect, "judge-1")}
     firsts = [f"{name}/first-{number}" for number in range(failing)]
     settings = Settings.model_validate(
         {
             "providers": {
-                "first": {**provider, "dialect": dialect, "base_url": first.base_url(dialect)},
+                "first": {
+                    **provider,
+                    **CLOUD_SETTINGS.get(dialect, {"dialect": dialect}),
+                    "base_url": first.base_url(dialect),
+                    "api_key_env": "MATRIX_KEY",
+                },
                 "second": {**provider, "dialect": "openai", "base_url": second.base_url("openai")},
             },
             "models": {
                 **{
-                    model_id: {**model, "provider": "first", "context_tokens": 8_000}
+                    model_id: {**failing_model, "provider": "first", "context_tokens": 8_000}
                     for model_id in firsts
                 },
                 f"{name}/second": {**model, "provider": "second"},
@@ -122,7 +135,10 @@ def meaning(name: str, dialect: str, stream: bool) -> type[ModelError] | None:
     fault = FAULTS[name]
     if fault.ending in ("refusal", "length"):
         return AnswerRefused if fault.ending == "refusal" else AnswerTruncated
-    if dialect == "anthropic" and fault.ending in ("content_filter", "prompt_blocked"):
+    if PROTOCOLS[dialect].filter_is_refusal and fault.ending in (
+        "content_filter",
+        "prompt_blocked",
+    ):
         return AnswerRefused
     return StreamBroken if name == "error_mid" and not stream else fault.raises
 
@@ -145,7 +161,7 @@ async def side_by_side(case: Callable[[str], Awaitable[None]]) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("dialect", ["openai", "openai_responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("dialect", PATHS)
 async def test_every_fault_ends_as_the_table_says(redis, dialect, stream):
     """Scored before the deadline, or not where no other model could do better; all is on record."""
     await side_by_side(lambda name: ends_as_the_table_says(redis, name, dialect, stream))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -249,12 +250,17 @@ def aws_credentials(provider: str, _url: str, region: str) -> Credentials:
         found.set_default_client_config(config)
         return found
 
-    known = session()
-    regions = {
-        name
-        for partition in known.get_available_partitions()
-        for name in known.get_available_regions("ec2", partition)
-    }
+    regions = _regions()
     if region not in regions:
         raise ValueError(f"region: AWS has no region {region!r}{did_you_mean(region, regions)}")
     return SigV4(provider, session, region)
+
+
+@cache
+def _regions() -> frozenset[str]:
+    session = import_extra("bedrock", "botocore.session").Session()
+    return frozenset(
+        name
+        for partition in session.get_available_partitions()
+        for name in session.get_available_regions("ec2", partition)
+    )

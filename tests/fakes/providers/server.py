@@ -33,6 +33,7 @@ from fakes.providers.dialects import DIALECTS
 from fakes.providers.faults import FAULTS, HEALTHY, Fault
 from fakes.providers.play import Play, Script
 
+PROTOCOLS = {**DIALECTS, **CLOUDS}
 BODY_BYTES_MAX = 64 * 1024 * 1024
 PATHS = {
     "openai": "/openai/v1",
@@ -148,7 +149,7 @@ class FaultServer(Script):
         return web.json_response({"count": self.count})
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        dialect = (DIALECTS | CLOUDS)[request.match_info["dialect"]]
+        dialect = PROTOCOLS[request.match_info["dialect"]]
         raw = await request.read()
         received = Received(
             dialect.name,

@@ -46,7 +46,11 @@ def entra_credentials(provider: str, url: str, _region: str) -> Credentials:
 
     def fetch() -> tuple[Mapping[str, str], float]:
         with identity.DefaultAzureCredential(
-            connection_timeout=FETCH_TIMEOUT_S, read_timeout=FETCH_TIMEOUT_S, retry_total=1
+            connection_timeout=FETCH_TIMEOUT_S,
+            read_timeout=FETCH_TIMEOUT_S,
+            retry_total=1,
+            # The authority comes from the operator; a closed network has no other to ask about it.
+            disable_instance_discovery=True,
         ) as credential:
             token = credential.get_token(f"https://{audience}/.default")
         return {"Authorization": f"Bearer {token.token}"}, float(token.expires_on)

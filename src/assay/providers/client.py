@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
 from multidict import CIMultiDict
@@ -133,19 +134,22 @@ class ProviderClient:
     ) -> tuple[OutgoingRequest, Sequence[str]]:
         """The request as it is sent, and the secrets in it; the dialect's fields win."""
         config = self.config
-        url = URL(f"{self._base_url}/{path}", encoded=True)
-        if query := config.query():
-            url = url.with_query({**query, **url.query})
+        path, _, own_query = path.partition("?")
+        # In the form that signatures are made over.
+        query = urlencode(
+            {**config.query(), **dict(parse_qsl(own_query))}, safe="", quote_via=quote
+        )
+        url = f"{self._base_url}/{path}?{query}".rstrip("?")
         sent = CIMultiDict(config.headers())
         sent.update(headers)
-        authorising = await credentials.headers(OutgoingRequest(str(url), sent, body))
+        authorising = await credentials.headers(OutgoingRequest(url, sent, body))
         sent.update(authorising)
         for value in sent.values():
             if not (value.isascii() and (value.isprintable() or not value)):
                 raise KeyRejected(f"the key of {config.provider} cannot be sent in a header")
         # What follows the scheme of a header is its secret.
         secrets = [value.rpartition(" ")[2] for value in authorising.values()]
-        return OutgoingRequest(str(url), sent, body), [*secrets, *config.secrets()]
+        return OutgoingRequest(url, sent, body), [*secrets, *config.secrets()]
 
     @asynccontextmanager
     async def _response(self, request: OutgoingRequest) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -29,7 +29,7 @@ def checked_base_url(url: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError(
             "must have no query and no fragment, since paths are added to it: parameters belong in "
-            "`query`. For Azure's classic endpoint, use `dialect = \"azure\"` and `api_version`"
+            '`query`. For Azure\'s classic endpoint, use `dialect = "azure"` and `api_version`'
         )
     return url
 

@@ -129,12 +129,12 @@ class BedrockDialect(Dialect):
     }
 
     def streams(self, path: str, body: Mapping[str, Any]) -> bool:
-        return path.endswith("/converse-stream")
+        return urlsplit(path).path.endswith("/converse-stream")
 
     def objection(
         self, path: str, headers: Mapping[str, str], raw: bytes
     ) -> tuple[int, str] | None:
-        if not re.fullmatch(r"/bedrock/model/[\w.~%-]+/converse(-stream)?", path):
+        if not re.fullmatch(r"/bedrock/model/[\w.~%-]+/converse(-stream)?", urlsplit(path).path):
             return 404, "404"
         if headers.get("Authorization", "").startswith("Bearer "):
             return None

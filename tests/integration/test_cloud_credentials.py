@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from fakes.providers.clouds import AWS_KEYS, CLOUD_MODELS, CLOUD_SETTINGS, TOKEN
 from fakes.providers.play import TEXT
 from fakes.providers.server import FaultServer
 from fakes.providers.subject import PROMPT
-from fakes.providers.tokens import CLIENT_ID, CLIENT_SECRET, TENANT, TokenServer
+from fakes.providers.tokens import CLIENT_ID, CLIENT_SECRET, POD_TOKEN, ROLE, TENANT, TokenServer
 
 [(AWS_KEY, AWS_SECRET)] = AWS_KEYS.items()
 CLOUDS = ("azure", "bedrock", "vertex", "vertex_claude")
@@ -61,6 +63,7 @@ class Cloud:
     async def aclose(self) -> None:
         for client in self._clients:
             await client.aclose()
+        self._clients.clear()
 
 
 @pytest.fixture
@@ -75,6 +78,7 @@ async def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         (tmp_path / "account.json").write_text(tokens.service_account())
         environment = {
             "HOME": str(tmp_path),
+            "AWS_CA_BUNDLE": str(tmp_path / "ca.pem"),
             "REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem"),
             "AZURE_AUTHORITY_HOST": tokens.url,
             "AZURE_TENANT_ID": TENANT,
@@ -210,6 +214,49 @@ async def test_temporary_keys_sign_with_their_session_token(
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session-0123456789")
     await cloud.ask("bedrock", cloud.client("bedrock"))
     assert cloud.server.requests[-1].headers["X-Amz-Security-Token"] == "session-0123456789"
+
+
+Write = Callable[[str], None]
+
+
+@pytest.fixture
+async def pod_token(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Write]:
+    """The environment of a pod with a role; writes the pod's token."""
+    file = tmp_path / "pod-token"
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(file))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", cloud.tokens.url)
+    yield lambda token: file.write_text(token) and None
+    await cloud.aclose()
+    with warnings.catch_warnings():
+        # botocore never closes its connections to STS.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+async def test_the_role_of_a_pod_is_assumed_once(cloud: Cloud, pod_token: Write) -> None:
+    """As IRSA sets it up; the temporary keys serve until shortly before their end."""
+    pod_token(POD_TOKEN)
+    client = cloud.client("bedrock")
+    await asyncio.gather(*(cloud.ask("bedrock", client) for _ in range(4)))
+    await cloud.ask("bedrock", client)
+    assert cloud.tokens.count == 1
+    assert cloud.server.requests[-1].headers["X-Amz-Security-Token"] == "session-1"
+
+
+async def test_a_role_that_cannot_be_assumed_says_why(cloud: Cloud, pod_token: Write) -> None:
+    """An expired token of the pod is named by its code; a new one serves the next call."""
+    pod_token("expired")
+    client = cloud.client("bedrock")
+    with pytest.raises(KeyRejected, match="ExpiredTokenException"):
+        await cloud.ask("bedrock", client)
+    pod_token(POD_TOKEN)
+    assert (await cloud.ask("bedrock", client)).text == TEXT
 
 
 async def test_a_wrong_secret_key_is_rejected(

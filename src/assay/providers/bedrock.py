@@ -231,7 +231,7 @@ class SigV4:
         if self._source is None:
             self._source = self._session().get_credentials()
         if self._source is None:
-            raise LookupError("NoCredentials")
+            raise import_extra("bedrock", "botocore.exceptions").NoCredentialsError
         keys = self._source.get_frozen_credentials()
         return keys, time.time() + EXPIRY_MARGIN_S + CREDENTIALS_S
 

@@ -23,6 +23,8 @@ from fakes.providers.dialects import (
 from fakes.providers.sigv4 import is_signed
 
 API_VERSIONS = ("2024-06-01", "2024-10-21")
+ANTHROPIC_VERSIONS = ("vertex-2023-10-16", "2026-10-21")
+"""The one in Anthropic's documentation, and the one that its client of November 2026 sends."""
 REGION, PROJECT, LOCATION = "eu-central-1", "acme-1", "europe-west4"
 AWS_KEYS = {"AKIAFAKEFAKEFAKEFAKE": "aws-secret/0123456789+abcdefghijklmnopqr"}
 """The secret of each access key."""
@@ -62,6 +64,7 @@ class AzureDialect(OpenAIDialect):
 
 class VertexDialect(GeminiDialect):
     name = "vertex"
+    keep_alive = b""  # which Google's own client does not read
     _publisher = "google"
     _verbs = ("streamGenerateContent", "generateContent")
 
@@ -86,7 +89,7 @@ class VertexClaudeDialect(AnthropicDialect):
         verb = "streamRawPredict" if body.get("stream") else "rawPredict"
         if not re.fullmatch(rf"/vertex_claude/v1{re.escape(models)}claude-[\w.@-]+:{verb}", path):
             return 404, "404"
-        if body.get("anthropic_version") != "vertex-2023-10-16" or "model" in body:
+        if body.get("anthropic_version") not in ANTHROPIC_VERSIONS or "model" in body:
             return 400, "400"
         return (401, "401") if _is_unknown_token(headers) else None
 

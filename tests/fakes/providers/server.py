@@ -12,6 +12,7 @@ import asyncio
 import json
 import random
 import socket
+import ssl
 import sys
 import time
 from collections import deque
@@ -76,6 +77,8 @@ class FaultServer(Script):
         self.requests: deque[Received] = deque(maxlen=requests_kept)
         self.arrived = asyncio.Event()
         self.fault = HEALTHY
+        self.tls: ssl.SSLContext | None = None
+        """Set before it starts, to serve TLS."""
         self._every, self._share, self._chance = 1, 1.0, random.Random(0)
         self._among: list[Fault] = []
         app = web.Application(client_max_size=BODY_BYTES_MAX)
@@ -99,7 +102,7 @@ class FaultServer(Script):
 
     def base_url(self, dialect: str) -> str:
         """The `base_url` of a provider's settings."""
-        scheme = "https" if self.fault.behaviour == "tls" else "http"
+        scheme = "https" if self.tls or self.fault.behaviour == "tls" else "http"
         return f"{scheme}://127.0.0.1:{self.port}{PATHS[dialect]}"
 
     async def play(
@@ -126,7 +129,7 @@ class FaultServer(Script):
     async def _listen(self) -> None:
         sock = _listening(self.port)
         self.port = sock.getsockname()[1]
-        self._site = web.SockSite(self._runner, sock)
+        self._site = web.SockSite(self._runner, sock, ssl_context=self.tls)
         await self._site.start()
 
     async def _refuse(self) -> None:

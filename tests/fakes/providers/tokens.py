@@ -1,8 +1,9 @@
-"""Token endpoints of Entra and Google: they check what comes, and fakes accept their tokens."""
+"""Token endpoints of Entra, Google and AWS: they check what comes, and give what fakes accept."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import ssl
 import time
@@ -15,9 +16,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fakes.providers.clouds import TOKENS
+from fakes.providers.clouds import AWS_KEYS, TOKENS
 
 TENANT, CLIENT_ID, CLIENT_SECRET = "tenant-1", "client-1", "entra~secret.0123456789"
+ROLE, POD_TOKEN = "arn:aws:iam::123456789012:role/assay", "pod-token"
 ACCOUNT = "judge@acme-1.iam.gserviceaccount.com"
 ENTRA_SCOPES = ("https://cognitiveservices.azure.com/.default",)
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -33,7 +35,6 @@ class TokenServer:
     tls: ssl.SSLContext | None = None
     lifetime_s: int = 3_600
     latency_s: float = 0.0
-    broken: bool = False
     count: int = 0
     refused: list[str] = field(default_factory=list)
     port: int = 0
@@ -43,6 +44,7 @@ class TokenServer:
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._discovery)
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._entra)
         app.router.add_post("/google/token", self._google)
+        app.router.add_post("/", self._sts)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
@@ -115,6 +117,30 @@ class TokenServer:
         if form.get("grant_type") != JWT_GRANT or claims["scope"] != GOOGLE_SCOPE:
             return self._refuse({"error": "invalid_scope"}, 400)
         return await self._issue()
+
+    async def _sts(self, request: web.Request) -> web.Response:
+        form = dict(await request.post())
+        expected = {
+            "Action": "AssumeRoleWithWebIdentity",
+            "RoleArn": ROLE,
+            "WebIdentityToken": POD_TOKEN,
+        }
+        if not expected.items() <= form.items():
+            body = (
+                "<ErrorResponse><Error><Code>ExpiredTokenException</Code></Error></ErrorResponse>"
+            )
+            return web.Response(text=body, status=400, content_type="text/xml")
+        self.count += 1
+        [(key, secret)] = AWS_KEYS.items()
+        end = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.lifetime_s)
+        body = (
+            "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>"
+            f"<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey>"
+            f"<SessionToken>session-{self.count}</SessionToken>"
+            f"<Expiration>{end:%Y-%m-%dT%H:%M:%SZ}</Expiration></Credentials>"
+            "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+        )
+        return web.Response(text=body, content_type="text/xml")
 
     def _refuse(self, body: dict[str, str], status: int) -> web.Response:
         self.refused.append(body["error"])

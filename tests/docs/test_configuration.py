@@ -34,7 +34,7 @@ def tables() -> str:
 def row(key: str, field: FieldInfo) -> str:
     if field.is_required():
         default = "required"
-    elif field.default in (None, ()) or str(field.default) == "":
+    elif field.default in (None, (), {}) or str(field.default) == "":
         default = "unset"
     else:
         default = (

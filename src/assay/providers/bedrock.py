@@ -38,6 +38,7 @@ from assay.providers.credentials import (
 from assay.providers.failures import Dialect
 from assay.providers.http_model import HttpModel
 from assay.providers.shapes import count_of, list_of, mapping_of
+from assay.providers.sse import EVENT_BYTES_MAX
 from assay.providers.stream_accumulator import StreamAccumulator, usage
 
 CREDENTIALS_S = 60.0
@@ -88,14 +89,20 @@ class EventStreamParser:
     def __init__(self) -> None:
         self._library = import_extra("bedrock", "botocore.eventstream")
         self._frames = self._library.EventStreamBuffer()
+        self._held = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The events that `chunk` completes; raises `StreamBroken` for a damaged frame."""
+        """The events that `chunk` completes; raises `StreamBroken` for a damaged or huge frame."""
+        self._held += len(chunk)
+        if self._held > EVENT_BYTES_MAX:
+            raise StreamBroken("the provider sent an event beyond the size limit")
         self._frames.add_data(chunk)
         try:
-            return [_event(frame.headers, frame.payload) for frame in self._frames]
+            events = [_event(frame.headers, frame.payload) for frame in self._frames]
         except (self._library.ParserError, ValueError, LookupError):
             raise StreamBroken("the provider sent a damaged event") from None
+        self._held = 0 if events else self._held
+        return events
 
     def finish(self) -> list[bytes]:
         """A frame that is not complete is none."""
@@ -107,9 +114,8 @@ def _event(headers: Mapping[str, Any], payload: bytes) -> bytes:
     if kind == "event":
         return b"{%s:%s}" % (orjson.dumps(headers[":event-type"]), payload)
     code = str(headers.get(":exception-type") or headers.get(":error-code") or "")
-    said = headers.get(":error-message") or mapping_of(orjson.loads(payload or b"{}")).get(
-        "message"
-    )
+    fields = mapping_of(orjson.loads(payload or b"{}"))
+    said = headers.get(":error-message") or fields.get("message")
     # Inside a stream an exception is written with a small letter.
     return orjson.dumps({"error": {"code": code[:1].upper() + code[1:], "message": said}})
 

@@ -37,6 +37,13 @@ def tls(reason: str) -> aiohttp.ClientConnectorSSLError:
     return aiohttp.ClientConnectorSSLError(KEY, error)
 
 
+def rejected_later() -> aiohttp.ClientOSError:
+    error = aiohttp.ClientOSError(1, "secret.host")
+    error.__cause__ = ssl.SSLError(1, "x")
+    error.__cause__.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "words"),
     [
@@ -53,6 +60,12 @@ def tls(reason: str) -> aiohttp.ClientConnectorSSLError:
             "TLS: certificate verify failed (Hostname mismatch)",
         ),
         (tls("WRONG_VERSION_NUMBER"), TlsFailed, "TLS: wrong version number"),
+        (rejected_later(), TlsFailed, "TLS: tlsv13 alert certificate required"),
+        (
+            aiohttp.ClientProxyConnectionError(KEY, OSError(errno.ENETUNREACH, "secret.host")),
+            ProviderDown,
+            "its proxy cannot be reached",
+        ),
         (
             aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "secret.host")),
             NameUnresolved,

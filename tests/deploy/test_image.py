@@ -15,6 +15,7 @@ from deploy.manifests import ROOT, cases, containers, name_of_case, pod_of
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 IGNORED = (ROOT / ".dockerignore").read_text()
 LOCK = ROOT / "requirements" / "runtime.txt"
+EXTRAS = [ROOT / "requirements" / f"{name}.txt" for name in ("azure", "bedrock", "vertex")]
 UID = 10001
 UNREACHABLE = re.compile(r"(?i)failed to fetch|error sending request|could not connect|dns error")
 
@@ -69,7 +70,7 @@ def test_every_locked_package_has_a_wheel_for_the_images_python(machine, tmp_pat
         *(Path(sys.executable).parent / "uv", "pip", "install", "--quiet"),
         *("--target", tmp_path / "packages", "--only-binary", ":all:", "--require-hashes"),
         *("--python-version", version, "--python-platform", f"{machine}-manylinux_2_28"),
-        *("--requirement", LOCK),
+        *(word for lock in (LOCK, *EXTRAS) for word in ("--requirement", lock)),
     ]
     run = subprocess.run(
         [os.fspath(word) for word in install], check=False, capture_output=True, text=True
@@ -128,12 +129,12 @@ def test_it_holds_no_secret():
     assert not re.search(r"(?i)(api_?key|token|password|secret)\s*=", DOCKERFILE)
 
 
-def test_the_build_sees_the_lock_and_the_wheel_only():
+def test_the_build_sees_the_locks_and_the_wheel_only():
     """The rest of a checkout (keys, data, history) never reaches the engine."""
     lines = [line for line in IGNORED.splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     let_in = [line.removeprefix("!") for line in lines[1:]]
-    assert let_in == ["requirements/runtime.txt", "dist/*.whl"]
-    copied = [copy.split()[0] for stage in stages()[:-1] for copy in of("COPY", stage)]
-    for source in copied:
+    assert let_in == [*(f"requirements/{lock.name}" for lock in (LOCK, *EXTRAS)), "dist/*.whl"]
+    copied = [copy.split()[:-1] for stage in stages()[:-1] for copy in of("COPY", stage)]
+    for source in (source for sources in copied for source in sources):
         assert any(fnmatch(source, pattern) for pattern in let_in), source

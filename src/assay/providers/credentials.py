@@ -42,7 +42,7 @@ class Credentials(Protocol):
         """The provider rejected them: the next request gets new ones."""
 
 
-class ApiKey:
+class ProviderKey:
     """A key that is read for each request, in the header where the dialect expects it."""
 
     def __init__(self, key: Callable[[], str | None], header: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.providers.body import json_body, merged
 from assay.providers.client import ProviderClient
-from assay.providers.credentials import ApiKey
+from assay.providers.credentials import ProviderKey
 from assay.providers.stream_accumulator import StreamAccumulator
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class HttpModel(ABC):
         self._model = model
         self._client = client
         config = client.config
-        self._credentials = config.credentials or ApiKey(config.api_key, self.key_header)
+        self._credentials = config.credentials or ProviderKey(config.api_key, self.key_header)
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         thinks = self._model.thinks(prompt.sampling)

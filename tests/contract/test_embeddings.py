@@ -14,13 +14,13 @@ from assay.domain.completion import Completion, Model, Prompt, Turn
 from assay.domain.errors import ModelError, StreamBroken, VectorsUnusable
 from assay.domain.sampling import Sampling
 from assay.domain.vectors import vectors_from
-from assay.providers import EMBEDDINGS, ProviderClient, ProviderConfig, build_model
+from assay.providers import EMBEDDINGS, ProviderClient, build_model
 from fakes.calls import call, read_text
 from fakes.providers.dialects import INPUT_TOKENS
 from fakes.providers.faults import FAULTS
 from fakes.providers.play import letter_counts
 from fakes.providers.server import FaultServer
-from fakes.providers.subject import KEY, SHORT_SILENCE_S
+from fakes.providers.subject import KEY, SHORT_SILENCE_S, config_of
 
 TEXTS = ('Output: "a"\\\n\x01 ü 🦊\u2028', "abba")
 PROMPT = Prompt(tuple(Turn("user", (text,)) for text in TEXTS), read_text, Sampling(0))
@@ -39,8 +39,8 @@ class Embedder:
         model = Model(
             f"{self.dialect}/e", self.dialect, "e-1", "embedding", input_usd_per_mtok=1.0, **options
         )
-        url = self.server.base_url(self.dialect)
-        client = ProviderClient(ProviderConfig(self.dialect, url, lambda: KEY, self.silence_s))
+        config = config_of(self.dialect, self.server, silence_timeout_s=self.silence_s)
+        client = ProviderClient(config)
         self.clients.append(client)
         return await build_model(self.dialect, model, client).complete(PROMPT, call())
 
@@ -65,7 +65,10 @@ async def test_a_vector_for_each_text_in_one_request(embedder):
     assert completion.cost_usd == pytest.approx(INPUT_TOKENS / 1_000_000)
     assert completion.model == ("e-1" if embedder.dialect == "gemini" else "served-1")
     [received] = embedder.server.requests
-    paths = {"gemini": "/gemini/v1beta/models/e-1:batchEmbedContents"}
+    paths = {
+        "gemini": "/gemini/v1beta/models/e-1:batchEmbedContents",
+        "azure": "/azure/openai/deployments/e-1/embeddings?api-version=2024-10-21",
+    }
     assert received.path == paths.get(embedder.dialect, f"/{embedder.dialect}/v1/embeddings")
     assert KEY in " ".join(received.headers.values())
 

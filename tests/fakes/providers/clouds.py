@@ -50,7 +50,7 @@ def _is_unknown_token(headers: Mapping[str, str]) -> bool:
 
 class AzureDialect(OpenAIDialect):
     name = "azure"
-    _path = re.compile(r"/azure/openai/deployments/[^/]+/chat/completions")
+    _path = re.compile(r"/azure/openai/deployments/[^/]+/(chat/completions|embeddings)")
 
     def objection(
         self, path: str, headers: Mapping[str, str], raw: bytes

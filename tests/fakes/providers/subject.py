@@ -42,6 +42,20 @@ SHORT_SILENCE_S = 0.5
 STRUCTURED = replace(PROMPT, answer=AnswerSchema("verdict", SCHEMA))
 
 
+def protocol_of(dialect: str) -> str:
+    """The name under which Assay has the dialect of a fake."""
+    return CLOUD_SETTINGS.get(dialect, {"dialect": dialect})["dialect"]
+
+
+def config_of(dialect: str, server: FaultServer, **options: Any) -> ProviderConfig:
+    """A provider of that dialect at the server, with a key."""
+    fields = {"dialect": dialect, "base_url": server.base_url(dialect)}
+    settings = ProviderSettings.model_validate({**fields, **CLOUD_SETTINGS.get(dialect, {})})
+    version = {"api-version": settings.api_version} if dialect == "azure" else {}
+    config = ProviderConfig(dialect, settings.url, lambda: KEY, query=lambda: version)
+    return replace(config, **options)
+
+
 @dataclass
 class Subject:
     """One adapter under test with the server it talks to.
@@ -59,21 +73,9 @@ class Subject:
     def family(self) -> str:
         return FAMILIES.get(self.dialect, self.dialect)
 
-    @property
-    def settings(self) -> ProviderSettings:
-        base_url = self.server.base_url(self.dialect)
-        fields = CLOUD_SETTINGS.get(self.dialect, {"dialect": self.dialect})
-        return ProviderSettings.model_validate({"base_url": base_url, **fields})
-
     def client(self, **options: Any) -> ProviderClient:
-        config = ProviderConfig(
-            provider=self.dialect,
-            base_url=self.settings.url,
-            api_key=lambda: KEY,
-            query=lambda: {"api-version": "2024-10-21"} if self.dialect == "azure" else {},
-            silence_timeout_s=self.silence_s,
-            stream=self.stream,
-        )
+        timing = {"silence_timeout_s": self.silence_s, "stream": self.stream}
+        config = config_of(self.dialect, self.server, **timing)
         self.clients.append(ProviderClient(replace(config, **options)))
         return self.clients[-1]
 
@@ -95,5 +97,5 @@ class Subject:
             capabilities=capabilities or Capabilities(),
             **model_options,
         )
-        chat = build_model(self.settings.dialect, model, client or self.client())
+        chat = build_model(protocol_of(self.dialect), model, client or self.client())
         return await chat.complete(prompt.for_model(model), call(deadline_s))

@@ -40,6 +40,7 @@ JUDGED: tuple[ProblemCode, ...] = (
     "quota_exhausted",
     "providers_unavailable",
     "records_unavailable",
+    "input_unavailable",
 )
 """Every route whose response needs a judge."""
 

@@ -22,6 +22,7 @@ from assay.http.rate_limits import rate_limit_fields
 
 CAUSES: Mapping[ProblemCode, str] = {
     "deadline_exceeded": "the deadline passed",
+    "input_unavailable": "an image could not be fetched",
     "overloaded": "this process has no free slot",
     "providers_unavailable": "no judge answered",
     "quota_exhausted": "the quota of the judges is exhausted",

@@ -17,6 +17,7 @@ from assay.domain.errors import (
     TRANSIENT_REASONS,
     DeadlineExceeded,
     FieldError,
+    ModelError,
     NotApplicable,
     Overloaded,
     RequestError,
@@ -38,7 +39,7 @@ from assay.domain.faults import internal_fault
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
-from assay.domain.ports import EventSink, Judges
+from assay.domain.ports import EventSink, Images, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
 from assay.evaluation.revision import revision
@@ -68,6 +69,7 @@ class Evaluator:
         sandbox: SandboxPool,
         screener: Screener,
         events: EventSink,
+        images: Images,
         delimiter_key: bytes = b"",
         gate: TenantGate = OPEN_GATE,
     ) -> None:
@@ -76,6 +78,7 @@ class Evaluator:
         self._sandbox = sandbox
         self._screener = screener
         self._events = events
+        self._images = images
         self._delimiter_key = delimiter_key
 
     async def evaluate(
@@ -104,12 +107,16 @@ class Evaluator:
         checks = {index: each for index, each in enumerate(criteria) if index not in assignments}
         finished = await self._check_all(case, checks, caller, deadline)
         if any(_stops(criteria[index], done.result) for index, done in finished.items()):
-            for index, assignment in assignments.items():
-                finished[index] = self._finish(assignment.criterion, SKIPPED, caller, 0.0)
+            finished |= self._finish_all(assignments, SKIPPED, caller)
         elif assignments:
             chosen = [(each.criterion, each.panel) for each in assignments.values()]
             await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
-            finished |= await self._look_up_and_judge(case, assignments, caller, deadline)
+            try:
+                async with self._images.loaded([case], deadline) as (loaded,):
+                    finished |= await self._look_up_and_judge(loaded, assignments, caller, deadline)
+            except ModelError as error:
+                failed = CriterionOutcome(None, error.reason, error.message)
+                finished |= self._finish_all(assignments, failed, caller)
         results = tuple(finished[index].result for index in range(len(criteria)))
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
@@ -212,10 +219,8 @@ class Evaluator:
             return await self._judge_all(case, assignments, caller)
         others = {index: each for index, each in assignments.items() if index not in wanting}
         finished = await self._judge_all(case, others, caller) if others else {}
-        return finished | {
-            index: self._finish(assignments[index].criterion, outcome, caller, 0.0)
-            for index in wanting
-        }
+        unfound = {index: assignments[index] for index in wanting}
+        return finished | self._finish_all(unfound, outcome, caller)
 
     async def _judge_all(
         self, case: Case, assignments: Mapping[int, Assignment], caller: Caller
@@ -261,6 +266,15 @@ class Evaluator:
         return {
             index: self._finish(assignment.criterion, outcome, caller, seconds, suspect)
             for (index, assignment), outcome in zip(group.items(), outcomes, strict=True)
+        }
+
+    def _finish_all(
+        self, assignments: Mapping[int, Assignment], outcome: CriterionOutcome, caller: Caller
+    ) -> dict[int, _Finished]:
+        """The same outcome for all, where no judge is asked."""
+        return {
+            index: self._finish(assignment.criterion, outcome, caller, 0.0)
+            for index, assignment in assignments.items()
         }
 
     def _finish(

@@ -72,6 +72,7 @@ PROBLEM_TYPES: Mapping[ProblemCode, ProblemType] = MappingProxyType(
         "internal": ProblemType(500, "Internal server error"),
         "overloaded": ProblemType(503, "The service is overloaded", temporary=True),
         "providers_unavailable": ProblemType(503, "No judge is available", temporary=True),
+        "input_unavailable": ProblemType(503, "An image cannot be fetched", temporary=True),
         "store_unavailable": ProblemType(503, "Storage is unavailable", temporary=True),
         "records_unavailable": ProblemType(503, "The records are unavailable", temporary=True),
         "deadline_exceeded": ProblemType(504, "The deadline was exceeded"),

@@ -14,6 +14,7 @@ from assay.domain.errors import (
     RateLimited,
     ServerError,
 )
+from assay.domain.images import Image
 from assay.providers.failures import Dialect
 from assay.providers.stream_accumulator import weighed
 
@@ -63,6 +64,11 @@ OPENAI = Dialect(
 
 def key_headers(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def detail_of(image: Image) -> dict[str, str]:
+    """How closely to look, where the caller says."""
+    return {"detail": image.detail} if image.detail else {}
 
 
 def token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:

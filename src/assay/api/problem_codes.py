@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.domain.errors import ProblemCode
+from assay.domain.problem_codes import ProblemCode
 
 AUTHENTICATED: tuple[ProblemCode, ...] = (
     "unauthenticated",

@@ -14,9 +14,10 @@ from pydantic import ConfigDict
 
 from assay.domain.comparison import Comparison, OrderVerdict
 from assay.domain.completion import Attempt
-from assay.domain.errors import MOST_TELLING_FIRST, TRANSIENT_REASONS, ProblemCode
+from assay.domain.errors import MOST_TELLING_FIRST, TRANSIENT_REASONS
 from assay.domain.evaluation import CriterionResult, Evaluation, RetryAdvice
 from assay.domain.exact_json import dumps
+from assay.domain.problem_codes import ProblemCode
 from assay.http.problems import Problem, fault_sentence
 from assay.http.rate_limits import rate_limit_fields
 

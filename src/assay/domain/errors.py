@@ -48,6 +48,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from assay.domain.call_results import ANSWERED, FAILURE, NO_RESULT, SILENT, CallResult
+from assay.domain.problem_codes import ProblemCode
 
 if TYPE_CHECKING:
     from assay.domain.completion import Attempt, Usage
@@ -84,33 +85,6 @@ most, and one that passes by itself explains the least.
 """
 
 MOST_TELLING_FIRST: tuple[Reason, ...] = get_args(Reason)
-
-ProblemCode = Literal[
-    "malformed_http",
-    "malformed_json",
-    "unauthenticated",
-    "forbidden",
-    "not_found",
-    "method_not_allowed",
-    "request_timeout",
-    "conflict",
-    "body_too_large",
-    "unsupported_media_type",
-    "invalid_request",
-    "idempotency_key_reused",
-    "unknown_criterion",
-    "unknown_model",
-    "tenant_rate_limited",
-    "quota_exhausted",
-    "internal",
-    "overloaded",
-    "providers_unavailable",
-    "input_unavailable",
-    "store_unavailable",
-    "records_unavailable",
-    "deadline_exceeded",
-]
-"""Every code of a problem, as callers read it; `http/problems.py` gives each its HTTP status."""
 
 
 class AssayError(Exception):

@@ -111,12 +111,7 @@ class Evaluator:
         elif assignments:
             chosen = [(each.criterion, each.panel) for each in assignments.values()]
             await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
-            try:
-                async with self._images.loaded([case], deadline) as (loaded,):
-                    finished |= await self._look_up_and_judge(loaded, assignments, caller, deadline)
-            except ModelError as error:
-                failed = CriterionOutcome(None, error.reason, error.message)
-                finished |= self._finish_all(assignments, failed, caller)
+            finished |= await self._load_and_judge(case, assignments, caller, deadline)
         results = tuple(finished[index].result for index in range(len(criteria)))
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
@@ -200,27 +195,34 @@ class Evaluator:
             self._events.emit(internal_fault("check", error, caller.request_id))
             return CHECK_FAILED
 
-    async def _look_up_and_judge(
+    async def _load_and_judge(
         self,
         case: Case,
         assignments: Mapping[int, Assignment],
         caller: Caller,
         deadline: Deadline,
     ) -> dict[int, _Finished]:
-        """Look up the members of the output that templates name; then ask all judges."""
-        wanting = {index for index, each in assignments.items() if each.criterion.output_paths}
-        if not wanting:
-            return await self._judge_all(case, assignments, caller)
-        paths = (path for index in wanting for path in assignments[index].criterion.output_paths)
-        members = OutputMembers(paths=tuple(dict.fromkeys(paths)))
-        outcome = await self._check(members, case, caller, deadline)
-        if outcome.finding is not None:
-            case = replace(case, output_members=outcome.finding.value)
-            return await self._judge_all(case, assignments, caller)
-        others = {index: each for index, each in assignments.items() if index not in wanting}
-        finished = await self._judge_all(case, others, caller) if others else {}
-        unfound = {index: assignments[index] for index in wanting}
-        return finished | self._finish_all(unfound, outcome, caller)
+        """Look up the members of the output that templates name, fetch images, ask all judges."""
+        finished: dict[int, _Finished] = {}
+        wanting = {
+            index: each for index, each in assignments.items() if each.criterion.output_paths
+        }
+        if wanting:
+            paths = (path for each in wanting.values() for path in each.criterion.output_paths)
+            members = OutputMembers(paths=tuple(dict.fromkeys(paths)))
+            outcome = await self._check(members, case, caller, deadline)
+            if outcome.finding is None:
+                finished = self._finish_all(wanting, outcome, caller)
+                assignments = {i: each for i, each in assignments.items() if i not in wanting}
+            else:
+                case = replace(case, output_members=outcome.finding.value)
+        try:
+            async with self._images.loaded([case], deadline) as (loaded,):
+                judged = await self._judge_all(loaded, assignments, caller) if assignments else {}
+        except ModelError as error:
+            failed = CriterionOutcome(None, error.reason, error.message)
+            judged = self._finish_all(assignments, failed, caller)
+        return finished | judged
 
     async def _judge_all(
         self, case: Case, assignments: Mapping[int, Assignment], caller: Caller

@@ -18,13 +18,8 @@ from typing import Any
 import orjson
 
 from assay.domain.completion import Attempt
-from assay.domain.errors import (
-    AssayError,
-    FieldError,
-    ModelError,
-    ProblemCode,
-    RequestError,
-)
+from assay.domain.errors import AssayError, FieldError, ModelError, RequestError
+from assay.domain.problem_codes import ProblemCode
 from assay.domain.tenants import TenantLimited
 from assay.http.rate_limits import rate_limit_fields
 

@@ -10,26 +10,29 @@ from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, CriterionResult, Evaluation
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Judges
+from assay.domain.targets import AllowedHosts
 from assay.evaluation.comparer import Comparer
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
+from assay.providers.images import ImageFetcher
 from assay.screening import Screener
 from fakes.recorded_events import RecordedEvents
 
 CALLER = Caller("tenant", "request")
+NO_FETCHES = ImageFetcher(AllowedHosts())
 CASE = Case("Paris", input="Capital of France?")
 
 
 def engine(judges: Judges, sandbox: SandboxPool, events: EventSink | None = None) -> Evaluator:
     """The engine with its own screener."""
     events = events or RecordedEvents()
-    return Evaluator(judges, sandbox, Screener(events), events)
+    return Evaluator(judges, sandbox, Screener(events), events, NO_FETCHES)
 
 
 def comparer(judges: Judges, events: EventSink | None = None) -> Comparer:
     """The comparer with its own screener."""
     events = events or RecordedEvents()
-    return Comparer(judges, Screener(events), events)
+    return Comparer(judges, Screener(events), events, NO_FETCHES)
 
 
 async def evaluated(

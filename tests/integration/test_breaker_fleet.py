@@ -14,14 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis, RedisCluster
 
-from assay.domain.errors import (
-    FAILURE,
-    BreakerOpen,
-    ModelError,
-    ProviderDown,
-    RateLimited,
-    StoreUnavailable,
-)
+from assay.domain.call_results import FAILURE
+from assay.domain.errors import BreakerOpen, ModelError, ProviderDown, RateLimited, StoreUnavailable
 from assay.domain.policy import BreakerPolicy
 from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker, ProbeLease

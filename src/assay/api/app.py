@@ -21,7 +21,8 @@ from assay.api.evaluations import evaluations_router
 from assay.api.evaluators import Evaluators
 from assay.api.models import models_router
 from assay.api.services import Services
-from assay.domain.errors import AssayError, ProblemCode
+from assay.domain.errors import AssayError
+from assay.domain.problem_codes import ProblemCode
 from assay.http.admission import Admission
 from assay.http.disconnect import CancelOnDisconnect
 from assay.http.docs import add_docs

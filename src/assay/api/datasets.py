@@ -37,6 +37,7 @@ from assay.domain.records import (
     NewItem,
     StoredItem,
 )
+from assay.domain.targets import AllowedHosts
 from assay.http.body import check_structure, read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
@@ -228,7 +229,7 @@ class Datasets:
         """Add all rows; raises `RequestError` with the numbers of those that cannot be used."""
         bad: dict[int, str] = {}
         empty = True
-        while chunk := await asyncio.to_thread(_next_chunk, rows):
+        while chunk := await asyncio.to_thread(_next_chunk, rows, self._limits.image_hosts):
             empty = False
             bad |= chunk.bad
             if dataset.schema is not None:
@@ -301,12 +302,12 @@ class _Chunk:
     bad: dict[int, str] = field(default_factory=dict)
 
 
-def _next_chunk(rows: Iterator[tuple[int, Row]]) -> _Chunk | None:
+def _next_chunk(rows: Iterator[tuple[int, Row]], image_hosts: AllowedHosts) -> _Chunk | None:
     """The next rows, or None at the end; for a thread."""
     chunk, size = _Chunk(), 0
     for line, row in rows:
         try:
-            item = _item(line, row)
+            item = _item(line, row, image_hosts)
         except RequestError as error:
             chunk.bad[line] = first_fault(error)
         except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
@@ -320,13 +321,13 @@ def _next_chunk(rows: Iterator[tuple[int, Row]]) -> _Chunk | None:
     return chunk if chunk.items or chunk.bad else None
 
 
-def _item(line: int, row: Row) -> NewItem:
+def _item(line: int, row: Row, image_hosts: AllowedHosts) -> NewItem:
     if isinstance(row, str):
         raise RequestError("invalid_request", row)
     check_structure(row)
     given = {name: value for name, value in row.items() if name in _OF_ITEM}
     others = {name: value for name, value in row.items() if name not in _OF_ITEM}
-    item = validate(DatasetItem, given)
+    item = validate(DatasetItem, given, image_hosts)
     shown = {
         name: value
         for name in DatasetItem.model_fields

@@ -276,7 +276,7 @@ class Evaluators:
         """The tenant, the request, and the JSON of the version, once all of it can be used."""
         tenant = await self._services.admit(request)
         document = (await read_json(request)).document
-        wanted = validate(model, document)
+        wanted = validate(model, document, self._limits.image_hosts)
         judges_of(
             wanted.criteria,
             judge_spec(wanted.judge),

@@ -47,7 +47,7 @@ async def handle_judged_request(
     async with services.gate.in_flight(tenant):
         body = await read_json(request, digested=is_keyed(request))
         document = await with_criteria(services.open_stores, tenant, body.document)
-        payload = validate(model, document)
+        payload = validate(model, document, limits.image_hosts)
         deadline = deadline_of(payload.timeout_ms, limits)
         caller = Caller(tenant, request.state.request_id)
         return await run_idempotently(

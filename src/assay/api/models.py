@@ -41,6 +41,7 @@ class ModelResponse(BaseModel):
     price_date: date | None = Field(description="How old the list of prices is.")
     end_of_life: date | None = Field(description="Day on which the provider ends the model.")
     simulated: bool
+    vision: bool = Field(description="Whether it takes images.")
     reasoning: bool = Field(description="Whether it thinks before it answers.")
     reasoning_effort: Effort | None
     thinking_budget_tokens: int | None
@@ -129,6 +130,7 @@ def _model_document(status: ModelStatus) -> dict[str, Any]:
         "price_date": model.price_date,
         "end_of_life": model.end_of_life,
         "simulated": model.simulated,
+        "vision": model.capabilities.vision,
         "reasoning": model.reasoning,
         "reasoning_effort": model.reasoning_effort,
         "thinking_budget_tokens": model.thinking_budget_tokens,

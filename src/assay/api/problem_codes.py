@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.domain.errors import ProblemCode
+from assay.domain.problem_codes import ProblemCode
 
 AUTHENTICATED: tuple[ProblemCode, ...] = (
     "unauthenticated",
@@ -40,6 +40,7 @@ JUDGED: tuple[ProblemCode, ...] = (
     "quota_exhausted",
     "providers_unavailable",
     "records_unavailable",
+    "input_unavailable",
 )
 """Every route whose response needs a judge."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
@@ -23,8 +24,10 @@ from pydantic_core import PydanticCustomError
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria import CriteriaField
 from assay.criteria.base import Frozen, JudgeField, Prose
+from assay.criteria.locations import fault_at
 from assay.domain.evaluation import Case, NamedVersion, Text
 from assay.domain.exact_json import dumps
+from assay.domain.images import DEPTH_MAX, ImageFault, image_in, no_fault, replaced
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
@@ -43,6 +46,10 @@ MessageRole = Literal["system", "developer", "user", "assistant", "model", "tool
 def _kind(value: Any) -> str:
     """The tag of a union's branch, so that only the faults of that branch are reported."""
     return "<list>" if isinstance(value, list | tuple) else "<text>"
+
+
+def _passage_kind(value: Any) -> str:
+    return "<part>" if isinstance(value, Mapping) else "<text>"
 
 
 Parts = Annotated[list[dict[str, Any]], Field(max_length=MESSAGES_MAX)]
@@ -75,17 +82,40 @@ def _is_item(value: Any) -> str:
     return "<item>" if fields.get("role") is None and "type" in fields else "<message>"
 
 
-def _as_it_came(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+def _as_it_came(value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
     """Check a text or its messages, and keep the caller's own objects: nothing is copied."""
     check(value)
-    return value if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return value
+    _check_images(value, info)
+    return tuple(value)
+
+
+def _check_images(
+    entries: Sequence[Any], info: ValidationInfo, depth: int = DEPTH_MAX
+) -> Sequence[Any]:
+    """Messages or parts with their images read; what is kept is as it came, as a row is stored."""
+    url_fault = info.context.fault if info.context else no_fault
+    try:
+        return replaced(entries, lambda part: image_in(part, url_fault), depth)
+    except ImageFault as fault:
+        error = PydanticCustomError("image", "{message}", {"message": fault.message})
+        raise fault_at(fault.location, error, None) from None
+
+
+def _check_passages(passages: list[Any], info: ValidationInfo) -> list[Any]:
+    for index, passage in enumerate(_check_images(passages, info, depth=0)):
+        if isinstance(passage, Mapping) and not isinstance(passage.get("text"), str):
+            error = PydanticCustomError("passage", "must be a text, or a part with one or an image")
+            raise fault_at((index,), error, None)
+    return passages
 
 
 def _listed_or_empty(value: list[Any] | None) -> list[Any]:
     return value or []
 
 
-def _listed(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[str, ...]:
+def _listed(value: Any, check: ValidatorFunctionWrapHandler) -> tuple[Any, ...]:
     checked = check(value)
     if checked is None:
         return ()
@@ -110,7 +140,11 @@ TextField = Annotated[
     Discriminator(_kind),
     WrapValidator(_as_it_came),
 ]
-Passages = Annotated[list[str], Field(max_length=PASSAGES_MAX)]
+Passage = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[dict[str, Any], Tag("<part>")],
+    Discriminator(_passage_kind),
+]
+Passages = Annotated[list[Passage], Field(max_length=PASSAGES_MAX), AfterValidator(_check_passages)]
 References = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[Passages, Tag("<list>")], Discriminator(_kind)
 ]
@@ -217,5 +251,4 @@ class ComparisonRequest(JudgedFields, CaseContext):
 
     def other_output(self) -> Text:
         """Output b."""
-        output: Text = self.output_b  # type: ignore[assignment]  # see _as_it_came
-        return output
+        return Case.from_fields({"output": self.output_b}).output

@@ -14,14 +14,16 @@ from pydantic import ConfigDict
 
 from assay.domain.comparison import Comparison, OrderVerdict
 from assay.domain.completion import Attempt
-from assay.domain.errors import MOST_TELLING_FIRST, TRANSIENT_REASONS, ProblemCode
+from assay.domain.errors import MOST_TELLING_FIRST, TRANSIENT_REASONS
 from assay.domain.evaluation import CriterionResult, Evaluation, RetryAdvice
 from assay.domain.exact_json import dumps
+from assay.domain.problem_codes import ProblemCode
 from assay.http.problems import Problem, fault_sentence
 from assay.http.rate_limits import rate_limit_fields
 
 CAUSES: Mapping[ProblemCode, str] = {
     "deadline_exceeded": "the deadline passed",
+    "input_unavailable": "an image could not be fetched",
     "overloaded": "this process has no free slot",
     "providers_unavailable": "no judge answered",
     "quota_exhausted": "the quota of the judges is exhausted",

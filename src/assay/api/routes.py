@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from assay.domain.errors import ProblemCode
 from assay.domain.exact_json import dumps
+from assay.domain.problem_codes import ProblemCode
 from assay.http.openapi import problems, request_body
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request

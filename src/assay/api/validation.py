@@ -13,6 +13,7 @@ from assay.criteria import CRITERIA
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.json_pointer import json_pointer
 from assay.domain.suggestions import did_you_mean
+from assay.domain.targets import NO_HOSTS, AllowedHosts
 from assay.http.problems import ERRORS_MAX, fault_sentence
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -38,10 +39,12 @@ _SUBJECT = re.compile(r"\A[A-Z]\w+ should (?=\w)")
 """How most of pydantic's messages begin; in ours the pointer is the subject."""
 
 
-def validate(model: type[Model], document: dict[str, Any]) -> Model:
+def validate(
+    model: type[Model], document: dict[str, Any], image_hosts: AllowedHosts = NO_HOSTS
+) -> Model:
     """The request in a document; raises `RequestError` with a pointer to each fault."""
     try:
-        return model.model_validate(document)
+        return model.model_validate(document, context=image_hosts)
     except ValidationError as error:
         raise _request_error(error, model, document) from None
 

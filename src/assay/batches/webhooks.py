@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import random
-import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+from aiohttp.abc import AbstractResolver
 from standardwebhooks.webhooks import Webhook
 
 from assay.domain.batches import Batch, WebhookClaim
 from assay.domain.events import WebhookAttempted
 from assay.domain.ports import BatchStore, EventSink, JobQueue
-from assay.domain.targets import is_public, target_fault
+from assay.domain.targets import TargetRefused, target_fault
 
 logger = logging.getLogger(__name__)
 
@@ -44,35 +41,11 @@ class WebhookPolicy:
         return pause_s * random.uniform(0.9, 1.1)  # noqa: S311  # jitter
 
 
-class TargetRefused(OSError):
-    """A webhook's host name resolves to an address that must not be called."""
-
-
-class PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those with an address outside the public Internet.
-
-    The connection goes to the addresses that are checked here: a name that changes its address
-    between the check and the call gains nothing.
-    """
-
-    def __init__(self, resolver: AbstractResolver | None = None) -> None:
-        self._resolver = resolver or ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """All addresses of the name; raises `TargetRefused` if one of them is not public."""
-        found = await self._resolver.resolve(host, port, family)
-        if not found or not all(is_public(_address(result["host"])) for result in found):
-            raise TargetRefused("the webhook resolves to a private address")
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
 class Webhooks:
-    """Delivers due webhooks; the claim of a dead worker lapses, so no delivery is lost."""
+    """Delivers due webhooks; the claim of a dead worker lapses, so no delivery is lost.
+
+    The `resolver` refuses private addresses, where the policy does not allow them.
+    """
 
     def __init__(
         self,
@@ -126,12 +99,9 @@ class Webhooks:
         return "delivered" if response.status in ACCEPTED else "failed"
 
     def _session(self) -> aiohttp.ClientSession:
-        resolver = self._resolver
-        if resolver is None and not self._policy.allow_private:
-            resolver = PublicResolver()
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=resolver, use_dns_cache=False, force_close=True, limit=1
+                resolver=self._resolver, use_dns_cache=False, force_close=True, limit=1
             ),
             timeout=aiohttp.ClientTimeout(total=self._policy.timeout_s),
             trust_env=False,
@@ -161,7 +131,3 @@ def signed(secret: str, message_id: str, document: dict[str, Any]) -> tuple[dict
         "webhook-signature": Webhook(secret).sign(message_id, now, body.decode()),
     }
     return headers, body
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(text.partition("%")[0])

@@ -21,6 +21,7 @@ from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.process import Process
 from assay.domain.ids import random_hex
+from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
 from assay.store.batches.queue import RedisJobQueue
@@ -59,7 +60,9 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
     runner = RowRunner(process.evaluator, store, render, retries, events)
-    webhooks = Webhooks(queue, store, events, WebhookPolicy(settings.webhooks_to_private_hosts))
+    resolver = None if settings.webhooks_to_private_hosts else PublicResolver()
+    policy = WebhookPolicy(settings.webhooks_to_private_hosts)
+    webhooks = Webhooks(queue, store, events, policy, resolver)
     limits = WorkerLimits(
         slots=settings.worker_rows,
         renew_s=settings.lease_s / RENEWALS_PER_LEASE,

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from assay.bootstrap.prices import Published, published
 from assay.domain.completion import Capabilities, LongPrice, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
+from assay.domain.targets import AllowedHosts
 from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
 from assay.providers import CLOUD_CREDENTIALS, Credentials, ProviderConfig, Tls
@@ -67,7 +68,7 @@ def _model(
     model_id: str, model: ModelSettings, provider: ProviderSettings, found: Published | None
 ) -> Model:
     """One configured model, with what is known of it where the configuration does not say."""
-    known = known_model(model.name)
+    known, simulated = known_model(model.name), provider.dialect == "simulated"
     thinks = model.reasoning_effort is not None or model.thinking_budget_tokens is not None
     reasoning = thinks or bool(known.reasoning) if model.reasoning is None else model.reasoning
     usual_limit = REASONING_OUTPUT_TOKENS if reasoning else OUTPUT_TOKENS
@@ -90,8 +91,9 @@ def _model(
             logprobs=model.logprobs,
             seed=model.seed,
             temperature=model.temperature,
+            vision=simulated or bool(known.vision) if model.vision is None else model.vision,
         ),
-        simulated=provider.dialect == "simulated",
+        simulated=simulated,
         reasoning=reasoning,
         reasoning_effort=model.reasoning_effort,
         thinking_budget_tokens=model.thinking_budget_tokens,
@@ -212,6 +214,7 @@ def limits_from_settings(settings: Settings) -> Limits:
         inflight_max=server.inflight_requests_max,
         inflight_bytes_max=server.inflight_bytes_max,
         drain_delay_s=server.drain_delay_s,
+        image_hosts=AllowedHosts(settings.images.hosts),
     )
 
 

@@ -33,6 +33,7 @@ from assay.http.hosts import LocalHosts
 from assay.http.lifecycle import Lifecycle, Load
 from assay.http.limits import Limits
 from assay.http.operations import create_operations_app
+from assay.providers.images import ImageFetcher
 from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
 from assay.redis.watch import StoreWatch
@@ -64,6 +65,7 @@ class Process:
     redis: Client
     judging: Judging
     screener: Screener
+    images: ImageFetcher
     delimiter_key: bytes = field(repr=False)
     gate: RedisTenantGate
     evaluator: Evaluator
@@ -121,10 +123,14 @@ async def open_process(
         stack.push_async_callback(records.aclose)
         with suppress(RecordsUnavailable):
             await records.check()
-        evaluator = Evaluator(judging.judges, sandbox, screener, events, delimiter_key, gate)
+        images = ImageFetcher(limits.image_hosts)
+        stack.push_async_callback(images.aclose)
+        evaluator = Evaluator(
+            judging.judges, sandbox, screener, events, images, delimiter_key, gate
+        )
         yield Process(
             *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
-            *(delimiter_key, gate, evaluator, operations, in_hand, records),
+            *(images, delimiter_key, gate, evaluator, operations, in_hand, records),
         )
 
 

@@ -56,6 +56,7 @@ async def open_service(
                 process.judging.judges,
                 process.screener,
                 process.events,
+                process.images,
                 process.delimiter_key,
                 process.gate,
             ),

@@ -11,7 +11,7 @@ from pydantic import Field
 from assay.criteria.base import AsksModel, Finding, Judgement, Question
 from assay.criteria.deterministic.findings import best_finding
 from assay.criteria.registry import criterion
-from assay.domain.case_text import output_text, references
+from assay.domain.case_text import output_text, reference_texts
 from assay.domain.completion import Completion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
@@ -114,7 +114,7 @@ class SemanticSimilarity(Embedded):
     type: Literal["semantic_similarity"]
 
     def texts(self, case: Case) -> tuple[str, Sequence[str]]:
-        output, expected = output_text(case), list(dict.fromkeys(references(case)))
+        output, expected = output_text(case), list(dict.fromkeys(reference_texts(case)))
         if not output.strip():
             raise NotApplicable("check_error", "The output is blank: there is nothing to embed.")
         if not all(text.strip() for text in expected):

@@ -15,9 +15,16 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
-from assay.domain.case_text import output_text, references, transcript
+from assay.domain.case_text import (
+    answer_text,
+    final_answer,
+    output_text,
+    references,
+    transcript,
+)
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
+from assay.domain.images import Image, images_in
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.\[\]'\"-]{1,200})\s*\}\}")
 PLACEHOLDERS_MAX = 100
@@ -41,13 +48,14 @@ def _input(case: Case) -> str:
 
 
 def _reference(case: Case) -> str:
-    return references(case)[0]
+    first = references(case)[0]
+    return first if isinstance(first, str) else ""
 
 
 def _context(case: Case) -> str:
     if not case.context:
         raise NotApplicable("context_missing", "the case has no context")
-    return "\n\n".join(case.context)
+    return "\n\n".join(passage for passage in case.context if isinstance(passage, str))
 
 
 def _tool_calls(case: Case) -> str:
@@ -57,13 +65,13 @@ def _tool_calls(case: Case) -> str:
 
 
 _SOURCES: Mapping[str, Callable[[Case], str]] = {
-    "sample.output_text": output_text,
-    "sample.output_json": output_text,
+    "sample.output_text": answer_text,
+    "sample.output_json": answer_text,
     "sample.output_tools": _tool_calls,
     **{f"item.{name}": _input for name in _INPUT},
     **{f"item.{name}": _reference for name in _REFERENCE},
     **{f"item.{name}": _context for name in _CONTEXT},
-    "item.output": output_text,
+    "item.output": answer_text,
 }
 
 
@@ -96,10 +104,15 @@ def placeholders_in(*templates: str) -> int:
 def fill(template: str, case: Case) -> str:
     """The template with the case's texts put in; for checks only, never for a judge's prompt.
 
-    Raises `NotApplicable` where the case lacks a text, or the result is too long.
+    Raises `NotApplicable` where the case lacks a text, has an image in its place, or the result is
+    too long.
     """
     names = PLACEHOLDER.findall(template)
     texts = placeholder_texts(names, case)
+    for name, text in texts.items():
+        if not text and placeholder_images(name, case):
+            message = f"{name} is an image, and the check reads text."
+            raise NotApplicable("input_unsupported", message)
     _limit(sum(len(texts[name]) for name in names))
     return PLACEHOLDER.sub(lambda match: texts[match.group(1)], template)
 
@@ -123,13 +136,25 @@ def placeholder_texts(names: Iterable[str], case: Case) -> dict[str, str]:
     paths = output_paths(names)
     members = case.output_members
     if members is None:
-        members = _members(output_text(case), paths)
+        members = _members(answer_text(case), paths)
     texts: dict[str, str] = {}
     for name in dict.fromkeys(names):
         text = _text(name, case, members)
         texts[name] = text
         _limit(sum(map(len, texts.values())))
     return texts
+
+
+def placeholder_images(name: str, case: Case) -> list[Image]:
+    """The images in what a placeholder stands for."""
+    source = _source(name)
+    if source is answer_text:
+        return images_in(final_answer(case))
+    if source is _input:
+        return images_in(case.input)
+    if source is _reference:
+        return images_in(case.reference[:1])
+    return images_in(case.context) if source is _context else []
 
 
 def output_paths(names: Iterable[str]) -> tuple[str, ...]:
@@ -181,7 +206,7 @@ def _limit(chars: int) -> None:
 
 
 def _source(name: str) -> Callable[[Case], str] | None:
-    return output_text if name.startswith(_OUTPUT_MEMBER) else _SOURCES.get(name)
+    return answer_text if name.startswith(_OUTPUT_MEMBER) else _SOURCES.get(name)
 
 
 def _members(text: str, paths: Sequence[str]) -> dict[str, str | None]:

@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any
 
 from assay.domain.errors import NotApplicable
-from assay.domain.evaluation import Case, Text
+from assay.domain.evaluation import Case, Passage, Text
+from assay.domain.images import images_in
 
 ASSISTANT_ROLES = ("assistant", "model")
 """Who says the output; the second is Gemini's name, whose messages have `parts`."""
@@ -16,12 +17,31 @@ SIZE_COUNTED_MAX = 1_000_000
 
 
 def output_text(case: Case) -> str:
+    """The text of the candidate's final answer, for a check that reads nothing else.
+
+    Raises `NotApplicable` where the answer is an image without a text.
+    """
+    text = answer_text(case)
+    if not text and images_in(final_answer(case)):
+        message = "The output is an image, and the check reads its text."
+        raise NotApplicable("input_unsupported", message)
+    return text
+
+
+def final_answer(case: Case) -> Text:
     """The candidate's final answer: in a conversation, the last assistant message."""
     if isinstance(case.output, str):
         return case.output
     said = [message for message in case.output if message.get("role") in ASSISTANT_ROLES]
-    last = (said or case.output)[-1:]
-    return content_text(last[0].get("content") or last[0].get("parts")) if last else ""
+    return tuple(said or case.output)[-1:]
+
+
+def answer_text(case: Case) -> str:
+    """The text of the final answer, which is empty where that is an image."""
+    answer = final_answer(case)
+    if isinstance(answer, str):
+        return answer
+    return content_text(answer[0].get("content") or answer[0].get("parts")) if answer else ""
 
 
 def content_text(content: Any) -> str:
@@ -49,11 +69,20 @@ def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def references(case: Case) -> tuple[str, ...]:
+def references(case: Case) -> tuple[Passage, ...]:
     """The case's references; raises `NotApplicable` where it has none."""
     if not case.reference:
         raise NotApplicable("reference_missing", "The case has no reference to compare with.")
     return case.reference
+
+
+def reference_texts(case: Case) -> tuple[str, ...]:
+    """The references that are texts; raises `NotApplicable` where there is none."""
+    texts = tuple(one for one in references(case) if isinstance(one, str))
+    if not texts:
+        message = "The reference is an image, and the check reads text."
+        raise NotApplicable("input_unsupported", message)
+    return texts
 
 
 def case_size(case: Case) -> int:

@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
+from assay.domain.images import Image
 from assay.domain.policy import CostBudget, Deadline
 from assay.domain.sampling import DEFAULT_SAMPLING, Effort, Sampling
 
@@ -40,19 +41,39 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message; its text is kept in parts so that a megabyte is never joined to be sent."""
+    """One message; its text is kept in parts so that a megabyte is never joined to be sent.
+
+    Images stand between the parts that they are shown between.
+    """
 
     role: Role
-    parts: tuple[str, ...]
+    parts: tuple[str | Image, ...]
 
     @property
     def text(self) -> str:
-        return "".join(self.parts)
+        return "".join(map(str, self.parts))
+
+    @property
+    def has_images(self) -> bool:
+        return any(isinstance(part, Image) for part in self.parts)
+
+    def blocks(self) -> list[Turn | Image]:
+        """Its images, and what stands between them as turns of text alone, in order."""
+        blocks: list[Turn | Image] = []
+        texts: list[str | Image] = []
+        for part in (*self.parts, None):
+            if isinstance(part, str):
+                texts.append(part)
+                continue
+            blocks += [Turn(self.role, tuple(texts))] if texts else []
+            blocks += [] if part is None else [part]
+            texts = []
+        return blocks
 
     @property
     def size(self) -> int:
-        """Length in characters, without joining the parts."""
-        return sum(map(len, self.parts))
+        """Length in characters, without joining the parts; an image has those of its base64."""
+        return sum(len(part.data if isinstance(part, Image) else part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +230,10 @@ class Prompt(Generic[T]):
         return self.plain if self.answer is None else self.structured
 
     @property
+    def has_images(self) -> bool:
+        return any(turn.has_images for turn in self.turns)
+
+    @property
     def size(self) -> int:
         """Length of all turns, in characters."""
         return sum(turn.size for turn in self.turns)
@@ -286,6 +311,7 @@ class Capabilities:
     logprobs: bool = False
     seed: bool = False
     temperature: bool = True
+    vision: bool = False
 
 
 @dataclass(frozen=True, slots=True)

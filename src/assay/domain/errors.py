@@ -8,6 +8,9 @@
         │   └── PromptUnsendable   a text that JSON cannot hold; nothing was sent
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
+        ├── InputUnsupported       the model's API refuses the images of the prompt
+        │   └── ModelBlind         the model is not known to take images; nothing was sent
+        ├── InputUnavailable       an image of the case cannot be fetched now
         ├── KeyRejected            401, 402, 403
         │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
         ├── ModelMissing           404
@@ -44,6 +47,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from assay.domain.call_results import ANSWERED, FAILURE, NO_RESULT, SILENT, CallResult
+from assay.domain.problem_codes import ProblemCode
+
 if TYPE_CHECKING:
     from assay.domain.completion import Attempt, Usage
     from assay.domain.policy import SpentQuota
@@ -53,29 +59,6 @@ Retry = Literal["no", "once", "after_wait", "repair", "longer"]
 
 NextCandidate = Literal["any", "no_smaller_window", "by_policy", "none"]
 """Which of the other candidates is worth asking after a failure; `by_policy`: as `on_refusal`."""
-
-ProbeResult = Literal["success", "failure", "none"]
-"""What a probe showed about a provider; after `none` another probe takes its place."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallResult:
-    """What a call says about its provider: to a probe, and to the window of a circuit breaker."""
-
-    probe: ProbeResult
-    calls: int = 0
-    failed: int = 0
-    slow: int = 0
-
-
-SUCCESS = CallResult("success", calls=1)
-SLOW = CallResult("failure", calls=1, slow=1)
-FAILURE = CallResult("failure", calls=1, failed=1)
-SILENT = CallResult("failure", calls=1, failed=1, slow=1)
-ANSWERED = CallResult("success")
-"""The provider is there although it refused the call, with a 429 for example."""
-NO_RESULT = CallResult("none")
-"""Nothing is known about the provider."""
 
 Reason = Literal[
     "judge_parse_error",
@@ -89,6 +72,8 @@ Reason = Literal[
     "overloaded",
     "providers_unavailable",
     "quota_exhausted",
+    "input_unavailable",
+    "input_unsupported",
     "reference_missing",
     "context_missing",
     "required_check_failed",
@@ -100,32 +85,6 @@ most, and one that passes by itself explains the least.
 """
 
 MOST_TELLING_FIRST: tuple[Reason, ...] = get_args(Reason)
-
-ProblemCode = Literal[
-    "malformed_http",
-    "malformed_json",
-    "unauthenticated",
-    "forbidden",
-    "not_found",
-    "method_not_allowed",
-    "request_timeout",
-    "conflict",
-    "body_too_large",
-    "unsupported_media_type",
-    "invalid_request",
-    "idempotency_key_reused",
-    "unknown_criterion",
-    "unknown_model",
-    "tenant_rate_limited",
-    "quota_exhausted",
-    "internal",
-    "overloaded",
-    "providers_unavailable",
-    "store_unavailable",
-    "records_unavailable",
-    "deadline_exceeded",
-]
-"""Every code of a problem, as callers read it; `http/problems.py` gives each its HTTP status."""
 
 
 class AssayError(Exception):
@@ -240,6 +199,27 @@ class ContextExceeded(ModelError):
 
     outcome, reason = "context_exceeded", "input_too_long"
     next_candidate, transient, prompt_specific = "no_smaller_window", False, True
+
+
+class InputUnsupported(ModelError):
+    """The model cannot read the images, or what is given as an image is none."""
+
+    outcome, reason = "input_unsupported", "input_unsupported"
+    billable, transient = False, False
+
+
+class ModelBlind(InputUnsupported):
+    """The model is not known to take images: a verdict on the text alone would be blind."""
+
+    outcome, sent, call_result = "model_blind", False, NO_RESULT
+
+
+class InputUnavailable(ModelError):
+    """An image could not be fetched for a reason that may pass."""
+
+    code: ProblemCode = "input_unavailable"
+    outcome, reason = "input_unavailable", "input_unavailable"
+    sent, billable, call_result, wants_time = False, False, NO_RESULT, True
 
 
 class KeyRejected(ModelError):

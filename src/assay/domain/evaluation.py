@@ -12,14 +12,19 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from assay.domain.completion import NO_USAGE, Attempt, ModelKind, Usage, doc
-from assay.domain.errors import Reason
+from assay.domain.errors import Reason, RequestError
+from assay.domain.images import IMAGES_MAX, Image, image_in, images_in, replaced
 from assay.domain.policy import SpentQuota
 from assay.domain.sampling import Effort
 
 Message = Mapping[str, Any]
-"""A chat message in the OpenAI shape: role, content, and for agents tool_calls."""
+"""A chat message in the OpenAI shape: role, content, and for agents tool_calls.
+
+In a `Case`, an `Image` stands in place of each content part that is one.
+"""
 
 Text = str | tuple[Message, ...]
+Passage = str | Image
 
 Status = Literal["scored", "unscored", "skipped"]
 Fallback = Literal["any", "same_model", "none"]
@@ -49,8 +54,8 @@ class Case:
 
     output: Text
     input: Text | None = None
-    reference: tuple[str, ...] = ()
-    context: tuple[str, ...] = ()
+    reference: tuple[Passage, ...] = ()
+    context: tuple[Passage, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     expected_tools: tuple[Mapping[str, Any], ...] = ()
     output_members: Mapping[str, str | None] | None = field(default=None, repr=False)
@@ -60,15 +65,53 @@ class Case:
     def from_fields(cls, values: Mapping[str, Any]) -> Case:
         """A case from the checked fields of a request or a row; other fields are ignored.
 
-        The case holds the very strings of `values`: nothing is copied but lists.
+        The case holds the very strings of `values`: nothing is copied but lists. Raises
+        `RequestError` for too many images.
         """
         given = ((field.name, values.get(field.name)) for field in fields(cls))
-        kept: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in given
-            if value is not None
-        }
-        return cls(**kept)
+        kept = {name: _kept(name, value) for name, value in given if value is not None}
+        case = cls(**kept)
+        if len(case.images) > IMAGES_MAX:
+            raise RequestError("invalid_request", f"A case can have {IMAGES_MAX} images.")
+        return case
+
+    @property
+    def images(self) -> list[Image]:
+        """All images of the case."""
+        return [
+            image
+            for value in (self.input, self.context, self.reference, self.output)
+            for image in images_in(value)
+        ]
+
+    def with_images(self, found: Mapping[str, Image]) -> Case:
+        """The case with fetched images, by their URLs."""
+
+        def fetched(value: Any) -> Any:
+            return tuple(replaced(value, image)) if isinstance(value, tuple) else value
+
+        def image(part: Any) -> Image | None:
+            return found.get(part.url) if isinstance(part, Image) else None
+
+        return dataclasses.replace(
+            self,
+            output=fetched(self.output),
+            input=fetched(self.input),
+            reference=fetched(self.reference),
+            context=fetched(self.context),
+        )
+
+
+def _kept(name: str, value: Any) -> Any:
+    """The value of a field of a case, with its images as such."""
+    if not isinstance(value, list | tuple):
+        return value
+    match name:
+        case "input" | "output":
+            return tuple(replaced(value, image_in))
+        case "context" | "reference":
+            return tuple(replaced(value, lambda part: image_in(part) or part.get("text"), depth=0))
+    return tuple(value)
 
 
 @dataclass(frozen=True, slots=True)

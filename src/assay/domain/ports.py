@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from assay.domain.batches import (
     WebhookClaim,
 )
 from assay.domain.completion import CallContext, Completion, Model, Prompt
-from assay.domain.evaluation import JudgeSpec
+from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import Event
 from assay.domain.policy import Deadline
 
@@ -48,6 +49,19 @@ class PanelMember:
     chat: ChatModel
     window_tokens: float
     fingerprint: str = ""
+
+
+class Images(Protocol):
+    """Fetches the images of cases."""
+
+    def loaded(
+        self, cases: Sequence[Case], deadline: Deadline
+    ) -> AbstractAsyncContextManager[Sequence[Case]]:
+        """The cases with every image that they name by its URL, as long as they are in use.
+
+        Raises `InputUnsupported` or `InputUnavailable`.
+        """
+        ...
 
 
 class Judges(Protocol):

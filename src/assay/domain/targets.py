@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 URL_CHARS_MAX = 2_048
@@ -31,6 +32,48 @@ def target_fault(url: str, *, allow_private: bool) -> str | None:
     if "@" in parts.netloc or not url.isascii() or not url.isprintable() or " " in url:
         return "must be plain ASCII, without spaces, user or password"
     return None if allow_private else _host_fault(host)
+
+
+class TargetRefused(OSError):
+    """A name resolves to an address that must not be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHosts:
+    """The hosts that callers may have us call: `host`, `host:port` or `http://host:port`.
+
+    Each is a scheme, a host and a port exactly: without a scheme https, without a port that of the
+    scheme. A name may resolve to a private address only where its port is given.
+    """
+
+    listed: tuple[str, ...] = ()
+    setting: str = "images.hosts"
+
+    def fault(self, url: str) -> str | None:
+        """Why `url` may not be called."""
+        fault = target_fault(url, allow_private=True)
+        if fault is None and _origin(url) not in map(_origin, self.listed):
+            fault = f"names a host that the setting {self.setting} does not allow"
+        return fault
+
+    @property
+    def private(self) -> frozenset[str]:
+        """The hosts that may have a private address."""
+        given = [urlsplit(_with_scheme(entry)) for entry in self.listed]
+        return frozenset(parts.hostname or "" for parts in given if parts.port is not None)
+
+
+NO_HOSTS = AllowedHosts()
+
+
+def _with_scheme(entry: str) -> str:
+    return entry if "://" in entry else f"https://{entry}"
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(_with_scheme(url))
+    port = parts.port or {"http": 80}.get(parts.scheme, 443)
+    return parts.scheme, parts.hostname or "", port
 
 
 def _host_fault(host: str) -> str | None:

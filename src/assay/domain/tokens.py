@@ -7,19 +7,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from assay.domain.completion import Prompt
+from assay.domain.images import Image
 
 BYTES_PER_TOKEN = 4
 SAMPLE_CHARS = 4_096
 
 
-def estimated_tokens(texts: Iterable[str]) -> int:
-    """UTF-8 bytes of all texts, divided by four and rounded up."""
-    return math.ceil(sum(map(text_bytes, texts)) / BYTES_PER_TOKEN)
+def estimated_tokens(parts: Iterable[str | Image]) -> int:
+    """UTF-8 bytes of all texts, divided by four and rounded up, and the tokens of all images."""
+    return math.ceil(sum(map(_size, parts)) / BYTES_PER_TOKEN)
 
 
 def prompt_tokens(prompt: Prompt[Any]) -> int:
     """The estimate for all turns of a prompt."""
     return estimated_tokens(part for turn in prompt.turns for part in turn.parts)
+
+
+def _size(part: str | Image) -> float:
+    return part.tokens * BYTES_PER_TOKEN if isinstance(part, Image) else text_bytes(part)
 
 
 def text_bytes(text: str) -> float:

@@ -20,7 +20,7 @@ from assay.criteria.judged.preference import (
 from assay.domain.case_text import transcript
 from assay.domain.comparison import Comparison, ComparisonOutcome, OrderVerdict, Side, Winner
 from assay.domain.completion import CallContext, Caller, to_ms, total_spent
-from assay.domain.errors import TRANSIENT_REASONS, Reason
+from assay.domain.errors import TRANSIENT_REASONS, ModelError, NotApplicable, Reason
 from assay.domain.evaluation import (
     Case,
     JudgeSpec,
@@ -34,7 +34,7 @@ from assay.domain.evaluation import (
 from assay.domain.events import ComparisonFinished
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import Deadline
-from assay.domain.ports import EventSink, Judges
+from assay.domain.ports import EventSink, Images, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.selection import budget_for, call_context, check_calls, panel_for
 from assay.judging.call import JudgeReply, RequestJudges
@@ -72,6 +72,7 @@ class Comparer:
         judges: Judges,
         screener: Screener,
         events: EventSink,
+        images: Images,
         delimiter_key: bytes = b"",
         gate: TenantGate = OPEN_GATE,
     ) -> None:
@@ -79,6 +80,7 @@ class Comparer:
         self._judges = judges
         self._screener = screener
         self._events = events
+        self._images = images
         self._delimiter_key = delimiter_key
 
     async def compare(
@@ -108,7 +110,7 @@ class Comparer:
                 judged = (), None, "judge_suspect"
             else:
                 context = await self._context(panel, caller, deadline)
-                judged = await self._judge((case, other), rubric, panel, context, found)
+                judged = await self._load_and_judge((case, other), rubric, panel, context, found)
         orders, pair, reason = judged
         seen = () if judge.injection == "off" else _seen(orders)
         usage, cost_usd = total_spent(order.verdict for order in orders)
@@ -136,6 +138,22 @@ class Comparer:
         budget = budget_for(panel.spec)
         context = call_context(panel, caller, deadline, budget, self._delimiter_key)
         return replace(context, parts_max=calls_max // calls - 1)
+
+    async def _load_and_judge(
+        self,
+        pair: _Pair,
+        rubric: str,
+        panel: Panel,
+        context: CallContext,
+        found: Sequence[Suspicion],
+    ) -> _Judged:
+        """The verdict on the pair with its images, or the reason why no judge can be asked."""
+        cases = [pair[0], Case(pair[1])]
+        try:
+            async with self._images.loaded(cases, context.deadline) as (case, other):
+                return await self._judge((case, other.output), rubric, panel, context, found)
+        except (NotApplicable, ModelError) as error:
+            return [_unjudged(side, error) for side in SIDES], None, error.reason
 
     async def _judge(
         self,
@@ -211,6 +229,12 @@ async def _judge_order(
     retry = soonest(reply.retry for reply in replies)
     retry = retry if verdict.reason in TRANSIENT_REASONS else None
     return _JudgedOrder(verdict, seen, retry, suspicions_from(replies))
+
+
+def _unjudged(first: Side, error: NotApplicable | ModelError) -> _JudgedOrder:
+    """An order in which no judge could be asked."""
+    verdict = OrderVerdict(first, None, None, error.message, error.reason)
+    return _JudgedOrder(verdict, None, None, ())
 
 
 def _seen(orders: Sequence[_JudgedOrder]) -> tuple[Suspicion, ...]:

@@ -17,6 +17,7 @@ from assay.domain.errors import (
     TRANSIENT_REASONS,
     DeadlineExceeded,
     FieldError,
+    ModelError,
     NotApplicable,
     Overloaded,
     RequestError,
@@ -38,7 +39,7 @@ from assay.domain.faults import internal_fault
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
-from assay.domain.ports import EventSink, Judges
+from assay.domain.ports import EventSink, Images, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
 from assay.evaluation.revision import revision
@@ -68,6 +69,7 @@ class Evaluator:
         sandbox: SandboxPool,
         screener: Screener,
         events: EventSink,
+        images: Images,
         delimiter_key: bytes = b"",
         gate: TenantGate = OPEN_GATE,
     ) -> None:
@@ -76,6 +78,7 @@ class Evaluator:
         self._sandbox = sandbox
         self._screener = screener
         self._events = events
+        self._images = images
         self._delimiter_key = delimiter_key
 
     async def evaluate(
@@ -104,12 +107,11 @@ class Evaluator:
         checks = {index: each for index, each in enumerate(criteria) if index not in assignments}
         finished = await self._check_all(case, checks, caller, deadline)
         if any(_stops(criteria[index], done.result) for index, done in finished.items()):
-            for index, assignment in assignments.items():
-                finished[index] = self._finish(assignment.criterion, SKIPPED, caller, 0.0)
+            finished |= self._finish_all(assignments, SKIPPED, caller)
         elif assignments:
             chosen = [(each.criterion, each.panel) for each in assignments.values()]
             await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
-            finished |= await self._look_up_and_judge(case, assignments, caller, deadline)
+            finished |= await self._load_and_judge(case, assignments, caller, deadline)
         results = tuple(finished[index].result for index in range(len(criteria)))
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
@@ -193,29 +195,34 @@ class Evaluator:
             self._events.emit(internal_fault("check", error, caller.request_id))
             return CHECK_FAILED
 
-    async def _look_up_and_judge(
+    async def _load_and_judge(
         self,
         case: Case,
         assignments: Mapping[int, Assignment],
         caller: Caller,
         deadline: Deadline,
     ) -> dict[int, _Finished]:
-        """Look up the members of the output that templates name; then ask all judges."""
-        wanting = {index for index, each in assignments.items() if each.criterion.output_paths}
-        if not wanting:
-            return await self._judge_all(case, assignments, caller)
-        paths = (path for index in wanting for path in assignments[index].criterion.output_paths)
-        members = OutputMembers(paths=tuple(dict.fromkeys(paths)))
-        outcome = await self._check(members, case, caller, deadline)
-        if outcome.finding is not None:
-            case = replace(case, output_members=outcome.finding.value)
-            return await self._judge_all(case, assignments, caller)
-        others = {index: each for index, each in assignments.items() if index not in wanting}
-        finished = await self._judge_all(case, others, caller) if others else {}
-        return finished | {
-            index: self._finish(assignments[index].criterion, outcome, caller, 0.0)
-            for index in wanting
+        """Look up the members of the output that templates name, fetch images, ask all judges."""
+        finished: dict[int, _Finished] = {}
+        wanting = {
+            index: each for index, each in assignments.items() if each.criterion.output_paths
         }
+        if wanting:
+            paths = (path for each in wanting.values() for path in each.criterion.output_paths)
+            members = OutputMembers(paths=tuple(dict.fromkeys(paths)))
+            outcome = await self._check(members, case, caller, deadline)
+            if outcome.finding is None:
+                finished = self._finish_all(wanting, outcome, caller)
+                assignments = {i: each for i, each in assignments.items() if i not in wanting}
+            else:
+                case = replace(case, output_members=outcome.finding.value)
+        try:
+            async with self._images.loaded([case], deadline) as (loaded,):
+                judged = await self._judge_all(loaded, assignments, caller) if assignments else {}
+        except ModelError as error:
+            failed = CriterionOutcome(None, error.reason, error.message)
+            judged = self._finish_all(assignments, failed, caller)
+        return finished | judged
 
     async def _judge_all(
         self, case: Case, assignments: Mapping[int, Assignment], caller: Caller
@@ -261,6 +268,15 @@ class Evaluator:
         return {
             index: self._finish(assignment.criterion, outcome, caller, seconds, suspect)
             for (index, assignment), outcome in zip(group.items(), outcomes, strict=True)
+        }
+
+    def _finish_all(
+        self, assignments: Mapping[int, Assignment], outcome: CriterionOutcome, caller: Caller
+    ) -> dict[int, _Finished]:
+        """The same outcome for all, where no judge is asked."""
+        return {
+            index: self._finish(assignment.criterion, outcome, caller, 0.0)
+            for index, assignment in assignments.items()
         }
 
     def _finish(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from assay.domain.targets import AllowedHosts
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -16,3 +18,4 @@ class Limits:
     inflight_max: int
     inflight_bytes_max: int
     drain_delay_s: float
+    image_hosts: AllowedHosts

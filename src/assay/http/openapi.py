@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from assay.domain.completion import Attempt
-from assay.domain.errors import ProblemCode
+from assay.domain.problem_codes import ProblemCode
 from assay.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 
 REF = "#/components/schemas/{model}"

@@ -18,13 +18,8 @@ from typing import Any
 import orjson
 
 from assay.domain.completion import Attempt
-from assay.domain.errors import (
-    AssayError,
-    FieldError,
-    ModelError,
-    ProblemCode,
-    RequestError,
-)
+from assay.domain.errors import AssayError, FieldError, ModelError, RequestError
+from assay.domain.problem_codes import ProblemCode
 from assay.domain.tenants import TenantLimited
 from assay.http.rate_limits import rate_limit_fields
 
@@ -72,6 +67,7 @@ PROBLEM_TYPES: Mapping[ProblemCode, ProblemType] = MappingProxyType(
         "internal": ProblemType(500, "Internal server error"),
         "overloaded": ProblemType(503, "The service is overloaded", temporary=True),
         "providers_unavailable": ProblemType(503, "No judge is available", temporary=True),
+        "input_unavailable": ProblemType(503, "An image cannot be fetched", temporary=True),
         "store_unavailable": ProblemType(503, "Storage is unavailable", temporary=True),
         "records_unavailable": ProblemType(503, "The records are unavailable", temporary=True),
         "deadline_exceeded": ProblemType(504, "The deadline was exceeded"),

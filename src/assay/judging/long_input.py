@@ -15,12 +15,14 @@ from assay.criteria.base import Finding, Question
 from assay.criteria.embedded import TextsToEmbed
 from assay.domain.completion import CallContext, total_spent
 from assay.domain.evaluation import LongInputRecord
+from assay.domain.images import Image
 from assay.domain.ports import PanelMember
 from assay.domain.sampling import Sampling
 from assay.domain.tokens import BYTES_PER_TOKEN, estimated_tokens
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
 from assay.prompts.templates import render
+from assay.prompts.untrusted import Piece, UntrustedContent
 
 FRAME_TOKENS = 300
 """The system turn, delimiters, how to answer, its schema, and what a provider adds to a message."""
@@ -33,8 +35,6 @@ PART_TOKENS_MIN = 256
 SEAM_SHARE = 0.1
 """A part ends at white space where its last tenth has some."""
 
-Piece = tuple[str, str]
-
 
 async def ask_within_window(
     question: Question[Finding], member: PanelMember, context: CallContext, *, sample: int = 0
@@ -44,6 +44,8 @@ async def ask_within_window(
         return await ask(question, member, context, sample=sample)
     if member.spec.long_input == "truncate":
         shorter, record = truncated(question, _room_tokens(question, member))
+        if not fits(shorter, member):  # its images alone are too large
+            return _too_long(question, member)
         reply = await ask(shorter, member, context, sample=sample)
         return replace(reply, long_input=record)
     if member.spec.long_input == "map_reduce":
@@ -90,13 +92,16 @@ def _too_long(question: Question[object], member: PanelMember) -> JudgeReply[Fin
 def truncated(
     question: Question[Finding], room_tokens: float
 ) -> tuple[Question[Finding], LongInputRecord]:
-    """The question with the middle of its longest pieces left out, until all of it fits."""
+    """The question with the middle of its longest texts left out, until all of it fits."""
     sizes = [estimated_tokens([text]) for _, text in question.content]
-    most = _level(sizes, max(room_tokens, 0.0))
+    fixed = [isinstance(text, Image) for _, text in question.content]
+    room_tokens -= sum(size for size, is_image in zip(sizes, fixed, strict=True) if is_image)
+    texts = [size for size, is_image in zip(sizes, fixed, strict=True) if not is_image]
+    most = _level(texts, max(room_tokens, 0.0))
     pieces: list[Piece] = []
     titles, chars, chars_kept = [], 0, 0
     for (title, text), size in zip(question.content, sizes, strict=True):
-        if size <= most:
+        if size <= most or isinstance(text, Image):
             pieces.append((title, text))
             continue
         kept = int(len(text) * most / size)
@@ -130,12 +135,12 @@ async def _ask_in_parts(
     question: Question[Finding], member: PanelMember, context: CallContext, sample: int
 ) -> JudgeReply[Finding]:
     """Judge each part of the longest piece, then the whole by the verdicts on its parts."""
-    longest = max(question.content, key=lambda piece: len(piece[1]))
-    others = [piece for piece in question.content if piece is not longest]
-    title, text = longest
+    texts = [(title, text) for title, text in question.content if isinstance(text, str)]
+    title, text = longest = max(texts, key=lambda piece: len(piece[1]), default=("", ""))
+    others = [piece for piece in question.content if piece != longest]
     part_tokens = _room_tokens(question, member) - estimated_tokens(text for _, text in others)
     count = math.ceil(estimated_tokens([text]) / part_tokens) if part_tokens > 0 else math.inf
-    if part_tokens < PART_TOKENS_MIN or count > min(PARTS_MAX, context.parts_max):
+    if not text or part_tokens < PART_TOKENS_MIN or count > min(PARTS_MAX, context.parts_max):
         return _too_long(question, member)
     parts = split(text, math.ceil(len(text) / count))
     replies = await side_by_side(
@@ -186,7 +191,7 @@ def split(text: str, size: int) -> list[str]:
 
 def part_question(
     question: Question[Finding],
-    others: Sequence[Piece],
+    others: UntrustedContent,
     title: str,
     part: tuple[int, str],
     count: int,
@@ -200,7 +205,7 @@ def part_question(
 
 def whole_question(
     question: Question[Finding],
-    others: Sequence[Piece],
+    others: UntrustedContent,
     title: str,
     findings: Sequence[Finding],
     chars: int,

@@ -43,8 +43,9 @@ class _Reader(Generic[T_co]):
     def __call__(
         self, completion: Completion[object], *, forms: tuple[str, ...] = ()
     ) -> Judgement[T_co]:
-        texts = [text for _, text in self.question.content] if self.marker else ()
-        protocol = Protocol(self.marker, (*self.question.forms, *forms), tuple(texts))
+        texts = [text for _, text in self.question.content if isinstance(text, str)]
+        shown = tuple(texts) if self.marker else ()
+        protocol = Protocol(self.marker, (*self.question.forms, *forms), shown)
         return self.question.read(completion, protocol)
 
 

@@ -23,6 +23,7 @@ from assay.domain.errors import (
 from assay.domain.evaluation import Case, SharedCall
 from assay.domain.faults import internal_fault
 from assay.domain.ports import EventSink
+from assay.domain.tokens import estimated_tokens
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
 from assay.judging.judge import Assignment, judge_criterion, outcome_from, questions_about
@@ -201,9 +202,9 @@ def _record(
 
     Estimated by the prompts' lengths, in the ratio that the provider's own count shows.
     """
-    content = sum(len(text) for _, text in shared.content)
-    together = len(shared.task) + content
-    apart = sum(len(question.task) + content for question in questions)
+    content = estimated_tokens(text for _, text in shared.content)
+    together = estimated_tokens([shared.task]) + content
+    apart = sum(estimated_tokens([question.task]) + content for question in questions)
     tokens = reply.usage.input_tokens
     saved = max(0, round(tokens * (apart / max(together, 1) - 1)))
     return SharedCall(len(questions), tokens, saved)

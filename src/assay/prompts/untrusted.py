@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import itertools
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +14,14 @@ import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
 from xxhash import xxh3_128
 
 from assay.domain.case_text import as_json
-from assay.domain.evaluation import Case, Text
+from assay.domain.errors import NotApplicable
+from assay.domain.evaluation import Case, Passage, Text
 from assay.domain.ids import random_hex
+from assay.domain.images import Image, content_key, images_in
 
-UntrustedContent = Sequence[tuple[str, str]]
-"""Pieces of untrusted text, each with the title that it is shown under."""
+Piece = tuple[str, str | Image]
+UntrustedContent = Sequence[Piece]
+"""Pieces of untrusted content, each with the title that it is shown under."""
 
 DELIMITER_BYTES = 8
 DAY_S = 86_400
@@ -35,12 +39,21 @@ _SUSPECT = re2.compile(f"<(?i:{TAG_NAME})")
 
 
 NOT_SHOWN = "[a part that is not text]"
+UNREADABLE = frozenset(
+    {"audio", "audio_url", "document", "file", "input_audio", "input_file", "video", "video_url"}
+    | {"image", "image_url", "input_image"}
+)
+"""Types of parts that judges are not sent, and of images that were not read: a verdict without
+them would be blind."""
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 def case_content(case: Case) -> UntrustedContent:
-    """All texts of the case: what the output answers and is compared to, before the output."""
-    pieces: list[tuple[str, str]] = []
+    """All of the case: what the output answers and is compared to, before the output.
+
+    Raises `NotApplicable` for sound, films and files.
+    """
+    pieces: list[Piece] = []
     if case.tools:
         pieces.append(("tools that could be called", as_json(case.tools)))
     if case.input is not None:
@@ -57,24 +70,35 @@ def content_without_output(case: Case) -> UntrustedContent:
     return case_content(replace(case, output=""))[:-1]
 
 
-def text_pieces(title: str, text: Text) -> list[tuple[str, str]]:
+def text_pieces(title: str, text: Text) -> list[Piece]:
     """A text as one piece; of a conversation, each message in delimiters of its own.
 
     Who speaks is said in our title, where no content can reach: a text that holds "assistant:"
-    remains a part of the message that it stands in.
+    remains a part of the message that it stands in. The images of a message follow it, each by the
+    number that stands in its place.
     """
     if isinstance(text, str):
         return [(title, text)]
-    pieces: list[tuple[str, str]] = []
+    pieces: list[Piece] = []
     for number, message in enumerate(text, 1):
         role = message.get("role")
         label = f"{title}, message {number} of {len(text)}, role {role if role in ROLES else '?'}"
-        rest = {key: value for key, value in message.items() if key not in ("role", "content")}
-        if (content := message.get("content")) is not None or not rest:
+        key = content_key(message)
+        content = message.get(key)
+        if key != "content" and not images_in(content):
+            key, content = "content", None
+        rest = {name: value for name, value in message.items() if name not in ("role", key)}
+        if content is not None or not rest:
             pieces.append((label, _content(content)))
+            pieces += image_pieces(label, images_in(content))
         if rest:
             pieces.append((f"{label}, its other fields as JSON", as_json(rest)))
     return pieces
+
+
+def image_pieces(title: str, images: Sequence[Image]) -> list[Piece]:
+    """The images that belong to the text under this title, numbered."""
+    return [(f"{title}, image {number}", image) for number, image in enumerate(images, 1)]
 
 
 def _content(content: Any) -> str:
@@ -83,17 +107,28 @@ def _content(content: Any) -> str:
         return content or ""
     if not isinstance(content, list | tuple):
         return as_json(content)
-    return "\n".join(_part(part) for part in content)
+    numbers = itertools.count(1)
+    return "\n".join(_part(part, numbers) for part in content)
 
 
-def _part(part: Any) -> str:
+def _part(part: Any, numbers: Iterator[int]) -> str:
     if isinstance(part, str):
         return part
-    text = part.get("text") if isinstance(part, Mapping) else None
-    return text if isinstance(text, str) else NOT_SHOWN
+    if isinstance(part, Image):
+        return f"[image {next(numbers)}]"
+    fields = part if isinstance(part, Mapping) else {}
+    if fields.get("type") in UNREADABLE:
+        message = f'The case has a part of type "{fields["type"]}", which no judge is sent.'
+        raise NotApplicable("input_unsupported", message)
+    if isinstance(text := fields.get("text"), str):
+        return text
+    inner = fields.get("content")
+    if isinstance(inner, list | tuple) and images_in(inner):
+        return "\n".join(_part(one, numbers) for one in inner)
+    return NOT_SHOWN
 
 
-def _numbered(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+def _numbered(title: str, texts: Sequence[Passage]) -> list[Piece]:
     if len(texts) == 1:
         return [(title, texts[0])]
     return [(f"{title} {number}", text) for number, text in enumerate(texts, 1)]
@@ -113,7 +148,9 @@ def delimiter(key: bytes, tenant: str, content: UntrustedContent) -> str:
     fingerprint = xxh3_128(seed=int.from_bytes(key[:8]))
     for title, text in content:
         for part in (title, text):
-            encoded = part.encode("utf-8", "surrogatepass")
+            encoded = (part.digest if isinstance(part, Image) else part).encode(
+                "utf-8", "surrogatepass"
+            )
             fingerprint.update(len(encoded).to_bytes(8))
             fingerprint.update(encoded)
     day = str(int(time.time() // DAY_S)).encode()
@@ -121,14 +158,14 @@ def delimiter(key: bytes, tenant: str, content: UntrustedContent) -> str:
     return hmac.digest(key, signed, "sha256")[:DELIMITER_BYTES].hex()
 
 
-def delimited(content: UntrustedContent, value: str) -> list[str]:
+def delimited(content: UntrustedContent, value: str) -> list[str | Image]:
     """The content in parts, each piece between tags that carry the value; nothing is joined."""
-    parts: list[str] = []
+    parts: list[str | Image] = []
     for title, text in content:
-        empty = "" if text else ", empty"
+        empty = ", empty" if text == "" else ""
         parts += [
             f'\n<material-{value} title="{title}{empty}">\n',
-            neutral(text),
+            text if isinstance(text, Image) else neutral(text),
             f"\n</material-{value}>\n",
         ]
     return parts

@@ -20,6 +20,7 @@ from assay.domain.errors import (
     RateLimited,
     ServerError,
 )
+from assay.domain.images import Image
 from assay.domain.sampling import Sampling
 from assay.providers.body import schema_json
 from assay.providers.failures import Dialect
@@ -140,7 +141,7 @@ class Anthropic(HttpModel):
             "model": self._model.name,
             "max_tokens": sampling.max_output_tokens,
             "messages": [
-                {"role": turn.role, "content": turn}
+                {"role": turn.role, "content": self.content(turn)}
                 for turn in prompt.turns
                 if turn.role != "system"
             ],
@@ -162,6 +163,11 @@ class Anthropic(HttpModel):
                 document["tools"] = [{"name": name, "input_schema": schema}]
                 document["tool_choice"] = {"type": "tool", "name": name}
         return document
+
+    @staticmethod
+    def image_block(image: Image) -> dict[str, Any]:
+        source = {"type": "base64", "media_type": image.media_type, "data": image.data}
+        return {"type": "image", "source": source}
 
 
 def thinking(sampling: Sampling) -> dict[str, Any]:

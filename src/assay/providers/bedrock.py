@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import orjson
@@ -22,6 +22,7 @@ from assay.domain.errors import (
     ServerError,
     StreamBroken,
 )
+from assay.domain.images import Image
 from assay.domain.sampling import Sampling
 from assay.domain.suggestions import did_you_mean
 from assay.providers.anthropic import thinking
@@ -162,6 +163,7 @@ class Bedrock(HttpModel):
     """A model, an inference profile or its ARN. The API has neither seeds nor log probabilities."""
 
     accumulator = BedrockStream
+    text_block: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Model, client: ProviderClient) -> None:
         super().__init__(model, client)
@@ -176,7 +178,7 @@ class Bedrock(HttpModel):
             inference["temperature"] = min(sampling.temperature, 1.0)
         document: dict[str, Any] = {
             "messages": [
-                {"role": turn.role, "content": [{"text": turn}]}
+                {"role": turn.role, "content": self.blocks(turn)}
                 for turn in prompt.turns
                 if turn.role != "system"
             ],
@@ -197,6 +199,10 @@ class Bedrock(HttpModel):
                 choice = {"tool": {"name": name}}
                 document["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": choice}
         return document
+
+    @staticmethod
+    def image_block(image: Image) -> dict[str, Any]:
+        return {"image": {"format": image.format, "source": {"bytes": image.data}}}
 
     def _thinking(self, sampling: Sampling) -> dict[str, Any]:
         """An effort is a field of this API; how Claude thinks is a field of Claude's own."""

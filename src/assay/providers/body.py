@@ -76,7 +76,7 @@ def _chunks(document: Mapping[str, Any]) -> Iterator[Chunk]:
     yield before
     for turn, after in zip(turns, rest, strict=True):
         yield b'"'
-        for part in turn.parts:
+        for part in turn.parts:  # texts alone: see `HttpModel.content`
             yield memoryview(orjson.dumps(part))[1:-1]
         yield b'"' + after
 

@@ -35,6 +35,18 @@ MESSAGE_DEPTH_MAX = 4
 MESSAGE_PARTS_MAX = 3
 RETRY_AFTER_S_MAX = 86_400.0
 
+_IMAGES_UNSUPPORTED = (
+    "image input",  # Ollama; llama.cpp with 500, OpenRouter with 404
+    "not support image",  # LM Studio
+    "not a multimodal model",  # vLLM
+)
+_ABOUT_IMAGES = (
+    "image",  # OpenAI, vLLM, DeepSeek (`unknown variant image_url`), Mistral, Gemini
+    "multimodal",
+    "content must be a string",  # Groq
+)
+"""What a rejection of the request is about, where the request has images."""
+
 _STATUSES: Mapping[int, type[ModelError]] = {
     401: KeyRejected,
     402: KeyRejected,
@@ -201,6 +213,15 @@ def failure(
     if type(found) is RequestRejected:
         found.parameter = _refused_parameter(dialect, error)
     return found
+
+
+def refuses_images(error: ModelError) -> bool:
+    """Whether a request with images failed because the model or its server does not take them."""
+    message = error.message.lower()
+    if type(error) is RequestRejected:
+        return error.parameter is None and any(part in message for part in _ABOUT_IMAGES)
+    unsupported = any(phrase in message for phrase in _IMAGES_UNSUPPORTED)
+    return type(error) in (ModelMissing, ServerError) and unsupported
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -6,7 +6,7 @@ Sources: https://ai.google.dev/api/generate-content and …/embeddings
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from assay.domain.completion import Model, Prompt, TokenLogprob
@@ -16,6 +16,7 @@ from assay.domain.errors import (
     RateLimited,
     ServerError,
 )
+from assay.domain.images import Image
 from assay.domain.sampling import Effort, Sampling
 from assay.providers.body import schema_json
 from assay.providers.client import ProviderClient
@@ -104,6 +105,7 @@ class Gemini(HttpModel):
 
     accumulator = GeminiStream
     key_header = KEY_HEADER
+    text_block: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Model, client: ProviderClient) -> None:
         super().__init__(model, client)
@@ -114,7 +116,7 @@ class Gemini(HttpModel):
         system = [turn for turn in prompt.turns if turn.role == "system"]
         document: dict[str, Any] = {
             "contents": [
-                {"role": _ROLES[turn.role], "parts": [{"text": turn}]}
+                {"role": _ROLES[turn.role], "parts": self.blocks(turn)}
                 for turn in prompt.turns
                 if turn.role != "system"
             ],
@@ -123,6 +125,10 @@ class Gemini(HttpModel):
         if system:
             document["systemInstruction"] = {"parts": [{"text": turn} for turn in system]}
         return document
+
+    @staticmethod
+    def image_block(image: Image) -> dict[str, Any]:
+        return {"inlineData": {"mimeType": image.media_type, "data": image.data}}
 
 
 class GeminiEmbeddingAnswer(EmbeddingAnswer):

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Model, Prompt, Turn
+from assay.domain.errors import InputUnsupported, ModelError
+from assay.domain.images import Image
 from assay.providers.body import json_body, merged
 from assay.providers.client import ProviderClient
 from assay.providers.credentials import ProviderKey
+from assay.providers.failures import refuses_images
 from assay.providers.stream_accumulator import StreamAccumulator
 
 T = TypeVar("T")
@@ -21,6 +24,8 @@ class HttpModel(ABC):
     It takes prompts as `Prompt.for_model` returns them. `key_header` is where the dialect expects
     an API key.
     """
+
+    text_block: ClassVar[Mapping[str, Any]] = {"type": "text"}
 
     accumulator: ClassVar[type[StreamAccumulator]]
     key_header: ClassVar[str] = "Authorization"
@@ -36,16 +41,38 @@ class HttpModel(ABC):
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         thinks = self._model.thinks(prompt.sampling)
         accumulator = self.accumulator(self._model)
-        timing = await self._client.post(
-            self.path,
-            self.headers,
-            self._credentials,
-            json_body(merged(self._client.config.body(), self.document(prompt))),
-            accumulator,
-            context.deadline,
-            self._model.thinking_timeout_s if thinks else None,
-        )
+        try:
+            timing = await self._client.post(
+                self.path,
+                self.headers,
+                self._credentials,
+                json_body(merged(self._client.config.body(), self.document(prompt))),
+                accumulator,
+                context.deadline,
+                self._model.thinking_timeout_s if thinks else None,
+            )
+        except ModelError as error:
+            if prompt.has_images and refuses_images(error):
+                raise InputUnsupported(error.message) from None
+            raise
         return accumulator.completion(timing)
+
+    def content(self, turn: Turn) -> Any:
+        """A turn as the content of a message: its text, or blocks where it has images."""
+        return self.blocks(turn) if turn.has_images else turn
+
+    def blocks(self, turn: Turn) -> list[Mapping[str, Any]]:
+        """The blocks of a turn, in its order."""
+        return [
+            self.image_block(one) if isinstance(one, Image) else {**self.text_block, "text": one}
+            for one in turn.blocks()
+        ]
+
+    @staticmethod
+    def image_block(image: Image) -> Mapping[str, Any]:
+        """An image as the dialect's messages hold it; raises `InputUnsupported` by default."""
+        del image
+        raise InputUnsupported("The provider's protocol has no images.")
 
     @abstractmethod
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:

@@ -77,5 +77,5 @@ def _question_hash(prompt: Prompt[T]) -> bytes:
     for turn in prompt.turns:
         digest.update(f"\0{turn.role}\0".encode())
         for part in turn.parts:
-            digest.update(part.encode(errors="replace"))
+            digest.update(str(part).encode(errors="replace"))
     return digest.digest()

@@ -7,13 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from assay.domain.call_results import NO_RESULT, SLOW, SUCCESS, CallResult
 from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.domain.errors import (
-    NO_RESULT,
-    SLOW,
-    SUCCESS,
     BreakerOpen,
-    CallResult,
     KeyInQuarantine,
     KeyRejected,
     ModelError,

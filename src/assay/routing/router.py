@@ -13,6 +13,7 @@ from assay.domain.completion import EXTRA_ATTEMPTS, Attempt, CallContext, Comple
 from assay.domain.errors import (
     UNSENT_OUTCOMES,
     DeadlineExceeded,
+    ModelBlind,
     ModelError,
     NoCandidate,
 )
@@ -56,7 +57,8 @@ class Router:
         own, and all share `EXTRA_ATTEMPTS`; candidates passed over unsent take none.
         """
         run = _Run(context.deadline)
-        waiting: Sequence[Candidate] = self._order(self._candidates, prompt)
+        seeing = run.seeing(self._candidates) if prompt.has_images else self._candidates
+        waiting: Sequence[Candidate] = self._order(seeing, prompt)
         if all(candidate.open_for_s() > 0 for candidate in waiting):
             waiting = sorted(waiting, key=lambda candidate: candidate.open_for_s())
         while waiting and context.deadline.remaining_s() > 0:
@@ -111,6 +113,18 @@ class _Run:
         self._deadline = deadline
         self._limited: list[tuple[float, Candidate]] = []
         """Candidates to return to, each with the time that is left when it can serve again."""
+
+    def seeing(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates that take images; the others are passed over."""
+        blind = [one.model for one in candidates if not one.model.capabilities.vision]
+        for model in blind:
+            message = (
+                f"{model.id} is not known to take images; if it does, set vision = true in "
+                f'[models."{model.id}"].'
+            )
+            attempt = Attempt(model.provider, model.id, ModelBlind.outcome, 0.0, message=message)
+            self.failures.append(ModelBlind(message, attempts=[attempt]))
+        return [one for one in candidates if one.model.capabilities.vision]
 
     def note(self, candidate: Candidate, failure: ModelError) -> None:
         self.failures.append(failure)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from assay.domain.case_text import output_text, transcript
+from assay.domain.case_text import answer_text, transcript
 from assay.domain.evaluation import Case
 
 ANSWERS_MAX = 10_000
@@ -31,7 +31,7 @@ class Repetition:
 
     def is_constant(self, tenant: str, case: Case) -> bool:
         """Count the case; true where its output was given to many inputs of the tenant."""
-        answer = output_text(case)
+        answer = answer_text(case)
         if case.input is None or len(answer) < ANSWER_CHARS_MIN:
             return False
         key = hash((tenant, _gist(answer)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import re2  # type: ignore[import-untyped]  # the wheel ships no stubs
 
-from assay.domain.case_text import output_text, strings
+from assay.domain.case_text import answer_text, strings
 from assay.domain.evaluation import Case, SearchSign, Suspicion
 from assay.prompts.untrusted import TAG_NAME
 
@@ -124,7 +124,7 @@ def scan(case: Case) -> tuple[Suspicion, ...]:
     found = [
         Suspicion(sign, name, shown) for name, text in _fields(case) for sign, shown in _signs(text)
     ]
-    answer = output_text(case)
+    answer = answer_text(case)
     is_short = len(answer) <= OPENERS_CHARS_MAX and answer.strip()
     if is_short and _OPENERS.fullmatch(answer.encode("utf-8", "replace")):
         found.append(Suspicion("openers", "output", excerpt(answer)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from assay.domain.case_text import output_text
+from assay.domain.case_text import answer_text
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, InjectionPolicy, Suspicion, Text
 from assay.domain.events import InjectionSuspected
@@ -60,7 +60,7 @@ class Screener:
     def _repeated(self, case: Case, caller: Caller) -> Iterable[Suspicion]:
         """A sign where the output of the case is one that the tenant repeats."""
         if self._repetition.is_constant(caller.tenant, case):
-            yield Suspicion("constant_answer", "output", excerpt(output_text(case)))
+            yield Suspicion("constant_answer", "output", excerpt(answer_text(case)))
 
 
 def _renamed(found: Iterable[Suspicion], output: str) -> list[Suspicion]:

@@ -262,6 +262,9 @@ class ModelSettings(Section):
     logprobs: bool = Field(False, description="Whether the model returns token log-probabilities.")
     seed: bool = Field(False, description="Whether the model accepts a seed.")
     temperature: bool = Field(True, description="Whether the model accepts a temperature.")
+    vision: bool | None = Field(
+        None, description="Whether the model takes images. Unset: as known, else not."
+    )
     reasoning: bool | None = Field(
         None,
         description="Whether the model thinks before it answers. Unset: as known, or if an effort "

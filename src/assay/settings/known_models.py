@@ -23,6 +23,7 @@ class KnownModel(BaseModel):
     source: str = ""
     date: dt.date | None = None
     reasoning: bool | None = None
+    vision: bool | None = None
     max_output_tokens: int | None = None
     end_of_life: dt.date | None = None
 

@@ -20,6 +20,8 @@ from assay.settings.judges import (
 from assay.settings.section import Section
 from assay.settings.tenants import AuthSettings, TenantSettings
 
+HOST_PATTERN = r"^(https?://)?([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$"
+
 
 class ServerSettings(Section):
     """`[server]`: where the service listens, and how much it accepts."""
@@ -225,6 +227,17 @@ class CacheSettings(Section):
     ttl_s: float = Field(86_400.0, ge=0, description="How long an answer is stored. 0: never.")
 
 
+class ImageSettings(Section):
+    """`[images]`: images that requests name by a URL."""
+
+    hosts: tuple[Annotated[str, Field(pattern=HOST_PATTERN)], ...] = Field(
+        (),
+        description="Hosts from which images are fetched: `host` over https and at a public "
+        "address; `host:port` or `http://host:port`, which may also be in the private network. "
+        "Empty: only images in the request itself.",
+    )
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -239,6 +252,7 @@ class Settings(Section):
     breaker: BreakerSettings = BreakerSettings()
     retry: RetrySettings = RetrySettings()
     cache: CacheSettings = CacheSettings()
+    images: ImageSettings = ImageSettings()
     tenants: dict[str, TenantSettings] = Field(default_factory=dict)
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)

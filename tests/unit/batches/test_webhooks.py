@@ -8,9 +8,10 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 from standardwebhooks.webhooks import Webhook
 
-from assay.batches.webhooks import PublicResolver, WebhookPolicy, Webhooks
+from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.domain.batches import Batch, WebhookClaim
 from assay.domain.targets import is_public, target_fault
+from assay.providers.images import PublicResolver
 from fakes.recorded_events import RecordedEvents
 
 SECRET = "whsec_" + "c2VjcmV0" * 5 + "c2VjcmV0MTIz"[:8]

@@ -17,6 +17,7 @@ from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.evaluation.selection import assign_judges
 from assay.screening import Screener
+from fakes.engine import NO_FETCHES
 from fakes.judges import PASS, FakeJudges, ScriptedModel
 from fakes.recorded_events import RecordedEvents
 
@@ -43,7 +44,7 @@ async def evaluated(gate: Gate, criteria: Any, judge: JudgeSpec | None = None) -
     model, events = ScriptedModel(PASS), RecordedEvents()
     sandbox = SandboxPool(events)
     judges = FakeJudges(model)
-    evaluator = Evaluator(judges, sandbox, Screener(events), events, gate=gate)
+    evaluator = Evaluator(judges, sandbox, Screener(events), events, NO_FETCHES, gate=gate)
     case = Case("in", "out")
     try:
         await evaluator.evaluate(
@@ -124,7 +125,7 @@ async def test_a_failed_check_that_is_required_counts_no_calls() -> None:
 async def test_a_comparison_counts_both_orders() -> None:
     """Its calls are limited alike."""
     model, events, gate = ScriptedModel(PASS), RecordedEvents(), Gate(most=3)
-    comparer = Comparer(FakeJudges(model), Screener(events), events, gate=gate)
+    comparer = Comparer(FakeJudges(model), Screener(events), events, NO_FETCHES, gate=gate)
     with pytest.raises(RequestError, match="/judge: would make 4 judge calls"):
         await comparer.compare(
             Case("in", "out"),

@@ -13,13 +13,13 @@ from assay.domain.errors import (
     FieldError,
     NoCandidate,
     Overloaded,
-    ProblemCode,
     ProviderDown,
     QuotaExhausted,
     RateLimited,
     RequestError,
     StoreUnavailable,
 )
+from assay.domain.problem_codes import ProblemCode
 from assay.http.problems import (
     ATTEMPTS_MAX,
     ERRORS_MAX,

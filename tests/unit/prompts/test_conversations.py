@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.criteria import parse_criteria
 from assay.criteria.base import Judged
 from assay.domain.case_text import transcript
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.judging.prompt import to_prompt
 from assay.prompts.untrusted import NOT_SHOWN, case_content
@@ -59,10 +61,13 @@ def test_tools_and_expected_calls_are_shown():
 
 
 def test_a_part_that_is_not_text_is_named():
-    """An image is not passed over in silence."""
-    content = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {}}]
+    """A call of a tool is not passed over in silence; an image that was not read is an error."""
+    content = [{"type": "text", "text": "Look:"}, {"type": "tool_use", "name": "look"}]
     [(_, text)] = case_content(Case(({"role": "user", "content": content},)))
     assert text == f"Look:\n{NOT_SHOWN}"
+    content[1] = {"type": "image_url", "image_url": {}}
+    with pytest.raises(NotApplicable, match="image_url"):
+        case_content(Case(({"role": "user", "content": content},)))
 
 
 @given(

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from assay.domain.errors import (
+from assay.domain.call_results import (
     ANSWERED,
     FAILURE,
     NO_RESULT,

@@ -19,6 +19,7 @@ from assay.api.validation import first_fault, validate
 from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.exact_json import dumps
+from assay.domain.targets import NO_HOSTS, AllowedHosts
 from assay.http.body import check_count, check_structure, require_media_type, with_exact_numbers
 from assay.http.openapi import problems
 
@@ -99,7 +100,7 @@ async def add_inline(
 async def _add(
     batches: Batches, batch: Batch | NewBatch, lines: Sequence[Line], report: UploadReport
 ) -> None:
-    rows, bad = await asyncio.to_thread(check_rows, lines)
+    rows, bad = await asyncio.to_thread(check_rows, lines, batches.limits.image_hosts)
     # Also without a good row: the batch may have been started or deleted since.
     size = sum(len(row.document) for row in rows)
     await batches.storage.add_bytes(batch.tenant, batch.id, size)
@@ -113,15 +114,17 @@ async def _add(
         await batches.store.report(batch.id, refused)
 
 
-def check_rows(lines: Sequence[Line]) -> tuple[list[NewRow], list[BadRow]]:
+def check_rows(
+    lines: Sequence[Line], image_hosts: AllowedHosts = NO_HOSTS
+) -> tuple[list[NewRow], list[BadRow]]:
     """The rows in lines, and what is wrong with the others."""
-    checked = [_row(line) for line in lines]
+    checked = [_row(line, image_hosts) for line in lines]
     rows = [row for row in checked if isinstance(row, NewRow)]
     bad = [row for row in checked if isinstance(row, BadRow)]
     return rows, bad
 
 
-def _row(line: Line) -> NewRow | BadRow:
+def _row(line: Line, image_hosts: AllowedHosts) -> NewRow | BadRow:
     if line.fault:
         return BadRow(line.number, line.fault)
     document = line.document
@@ -136,7 +139,7 @@ def _row(line: Line) -> NewRow | BadRow:
         check_structure(document)
         if line.document is None:
             document = with_exact_numbers(document, line.content)
-        row = validate(BatchRow, document)
+        row = validate(BatchRow, document, image_hosts)
         return NewRow(line.number, row.id, dumps(row.document()))
     except orjson.JSONDecodeError as error:
         return BadRow(line.number, f"must be valid JSON: {error}")

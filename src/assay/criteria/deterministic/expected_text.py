@@ -8,7 +8,7 @@ from pydantic import Field
 
 from assay.criteria.base import TEXT_CHARS_MAX, Check
 from assay.criteria.deterministic.normalization import comparable
-from assay.domain.case_text import references
+from assay.domain.case_text import reference_texts
 from assay.domain.evaluation import Case
 
 ExpectedText = Annotated[str, Field(max_length=TEXT_CHARS_MAX)]
@@ -24,7 +24,7 @@ class ExpectedTextCheck(Check):
 
     def expected_texts(self, case: Case) -> tuple[str, ...]:
         """At least one; raises `NotApplicable` without a `value` and a reference."""
-        return references(case) if self.value is None else (self.value,)
+        return reference_texts(case) if self.value is None else (self.value,)
 
     def work(self, size: int, case: Case) -> float:
         """The output is read once for each expected text."""

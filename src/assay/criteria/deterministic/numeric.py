@@ -12,7 +12,7 @@ from assay.criteria.base import Check, Finding
 from assay.criteria.deterministic.findings import binary_finding
 from assay.criteria.deterministic.numbers import stated_numbers, to_json_number
 from assay.criteria.registry import criterion
-from assay.domain.case_text import output_text, references
+from assay.domain.case_text import output_text, reference_texts
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 
@@ -82,7 +82,7 @@ class Numeric(Check):
     def _expected(self, case: Case) -> Sequence[Fraction]:
         if self.value is not None:
             return [Fraction(str(self.value))]
-        parts = [text.rpartition(ANSWER_MARK) for text in references(case)]
+        parts = [text.rpartition(ANSWER_MARK) for text in reference_texts(case)]
         answers = [(stated_numbers(answer), 0 if mark else -1) for _, mark, answer in parts]
         numbers = [stated[place][0] for stated, place in answers if stated]
         if not numbers:

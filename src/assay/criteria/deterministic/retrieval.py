@@ -21,6 +21,7 @@ from assay.criteria.deterministic.normalization import comparable
 from assay.criteria.registry import criterion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
+from assay.domain.images import Image
 
 PASSAGES_MAX = 10_000
 GRADE_MAX = 100.0
@@ -96,15 +97,24 @@ class _RankingCheck(Check):
             raise NotApplicable(
                 "context_missing", "the case has no context, and no retrieved is given"
             )
-        return case.context
+        return _texts(case.context)
 
     def _grades(self, case: Case) -> Mapping[str, float]:
-        relevant = case.reference if self.relevant is None else self.relevant
+        relevant = _texts(case.reference) if self.relevant is None else self.relevant
         graded = relevant if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1.0)
         grades = {_normalized(passage): grade for passage, grade in graded.items() if grade > 0}
         if not grades:
             raise NotApplicable("reference_missing", "no passage is given as relevant")
         return grades
+
+
+def _texts(passages: Sequence[str | Image]) -> Sequence[str]:
+    """The passages; raises `NotApplicable` where one is an image, which has a rank as well."""
+    texts = [passage for passage in passages if isinstance(passage, str)]
+    if len(texts) < len(passages):
+        message = "A passage is an image, and the check reads texts."
+        raise NotApplicable("input_unsupported", message)
+    return texts
 
 
 @criterion

@@ -15,7 +15,7 @@ from assay.criteria.deterministic.expected_text import ExpectedTextCheck
 from assay.criteria.deterministic.findings import binary_finding, quoted
 from assay.criteria.deterministic.normalization import TEXT_WORK_MAX, comparable
 from assay.criteria.registry import criterion
-from assay.domain.case_text import output_text, references
+from assay.domain.case_text import output_text, reference_texts
 from assay.domain.evaluation import Case
 
 VALUES_MAX = 1_000
@@ -121,7 +121,7 @@ class _SelectionCheck(Check):
     ignore_case: bool = Field(default=False, description="Compare without regard to case.")
 
     def expected_texts(self, case: Case) -> tuple[str, ...]:
-        return references(case) if self.values is None else self.values
+        return reference_texts(case) if self.values is None else self.values
 
     def work(self, size: int, case: Case) -> float:
         """The output is searched once for each expected text."""

@@ -149,7 +149,8 @@ class TextSimilarity(Check, Embedded):
 
     def _texts(self, case: Case) -> tuple[str, Sequence[str]]:
         """The filled `input`, and the filled `reference` for each reference of the case."""
-        cases = [replace(case, reference=(text,)) for text in case.reference] or [case]
+        texts = [text for text in case.reference if isinstance(text, str)]
+        cases = [replace(case, reference=(text,)) for text in texts] or [case]
         expected = dict.fromkeys(fill_each(self.reference, cases))
         return fill(self.input, case), list(expected)
 

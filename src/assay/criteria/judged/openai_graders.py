@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Frozen, Judged, Question
@@ -20,22 +20,67 @@ from assay.criteria.placeholders import (
     TemplateText,
     check_placeholders,
     output_paths,
+    placeholder_images,
     placeholder_texts,
 )
 from assay.criteria.registry import criterion
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.images import Image, ImageFault, UrlFault, image_in, no_fault
 from assay.domain.sampling import Effort
+from assay.prompts.untrusted import Piece, image_pieces
 from assay.verdicts.reader import Reading
 from assay.verdicts.scales import LabelScale, NumberScale
 
 MESSAGES_MAX = 32
 
 
-class ContentBlock(Frozen):
-    """A text block of a message; images and sound are not supported."""
+def _image_or_placeholder(url: str) -> str:
+    if PLACEHOLDER.fullmatch(url):
+        return check_placeholders(url)
+    try:
+        _image(url, lambda _: "must be a data URI, or the placeholder of a field with images")
+    except ImageFault as fault:
+        raise PydanticCustomError("image", "{fault}", {"fault": fault.message}) from None
+    return url
+
+
+def _image(url: str, url_fault: UrlFault = no_fault) -> Image | None:
+    return image_in({"type": "input_image", "image_url": url}, url_fault)
+
+
+class TextBlock(Frozen):
+    """A text block of a message."""
 
     type: Literal["input_text", "output_text", "text"]
     text: TemplateText
+
+
+class ImageBlock(Frozen):
+    """An image of the grader as a data URI, or a placeholder for images of the case."""
+
+    type: Literal["input_image"]
+    image_url: Annotated[str, AfterValidator(_image_or_placeholder)]
+    detail: str | None = None
+
+    @property
+    def is_placeholder(self) -> bool:
+        return PLACEHOLDER.fullmatch(self.image_url) is not None
+
+    @property
+    def text(self) -> str:
+        return self.image_url if self.is_placeholder else str(_image(self.image_url))
+
+
+class AudioBlock(Frozen):
+    """Sound, which no judge is sent: the criterion is unscored."""
+
+    type: Literal["input_audio"]
+    input_audio: dict[str, Any]
+    text: ClassVar[str] = "[sound]"
+
+
+ContentBlock = Annotated[TextBlock | ImageBlock | AudioBlock, Field(discriminator="type")]
 
 
 class TemplateMessage(Frozen):
@@ -50,9 +95,12 @@ class TemplateMessage(Frozen):
     )
 
     @property
+    def blocks(self) -> Sequence[Any]:
+        return self.content if isinstance(self.content, tuple) else (self.content,)
+
+    @property
     def text(self) -> str:
-        blocks: Sequence[Any] = self.content if isinstance(self.content, tuple) else [self.content]
-        return "\n".join(block if isinstance(block, str) else block.text for block in blocks)
+        return "\n".join(block if isinstance(block, str) else block.text for block in self.blocks)
 
     @model_validator(mode="after")
     def _placeholders_bounded(self) -> Self:
@@ -122,12 +170,33 @@ class _ModelGrader(Judged):
         ]
 
     def asked_with(self, question: Question[Finding], case: Case) -> Question[Finding]:
-        """The question about the texts behind the placeholders, each once, as they appear."""
+        """The question about what is behind the placeholders, each once, as they appear.
+
+        Raises `NotApplicable` for sound, and where a field has no image in the place of one.
+        """
+        content: list[Piece] = []
+        for name, text in placeholder_texts(self._names, case).items():
+            images = placeholder_images(name, case)
+            content += [(name, text)] if text or not images else []
+            content += image_pieces(name, images)
+        for block in (block for message in self.input for block in message.blocks):
+            content += self._image_pieces(block, case)
         return replace(
-            question,
-            content=list(placeholder_texts(self._names, case).items()),
-            max_output_tokens=self.params.max_completions_tokens,
+            question, content=content, max_output_tokens=self.params.max_completions_tokens
         )
+
+    def _image_pieces(self, block: Any, case: Case) -> list[Piece]:
+        """The grader's own image in a block; that of a placeholder is already shown."""
+        if isinstance(block, AudioBlock):
+            message = "The grader has sound, which no judge is sent."
+            raise NotApplicable("input_unsupported", message)
+        if not isinstance(block, ImageBlock):
+            return []
+        for name in PLACEHOLDER.findall(block.image_url):
+            if not placeholder_images(name, case):
+                raise NotApplicable("input_unsupported", f"{name} has no image.")
+        image = None if block.is_placeholder else _image(block.image_url)
+        return [] if image is None else [(f"{image} of the grader", image)]
 
 
 @criterion

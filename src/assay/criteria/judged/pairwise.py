@@ -20,7 +20,7 @@ from assay.criteria.judged.preference import (
 )
 from assay.criteria.registry import criterion
 from assay.domain.case_text import references, transcript
-from assay.domain.evaluation import Case
+from assay.domain.evaluation import Case, Text
 from assay.prompts.untrusted import content_without_output
 
 PairLabel = Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9 _-]+$")]
@@ -73,7 +73,7 @@ class Pairwise(Judged):
         return self
 
     def short_circuit(self, case: Case) -> Finding | None:
-        if transcript(case.output) != self._other(case):
+        if transcript(case.output) != transcript(self._other(case)):
             return None
         return Finding(0.5, value="tie", label="tie", explanation=SAME_TEXT)
 
@@ -116,8 +116,9 @@ class Pairwise(Judged):
             )
         return Finding(score, value=name, label=name, explanation=why, probability_left=left)
 
-    def _other(self, case: Case) -> str:
-        return references(case)[0] if self.against is None else self.against
+    def _other(self, case: Case) -> Text:
+        other = references(case)[0] if self.against is None else self.against
+        return other if isinstance(other, str) else ({"role": "assistant", "content": [other]},)
 
 
 def max_left(*findings: Finding) -> float | None:

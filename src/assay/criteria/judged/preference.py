@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assay.criteria.base import Finding, Question
 from assay.domain.evaluation import Text
 from assay.prompts.templates import render
-from assay.prompts.untrusted import text_pieces
+from assay.prompts.untrusted import UntrustedContent, text_pieces
 from assay.verdicts.logprobs import TOP_LOGPROBS, left_over, verdict_masses
 from assay.verdicts.reader import Reading
 from assay.verdicts.scales import LabelScale
@@ -59,7 +59,7 @@ def pair_question(
     rubric: str,
     first: Text,
     second: Text,
-    others: Sequence[tuple[str, str]] = (),
+    others: UntrustedContent = (),
     form: PairFormat = BOTH,
     *,
     identity: tuple[object, ...] = (),

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 from yarl import URL
 
 from assay.domain.completion import Model, Prompt
+from assay.domain.images import Image
 from assay.providers.body import schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.http_model import HttpModel
-from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, token_logprobs
+from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, detail_of, token_logprobs
 from assay.providers.shapes import first_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator, usage
 
@@ -83,7 +84,9 @@ class OpenAI(HttpModel):
             output_limit = _OTHER_FIELD.get(output_limit, _OLDER_FIELD)
         document: dict[str, Any] = {
             "model": self._model.name,
-            "messages": [{"role": turn.role, "content": turn} for turn in prompt.turns],
+            "messages": [
+                {"role": turn.role, "content": self.content(turn)} for turn in prompt.turns
+            ],
             output_limit: sampling.max_output_tokens,
         }
         if self._client.config.stream:
@@ -105,6 +108,10 @@ class OpenAI(HttpModel):
             }
             document["response_format"] = {"type": "json_schema", "json_schema": answer}
         return document
+
+    @staticmethod
+    def image_block(image: Image) -> dict[str, Any]:
+        return {"type": "image_url", "image_url": {"url": image.data_uri} | detail_of(image)}
 
 
 def _output_limit_field(base_url: str) -> str:

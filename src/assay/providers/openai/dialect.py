@@ -14,6 +14,7 @@ from assay.domain.errors import (
     RateLimited,
     ServerError,
 )
+from assay.domain.images import Image
 from assay.providers.failures import Dialect
 from assay.providers.stream_accumulator import weighed
 
@@ -59,6 +60,11 @@ OPENAI = Dialect(
         "max_completion_tokens": "max_output_tokens",
     },
 )
+
+
+def detail_of(image: Image) -> dict[str, str]:
+    """How closely to look, where the caller says."""
+    return {"detail": image.detail} if image.detail else {}
 
 
 def token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:

@@ -6,12 +6,13 @@ Source: https://platform.openai.com/docs/api-reference/responses and …/respons
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from assay.domain.completion import Prompt
+from assay.domain.images import Image
 from assay.providers.body import schema_json
 from assay.providers.http_model import HttpModel
-from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, token_logprobs
+from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, detail_of, token_logprobs
 from assay.providers.shapes import list_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator, usage
 
@@ -68,12 +69,13 @@ class OpenAIResponses(HttpModel):
 
     accumulator = ResponsesStream
     path = "responses"
+    text_block: ClassVar[Mapping[str, Any]] = {"type": "input_text"}
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling = prompt.sampling
         document: dict[str, Any] = {
             "model": self._model.name,
-            "input": [{"role": turn.role, "content": turn} for turn in prompt.turns],
+            "input": [{"role": turn.role, "content": self.content(turn)} for turn in prompt.turns],
             "max_output_tokens": max(sampling.max_output_tokens, OUTPUT_TOKENS_MIN),
             "store": False,
         }
@@ -96,3 +98,7 @@ class OpenAIResponses(HttpModel):
                 }
             }
         return document
+
+    @staticmethod
+    def image_block(image: Image) -> dict[str, Any]:
+        return {"type": "input_image", "image_url": image.data_uri} | detail_of(image)

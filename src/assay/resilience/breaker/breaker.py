@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay.domain.errors import CallResult, ProbeResult
+from assay.domain.call_results import CallResult, ProbeResult
 from assay.domain.events import BreakerChanged
 from assay.domain.policy import BreakerPolicy
 from assay.domain.ports import BreakerState, EventSink

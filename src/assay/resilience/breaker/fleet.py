@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from assay.domain.errors import ProbeResult, StoreUnavailable
+from assay.domain.call_results import ProbeResult
+from assay.domain.errors import StoreUnavailable
 from assay.domain.ids import random_hex
 from assay.domain.policy import BreakerPolicy
 from assay.domain.ports import BreakerCommand

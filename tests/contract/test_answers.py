@@ -12,12 +12,12 @@ import pytest
 from assay.domain.completion import Capabilities, RateLimitState, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
 from assay.domain.sampling import Sampling
-from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS
+from fakes.providers.dialects import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS
 from fakes.providers.faults import Fault
 from fakes.providers.play import TEXT
 from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
 
-USAGE = Usage(INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS)
+USAGE = Usage(INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS, CACHED_TOKENS)
 
 
 async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> None:

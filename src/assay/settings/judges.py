@@ -127,6 +127,12 @@ class ModelSettings(Section):
         ge=0,
         description="Price of a million output tokens. Unset: as published; 0: it costs nothing.",
     )
+    cached_input_usd_per_mtok: float | None = Field(
+        None,
+        ge=0,
+        description="Price of a million input tokens that the provider read from its cache. Unset: "
+        "as published, else that of other input.",
+    )
     end_of_life: date | None = Field(
         None, description="Day on which the provider ends the model. Unset: as published."
     )

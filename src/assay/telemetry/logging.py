@@ -132,6 +132,7 @@ class EventLog:
             input_tokens=event.usage.input_tokens,
             output_tokens=event.usage.output_tokens,
             thinking_tokens=event.usage.thinking_tokens,
+            cached_tokens=event.usage.cached_tokens,
             cost_usd=event.cost_usd,
         )
 

@@ -21,6 +21,7 @@ from assay.api.evaluations import evaluations_router
 from assay.api.evaluators import Evaluators
 from assay.api.models import models_router
 from assay.api.services import Services
+from assay.api.usage import usage_router
 from assay.domain.errors import AssayError, ProblemCode
 from assay.http.admission import Admission
 from assay.http.disconnect import CancelOnDisconnect
@@ -90,6 +91,7 @@ def create_app(
         models_router(services),
         Evaluators(services, limits).router(),
         Datasets(services, limits).router(),
+        usage_router(services),
         *routers,
     ):
         app.include_router(router)

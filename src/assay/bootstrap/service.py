@@ -67,6 +67,7 @@ async def open_service(
             models=process.judging.directory,
             judges=process.judging.judges,
             open_stores=process.records.open,
+            usage=process.usage,
             events=process.events,
             lifecycle=process.lifecycle,
             load=process.load,

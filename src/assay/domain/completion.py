@@ -282,7 +282,9 @@ class CallContext:
     another candidate could serve: a model that has to wait for longer is passed over. `budget` is
     what the request may still spend, and `cacheable` says that a stored answer will do. A long
     input may be judged in `parts_max` parts.
-    `delimiter_key` is the secret from which the delimiters of untrusted text are made.
+    `criteria` says what the call is for: each criterion's type, with its name after a colon if the
+    caller gave one. `delimiter_key` is the secret from which the delimiters of untrusted text are
+    made.
     """
 
     caller: Caller
@@ -292,6 +294,7 @@ class CallContext:
     budget: CostBudget | None = None
     cacheable: bool = False
     parts_max: int = 64
+    criteria: tuple[str, ...] = ()
     delimiter_key: bytes = field(default=b"", repr=False)
 
 

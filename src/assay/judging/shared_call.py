@@ -97,7 +97,8 @@ async def judge_together(assignments: Sequence[Assignment], case: Case) -> list[
     [member] = panel.members
     if not fits(shared, member):
         return await side_by_side(judge_criterion(assignment, case) for assignment in assignments)
-    reply = await ask(shared, member, context)
+    criteria = tuple(name for each in assignments for name in each.context.criteria)
+    reply = await ask(shared, member, replace(context, criteria=criteria))
     record = _record(reply, shared, list(questions.values()))
     return await side_by_side(
         _outcome(entry, reply, reply.usage.part(number, len(entries)), record)

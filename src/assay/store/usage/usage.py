@@ -65,6 +65,7 @@ class RedisUsage:
         self._number = 0
         self._sums: dict[UsageKey, Spent] = {}
         self._additions: deque[_Addition] = deque()
+        self._writes = asyncio.Lock()
         self._lost_calls = 0
 
     def emit(self, event: Event) -> None:
@@ -101,12 +102,13 @@ class RedisUsage:
 
     async def flush(self) -> None:
         """Write what was counted; what Redis does not take is kept, and written once."""
-        with suppress(*OUTAGES):
-            while self._cut():
-                async with within_budget(CALL_S_MAX):
-                    await self._add(self._additions[0])
-                self._additions.popleft()
-            self._report()
+        async with self._writes:
+            with suppress(*OUTAGES):
+                while self._cut():
+                    async with within_budget(CALL_S_MAX):
+                        await self._add(self._additions[0])
+                    self._additions.popleft()
+                self._report()
 
     async def tenants(self, first: date) -> list[str]:
         with store_unavailable():

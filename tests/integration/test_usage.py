@@ -445,7 +445,9 @@ async def test_processes_and_batches_count_alike(
         assert await one.stop() == 0
         async with aiohttp.ClientSession(two.url) as session:
             batch = await create(session, ["It is right."])
-            await upload(session, batch, b'{"id": "1", "output": "Rome."}\n{"id": "2", "output": "Bonn."}\n')
+            await upload(
+                session, batch, b'{"id": "1", "output": "Rome."}\n{"id": "2", "output": "Bonn."}\n'
+            )
             async with session.post(f"/v1/batches/{batch['id']}/start"):
                 pass
             expected += (await ended(session, batch))["usage"]["input_tokens"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.errors import ModelMissing
 from assay.providers.body import json_body
 from assay.providers.client import ProviderClient
 from assay.providers.stream_accumulator import StreamAccumulator
@@ -30,14 +31,19 @@ class HttpModel(ABC):
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         thinks = self._model.thinks(prompt.sampling)
         accumulator = self.accumulator(self._model)
-        timing = await self._client.post(
-            self.path,
-            self.headers,
-            json_body(self.document(prompt)),
-            accumulator,
-            context.deadline,
-            self._model.thinking_timeout_s if thinks else None,
-        )
+        try:
+            timing = await self._client.post(
+                self.path,
+                self.headers,
+                json_body(self.document(prompt)),
+                accumulator,
+                context.deadline,
+                self._model.thinking_timeout_s if thinks else None,
+            )
+        except ModelMissing as error:
+            asked = f" (asked for the model {self._model.name!r})"
+            error.message, error.log_message = error.message + asked, error.log_message + asked
+            raise
         return accumulator.completion(timing)
 
     @abstractmethod

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from assay.api.requests import EvaluationRequest
 from assay.api.usage import UsageResponse
 from assay.bootstrap.judging import open_judging
 from assay.domain.completion import Caller, Usage
-from assay.domain.evaluation import Evaluation, JudgeSpec
+from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import AttemptFinished, UsageLost
 from assay.domain.policy import Deadline
 from assay.domain.supervision import Supervisor
-from assay.domain.usage import Spent, UsageKey
+from assay.domain.usage import Spent
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.keys_file import KeysFile, new_key
 from assay.redis.client import connect
@@ -84,15 +85,14 @@ def attempt(criteria: tuple[str, ...] = ("rubric",), **fields: Any) -> AttemptFi
     )
 
 
-def days_of(first_day: str = "") -> list[str]:
-    """Today, and the day on which the test began."""
-    return sorted({first_day or usage_store.datetime.now(usage_store.UTC).date().isoformat()})
+def today() -> date:
+    return datetime.now(UTC).date()
 
 
 async def read(usage: RedisUsage, *tenants: str) -> dict[tuple[str, str], Spent]:
     """What each model and criterion of the tenants took today."""
     found: dict[tuple[str, str], Spent] = {}
-    async for key, spent in usage.read(tenants or ("acme",), days_of()):
+    async for key, spent in usage.read(tenants or ("acme",), [today().isoformat()]):
         found[key.model, key.criterion] = found.get((key.model, key.criterion), Spent()) + spent
     return found
 
@@ -104,7 +104,7 @@ async def test_two_processes_count_into_the_same_hash(server: RedisProcess, redi
             usage.emit(attempt())
         await asyncio.gather(one.flush(), other.flush())
         assert await read(one) == {(MODEL, "rubric"): Spent(3, Usage(300, 60, 15, 120), 0.75)}
-        assert await one.tenants(usage_store.datetime.now(usage_store.UTC).date()) == ["acme"]
+        assert await one.tenants(today()) == ["acme"]
     (key,) = [name async for name in redis.scan_iter("*acme}:20*")]
     assert 399 * 86_400 < await redis.ttl(key) <= 400 * 86_400
 
@@ -253,15 +253,6 @@ async def judged(usage: RedisUsage, server: RedisProcess, provider: FaultServer,
     finally:
         await client.aclose()
     return outcome.evaluation
-
-
-def sent_calls(evaluation: Evaluation) -> int:
-    return sum(
-        attempt.outcome != "breaker_open"
-        for result in evaluation.results
-        if result.judge
-        for attempt in result.judge.attempts
-    )
 
 
 @pytest.mark.parametrize(
@@ -424,6 +415,7 @@ url = "{redis}"
 [batches]
 worker_in_serve = true
 """
+ROWS = b'{"id": "1", "output": "Rome."}\n{"id": "2", "output": "Bonn."}\n'
 CASE = {"output": "Paris.", "criteria": ["It is right."]}
 
 
@@ -432,16 +424,17 @@ async def test_processes_and_batches_count_alike(
 ) -> None:
     """One process answers and is ended by SIGTERM; the other works on a batch, and shows both."""
     config = CONFIG.format(redis=server.url)
-    expected = 0
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     async with (
         running_service(tmp_path / "one", config) as one,
         running_service(tmp_path / "two", config) as two,
     ):
-        async with aiohttp.ClientSession(one.url) as session:
-            async with session.post("/v1/evaluations", json=CASE) as answer:
-                expected += (await answer.json())["usage"]["input_tokens"]
+        async with (
+            aiohttp.ClientSession(one.url) as session,
+            session.post("/v1/evaluations", json=CASE) as answer,
+        ):
+            expected = (await answer.json())["usage"]["input_tokens"]
         assert await one.stop() == 0
         async with aiohttp.ClientSession(two.url) as session:
             batch = await create(session, ["It is right."])
@@ -459,4 +452,3 @@ async def test_processes_and_batches_count_alike(
                         total = (await answer.json())["total"]
     assert total["calls"] == 3
     assert total["usage"]["input_tokens"] == expected
-    assert UsageKey._fields == ("tenant", "day", "model", "criterion")

@@ -18,7 +18,6 @@ from assay.settings import (
     ProviderSettings,
     Secret,
     Settings,
-    is_loopback,
     known_model,
     known_models,
 )
@@ -44,7 +43,7 @@ def models_from_settings(settings: Settings) -> list[Model]:
             if tenant.usd_per_day is not None and not model.is_priced:
                 raise ValueError(
                     f"tenants.{name}.usd_per_day: cannot be kept, since models.{model.id} has no "
-                    "known price; set its input_usd_per_mtok and output_usd_per_mtok"
+                    "known price; set its input_usd_per_mtok and output_usd_per_mtok, or free = true"
                 )
     return models
 
@@ -52,11 +51,13 @@ def models_from_settings(settings: Settings) -> list[Model]:
 def _is_looked_up(model: ModelSettings, provider: ProviderSettings) -> bool:
     """Whether something is not configured that may be published."""
     set_here = (*_prices_set(model), model.context_tokens)
-    return None in set_here and not is_loopback(urlsplit(provider.url).hostname or "localhost")
+    return None in set_here and not provider.is_local
 
 
 def _prices_set(model: ModelSettings) -> tuple[float | None, float | None]:
     """The configured prices of input and output; an embedding has no output to pay for."""
+    if model.free:
+        return 0.0, 0.0
     return model.input_usd_per_mtok, 0.0 if model.kind == "embedding" else model.output_usd_per_mtok
 
 
@@ -110,7 +111,8 @@ def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
         for over_tokens, input_usd, listed_usd, cached_usd in (found.prices if found else ())
         if (output_usd := usual_output_usd if listed_usd is None else listed_usd) is not None
     ]
-    if (model.input_usd_per_mtok, model.output_usd_per_mtok) == (None, None) and prices:
+    is_set = (model.input_usd_per_mtok, model.output_usd_per_mtok) != (None, None)
+    if prices and not (is_set or model.free):
         price, *longer = prices
         listed = known_models().prices
         return {

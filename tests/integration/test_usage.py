@@ -154,7 +154,7 @@ async def test_the_criteria_of_a_day_are_bounded(
 
 async def test_an_outage_loses_and_repeats_nothing(tmp_path: Path) -> None:
     """What was counted waits for Redis; a write whose reply was lost is not done twice."""
-    server = RedisProcess(tmp_path)
+    server = RedisProcess(tmp_path, fsync="always")
     events = RecordedEvents()
     try:
         async with usage_on(server.url, events) as usage:

@@ -43,7 +43,7 @@ def models_from_settings(settings: Settings) -> list[Model]:
             if tenant.usd_per_day is not None and not model.is_priced:
                 raise ValueError(
                     f"tenants.{name}.usd_per_day: cannot be kept, since models.{model.id} has no "
-                    "known price; set its input_usd_per_mtok and output_usd_per_mtok, or free = true"
+                    "known price; set its input_usd_per_mtok and output_usd_per_mtok, or free"
                 )
     return models
 

@@ -422,7 +422,8 @@ CASE = {"output": "Paris.", "criteria": ["It is right."]}
 async def test_processes_and_batches_count_alike(
     server: RedisProcess, redis: Redis, tmp_path: Path
 ) -> None:
-    """One process answers and is ended by SIGTERM; the other works on a batch, and shows both."""
+    """One process answers and is ended by SIGTERM; the other works on a batch, shows both,
+    and is killed: what was written stays."""
     config = CONFIG.format(redis=server.url)
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
@@ -450,5 +451,9 @@ async def test_processes_and_batches_count_alike(
                     await asyncio.sleep(0.1)
                     async with session.get("/v1/usage") as answer:
                         total = (await answer.json())["total"]
+        await two.kill()
     assert total["calls"] == 3
     assert total["usage"]["input_tokens"] == expected
+    async with usage_on(server.url) as usage:
+        kept = await read(usage, "default")
+    assert sum(spent.calls for spent in kept.values()) == 3

@@ -31,7 +31,7 @@ from assay.store.usage import usage as usage_store
 from assay.store.usage.usage import OTHER, RedisUsage
 from assay.telemetry.sinks import Sinks
 from fakes import documented
-from fakes.batches import create, ended, upload
+from fakes.batches import create, ended, until, upload
 from fakes.engine import engine
 from fakes.http_api import running_api
 from fakes.providers.server import FaultServer
@@ -201,6 +201,22 @@ async def test_what_waits_for_redis_is_bounded_and_its_loss_is_reported_once(
     finally:
         server.stop()
     assert events.of(UsageLost)[1:] == [UsageLost(1)]
+
+
+async def test_it_runs_on_a_redis_cluster(tmp_path: Path) -> None:
+    """Each script touches one slot, and days and tenants are read from any of them."""
+    server = RedisProcess(tmp_path, cluster=True)
+    try:
+        server.command("CLUSTER", "ADDSLOTS", *range(16_384))
+        await until(lambda: "cluster_state:ok" in str(server.command("CLUSTER", "INFO")))
+        async with usage_on(server.url.replace("redis:", "redis+cluster:")) as usage:
+            for tenant in ("acme", "rival"):
+                usage.emit(attempt(caller=Caller(tenant)))
+            await usage.flush()
+            assert await usage.tenants(today()) == ["acme", "rival"]
+            assert (await read(usage, "acme", "rival"))[MODEL, "rubric"].calls == 2
+    finally:
+        server.stop()
 
 
 def settings_with(base_url: str) -> Settings:

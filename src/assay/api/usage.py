@@ -19,7 +19,7 @@ from assay.domain.errors import RequestError
 from assay.domain.suggestions import did_you_mean
 from assay.domain.usage import Spent
 from assay.http.access import authenticate
-from assay.http.keys_file import is_name
+from assay.http.keys_file import NAME_CHARS_MAX, is_name
 from assay.http.openapi import problems
 from assay.http.problems import invalid_request
 
@@ -30,6 +30,7 @@ DAYS, DAYS_MAX = 30, 400
 READ_MAX = 12_000
 """Days of all tenants together that one response may read."""
 ROWS_MAX = 10_000
+TENANT = rf"^[A-Za-z0-9._-]{{1,{NAME_CHARS_MAX}}}$"
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -193,12 +194,21 @@ def _shown(spent: Spent) -> dict[str, Any]:
 def _parameters() -> list[dict[str, Any]]:
     """The OpenAPI parameters."""
     day = {"type": "string", "format": "date"}
-    groups = {"type": "array", "items": {"enum": list(GROUPS)}, "default": ["day"]}
+    groups = {
+        "type": "array",
+        "items": {"enum": list(GROUPS)},
+        "minItems": 1,
+        "uniqueItems": True,
+        "default": ["day"],
+    }
     described = {
         "from": (day, f"First day, in UTC. Default: {DAYS} days with the last one."),
         "to": (day, f"Last day, in UTC; at most {DAYS_MAX} days in all. Default: today."),
         "group_by": (groups, "What the rows tell apart, with commas. `tenant`: for operators."),
-        "tenant": ({"type": "string"}, "Another tenant than the key's own: for operators."),
+        "tenant": (
+            {"type": "string", "pattern": TENANT},
+            "Another tenant than the key's own: for operators.",
+        ),
     }
     return [
         {

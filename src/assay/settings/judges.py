@@ -139,9 +139,7 @@ class ModelSettings(Section):
         description="Price of a million input tokens that the provider read from its cache. Unset: "
         "as published, else that of other input.",
     )
-    free: bool = Field(
-        False, description="Whether calls cost nothing, as at a server of your own."
-    )
+    free: bool = Field(False, description="Whether calls cost nothing, as at a server of your own.")
     end_of_life: date | None = Field(
         None, description="Day on which the provider ends the model. Unset: as published."
     )

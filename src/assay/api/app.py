@@ -88,10 +88,9 @@ def create_app(
         evaluations_router(services, limits),
         comparisons_router(services, limits),
         criteria_router(services),
-        models_router(services),
+        *(models_router(services), usage_router(services)),
         Evaluators(services, limits).router(),
         Datasets(services, limits).router(),
-        usage_router(services),
         *routers,
     ):
         app.include_router(router)

@@ -13,7 +13,7 @@ from assay.domain.completion import Capabilities, RateLimitState, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
 from assay.domain.sampling import Sampling
 from fakes.providers.clouds import CLOUD_MODELS
-from fakes.providers.dialects import INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS
+from fakes.providers.dialects import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS
 from fakes.providers.faults import Fault
 from fakes.providers.play import TEXT
 from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
@@ -22,7 +22,7 @@ from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED,
 def usage_of(subject: Subject) -> Usage:
     """Bedrock does not count thinking apart."""
     thoughts = 0 if subject.family == "bedrock" else THOUGHT_TOKENS
-    return Usage(INPUT_TOKENS, OUTPUT_TOKENS, thoughts)
+    return Usage(INPUT_TOKENS, OUTPUT_TOKENS, thoughts, CACHED_TOKENS)
 
 
 async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> None:

@@ -125,6 +125,17 @@ class NoStore:
         raise AssertionError("the store was asked")
 
 
+class NoUsage:
+    """Nobody has used anything."""
+
+    async def tenants(self, first):
+        return []
+
+    async def read(self, tenants, days):
+        for _ in ():
+            yield _
+
+
 @dataclass
 class Api:
     """A running API: its address, a client, and what it is made of."""
@@ -170,12 +181,19 @@ async def running_api(
     comparer=None,
     cors_origins=(),
     gate=OPEN_GATE,
+    usage=None,
 ) -> AsyncIterator[Api]:
     """The API on a free port, with fakes for what is not given."""
     evaluator = evaluator or ScriptedEvaluator()
     events = RecordedEvents()
     services = fake_services(
-        evaluator, events, access=access, idempotency=idempotency, comparer=comparer, gate=gate
+        evaluator,
+        events,
+        access=access,
+        idempotency=idempotency,
+        comparer=comparer,
+        gate=gate,
+        usage=usage,
     )
     services.lifecycle.phase = "serving"
     app = create_app(services, limits or limits_with(), routers, cors_origins)
@@ -192,7 +210,14 @@ async def on_free_port(app) -> AsyncIterator[tuple[uvicorn.Server, str]]:
 
 
 def fake_services(
-    evaluator, events, *, access=None, idempotency=None, comparer=None, gate=OPEN_GATE
+    evaluator,
+    events,
+    *,
+    access=None,
+    idempotency=None,
+    comparer=None,
+    gate=OPEN_GATE,
+    usage=None,
 ) -> Services:
     """Services with fakes for what is not given."""
     return Services(
@@ -202,6 +227,7 @@ def fake_services(
         idempotency=idempotency or NoStore(),
         models=OneModel(),
         judges=FakeJudges(),
+        usage=usage or NoUsage(),
         events=events,
         gate=gate,
     )

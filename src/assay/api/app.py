@@ -21,6 +21,7 @@ from assay.api.evaluations import evaluations_router
 from assay.api.evaluators import Evaluators
 from assay.api.models import models_router
 from assay.api.services import Services
+from assay.api.usage import usage_router
 from assay.domain.errors import AssayError
 from assay.domain.problem_codes import ProblemCode
 from assay.http.admission import Admission
@@ -88,7 +89,7 @@ def create_app(
         evaluations_router(services, limits),
         comparisons_router(services, limits),
         criteria_router(services),
-        models_router(services),
+        *(models_router(services), usage_router(services)),
         Evaluators(services, limits).router(),
         Datasets(services, limits).router(),
         *routers,

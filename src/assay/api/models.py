@@ -35,6 +35,9 @@ class ModelResponse(BaseModel):
     max_output_tokens: int
     input_usd_per_mtok: float | None
     output_usd_per_mtok: float | None
+    cached_input_usd_per_mtok: float | None = Field(
+        description="For input that the provider read from its cache; null: as for other input."
+    )
     price_source: str | None = Field(
         description="Where the price comes from: `configuration`, or a list and its version."
     )
@@ -126,6 +129,7 @@ def _model_document(status: ModelStatus) -> dict[str, Any]:
         "max_output_tokens": model.max_output_tokens,
         "input_usd_per_mtok": model.input_usd_per_mtok,
         "output_usd_per_mtok": model.output_usd_per_mtok,
+        "cached_input_usd_per_mtok": model.cached_input_usd_per_mtok,
         "price_source": model.price_source,
         "price_date": model.price_date,
         "end_of_life": model.end_of_life,

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from assay.catalog.stores import OpenStores, without_records
 from assay.domain.ports import EventSink, IdempotencyStore, Judges, ModelDirectory
 from assay.domain.tenants import OPEN_GATE, TenantGate
+from assay.domain.usage import UsageRecords
 from assay.evaluation.ports import Compares, Evaluates
 from assay.http.access import Access, Role, authenticate
 from assay.http.lifecycle import Lifecycle, Load
@@ -24,6 +25,7 @@ class Services:
     idempotency: IdempotencyStore
     models: ModelDirectory
     judges: Judges
+    usage: UsageRecords
     events: EventSink
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     load: Load = field(default_factory=Load)

@@ -32,6 +32,7 @@ def row_totals(evaluation: Evaluation) -> dict[str, int]:
         "input_tokens": evaluation.usage.input_tokens,
         "output_tokens": evaluation.usage.output_tokens,
         "thinking_tokens": evaluation.usage.thinking_tokens,
+        "cached_tokens": evaluation.usage.cached_tokens,
         "simulated": sum(result.simulated for result in evaluation.results),
     }
 

@@ -22,7 +22,6 @@ from assay.settings import (
     Template,
     check_proxy,
     environment_proxy,
-    is_loopback,
     known_model,
     known_models,
 )
@@ -48,7 +47,7 @@ def models_from_settings(settings: Settings) -> list[Model]:
             if tenant.usd_per_day is not None and not model.is_priced:
                 raise ValueError(
                     f"tenants.{name}.usd_per_day: cannot be kept, since models.{model.id} has no "
-                    "known price; set its input_usd_per_mtok and output_usd_per_mtok"
+                    "known price; set its input_usd_per_mtok and output_usd_per_mtok, or free"
                 )
     return models
 
@@ -56,11 +55,13 @@ def models_from_settings(settings: Settings) -> list[Model]:
 def _is_looked_up(model: ModelSettings, provider: ProviderSettings) -> bool:
     """Whether something is not configured that may be published."""
     set_here = (*_prices_set(model), model.context_tokens)
-    return None in set_here and not is_loopback(urlsplit(provider.url).hostname or "localhost")
+    return None in set_here and not provider.is_local
 
 
 def _prices_set(model: ModelSettings) -> tuple[float | None, float | None]:
     """The configured prices of input and output; an embedding has no output to pay for."""
+    if model.free:
+        return 0.0, 0.0
     return model.input_usd_per_mtok, 0.0 if model.kind == "embedding" else model.output_usd_per_mtok
 
 
@@ -104,17 +105,25 @@ def _model(
 def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
     """The fields of the model's price: the configured one, else the published one, else none."""
     usual_output_usd = 0.0 if model.kind == "embedding" else None
+    own_cached_usd = model.cached_input_usd_per_mtok
     prices = [
-        LongPrice(over_tokens, input_usd, output_usd)
-        for over_tokens, input_usd, listed_usd in (found.prices if found else ())
+        LongPrice(
+            over_tokens,
+            input_usd,
+            output_usd,
+            cached_usd if own_cached_usd is None else own_cached_usd,
+        )
+        for over_tokens, input_usd, listed_usd, cached_usd in (found.prices if found else ())
         if (output_usd := usual_output_usd if listed_usd is None else listed_usd) is not None
     ]
-    if (model.input_usd_per_mtok, model.output_usd_per_mtok) == (None, None) and prices:
+    is_set = (model.input_usd_per_mtok, model.output_usd_per_mtok) != (None, None)
+    if prices and not (is_set or model.free):
         price, *longer = prices
         listed = known_models().prices
         return {
             "input_usd_per_mtok": price.input_usd_per_mtok,
             "output_usd_per_mtok": price.output_usd_per_mtok,
+            "cached_input_usd_per_mtok": price.cached_input_usd_per_mtok,
             "long_prices": tuple(longer),
             "price_source": f"{listed.package} {listed.version}",
             "price_date": listed.date,
@@ -123,6 +132,7 @@ def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
     return {
         "input_usd_per_mtok": configured[0],
         "output_usd_per_mtok": configured[1],
+        "cached_input_usd_per_mtok": model.cached_input_usd_per_mtok,
         "price_source": None if None in configured else "configuration",
     }
 

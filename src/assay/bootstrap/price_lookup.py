@@ -21,11 +21,12 @@ def look_up(url: str, name: str) -> dict[str, Any] | None:
     except LookupError:
         return None
     prices = model.get_prices(dt.datetime.now(dt.UTC))
-    inputs, outputs = (
-        _steps(getattr(prices, f"{side}_mtok", None)) for side in ("input", "output")
+    inputs, outputs, cached = (
+        _steps(getattr(prices, f"{kind}_mtok", None)) for kind in ("input", "output", "cache_read")
     )
     prices_from = [
-        (start, _at(start, inputs), _at(start, outputs)) for start in sorted({*inputs, *outputs})
+        (start, _at(start, inputs), _at(start, outputs), _at(start, cached))
+        for start in sorted({*inputs, *outputs, *cached})
     ]
     return {"context_tokens": model.context_window, "prices": prices_from if inputs else []}
 

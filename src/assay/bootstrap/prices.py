@@ -15,13 +15,14 @@ LOOKUP_S_MAX = 30.0
 
 
 class Published(NamedTuple):
-    """The window of a model, and its prices from a size of the prompt on: input, output (or None).
+    """The window of a model, and its prices from a size of the prompt on.
 
-    An embedding has no output to pay for.
+    Each is the size, then the prices of input, of output (None for an embedding, which has none to
+    pay for) and of cached input (None: as other input).
     """
 
     context_tokens: int | None = None
-    prices: tuple[tuple[int, float, float | None], ...] = ()
+    prices: tuple[tuple[int, float, float | None, float | None], ...] = ()
 
 
 @cache

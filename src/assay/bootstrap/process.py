@@ -41,6 +41,7 @@ from assay.screening import Screener
 from assay.settings import ENDS_SOON, Settings, is_loopback
 from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
+from assay.store.usage.usage import RedisUsage
 from assay.telemetry.event_loop import LoopWatchdog, watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.metrics import LabelUniverse, Metrics
@@ -72,6 +73,7 @@ class Process:
     operations: Starlette
     in_hand: RowsInHand
     records: Records
+    usage: RedisUsage
 
 
 class Clients(NamedTuple):
@@ -93,12 +95,15 @@ async def open_process(
     """
     models = models_from_settings(settings)
     metrics = Metrics(label_universe(settings, models), __version__)
-    events: EventSink = Sinks([metrics, EventLog()])
     lifecycle, load, limits = Lifecycle(), Load(), limits_from_settings(settings)
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(open_redis(settings))
         redis, budgeted = clients.redis, clients.budgeted
+        usage = RedisUsage(redis)
+        events: EventSink = Sinks([metrics, EventLog(), usage])
         supervisor = await stack.enter_async_context(Supervisor(events))
+        usage.start(supervisor, events)
+        stack.push_async_callback(usage.aclose)
         store = _watch_store(clients, events, supervisor)
         _warn_of_shares(settings)
         supervisor.start("model_ends", partial(warn_of_ends, models))
@@ -130,7 +135,7 @@ async def open_process(
         )
         yield Process(
             *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
-            *(images, delimiter_key, gate, evaluator, operations, in_hand, records),
+            *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage),
         )
 
 

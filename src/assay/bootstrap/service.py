@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,10 @@ from assay.api.app import create_app
 from assay.api.services import Services
 from assay.bootstrap.batches import batch_routers, build_worker
 from assay.bootstrap.from_settings import tenant_limits
-from assay.bootstrap.process import open_process
+from assay.bootstrap.judging import Nest, open_judging
+from assay.bootstrap.process import open_process, open_redis
 from assay.domain.ports import EventSink
+from assay.domain.supervision import Supervisor
 from assay.evaluation.comparer import Comparer
 from assay.http.access import Access, OpenAccess
 from assay.http.hosts import LocalHosts
@@ -28,6 +30,7 @@ from assay.http.memory import give_back_memory
 from assay.http.server import Listeners, listen, serve, serving
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
+from assay.telemetry.logging import EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ async def open_service(
             models=process.judging.directory,
             judges=process.judging.judges,
             open_stores=process.records.open,
+            usage=process.usage,
             events=process.events,
             lifecycle=process.lifecycle,
             load=process.load,
@@ -119,13 +123,31 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
     Without a configured Redis, its private Redis uses a folder of its own, so that a service
     already running on the data directory is not disturbed.
     """
+    with _alone(settings) as alone, listen("127.0.0.1", 0) as listener:
+        async with open_service(alone) as service, serving(service.app, listener):
+            service.services.lifecycle.phase = "serving"
+            yield f"http://{_authority(listener.getsockname())}"
+
+
+@asynccontextmanager
+async def open_models(settings: Settings) -> AsyncIterator[Sequence[Nest]]:
+    """Each configured model inside its layers, without a service around them."""
+    with _alone(settings) as alone:
+        async with AsyncExitStack() as stack:
+            clients = await stack.enter_async_context(open_redis(alone))
+            events = EventLog()
+            supervisor = await stack.enter_async_context(Supervisor(events))
+            judging = open_judging(alone, clients.redis, events, supervisor)
+            yield (await stack.enter_async_context(judging)).nests
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[Settings]:
+    """The settings with a folder of their own, which is gone at the end."""
     with TemporaryDirectory(prefix="assay-") as folder:
         server = settings.server.model_copy(update={"data_dir": Path(folder)})
-        alone = settings.model_copy(update={"server": server, "auth": AuthSettings(required=False)})
-        with listen("127.0.0.1", 0) as listener:
-            async with open_service(alone) as service, serving(service.app, listener):
-                service.services.lifecycle.phase = "serving"
-                yield f"http://{_authority(listener.getsockname())}"
+        auth = AuthSettings(required=False)
+        yield settings.model_copy(update={"server": server, "auth": auth})
 
 
 def access(settings: Settings, events: EventSink) -> Access:

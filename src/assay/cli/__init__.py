@@ -5,7 +5,7 @@ from importlib import import_module
 
 from assay.cli.app import app
 
-COMMANDS = ("serve", "worker", "evaluate", "batch", "keys", "migrate", "probe")
+COMMANDS = ("serve", "worker", "evaluate", "batch", "keys", "migrate", "models", "probe")
 
 
 def main() -> None:

@@ -101,12 +101,29 @@ class Usage:
     thinking_tokens: int = field(
         default=0, metadata=doc("Of the output; 0 where the provider does not count them apart.")
     )
+    cached_tokens: int = field(
+        default=0, metadata=doc("Of the input: what the provider read from its own cache.")
+    )
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.thinking_tokens + other.thinking_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+    def part(self, number: int, count: int) -> Usage:
+        """Part `number` (from 0) of `count` parts that add up to the whole."""
+
+        def share(tokens: int) -> int:
+            return tokens * (number + 1) // count - tokens * number // count
+
+        return Usage(
+            share(self.input_tokens),
+            share(self.output_tokens),
+            share(self.thinking_tokens),
+            share(self.cached_tokens),
         )
 
 
@@ -290,7 +307,9 @@ class CallContext:
     another candidate could serve: a model that has to wait for longer is passed over. `budget` is
     what the request may still spend, and `cacheable` says that a stored answer will do. A long
     input may be judged in `parts_max` parts.
-    `delimiter_key` is the secret from which the delimiters of untrusted text are made.
+    `criteria` says what the call is for: each criterion's type, with its name after a colon if the
+    caller gave one. `delimiter_key` is the secret from which the delimiters of untrusted text are
+    made.
     """
 
     caller: Caller
@@ -300,6 +319,7 @@ class CallContext:
     budget: CostBudget | None = None
     cacheable: bool = False
     parts_max: int = 64
+    criteria: tuple[str, ...] = ()
     delimiter_key: bytes = field(default=b"", repr=False)
 
 
@@ -321,12 +341,14 @@ class LongPrice:
     over_tokens: int
     input_usd_per_mtok: float
     output_usd_per_mtok: float
+    cached_input_usd_per_mtok: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """A model as configured; prices in US dollars per million tokens.
 
+    Where no price of cached input is known, it costs as much as other input.
     `dimensions` is how many numbers an embedding is asked to have.
     `host` is where it is served, for operators alone. `reading` names the forms in which the model
     is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
@@ -343,6 +365,7 @@ class Model:
     max_output_tokens: int = 2_048
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
+    cached_input_usd_per_mtok: float | None = None
     long_prices: tuple[LongPrice, ...] = ()
     price_source: str | None = None
     price_date: date | None = None
@@ -379,8 +402,9 @@ class Model:
 
     def cost_usd(self, usage: Usage) -> float:
         """Price of `usage`; 0 where no price is known."""
-        input_usd, output_usd = self.input_usd_per_mtok or 0.0, self.output_usd_per_mtok or 0.0
-        for price in self.long_prices:
-            if usage.input_tokens > price.over_tokens:
-                input_usd, output_usd = price.input_usd_per_mtok, price.output_usd_per_mtok
-        return (usage.input_tokens * input_usd + usage.output_tokens * output_usd) / 1_000_000
+        longer = (each for each in self.long_prices if usage.input_tokens > each.over_tokens)
+        price: LongPrice | Model = max(longer, key=lambda each: each.over_tokens, default=self)
+        input_usd, cached_usd = price.input_usd_per_mtok or 0.0, price.cached_input_usd_per_mtok
+        cached = 0 if cached_usd is None else min(usage.cached_tokens, usage.input_tokens)
+        usd = (usage.input_tokens - cached) * input_usd + cached * (cached_usd or 0.0)
+        return (usd + usage.output_tokens * (price.output_usd_per_mtok or 0.0)) / 1_000_000

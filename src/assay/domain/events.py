@@ -1,6 +1,7 @@
 """Frozen facts about what happened; telemetry subscribes to them through `EventSink`.
 
-No event carries a caller's text: identifiers, codes, counts and durations only.
+No event carries a caller's text: identifiers, codes, counts and durations only. Callers choose the
+names of criteria, which no log line shows.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class ComparisonFinished:
 class AttemptFinished:
     """One upstream call ended; `outcome` is `ok` or that of a `ModelError`.
 
-    `error` is the error's class, and `message` what it says without quoting anything.
+    `error` is the error's class, and `message` what it says without quoting anything. `criteria`
+    are those that share the call; see `CallContext`.
     """
 
     caller: Caller
@@ -102,6 +104,7 @@ class AttemptFinished:
     host: str = ""
     error: str = ""
     message: str = ""
+    criteria: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,13 @@ class StoreDegraded:
 
     available: bool
     fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLost:
+    """So many calls were not counted in the tenants' usage, because Redis was unavailable."""
+
+    calls: int
 
 
 @dataclass(frozen=True, slots=True)

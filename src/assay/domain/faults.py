@@ -30,6 +30,7 @@ FAULT_PLACES = (
     "settlements",
     "shared_call",
     "store_watch",
+    "usage",
     "webhook",
 )
 """The places that report faults: the labels of a metric, which counts any other as `other`."""

@@ -137,7 +137,7 @@ class Comparer:
         await self._gate.count_judge_calls(caller.tenant, calls)
         budget = budget_for(panel.spec)
         context = call_context(panel, caller, deadline, budget, self._delimiter_key)
-        return replace(context, parts_max=calls_max // calls - 1)
+        return replace(context, parts_max=calls_max // calls - 1, criteria=("comparison",))
 
     async def _load_and_judge(
         self,

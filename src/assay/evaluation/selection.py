@@ -39,7 +39,9 @@ def assign_judges(
         own = isinstance(criterion, Judged) and criterion.has_own_budget
         budget = budget_for(panel.spec) if own else shared_budget
         context = call_context(panel, caller, deadline, budget, delimiter_key)
-        context = replace(context, parts_max=calls_each - 1)
+        name = criterion.name or criterion.type
+        shown = name if name == criterion.type else f"{criterion.type}:{name}"
+        context = replace(context, parts_max=calls_each - 1, criteria=(shown,))
         assignments[index] = Assignment(criterion, panel, context)
     return assignments
 

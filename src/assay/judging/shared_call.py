@@ -98,10 +98,11 @@ async def judge_together(assignments: Sequence[Assignment], case: Case) -> list[
     [member] = panel.members
     if not fits(shared, member):
         return await side_by_side(judge_criterion(assignment, case) for assignment in assignments)
-    reply = await ask(shared, member, context)
+    criteria = tuple(name for each in assignments for name in each.context.criteria)
+    reply = await ask(shared, member, replace(context, criteria=criteria))
     record = _record(reply, shared, list(questions.values()))
     return await side_by_side(
-        _outcome(entry, reply, _part(reply.usage, number, len(entries)), record)
+        _outcome(entry, reply, reply.usage.part(number, len(entries)), record)
         for number, entry in enumerate(entries)
     )
 
@@ -208,13 +209,3 @@ def _record(
     tokens = reply.usage.input_tokens
     saved = max(0, round(tokens * (apart / max(together, 1) - 1)))
     return SharedCall(len(questions), tokens, saved)
-
-
-def _part(usage: Usage, number: int, count: int) -> Usage:
-    """Part `number` (from 0) of `count` parts that add up to the usage."""
-    return Usage(
-        *(
-            tokens * (number + 1) // count - tokens * number // count
-            for tokens in (usage.input_tokens, usage.output_tokens, usage.thinking_tokens)
-        )
-    )

@@ -123,7 +123,8 @@ class AnthropicStream(StreamAccumulator):
 def _usage(counts: Mapping[str, int]) -> Usage:
     cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
     input_tokens = sum(counts.get(name, 0) for name in ("input_tokens", *cached))
-    return Usage(input_tokens, counts.get("output_tokens", 0), counts.get("thinking_tokens", 0))
+    names = ("output_tokens", "thinking_tokens", "cache_read_input_tokens")
+    return Usage(input_tokens, *(counts.get(name, 0) for name in names))
 
 
 class Anthropic(HttpModel):

@@ -156,7 +156,8 @@ class BedrockStream(StreamAccumulator):
         counts = mapping_of(answer.get("usage"))
         # What is read from a cache or written to it is counted apart.
         input_tokens = sum(count_of(counts.get(name)) for name in _INPUT_COUNTS)
-        self.usage = usage(input_tokens, counts.get("outputTokens"))
+        cached = counts.get("cacheReadInputTokens")
+        self.usage = usage(input_tokens, counts.get("outputTokens"), cached_tokens=cached)
 
 
 class Bedrock(HttpModel):

@@ -85,7 +85,12 @@ class GeminiStream(StreamAccumulator):
             text_tokens = count_of(counts.get("candidatesTokenCount"))
             thought_tokens = count_of(counts.get("thoughtsTokenCount"))
             output_tokens = text_tokens + thought_tokens
-            self.usage = usage(counts.get("promptTokenCount"), output_tokens, thought_tokens)
+            self.usage = usage(
+                counts.get("promptTokenCount"),
+                output_tokens,
+                thought_tokens,
+                counts.get("cachedContentTokenCount"),
+            )
         if mapping_of(event.get("promptFeedback")).get("blockReason"):
             self.finish("content_filter")
         candidate = first_of(event.get("candidates"))

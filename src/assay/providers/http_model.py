@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from assay.domain.completion import CallContext, Completion, Model, Prompt, Turn
-from assay.domain.errors import InputUnsupported, ModelError
+from assay.domain.errors import InputUnsupported, ModelError, ModelMissing
 from assay.domain.images import Image
 from assay.providers.body import json_body, merged
 from assay.providers.client import ProviderClient
@@ -51,6 +51,10 @@ class HttpModel(ABC):
                 context.deadline,
                 self._model.thinking_timeout_s if thinks else None,
             )
+        except ModelMissing as error:
+            asked = f" (asked for the model {self._model.name!r})"
+            error.message, error.log_message = error.message + asked, error.log_message + asked
+            raise
         except ModelError as error:
             if prompt.has_images and refuses_images(error):
                 raise InputUnsupported(error.message) from None

@@ -141,9 +141,12 @@ class StreamAccumulator(ABC):
         return error
 
 
-def usage(input_tokens: Any, output_tokens: Any, thinking_tokens: Any = 0) -> Usage:
+def usage(
+    input_tokens: Any, output_tokens: Any, thinking_tokens: Any = 0, cached_tokens: Any = 0
+) -> Usage:
     """Token counts as a value; a count that a server leaves out is 0."""
-    return Usage(count_of(input_tokens), count_of(output_tokens), count_of(thinking_tokens))
+    counts = (input_tokens, output_tokens, thinking_tokens, cached_tokens)
+    return Usage(*map(count_of, counts))
 
 
 def weighed(token: Any, logprob: Any) -> tuple[str, float]:

@@ -183,6 +183,7 @@ class Retried:
                 host=self._model.host,
                 error=type(failure).__name__ if failure else "",
                 message=failure.log_message if failure else "",
+                criteria=run.context.criteria,
             )
         )
 

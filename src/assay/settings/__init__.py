@@ -1,6 +1,7 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
 from assay.settings.addresses import check_proxy, environment_proxy, is_loopback
+from assay.settings.discovery import list_models
 from assay.settings.judges import ModelSettings, ProviderSettings
 from assay.settings.known_models import ENDS_SOON, known_model, known_models
 from assay.settings.load import SettingsError, load, misspelt_variables
@@ -30,6 +31,7 @@ __all__ = [
     "is_loopback",
     "known_model",
     "known_models",
+    "list_models",
     "load",
     "misspelt_variables",
 ]

@@ -153,6 +153,18 @@ def _preferred(listed: Sequence[Listed], wanted: Sequence[str]) -> Listed | None
 def _list(variable: str, base_url: str, vendor: Vendor, key: str) -> list[Listed]:
     """What the server of a variable lists; raises `ValueError` that names the variable."""
     try:
+        return list_models(base_url, vendor, key)
+    except ValueError as error:
+        pin = getattr(known_models().choice, vendor)[0]
+        raise ValueError(
+            f"{variable}: its server {error}, so no judge can be chosen. Start the server, unset "
+            f"the variable, or configure [providers] and [models], for example with {pin!r}"
+        ) from None
+
+
+def list_models(base_url: str, vendor: Vendor, key: str) -> list[Listed]:
+    """The models that a server lists; raises `ValueError` that says what it did instead."""
+    try:
         return _listed(base_url, vendor, key, NAMED_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
@@ -161,11 +173,7 @@ def _list(variable: str, base_url: str, vendor: Vendor, key: str) -> list[Listed
         cause = f"cannot be reached ({getattr(error, 'reason', error)}) at"
     except (ValueError, LookupError, TypeError, AttributeError):
         cause = "lists no model at"
-    pin = getattr(known_models().choice, vendor)[0]
-    raise ValueError(
-        f"{variable}: its server {cause} /models, so no judge can be chosen. Start the server, "
-        f"unset the variable, or configure [providers] and [models], for example with {pin!r}"
-    )
+    raise ValueError(f"{cause} /models")
 
 
 def _listed(base_url: str, vendor: Vendor, key: str, timeout_s: float) -> list[Listed]:

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from assay.domain.completion import ModelKind
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.sampling import Effort
-from assay.settings.addresses import checked_base_url
+from assay.settings.addresses import checked_base_url, is_loopback
 from assay.settings.secret import VariableName
 from assay.settings.section import Section
 from assay.verdicts.forms import FormName
@@ -194,6 +194,11 @@ class ProviderSettings(Section):
         return url.format(region=self.region, domain=domain)
 
     @property
+    def is_local(self) -> bool:
+        """Whether its models are on this machine."""
+        return is_loopback(urlsplit(self.url).hostname or "localhost")
+
+    @property
     def protocol(self) -> str:
         """The dialect with the choice made that `openai` leaves to the host."""
         match self.dialect:
@@ -241,13 +246,21 @@ class ModelSettings(Section):
     input_usd_per_mtok: float | None = Field(
         None,
         ge=0,
-        description="Price of a million input tokens. Unset: as published; 0: it costs nothing.",
+        description="Price of a million input tokens. Unset: as published. 0 needs `free`, except "
+        "on a loopback host.",
     )
     output_usd_per_mtok: float | None = Field(
         None,
         ge=0,
-        description="Price of a million output tokens. Unset: as published; 0: it costs nothing.",
+        description="Price of a million output tokens. Unset: as published.",
     )
+    cached_input_usd_per_mtok: float | None = Field(
+        None,
+        ge=0,
+        description="Price of a million input tokens that the provider read from its cache. Unset: "
+        "as published, else that of other input.",
+    )
+    free: bool = Field(False, description="Whether calls cost nothing, as at a server of your own.")
     end_of_life: date | None = Field(
         None, description="Day on which the provider ends the model. Unset: as published."
     )

@@ -303,6 +303,20 @@ class Settings(Section):
                 )
 
     @model_validator(mode="after")
+    def _has_prices_that_caps_can_keep(self) -> Self:
+        for model_id, model in self.models.items():
+            prices = (model.input_usd_per_mtok, model.output_usd_per_mtok)
+            if model.free and any(prices):
+                raise ValueError(f"models.{model_id}.free: cannot be true beside a price")
+            if prices[0] == 0 and not (model.free or self.providers[model.provider].is_local):
+                raise ValueError(
+                    f"models.{model_id}.input_usd_per_mtok: is 0, and a cost cap over it would "
+                    "never be reached. Set the price, leave it out for the published one, or set "
+                    "free = true if calls cost nothing"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _has_room_for_one(self) -> Self:
         if self.server.inflight_bytes_max < 1.5 * self.server.max_body_bytes:
             raise ValueError(

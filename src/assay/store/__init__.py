@@ -1,1 +1,1 @@
-"""Redis behind ports: idempotency, and batches with their queue and results."""
+"""Redis behind ports: idempotency, usage, and batches with their queue and results."""

@@ -23,6 +23,7 @@ from assay.domain.events import (
     QueueRefused,
     RequestFinished,
     StoreDegraded,
+    UsageLost,
     WebhookAttempted,
 )
 from assay.telemetry.redaction import escape_values, mask_secrets
@@ -95,6 +96,7 @@ class EventLog:
             StoreDegraded: self._store_degraded,
             BatchEnded: self._batch_ended,
             WebhookAttempted: self._webhook_attempted,
+            UsageLost: self._usage_lost,
             InternalFault: self._internal_fault,
         }
 
@@ -132,6 +134,7 @@ class EventLog:
             input_tokens=event.usage.input_tokens,
             output_tokens=event.usage.output_tokens,
             thinking_tokens=event.usage.thinking_tokens,
+            cached_tokens=event.usage.cached_tokens,
             cost_usd=event.cost_usd,
         )
 
@@ -197,6 +200,9 @@ class EventLog:
             request_id=event.request_id,
             exception=event.trace,
         )
+
+    def _usage_lost(self, event: UsageLost) -> None:
+        self._log.error("usage_lost", calls=event.calls)
 
     def _store_degraded(self, event: StoreDegraded) -> None:
         if event.available:

@@ -315,6 +315,10 @@ class Metrics:
             "assay_event_loop_stalls_total", "Times that the event loop stood still for seconds."
         )
         self._on(events.LoopStalled, lambda _: stalls().inc())
+        lost = self._counter(
+            "assay_usage_lost_calls_total", "Judge calls that `GET /v1/usage` does not count."
+        )
+        self._on(events.UsageLost, lambda event: lost().inc(event.calls))
         store = self._gauge("assay_store_available", "1 while Redis answers, else 0.")
         store().set(1)
         self._on(events.StoreDegraded, lambda event: store().set(event.available))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from fakes.providers.dialects import (
+    CACHED_TOKENS,
     INPUT_TOKENS,
     OUTPUT_TOKENS,
     TOO_LONG,
@@ -218,8 +219,8 @@ class BedrockDialect(Dialect):
 
     def _usage(self, answer: Answer) -> dict[str, Any]:
         counts = {
-            "inputTokens": INPUT_TOKENS - 20,
-            "cacheReadInputTokens": 15,
+            "inputTokens": INPUT_TOKENS - CACHED_TOKENS - 5,
+            "cacheReadInputTokens": CACHED_TOKENS,
             "cacheWriteInputTokens": 5,
             "outputTokens": OUTPUT_TOKENS,
             "totalTokens": INPUT_TOKENS + OUTPUT_TOKENS,

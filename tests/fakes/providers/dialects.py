@@ -11,7 +11,7 @@ from typing import Any
 from fakes.providers.faults import Ending
 
 PIECE_CHARS = 24
-INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS = 120, 30, 12
+INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS, CACHED_TOKENS = 120, 30, 12, 20
 TOO_LONG = {
     "openai": "This model's maximum context length is 8192 tokens.",
     "openai_responses": "Your input exceeds the context window of this model.",
@@ -178,6 +178,7 @@ class OpenAIDialect(Dialect):
     def _usage(self) -> dict[str, Any]:
         return {
             "prompt_tokens": INPUT_TOKENS,
+            "prompt_tokens_details": {"cached_tokens": CACHED_TOKENS},
             "completion_tokens": OUTPUT_TOKENS,
             "completion_tokens_details": {"reasoning_tokens": THOUGHT_TOKENS},
         }
@@ -212,6 +213,7 @@ class ResponsesDialect(OpenAIDialect):
         if answer.usage:
             response["usage"] = {
                 "input_tokens": INPUT_TOKENS,
+                "input_tokens_details": {"cached_tokens": CACHED_TOKENS},
                 "output_tokens": OUTPUT_TOKENS,
                 "output_tokens_details": {"reasoning_tokens": THOUGHT_TOKENS},
             }
@@ -326,7 +328,10 @@ class AnthropicDialect(Dialect):
         return {"id": "m-1", "type": "message", "role": "assistant", "model": "served-1"}
 
     def _usage(self) -> dict[str, int]:
-        return {"input_tokens": INPUT_TOKENS - 20, "cache_read_input_tokens": 20}
+        return {
+            "input_tokens": INPUT_TOKENS - CACHED_TOKENS,
+            "cache_read_input_tokens": CACHED_TOKENS,
+        }
 
     def _output_usage(self) -> dict[str, Any]:
         details = {"thinking_tokens": THOUGHT_TOKENS}
@@ -435,6 +440,7 @@ class GeminiDialect(Dialect):
             "promptTokenCount": INPUT_TOKENS,
             "candidatesTokenCount": OUTPUT_TOKENS - THOUGHT_TOKENS,
             "thoughtsTokenCount": THOUGHT_TOKENS,
+            "cachedContentTokenCount": CACHED_TOKENS,
         }
 
 

@@ -7,11 +7,13 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from assay.bootstrap.from_settings import models_from_settings
 from assay.bootstrap.process import warn_of_ends
 from assay.domain.completion import Model, Usage
 from assay.settings import Settings, known_model, known_models
+from assay.settings.known_models import KnownModel
 
 
 def settings(name: str, url: str = "", tenants: Any = None, **fields: Any) -> Settings:
@@ -58,6 +60,58 @@ def test_a_tenants_cap_over_a_model_without_a_price_is_an_error() -> None:
     del free["output_usd_per_mtok"]
     with pytest.raises(ValueError, match="output_usd_per_mtok"):
         models_from_settings(settings("mine", "http://127.0.0.1:9/v1", cap, **free))
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "named"),
+    [
+        ("https://api.example.com/v1", {"input_usd_per_mtok": 0}, "input_usd_per_mtok"),
+        (
+            "",
+            {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0, "cached_input_usd_per_mtok": 0},
+            "input_usd_per_mtok",
+        ),
+        ("", {"input_usd_per_mtok": 1, "free": True}, "free"),
+    ],
+)
+def test_a_price_of_zero_has_to_be_meant(url: str, fields: dict[str, Any], named: str) -> None:
+    """A cost cap over it would never be reached, so the setting and what to write are named."""
+    with pytest.raises(ValidationError, match=rf"models\.p/m\.{named}: "):
+        settings("mine", url, **fields)
+
+
+def test_a_model_that_is_free_keeps_any_cap() -> None:
+    """Its price is 0 by configuration, also where another one is published."""
+    cap = {"acme": {"usd_per_day": 1.0}}
+    for name in ("mine", "gpt-6-luna"):
+        (model,) = models_from_settings(settings(name, "", cap, free=True))
+        assert model.is_priced
+        assert model.cost_usd(Usage(1_000_000, 1_000_000)) == 0
+        assert model.price_source == "configuration"
+
+
+def test_cached_input_has_its_own_price() -> None:
+    """As published, or as configured; where none is known, it costs as much as other input."""
+    fresh, cached = Usage(1_000_000, 0), Usage(1_000_000, 0, 0, 1_000_000)
+    (published,) = models_from_settings(settings("gpt-5.4-mini"))
+    assert 0 < published.cost_usd(cached) < published.cost_usd(fresh)
+    (own,) = models_from_settings(settings("gpt-5.4-mini", cached_input_usd_per_mtok=0.5))
+    assert own.cost_usd(cached) == 0.5
+    assert own.cost_usd(fresh) == published.cost_usd(fresh)
+    price = {"input_usd_per_mtok": 7, "output_usd_per_mtok": 8}
+    (plain,) = models_from_settings(settings("gpt-5.4-mini", **price))
+    assert plain.cost_usd(cached) == plain.cost_usd(fresh) == 7
+
+
+def test_what_the_file_knows_reaches_the_model_and_can_be_overridden(monkeypatch) -> None:
+    """Whether it thinks, and how much it can write: no more is asked of it."""
+    (known,) = models_from_settings(settings("gpt-6-luna"))
+    assert (known.reasoning, known.max_output_tokens) == (True, 32_768)
+    (own,) = models_from_settings(settings("gpt-6-luna", max_output_tokens=999, reasoning=False))
+    assert (own.reasoning, own.max_output_tokens) == (False, 999)
+    monkeypatch.setitem(known_models().models, "mine", KnownModel(max_output_tokens=1_000))
+    (small,) = models_from_settings(settings("mine"))
+    assert small.max_output_tokens == 1_000
 
 
 def test_the_file_is_of_the_installed_prices_and_has_its_sources() -> None:

@@ -42,6 +42,7 @@ class OpenAIStream(StreamAccumulator):
                 counts.get("prompt_tokens"),
                 counts.get("completion_tokens"),
                 details.get("reasoning_tokens"),
+                mapping_of(counts.get("prompt_tokens_details")).get("cached_tokens"),
             )
         choice = first_of(chunk.get("choices"))
         message = mapping_of(choice.get(part))

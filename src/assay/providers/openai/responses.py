@@ -44,6 +44,7 @@ class ResponsesStream(StreamAccumulator):
                 counts.get("input_tokens"),
                 counts.get("output_tokens"),
                 details.get("reasoning_tokens"),
+                mapping_of(counts.get("input_tokens_details")).get("cached_tokens"),
             )
         if not self.answering:  # a stream repeats its text at the end
             for item in map(mapping_of, list_of(answer.get("output"))):

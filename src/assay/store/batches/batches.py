@@ -34,7 +34,10 @@ END = load_script(__package__, "end")
 TENANT_BATCHES_MAX = 10_000
 BAD_ROWS_KEPT_MAX = 10_000
 SWEEP_ROWS = 1_000
-SUMS = ("cost_nano_usd", "input_tokens", "output_tokens", "thinking_tokens", "simulated")
+SUMS = (
+    *("cost_nano_usd", "input_tokens", "output_tokens", "thinking_tokens", "cached_tokens"),
+    "simulated",
+)
 """Sums over all rows, that `meta` holds beside the counts."""
 REFUSALS = {
     "conflict": "has the id of an earlier row with other content",

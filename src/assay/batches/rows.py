@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -163,7 +163,10 @@ class RowRunner:
             named=batch_spec.named,
         )
         if (delay_s := self._delay_s(outcome, claim.attempt)) is None:
-            return self._result(claim, outcome.evaluation, row.get("group"), made)
+            evaluation = outcome.evaluation
+            if made is not None and made["simulated"]:
+                evaluation = replace(evaluation, simulated=True)
+            return self._result(claim, evaluation, row.get("group"), made)
         # What was made is kept: another attempt would pay for it again, and judge something else.
         kept = None if made is None else dumps({**loads(payload.document), "generated": made})
         return RetryLater(delay_s, kept)

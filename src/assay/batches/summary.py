@@ -38,7 +38,7 @@ def row_totals(
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "thinking_tokens": usage.thinking_tokens,
-        "simulated": sum(result.simulated for result in evaluation.results),
+        "simulated": int(evaluation.simulated),
     }
 
 

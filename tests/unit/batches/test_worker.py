@@ -59,7 +59,7 @@ class Queue:
         self._check()
         self.stalled.append((batch_id, key))
 
-    async def give_back(self, claim, delay_s=0.0):
+    async def give_back(self, claim, delay_s=0.0, document=None):
         self.returned.append((claim.index, delay_s))
 
     async def fail(self, batch_id, error):

@@ -12,15 +12,17 @@ from assay.domain.completion import (
     CallContext,
     Completion,
     Finish,
+    Model,
     Prompt,
     TokenLogprob,
     Usage,
 )
 from assay.domain.errors import ModelError, RequestError
 from assay.domain.evaluation import JudgeSpec
-from assay.domain.ports import ChatModel, PanelMember
+from assay.domain.ports import ChatModel, Estimator, PanelMember
 from assay.domain.vectors import Vector, to_text
 
+ESTIMATOR = Estimator(Model("fake/judge", "fake", "judge"))
 USAGE = Usage(input_tokens=100, output_tokens=10)
 COST_USD = 0.001
 PASS = '{"reasoning": "good", "verdict": "pass"}'
@@ -127,7 +129,9 @@ class FakeJudges:
         members = [spec]
         if spec.strategy == "panel":
             members = [replace(spec, models=(name,), strategy="ordered") for name in spec.models]
-        return [PanelMember(each, self._model(each), self.window_tokens) for each in members]
+        return [
+            PanelMember(each, self._model(each), self.window_tokens, ESTIMATOR) for each in members
+        ]
 
     def _model(self, spec: JudgeSpec) -> ChatModel:
         if spec.kind == "embedding" and self.embedder is not None:

@@ -6,12 +6,18 @@ import asyncio
 import os
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import asyncpg
 
+from assay.records.migrate import migrate
 from fakes.redis_process import free_port
+
+T = TypeVar("T")
 
 START_S_MAX = 30.0
 UNPRIVILEGED = "nobody"
@@ -61,8 +67,14 @@ class PostgresProcess:
         """SQLAlchemy's URL of an empty database."""
         self._databases += 1
         name = f"records{self._databases}"
-        asyncio.run(self._execute(f"CREATE DATABASE {name}"))
+        _in_a_thread(asyncio.run, self._execute(f"CREATE DATABASE {name}"))
         return f"postgresql+asyncpg://assay@127.0.0.1:{self.port}/{name}"
+
+    def new_migrated_database(self) -> str:
+        """SQLAlchemy's URL of a database with the newest schema."""
+        url = self.new_database()
+        _in_a_thread(migrate, url)
+        return url
 
     async def _execute(self, statement: str) -> None:
         connection = await asyncpg.connect(
@@ -81,3 +93,10 @@ class PostgresProcess:
             cwd=self._folder,
             timeout=deadline_s - time.monotonic(),
         )
+
+
+def _in_a_thread(work: Callable[[T], object], argument: T) -> None:
+    """Run what needs an event loop of its own, and wait for it."""
+    thread = threading.Thread(target=work, args=(argument,))
+    thread.start()
+    thread.join()

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
 from assay.batches.summary import row_groups, row_status, row_tally, row_totals
+from assay.catalog.stores import OpenStores, without_records
 from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion, Judge, judge_spec
-from assay.domain.batches import Claim, RowResult
+from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.completion import Caller
-from assay.domain.errors import TRANSIENT_REASONS, AssayError, RequestError
+from assay.domain.errors import (
+    TRANSIENT_REASONS,
+    AssayError,
+    ModelError,
+    NotApplicable,
+    RequestError,
+)
 from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec, NamedVersion
-from assay.domain.exact_json import loads
+from assay.domain.exact_json import dumps, loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
+from assay.domain.records import RecordsUnavailable
 from assay.domain.tenants import TenantLimited
 from assay.evaluation.ports import Evaluates
+from assay.judging.generation import Generation
 
 DELIVERIES_MAX = 10
 """If this many workers died while they held a row, the row itself is the likely cause."""
@@ -33,9 +43,22 @@ SPECS_KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """The row failed for a transient reason; try it again after `delay_s`."""
+    """The row failed for a transient reason; try it again after `delay_s`.
+
+    `document` replaces its content.
+    """
 
     delay_s: float
+    document: bytes | None = None
+
+
+class RowUnusable(Exception):
+    """The row cannot be evaluated, now or later."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +90,7 @@ class BatchSpec:
     criteria: tuple[Criterion, ...]
     judge: JudgeSpec
     named: NamedVersion | None = None
+    generation: Generation | None = None
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -90,7 +114,9 @@ class RowRunner:
         render: Callable[[Evaluation], bytes],
         retry_policy: RowRetryPolicy,
         events: EventSink,
+        open_stores: OpenStores = without_records,
     ) -> None:
+        self._open_stores = open_stores
         self._evaluator = evaluator
         self._batches = batches
         self._render = render
@@ -105,26 +131,74 @@ class RowRunner:
         if (given_up := _given_up(claim)) is not None:
             return given_up
         batch_spec = await self.batch_spec(claim.batch_id)
-        row = loads(claim.payload.document)
         try:
-            outcome = await self._evaluator.evaluate(
-                Case.from_fields(row),
-                batch_spec.criteria,
-                judge=batch_spec.judge,
-                caller=Caller(batch_spec.tenant, claim.batch_id, "batch"),
-                deadline=Deadline.after(self._retry_policy.row_timeout_s),
-                metadata=row.get("metadata") or {},
-                named=batch_spec.named,
-            )
-        except TenantLimited as error:
-            return RetryLater(self._retry_policy.next_delay_s(claim.attempt, error.retry_after_s))
-        except RequestError as error:
-            return failed(claim, error.code, error.message)
+            return await self._evaluate(batch_spec, claim, claim.payload)
         except Exception as error:  # noqa: BLE001  # one row's fault must not end the worker
-            self._events.emit(internal_fault("batch_row", error, claim.batch_id))
-            return failed(claim, "internal", "The evaluation of this row failed.")
-        retry = self._retry(outcome, claim.attempt)
-        return retry or self._result(claim, outcome.evaluation, row.get("group"))
+            return self._without_evaluation(claim, error)
+
+    async def _evaluate(
+        self, batch_spec: BatchSpec, claim: Claim, payload: NewRow
+    ) -> RowResult | RetryLater:
+        row = await self._row(batch_spec.tenant, payload)
+        caller = Caller(batch_spec.tenant, claim.batch_id, "batch")
+        deadline = Deadline.after(self._retry_policy.row_timeout_s)
+        made = row.get("generated")
+        if batch_spec.generation is not None and made is None:
+            case = Case.from_fields({**row, "output": ""})
+            generated = await self._evaluator.generate(
+                batch_spec.generation, case, caller=caller, deadline=deadline
+            )
+            made = asdict(generated)
+        if made is not None:
+            row["output"] = made["output"]
+        elif "output" not in row:
+            raise RowUnusable("output_missing", "The item has no output, and none is made.")
+        outcome = await self._evaluator.evaluate(
+            Case.from_fields(row),
+            batch_spec.criteria,
+            judge=batch_spec.judge,
+            caller=caller,
+            deadline=deadline,
+            metadata=row.get("metadata") or {},
+            named=batch_spec.named,
+        )
+        if (delay_s := self._delay_s(outcome, claim.attempt)) is None:
+            evaluation = outcome.evaluation
+            if made is not None and made["simulated"]:
+                evaluation = replace(evaluation, simulated=True)
+            return self._result(claim, evaluation, row.get("group"), made)
+        # What was made is kept: another attempt would pay for it again, and judge something else.
+        kept = None if made is None else dumps({**loads(payload.document), "generated": made})
+        return RetryLater(delay_s, kept)
+
+    async def _row(self, tenant: str, payload: NewRow) -> dict[str, Any]:
+        """The row's content, which may be an item of a dataset."""
+        row: dict[str, Any] = loads(payload.document)
+        if "place" not in row:
+            return row
+        item = await (await self._open_stores()).datasets.item(tenant, row["place"])
+        if item is None:
+            raise RowUnusable("row_lost", "The item of this row was erased.")
+        return {**loads(item.body), **row}
+
+    def _without_evaluation(self, claim: Claim, error: Exception) -> RowResult | RetryLater:
+        """What becomes of a row whose evaluation raised an error."""
+        attempt, wait_s = claim.attempt, getattr(error, "retry_after_s", None)
+        is_last = attempt + 1 >= self._retry_policy.attempts_max
+        passes = isinstance(error, ModelError) and error.transient and not is_last
+        if passes or isinstance(error, TenantLimited | RecordsUnavailable):
+            return RetryLater(self._retry_policy.next_delay_s(attempt, wait_s))
+        match error:
+            case ModelError():
+                code, message = str(error.code), f"No output was made: {error.message}"
+            case NotApplicable():
+                code, message = error.reason, error.message
+            case RowUnusable() | RequestError():
+                code, message = error.code, error.message
+            case _:
+                self._events.emit(internal_fault("batch_row", error, claim.batch_id))
+                code, message = "internal", "The evaluation of this row failed."
+        return failed(claim, code, message)
 
     async def batch_spec(self, batch_id: str) -> BatchSpec:
         """How the batch's rows are evaluated; raises `BatchSpecError` or `StoreUnavailable`."""
@@ -137,19 +211,27 @@ class RowRunner:
         self._specs.move_to_end(batch_id)
         return batch_spec
 
-    def _retry(self, outcome: EvaluationOutcome, attempt: int) -> RetryLater | None:
+    def _delay_s(self, outcome: EvaluationOutcome, attempt: int) -> float | None:
+        """The pause before another attempt; None if the results stand."""
         reasons = {result.reason for result in outcome.evaluation.results}
         if not reasons & TRANSIENT_REASONS or attempt + 1 >= self._retry_policy.attempts_max:
             return None
         retry_after_s = None if outcome.retry is None else outcome.retry.after_s
-        return RetryLater(self._retry_policy.next_delay_s(attempt, retry_after_s))
+        return self._retry_policy.next_delay_s(attempt, retry_after_s)
 
-    def _result(self, claim: Claim, evaluation: Evaluation, group: str | None) -> RowResult:
+    def _result(
+        self,
+        claim: Claim,
+        evaluation: Evaluation,
+        group: str | None,
+        made: Mapping[str, Any] | None,
+    ) -> RowResult:
+        body = self._render(evaluation)
         return RowResult(
             item_id=claim.payload.item_id if claim.payload is not None else "",
             status=row_status(evaluation),
-            body=self._render(evaluation),
-            sums=row_totals(evaluation),
+            body=body[:-1] + b',"generated":' + dumps(made) + b"}",
+            sums=row_totals(evaluation, made),
             tally=row_tally(evaluation),
             groups=row_groups(evaluation, group),
         )
@@ -166,8 +248,14 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
         judge = judge_spec(Judge.model_validate(given) if isinstance(given, dict) else given)
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
-    named = document.get("evaluator")
-    return BatchSpec(document["tenant"], criteria, judge, (named[0], named[1]) if named else None)
+    named, generated = document.get("evaluator"), document.get("generate")
+    return BatchSpec(
+        document["tenant"],
+        criteria,
+        judge,
+        (named[0], named[1]) if named else None,
+        Generation.model_validate(generated) if generated else None,
+    )
 
 
 def failed(claim: Claim, code: str, message: str) -> RowResult:

@@ -8,6 +8,7 @@ from typing import Any
 from assay.batches.statistics import SCALE, Estimate, clustered_mean, mean_estimate, wilson_interval
 from assay.criteria.base import Criterion
 from assay.domain.batches import RowStatus, Sums
+from assay.domain.completion import Usage
 from assay.domain.evaluation import Evaluation
 
 ROWS = "rows"
@@ -25,15 +26,20 @@ def row_status(evaluation: Evaluation) -> RowStatus:
     return "partial" if scored else "unscored"
 
 
-def row_totals(evaluation: Evaluation) -> dict[str, int]:
-    """Cost and usage of the row."""
+def row_totals(
+    evaluation: Evaluation, generated: Mapping[str, Any] | None = None
+) -> dict[str, int]:
+    """Cost and usage of the row, with those of its output if that was made for it."""
+    usage, cost_usd = evaluation.usage, evaluation.cost_usd
+    if generated is not None:
+        usage, cost_usd = usage + Usage(**generated["usage"]), cost_usd + generated["cost_usd"]
     return {
-        "cost_nano_usd": round(evaluation.cost_usd * NANO),
-        "input_tokens": evaluation.usage.input_tokens,
-        "output_tokens": evaluation.usage.output_tokens,
-        "thinking_tokens": evaluation.usage.thinking_tokens,
-        "cached_tokens": evaluation.usage.cached_tokens,
-        "simulated": sum(result.simulated for result in evaluation.results),
+        "cost_nano_usd": round(cost_usd * NANO),
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "thinking_tokens": usage.thinking_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "simulated": int(evaluation.simulated),
     }
 
 

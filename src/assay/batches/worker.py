@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from assay.batches.in_hand import RowsInHand, forget, stalled_processes
+from assay.batches.lasting import BatchArchive
 from assay.batches.rows import BatchSpecError, RetryLater, RowRunner
 from assay.batches.webhooks import Webhooks
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
@@ -21,6 +22,7 @@ from assay.domain.errors import StoreUnavailable
 from assay.domain.events import BatchEnded, BatchRowFinished, BatchRowReturned
 from assay.domain.faults import internal_fault
 from assay.domain.ports import EventSink, JobQueue
+from assay.domain.records import RecordsUnavailable
 from assay.domain.supervision import SupervisedTask, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class BatchWorker:
         queue: JobQueue,
         runner: RowRunner,
         webhooks: Webhooks,
+        archive: BatchArchive,
         events: EventSink,
         supervisor: Supervisor,
         limits: WorkerLimits,
@@ -66,6 +69,7 @@ class BatchWorker:
         self._queue = queue
         self._runner = runner
         self._webhooks = webhooks
+        self._archive = archive
         self._events = events
         self._supervisor = supervisor
         self._limits = limits
@@ -158,7 +162,7 @@ class BatchWorker:
         return bool(claims)
 
     async def _close(self, batch_id: str, status: BatchStatus | None) -> None:
-        """Deliver the webhook of a batch that has ended; forget a batch that is gone."""
+        """Deliver the webhook of a batch that has ended and copy it; forget one that is gone."""
         if status not in ENDED:
             await self._queue.forget(batch_id)
         elif batch_id not in self._deliveries and len(self._deliveries) < DELIVERIES_AT_ONCE_MAX:
@@ -169,9 +173,13 @@ class BatchWorker:
     async def _deliver(self, batch_id: str, _: SupervisedTask) -> None:
         try:
             await self._webhooks.deliver(batch_id)
+            await self._archive.copy(batch_id)
             await self._queue.forget(batch_id)
         except StoreUnavailable:
             pass  # the claim lapses, and the webhook is due again
+        except RecordsUnavailable:
+            # The batch stays on the list, and is tried again.
+            await asyncio.sleep(self._limits.store_pause_max_s)
         except Exception as error:  # noqa: BLE001  # reported with the batch
             self._events.emit(internal_fault("webhook", error, batch_id))
         finally:
@@ -201,7 +209,7 @@ class BatchWorker:
             outcome = await self._with_store_retries(lambda: self._evaluate(claim))
             if isinstance(outcome, RetryLater):
                 await self._with_store_retries(
-                    lambda: self._queue.give_back(claim, outcome.delay_s)
+                    lambda: self._queue.give_back(claim, outcome.delay_s, outcome.document)
                 )
                 self._events.emit(BatchRowReturned(claim.batch_id, "retry"))
             else:

@@ -15,6 +15,8 @@ from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
 from assay.api.responses import render
 from assay.api.services import Services
+from assay.batches.creation import BatchCreator
+from assay.batches.lasting import BatchArchive, LastingBatches
 from assay.batches.rows import RowRetryPolicy, RowRunner
 from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import BatchWorker, WorkerLimits
@@ -41,8 +43,16 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
     store = RedisBatches(process.redis, rows_max=settings.batches.rows_max)
     results = RedisResults(process.redis)
     storage = RedisTenantStorage(process.redis, tenant_limits(settings), rules.retention_s)
+    open_stores = process.records.open
     batches = Batches(
-        services, process.limits, store, results, process.judging.judges, rules, storage
+        services,
+        process.limits,
+        store,
+        LastingBatches(store, results, open_stores),
+        BatchCreator(store, storage, open_stores, rules.retention_s),
+        process.judging.judges,
+        rules,
+        storage,
     )
     return [
         batch_creation_router(batches),
@@ -59,16 +69,27 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     store = RedisBatches(process.redis, rows_max=settings.rows_max)
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
-    runner = RowRunner(process.evaluator, store, render, retries, events)
+    open_stores = process.records.open
+    runner = RowRunner(process.evaluator, store, render, retries, events, open_stores)
     resolver = None if settings.webhooks_to_private_hosts else PublicResolver()
     policy = WebhookPolicy(settings.webhooks_to_private_hosts)
     webhooks = Webhooks(queue, store, events, policy, resolver)
+    archive = BatchArchive(
+        queue,
+        store,
+        RedisResults(process.redis),
+        open_stores,
+        late_s=settings.row_timeout_s + settings.lease_s,
+        retention_s=settings.retention_h * 3_600,
+    )
     limits = WorkerLimits(
         slots=settings.worker_rows,
         renew_s=settings.lease_s / RENEWALS_PER_LEASE,
         grace_s=settings.grace_s,
     )
-    return BatchWorker(queue, runner, webhooks, events, process.supervisor, limits, process.in_hand)
+    return BatchWorker(
+        queue, runner, webhooks, archive, events, process.supervisor, limits, process.in_hand
+    )
 
 
 def worker_name() -> str:

@@ -14,7 +14,7 @@ from assay.bootstrap.from_settings import (
     retry_budget_policy,
 )
 from assay.domain.completion import Model
-from assay.domain.ports import EventSink
+from assay.domain.ports import Estimator, EventSink
 from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
 from assay.redis.client import Client
@@ -191,7 +191,8 @@ def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
     cached = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
+    estimator = Estimator(model, quota_from_settings(configured), estimates.usual)
     candidate = Candidate(
-        model, cached, configured.weight, guarded.open_for_s, limited.predicted_wait_s
+        model, cached, configured.weight, estimator, guarded.open_for_s, limited.predicted_wait_s
     )
     return Nest(candidate, guarded, limited, slotted, adapted, quota_queue)

@@ -24,7 +24,8 @@ class NewBatch:
     """A batch to be created; `request` is the JSON of its tenant, criteria and judge.
 
     `shown` is the small JSON that is read with the batch each time, and `webhook` that of the
-    target and its secret, or empty.
+    target and its secret, or empty. What is `kept` is copied to the records once it has ended;
+    until then it does not expire.
     """
 
     id: str
@@ -34,6 +35,7 @@ class NewBatch:
     request: bytes
     webhook: bytes = b""
     shown: bytes = b"{}"
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class Batch:
     """A batch as it stands; times in milliseconds since 1970, 0 if not reached yet.
 
     `sums` are over all settled rows; `webhook_state` is `none`, `waiting`, `due` or the outcome.
-    `shown` is what it was made with.
+    `shown` is what it was made with. One that is `kept` is copied to the records: it is `uncopied`
+    before, and `recorded` if it was read from there.
     """
 
     id: str
@@ -88,6 +91,9 @@ class Batch:
     webhook_state: str = "none"
     error: str = ""
     shown: bytes = b"{}"
+    kept: bool = False
+    uncopied: bool = False
+    recorded: bool = False
 
     @property
     def ended(self) -> bool:

@@ -62,6 +62,9 @@ class Quota:
     burst_share: float = 0.05
 
 
+UNLIMITED = Quota()
+
+
 @dataclass(frozen=True, slots=True)
 class SpentQuota:
     """The limit that a call was refused for: so many `requests` in a minute, for this model."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from assay.domain.batches import (
     Added,
@@ -21,10 +21,11 @@ from assay.domain.batches import (
     Sums,
     WebhookClaim,
 )
-from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import Event
-from assay.domain.policy import Deadline
+from assay.domain.policy import UNLIMITED, Deadline, Quota
+from assay.domain.tokens import prompt_tokens
 
 T = TypeVar("T")
 
@@ -37,17 +38,32 @@ class ChatModel(Protocol):
         ...
 
 
+def _from_its_size(prompt: Prompt[Any]) -> Usage:
+    return Usage(round(prompt_tokens(prompt)), prompt.sampling.max_output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """What calls to a model are expected to take: `tokens` for one prompt, and its quota."""
+
+    model: Model
+    quota: Quota = UNLIMITED
+    tokens: Callable[[Prompt[Any]], Usage] = _from_its_size
+
+
 @dataclass(frozen=True, slots=True)
 class PanelMember:
     """A judge of a panel: one model, or a router over several that replace each other.
 
     `window_tokens` is the largest context window among them; infinite if one is unknown.
-    `fingerprint` stands for the models and for how they are asked: it is equal for equal ones.
+    `estimator` is that of the first of them. `fingerprint` stands for the models and for how they
+    are asked: it is equal for equal ones.
     """
 
     spec: JudgeSpec
     chat: ChatModel
     window_tokens: float
+    estimator: Estimator
     fingerprint: str = ""
 
 
@@ -244,12 +260,21 @@ class JobQueue(Protocol):
         """Store the result, acknowledge the row and count it, in one step, once."""
         ...
 
-    async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:
-        """Let another worker have the row: at once, or as its next attempt after a delay."""
+    async def give_back(
+        self, claim: Claim, delay_s: float = 0.0, document: bytes | None = None
+    ) -> None:
+        """Let another worker have the row: at once, or as its next attempt after a delay.
+
+        `document` replaces its content.
+        """
         ...
 
     async def count_stall(self, batch_id: str, key: str) -> None:
         """Count a process that was ended, because its event loop stood still, with this row."""
+        ...
+
+    async def release(self, batch: Batch, expires_ms: int) -> None:
+        """Let a batch that was copied to the records expire."""
         ...
 
     async def fail(self, batch_id: str, error: str) -> None:

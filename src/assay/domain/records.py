@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.domain.errors import AssayError
 
 EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
@@ -36,6 +37,55 @@ class EvaluatorVersion:
     created_ms: int
     description: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RunStore(Protocol):
+    """Keeps batches over records after Redis has let them go: each with its results.
+
+    A run is invisible until all of its results were copied.
+    """
+
+    async def create(self, batch: NewBatch) -> None:
+        """Note that the batch will be copied."""
+        ...
+
+    async def copied(self, batch_id: str) -> int | None:
+        """The index of the next result to copy; None if the run is gone."""
+        ...
+
+    async def add_results(
+        self, batch_id: str, results: Sequence[StoredResult], copied: int
+    ) -> None:
+        """Add results, those that are there already excepted; the next one to copy is `copied`."""
+        ...
+
+    async def finish(self, batch: Batch, request: bytes, sums: Sums) -> None:
+        """Show the run: all of its results are there."""
+        ...
+
+    async def find(self, tenant: str, batch_id: str) -> Batch | None:
+        """A finished run."""
+        ...
+
+    async def request(self, batch_id: str) -> bytes | None:
+        """The `request` that a finished run was made with."""
+        ...
+
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
+        """Finished runs older than the id `before`, the newest first."""
+        ...
+
+    async def results(self, batch: Batch, cursor: int, limit: int) -> ResultPage:
+        """Results from index `cursor` on, in order."""
+        ...
+
+    async def sums(self, batch_id: str) -> Sums:
+        """The sums of all results."""
+        ...
+
+    async def delete(self, batch_id: str) -> None:
+        """Remove the run with its results."""
+        ...
 
 
 class EvaluatorStore(Protocol):
@@ -190,6 +240,20 @@ class DatasetStore(Protocol):
         self, version: DatasetVersion, *, after: int, limit: int, wanted: ItemFilter = ALL_ITEMS
     ) -> Sequence[StoredItem]:
         """Items in order, those after the place `after`."""
+        ...
+
+    async def places(self, version: DatasetVersion, ids: Sequence[str]) -> Mapping[str, int]:
+        """The places of items by their ids."""
+        ...
+
+    async def count(self, version: DatasetVersion, wanted: ItemFilter = ALL_ITEMS) -> int:
+        """How many items there are."""
+        ...
+
+    async def sample(
+        self, version: DatasetVersion, limit: int, wanted: ItemFilter = ALL_ITEMS
+    ) -> Sequence[StoredItem]:
+        """Up to `limit` items from all over the version, always the same ones."""
         ...
 
     async def item(self, tenant: str, place: int) -> StoredItem | None:

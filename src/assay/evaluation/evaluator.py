@@ -47,6 +47,7 @@ from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
 from assay.evaluation.selection import assign_judges, calls_of
 from assay.evaluation.suspicion import apply_policy
 from assay.judging.call import RequestJudges
+from assay.judging.generation import Generated, Generation, generate
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.shared_call import group_calls, judge_together
 from assay.screening import HELD_BACK, Screener
@@ -129,6 +130,13 @@ class Evaluator:
             metadata={} if metadata is None else metadata,
         )
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
+
+    async def generate(
+        self, generation: Generation, case: Case, *, caller: Caller, deadline: Deadline
+    ) -> Generated:
+        """See `Evaluates`."""
+        await self._gate.count_judge_calls(caller.tenant, 1)
+        return await generate(generation, case, self._judges, caller, deadline)
 
     async def compile(
         self, criteria: Sequence[Criterion], *, caller: Caller, deadline: Deadline

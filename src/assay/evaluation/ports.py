@@ -10,6 +10,7 @@ from assay.domain.comparison import ComparisonOutcome
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, EvaluationOutcome, JudgeSpec, NamedVersion, Text
 from assay.domain.policy import Deadline
+from assay.judging.generation import Generated, Generation
 
 
 class Evaluates(Protocol):
@@ -40,6 +41,12 @@ class Evaluates(Protocol):
 
         Raises `RequestError` if a judge or model is not configured.
         """
+        ...
+
+    async def generate(
+        self, generation: Generation, case: Case, *, caller: Caller, deadline: Deadline
+    ) -> Generated:
+        """An output for the case; see `judging.generation.generate`."""
         ...
 
 

@@ -9,14 +9,15 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, inspect, make_url, text
+from sqlalchemy import Table, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from assay.domain.records import RecordsUnavailable
 
-SCHEMA = 1
+SCHEMA = 2
 """The number of the newest migration in `migrations/versions`."""
 OPERATION_S_MAX = 15.0
 """The longest that one use of the database may take: a stuck one must not hold a request."""
@@ -131,6 +132,12 @@ def create_engine(url: str) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def insert_new(connection: AsyncConnection, table: Table) -> Any:
+    """An insert that passes by rows whose key is there already."""
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing()
 
 
 def _check_schema(current: int, oldest_reader: int) -> None:

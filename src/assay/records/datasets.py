@@ -23,7 +23,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assay.domain.errors import RequestError
@@ -37,7 +36,7 @@ from assay.domain.records import (
     NewItem,
     StoredItem,
 )
-from assay.records.database import Database
+from assay.records.database import Database, insert_new
 from assay.records.named import NamedTable
 from assay.records.tables import bodies, dataset_items, dataset_versions, datasets, uploads
 
@@ -132,13 +131,34 @@ class RecordedDatasets:
     async def items(
         self, version: DatasetVersion, *, after: int, limit: int, wanted: ItemFilter = ALL_ITEMS
     ) -> Sequence[StoredItem]:
+        place = dataset_items.c.place
+        query = _WITH_BODY.where(*_conditions(version, wanted), place > after)
+        async with self._database.reading() as connection:
+            found = await connection.execute(query.order_by(place).limit(limit))
+            return [_item(row) for row in found]
+
+    async def places(self, version: DatasetVersion, ids: Sequence[str]) -> Mapping[str, int]:
         table = dataset_items
-        query = _WITH_BODY.where(
-            table.c.upload_id.in_(version.uploads), table.c.place > after, *_conditions(wanted)
+        query = select(table.c.item_id, table.c.place).where(
+            table.c.upload_id.in_(version.uploads), table.c.item_id.in_(ids)
         )
         async with self._database.reading() as connection:
-            found = await connection.execute(query.order_by(table.c.place).limit(limit))
-            return [_item(row) for row in found]
+            found = await connection.execute(query.order_by(table.c.place))
+            return {row.item_id: row.place for row in found}
+
+    async def count(self, version: DatasetVersion, wanted: ItemFilter = ALL_ITEMS) -> int:
+        counted = select(func.count()).where(*_conditions(version, wanted))
+        async with self._database.reading() as connection:
+            return int((await connection.execute(counted)).scalar_one())
+
+    async def sample(
+        self, version: DatasetVersion, limit: int, wanted: ItemFilter = ALL_ITEMS
+    ) -> Sequence[StoredItem]:
+        # A multiplicative hash of the place (Knuth) is as good as random here, and repeatable.
+        mixed = dataset_items.c.place * 2_654_435_761 % 4_294_967_296
+        query = _WITH_BODY.where(*_conditions(version, wanted)).order_by(mixed).limit(limit)
+        async with self._database.reading() as connection:
+            return [_item(row) for row in await connection.execute(query)]
 
     async def item(self, tenant: str, place: int) -> StoredItem | None:
         table = dataset_items
@@ -201,10 +221,9 @@ async def _digests(
 async def _insert(
     connection: AsyncConnection, tenant: str, upload: int, items: Sequence[NewItem]
 ) -> None:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     content = {item.digest: item.body for item in items}
     await connection.execute(
-        dialect.insert(bodies).on_conflict_do_nothing(),
+        insert_new(connection, bodies),
         [{"tenant": tenant, "digest": digest, "body": body} for digest, body in content.items()],
     )
     await connection.execute(
@@ -219,9 +238,9 @@ async def _insert(
     )  # fmt: skip
 
 
-def _conditions(wanted: ItemFilter) -> list[Any]:
+def _conditions(version: DatasetVersion, wanted: ItemFilter) -> list[Any]:
     columns = dataset_items.c
-    conditions: list[Any] = []
+    conditions: list[Any] = [columns.upload_id.in_(version.uploads)]
     if wanted.split is not None:
         conditions.append(columns.split == wanted.split)
     if wanted.group is not None:

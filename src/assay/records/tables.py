@@ -90,6 +90,28 @@ dataset_versions = Table(
     Column("uploads", Document, nullable=False),
 )
 
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("copied", Integer, nullable=False, comment="The index of the next result to copy."),
+    Column("batch", Document, comment="Null until all results are copied."),
+    Column("request", LargeBinary),
+    Column("sums", Document),
+    Index(None, "tenant", "id"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("run_id", Text, _owner("runs"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("item_id", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 uploads = Table(
     "uploads",
     metadata,

@@ -57,6 +57,10 @@ class TokenEstimates:
     def tokens(self, prompt: Prompt[Any]) -> float:
         return self.input_tokens(prompt) + self.output_tokens(prompt)
 
+    def usual(self, prompt: Prompt[Any]) -> Usage:
+        """What a call is expected to take."""
+        return Usage(round(self.input_tokens(prompt)), round(self.output_tokens(prompt)))
+
     def most(self, prompt: Prompt[Any]) -> Usage:
         """What a call can take at most, as an upper bound for its price."""
         output = max(self.output_tokens(prompt), prompt.sampling.max_output_tokens)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from assay.domain.completion import Model
 from assay.domain.moving_average import MovingMedian
-from assay.domain.ports import ChatModel
+from assay.domain.ports import ChatModel, Estimator
 
 
 def _never() -> float:
@@ -26,6 +26,7 @@ class Candidate:
     model: Model
     chat: ChatModel
     weight: float = 1.0
+    estimator: Estimator | None = None
     open_for_s: Callable[[], float] = _never
     wait_s: Callable[[], float] = _never
     latency: MovingMedian = field(default_factory=MovingMedian)

@@ -9,7 +9,7 @@ from typing import NoReturn
 from assay.domain.completion import ModelKind
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, OnRefusal, Strategy
-from assay.domain.ports import EventSink, PanelMember
+from assay.domain.ports import Estimator, EventSink, PanelMember
 from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate
 from assay.routing.router import Router
@@ -75,7 +75,9 @@ class ConfiguredJudges:
         fingerprint = f"{judge.strategy} {judge.on_refusal} " + " ".join(
             candidate.model.fingerprint for candidate in candidates
         )
-        return PanelMember(spec, router, window_tokens, fingerprint)
+        first = candidates[0]
+        estimator = first.estimator or Estimator(first.model)
+        return PanelMember(spec, router, window_tokens, estimator, fingerprint)
 
     def _judge(self, spec: JudgeSpec) -> ConfiguredJudge:
         """The judge that `spec` names, or the one that its models make, with its own policies."""

@@ -82,7 +82,7 @@ def runner(outcome, request=REQUEST):
     return RowRunner(
         Engine(outcome),
         Requests(request),
-        lambda evaluation: evaluation.id.encode(),
+        lambda evaluation: json.dumps({"id": evaluation.id}).encode(),
         retries,
         RecordedEvents(),
     )
@@ -93,7 +93,8 @@ async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
     made = runner(evaluation(0.75))
     row = {"output": [{"role": "user", "content": "hi"}], "group": "g", "reference": ["r"]}
     result = await made.run(claim(row=row))
-    assert (result.item_id, result.status, result.body) == ("row-7", "scored", b"eval_1")
+    assert (result.item_id, result.status) == ("row-7", "scored")
+    assert json.loads(result.body) == {"id": "eval_1", "generated": None}
     assert result.tally["0:sum"] == 750_000
     assert result.sums["cost_nano_usd"] == 250_000_000
     assert result.groups["0:n:g"] == 1

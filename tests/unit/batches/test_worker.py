@@ -59,7 +59,7 @@ class Queue:
         self._check()
         self.stalled.append((batch_id, key))
 
-    async def give_back(self, claim, delay_s=0.0):
+    async def give_back(self, claim, delay_s=0.0, document=None):
         self.returned.append((claim.index, delay_s))
 
     async def fail(self, batch_id, error):
@@ -114,12 +114,20 @@ async def endless(claim):
     await asyncio.Event().wait()
 
 
+class NothingKept:
+    """An archive without anything to copy."""
+
+    async def copy(self, batch_id):
+        pass
+
+
 def make(queue, work, limits=LIMITS, webhooks=None):
     events = RecordedEvents()
     runner = Runner(work)
     supervisor = Supervisor(events, FastClock())
     in_hand = RowsInHand(FOLDER[0], "this")
-    worker = BatchWorker(queue, runner, webhooks, events, supervisor, limits, in_hand)
+    archive = NothingKept()
+    worker = BatchWorker(queue, runner, webhooks, archive, events, supervisor, limits, in_hand)
     return worker, runner, events
 
 

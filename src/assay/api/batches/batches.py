@@ -10,9 +10,13 @@ from fastapi import APIRouter, Request, Response
 from assay.api.batches.responses import BatchListResponse, BatchResponse, batch_document
 from assay.api.batches.services import BATCH_ID, Batches
 from assay.api.problem_codes import BATCH, IDEMPOTENT
+from assay.api.routes import json_response
+from assay.batches.creation import retry_spec
+from assay.catalog.names import named_version
 from assay.domain.batches import Batch
+from assay.domain.errors import AssayError, RequestError
 from assay.domain.events import BatchEnded
-from assay.domain.exact_json import dumps
+from assay.domain.exact_json import loads
 from assay.http.openapi import REPLAYED_RESPONSE, problems
 from assay.http.pagination import Paging
 
@@ -34,11 +38,13 @@ def batches_router(batches: Batches) -> APIRouter:
         """List the tenant's batches, newest first."""
         tenant = await batches.services.admit(request)
         cursor, limit = PAGE.cursor(request), PAGE.limit(request)
-        found = await batches.store.page(tenant, cursor, limit + 1)
+        found = await batches.lasting.list(tenant, cursor, limit + 1)
         data = [batch_document(batch) for batch in found[:limit]]
         more = len(found) > limit
         next_cursor = found[limit - 1].id if more else None
-        return _json({"object": "list", "data": data, "has_more": more, "next_cursor": next_cursor})
+        return json_response(
+            {"object": "list", "data": data, "has_more": more, "next_cursor": next_cursor}
+        )
 
     @router.get(
         "/v1/batches/{batch_id}",
@@ -48,7 +54,7 @@ def batches_router(batches: Batches) -> APIRouter:
     )
     async def get_batch(request: Request, batch_id: str) -> Response:
         """Read a batch: counts, score so far, cost, rate and estimated end."""
-        return _json(await batches.describe(await batches.requested(request, batch_id)))
+        return json_response(await batches.describe(await batches.requested(request, batch_id)))
 
     @router.delete(
         "/v1/batches/{batch_id}",
@@ -59,7 +65,7 @@ def batches_router(batches: Batches) -> APIRouter:
     )
     async def delete_batch(request: Request, batch_id: str) -> Response:
         """Delete a batch with its rows and results, whatever its state."""
-        await batches.store.delete(await batches.requested(request, batch_id))
+        await batches.lasting.delete(await batches.requested(request, batch_id))
         return Response(status_code=204)
 
     _add_changes(router, batches)
@@ -76,6 +82,9 @@ def _add_changes(router: APIRouter, batches: Batches) -> None:
         },
     }
 
+    again = {**documented, "status_code": 201}
+    again["responses"] = {201: documented["responses"][200], **problems(*BATCH, "conflict")}
+
     @router.post("/v1/batches/{batch_id}/start", operation_id="start_batch", **documented)
     async def start_batch(request: Request, batch_id: str) -> Response:
         """Start work on the rows that were uploaded."""
@@ -90,20 +99,59 @@ def _add_changes(router: APIRouter, batches: Batches) -> None:
         work = partial(_cancel, batches, batch)
         return await batches.run_idempotently(request, batch.tenant, work)
 
+    @router.post("/v1/batches/{batch_id}/retry", operation_id="retry_batch", **again)
+    async def retry_batch(request: Request, batch_id: str) -> Response:
+        """Judge the rows that have no complete result again, as a batch of their own.
+
+        It needs a batch over a dataset: of others the rows are not kept.
+        """
+        batch = await batches.requested(request, batch_id)
+        work = partial(_retry, batches, batch)
+        return await batches.run_idempotently(request, batch.tenant, work)
+
 
 async def _start(batches: Batches, batch: Batch) -> Response:
+    _refuse_recorded(batch)
     await batches.store.start(batch.id)
     await batches.store.durable(batch.id)
-    return _json(await batches.describe(await batches.found(batch.tenant, batch.id)))
+    return json_response(await batches.describe(await batches.found(batch.tenant, batch.id)))
 
 
 async def _cancel(batches: Batches, batch: Batch) -> Response:
+    _refuse_recorded(batch)
     await batches.store.cancel(batch.id)
     await batches.store.durable(batch.id)
     if batch.status != "cancelled":
         batches.services.events.emit(BatchEnded(batch.id, "cancelled"))
-    return _json(await batches.describe(await batches.found(batch.tenant, batch.id)))
+    return json_response(await batches.describe(await batches.found(batch.tenant, batch.id)))
 
 
-def _json(document: dict[str, Any]) -> Response:
-    return Response(dumps(document), media_type="application/json")
+async def _retry(batches: Batches, batch: Batch) -> Response:
+    shown = loads(batch.shown)
+    request = await batches.lasting.request(batch)
+    if not batch.ended:
+        raise RequestError("conflict", "The batch has not ended.")
+    if shown.get("dataset") is None or request is None:
+        raise RequestError("conflict", "The batch is not over a dataset.")
+    name, version = named_version(shown["dataset"], "/dataset")
+    dataset = await (await batches.open()).datasets.find(batch.tenant, name, version)
+    if dataset is None:
+        raise RequestError("conflict", f"The dataset {shown['dataset']} was deleted.")
+    spec = retry_spec(batch, request, dataset)
+    made = await batches.creator.create(spec)
+    try:
+        if not await batches.creator.fill_unscored(made, batch, batches.lasting, dataset):
+            raise RequestError("conflict", "Every row of the batch is scored.")
+    except AssayError:
+        await batches.creator.discard(made)
+        raise
+    await batches.store.start(made.id)
+    await batches.store.durable(made.id)
+    document = await batches.describe(await batches.found(batch.tenant, made.id))
+    return json_response(document, 201, {"location": f"/v1/batches/{made.id}"})
+
+
+def _refuse_recorded(batch: Batch) -> None:
+    """A batch that Redis has let go has ended."""
+    if batch.recorded:
+        raise RequestError("conflict", f"The batch is {batch.status}.")

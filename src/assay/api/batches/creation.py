@@ -1,30 +1,30 @@
-"""POST /v1/batches: a new batch, with its rows in the request or to be uploaded."""
+"""POST /v1/batches: a new batch, with its rows in the request, in a dataset or to be uploaded."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.items import add_inline
 from assay.api.batches.requests import BatchRequest, new_secret
-from assay.api.batches.responses import BatchResponse
+from assay.api.batches.responses import BatchResponse, ForecastResponse
 from assay.api.batches.services import Batches
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
+from assay.api.routes import flag, json_response
 from assay.api.validation import validate
-from assay.batches.summary import outline
+from assay.batches.creation import BatchRequestSpec
+from assay.batches.forecast import forecast
 from assay.catalog.evaluators import with_criteria
+from assay.catalog.names import at, named_version
 from assay.criteria.base import judge_spec
-from assay.domain.batches import BATCH_ID_KIND, NewBatch
+from assay.domain.batches import NewBatch
 from assay.domain.completion import Caller
-from assay.domain.errors import RequestError
-from assay.domain.exact_json import dumps
-from assay.domain.ids import id_at, now_ms
+from assay.domain.errors import AssayError
+from assay.domain.records import DatasetVersion
 from assay.domain.targets import target_fault
-from assay.domain.tenants import TenantLimited
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed
@@ -37,6 +37,8 @@ CREATED = 201
 def batch_creation_router(batches: Batches) -> APIRouter:
     """The route that creates batches."""
     router = APIRouter(tags=["batches"])
+    extra = request_body(BatchRequest)
+    dry_run = {"name": "dry_run", "in": "query", "schema": {"type": "boolean", "default": False}}
 
     @router.post(
         "/v1/batches",
@@ -45,88 +47,115 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         response_model=None,
         responses={
             CREATED: {"model": BatchResponse, **REPLAYED_RESPONSE},
-            **problems(*JSON_BODY, *IDEMPOTENT, "unknown_criterion", "unknown_model", "conflict"),
+            200: {"model": ForecastResponse, "description": "With `dry_run=true`."},
+            **problems(
+                *(*JSON_BODY, *IDEMPOTENT, "unknown_criterion", "unknown_model", "conflict"),
+                "records_unavailable",
+            ),
         },
-        openapi_extra=request_body(BatchRequest),
+        openapi_extra={**extra, "parameters": [*extra["parameters"], dry_run]},
     )
     async def create_batch(request: Request) -> Response:
-        """Create a batch: with `items` it starts at once, without them rows are uploaded."""
+        """Create a batch: with `items` or a `dataset` it starts at once, else rows are uploaded.
+
+        With `dry_run=true` nothing is created: the response says what the batch would take.
+        """
         tenant = await batches.services.admit(request)
         body = await read_json(request, digested=is_keyed(request))
-        open_stores = batches.services.open_stores
-        document = await with_criteria(open_stores, tenant, body.document)
+        document = await with_criteria(batches.services.open_stores, tenant, body.document)
         wanted = validate(BatchRequest, document)
-        _check(batches, tenant, wanted)
-        caller = Caller(tenant, request.state.request_id)
+        spec = await _checked(batches, tenant, wanted, document)
         await batches.services.evaluator.compile(
-            wanted.criteria, caller=caller, deadline=deadline_of(None, batches.limits)
+            wanted.criteria,
+            caller=Caller(tenant, request.state.request_id),
+            deadline=deadline_of(None, batches.limits),
         )
-        work = partial(_create, batches, tenant, wanted, document)
+        if flag(request, "dry_run"):
+            return json_response(await forecast(spec, wanted.items, batches.judges, batches.open))
+        work = partial(create, batches, spec, wanted.items, start=wanted.start)
         return await batches.run_idempotently(request, tenant, work, body.sha256)
 
     return router
 
 
-def _check(batches: Batches, tenant: str, wanted: BatchRequest) -> None:
-    """Refuse what only the configuration shows: unknown judges, too many calls for a row, and
-    forbidden webhook targets."""
+async def _checked(
+    batches: Batches, tenant: str, wanted: BatchRequest, document: dict[str, Any]
+) -> BatchRequestSpec:
+    """The batch that a request wants.
+
+    Refuses what only the configuration and the records show: unknown judges, models and datasets,
+    too many calls for a row, and forbidden webhook targets.
+    """
     calls_max = batches.services.gate.judge_calls_max(tenant)
     judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
-    if wanted.webhook is not None:
+    if wanted.generate is not None:
+        wanted.generate.check(batches.judges)
+    webhook = wanted.webhook
+    if webhook is not None:
         allowed = batches.rules.allow_private_webhooks
-        fault = target_fault(wanted.webhook.url, allow_private=allowed)
+        fault = target_fault(webhook.url, allow_private=allowed)
         if fault is not None:
             raise invalid_request("/webhook/url", fault)
-
-
-async def _create(
-    batches: Batches, tenant: str, wanted: BatchRequest, document: dict[str, Any]
-) -> Response:
-    created_ms = now_ms()
-    webhook = wanted.webhook
-    secret = "" if webhook is None else webhook.secret or new_secret()
-    spec = {
-        "tenant": tenant,
-        "criteria": document["criteria"],
-        "judge": document.get("judge"),
-        "evaluator": wanted.named,
-    }
-    shown = {
-        "criteria": outline(wanted.criteria),
-        "evaluator": wanted.named and "@".join(map(str, wanted.named)),
-        "metadata": wanted.metadata,
-        "webhook_url": None if webhook is None else webhook.url,
-    }
-    batch = NewBatch(
-        id=id_at(BATCH_ID_KIND, created_ms),
-        tenant=tenant,
-        created_ms=created_ms,
-        expires_ms=created_ms + round(batches.rules.retention_s * 1_000),
-        request=dumps(spec),
-        shown=dumps(shown),
-        webhook=b"" if webhook is None else orjson.dumps({"url": webhook.url, "secret": secret}),
+    return BatchRequestSpec(
+        tenant,
+        document["criteria"],
+        wanted.criteria,
+        document.get("judge"),
+        wanted.named,
+        wanted.generate,
+        await _dataset(batches, tenant, wanted),
+        wanted.filter.to_filter(),
+        wanted.name,
+        wanted.metadata,
+        None if webhook is None else {"url": webhook.url, "secret": webhook.secret or new_secret()},
     )
-    await batches.store.create(batch)
+
+
+async def _dataset(batches: Batches, tenant: str, wanted: BatchRequest) -> DatasetVersion | None:
+    if wanted.dataset is None:
+        return None
+    name, version = named_version(wanted.dataset, "/dataset")
+    found = await (await batches.open()).datasets.find(tenant, name, version)
+    if found is None or not found.items:
+        raise at("/dataset", f"there is no dataset {wanted.dataset} with items")
+    return found
+
+
+async def create(
+    batches: Batches, spec: BatchRequestSpec, items: list[dict[str, Any]], *, start: bool = True
+) -> Response:
+    """Create a batch and fill it; what cannot be filled leaves nothing."""
+    batch = await batches.creator.create(spec)
     try:
-        await batches.storage.open_batch(tenant, batch.id)
-        if wanted.items:
-            await _fill(batches, batch, wanted)
-            await batches.store.durable(batch.id)
-    except (TenantLimited, RequestError):
-        await batches.store.delete(await batches.found(tenant, batch.id))
+        await _fill(batches, batch, spec, items, start=start)
+    except AssayError:
+        await batches.creator.discard(batch)
         raise
-    created = await batches.describe(await batches.found(tenant, batch.id))
-    if webhook is not None:
-        created["webhook"]["secret"] = secret
-    headers = {"location": f"/v1/batches/{batch.id}"}
-    return Response(dumps(created), CREATED, headers, media_type="application/json")
+    created = await batches.describe(await batches.found(spec.tenant, batch.id))
+    if spec.webhook is not None:
+        created["webhook"]["secret"] = spec.webhook["secret"]
+    return json_response(created, CREATED, {"location": f"/v1/batches/{batch.id}"})
 
 
-async def _fill(batches: Batches, batch: NewBatch, wanted: BatchRequest) -> None:
-    report = await add_inline(batches, batch, wanted.items)
-    if not report.accepted:
-        first = report.bad[0]
-        message = f"no row is valid; the first: {first.message}"
-        raise invalid_request(f"/items/{first.line - 1}", message)
-    if wanted.start:
+async def _fill(
+    batches: Batches,
+    batch: NewBatch,
+    spec: BatchRequestSpec,
+    items: list[dict[str, Any]],
+    *,
+    start: bool,
+) -> None:
+    if spec.dataset is not None:
+        if not await batches.creator.fill(batch, spec.dataset, spec.wanted):
+            raise at("/filter", "no item of the dataset passes it")
+    elif items:
+        report = await add_inline(batches, batch, items)
+        if not report.accepted:
+            first = report.bad[0]
+            message = f"no row is valid; the first: {first.message}"
+            raise invalid_request(f"/items/{first.line - 1}", message)
+    else:
+        return
+    if start:
         await batches.store.start(batch.id)
+    await batches.store.durable(batch.id)

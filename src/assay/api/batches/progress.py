@@ -13,6 +13,7 @@ from assay.api.problem_codes import BATCH
 from assay.domain.batches import Batch
 from assay.domain.errors import StoreUnavailable
 from assay.domain.exact_json import dumps
+from assay.domain.records import RecordsUnavailable
 from assay.http.openapi import problems
 
 EVENTS = "text/event-stream"
@@ -92,8 +93,8 @@ async def _events(batches: Batches, batch: Batch, seen: str) -> AsyncIterator[by
             yield b": keep-alive\n\n"
         await asyncio.sleep(POLL_S)
         try:
-            current = await batches.store.find(batch.tenant, batch.id)
-        except StoreUnavailable:
+            current = await batches.lasting.find(batch.tenant, batch.id)
+        except (StoreUnavailable, RecordsUnavailable):
             continue
 
 

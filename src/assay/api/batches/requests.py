@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,16 +13,21 @@ from pydantic import (
     StrictBool,
     StringConstraints,
     WrapValidator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from assay.api.requests import CaseFields, CriteriaFields, Metadata
+from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria.base import Frozen, JudgeField
+from assay.domain.records import ItemFilter
+from assay.judging.generation import Generation
 
 ITEMS_MAX = 1_000
 """Rows in the request itself; upload more of them."""
 ITEM_ID_CHARS_MAX = 256
 GROUP_CHARS_MAX = 200
+NAME_CHARS_MAX = 200
 SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix of every secret, by the specification
 SECRET_BYTES = range(24, 65)
 """Length of a webhook's secret, by the specification."""
@@ -68,11 +73,39 @@ class WebhookField(Frozen):
     )
 
 
+class DatasetFilter(Frozen):
+    """Items are taken that have all of this."""
+
+    split: str | None = None
+    group: str | None = None
+    metadata: dict[str, str | float | bool] = Field(default={}, max_length=16)
+
+    def to_filter(self) -> ItemFilter:
+        """The domain's value."""
+        return ItemFilter(self.split, self.group, self.metadata)
+
+
+ALL = DatasetFilter()
+
+
 class BatchRequest(CriteriaFields):
     """What to judge the rows by, the webhook to call, and the rows if there are few."""
 
     judge: JudgeField | None = Field(
         default=None, description="Who judges, unless a criterion names its own judge."
+    )
+    name: Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX)] | None = Field(
+        default=None, description="A name for people. A batch with one becomes a record."
+    )
+    dataset: Annotated[str, Field(pattern=f"^{REFERENCE_PATTERN}$")] | None = Field(
+        default=None,
+        description="The dataset whose items are the rows: `name` is its newest version, `name@3` "
+        "its third. The batch then starts at once.",
+    )
+    filter: DatasetFilter = Field(default=ALL, description="Which items of the dataset.")
+    generate: Generation | None = Field(
+        default=None,
+        description="Makes the output of each item of the dataset.",
     )
     webhook: WebhookField | None = Field(default=None, description="Called when the batch ends.")
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
@@ -82,6 +115,16 @@ class BatchRequest(CriteriaFields):
     start: StrictBool = Field(
         default=True, description="With `items`: false leaves the batch open for more rows."
     )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if self.dataset is None and (self.generate is not None or self.filter != ALL):
+            raise PydanticCustomError("dataset_missing", "generate and filter need a dataset")
+        if self.dataset is not None and (self.items or not self.start):
+            raise PydanticCustomError(
+                "two_sources", "with a dataset there are no items, and the batch starts at once"
+            )
+        return self
 
 
 class BatchRow(CaseFields):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import orjson
@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.api.responses import EvaluationResponse
 from assay.batches.summary import NANO, summarize
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
-from assay.domain.completion import Usage
+from assay.domain.completion import Usage, doc
 from assay.domain.exact_json import loads
 from assay.domain.ids import now_ms, shown_time
+from assay.judging.generation import Generated
 
 BAD_ROWS_SHOWN_MAX = 100
-USAGE = tuple(field.name for field in fields(Usage))
+SHOWN = ("name", "evaluator", "dataset", "generated_by", "retry_of")
+"""What a batch was made with, and shows as it is."""
+USAGE = tuple(each.name for each in fields(Usage))
 
 
 class _Shape(BaseModel):
@@ -63,7 +66,11 @@ class BatchResponse(_Shape):
     bad_rows: list[dict[str, Any]]
     webhook: dict[str, Any] | None
     error: str | None
+    name: str | None
     evaluator: str | None = Field(description="The evaluator that the criteria are from.")
+    dataset: str | None = Field(description="The dataset whose items are the rows.")
+    generated_by: str | None = Field(description="The model that makes the outputs.")
+    retry_of: str | None = Field(description="The batch whose unscored rows are asked again.")
     metadata: dict[str, Any]
 
 
@@ -74,6 +81,33 @@ class BatchListResponse(_Shape):
     data: list[BatchResponse]
     has_more: bool
     next_cursor: str | None
+
+
+class ModelForecast(_Shape):
+    """What a batch would take of one model; the first of its judge that is asked."""
+
+    model: str
+    calls: float
+    input_tokens: float
+    output_tokens: float
+    cost_usd: float | None = Field(description="Null where no price is known.")
+    duration_s: float | None = Field(description="By its quota; null where it has none.")
+
+
+class ForecastResponse(_Shape):
+    """What a batch would take, estimated from some of its rows."""
+
+    object: Literal["batch.forecast"]
+    rows: int
+    sampled_rows: int
+    models: list[ModelForecast]
+    calls: float
+    cost_usd: float | None
+    cost_usd_ci95: tuple[float, float] | None = Field(
+        description="What the sampled rows leave open; outputs are taken to be as long as earlier "
+        "ones, or as long as they may be."
+    )
+    duration_s: float | None
 
 
 class UploadResponse(_Shape):
@@ -94,6 +128,9 @@ class BatchItemResponse(EvaluationResponse):
 
     item_id: str
     item_index: int
+    generated: Generated | None = field(
+        default=None, metadata=doc("The output that the batch made, and what it took.")
+    )
 
 
 class BatchItemListResponse(_Shape):
@@ -145,8 +182,8 @@ def batch_document(
         "bad_rows": [_bad_row(row) for row in bad],
         "webhook": {"url": webhook, "state": batch.webhook_state} if webhook else None,
         "error": batch.error or None,
-        "evaluator": shown.get("evaluator"),
-        "metadata": shown.get("metadata", {}),
+        **{name: shown.get(name) for name in SHOWN},
+        "metadata": shown.get("metadata") or {},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -10,8 +10,10 @@ from starlette.responses import StreamingResponse
 
 from assay.api.batches.responses import BatchItemListResponse, render_result
 from assay.api.batches.services import Batches
+from assay.api.batches.tables import TABLES, columns
 from assay.api.problem_codes import BATCH
-from assay.domain.batches import Batch
+from assay.domain.batches import Batch, StoredResult
+from assay.domain.exact_json import loads
 from assay.http.openapi import problems
 from assay.http.pagination import Paging
 
@@ -31,14 +33,17 @@ def batch_results_router(batches: Batches) -> APIRouter:
         responses={
             200: {
                 "model": BatchItemListResponse,
-                "content": {NDJSON: {"schema": {"type": "string"}}},
+                "content": {kind: {"schema": {"type": "string"}} for kind in (NDJSON, *TABLES)},
             },
             **problems(*BATCH, "invalid_request"),
         },
         openapi_extra={"parameters": PAGE.parameters()},
     )
     async def list_batch_results(request: Request, batch_id: str) -> Response:
-        """List results in the order of the items; all with `Accept: application/x-ndjson`.
+        """List results in the order of the items.
+
+        All of them with `Accept: application/x-ndjson`, `text/csv` or
+        `application/vnd.apache.parquet`.
 
         Before the batch has ended they stop at the first row without a result, so that a cursor
         never passes a row that may still get one.
@@ -46,9 +51,15 @@ def batch_results_router(batches: Batches) -> APIRouter:
         batch = await batches.requested(request, batch_id)
         cursor, limit = int(PAGE.cursor(request) or 0), PAGE.limit(request)
         batches.hold_reader(request, batch.tenant)
-        if NDJSON in request.headers.get("accept", ""):
+        accepted = request.headers.get("accept", "")
+        if NDJSON in accepted:
             return StreamingResponse(_lines(batches, batch, cursor), media_type=NDJSON)
-        page = await batches.results.page(batch, cursor, limit)
+        for media_type, table in TABLES.items():
+            if media_type in accepted:
+                names = [criterion["name"] for criterion in loads(batch.shown)["criteria"]]
+                rows = table(columns(names), _pages(batches, batch, cursor))
+                return StreamingResponse(rows, media_type=media_type)
+        page = await batches.lasting.page(batch, cursor, limit)
         data = b",".join(map(render_result, page.results))
         more = orjson.dumps(
             {"has_more": page.has_more, "next_cursor": str(page.cursor) if page.has_more else None}
@@ -60,9 +71,16 @@ def batch_results_router(batches: Batches) -> APIRouter:
 
 
 async def _lines(batches: Batches, batch: Batch, cursor: int) -> AsyncIterator[bytes]:
+    async for results in _pages(batches, batch, cursor):
+        yield b"".join(render_result(result) + b"\n" for result in results)
+
+
+async def _pages(
+    batches: Batches, batch: Batch, cursor: int
+) -> AsyncIterator[Sequence[StoredResult]]:
     more = True
     while more:
-        page = await batches.results.page(batch, cursor, STREAM_PAGE_ROWS)
+        page = await batches.lasting.page(batch, cursor, STREAM_PAGE_ROWS)
         more = page.has_more and page.cursor > cursor
         cursor = page.cursor
-        yield b"".join(render_result(result) + b"\n" for result in page.results)
+        yield page.results

@@ -13,9 +13,12 @@ from starlette.responses import Response
 from assay.api.batches.responses import BAD_ROWS_SHOWN_MAX, batch_document
 from assay.api.judged_request import deadline_of
 from assay.api.services import Services
+from assay.batches.creation import BatchCreator
+from assay.batches.lasting import LastingBatches
+from assay.catalog.stores import OpenStores
 from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
 from assay.domain.errors import RequestError
-from assay.domain.ports import BatchStore, Judges, ResultStore
+from assay.domain.ports import BatchStore, Judges
 from assay.domain.tenants import TenantStorage
 from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
@@ -41,11 +44,17 @@ class Batches:
     services: Services
     limits: Limits
     store: BatchStore
-    results: ResultStore
+    lasting: LastingBatches
+    creator: BatchCreator
     judges: Judges
     rules: BatchRules
     storage: TenantStorage
     readers: ReaderPlaces = field(default_factory=ReaderPlaces)
+
+    @property
+    def open(self) -> OpenStores:
+        """Opens the stores of records."""
+        return self.services.open_stores
 
     async def requested(self, request: Request, batch_id: str) -> Batch:
         """The batch that a request names.
@@ -57,7 +66,7 @@ class Batches:
 
     async def found(self, tenant: str, batch_id: str) -> Batch:
         """The tenant's batch as it stands; raises `RequestError` (`not_found`)."""
-        batch = await self.store.find(tenant, batch_id) if BATCH_ID.fullmatch(batch_id) else None
+        batch = await self.lasting.find(tenant, batch_id) if BATCH_ID.fullmatch(batch_id) else None
         if batch is None:
             raise RequestError("not_found", "No batch has this id.")
         return batch
@@ -71,10 +80,10 @@ class Batches:
 
     async def describe(self, batch: Batch) -> dict[str, Any]:
         """The batch as callers read it, with its summary so far."""
-        sums = await self.results.sums(batch.id, by_group=batch.ended)
+        sums = await self.lasting.sums(batch, by_group=batch.ended)
         bad: Sequence[BadRow] = ()
         if batch.rejected:
-            bad = await self.store.bad_rows(batch.id, BAD_ROWS_SHOWN_MAX)
+            bad = await self.lasting.bad_rows(batch, BAD_ROWS_SHOWN_MAX)
         return batch_document(batch, sums=sums, bad=bad)
 
     async def run_idempotently(

@@ -59,6 +59,7 @@ class RedisBatches:
         names = [keys.meta, keys.request, keys.webhook, keys.queue, keys.done, keys.ids]
         names += [keys.bad, keys.tally, keys.groups]
         arguments: list[Argument] = [batch.tenant, batch.created_ms, batch.expires_ms]
+        kept = "uncopied" if batch.kept else "0"
         with store_unavailable():
             await self._client.zremrangebyscore(
                 index, "-inf", batch.created_ms - (batch.expires_ms - batch.created_ms)
@@ -67,7 +68,15 @@ class RedisBatches:
                 detail = f"There are {TENANT_BATCHES_MAX} batches, the most allowed: delete some."
                 raise RequestError("conflict", detail)
             await CREATE.run(
-                self._client, names, [*arguments, batch.request, batch.webhook, batch.shown]
+                self._client,
+                names,
+                [
+                    *arguments,
+                    batch.request,
+                    batch.webhook,
+                    batch.shown,
+                    kept,
+                ],
             )
             # In this order a crash in between leaves an empty batch that is on no list and expires;
             # the other way round it would leave a name without a batch.
@@ -227,4 +236,6 @@ def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | N
         webhook_state=text.get("hook", "none"),
         error=text.get("error", ""),
         shown=meta.get(b"shown", b"{}"),
+        kept=text.get("kept", "0") != "0",
+        uncopied=text.get("kept") == "uncopied",
     )

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from assay.domain.batches import (
     ENDED,
+    Batch,
     BatchStatus,
     Claim,
     NewRow,
@@ -138,10 +139,15 @@ class RedisJobQueue:
             answer: bytes = await SETTLE.run(self._client, names, arguments)
         return cast("SettleOutcome", answer.decode())
 
-    async def give_back(self, claim: Claim, delay_s: float = 0.0) -> None:
+    async def give_back(
+        self, claim: Claim, delay_s: float = 0.0, document: bytes | None = None
+    ) -> None:
         keys = BatchKeys(claim.batch_id)
         attempts = claim.attempt + (1 if delay_s else 0)
         with store_unavailable():
+            if document is not None and claim.payload is not None:
+                content = pack(claim.payload.item_id, document)
+                await self._client.set(keys.row(claim.key), content, xx=True, keepttl=True)
             await RETURN.run(
                 self._client,
                 [keys.meta, keys.queue, keys.later],
@@ -175,12 +181,23 @@ class RedisJobQueue:
         with store_unavailable():
             await WEBHOOK.run(self._client, [keys.meta, keys.webhook], [outcome, again])
 
+    async def release(self, batch: Batch, expires_ms: int) -> None:
+        keys = BatchKeys(batch.id)
+        with store_unavailable():
+            async with self._client.pipeline() as pipe:
+                pipe.hset(keys.meta, mapping={"kept": "copied", "expires": expires_ms})
+                for key in keys.everything(batch.total):
+                    pipe.pexpireat(key, expires_ms)
+                await pipe.execute()
+
     async def forget(self, batch_id: str) -> None:
         with store_unavailable():
-            status, hook = await self._client.hmget(BatchKeys(batch_id).meta, ["status", "hook"])
+            status, hook, kept = await self._client.hmget(
+                BatchKeys(batch_id).meta, ["status", "hook", "kept"]
+            )
             since_ms = await self._client.zscore(ACTIVE, batch_id)
             is_old = now_ms() - (since_ms or 0) > FORGET_OPEN_AFTER_S * 1_000
-            if hook == b"due" or status == b"running":
+            if hook == b"due" or status == b"running" or kept == b"uncopied":
                 return
             if is_old or (status is not None and status.decode() in ENDED):
                 await self._client.zrem(ACTIVE, batch_id)

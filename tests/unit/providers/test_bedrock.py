@@ -121,3 +121,23 @@ def test_what_is_cached_counts_as_input() -> None:
     counts = {"inputTokens": 3, "cacheReadInputTokens": 40, "cacheWriteInputTokens": 5}
     stream.read_event({"metadata": {"usage": {**counts, "outputTokens": 7}}})
     assert (stream.usage.input_tokens, stream.usage.output_tokens) == (48, 7)
+
+
+@pytest.mark.parametrize(
+    ("message", "parameter"),
+    [
+        ("This model doesn't support tool use.", "structured_output"),
+        ("This model doesn't support tool use in streaming mode.", "structured_output"),
+        (
+            "This model doesn't support the toolConfig.toolChoice.tool field. Remove it.",
+            "structured_output",
+        ),
+        ("The model returned the following errors: `temperature` is deprecated", "temperature"),
+    ],
+)
+def test_what_a_model_refuses_is_named(message: str, parameter: str) -> None:
+    """Models behind this API differ: what one refuses is left out of its next request."""
+    body, headers = {"message": message}, {"x-amzn-ErrorType": "ValidationException"}
+    error = failure("far", BEDROCK, ProviderError.read(400, body, headers))
+    assert isinstance(error, RequestRejected)
+    assert error.parameter == parameter

@@ -101,6 +101,7 @@ async def test_a_case_is_scored_by_embeddings(running):
             "input_tokens": INPUT_TOKENS,
             "output_tokens": 0,
             "thinking_tokens": 0,
+            "cached_tokens": 0,
         }
         assert result["cost_usd"] == pytest.approx(INPUT_TOKENS / 1_000)
         [attempt] = result["judge"]["attempts"]

@@ -45,13 +45,14 @@ class Listed(NamedTuple):
 
     name: str
     end_of_life: dt.date | None
+    generates: bool = True
 
     @property
     def is_fit(self) -> bool:
         """Whether it may judge by default: a chat model that does not end soon."""
         soon = dt.datetime.now(dt.UTC).date() + ENDS_SOON
         chats = not any(part in self.name.lower() for part in known_models().choice.unfit)
-        return chats and (self.end_of_life is None or self.end_of_life > soon)
+        return self.generates and chats and (self.end_of_life is None or self.end_of_life > soon)
 
 
 def discover(environ: Mapping[str, str]) -> dict[str, Table]:
@@ -189,12 +190,7 @@ def _listed(base_url: str, vendor: Vendor, key: str, timeout_s: float) -> list[L
     with _DIRECT.open(request, timeout=timeout_s) as response:
         answer = json.loads(response.read(ANSWER_BYTES_MAX))
     entries = answer["models" if vendor == "gemini" else "data"]
-    chats = [
-        entry
-        for entry in entries
-        if "generateContent" in entry.get("supportedGenerationMethods", ["generateContent"])
-    ]
-    listed = [_model(entry, vendor) for entry in chats]
+    listed = [_model(entry, vendor) for entry in entries]
     if not listed:
         raise LookupError("no model")
     return listed
@@ -204,4 +200,5 @@ def _model(entry: Table, vendor: Vendor) -> Listed:
     name = str(entry["name"]).removeprefix("models/") if vendor == "gemini" else str(entry["id"])
     told = entry.get("shutdown_date")
     end = dt.date.fromisoformat(told) if told else known_model(name).end_of_life
-    return Listed(name, end)
+    methods = entry.get("supportedGenerationMethods", ["generateContent"])
+    return Listed(name, end, "generateContent" in methods)

@@ -23,7 +23,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from redis.asyncio import Redis  # noqa: E402  the checkout's own modules come first
 
-from assay.domain.completion import Completion, Model, Usage  # noqa: E402
+from assay.domain.completion import Completion, Usage  # noqa: E402
+from assay.domain.models import Model  # noqa: E402
 from assay.domain.policy import Quota  # noqa: E402
 from assay.domain.supervision import Supervisor  # noqa: E402
 from assay.resilience.quota.buckets import buckets_from_quota  # noqa: E402

@@ -9,8 +9,9 @@ from dataclasses import replace
 import jsonschema_rs
 import pytest
 
-from assay.domain.completion import Capabilities, RateLimitState, Usage
+from assay.domain.completion import RateLimitState, Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
+from assay.domain.models import Capabilities
 from assay.domain.sampling import Sampling
 from fakes.providers.clouds import CLOUD_MODELS
 from fakes.providers.dialects import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS, THOUGHT_TOKENS

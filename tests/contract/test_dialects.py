@@ -15,8 +15,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from assay.domain.completion import Model, Turn, Usage
+from assay.domain.completion import Turn, Usage
 from assay.domain.errors import ConnectTimedOut, ModelError, NameUnresolved, ProviderSilent
+from assay.domain.models import Model
 from assay.providers import ProviderClient, ProviderConfig, Simulated, build_model
 from assay.providers.anthropic import AnthropicStream
 from assay.providers.gemini import GeminiStream

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from assay.domain.completion import Completion, Model, Prompt, Turn
+from assay.domain.completion import Completion, Prompt, Turn
 from assay.domain.errors import ModelError, StreamBroken, VectorsUnusable
+from assay.domain.models import Model
 from assay.domain.sampling import Sampling
 from assay.domain.vectors import vectors_from
 from assay.providers import EMBEDDINGS, ProviderClient, build_model

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from assay.domain.completion import Capabilities, Turn
+from assay.domain.completion import Turn
 from assay.domain.errors import KeyRejected, ModelError, RequestRejected
+from assay.domain.models import Capabilities
 from assay.domain.sampling import Sampling
 from fakes.providers.subject import KEY, PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED, Subject
 

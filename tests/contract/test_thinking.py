@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from assay.domain.completion import Capabilities
 from assay.domain.errors import DeadlineExceeded, ProviderSilent, RequestRejected
+from assay.domain.models import Capabilities
 from assay.domain.sampling import Effort, Sampling
 from fakes.providers.play import TEXT
 from fakes.providers.subject import PROMPT, SHORT_SILENCE_S, STRUCTURED, Subject

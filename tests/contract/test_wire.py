@@ -6,8 +6,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from assay.domain.completion import Completion, Model
+from assay.domain.completion import Completion
 from assay.domain.errors import ModelError, RequestRejected, ServerError, StreamBroken
+from assay.domain.models import Model
 from assay.providers import ProviderClient, ProviderConfig
 from assay.providers.openai import OpenAI
 from fakes.calls import call

@@ -15,7 +15,7 @@ import uvicorn
 
 from assay.api.app import CODES_BY_STATUS, create_app
 from assay.api.services import Services
-from assay.domain.completion import Attempt, Model, Usage
+from assay.domain.completion import Attempt, Usage
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import (
     CriterionResult,
@@ -25,6 +25,7 @@ from assay.domain.evaluation import (
     JudgeRecord,
     RetryAdvice,
 )
+from assay.domain.models import Model
 from assay.domain.ports import ModelStatus
 from assay.domain.tenants import OPEN_GATE
 from assay.http.access import OpenAccess

@@ -12,13 +12,13 @@ from assay.domain.completion import (
     CallContext,
     Completion,
     Finish,
-    Model,
     Prompt,
     TokenLogprob,
     Usage,
 )
 from assay.domain.errors import ModelError, RequestError
 from assay.domain.evaluation import JudgeSpec
+from assay.domain.models import Model
 from assay.domain.ports import ChatModel, Estimator, PanelMember
 from assay.domain.vectors import Vector, to_text
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt, Turn, Usage
+from assay.domain.completion import CallContext, Completion, Prompt, Turn, Usage
+from assay.domain.models import Model
 from fakes.calls import read_text
 
 MODEL = Model(

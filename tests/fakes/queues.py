@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.domain.completion import Model
+from assay.domain.models import Model
 from assay.domain.policy import Quota
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.limited import Limited

@@ -17,8 +17,9 @@ import pytest
 import trustme
 
 from assay.bootstrap.from_settings import provider_config
-from assay.domain.completion import Completion, Model
+from assay.domain.completion import Completion
 from assay.domain.errors import DeadlineExceeded, KeyRejected, ModelError, ProviderDown
+from assay.domain.models import Model
 from assay.providers import ProviderClient, build_model
 from assay.providers.credentials import EXPIRY_MARGIN_S, Renewed
 from assay.settings import ProviderSettings

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from assay.bootstrap.from_settings import provider_config
-from assay.domain.completion import Completion, Model
+from assay.domain.completion import Completion
 from assay.domain.errors import (
     ConnectionRefused,
     KeyRejected,
@@ -22,6 +22,7 @@ from assay.domain.errors import (
     RequestRejected,
     TlsFailed,
 )
+from assay.domain.models import Model
 from assay.providers import ProviderClient, build_model
 from assay.providers import tls as tls_module
 from assay.settings import ProviderSettings

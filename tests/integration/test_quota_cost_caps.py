@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from assay.domain.completion import Caller, Completion, Model, Usage
+from assay.domain.completion import Caller, Completion, Usage
 from assay.domain.errors import (
     ContentFiltered,
     CostCapReached,
@@ -15,6 +15,7 @@ from assay.domain.errors import (
     ProviderDown,
     RateLimited,
 )
+from assay.domain.models import Model
 from assay.domain.policy import CostBudget
 from assay.domain.supervision import Supervisor
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets

@@ -3,7 +3,8 @@
 import pytest
 from redis.asyncio import Redis
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt, RateLimitState, Usage
+from assay.domain.completion import CallContext, Completion, Prompt, RateLimitState, Usage
+from assay.domain.models import Model
 from assay.domain.policy import Quota
 from assay.domain.supervision import Supervisor
 from assay.resilience.quota.quotas import Quotas

@@ -16,7 +16,6 @@ from assay.domain.completion import (
     CallContext,
     Caller,
     Completion,
-    Model,
     Priority,
     Prompt,
     RateLimitState,
@@ -24,6 +23,7 @@ from assay.domain.completion import (
 )
 from assay.domain.errors import QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
+from assay.domain.models import Model
 from assay.domain.policy import Quota
 from assay.domain.supervision import Supervisor
 from assay.resilience.limited import Limited

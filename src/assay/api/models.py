@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
 from assay.api.services import Services
 from assay.api.validation import validate
-from assay.domain.completion import ModelKind
+from assay.domain.models import ModelKind
 from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
 from assay.domain.sampling import Effort
 from assay.http.body import read_json

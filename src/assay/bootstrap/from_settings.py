@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assay.bootstrap.prices import Published, published
-from assay.domain.completion import Capabilities, LongPrice, Model
+from assay.domain.models import Capabilities, LongPrice, Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.domain.targets import AllowedHosts
 from assay.domain.tenants import TenantLimits

@@ -13,7 +13,7 @@ from assay.bootstrap.from_settings import (
     quota_from_settings,
     retry_budget_policy,
 )
-from assay.domain.completion import Model
+from assay.domain.models import Model
 from assay.domain.ports import Estimator, EventSink
 from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -22,10 +22,9 @@ from assay.bootstrap.gauges import gauge_reader
 from assay.bootstrap.judging import Judging, open_judging
 from assay.bootstrap.records import Records
 from assay.criteria import CRITERIA
-from assay.domain.completion import Model
 from assay.domain.ids import random_hex
+from assay.domain.models import Model
 from assay.domain.ports import EventSink
-from assay.domain.records import RecordsUnavailable
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
@@ -124,10 +123,7 @@ async def open_process(
             LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
             needs_store=needs_store,
         )
-        records = Records(settings)
-        stack.push_async_callback(records.aclose)
-        with suppress(RecordsUnavailable):
-            await records.check()
+        records = await stack.enter_async_context(Records(settings))
         images = ImageFetcher(limits.image_hosts)
         stack.push_async_callback(images.aclose)
         evaluator = Evaluator(

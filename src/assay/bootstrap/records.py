@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from assay.catalog.stores import Stores
+from assay.domain.records import RecordsUnavailable
 from assay.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,18 +36,19 @@ class Records:
                 self._database, self._stores = _build(self.url, embedded=self._embedded)
             return self._stores
 
-    async def check(self) -> None:
-        """Open the configured database, if there is one, to see whether its schema fits.
+    async def __aenter__(self) -> Self:
+        """Open a configured database at once, to see whether its schema fits.
 
-        Raises what `Database.check` does.
+        One that is unreachable is opened later. Raises `SchemaMismatch`.
         """
         if not self._embedded:
             await self.open()
             if self._database is not None:
-                await self._database.check()
+                with suppress(RecordsUnavailable):
+                    await self._database.check()
+        return self
 
-    async def aclose(self) -> None:
-        """Close all connections."""
+    async def __aexit__(self, *_: object) -> None:
         if self._database is not None:
             await self._database.aclose()
 

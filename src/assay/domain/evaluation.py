@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from assay.domain.completion import NO_USAGE, Attempt, ModelKind, Usage, doc
+from assay.domain.completion import NO_USAGE, Attempt, Usage, doc
 from assay.domain.errors import Reason, RequestError
 from assay.domain.images import IMAGES_MAX, Image, image_in, images_in, replaced
+from assay.domain.models import ModelKind
 from assay.domain.policy import SpentQuota
 from assay.domain.sampling import Effort
 

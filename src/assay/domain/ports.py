@@ -21,9 +21,10 @@ from assay.domain.batches import (
     Sums,
     WebhookClaim,
 )
-from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
+from assay.domain.completion import CallContext, Completion, Prompt, Usage
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import Event
+from assay.domain.models import Model
 from assay.domain.policy import UNLIMITED, Deadline, Quota
 from assay.domain.tokens import prompt_tokens
 

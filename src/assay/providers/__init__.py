@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from assay.domain.completion import Model
+from assay.domain.models import Model
 from assay.domain.ports import ChatModel
 from assay.providers.anthropic import Anthropic
 from assay.providers.azure import Azure, AzureEmbeddings, entra_credentials

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from assay.domain.completion import Model, Prompt, Usage
+from assay.domain.completion import Prompt, Usage
 from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
@@ -21,6 +21,7 @@ from assay.domain.errors import (
     ServerError,
 )
 from assay.domain.images import Image
+from assay.domain.models import Model
 from assay.domain.sampling import Sampling
 from assay.providers.body import schema_json
 from assay.providers.failures import Dialect

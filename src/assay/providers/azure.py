@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from assay.domain.completion import Model
+from assay.domain.models import Model
 from assay.providers.client import ProviderClient
 from assay.providers.credentials import FETCH_TIMEOUT_S, Credentials, Token, import_extra
 from assay.providers.openai import OpenAI, OpenAIEmbeddings

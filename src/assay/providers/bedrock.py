@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import orjson
 
-from assay.domain.completion import Model, Prompt
+from assay.domain.completion import Prompt
 from assay.domain.errors import (
     KeyRejected,
     ModelMissing,
@@ -23,6 +23,7 @@ from assay.domain.errors import (
     StreamBroken,
 )
 from assay.domain.images import Image
+from assay.domain.models import Model
 from assay.domain.sampling import Sampling
 from assay.domain.suggestions import did_you_mean
 from assay.providers.anthropic import thinking

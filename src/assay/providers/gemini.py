@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from assay.domain.completion import Model, Prompt, TokenLogprob
+from assay.domain.completion import Prompt, TokenLogprob
 from assay.domain.errors import (
     KeyRejected,
     ModelMissing,
@@ -17,6 +17,7 @@ from assay.domain.errors import (
     ServerError,
 )
 from assay.domain.images import Image
+from assay.domain.models import Model
 from assay.domain.sampling import Effort, Sampling
 from assay.providers.body import schema_json
 from assay.providers.client import ProviderClient

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt, Turn
+from assay.domain.completion import CallContext, Completion, Prompt, Turn
 from assay.domain.errors import InputUnsupported, ModelError, ModelMissing
 from assay.domain.images import Image
+from assay.domain.models import Model
 from assay.providers.body import json_body, merged
 from assay.providers.client import ProviderClient
 from assay.providers.credentials import ProviderKey

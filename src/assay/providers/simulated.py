@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import orjson
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt, Usage
+from assay.domain.completion import CallContext, Completion, Prompt, Usage
 from assay.domain.errors import DeadlineExceeded
+from assay.domain.models import Model
 from assay.domain.tokens import estimated_tokens
 from assay.domain.vectors import to_text
 from assay.providers.schema_instances import instance

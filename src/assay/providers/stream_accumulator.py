@@ -7,15 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Protocol
 
-from assay.domain.completion import (
-    NO_USAGE,
-    Completion,
-    Model,
-    RateLimitState,
-    TokenLogprob,
-    Usage,
-)
+from assay.domain.completion import NO_USAGE, Completion, RateLimitState, TokenLogprob, Usage
 from assay.domain.errors import ContentFiltered, ModelError, StreamBroken
+from assay.domain.models import Model
 from assay.providers.failures import Dialect, safe_text
 from assay.providers.shapes import MISSHAPEN, count_of, text_of
 from assay.providers.sse import EventParser

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from assay.domain.completion import Model, Prompt
+from assay.domain.completion import Prompt
+from assay.domain.models import Model
 from assay.domain.ports import ChatModel
 from assay.providers.anthropic import ANTHROPIC, Anthropic, AnthropicStream
 from assay.providers.client import ProviderClient

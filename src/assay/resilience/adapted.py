@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Prompt
 from assay.domain.errors import RequestRejected
+from assay.domain.models import Model
 from assay.domain.ports import ChatModel
 from assay.resilience.refusals import Refusals
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Prompt
 from assay.domain.errors import CostCapReached, ModelError, StoreUnavailable
 from assay.domain.ids import random_hex
+from assay.domain.models import Model
 from assay.domain.ports import ChatModel
 from assay.domain.supervision import Supervisor
 from assay.redis.circuit import RedisCircuit, write_probe

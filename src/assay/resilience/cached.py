@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt, TokenLogprob
+from assay.domain.completion import CallContext, Completion, Prompt, TokenLogprob
 from assay.domain.errors import ModelError
+from assay.domain.models import Model
 from assay.domain.ports import ChatModel
 from assay.redis.outages import OUTAGES
 from assay.redis.time_budget import CALL_BUDGET_S, within_budget

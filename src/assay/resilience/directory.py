@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from assay.domain.completion import Model
 from assay.domain.errors import RequestError, StoreUnavailable
+from assay.domain.models import Model
 from assay.domain.ports import BreakerCommand, ModelStatus
 from assay.resilience.adapted import Adapted
 from assay.resilience.breaker.fleet import BreakerFleet

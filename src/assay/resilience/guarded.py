@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from assay.domain.call_results import NO_RESULT, SLOW, SUCCESS, CallResult
-from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Prompt
 from assay.domain.errors import (
     BreakerOpen,
     KeyInQuarantine,
@@ -17,6 +17,7 @@ from assay.domain.errors import (
     StoreUnavailable,
 )
 from assay.domain.events import KeyQuarantined
+from assay.domain.models import Model
 from assay.domain.moving_average import MovingMedian
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.breaker.breaker import Breaker, Permit

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from assay.domain.completion import NO_USAGE, CallContext, Caller, Completion, Model, Prompt, Usage
+from assay.domain.completion import NO_USAGE, CallContext, Caller, Completion, Prompt, Usage
 from assay.domain.errors import (
     DeadlineExceeded,
     ModelError,
@@ -18,6 +18,7 @@ from assay.domain.errors import (
     StoreUnavailable,
 )
 from assay.domain.events import QuotaWaited
+from assay.domain.models import Model
 from assay.domain.moving_average import MovingAverage
 from assay.domain.policy import Quota, SpentQuota
 from assay.domain.ports import ChatModel, EventSink

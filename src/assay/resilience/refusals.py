@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from assay.domain.completion import Model
 from assay.domain.events import ParameterRefused
+from assay.domain.models import Model
 from assay.domain.ports import EventSink
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.outages import OUTAGES

@@ -9,18 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from assay.domain.clock import SYSTEM_CLOCK, Clock
-from assay.domain.completion import (
-    NO_USAGE,
-    Attempt,
-    CallContext,
-    Completion,
-    Model,
-    Prompt,
-    to_ms,
-)
+from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, Prompt, to_ms
 from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, ReadingFailed
 from assay.domain.events import AttemptFinished
 from assay.domain.faults import internal_fault
+from assay.domain.models import Model
 from assay.domain.moving_average import MovingAverage
 from assay.domain.policy import RetryBudgetPolicy
 from assay.domain.ports import ChatModel, EventSink

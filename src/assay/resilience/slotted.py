@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import TypeVar
 
-from assay.domain.completion import CallContext, Completion, Model, Prompt
+from assay.domain.completion import CallContext, Completion, Prompt
+from assay.domain.models import Model
 from assay.domain.moving_average import MovingAverage
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.queue.fair_order import QueueLimits

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from assay.domain.completion import Model
+from assay.domain.models import Model
 from assay.domain.moving_average import MovingMedian
 from assay.domain.ports import ChatModel, Estimator
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from assay.domain.completion import ModelKind
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, OnRefusal, Strategy
+from assay.domain.models import ModelKind
 from assay.domain.ports import Estimator, EventSink, PanelMember
 from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from assay.domain.completion import ModelKind
 from assay.domain.evaluation import OnRefusal, Strategy
+from assay.domain.models import ModelKind
 from assay.domain.sampling import Effort
 from assay.settings.addresses import checked_base_url, is_loopback
 from assay.settings.secret import VariableName

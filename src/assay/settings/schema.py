@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.domain.completion import ModelKind
+from assay.domain.models import ModelKind
 from assay.domain.suggestions import did_you_mean
 from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.settings.addresses import is_loopback

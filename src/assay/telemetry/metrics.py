@@ -14,10 +14,10 @@ from prometheus_client.exposition import choose_encoder
 
 from assay.domain import events
 from assay.domain.batches import ENDED, ROW_STATUSES
-from assay.domain.completion import Model
 from assay.domain.errors import Reason, error_classes
 from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
+from assay.domain.models import Model
 from assay.domain.ports import BreakerState
 from assay.telemetry.labels import OTHER, Family, Labels, Values, one_of
 from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges

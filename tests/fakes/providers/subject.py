@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.domain.completion import (
-    AnswerSchema,
-    Capabilities,
-    Completion,
-    Model,
-    Prompt,
-    Turn,
-)
+from assay.domain.completion import AnswerSchema, Completion, Prompt, Turn
+from assay.domain.models import Capabilities, Model
 from assay.providers import ProviderClient, ProviderConfig, build_model
 from assay.settings import ProviderSettings
 from fakes.calls import call, read_text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from assay.domain.completion import AnswerSchema, Ending, Model, Prompt, Turn
+from assay.domain.completion import AnswerSchema, Ending, Prompt, Turn
+from assay.domain.models import Model
 from assay.domain.sampling import THINKING_TOKENS, Sampling
 from fakes.calls import read_text
 

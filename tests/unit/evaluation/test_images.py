@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from assay.criteria import CRITERIA, parse_criteria
 from assay.criteria.base import Check, Judge, judge_spec
-from assay.domain.completion import Capabilities, Completion, Model, Prompt
+from assay.domain.completion import Completion, Prompt
 from assay.domain.errors import InputUnsupported, NotApplicable, ProviderDown
 from assay.domain.evaluation import Case, CriterionResult, Evaluation, JudgeSpec
 from assay.domain.images import Image
+from assay.domain.models import Capabilities, Model
 from assay.domain.policy import Deadline
 from assay.domain.ports import PanelMember
 from assay.evaluation.sandbox.pool import SandboxPool
@@ -361,7 +363,7 @@ class Narrow(FakeJudges):
     """Judges with a small window."""
 
     def panel(self, spec: JudgeSpec) -> list[PanelMember]:
-        return [PanelMember(spec, member.chat, 8_000) for member in super().panel(spec)]
+        return [replace(member, window_tokens=8_000) for member in super().panel(spec)]
 
 
 @pytest.mark.parametrize("long_input", ["truncate", "map_reduce"])

@@ -14,9 +14,10 @@ from jinja2 import UndefinedError
 
 from assay.criteria import parse_criteria
 from assay.criteria.base import Finding, Judged, Question
-from assay.domain.completion import Capabilities, Model, Prompt
+from assay.domain.completion import Prompt
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.models import Capabilities, Model
 from assay.judging.prompt import to_prompt
 from assay.prompts.templates import render
 from assay.prompts.untrusted import case_content, delimiter, neutral

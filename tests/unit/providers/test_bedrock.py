@@ -7,7 +7,6 @@ import zlib
 import orjson
 import pytest
 
-from assay.domain.completion import Model
 from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
@@ -18,6 +17,7 @@ from assay.domain.errors import (
     ServerError,
     StreamBroken,
 )
+from assay.domain.models import Model
 from assay.providers.bedrock import BEDROCK, BedrockStream, EventStreamParser
 from assay.providers.failures import ProviderError, embedded_error, failure
 from fakes.providers.clouds import frame

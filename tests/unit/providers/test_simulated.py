@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain.completion import AnswerSchema, Model, Prompt, Turn
+from assay.domain.completion import AnswerSchema, Prompt, Turn
 from assay.domain.errors import DeadlineExceeded
+from assay.domain.models import Model
 from assay.domain.sampling import Sampling
 from assay.domain.tokens import estimated_tokens
 from assay.domain.vectors import vectors_from

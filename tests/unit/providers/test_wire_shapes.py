@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain.completion import Finish, Model, Usage
+from assay.domain.completion import Finish, Usage
 from assay.domain.errors import ContentFiltered, ModelError, StreamBroken
+from assay.domain.models import Model
 from assay.providers.anthropic import AnthropicStream
 from assay.providers.finish_words import FINISHES
 from assay.providers.gemini import GeminiStream

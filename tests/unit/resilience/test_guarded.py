@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from assay.domain import errors
-from assay.domain.completion import Completion, Model
+from assay.domain.completion import Completion
 from assay.domain.errors import ModelError
 from assay.domain.events import KeyQuarantined
+from assay.domain.models import Model
 from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import Breaker
 from assay.resilience.guarded import KEY_QUARANTINE_S, Guarded

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from assay.domain.completion import EXTRA_ATTEMPTS, Completion, Model
+from assay.domain.completion import EXTRA_ATTEMPTS, Completion
 from assay.domain.errors import (
     UNSENT_OUTCOMES,
     DeadlineExceeded,
@@ -17,6 +17,7 @@ from assay.domain.errors import (
     ServerError,
     error_classes,
 )
+from assay.domain.models import Model
 from assay.resilience.retried import Retried
 from assay.resilience.retry_budget import RetryBudget
 from assay.routing.candidates import Candidate

@@ -10,10 +10,8 @@ from assay.domain.completion import (
     AnswerSchema,
     Attempt,
     CallContext,
-    Capabilities,
     Completion,
     Ending,
-    Model,
     Prompt,
     Turn,
 )
@@ -34,6 +32,7 @@ from assay.domain.errors import (
 )
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import FallbackTaken
+from assay.domain.models import Capabilities, Model
 from assay.routing.candidates import Candidate
 from assay.routing.judges import ConfiguredJudge, ConfiguredJudges
 from assay.routing.router import Router

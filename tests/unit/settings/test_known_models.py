@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from assay.bootstrap.from_settings import models_from_settings
 from assay.bootstrap.process import warn_of_ends
-from assay.domain.completion import Model, Usage
+from assay.domain.completion import Usage
+from assay.domain.models import Model
 from assay.settings import Settings, known_model, known_models
 from assay.settings.known_models import KnownModel
 

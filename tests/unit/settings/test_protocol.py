@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.bootstrap.from_settings import models_from_settings
-from assay.domain.completion import Model
+from assay.domain.models import Model
 from assay.settings import ProviderSettings, Settings
 
 

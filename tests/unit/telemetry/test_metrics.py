@@ -11,7 +11,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from assay.domain import events
-from assay.domain.completion import Caller, Model, Usage
+from assay.domain.completion import Caller, Usage
 from assay.domain.errors import StoreUnavailable
 from assay.domain.events import (
     AttemptFinished,
@@ -26,6 +26,7 @@ from assay.domain.events import (
     StoreDegraded,
     WaitFinished,
 )
+from assay.domain.models import Model
 from assay.telemetry.labels import OTHER
 from assay.telemetry.metrics import LabelUniverse, Metrics, model_outcomes
 from assay.telemetry.scraped_gauges import GAUGES, Polled

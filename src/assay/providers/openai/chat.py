@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from yarl import URL
 
-from assay.domain.completion import Model, Prompt
+from assay.domain.completion import Prompt
 from assay.domain.images import Image
+from assay.domain.models import Model
 from assay.providers.body import schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.http_model import HttpModel

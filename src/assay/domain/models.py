@@ -1,0 +1,100 @@
+"""A model as configured: what it can do, what it costs, and how it is asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+from assay.domain.completion import Usage
+from assay.domain.sampling import Effort, Sampling
+
+ModelKind = Literal["chat", "embedding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model can do beyond text; what it cannot is left out of the request."""
+
+    schema: bool = True
+    logprobs: bool = False
+    seed: bool = False
+    temperature: bool = True
+    vision: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LongPrice:
+    """The prices of a call whose prompt is longer than `over_tokens`."""
+
+    over_tokens: int
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    cached_input_usd_per_mtok: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as configured; prices in US dollars per million tokens.
+
+    Where no price of cached input is known, it costs as much as other input.
+    `dimensions` is how many numbers an embedding is asked to have.
+    `host` is where it is served, for operators alone. `reading` names the forms in which the model
+    is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
+    `thinking_timeout_s` at the most.
+    """
+
+    id: str
+    provider: str
+    name: str
+    kind: ModelKind = "chat"
+    dimensions: int | None = None
+    host: str = ""
+    context_tokens: int | None = None
+    max_output_tokens: int = 2_048
+    input_usd_per_mtok: float | None = None
+    output_usd_per_mtok: float | None = None
+    cached_input_usd_per_mtok: float | None = None
+    long_prices: tuple[LongPrice, ...] = ()
+    price_source: str | None = None
+    price_date: date | None = None
+    end_of_life: date | None = None
+    reading: tuple[str, ...] = ()
+    capabilities: Capabilities = Capabilities()
+    simulated: bool = False
+    reasoning: bool = False
+    reasoning_effort: Effort | None = None
+    thinking_budget_tokens: int | None = None
+    thinking_timeout_s: float = math.inf
+    fingerprint: str = field(init=False, compare=False, repr=False, default="")
+    """Equal for models that are asked in the same way, whatever they cost and how long they may
+    take."""
+
+    def __post_init__(self) -> None:
+        asked = (
+            *(self.provider, self.name, self.host, self.context_tokens, self.max_output_tokens),
+            *(self.reading, self.capabilities, self.simulated, self.reasoning),
+            *(self.reasoning_effort, self.thinking_budget_tokens, self.kind, self.dimensions),
+        )
+        object.__setattr__(self, "fingerprint", repr(asked))
+
+    def thinks(self, sampling: Sampling) -> bool:
+        """Whether it thinks before it answers, asked in this way."""
+        off = sampling.reasoning_effort == "none" or sampling.thinking_budget_tokens == 0
+        return self.reasoning and not off
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether a cap on costs can be kept over it."""
+        known = self.input_usd_per_mtok is not None and self.output_usd_per_mtok is not None
+        return self.simulated or known
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Price of `usage`; 0 where no price is known."""
+        longer = (each for each in self.long_prices if usage.input_tokens > each.over_tokens)
+        price: LongPrice | Model = max(longer, key=lambda each: each.over_tokens, default=self)
+        input_usd, cached_usd = price.input_usd_per_mtok or 0.0, price.cached_input_usd_per_mtok
+        cached = 0 if cached_usd is None else min(usage.cached_tokens, usage.input_tokens)
+        usd = (usage.input_tokens - cached) * input_usd + cached * (cached_usd or 0.0)
+        return (usd + usage.output_tokens * (price.output_usd_per_mtok or 0.0)) / 1_000_000

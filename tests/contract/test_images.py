@@ -26,7 +26,7 @@ def shown(dialect: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     """The blocks of the user's turn."""
     blocks: list[dict[str, Any]]
     match dialect:
-        case "openai" | "anthropic":
+        case "openai" | "anthropic" | "bedrock":
             blocks = body["messages"][-1]["content"]
         case "openai_responses":
             blocks = body["input"][-1]["content"]
@@ -60,6 +60,12 @@ def expected(dialect: str) -> list[dict[str, Any]]:
                 }
                 for kind, content in sources
             ]
+        case "bedrock":
+            texts = [{"text": text} for text in TEXTS]
+            images = [
+                {"image": {"format": "png", "source": {"bytes": base64_of(png())}}},
+                {"image": {"format": "jpeg", "source": {"bytes": base64_of(jpeg())}}},
+            ]
         case _:
             texts = [{"text": text} for text in TEXTS]
             images = [
@@ -72,7 +78,7 @@ def expected(dialect: str) -> list[dict[str, Any]]:
 async def test_images_stand_where_they_are_shown(subject: Subject) -> None:
     """Between the texts before and after them, with the type that their bytes have."""
     await subject.ask(SEEN)
-    assert shown(subject.dialect, subject.server.requests[-1].body) == expected(subject.dialect)
+    assert shown(subject.family, subject.server.requests[-1].body) == expected(subject.family)
 
 
 REFUSALS = [

@@ -52,13 +52,12 @@ class HttpModel(ABC):
                 context.deadline,
                 self._model.thinking_timeout_s if thinks else None,
             )
-        except ModelMissing as error:
-            asked = f" (asked for the model {self._model.name!r})"
-            error.message, error.log_message = error.message + asked, error.log_message + asked
-            raise
         except ModelError as error:
             if prompt.has_images and refuses_images(error):
                 raise InputUnsupported(error.message) from None
+            if isinstance(error, ModelMissing):
+                asked = f" (asked for the model {self._model.name!r})"
+                error.message, error.log_message = error.message + asked, error.log_message + asked
             raise
         return accumulator.completion(timing)
 

@@ -38,5 +38,7 @@ def json_lines(_context: Any, value: Any) -> Any:
 def refused_for_what_no_schema_states(_context: Any, response: Any, case: Any) -> None:
     """A judgement whose request fits its schema is never refused for what the schema states."""
     if response.status_code == 422 and case.meta.generation.mode.value == "positive":
-        stated = [fault for fault in response.json()["errors"] if STATED.match(fault["message"])]
+        stated = [
+            fault for fault in response.json().get("errors", ()) if STATED.match(fault["message"])
+        ]
         assert not stated, stated

@@ -31,7 +31,7 @@ LARGE_BYTES = 512 * 1_024
 COPIES_MAX = 1.3
 """Memory of a request over its body's size, where the text is held once."""
 EVALUATIONS = 20
-BACKGROUND_CALLS_PER_S = 4
+BACKGROUND_CALLS_PER_S = 8
 SCRIPT_CALLS = 1
 """For each evaluation: the reservation before the call. Settlements share calls."""
 

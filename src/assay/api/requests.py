@@ -212,8 +212,17 @@ class JudgedFields(Frozen):
     )
 
 
+_NAMED: dict[str, Any] = {
+    "properties": {"evaluator": {"type": "string"}},
+    "required": ["evaluator"],
+}
+_CRITERIA_OR_EVALUATOR: dict[str, Any] = {"anyOf": [{"required": ["criteria"]}, _NAMED]}
+
+
 class CriteriaFields(Frozen):
     """What to judge by: criteria, or an evaluator that has them."""
+
+    model_config = ConfigDict(json_schema_extra=_CRITERIA_OR_EVALUATOR)
 
     criteria: CriteriaField = Field(
         default_factory=tuple,

@@ -230,21 +230,24 @@ async def test_only_unscored_rows_are_asked_again(tmp_path: Path):
 
 async def test_a_dataset_that_goes_while_its_batch_runs(tmp_path: Path):
     """Deleted, the batch still has its rows; erased, they are failed rows with the reason."""
-    async with serving(tmp_path, ASSAY_BATCHES__WORKER_ROWS="1") as (_, session):
-        await with_dataset(session, 300)
-        batch = {"criteria": ["polite"], "dataset": "faq"}
-        made = await call(session, "POST", "/v1/batches", 201, json=batch)
+    batch = {"criteria": [CONTAINS], "dataset": "faq"}
+    async with serving(tmp_path, ASSAY_BATCHES__WORKER_IN_SERVE="false") as (_, session):
+        await with_dataset(session, 30)
+        deleted = await call(session, "POST", "/v1/batches", 201, json=batch)
         await call(session, "DELETE", "/v1/datasets/faq", 204)
-        done = await ended(session, made["id"])
-        assert done["counts"]["scored"] == 300
-        await call(session, "POST", f"/v1/batches/{made['id']}/retry", 409)
+    async with serving(tmp_path) as (_, session):
+        assert (await ended(session, deleted["id"]))["counts"]["scored"] == 30
+        await call(session, "POST", f"/v1/batches/{deleted['id']}/retry", 409)
         await call(session, "DELETE", "/v1/datasets/faq?erase=true", 204)
-        await with_dataset(session, 300)
-        made = await call(session, "POST", "/v1/batches", 201, json=batch)
+    async with serving(tmp_path, ASSAY_BATCHES__WORKER_IN_SERVE="false") as (_, session):
+        await with_dataset(session, 30)
+        erased = await call(session, "POST", "/v1/batches", 201, json=batch)
         await call(session, "DELETE", "/v1/datasets/faq?erase=true", 204)
-        counts = (await ended(session, made["id"]))["counts"]
-        assert counts["failed"] > 0
-        assert counts["scored"] + counts["failed"] == 300
+    async with serving(tmp_path) as (_, session):
+        assert (await ended(session, erased["id"]))["counts"]["failed"] == 30
+        path = f"/v1/batches/{erased['id']}/results?limit=1"
+        (row,) = (await call(session, "GET", path))["data"]
+        assert row["error"]["code"] == "row_lost"
 
 
 async def test_the_copy_survives_every_death(tmp_path: Path):

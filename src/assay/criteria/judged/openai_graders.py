@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Frozen, Judged, Question
@@ -83,16 +83,32 @@ class AudioBlock(Frozen):
 ContentBlock = Annotated[TextBlock | ImageBlock | AudioBlock, Field(discriminator="type")]
 
 
+def _kind(value: Any) -> str:
+    """The tag of a union's branch, so that only the faults of that branch are reported."""
+    if isinstance(value, str):
+        return "<text>"
+    return "<list>" if isinstance(value, list | tuple) else "<block>"
+
+
+_OneBlock = Annotated[
+    Annotated[TemplateText, Tag("<text>")] | Annotated[ContentBlock, Tag("<block>")],
+    Discriminator(_kind),
+]
+_Blocks = Annotated[tuple[_OneBlock, ...], Field(max_length=MESSAGES_MAX)]
+TemplateContent = Annotated[
+    Annotated[TemplateText, Tag("<text>")]
+    | Annotated[ContentBlock, Tag("<block>")]
+    | Annotated[_Blocks, Tag("<list>")],
+    Discriminator(_kind),
+]
+
+
 class TemplateMessage(Frozen):
     """A message of a grader, with placeholders."""
 
     type: Literal["message"] | None = None
     role: Literal["user", "assistant", "system", "developer"]
-    content: (
-        TemplateText
-        | ContentBlock
-        | Annotated[tuple[TemplateText | ContentBlock, ...], Field(max_length=MESSAGES_MAX)]
-    )
+    content: TemplateContent
 
     @property
     def blocks(self) -> Sequence[Any]:

@@ -191,6 +191,14 @@ class UsageLost:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluatorFinished:
+    """A stored evaluator gave its results: `passed`, `failed`, or neither is certain."""
+
+    name: str
+    passed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRowFinished:
     """A row of a batch has its result: `scored`, `partial`, `unscored` or `failed`."""
 

@@ -34,7 +34,7 @@ from assay.domain.evaluation import (
     Suspicion,
     latest,
 )
-from assay.domain.events import CriterionFinished
+from assay.domain.events import CriterionFinished, EvaluatorFinished
 from assay.domain.faults import internal_fault
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.json_pointer import json_pointer
@@ -129,6 +129,8 @@ class Evaluator:
             simulated=any(result.simulated for result in results),
             metadata={} if metadata is None else metadata,
         )
+        if named is not None:
+            self._events.emit(EvaluatorFinished(named[0], evaluation.passed))
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
     async def generate(

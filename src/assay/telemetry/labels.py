@@ -30,9 +30,26 @@ class Labels(dict[object, Values]):
     def __missing__(self, key: object) -> Values:
         return (OTHER,) * len(self.names)
 
+    @classmethod
+    def learned(cls, name: str, most: int) -> Labels:
+        """One label, whose first `most` values are learned as they come."""
+        return _Learned(name, most)
+
     def with_other(self) -> Labels:
         """The same, with `other` exported from the start: for values that can change."""
         return Labels(self.names, self, [*self.start, self[OTHER]])
+
+
+class _Learned(Labels):
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__((name,), {}, [(OTHER,)])
+        self._most = most
+
+    def __missing__(self, key: object) -> Values:
+        if len(self) >= self._most:
+            return super().__missing__(key)
+        self[key] = (str(key),)
+        return self[key]
 
 
 def one_of(name: str, values: Iterable[str]) -> Labels:

@@ -32,6 +32,8 @@ METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 STATUSES = (200, 400, 401, 413, 422, 429, 499, 500, 503, 504)
 """Statuses exported at 0 from the start; the rarer ones appear when they first happen."""
 BREAKER_STATES = get_args(BreakerState)
+EVALUATORS_MAX = 50
+"""Names of evaluators that a process tells apart: callers choose them freely."""
 NO_REASON = "none"
 SKIP_REASON = "required_check_failed"
 
@@ -315,6 +317,13 @@ class Metrics:
             "assay_event_loop_stalls_total", "Times that the event loop stood still for seconds."
         )
         self._on(events.LoopStalled, lambda _: stalls().inc())
+        by_evaluator = self._counter(
+            "assay_evaluator_results_total",
+            "Cases judged by a stored evaluator.",
+            Labels.learned("evaluator", EVALUATORS_MAX),
+            Labels(("outcome",), {True: ("passed",), False: ("failed",), None: ("undecided",)}),
+        )
+        self._on(events.EvaluatorFinished, lambda e: by_evaluator(e.name, e.passed).inc())
         lost = self._counter(
             "assay_usage_lost_calls_total", "Judge calls that `GET /v1/usage` does not count."
         )

@@ -28,7 +28,7 @@ from assay.domain.events import (
 )
 from assay.domain.models import Model
 from assay.telemetry.labels import OTHER
-from assay.telemetry.metrics import LabelUniverse, Metrics, model_outcomes
+from assay.telemetry.metrics import EVALUATORS_MAX, LabelUniverse, Metrics, model_outcomes
 from assay.telemetry.scraped_gauges import GAUGES, Polled
 
 CALLER = Caller(tenant="acme", request_id="req_1")
@@ -326,3 +326,14 @@ def test_every_event_of_the_domain_is_counted():
         if isinstance(value, type) and value.__module__ == events.__name__ and is_dataclass(value)
     }
     assert declared == set(fresh()._moves)
+
+
+def test_evaluators_are_told_apart_up_to_a_bound():
+    """The first names have series of their own; a flood of names makes one more."""
+    metrics = Metrics(LabelUniverse(), "1")
+    for number in range(EVALUATORS_MAX + 5):
+        metrics.emit(events.EvaluatorFinished(f"e{number}", passed=None if number else True))
+    text = metrics.render()[0].decode()
+    assert 'assay_evaluator_results_total{evaluator="e0",outcome="passed"} 1.0' in text
+    assert f'evaluator="e{EVALUATORS_MAX}"' not in text
+    assert 'assay_evaluator_results_total{evaluator="other",outcome="undecided"} 5.0' in text

@@ -134,6 +134,7 @@ class JudgeSpec:
     samples: int = 1
     temperature: float | None = None
     seed: int | None = None
+    top_p: float | None = None
     reasoning_effort: Effort | None = None
     thinking_budget_tokens: int | None = None
     fallback: Fallback = "any"

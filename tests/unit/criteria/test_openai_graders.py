@@ -33,7 +33,7 @@ SCORE_MODEL = {
     "range": [1, 7],
     "pass_threshold": 5,
     "sampling_params": {
-        "seed": 42, "temperature": 0.5, "top_p": 1, "max_completions_tokens": 512,
+        "seed": 42, "temperature": 0.5, "top_p": 0.9, "max_completions_tokens": 512,
         "reasoning_effort": "low",
     },
 }  # fmt: skip
@@ -180,6 +180,7 @@ async def test_a_score_model_asks_its_own_model_with_its_parameters() -> None:
     result = await judged(SCORE_MODEL, model)
     sampling = model.prompts[0].sampling
     assert (sampling.temperature, sampling.seed, sampling.max_output_tokens) == (0.5, 42, 512)
+    assert (sampling.top_p, sampling.reasoning_effort) == (0.9, "low")
     assert result.results[0].judge is not None
     assert result.results[0].judge.requested == "gpt-6-luna"
 

@@ -38,6 +38,7 @@ CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not
 STREAMED_ROUTES = (
     ("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),
     *((method, re.compile(r"/v1/datasets/[^/]{1,128}/items")) for method in ("PUT", "POST")),
+    ("POST", re.compile(r"/v1/files")),
 )
 """Resources that read their bodies as a stream, and bound each row instead of the whole."""
 
@@ -54,8 +55,12 @@ def create_app(
     limits: Limits,
     routers: Sequence[APIRouter] = (),
     cors_origins: Sequence[str] = (),
+    around: Sequence[Middleware] = (),
 ) -> FastAPI:
-    """The API with its own resources and those of `routers`, callable from `cors_origins`."""
+    """The API with its own resources and those of `routers`, callable from `cors_origins`.
+
+    `around` are the outermost layers.
+    """
     app = FastAPI(
         title="Assay",
         version=__version__,
@@ -64,6 +69,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         middleware=[
+            *around,
             Middleware(RequestIdMiddleware, events=services.events),
             Middleware(
                 Admission,

@@ -53,8 +53,8 @@ def assign_judges(
 ) -> dict[int, Assignment]:
     """The assignment of each judged criterion, by its index in `with_parts`.
 
-    `judge` is the request's own. All calls of the request share one cost budget, except those of a criterion whose own judge
-    sets another. Raises `RequestError` with the place of the fault.
+    `judge` is the request's own. All calls of the request share one cost budget, except those of a
+    criterion whose own judge sets another. Raises `RequestError` with the place of the fault.
     """
     shared_budget = budget_for(judge)
     assignments = {}

@@ -34,6 +34,7 @@ from assay.verdicts.reader import Reading
 from assay.verdicts.scales import LabelScale, NumberScale
 
 MESSAGES_MAX = 32
+ROLE_CHARS_MAX = 64
 
 
 def _image_or_placeholder(url: str) -> str:
@@ -88,7 +89,7 @@ class TemplateMessage(Frozen):
     """A message of a grader, with placeholders."""
 
     type: Literal["message"] | None = None
-    role: Literal["user", "assistant", "system", "developer"]
+    role: str = Field(min_length=1, max_length=ROLE_CHARS_MAX)
     content: (
         TemplateText
         | ContentBlock

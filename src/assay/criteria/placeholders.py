@@ -153,6 +153,14 @@ def placeholder_texts(names: Iterable[str], case: Case) -> dict[str, str]:
     return texts
 
 
+def variable(name: str, case: Case) -> Any:
+    """The value of a variable; raises `NotApplicable` where the case lacks it."""
+    try:
+        return _value(name, case)
+    except (ValueError, LookupError, TypeError):
+        raise NotApplicable("variable_missing", f"the case has no {name}") from None
+
+
 def placeholder_images(name: str, case: Case) -> list[Image]:
     """The images in what a placeholder stands for."""
     namespace, *path = _steps(name)

@@ -32,11 +32,10 @@ PAGE_DEFAULT, PAGE_MAX = 20, 100
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """How far a run is; `done` counts the rows with a result."""
+    """How far a run is."""
 
     status: RunStatus
     total: int
-    done: int
     error: str = ""
 
 

@@ -185,7 +185,7 @@ class EvalRuns:
         """A run as callers read it, with the sums of the results that there are."""
         document, tenant = run.document, request.state.tenant
         state = await self._backend.runs.find(tenant, document["batch"])
-        state = state or RunState("failed", 0, 0, "The batch of this run is gone.")
+        state = state or RunState("failed", 0, "The batch of this run is gone.")
         summary = await self._summed(stores, tenant, run)
         ended = state.status not in ("queued", "in_progress")
         counts = summary["counts"]

@@ -82,12 +82,17 @@ class Generation(Frozen):
         """Who is asked."""
         return JudgeSpec(models=(self.model,), fallback="none")
 
+    def conversation(self, case: Case) -> list[tuple[str, str]]:
+        """The role and the text of each message; raises as `prompt` does."""
+        if self.messages_from is not None:
+            return _conversation(variable(self.messages_from, case))
+        return [(message.role, fill(message.text, case)) for message in self.messages]
+
     def prompt(self, case: Case) -> Prompt[str]:
         """What is asked; raises `NotApplicable` where the case lacks what the messages name."""
-        spoken = [(message.role, fill(message.text, case)) for message in self.messages]
-        if self.messages_from is not None:
-            spoken = _conversation(variable(self.messages_from, case))
-        turns = (Turn(_ROLES.get(role, "system"), (text,)) for role, text in spoken)
+        turns = (
+            Turn(_ROLES.get(role, "system"), (text,)) for role, text in self.conversation(case)
+        )
         sampling = Sampling(
             self.max_output_tokens,
             self.temperature,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,12 +15,12 @@ from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion, Frozen, judge_spec
 from assay.criteria.composite.multi import Multi, own_number
 from assay.criteria.locations import fault_at
-from assay.domain.completion import Attempt
 from assay.domain.errors import NotApplicable, Reason, RequestError
 from assay.domain.evaluation import Case, CriterionResult
 from assay.evaluation.selection import judges_of
 from assay.http.problems import fault_sentence
 from assay.openai_evals.backend import Backend, answer, caller_of, read_body, request_error
+from assay.openai_evals.summary import tokens
 
 TYPES = ("string_check", "text_similarity", "score_model", "label_model", "python", "multi")
 TEXT_CHARS_MAX = 10_000_000
@@ -218,18 +218,8 @@ def usage_by_model(results: Sequence[CriterionResult]) -> dict[str, dict[str, in
     )
     usage: dict[str, dict[str, int]] = {}
     for attempt in attempts:
-        usage[attempt.model] = _sum(usage.get(attempt.model), _usage(attempt))
+        usage[attempt.model] = _sum(usage.get(attempt.model), tokens(asdict(attempt.usage)))
     return usage
-
-
-def _usage(attempt: Attempt) -> dict[str, int]:
-    prompt, completion = attempt.usage.input_tokens, attempt.usage.output_tokens
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "cached_tokens": 0,
-    }
 
 
 def _sum(one: Mapping[str, int] | None, other: Mapping[str, int]) -> dict[str, int]:

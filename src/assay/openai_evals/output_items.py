@@ -9,9 +9,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.catalog.stores import Stores
+from assay.domain.evaluation import Case
 from assay.domain.exact_json import loads
 from assay.domain.records import StoredObject
 from assay.http.problems import invalid_request
+from assay.judging.generation import Generation
 from assay.openai_evals.backend import (
     Backend,
     Page,
@@ -22,6 +24,7 @@ from assay.openai_evals.backend import (
     page_of,
     seconds,
 )
+from assay.openai_evals.data_sources import DataSource
 from assay.openai_evals.runs import EvalRuns
 from assay.openai_evals.summary import OWN_SCALE, item_status, tokens
 
@@ -168,7 +171,16 @@ def _sample(
     params = source.get("sampling_params") or {}
     model = made.get("model") or str((row.get("sample") or {}).get("model") or "")
     usage, finish = made.get("usage") or {}, made.get("finish") or ""
-    return _sample_document([], said, model, usage, finish, error, params)
+    asked = _asked(source, row) if made else []
+    return _sample_document(asked, said, model, usage, finish, error, params)
+
+
+def _asked(source: Mapping[str, Any], row: Mapping[str, Any]) -> list[Any]:
+    """The messages that a model was asked with."""
+    generate = DataSource.model_validate(source).generate()
+    case = Case.from_fields({**row, "output": ""})
+    messages = Generation.model_validate(generate).conversation(case)
+    return [{"role": role, "content": text} for role, text in messages]
 
 
 def _sample_document(

@@ -61,7 +61,8 @@ class EvalRuns:
         for method, path, endpoint, status in (
             ("POST", "", self.create, 201), ("GET", "", self.list, 200),
             ("GET", one, self.get, 200), ("POST", one, self.cancel, 200),
-            ("DELETE", one, self.delete, 200),
+            # The newer clients cancel at a path of its own.
+            ("POST", one + "/cancel", self.cancel, 200), ("DELETE", one, self.delete, 200),
         ):  # fmt: skip
             router.add_api_route(
                 path, endpoint, methods=[method], status_code=status, response_model=None

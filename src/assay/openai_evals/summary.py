@@ -75,7 +75,7 @@ def tokens(usage: Mapping[str, int]) -> dict[str, int]:
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "cached_tokens": 0,
+        "cached_tokens": usage.get("cached_tokens", 0),
     }
 
 

@@ -55,12 +55,8 @@ def create_app(
     limits: Limits,
     routers: Sequence[APIRouter] = (),
     cors_origins: Sequence[str] = (),
-    around: Sequence[Middleware] = (),
 ) -> FastAPI:
-    """The API with its own resources and those of `routers`, callable from `cors_origins`.
-
-    `around` are the outermost layers.
-    """
+    """The API with its own resources and those of `routers`, callable from `cors_origins`."""
     app = FastAPI(
         title="Assay",
         version=__version__,
@@ -69,7 +65,6 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         middleware=[
-            *around,
             Middleware(RequestIdMiddleware, events=services.events),
             Middleware(
                 Admission,

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
 from assay.api.app import create_app
 from assay.api.services import Services
@@ -90,8 +89,8 @@ async def open_service(
             process.limits,
             [*batch_routers(batches), *openai_routers(batches)],
             settings.server.cors_origins,
-            (Middleware(OpenAIErrors),),
         )
+        app.add_middleware(OpenAIErrors)
         process.metrics.add_routes(routes_of(app))
         yield Service(app, process.operations, services, process.limits)
 

@@ -114,11 +114,7 @@ class Evaluator:
         assignments = assign_judges(
             criteria, judge, judges, caller, deadline, self._delimiter_key, calls_max
         )
-        checks = {
-            index: each.criterion for index, each in enumerate(placed) if index not in assignments
-        }
-        finished = await self._check_all(case, checks, caller, deadline)
-        finished |= self._combine(placed, finished, caller)
+        finished = await self._check_all(case, placed, assignments, caller, deadline)
         if any(_stops(placed[index], done.result) for index, done in finished.items()):
             finished |= self._finish_all(assignments, SKIPPED, caller)
         elif assignments:
@@ -175,7 +171,12 @@ class Evaluator:
             raise RequestError("invalid_request", f"{field.pointer}: {field.message}", (field,))
 
     async def _check_all(
-        self, case: Case, criteria: Mapping[int, Criterion], caller: Caller, deadline: Deadline
+        self,
+        case: Case,
+        criteria: Sequence[Placed],
+        assignments: Mapping[int, Assignment],
+        caller: Caller,
+        deadline: Deadline,
     ) -> dict[int, _Finished]:
         """The checks in two rows: those on the event loop, and those in worker processes.
 
@@ -193,7 +194,11 @@ class Evaluator:
                 seconds = time.monotonic() - started_s
                 finished[index] = self._finish(check, outcome, caller, seconds)
 
-        checks = {index: each for index, each in criteria.items() if isinstance(each, Check)}
+        checks = {
+            index: placed.criterion
+            for index, placed in enumerate(criteria)
+            if isinstance(placed.criterion, Check) and index not in assignments
+        }
         size = case_size(case) if checks else 0
         inline = {
             index: check
@@ -202,7 +207,7 @@ class Evaluator:
         }
         away = {index: check for index, check in checks.items() if index not in inline}
         await asyncio.gather(*(finish(row) for row in (away, inline) if row))
-        return finished
+        return finished | self._combine(criteria, finished, caller)
 
     def _combine(
         self, criteria: Sequence[Placed], finished: Mapping[int, _Finished], caller: Caller

@@ -33,7 +33,7 @@ class FileId(Frozen):
     id: str
 
 
-class Template(Frozen):
+class MessageTemplate(Frozen):
     """The messages for each row."""
 
     type: Literal["template"]
@@ -47,7 +47,7 @@ class ItemReference(Frozen):
     item_reference: Annotated[str, Field(pattern=r"^item\.[^{}]{1,190}$")]
 
 
-class SamplingParams(Frozen):
+class RunSampling(Frozen):
     """How the model samples; `tools` are not supported."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -67,8 +67,8 @@ class DataSource(Frozen):
     type: Literal["jsonl", "completions", "responses"]
     source: dict[str, Any]
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    input_messages: Annotated[Template | ItemReference, Field(discriminator="type")] | None = None
-    sampling_params: SamplingParams | None = None
+    input_messages: Annotated[MessageTemplate | ItemReference, Field(discriminator="type")] | None = None
+    sampling_params: RunSampling | None = None
 
     def rows(self) -> FileContent | FileId:
         """Where the rows are; raises `RequestError`."""
@@ -96,7 +96,7 @@ class DataSource(Frozen):
         for name in ("model", "input_messages"):
             if getattr(self, name) is None:
                 raise invalid_request(f"/data_source/{name}", "is required")
-        params = self.sampling_params or SamplingParams()
+        params = self.sampling_params or RunSampling()
         if params.tools:
             raise invalid_request("/data_source/sampling_params/tools", "is not supported")
         asked = {
@@ -125,7 +125,7 @@ class DataSource(Frozen):
         return {"messages": sent}
 
 
-def _answer_schema(params: SamplingParams) -> dict[str, Any] | None:
+def _answer_schema(params: RunSampling) -> dict[str, Any] | None:
     """The name and the JSON Schema of a structured answer."""
     chat, responses = params.response_format, (params.text or {}).get("format")
     form = chat or responses

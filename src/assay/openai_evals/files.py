@@ -54,7 +54,7 @@ class DataRow(Frozen):
         return {"output": output, "fields": self.item, "sample": self.sample or {}}
 
 
-class Form(Frozen):
+class UploadForm(Frozen):
     """The fields of an upload besides its file."""
 
     purpose: str = Field(pattern="^evals$")
@@ -98,7 +98,7 @@ class Files:
             fields: dict[str, Any] = {name: form[name] for name in form if name != "file"}
             if str(fields.get("expires_after[seconds]", "")).isdigit():
                 fields["expires_after[seconds]"] = int(fields["expires_after[seconds]"])
-            wanted = validated(Form, fields)
+            wanted = validated(UploadForm, fields)
             id_ = new_id(FILE).replace("_", "-")
             rows = _file_rows(file.file, self._backend.limits.max_body_bytes)
             await store_rows(stores, tenant, id_, rows)

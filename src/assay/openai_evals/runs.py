@@ -32,7 +32,7 @@ from assay.openai_evals.backend import (
 from assay.openai_evals.data_sources import DataSource, FileContent
 from assay.openai_evals.evals import EVAL, MetadataField, NameField
 from assay.openai_evals.files import find_file, row_document, store_rows, stored_rows
-from assay.openai_evals.summary import EMPTY, Summary, add_result
+from assay.openai_evals.summary import EMPTY, RunSummary, add_result
 
 RUN = "evalrun"
 RESULTS_AT_ONCE = 200
@@ -207,9 +207,9 @@ class EvalRuns:
             "error": {"code": "failed", "message": state.error} if state.error else None,
         }
 
-    async def _summed(self, stores: Stores, tenant: str, run: StoredObject) -> Summary:
+    async def _summed(self, stores: Stores, tenant: str, run: StoredObject) -> RunSummary:
         """The sums of all results so far; what was summed before is not read again."""
-        summary: Summary = run.document["summary"]
+        summary: RunSummary = run.document["summary"]
         before = summary["next"]
         while found := await self._backend.runs.results(
             tenant, run.document["batch"], summary["next"], RESULTS_AT_ONCE

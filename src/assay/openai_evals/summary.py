@@ -13,7 +13,7 @@ OWN_SCALE = ("score_model", "python")
 COUNTS: Mapping[ItemStatus, str] = {"pass": "passed", "fail": "failed", "error": "errored"}
 
 
-class Summary(TypedDict):
+class RunSummary(TypedDict):
     """The sums of the results before the row number `next`."""
 
     next: int
@@ -22,7 +22,7 @@ class Summary(TypedDict):
     models: dict[str, dict[str, Any]]
 
 
-EMPTY: Summary = {
+EMPTY: RunSummary = {
     "next": 0,
     "counts": {"errored": 0, "failed": 0, "passed": 0},
     "criteria": {},
@@ -38,7 +38,7 @@ def item_status(document: Mapping[str, Any]) -> ItemStatus:
     return "pass" if all(result["passed"] for result in results) else "fail"
 
 
-def add_result(summary: Summary, result: RunResult) -> Summary:
+def add_result(summary: RunSummary, result: RunResult) -> RunSummary:
     """The sums with one more result."""
     document = result.document
     counted = COUNTS[item_status(document)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI
 
 from assay.http.keys_file import new_key
-from fakes.service_process import running_service
+from fakes.service_process import clean_environment, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,6 +84,7 @@ class Surface:
 
     url: str
     key: str
+    other_key: str
     client: AsyncOpenAI
     other: AsyncOpenAI
 
@@ -98,7 +100,7 @@ async def surface(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sur
             AsyncOpenAI(base_url=f"{service.url}/v1", api_key=one, max_retries=0)
             for one in (key, other)
         ]
-        yield Surface(service.url, key, *clients)
+        yield Surface(service.url, key, other, *clients)
         for client in clients:
             await client.close()
 
@@ -541,6 +543,69 @@ async def test_what_is_stored_is_seen_on_our_own_contract(surface: Surface) -> N
                 assert answer.status == 200
         async with session.get("/v1/evaluators/nothing") as answer:
             assert answer.content_type == "application/problem+json"
+
+
+async def assay(*arguments: str, **environ: str) -> tuple[int, str, str]:
+    """A command's exit code and output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "assay", *arguments, env=clean_environment(environ),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_an_account_is_imported(surface: Surface) -> None:
+    """Evals and the rows of their runs come over, through every page of an account's lists."""
+    client, other = surface.client, surface.other
+    for one in [one async for one in client.evals.list(limit=100)]:
+        await client.evals.delete(one.id)
+    made = await new_eval(client, MATCH, PYTHON, name="to move", metadata={"team": "a"})
+    rows = [{"item": {"q": str(n), "a": "x"}, "sample": {"output_text": "x"}} for n in range(150)]
+    await finished(client, await new_run(client, made.id, rows, name="moved run"))
+    code, out, err = await assay(
+        "import", "openai-evals", "--url", surface.url, "--judge-again",
+        OPENAI_API_KEY=surface.key, OPENAI_BASE_URL=f"{surface.url}/v1",
+        ASSAY_API_KEY=surface.other_key,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 3
+    [moved] = [one async for one in other.evals.list() if one.name == "to move"]
+    assert moved.metadata == {"team": "a"}
+    assert moved.data_source_config.schema_ == made.data_source_config.schema_
+    [run] = [one async for one in other.evals.runs.list(moved.id)]
+    run = await finished(other, run)
+    assert (run.name, run.result_counts.passed, run.result_counts.total) == ("moved run", 150, 150)
+
+
+async def test_a_folder_is_imported_with_a_report_of_what_is_left(
+    surface: Surface, tmp_path: Path
+) -> None:
+    """What cannot be brought is named with the reason, and the rest is."""
+    good = {
+        "object": "eval", "id": "eval_1", "name": "good", "metadata": {}, "created_at": 1,
+        "data_source_config": {"type": "custom", "schema": {"properties": {"item": SCHEMA}}},
+        "testing_criteria": [{**MATCH, "id": "match-1"}],
+    }  # fmt: skip
+    bad = {**good, "id": "eval_2", "name": "bad"}
+    bad["testing_criteria"] = [{**PYTHON, "source": "import numpy", "pass_threshold": None}]
+    run = {
+        "object": "eval.run", "id": "evalrun_1", "eval_id": "eval_1", "name": "with rows",
+        "data_source": {"type": "jsonl", "source": {"type": "file_content", "content": ROWS}},
+    }  # fmt: skip
+    gone = {**run, "id": "evalrun_2", "name": "gone", "data_source": {}}
+    (tmp_path / "evals.json").write_text(json.dumps({"object": "list", "data": [good, bad]}))
+    (tmp_path / "runs.jsonl").write_text("\n".join(map(json.dumps, (run, gone))))
+    arguments = ("import", "openai-evals", str(tmp_path), "--url", surface.url)
+    code, out, err = await assay(*arguments, ASSAY_API_KEY=surface.key)
+    assert code == 3
+    assert "eval eval_1 (good)" in out
+    assert "4 rows" in out
+    assert "eval eval_2 (bad)" in err
+    assert "numpy" in err
+    assert "evalrun_2 (gone)" in err
+    (tmp_path / "runs.jsonl").write_text("{")
+    assert (await assay(*arguments, ASSAY_API_KEY=surface.key))[0] == 2
 
 
 async def test_a_run_can_be_cancelled(surface: Surface) -> None:

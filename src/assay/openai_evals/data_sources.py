@@ -67,7 +67,9 @@ class DataSource(Frozen):
     type: Literal["jsonl", "completions", "responses"]
     source: dict[str, Any]
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    input_messages: Annotated[MessageTemplate | ItemReference, Field(discriminator="type")] | None = None
+    input_messages: (
+        Annotated[MessageTemplate | ItemReference, Field(discriminator="type")] | None
+    ) = None
     sampling_params: RunSampling | None = None
 
     def rows(self) -> FileContent | FileId:

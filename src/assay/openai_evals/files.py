@@ -105,7 +105,7 @@ class Files:
             expires = None if wanted.seconds is None else seconds(now_ms()) + wanted.seconds
             document = {
                 "bytes": file.size,
-                "filename": (file.filename or "")[:FILE_NAME_CHARS_MAX],
+                "filename": (file.filename or "").replace("\0", "")[:FILE_NAME_CHARS_MAX],
                 "purpose": wanted.purpose,
                 "expires_at": expires,
             }

@@ -251,6 +251,8 @@ async def test_a_file_is_stored_read_back_run_over_and_deleted(surface: Surface)
     assert (await client.files.delete(file.id)).deleted
     with pytest.raises(openai.NotFoundError):
         await client.files.content(file.id)
+    left = await items_of(client, run)
+    assert [(item.datasource_item, item.sample.input) for item in left] == [({}, [])] * 3
 
 
 async def test_a_responses_run_takes_its_messages_from_the_row(surface: Surface) -> None:

@@ -19,6 +19,7 @@ def openai_routers(batches: Batches) -> list[APIRouter]:
     services = batches.services
     backend = Backend(
         services.admit,
+        services.access,
         services.evaluator,
         services.judges,
         services.gate,

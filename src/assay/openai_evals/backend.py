@@ -21,12 +21,15 @@ from assay.domain.ports import Judges
 from assay.domain.records import StoredObject
 from assay.domain.tenants import TenantGate
 from assay.evaluation.ports import Evaluates
+from assay.http.access import Access
 from assay.http.body import read_json
 from assay.http.limits import Limits
 from assay.http.problems import fault_sentence, invalid_request
 
 Model = TypeVar("Model", bound=BaseModel)
 RunStatus = Literal["queued", "in_progress", "completed", "canceled", "failed"]
+EVAL, RUN, FILE = "eval", "evalrun", "file"
+"""Kinds of stored objects."""
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 
 
@@ -76,6 +79,7 @@ class Backend:
     """The use cases behind the surface; `admit` is the tenant of a request."""
 
     admit: Callable[[Request], Awaitable[str]]
+    access: Access
     evaluator: Evaluates
     judges: Judges
     gate: TenantGate
@@ -86,6 +90,13 @@ class Backend:
     async def opened(self, request: Request) -> tuple[str, Stores]:
         """The tenant of a request, and the stores."""
         return await self.admit(request), await self.open_stores()
+
+    async def remove_run(self, stores: Stores, tenant: str, run: StoredObject) -> None:
+        """Remove a run with its results, and with the rows that it brought."""
+        await self.runs.delete(tenant, run.document["batch"])
+        if run.document["dataset"] == run.id:
+            await stores.datasets.delete(tenant, run.id, erase=True)
+        await stores.objects.delete(tenant, RUN, run.id)
 
     def deadline(self) -> Deadline:
         """When a request's response is due."""

@@ -16,7 +16,11 @@ from assay.domain.ids import new_id, random_hex
 from assay.domain.records import StoredObject
 from assay.http.problems import invalid_request
 from assay.openai_evals.backend import (
+    EVAL,
+    PAGE_MAX,
+    RUN,
     Backend,
+    Page,
     answer,
     caller_of,
     list_answer,
@@ -29,7 +33,6 @@ from assay.openai_evals.backend import (
 )
 from assay.openai_evals.graders import check_criteria
 
-EVAL = "eval"
 CRITERIA_MAX = 64
 NAME_MAX = 500
 
@@ -153,6 +156,10 @@ class Evals:
         """Delete an eval with its runs."""
         tenant, stores = await self._backend.opened(request)
         _found(await stores.objects.find(tenant, EVAL, eval_id), eval_id)
+        page = Page("", PAGE_MAX, descending=False, by_update=False, status="")
+        while runs := await page_of_objects(stores, tenant, RUN, page, eval_id):
+            for run in runs:
+                await self._backend.remove_run(stores, tenant, run)
         await stores.evaluators.delete(tenant, eval_id, erase=False)
         await stores.objects.delete(tenant, EVAL, eval_id)
         return answer({"object": "eval.deleted", "deleted": True, "eval_id": eval_id})

@@ -23,6 +23,7 @@ from assay.domain.records import DatasetVersion, NewItem, StoredItem, StoredObje
 from assay.http.body import check_structure, require_media_type
 from assay.http.problems import invalid_request
 from assay.openai_evals.backend import (
+    FILE,
     Backend,
     answer,
     list_answer,
@@ -33,7 +34,6 @@ from assay.openai_evals.backend import (
     validated,
 )
 
-FILE = "file"
 CHUNK_ITEMS = 200
 BAD_LINES_MAX = 20
 FIELDS_MAX = 8

@@ -18,6 +18,7 @@ from assay.criteria.locations import fault_at
 from assay.domain.errors import NotApplicable, Reason, RequestError
 from assay.domain.evaluation import Case, CriterionResult
 from assay.evaluation.selection import judges_of
+from assay.http.access import authenticate
 from assay.http.problems import fault_sentence
 from assay.openai_evals.backend import Backend, answer, caller_of, read_body, request_error
 from assay.openai_evals.summary import tokens
@@ -72,7 +73,7 @@ class Graders:
 
     async def run(self, request: Request) -> Response:
         """The reward of a sample; null, with the errors, where it could not be graded."""
-        tenant = await self._backend.admit(request)
+        tenant = authenticate(request, self._backend.access).tenant
         async with self._backend.gate.in_flight(tenant):
             sent = await read_body(request, RunRequest)
             started_s = time.monotonic()

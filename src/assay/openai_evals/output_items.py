@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.catalog.stores import Stores
+from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.exact_json import loads
 from assay.domain.records import StoredObject
@@ -101,6 +102,9 @@ async def _shown(
 ) -> list[dict[str, Any]]:
     """Results as callers read them, each with its row."""
     dataset = await stores.datasets.find(tenant, run.document["dataset"])
+    source = run.document["data_source"]
+    asked = DataSource.model_validate(source).generate()
+    generation = None if asked is None else Generation.model_validate(asked)
     ids = [str(result.number) for result in results]
     items = {} if dataset is None else await stores.datasets.items_called(dataset, ids)
     shown = []
@@ -122,7 +126,7 @@ async def _shown(
                     for scored in document.get("results") or ()
                     if scored["status"] == "scored"
                 ],
-                "sample": _sample(run.document["data_source"], row, document),
+                "sample": _sample(source, generation, row, document),
             }
         )
     return shown
@@ -154,7 +158,10 @@ def _judge_sample(scored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sample(
-    source: Mapping[str, Any], row: Mapping[str, Any], document: Mapping[str, Any]
+    source: Mapping[str, Any],
+    generation: Generation | None,
+    row: Mapping[str, Any],
+    document: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The output that was graded; its `error` is why the row is not scored."""
     made = document.get("generated") or {}
@@ -171,15 +178,16 @@ def _sample(
     params = source.get("sampling_params") or {}
     model = made.get("model") or str((row.get("sample") or {}).get("model") or "")
     usage, finish = made.get("usage") or {}, made.get("finish") or ""
-    asked = _asked(source, row) if made else []
+    asked = _asked(generation, row) if generation and row else []
     return _sample_document(asked, said, model, usage, finish, error, params)
 
 
-def _asked(source: Mapping[str, Any], row: Mapping[str, Any]) -> list[Any]:
-    """The messages that a model was asked with."""
-    generate = DataSource.model_validate(source).generate()
-    case = Case.from_fields({**row, "output": ""})
-    messages = Generation.model_validate(generate).conversation(case)
+def _asked(generation: Generation, row: Mapping[str, Any]) -> list[Any]:
+    """The messages that a model was asked with; none for a row that lacks what they name."""
+    try:
+        messages = generation.conversation(Case.from_fields({**row, "output": ""}))
+    except NotApplicable:
+        return []
     return [{"role": role, "content": text} for role, text in messages]
 
 

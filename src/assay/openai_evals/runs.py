@@ -16,6 +16,8 @@ from assay.domain.exact_json import dumps
 from assay.domain.ids import new_id
 from assay.domain.records import StoredObject
 from assay.openai_evals.backend import (
+    EVAL,
+    RUN,
     Backend,
     Page,
     RunState,
@@ -30,11 +32,10 @@ from assay.openai_evals.backend import (
     seconds,
 )
 from assay.openai_evals.data_sources import DataSource, FileContent
-from assay.openai_evals.evals import EVAL, MetadataField, NameField
+from assay.openai_evals.evals import MetadataField, NameField
 from assay.openai_evals.files import find_file, row_document, store_rows, stored_rows
 from assay.openai_evals.summary import EMPTY, RunSummary, add_result
 
-RUN = "evalrun"
 RESULTS_AT_ONCE = 200
 SCHEMA_ROWS = 200
 FAULTS_MAX = 20
@@ -135,10 +136,7 @@ class EvalRuns:
     async def delete(self, request: Request, eval_id: str, run_id: str) -> Response:
         """Delete a run with its results, and with the rows that it brought."""
         tenant, stores, run = await self.requested(request, eval_id, run_id)
-        await self._backend.runs.delete(tenant, run.document["batch"])
-        if run.document["dataset"] == run_id:
-            await stores.datasets.delete(tenant, run_id, erase=True)
-        await stores.objects.delete(tenant, RUN, run_id)
+        await self._backend.remove_run(stores, tenant, run)
         return answer({"object": "eval.run.deleted", "deleted": True, "run_id": run_id})
 
     async def requested(

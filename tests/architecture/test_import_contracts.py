@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 # One seeded violation for each contract: a module, and the import that it must not have.
 VIOLATIONS = {
     "Layers": ("src/assay/evaluation/seeded.py", "import assay.api"),
+    "Layers (surfaces)": ("src/assay/openai_evals/seeded.py", "import assay.api"),
     "Layers (siblings)": ("src/assay/routing/seeded.py", "import assay.providers"),
     "Layers (exhaustive)": ("src/assay/helpers/__init__.py", ""),
     "Only bootstrap": ("src/assay/api/seeded.py", "import assay.store"),

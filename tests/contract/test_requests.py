@@ -165,7 +165,7 @@ async def test_what_a_model_cannot_do_is_left_out(subject: Subject) -> None:
 
 async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
     """Sampling is passed on where the model has it; the output limit is the smaller of the two."""
-    sampling = Sampling(temperature=0.5, seed=7, top_logprobs=3, max_output_tokens=100)
+    sampling = Sampling(temperature=0.5, seed=7, top_p=0.9, top_logprobs=3, max_output_tokens=100)
     able = Capabilities(logprobs=True, seed=True)
     await subject.ask(replace(PROMPT, sampling=sampling), capabilities=able, max_output_tokens=64)
     body = subject.server.requests[-1].body
@@ -173,16 +173,23 @@ async def test_what_a_model_can_do_is_sent(subject: Subject) -> None:
     assert sent["temperature"] == 0.5
     limit = "max_completion_tokens" if subject.dialect == "azure" else "max_tokens"
     expected = {
-        "openai": {limit: 64, "seed": 7, "logprobs": True, "top_logprobs": 3},
+        "openai": {limit: 64, "seed": 7, "top_p": 0.9, "logprobs": True, "top_logprobs": 3},
         "openai_responses": {
             "max_output_tokens": 64,
             "include": ["message.output_text.logprobs"],
             "top_logprobs": 3,
+            "top_p": 0.9,
             "store": False,
         },
         "anthropic": {"max_tokens": 64},
         "bedrock": {"maxTokens": 64},
-        "gemini": {"maxOutputTokens": 64, "seed": 7, "responseLogprobs": True, "logprobs": 3},
+        "gemini": {
+            "maxOutputTokens": 64,
+            "seed": 7,
+            "topP": 0.9,
+            "responseLogprobs": True,
+            "logprobs": 3,
+        },
     }[subject.family]
     assert expected.items() <= sent.items()
 

@@ -22,6 +22,7 @@ FAMILIES = {
     "similarity": "Similarity to a reference",
     "retrieval": "Retrieval metrics",
     "tools": "Tools and trajectories",
+    "program": "Programs and formulas",
     "judged": "Judged: primitives",
     "quality": "Judged: quality",
     "grounding": "Judged: retrieval-augmented answers",

@@ -38,6 +38,7 @@ CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not
 STREAMED_ROUTES = (
     ("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),
     *((method, re.compile(r"/v1/datasets/[^/]{1,128}/items")) for method in ("PUT", "POST")),
+    ("POST", re.compile(r"/v1/files")),
 )
 """Resources that read their bodies as a stream, and bound each row instead of the whole."""
 

@@ -17,7 +17,7 @@ from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
 from assay.api.evaluators import VERSION, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
-from assay.api.requests import CaseFields, TextField
+from assay.api.requests import CaseFields, TextField, present
 from assay.api.routes import add_route, flag, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import field_names, first_fault, validate
@@ -75,7 +75,6 @@ class DatasetItem(CaseFields):
     split: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
         default=None, description="What the item is for, such as `calibration` or `test`."
     )
-    fields: dict[str, Any] = Field(default={}, description="All that is not part of a case.")
 
 
 class DatasetResponse(BaseModel):
@@ -325,18 +324,15 @@ def _item(line: int, row: Row, image_hosts: AllowedHosts) -> NewItem:
     if isinstance(row, str):
         raise RequestError("invalid_request", row)
     check_structure(row)
-    given = {name: value for name, value in row.items() if name in _OF_ITEM}
-    others = {name: value for name, value in row.items() if name not in _OF_ITEM}
-    item = validate(DatasetItem, given, image_hosts)
-    shown = {
+    # A column of another tool may be called like the sample, and be none.
+    others = {
         name: value
-        for name in DatasetItem.model_fields
-        if (value := getattr(item, name)) or name == "output"
+        for name, value in row.items()
+        if name not in _OF_ITEM or (name == "sample" and not isinstance(value, dict))
     }
-    if fields := {**item.fields, **others}:
-        shown["fields"] = fields
-    if item.output is None:
-        del shown["output"]
+    given = {name: row[name] for name in row.keys() - others.keys()}
+    item = validate(DatasetItem, given, image_hosts)
+    shown = present({**vars(item), "fields": {**item.fields, **others}})
     id_ = shown.pop("id", None)
     body = dumps(shown)
     digest = hashlib.sha256(body).hexdigest()

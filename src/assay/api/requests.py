@@ -192,10 +192,30 @@ class CaseFields(CaseContext):
     )
     tools: ToolsField = Field(default=[], description="The tools that the model could call.")
     expected_tools: ToolsField = Field(default=[], description="The tool calls that are expected.")
+    fields: dict[str, Any] = Field(
+        default={},
+        description="All else that belongs to the case: `{{item.…}}` in templates, and `item` of "
+        "programs.",
+    )
+    sample: dict[str, Any] | None = Field(
+        default=None,
+        description="The answer as an object with more than its text: `{{sample.…}}` in "
+        "templates, and `sample` of programs.",
+    )
 
     def to_case(self) -> Case:
         """The domain's value."""
         return Case.from_fields(vars(self))
+
+
+def present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a case without empty ones that are as good as none."""
+    kept = ("output", "sample")
+    return {
+        name: value
+        for name, value in fields.items()
+        if value or (name in kept and value is not None)
+    }
 
 
 class JudgedFields(Frozen):

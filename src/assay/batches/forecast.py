@@ -109,7 +109,9 @@ def _take_row(
         if spec.generation is not None:
             (member,) = judges.panel(spec.generation.spec)
             made = take(member, spec.generation.prompt(case), 1)
-            case = replace(case, output="word" * (made.output_tokens * CHARS_PER_TOKEN // 4))
+            case = replace(
+                case, output="word" * (made.output_tokens * CHARS_PER_TOKEN // 4), sample=None
+            )
     except NotApplicable:
         return size
     for assignment in assignments:

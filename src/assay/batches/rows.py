@@ -150,7 +150,7 @@ class RowRunner:
             )
             made = asdict(generated)
         if made is not None:
-            row["output"] = made["output"]
+            row |= {"output": made["output"], "sample": None}
         elif "output" not in row:
             raise RowUnusable("output_missing", "The item has no output, and none is made.")
         outcome = await self._evaluator.evaluate(

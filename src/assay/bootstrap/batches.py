@@ -33,8 +33,8 @@ from assay.store.tenants.storage import RedisTenantStorage
 RENEWALS_PER_LEASE = 4
 
 
-def batch_routers(settings: Settings, services: Services, process: Process) -> list[APIRouter]:
-    """The resources of batches."""
+def build_batches(settings: Settings, services: Services, process: Process) -> Batches:
+    """What the resources of batches work with."""
     rules = BatchRules(
         row_bytes_max=settings.server.max_body_bytes,
         retention_s=settings.batches.retention_h * 3_600,
@@ -44,7 +44,7 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
     results = RedisResults(process.redis)
     storage = RedisTenantStorage(process.redis, tenant_limits(settings), rules.retention_s)
     open_stores = process.records.open
-    batches = Batches(
+    return Batches(
         services,
         process.limits,
         store,
@@ -54,6 +54,10 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
         rules,
         storage,
     )
+
+
+def batch_routers(batches: Batches) -> list[APIRouter]:
+    """The resources of batches."""
     return [
         batch_creation_router(batches),
         batches_router(batches),

@@ -80,10 +80,14 @@ def _build(url: str, **options: Any) -> tuple[Database, Stores]:
     from assay.records.database import Database  # noqa: PLC0415  # see the top of this module
     from assay.records.datasets import RecordedDatasets  # noqa: PLC0415
     from assay.records.evaluators import RecordedEvaluators  # noqa: PLC0415
+    from assay.records.objects import RecordedObjects  # noqa: PLC0415
     from assay.records.runs import RecordedRuns  # noqa: PLC0415
 
     database = Database(url, **options)
     stores = Stores(
-        RecordedEvaluators(database), RecordedDatasets(database), RecordedRuns(database)
+        RecordedEvaluators(database),
+        RecordedDatasets(database),
+        RecordedRuns(database),
+        RecordedObjects(database),
     )
     return database, stores

@@ -15,9 +15,10 @@ from starlette.applications import Starlette
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.bootstrap.batches import batch_routers, build_worker
+from assay.bootstrap.batches import batch_routers, build_batches, build_worker
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import Nest, open_judging
+from assay.bootstrap.openai_evals import openai_routers
 from assay.bootstrap.process import open_process, open_redis
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
@@ -28,6 +29,7 @@ from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
 from assay.http.server import Listeners, listen, serve, serving
+from assay.openai_evals.errors import OpenAIErrors
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.telemetry.logging import EventLog
@@ -81,12 +83,14 @@ async def open_service(
             worker = build_worker(settings.batches, process)
             worker.start()
             stack.push_async_callback(worker.stop)
+        batches = build_batches(settings, services, process)
         app = create_app(
             services,
             process.limits,
-            batch_routers(settings, services, process),
+            [*batch_routers(batches), *openai_routers(batches)],
             settings.server.cors_origins,
         )
+        app.add_middleware(OpenAIErrors)
         process.metrics.add_routes(routes_of(app))
         yield Service(app, process.operations, services, process.limits)
 

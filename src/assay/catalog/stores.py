@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from assay.domain.records import DatasetStore, EvaluatorStore, RecordsUnavailable, RunStore
+from assay.domain.records import (
+    DatasetStore,
+    EvaluatorStore,
+    ObjectStore,
+    RecordsUnavailable,
+    RunStore,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +21,7 @@ class Stores:
     evaluators: EvaluatorStore
     datasets: DatasetStore
     runs: RunStore
+    objects: ObjectStore
 
 
 OpenStores = Callable[[], Awaitable[Stores]]

@@ -58,6 +58,8 @@ def service_error(status: int, body: bytes, retry_after: str | None = None) -> S
         problem = None
     if not isinstance(problem, dict):
         problem = {}
+    if isinstance(inner := problem.get("error"), dict):  # OpenAI's form
+        problem = {"code": inner.get("code"), "detail": inner.get("message")}
     errors = problem.get("errors")
     return ServiceError(
         str(problem.get("code") or f"http_{status}"),

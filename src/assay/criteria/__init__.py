@@ -1,12 +1,14 @@
 """All criteria; importing this package registers every family."""
 
 from assay.criteria import embedded
+from assay.criteria.composite import multi
 from assay.criteria.deterministic import (
     counts,
     formats,
     json_schema,
     language,
     numeric,
+    python,
     readability,
     regex,
     retrieval,
@@ -45,11 +47,13 @@ __all__ = [
     "g_eval",
     "json_schema",
     "language",
+    "multi",
     "numeric",
     "openai_graders",
     "pairwise",
     "parse_criteria",
     "primitives",
+    "python",
     "question_answering",
     "readability",
     "ready_made",

@@ -115,6 +115,7 @@ class Judge(Frozen):
     samples: int = Field(default=1, ge=1, le=32, description="How often the question is asked.")
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
     reasoning_effort: Effort | None = Field(
         default=None,
         description="How much a model thinks before it answers; absent: as it is configured.",

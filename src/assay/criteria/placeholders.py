@@ -1,6 +1,7 @@
-"""OpenAI's grader templates: texts with `{{item.reference}}` and `{{sample.output_text}}`.
+"""OpenAI's grader templates: texts with `{{item.question}}` and `{{sample.output_text}}`.
 
-A placeholder is a namespace and dotted names. It is looked up in the case and never evaluated.
+A placeholder is a namespace and a path. It is looked up in the case and never evaluated: an item's
+own `fields` go before the names that other fields of a case are known by.
 Source: https://developers.openai.com/api/docs/guides/graders, "Templating".
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -18,20 +21,25 @@ from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
 from assay.domain.case_text import (
     answer_text,
     final_answer,
-    output_text,
     references,
+    size_of,
     transcript,
 )
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.images import Image, images_in
 
-PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.\[\]'\"-]{1,200})\s*\}\}")
+PLACEHOLDER = re.compile(
+    r"\{\{\s*((?:item|sample)[.\[][^{}\n]{0,200}?|[\w.\[\]'\"-]{1,200})\s*\}\}"
+)
 PLACEHOLDERS_MAX = 100
 FILLED_CHARS_MAX = 2_000_000
 """A hundred placeholders for the whole output would make a hundred megabytes of one."""
 
-_OUTPUT_MEMBER = "sample.output_json."
+_VARIABLE = re.compile(r"(?:item|sample)(?:\.[^.\[\]{}]+|\[\s*(?:\d+|'[^']+'|\"[^\"]+\")\s*\])+")
+_STEP = re.compile(r"\[\s*(?:'([^']+)'|\"([^\"]+)\"|(\d+))\s*\]|\.?([^.\[\]]+)")
+_OUTPUT_JSON = "sample.output_json"
+_OUTPUT_MEMBER = _OUTPUT_JSON + "."
 
 _INPUT = ("input", "user_input", "question", "query", "prompt", "instruction", "messages")
 _REFERENCE = (
@@ -58,15 +66,14 @@ def _context(case: Case) -> str:
     return "\n\n".join(passage for passage in case.context if isinstance(passage, str))
 
 
-def _tool_calls(case: Case) -> str:
+def _tool_calls(case: Case) -> list[Any]:
     messages = () if isinstance(case.output, str) else case.output
-    calls = [call for message in messages for call in message.get("tool_calls") or ()]
-    return json.dumps(calls, ensure_ascii=False)
+    return [call for message in messages for call in message.get("tool_calls") or ()]
 
 
-_SOURCES: Mapping[str, Callable[[Case], str]] = {
+_OF_CASE: Mapping[str, Callable[[Case], Any]] = {
     "sample.output_text": answer_text,
-    "sample.output_json": answer_text,
+    _OUTPUT_JSON: answer_text,
     "sample.output_tools": _tool_calls,
     **{f"item.{name}": _input for name in _INPUT},
     **{f"item.{name}": _reference for name in _REFERENCE},
@@ -76,29 +83,31 @@ _SOURCES: Mapping[str, Callable[[Case], str]] = {
 
 
 def check_placeholders(template: str) -> str:
-    """The template itself; raises `PydanticCustomError` where a placeholder has no source."""
+    """The template itself; raises `PydanticCustomError` for a placeholder that is no variable."""
     names = PLACEHOLDER.findall(template)
     if len(names) > PLACEHOLDERS_MAX:
         raise PydanticCustomError(
             "template_too_long", "has more than {most} placeholders", {"most": PLACEHOLDERS_MAX}
         )
     for name in names:
-        if _source(name) is None:
+        if not _VARIABLE.fullmatch(name):
             raise PydanticCustomError(
                 "unknown_placeholder",
-                "{name} is not a placeholder; use one of {names}",
-                {"name": name, "names": ", ".join(_SOURCES)},
+                "{name} is not a placeholder; use item or sample and a path, such as "
+                "item.question or sample.output_text",
+                {"name": name},
             )
     return template
 
 
 TemplateText = Annotated[str, Field(max_length=TEXT_CHARS_MAX), AfterValidator(check_placeholders)]
-"""A text whose placeholders can all be looked up in a case."""
+"""A text whose placeholders are all variables of items or samples."""
 
 
-def placeholders_in(*templates: str) -> int:
-    """How many placeholders the templates have, at least 1."""
-    return max(1, sum(len(PLACEHOLDER.findall(template)) for template in templates))
+def template_work(size: int, case: Case, *templates: str) -> int:
+    """How much there is to look at where templates are filled in for a case of this size."""
+    placeholders = sum(len(PLACEHOLDER.findall(template)) for template in templates)
+    return (size + size_of((case.fields, case.sample))) * max(1, placeholders)
 
 
 def fill(template: str, case: Case) -> str:
@@ -133,21 +142,30 @@ def placeholder_texts(names: Iterable[str], case: Case) -> dict[str, str]:
 
     Raises `NotApplicable` where the case lacks a text, or all are too long together.
     """
-    paths = output_paths(names)
+    names = list(dict.fromkeys(names))
     members = case.output_members
     if members is None:
-        members = _members(answer_text(case), paths)
+        members = _members(case, output_paths(names))
     texts: dict[str, str] = {}
-    for name in dict.fromkeys(names):
-        text = _text(name, case, members)
-        texts[name] = text
+    for name in names:
+        texts[name] = _text(name, case, members)
         _limit(sum(map(len, texts.values())))
     return texts
 
 
+def variable(name: str, case: Case) -> Any:
+    """The value of a variable; raises `NotApplicable` where the case lacks it."""
+    try:
+        return _value(name, case)
+    except (ValueError, LookupError, TypeError):
+        raise NotApplicable("variable_missing", f"the case has no {name}") from None
+
+
 def placeholder_images(name: str, case: Case) -> list[Image]:
     """The images in what a placeholder stands for."""
-    source = _source(name)
+    namespace, *path = _steps(name)
+    is_own = path[0] in case.fields if namespace == "item" else case.sample is not None
+    source = None if is_own else _OF_CASE.get(f"{namespace}.{path[0]}")
     if source is answer_text:
         return images_in(final_answer(case))
     if source is _input:
@@ -181,20 +199,42 @@ class OutputMembers(Check):
         return size * len(self.paths)
 
     def check(self, case: Case) -> Finding:
-        return Finding(1.0, value=_members(output_text(case), self.paths))
+        return Finding(1.0, value=_members(case, self.paths))
+
+
+def sample_fields(case: Case) -> dict[str, Any]:
+    """The sample as programs see it: what is known of the answer, without parsing it."""
+    if case.sample is not None:
+        return dict(case.sample)
+    fields: dict[str, Any] = {"output_text": answer_text(case)}
+    if tools := _tool_calls(case):
+        fields["output_tools"] = tools
+    return fields
 
 
 def _text(name: str, case: Case, members: Mapping[str, str | None]) -> str:
-    source = _source(name)
-    if source is None:
-        raise NotApplicable("check_error", f"{name} is not a placeholder")
-    if not name.startswith(_OUTPUT_MEMBER):
-        return source(case)
-    path = name.removeprefix(_OUTPUT_MEMBER)
-    member = members.get(path)
-    if member is None:
-        raise NotApplicable("check_error", f"the output has no JSON value at {path}")
-    return member
+    if name.startswith(_OUTPUT_MEMBER):
+        text = members.get(name.removeprefix(_OUTPUT_MEMBER))
+    else:
+        text = _shown(lambda: _value(name, case))
+    if text is None:
+        raise NotApplicable("variable_missing", f"the case has no {name}")
+    return text
+
+
+def _value(name: str, case: Case) -> Any:
+    """The value of a variable; raises what `_shown` takes for none."""
+    namespace, *path = _steps(name)
+    if namespace == "item" and path[0] in case.fields:
+        return _at(case.fields, path)
+    if namespace == "sample" and case.sample is not None:
+        name_of_text = "sample.output_text" if name == _OUTPUT_JSON else name
+        return _at(case.sample, _steps(name_of_text)[1:])
+    return _at(_OF_CASE[f"{namespace}.{path[0]}"](case), path[1:])
+
+
+def _steps(name: str) -> list[str]:
+    return [next(part for part in match if part).strip() for match in _STEP.findall(name)]
 
 
 def _limit(chars: int) -> None:
@@ -205,32 +245,32 @@ def _limit(chars: int) -> None:
         )
 
 
-def _source(name: str) -> Callable[[Case], str] | None:
-    return answer_text if name.startswith(_OUTPUT_MEMBER) else _SOURCES.get(name)
-
-
-def _members(text: str, paths: Sequence[str]) -> dict[str, str | None]:
-    """The value at each dotted path of a JSON text: strings as they are, all else as JSON.
-
-    None where there is no such value.
-    """
-    try:
-        root: Any = json.loads(text) if paths else None
-    except (ValueError, RecursionError):
-        return dict.fromkeys(paths)
+def _members(case: Case, paths: Sequence[str]) -> dict[str, str | None]:
+    """The value at each path of the output's JSON, as a text; None where there is no such value."""
+    root: Any = None
+    with suppress(ValueError, LookupError, TypeError, RecursionError):
+        root = json.loads(_value("sample.output_text", case)) if paths else None
     found: dict[str, str | None] = {}
     chars = 0
     for path in paths:
-        found[path] = member = _member(root, path)
+        found[path] = member = _shown(partial(_at, root, _steps(path)))
         chars += len(member or "")
         _limit(chars)
     return found
 
 
-def _member(value: Any, path: str) -> str | None:
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for step in path:
+        if isinstance(value, str):
+            raise TypeError(step)
+        value = value[int(step)] if isinstance(value, list | tuple) else value[step]
+    return value
+
+
+def _shown(look_up: Callable[[], Any]) -> str | None:
+    """A value as text: strings as they are, all else as JSON; None where there is none."""
     try:
-        for step in path.split("."):
-            value = value[int(step)] if isinstance(value, list) else value[step]
+        value = look_up()
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None

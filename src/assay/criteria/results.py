@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.criteria.base import Criterion, Finding
-from assay.domain.completion import NO_USAGE, Usage
-from assay.domain.errors import Reason
+from assay.criteria.composite.compound import Compound
+from assay.domain.completion import NO_USAGE, Usage, total_spent
+from assay.domain.errors import MOST_TELLING_FIRST, NotApplicable, Reason
 from assay.domain.evaluation import CriterionResult, JudgeRecord, RetryAdvice, Suspicion
 
 FAILED_CHECK = "The check itself failed."
@@ -53,6 +55,58 @@ def grade(criterion: Criterion, finding: Finding) -> Grade | None:
         passed = finding.score >= criterion.passing_score()
     return (
         Grade(1.0 - finding.score, not passed) if criterion.negate else Grade(finding.score, passed)
+    )
+
+
+def combined_outcome(
+    compound: Compound, results: Mapping[str, CriterionResult], retry: RetryAdvice | None
+) -> CriterionOutcome:
+    """What came of a compound criterion, from the results of all its parts."""
+    parts = list(results.values())
+    if any(part.status == "skipped" for part in parts):
+        return SKIPPED
+    finding, reason, explanation = None, None, ""
+    failed = [(name, part) for name, part in results.items() if part.status != "scored"]
+    if failed:
+        name, part = min(failed, key=lambda one: MOST_TELLING_FIRST.index(_reason(one[1])))
+        reason, explanation = _reason(part), f"{name}: {part.explanation}"
+    else:
+        try:
+            finding = compound.combine(results)
+        except NotApplicable as error:
+            reason, explanation = error.reason, error.message
+    judged = [part for part in parts if part.judge is not None]
+    usage, cost_usd = total_spent(parts)
+    return CriterionOutcome(
+        finding,
+        reason,
+        explanation,
+        judge=_together([part.judge for part in judged if part.judge]),
+        usage=usage,
+        cost_usd=cost_usd,
+        cached=bool(judged) and all(part.cached for part in judged),
+        simulated=any(part.simulated for part in parts),
+        retry=retry,
+        suspect=tuple(dict.fromkeys(sign for part in parts for sign in part.suspect)),
+    )
+
+
+def _reason(result: CriterionResult) -> Reason:
+    return result.reason or "check_error"
+
+
+def _together(judges: Sequence[JudgeRecord]) -> JudgeRecord | None:
+    """Who judged the parts, and every call that they took."""
+    if len(judges) < 2:  # noqa: PLR2004  # one record says it all
+        return next(iter(judges), None)
+    return JudgeRecord(
+        provider=", ".join(dict.fromkeys(judge.provider for judge in judges)),
+        model=", ".join(dict.fromkeys(judge.model for judge in judges)),
+        requested=", ".join(dict.fromkeys(judge.requested for judge in judges)),
+        prompt_version=", ".join(dict.fromkeys(judge.prompt_version for judge in judges)),
+        score_method=judges[0].score_method,
+        # Parts that share a call share its attempts.
+        attempts=tuple(dict.fromkeys(one for judge in judges for one in judge.attempts)),
     )
 
 

@@ -76,6 +76,7 @@ Reason = Literal[
     "input_unsupported",
     "reference_missing",
     "context_missing",
+    "variable_missing",
     "required_check_failed",
 ]
 """Why a criterion is unscored or skipped, as callers read it.

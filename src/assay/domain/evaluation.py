@@ -59,6 +59,10 @@ class Case:
     context: tuple[Passage, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     expected_tools: tuple[Mapping[str, Any], ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """All else that the caller's row has, for templates and programs."""
+    sample: Mapping[str, Any] | None = None
+    """The model's answer as an object; None where the output is all that there is of it."""
     output_members: Mapping[str, str | None] | None = field(default=None, repr=False)
     """Members of the output's JSON by their paths, once they are looked up."""
 
@@ -130,6 +134,7 @@ class JudgeSpec:
     samples: int = 1
     temperature: float | None = None
     seed: int | None = None
+    top_p: float | None = None
     reasoning_effort: Effort | None = None
     thinking_budget_tokens: int | None = None
     fallback: Fallback = "any"

@@ -123,6 +123,57 @@ class EvaluatorStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A small JSON document with an id that sorts by age, such as a name that may change.
+
+    `parent` is the id of what it belongs to, or empty.
+    """
+
+    id: str
+    kind: str
+    document: Mapping[str, Any]
+    parent: str = ""
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class ObjectStore(Protocol):
+    """Keeps documents; see `StoredObject`."""
+
+    async def add(self, tenant: str, new: StoredObject) -> StoredObject:
+        """The new object, with its times."""
+        ...
+
+    async def change(
+        self, tenant: str, id_: str, document: Mapping[str, Any], *, updates: bool = True
+    ) -> StoredObject | None:
+        """The object with another document; with `updates`, it counts as updated now."""
+        ...
+
+    async def find(
+        self, tenant: str, kind: str, id_: str, parent: str = ""
+    ) -> StoredObject | None: ...
+
+    async def page(
+        self,
+        tenant: str,
+        kind: str,
+        parent: str,
+        *,
+        after: str,
+        limit: int,
+        descending: bool,
+        by_update: bool,
+    ) -> Sequence[StoredObject]:
+        """Objects in the order of their age or their last change, those after the id `after`."""
+        ...
+
+    async def delete(self, tenant: str, kind: str, id_: str) -> bool:
+        """Delete it, and all objects whose parent it is; False if there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetVersion:
     """One version of a dataset, with what all its versions have in common.
 
@@ -254,6 +305,12 @@ class DatasetStore(Protocol):
         self, version: DatasetVersion, limit: int, wanted: ItemFilter = ALL_ITEMS
     ) -> Sequence[StoredItem]:
         """Up to `limit` items from all over the version, always the same ones."""
+        ...
+
+    async def items_called(
+        self, version: DatasetVersion, ids: Sequence[str]
+    ) -> Mapping[str, StoredItem]:
+        """The items with these ids, those that there are."""
         ...
 
     async def item(self, tenant: str, place: int) -> StoredItem | None:

@@ -14,6 +14,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Parameter = Literal[
     "temperature",
     "seed",
+    "top_p",
     "logprobs",
     "structured_output",
     "reasoning_effort",
@@ -47,6 +48,7 @@ class Sampling:
     top_logprobs: int = 0
     reasoning_effort: Effort | None = None
     thinking_budget_tokens: int | None = None
+    top_p: float | None = None
 
     def for_model(self, model: Model) -> Sampling:
         """As `model` is asked: within its limits, without what it cannot do, with room to think.
@@ -70,6 +72,7 @@ class Sampling:
             self.top_logprobs if able.logprobs else 0,
             effort,
             budget,
+            self.top_p if able.temperature else None,
         )
 
     def without(self, refused: frozenset[str]) -> Sampling:
@@ -92,6 +95,7 @@ class Sampling:
             0 if "logprobs" in refused else self.top_logprobs,
             effort,
             budget,
+            None if "top_p" in refused else self.top_p,
         )
 
 

@@ -9,8 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.criteria.base import Check, Criterion
+from assay.criteria.composite.compound import Compound
 from assay.criteria.placeholders import OutputMembers
-from assay.criteria.results import CHECK_FAILED, SKIPPED, CriterionOutcome, to_result
+from assay.criteria.results import (
+    CHECK_FAILED,
+    SKIPPED,
+    CriterionOutcome,
+    combined_outcome,
+    to_result,
+)
 from assay.domain.case_text import case_size
 from assay.domain.completion import Caller, to_ms, total_spent
 from assay.domain.errors import (
@@ -33,6 +40,7 @@ from assay.domain.evaluation import (
     RetryAdvice,
     Suspicion,
     latest,
+    soonest,
 )
 from assay.domain.events import CriterionFinished, EvaluatorFinished
 from assay.domain.faults import internal_fault
@@ -44,7 +52,7 @@ from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
 from assay.evaluation.revision import revision
 from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
-from assay.evaluation.selection import assign_judges, calls_of
+from assay.evaluation.selection import Placed, assign_judges, calls_of, with_parts
 from assay.evaluation.suspicion import apply_policy
 from assay.judging.call import RequestJudges
 from assay.judging.generation import Generated, Generation, generate
@@ -102,17 +110,18 @@ class Evaluator:
         started_s = time.monotonic()
         judges = RequestJudges(self._judges, self._events)
         calls_max = self._gate.judge_calls_max(caller.tenant)
+        placed = with_parts(criteria)
         assignments = assign_judges(
             criteria, judge, judges, caller, deadline, self._delimiter_key, calls_max
         )
-        checks = {index: each for index, each in enumerate(criteria) if index not in assignments}
-        finished = await self._check_all(case, checks, caller, deadline)
-        if any(_stops(criteria[index], done.result) for index, done in finished.items()):
+        finished = await self._check_all(case, placed, assignments, caller, deadline)
+        if any(_stops(placed[index], done.result) for index, done in finished.items()):
             finished |= self._finish_all(assignments, SKIPPED, caller)
         elif assignments:
             chosen = [(each.criterion, each.panel) for each in assignments.values()]
             await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
             finished |= await self._load_and_judge(case, assignments, caller, deadline)
+        finished |= self._combine(placed, finished, caller)
         results = tuple(finished[index].result for index in range(len(criteria)))
         usage, cost_usd = total_spent(results)
         evaluation = Evaluation(
@@ -125,7 +134,7 @@ class Evaluator:
             usage=usage,
             cost_usd=cost_usd,
             latency_ms=to_ms(time.monotonic() - started_s),
-            evaluator=EvaluatorRecord(revision(criteria, assignments), *named or ()),
+            evaluator=EvaluatorRecord(revision(placed, assignments), *named or ()),
             simulated=any(result.simulated for result in results),
             metadata={} if metadata is None else metadata,
         )
@@ -145,9 +154,9 @@ class Evaluator:
     ) -> None:
         """See `Evaluates`."""
         late = {
-            index: criterion
-            for index, criterion in enumerate(criteria)
-            if isinstance(criterion, Check) and criterion.compiles_late
+            placed.location: placed.criterion
+            for placed in with_parts(criteria)
+            if isinstance(placed.criterion, Check) and placed.criterion.compiles_late
         }
         if not late:
             return
@@ -164,7 +173,12 @@ class Evaluator:
             raise RequestError("invalid_request", f"{field.pointer}: {field.message}", (field,))
 
     async def _check_all(
-        self, case: Case, criteria: Mapping[int, Criterion], caller: Caller, deadline: Deadline
+        self,
+        case: Case,
+        criteria: Sequence[Placed],
+        assignments: Mapping[int, Assignment],
+        caller: Caller,
+        deadline: Deadline,
     ) -> dict[int, _Finished]:
         """The checks in two rows: those on the event loop, and those in worker processes.
 
@@ -182,7 +196,11 @@ class Evaluator:
                 seconds = time.monotonic() - started_s
                 finished[index] = self._finish(check, outcome, caller, seconds)
 
-        checks = {index: each for index, each in criteria.items() if isinstance(each, Check)}
+        checks = {
+            index: placed.criterion
+            for index, placed in enumerate(criteria)
+            if isinstance(placed.criterion, Check) and index not in assignments
+        }
         size = case_size(case) if checks else 0
         inline = {
             index: check
@@ -191,7 +209,26 @@ class Evaluator:
         }
         away = {index: check for index, check in checks.items() if index not in inline}
         await asyncio.gather(*(finish(row) for row in (away, inline) if row))
-        return finished
+        return finished | self._combine(criteria, finished, caller)
+
+    def _combine(
+        self, criteria: Sequence[Placed], finished: Mapping[int, _Finished], caller: Caller
+    ) -> dict[int, _Finished]:
+        """The compound criteria that are not finished, and whose parts all are."""
+        combined = {}
+        for index, placed in enumerate(criteria):
+            compound, parts = placed.criterion, placed.parts
+            missing = {index, *parts.values()} - finished.keys()
+            if isinstance(compound, Compound) and missing == {index}:
+                done = {name: finished[part] for name, part in parts.items()}
+                outcome = combined_outcome(
+                    compound,
+                    {name: part.result for name, part in done.items()},
+                    soonest(part.retry for part in done.values()),
+                )
+                seconds = max(part.result.latency_ms for part in done.values()) / 1_000
+                combined[index] = self._finish(compound, outcome, caller, seconds)
+        return combined
 
     async def _check(
         self, check: Check, case: Case, caller: Caller, deadline: Deadline
@@ -304,5 +341,7 @@ class Evaluator:
         return _Finished(result, outcome.retry if result.reason in TRANSIENT_REASONS else None)
 
 
-def _stops(criterion: Criterion, result: CriterionResult) -> bool:
-    return criterion.required and result.status == "scored" and result.passed is False
+def _stops(placed: Placed, result: CriterionResult) -> bool:
+    """Whether a criterion of the request, and no part of one, has failed where it may not."""
+    required = placed.criterion.required and len(placed.location) == len(("criteria", 0))
+    return required and result.status == "scored" and result.passed is False

@@ -8,22 +8,22 @@ from functools import cache
 
 from xxhash import xxh3_64_hexdigest
 
-from assay.criteria.base import Criterion
+from assay.evaluation.selection import Placed
 from assay.judging.judge import Assignment
 from assay.prompts.templates import templates
 from assay.verdicts.reader import READER_VERSION
 
 
-def revision(criteria: Sequence[Criterion], assignments: Mapping[int, Assignment]) -> str:
+def revision(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) -> str:
     """16 hex digits, equal for equal criteria with equal judges."""
     return _hash("\n".join(_parts(criteria, assignments)))
 
 
-def _parts(criteria: Sequence[Criterion], assignments: Mapping[int, Assignment]) -> Iterator[str]:
+def _parts(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) -> Iterator[str]:
     if assignments:
         yield _programs()
-    for index, criterion in enumerate(criteria):
-        yield criterion.model_dump_json()
+    for index, placed in enumerate(criteria):
+        yield placed.criterion.model_dump_json()
         if index in assignments:
             panel = assignments[index].panel
             yield repr(replace(panel.spec, max_cost_usd=None, cache=False))

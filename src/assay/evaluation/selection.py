@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from assay.criteria.base import AsksModel, Criterion, Judged
+from assay.criteria.composite.compound import Compound
+from assay.criteria.locations import Location
 from assay.domain.completion import CallContext, Caller
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec
+from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import CostBudget, Deadline
 from assay.domain.ports import Judges
 from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.judging.judge import Assignment
 from assay.judging.voting import Panel
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A criterion, its place in the request, and the indices of its parts by their names."""
+
+    criterion: Criterion
+    location: Location
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
+def with_parts(criteria: Sequence[Criterion]) -> list[Placed]:
+    """The criteria in order, and after them the parts of compound ones."""
+    placed = [Placed(each, ("criteria", index)) for index, each in enumerate(criteria)]
+    for index, compound in enumerate(criteria):
+        if isinstance(compound, Compound):
+            at = placed[index].location
+            parts = {name: len(placed) + count for count, name in enumerate(compound.parts)}
+            placed[index] = replace(placed[index], parts=parts)
+            placed += [
+                Placed(part, (*at, "graders", name)) for name, part in compound.parts.items()
+            ]
+    return placed
 
 
 def assign_judges(
@@ -25,10 +51,10 @@ def assign_judges(
     delimiter_key: bytes = b"",
     calls_max: int = JUDGE_CALLS_MAX,
 ) -> dict[int, Assignment]:
-    """The assignment of each judged criterion, by its index; `judge` is the request's own.
+    """The assignment of each judged criterion, by its index in `with_parts`.
 
-    All calls of the request share one cost budget, except those of a criterion whose own judge
-    sets another. Raises `RequestError` with the place of the fault.
+    `judge` is the request's own. All calls of the request share one cost budget, except those of a
+    criterion whose own judge sets another. Raises `RequestError` with the place of the fault.
     """
     shared_budget = budget_for(judge)
     assignments = {}
@@ -52,19 +78,21 @@ def judges_of(
     judges: Judges,
     calls_max: int = JUDGE_CALLS_MAX,
 ) -> dict[int, tuple[AsksModel, Panel]]:
-    """The criteria that ask a model, by index, and whom; each specification is looked up once.
+    """The criteria that ask a model, by index in `with_parts`, and whom.
 
-    The request's judge must be known even if no criterion uses it: a misspelt name is an error.
+    Each specification is looked up once. The request's judge must be known even if no criterion
+    uses it: a misspelt name is an error.
     Raises `RequestError` with the place of the fault.
     """
     panels = {judge: panel_for(judge, "/judge", judges)}
     found = {}
-    for index, criterion in enumerate(criteria):
+    for index, placed in enumerate(with_parts(criteria)):
+        criterion = placed.criterion
         spec = criterion.judged_by(judge) if isinstance(criterion, AsksModel) else None
         if isinstance(criterion, AsksModel) and spec is not None:
             if spec not in panels:
-                field = "judge" if getattr(criterion, "judge", None) is not None else "model"
-                panels[spec] = panel_for(spec, f"/criteria/{index}/{field}", judges)
+                name = "judge" if getattr(criterion, "judge", None) is not None else "model"
+                panels[spec] = panel_for(spec, json_pointer((*placed.location, name)), judges)
             found[index] = criterion, panels[spec]
     check_calls(calls_of(found.values()), calls_max, "/criteria")
     return found

@@ -31,7 +31,7 @@ CASE_TEXTS = frozenset(
     (
         *("output", "actual_output", "response", "output_a", "output_b", "input", "user_input"),
         *("context", "retrieval_context", "retrieved_contexts", "reference", "expected"),
-        *("expected_output", "ground_truth", "ideal", "target"),
+        *("expected_output", "ground_truth", "ideal", "target", "fields", "sample"),
     )
 )
 """The members of a body that hold the texts of a case, which may contain NUL characters."""

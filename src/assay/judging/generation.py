@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Frozen
 from assay.criteria.judged.openai_graders import MESSAGES_MAX, TemplateMessage
-from assay.criteria.placeholders import fill
+from assay.criteria.placeholders import fill, variable
+from assay.domain.case_text import content_text
 from assay.domain.completion import (
+    AnswerSchema,
     Attempt,
     CallContext,
     Caller,
@@ -22,7 +25,7 @@ from assay.domain.completion import (
     Usage,
     total_spent,
 )
-from assay.domain.errors import FieldError, RequestError
+from assay.domain.errors import FieldError, NotApplicable, RequestError
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.domain.ports import Judges
@@ -30,17 +33,41 @@ from assay.domain.sampling import Effort, Sampling
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
 """Any other message is a system turn."""
+ROW_MESSAGES_MAX = 1_000
+
+
+ItemPath = Annotated[str, Field(pattern=r"^item\.[^{}]{1,190}$")]
+
+
+class AnswerForm(Frozen):
+    """A JSON Schema that the output conforms to, where the model takes one."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "answer"
+    schema_: dict[str, Any] = Field(alias="schema")
 
 
 class Generation(Frozen):
     """How a model is asked for the output of each row."""
 
     model: str = Field(min_length=1, max_length=200, description="Id of a configured model.")
-    messages: Annotated[tuple[TemplateMessage, ...], Field(min_length=1, max_length=MESSAGES_MAX)]
+    messages: Annotated[tuple[TemplateMessage, ...], Field(max_length=MESSAGES_MAX)] = ()
+    messages_from: ItemPath | None = Field(
+        default=None,
+        description="Where a row has the messages, such as `item.conversation`, in place of "
+        "`messages`.",
+    )
+    answer: AnswerForm | None = Field(default=None, description="The form of the output as JSON.")
     temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     max_output_tokens: int = Field(default=2_048, ge=1, le=1_000_000)
     reasoning_effort: Effort | None = None
+
+    @model_validator(mode="after")
+    def _has_messages(self) -> Self:
+        if bool(self.messages) is (self.messages_from is not None):
+            raise PydanticCustomError("messages", "give either messages or messages_from")
+        return self
 
     def check(self, judges: Judges) -> None:
         """Raises `RequestError` if the model is not configured."""
@@ -55,19 +82,27 @@ class Generation(Frozen):
         """Who is asked."""
         return JudgeSpec(models=(self.model,), fallback="none")
 
+    def conversation(self, case: Case) -> list[tuple[str, str]]:
+        """The role and the text of each message; raises as `prompt` does."""
+        if self.messages_from is not None:
+            return _conversation(variable(self.messages_from, case))
+        return [(message.role, fill(message.text, case)) for message in self.messages]
+
     def prompt(self, case: Case) -> Prompt[str]:
         """What is asked; raises `NotApplicable` where the case lacks what the messages name."""
         turns = (
-            Turn(_ROLES.get(message.role, "system"), (fill(message.text, case),))
-            for message in self.messages
+            Turn(_ROLES.get(role, "system"), (text,)) for role, text in self.conversation(case)
         )
         sampling = Sampling(
             self.max_output_tokens,
             self.temperature,
             self.seed,
             reasoning_effort=self.reasoning_effort,
+            top_p=self.top_p,
         )
-        return Prompt(tuple(turns), _as_it_is, sampling)
+        form = self.answer
+        answer = None if form is None else AnswerSchema(form.name, form.schema_)
+        return Prompt(tuple(turns), _as_it_is, sampling, answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +141,15 @@ async def generate(
         completion.attempts,
         completion.simulated,
     )
+
+
+def _conversation(messages: Any) -> list[tuple[str, str]]:
+    """Role and text of the messages in a row; raises `NotApplicable` where they are none."""
+    if not isinstance(messages, list) or not 1 <= len(messages) <= ROW_MESSAGES_MAX:
+        raise NotApplicable("check_error", "The row has no list of messages.")
+    if not all(isinstance(message, dict) for message in messages):
+        raise NotApplicable("check_error", "The row has messages that are no objects.")
+    return [(str(one.get("role")), content_text(one.get("content"))) for one in messages]
 
 
 def _as_it_is(completion: Completion[object], *, forms: tuple[str, ...] = ()) -> str:

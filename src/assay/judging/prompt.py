@@ -69,6 +69,7 @@ def to_prompt(
     sampling = Sampling(
         temperature=spec.temperature,
         seed=None if spec.seed is None else spec.seed + sample,
+        top_p=spec.top_p,
         top_logprobs=question.top_logprobs,
         reasoning_effort=spec.reasoning_effort,
         thinking_budget_tokens=spec.thinking_budget_tokens,

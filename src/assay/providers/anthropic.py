@@ -47,6 +47,7 @@ ANTHROPIC = Dialect(
     },
     parameters={
         "temperature": "temperature",
+        "top_p": "top_p",
         "tool_choice": "structured_output",
         "tool_choice forces tool use": "structured_output",
         "output_config": "structured_output",
@@ -155,6 +156,8 @@ class Anthropic(HttpModel):
         if sampling.temperature is not None and not thinks:
             # This API ends at 1, others at 2, and one who thinks takes none.
             document["temperature"] = min(sampling.temperature, 1.0)
+        elif sampling.top_p is not None and not thinks:
+            document["top_p"] = sampling.top_p  # the newer models take one of the two
         document |= thinking(sampling)
         if prompt.answer is not None:
             name, schema = prompt.answer.name, schema_json(prompt.answer.schema)

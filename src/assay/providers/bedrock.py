@@ -67,6 +67,9 @@ BEDROCK = Dialect(
     },
     parameters={
         "temperature": "temperature",
+        "top_p": "top_p",
+        "topp": "top_p",
+        "inferenceconfig.topp": "top_p",
         "inferenceconfig.temperature": "temperature",
         "toolconfig": "structured_output",
         "toolconfig.toolchoice.tool": "structured_output",
@@ -178,6 +181,8 @@ class Bedrock(HttpModel):
         if sampling.temperature is not None and not thinks:
             # This API ends at 1, others at 2, and one who thinks takes none.
             inference["temperature"] = min(sampling.temperature, 1.0)
+        elif sampling.top_p is not None and not thinks:
+            inference["topP"] = sampling.top_p
         document: dict[str, Any] = {
             "messages": [
                 {"role": turn.role, "content": self.blocks(turn)}

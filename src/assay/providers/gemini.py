@@ -48,6 +48,8 @@ GEMINI = Dialect(
     parameters={
         "temperature": "temperature",
         "seed": "seed",
+        "topp": "top_p",
+        "top_p": "top_p",
         "logprobs": "logprobs",
         "responselogprobs": "logprobs",
         "response_logprobs": "logprobs",
@@ -174,6 +176,8 @@ def _generation(prompt: Prompt[Any]) -> dict[str, Any]:
     config: dict[str, Any] = {"maxOutputTokens": sampling.max_output_tokens}
     if sampling.temperature is not None:
         config["temperature"] = sampling.temperature
+    if sampling.top_p is not None:
+        config["topP"] = sampling.top_p
     if sampling.seed is not None:
         config["seed"] = sampling.seed
     if thinking := _thinking(sampling):

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from assay.domain.records import RecordsUnavailable
 
-SCHEMA = 2
+SCHEMA = 3
 """The number of the newest migration in `migrations/versions`."""
 OPERATION_S_MAX = 15.0
 """The longest that one use of the database may take: a stuck one must not hold a request."""

@@ -160,6 +160,14 @@ class RecordedDatasets:
         async with self._database.reading() as connection:
             return [_item(row) for row in await connection.execute(query)]
 
+    async def items_called(
+        self, version: DatasetVersion, ids: Sequence[str]
+    ) -> Mapping[str, StoredItem]:
+        table = dataset_items
+        query = _WITH_BODY.where(table.c.upload_id.in_(version.uploads), table.c.item_id.in_(ids))
+        async with self._database.reading() as connection:
+            return {row.item_id: _item(row) for row in await connection.execute(query)}
+
     async def item(self, tenant: str, place: int) -> StoredItem | None:
         table = dataset_items
         query = _WITH_BODY.where(table.c.place == place, table.c.tenant == tenant)

@@ -112,6 +112,19 @@ results = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("parent", Text, nullable=False, comment="The id of what it belongs to, or empty."),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Document, nullable=False),
+    Index(None, "tenant", "kind", "parent", "id"),
+)
+
 uploads = Table(
     "uploads",
     metadata,

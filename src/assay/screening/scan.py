@@ -18,7 +18,9 @@ from assay.domain.case_text import answer_text, strings
 from assay.domain.evaluation import Case, SearchSign, Suspicion
 from assay.prompts.untrusted import TAG_NAME
 
-FIELDS = ("output", "input", "reference", "context", "tools", "expected_tools")
+FIELDS = (
+    "output", "input", "reference", "context", "tools", "expected_tools", "fields", "sample",
+)  # fmt: skip
 EXCERPT_CHARS_MAX = 80
 MASK = "[…]"
 OCCURRENCES_MAX = 100

@@ -116,7 +116,7 @@ async def test_the_grader_without_a_member_is_unscored():
     found = judges()
     grader = {**COSINE, "input": "{{sample.output_json.town}}"}
     result = await one(grader, found, Case("{}", reference=("Paris",)))
-    assert (result.status, result.reason) == ("unscored", "check_error")
+    assert (result.status, result.reason) == ("unscored", "variable_missing")
     assert not found.embedder.prompts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from assay.criteria import parse_criteria
 from assay.criteria.base import Check
+from assay.criteria.placeholders import fill
 from assay.domain.completion import Caller
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
@@ -31,7 +33,7 @@ SCORE_MODEL = {
     "range": [1, 7],
     "pass_threshold": 5,
     "sampling_params": {
-        "seed": 42, "temperature": 0.5, "top_p": 1, "max_completions_tokens": 512,
+        "seed": 42, "temperature": 0.5, "top_p": 0.9, "max_completions_tokens": 512,
         "reasoning_effort": "low",
     },
 }  # fmt: skip
@@ -106,13 +108,59 @@ def test_what_a_case_says_is_not_a_template() -> None:
     assert criterion.check(Case("{{item.reference}}", input="{{item.reference}}")).score == 1
 
 
-@pytest.mark.parametrize("name", ["item.colour", "sample.__class__", "item", "config.secret"])
+@pytest.mark.parametrize("name", ["item", "item.", "sample", "config.secret", "item[x]"])
 def test_an_unknown_placeholder_is_an_error_of_the_request(name: str) -> None:
-    """What no case has is refused when the grader is read, at the field that names it."""
+    """What can be no variable is refused when the grader is read, at the field that names it."""
     with pytest.raises(ValidationError) as caught:
         string_check("eq", f"{{{{{name}}}}}")
     [error] = caught.value.errors()
     assert (error["loc"], error["type"]) == ((0, "reference"), "unknown_placeholder")
+
+
+ITEM = Case(
+    "out",
+    reference=("plain",),
+    fields={
+        "question": "why?", "Ground Truth": "x", "tags": ["a", {"b": 2}], "none": None,
+        "input": "own", "straße": "z",
+    },
+    sample={"output_text": "said", "choices": [{"message": {"content": "hi"}}]},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{item.question}} {{ item.input }}", "why? own"),
+        ("{{ item.Ground Truth }}", "x"),
+        ("{{item.tags.0}}{{item.tags[1].b}}{{item['tags'][1]['b']}}", "a22"),
+        ("{{item.tags}}", '["a", {"b": 2}]'),
+        ("{{item.none}}", "null"),
+        ("{{item.straße}}", "z"),
+        ("{{item.reference}}", "plain"),
+        ("{{sample.output_text}} {{sample.choices[0].message.content}}", "said hi"),
+    ],
+)
+def test_a_template_reads_any_column_of_the_row(template: str, text: str) -> None:
+    """Paths lead into nested values; a row's own column goes before the field of a like name."""
+    assert fill(template, ITEM) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["item.colour", "item.question.deeper", "item.tags.9", "sample.__class__", "item.none.x"],
+)
+def test_a_variable_that_the_case_lacks_is_no_empty_text(name: str) -> None:
+    """The criterion is unscored, and the reason names the variable."""
+    with pytest.raises(NotApplicable, match=re.escape(name)) as caught:
+        fill(f"{{{{{name}}}}}", ITEM)
+    assert caught.value.reason == "variable_missing"
+
+
+def test_a_row_without_a_sample_has_no_output() -> None:
+    """An empty sample is none: no verdict is made about an empty output."""
+    with pytest.raises(NotApplicable):
+        fill("{{sample.output_text}}", Case("", sample={}))
 
 
 @pytest.mark.parametrize(("given", "passed"), [(4.9, False), (5, True), (7, True)])
@@ -132,6 +180,7 @@ async def test_a_score_model_asks_its_own_model_with_its_parameters() -> None:
     result = await judged(SCORE_MODEL, model)
     sampling = model.prompts[0].sampling
     assert (sampling.temperature, sampling.seed, sampling.max_output_tokens) == (0.5, 42, 512)
+    assert (sampling.top_p, sampling.reasoning_effort) == (0.9, "low")
     assert result.results[0].judge is not None
     assert result.results[0].judge.requested == "gpt-6-luna"
 

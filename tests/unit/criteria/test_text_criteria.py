@@ -295,6 +295,7 @@ def example_case(example: Mapping[str, Any]) -> Case:
     return Case(
         output if isinstance(output, str) else tuple(output),
         reference=many("reference"),
+        fields=example.get("fields", {}),
         context=many("context"),
         tools=many("tools"),
         expected_tools=many("expected_tools"),

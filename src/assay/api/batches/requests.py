@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from assay.api.requests import CaseFields, CriteriaFields, Metadata
+from assay.api.requests import CaseFields, CriteriaFields, Metadata, present
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria.base import Frozen, JudgeField
 from assay.domain.records import ItemFilter
@@ -142,4 +142,4 @@ class BatchRow(CaseFields):
     def document(self) -> dict[str, Any]:
         """The row as it is stored: fields by their own names, without empty ones."""
         fields = {name: getattr(self, name) for name in type(self).model_fields if name != "id"}
-        return {name: value for name, value in fields.items() if value or name == "output"}
+        return present(fields)

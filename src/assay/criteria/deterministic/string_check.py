@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from assay.criteria.base import Check, Finding
 from assay.criteria.deterministic.findings import binary_finding, quoted
 from assay.criteria.deterministic.normalization import TEXT_WORK_MAX, comparable
-from assay.criteria.placeholders import TemplateText, fill, placeholders_in
+from assay.criteria.placeholders import TemplateText, fill, template_work
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case
 
@@ -43,8 +43,7 @@ class StringCheck(Check):
     inline_work_max: ClassVar[int] = TEXT_WORK_MAX
 
     def work(self, size: int, case: Case) -> float:
-        del case
-        return size * placeholders_in(self.input, self.reference)
+        return template_work(size, case, self.input, self.reference)
 
     def check(self, case: Case) -> Finding:
         ignore_case = self.operation == "ilike"

@@ -24,7 +24,7 @@ from assay.criteria.placeholders import (
     fill,
     fill_each,
     output_paths,
-    placeholders_in,
+    template_work,
 )
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case, JudgeSpec
@@ -136,7 +136,7 @@ class TextSimilarity(Check, Embedded):
         if self.evaluation_metric not in INLINE_METRICS:
             return math.inf
         comparisons = max(1, len(case.reference))
-        return size * comparisons * placeholders_in(self.input, self.reference)
+        return comparisons * template_work(size, case, self.input, self.reference)
 
     def load(self) -> None:
         METRICS[self.evaluation_metric]("a", "a")

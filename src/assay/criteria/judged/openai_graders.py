@@ -14,7 +14,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding, Frozen, Judged, Question
-from assay.criteria.judged.primitives import BOUND_MAX, LABELS_MAX, LabelText, distinct, finding_of
+from assay.criteria.judged.primitives import LABELS_MAX, LabelText, distinct, finding_of
+from assay.criteria.number_range import InRange
 from assay.criteria.placeholders import (
     PLACEHOLDER,
     TemplateText,
@@ -33,6 +34,7 @@ from assay.verdicts.reader import Reading
 from assay.verdicts.scales import LabelScale, NumberScale
 
 MESSAGES_MAX = 32
+ROLE_CHARS_MAX = 64
 
 
 def _image_or_placeholder(url: str) -> str:
@@ -107,7 +109,7 @@ class TemplateMessage(Frozen):
     """A message of a grader, with placeholders."""
 
     type: Literal["message"] | None = None
-    role: Literal["user", "assistant", "system", "developer"]
+    role: str = Field(min_length=1, max_length=ROLE_CHARS_MAX)
     content: TemplateContent
 
     @property
@@ -125,7 +127,7 @@ class TemplateMessage(Frozen):
 
 
 class SamplingParams(Frozen):
-    """OpenAI's sampling parameters; `top_p` is the model's own here."""
+    """OpenAI's sampling parameters."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
@@ -167,6 +169,7 @@ class _ModelGrader(Judged):
             fallback="any",
             temperature=self.params.temperature,
             seed=self.params.seed,
+            top_p=self.params.top_p,
             reasoning_effort=self.params.reasoning_effort,
         )
 
@@ -216,7 +219,7 @@ class _ModelGrader(Judged):
 
 
 @criterion
-class ScoreModel(_ModelGrader):
+class ScoreModel(InRange, _ModelGrader):
     """OpenAI's score model: a judge's number within `range`, scaled to 0..1.
 
     It passes from `pass_threshold` (on the range's own scale; the middle where absent).
@@ -243,26 +246,12 @@ class ScoreModel(_ModelGrader):
     }
 
     type: Literal["score_model"]
-    range: tuple[float, float] = (0.0, 1.0)
-    pass_threshold: float | None = None
-
-    @field_validator("range")
-    @classmethod
-    def _ordered(cls, bounds: tuple[float, float]) -> tuple[float, float]:
-        if not -BOUND_MAX <= bounds[0] < bounds[1] <= BOUND_MAX:
-            raise PydanticCustomError("range_empty", "the range must go from less to more")
-        return bounds
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        if self.pass_threshold is not None and not 0 <= self._scaled(self.pass_threshold) <= 1:
+        if self.pass_threshold is not None and not 0 <= self.scaled(self.pass_threshold) <= 1:
             raise PydanticCustomError("threshold_outside", "pass_threshold is outside of the range")
         return self
-
-    def passing_score(self) -> float:
-        if self.threshold is None and self.pass_threshold is not None:
-            return self._scaled(self.pass_threshold)
-        return super().passing_score()
 
     def question(self, case: Case) -> Question[Finding]:
         low, high = self.range
@@ -280,11 +269,7 @@ class ScoreModel(_ModelGrader):
 
     def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
         reading = readings[""]
-        return finding_of(reading, self._scaled(reading.value))
-
-    def _scaled(self, number: float) -> float:
-        low, high = self.range
-        return (number - low) / (high - low)
+        return finding_of(reading, self.scaled(reading.value))
 
 
 @criterion

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Prose, Question
+from assay.criteria.number_range import BOUND_MAX
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case
 from assay.verdicts.reader import Reading
@@ -16,7 +17,6 @@ from assay.verdicts.scales import LabelScale, NumberScale
 
 LABELS_MAX = 64
 LABEL_CHARS_MAX = 200
-BOUND_MAX = 1e9
 WHOLE_SPAN_MIN = 2
 """A range this wide has whole numbers by default: 1 to 5, but not 0 to 1."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.criteria.base import Check, Finding
+from assay.criteria.locations import Location
 from assay.domain.case_text import case_size, size_of
 from assay.domain.completion import Caller
 from assay.domain.errors import NotApplicable
@@ -114,7 +115,7 @@ class SandboxPool:
         return Finding(**await self._run_job(CheckJob(check, case), deadline, caller))
 
     async def compile(
-        self, checks: Mapping[int, Check], deadline: Deadline, caller: Caller
+        self, checks: Mapping[Location, Check], deadline: Deadline, caller: Caller
     ) -> CompileFault | None:
         """The first fault in what the caller wrote; see `Check.compile`.
 

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from assay.criteria.base import Check
+from assay.criteria.locations import Location
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
 from assay.domain.faults import internal_fault
@@ -56,18 +57,18 @@ class CheckJob:
 class CompileJob:
     """Compiles what the caller wrote; the result is the first fault, or None."""
 
-    checks: Mapping[int, Check]
+    checks: Mapping[Location, Check]
 
     def load(self) -> None:
-        """Nothing is missing: the patterns and schemas of checks need no library of their own."""
+        """Nothing is missing: what checks compile needs no large library."""
 
     def run(self) -> Any:
-        for index, check in self.checks.items():
+        for location, check in self.checks.items():
             try:
                 check.compile()
             except ValidationError as error:
                 fault = error.errors(include_url=False, include_input=False)[0]
-                return {"location": ("criteria", index, *fault["loc"]), "message": fault["msg"]}
+                return {"location": (*location, *fault["loc"]), "message": fault["msg"]}
         return None
 
 

@@ -95,6 +95,8 @@ class OpenAI(HttpModel):
             document |= {"stream": True, "stream_options": {"include_usage": True}}
         if sampling.temperature is not None:
             document["temperature"] = sampling.temperature
+        if sampling.top_p is not None:
+            document["top_p"] = sampling.top_p
         if sampling.seed is not None:
             document["seed"] = sampling.seed
         if sampling.reasoning_effort is not None:

@@ -44,6 +44,7 @@ OPENAI = Dialect(
     parameters={
         "temperature": "temperature",
         "seed": "seed",
+        "top_p": "top_p",
         "logprobs": "logprobs",
         "top_logprobs": "logprobs",
         "include": "logprobs",

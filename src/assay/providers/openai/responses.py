@@ -84,6 +84,8 @@ class OpenAIResponses(HttpModel):
             document["stream"] = True
         if sampling.temperature is not None:
             document["temperature"] = sampling.temperature
+        if sampling.top_p is not None:
+            document["top_p"] = sampling.top_p
         if sampling.reasoning_effort is not None:
             document["reasoning"] = {"effort": sampling.reasoning_effort}
         if sampling.top_logprobs:

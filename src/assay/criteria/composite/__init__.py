@@ -1,0 +1,1 @@
+"""Criteria whose verdicts follow from those of others."""

@@ -1,0 +1,1 @@
+"""OpenAI's Evals and graders API over evaluators, datasets and batches."""

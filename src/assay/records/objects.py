@@ -1,0 +1,87 @@
+"""Small documents; see `ObjectStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, tuple_, update
+
+from assay.domain.ids import now_ms
+from assay.domain.records import StoredObject
+from assay.records.database import Database
+from assay.records.tables import objects
+
+
+class RecordedObjects:
+    """See `ObjectStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, tenant: str, new: StoredObject) -> StoredObject:
+        now = now_ms()
+        values = {
+            "id": new.id, "tenant": tenant, "kind": new.kind, "parent": new.parent,
+            "created_ms": now, "updated_ms": now, "document": dict(new.document),
+        }  # fmt: skip
+        async with self._database.writing() as connection:
+            made = await connection.execute(insert(objects).values(values).returning(objects))
+            return _object(made.one())
+
+    async def change(
+        self, tenant: str, id_: str, document: Mapping[str, Any], *, updates: bool = True
+    ) -> StoredObject | None:
+        values = {"document": dict(document)} | ({"updated_ms": now_ms()} if updates else {})
+        changed = update(objects).where(objects.c.tenant == tenant, objects.c.id == id_)
+        async with self._database.writing() as connection:
+            found = await connection.execute(changed.values(values).returning(objects))
+            row = found.one_or_none()
+        return None if row is None else _object(row)
+
+    async def find(self, tenant: str, kind: str, id_: str, parent: str = "") -> StoredObject | None:
+        query = select(objects).where(objects.c.id == id_, *_of(tenant, kind, parent))
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _object(row)
+
+    async def page(
+        self,
+        tenant: str,
+        kind: str,
+        parent: str,
+        *,
+        after: str,
+        limit: int,
+        descending: bool,
+        by_update: bool,
+    ) -> Sequence[StoredObject]:
+        time = objects.c.updated_ms if by_update else objects.c.created_ms
+        key = tuple_(time, objects.c.id)
+        query = select(objects).where(*_of(tenant, kind, parent))
+        async with self._database.reading() as connection:
+            if after:
+                of_last = select(time).where(objects.c.id == after, objects.c.tenant == tenant)
+                last = tuple_((await connection.scalar(of_last)) or 0, after)
+                query = query.where(key < last if descending else key > last)
+            order = (time, objects.c.id)
+            query = query.order_by(*(one.desc() for one in order) if descending else order)
+            return [_object(row) for row in await connection.execute(query.limit(limit))]
+
+    async def delete(self, tenant: str, kind: str, id_: str) -> bool:
+        columns = objects.c
+        async with self._database.writing() as connection:
+            of_it = delete(objects).where(columns.tenant == tenant)
+            it = of_it.where(columns.id == id_, columns.kind == kind)
+            found = (await connection.execute(it)).rowcount
+            if found:
+                await connection.execute(of_it.where(columns.parent == id_))
+        return bool(found)
+
+
+def _of(tenant: str, kind: str, parent: str) -> tuple[Any, ...]:
+    return objects.c.tenant == tenant, objects.c.kind == kind, objects.c.parent == parent
+
+
+def _object(row: Row[Any]) -> StoredObject:
+    return StoredObject(row.id, row.kind, row.document, row.parent, row.created_ms, row.updated_ms)

@@ -21,13 +21,14 @@ from assay.criteria.base import TEXT_CHARS_MAX, Check, Finding
 from assay.domain.case_text import (
     answer_text,
     final_answer,
+    output_text,
     references,
     size_of,
     transcript,
 )
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
-from assay.domain.images import Image, images_in
+from assay.domain.images import Image, ImageFault, image_in, images_in
 
 PLACEHOLDER = re.compile(
     r"\{\{\s*((?:item|sample)[.\[][^{}\n]{0,200}?|[\w.\[\]'\"-]{1,200})\s*\}\}"
@@ -164,8 +165,13 @@ def variable(name: str, case: Case) -> Any:
 def placeholder_images(name: str, case: Case) -> list[Image]:
     """The images in what a placeholder stands for."""
     namespace, *path = _steps(name)
-    is_own = path[0] in case.fields if namespace == "item" else case.sample is not None
-    source = None if is_own else _OF_CASE.get(f"{namespace}.{path[0]}")
+    if namespace == "item" and path[0] in case.fields:
+        return _images_of(_at(case.fields, path))
+    source = (
+        None
+        if namespace == "sample" and case.sample is not None
+        else _OF_CASE.get(f"{namespace}.{path[0]}")
+    )
     if source is answer_text:
         return images_in(final_answer(case))
     if source is _input:
@@ -206,7 +212,7 @@ def sample_fields(case: Case) -> dict[str, Any]:
     """The sample as programs see it: what is known of the answer, without parsing it."""
     if case.sample is not None:
         return dict(case.sample)
-    fields: dict[str, Any] = {"output_text": answer_text(case)}
+    fields: dict[str, Any] = {"output_text": output_text(case)}
     if tools := _tool_calls(case):
         fields["output_tools"] = tools
     return fields
@@ -219,7 +225,7 @@ def _text(name: str, case: Case, members: Mapping[str, str | None]) -> str:
         text = _shown(lambda: _value(name, case))
     if text is None:
         raise NotApplicable("variable_missing", f"the case has no {name}")
-    return text
+    return "" if _images_of(text) else text
 
 
 def _value(name: str, case: Case) -> Any:
@@ -231,6 +237,17 @@ def _value(name: str, case: Case) -> Any:
         name_of_text = "sample.output_text" if name == _OUTPUT_JSON else name
         return _at(case.sample, _steps(name_of_text)[1:])
     return _at(_OF_CASE[f"{namespace}.{path[0]}"](case), path[1:])
+
+
+def _images_of(value: Any) -> list[Image]:
+    """The image that a field of a row holds as a data URI."""
+    if not isinstance(value, str) or not value.startswith("data:image/"):
+        return []
+    try:
+        image = image_in({"type": "input_image", "image_url": value})
+    except ImageFault:
+        return []
+    return [] if image is None else [image]
 
 
 def _steps(name: str) -> list[str]:

@@ -245,6 +245,21 @@ async def test_graders_of_openai_show_the_images_behind_their_placeholders() -> 
     assert widths(prompt) == [1, 9]
 
 
+async def test_a_field_of_a_row_may_be_an_image() -> None:
+    """As a data URI: a judge sees the image, and a check of text says that there is none."""
+    case = Case("x", fields={"photo": data_uri(png(7)), "other": "data:image/png;base64,AAAA"})
+    image = {"type": "input_image", "image_url": "{{item.photo}}"}
+    result, [prompt] = await graded("What is it?", image, case=case)
+    assert (result.score, widths(prompt)) == (1, [7])
+    result, prompts = await graded(
+        "?", {"type": "input_image", "image_url": "{{item.other}}"}, case=case
+    )
+    assert (result.reason, prompts) == ("input_unsupported", [])
+    check = {"type": "string_check", "input": "{{item.photo}}", "operation": "eq"}
+    [result] = (await evaluated([check], FakeJudges(), case)).results
+    assert result.reason == "input_unsupported"
+
+
 async def test_graders_with_sound_or_without_the_image_are_unscored() -> None:
     """No judge is asked without what the grader is about."""
     sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
@@ -255,7 +270,7 @@ async def test_graders_with_sound_or_without_the_image_are_unscored() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://cdn.example/a.png", "{{item.nothing}}", "x", data_uri(b"%PDF-1.7")]
+    "url", ["https://cdn.example/a.png", "{{nothing}}", "x", data_uri(b"%PDF-1.7")]
 )
 def test_the_image_of_a_grader_is_a_data_uri_or_a_placeholder(url: str) -> None:
     """Anything else is an error of the request."""

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from assay.domain.evaluation import CriterionResult
+from assay.domain.completion import to_ms, total_spent
+from assay.domain.evaluation import CriterionResult, Evaluation, EvaluatorRecord
+from assay.domain.ids import new_id, now_ms, shown_time
+
+
+def to_evaluation(
+    results: tuple[CriterionResult, ...],
+    evaluator: EvaluatorRecord,
+    seconds: float,
+    metadata: Mapping[str, Any],
+) -> Evaluation:
+    """All results, with what they add up to."""
+    usage, cost_usd = total_spent(results)
+    return Evaluation(
+        id=new_id("eval"),
+        created_at=shown_time(now_ms()),
+        status=overall_status(results),
+        passed=overall_passed(results),
+        score=overall_score(results),
+        results=results,
+        usage=usage,
+        cost_usd=cost_usd,
+        latency_ms=to_ms(seconds),
+        evaluator=evaluator,
+        simulated=any(result.simulated for result in results),
+        metadata=metadata,
+    )
 
 
 def overall_score(results: Sequence[CriterionResult]) -> float | None:

@@ -19,7 +19,7 @@ from assay.criteria.results import (
     to_result,
 )
 from assay.domain.case_text import case_size
-from assay.domain.completion import Caller, to_ms, total_spent
+from assay.domain.completion import Caller, to_ms
 from assay.domain.errors import (
     TRANSIENT_REASONS,
     DeadlineExceeded,
@@ -32,7 +32,6 @@ from assay.domain.errors import (
 from assay.domain.evaluation import (
     Case,
     CriterionResult,
-    Evaluation,
     EvaluationOutcome,
     EvaluatorRecord,
     JudgeSpec,
@@ -44,12 +43,11 @@ from assay.domain.evaluation import (
 )
 from assay.domain.events import CriterionFinished, EvaluatorFinished
 from assay.domain.faults import internal_fault
-from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, Images, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
-from assay.evaluation.aggregation import overall_passed, overall_score, overall_status
+from assay.evaluation.aggregation import to_evaluation
 from assay.evaluation.revision import revision
 from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
 from assay.evaluation.selection import Placed, assign_judges, calls_of, with_parts
@@ -123,21 +121,8 @@ class Evaluator:
             finished |= await self._load_and_judge(case, assignments, caller, deadline)
         finished |= self._combine(placed, finished, caller)
         results = tuple(finished[index].result for index in range(len(criteria)))
-        usage, cost_usd = total_spent(results)
-        evaluation = Evaluation(
-            id=new_id("eval"),
-            created_at=shown_time(now_ms()),
-            status=overall_status(results),
-            passed=overall_passed(results),
-            score=overall_score(results),
-            results=results,
-            usage=usage,
-            cost_usd=cost_usd,
-            latency_ms=to_ms(time.monotonic() - started_s),
-            evaluator=EvaluatorRecord(revision(placed, assignments), *named or ()),
-            simulated=any(result.simulated for result in results),
-            metadata={} if metadata is None else metadata,
-        )
+        record = EvaluatorRecord(revision(placed, assignments), *named or ())
+        evaluation = to_evaluation(results, record, time.monotonic() - started_s, metadata or {})
         if named is not None:
             self._events.emit(EvaluatorFinished(named[0], evaluation.passed))
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
-from assay.api.evaluators import VERSION, Description, Name
+from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
 from assay.api.requests import CaseFields, TextField
@@ -31,6 +31,7 @@ from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import shown_time
 from assay.domain.records import (
     DATASET_ID_KIND,
+    VERSION_MAX,
     DatasetStore,
     DatasetVersion,
     ItemFilter,
@@ -40,7 +41,7 @@ from assay.domain.records import (
 from assay.http.body import check_structure, read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
-from assay.http.problems import invalid_request
+from assay.http.problems import CLOSE, Problem, ProblemError, invalid_request
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=DATASET_ID_KIND + "_[0-9a-f]{32}")
 ITEMS_PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,18}")
@@ -67,7 +68,11 @@ class DatasetItem(CaseFields):
     """An item: a case, whose output may be missing where a batch generates it."""
 
     id: ItemId | None = None
-    output: TextField | None = None  # type: ignore[assignment]
+    output: TextField | None = Field(  # type: ignore[assignment]
+        default=None,
+        validation_alias=CaseFields.model_fields["output"].validation_alias,
+        description=CaseFields.model_fields["output"].description,
+    )
     group: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
         default=None, description="Groups similar items, such as answers to one question."
     )
@@ -126,10 +131,11 @@ class Datasets:
         made = (*JSON_BODY, *RECORD, "conflict")
         created = partial(route, "POST", status=201, body=DatasetRequest)
         created(base, self.create_dataset, DatasetResponse, made)
-        route("GET", base, self.list_datasets, DatasetListResponse, listed, page=PAGE)
+        many = partial(route, "GET", response=DatasetListResponse, codes=listed)
+        many(base, self.list_datasets, page=PAGE)
         route("GET", one, self.get_dataset, DatasetResponse, listed)
         route("DELETE", one, self.delete_dataset, None, (*listed, "forbidden"), status=204)
-        route("GET", one + "/versions", self.list_dataset_versions, DatasetListResponse, RECORD)
+        many(one + "/versions", self.list_dataset_versions, page=VERSIONS_PAGE)
         route("GET", items, self.list_items, DatasetItemListResponse, listed, page=ITEMS_PAGE)
         route("PUT", items, self.replace_items, DatasetResponse, uploaded, uploads=READERS)
         route("POST", items, self.append_items, DatasetResponse, uploaded, uploads=READERS)
@@ -158,12 +164,12 @@ class Datasets:
         return json_response(_document((await self._requested(request, name))[1]))
 
     async def list_dataset_versions(self, request: Request, name: str) -> Response:
-        """List all versions, the newest first."""
-        tenant = await self._services.admit(request)
-        versions = await (await self._services.open_stores()).datasets.versions(tenant, name)
-        if not versions:
-            raise _MISSING
-        return json_response(list_document([_document(one) for one in versions], len(versions)))
+        """List versions, the newest first."""
+        store, found = await self._requested(request, name)
+        before, limit = int(VERSIONS_PAGE.cursor(request) or VERSION_MAX), PAGE.limit(request)
+        versions = await store.versions(request.state.tenant, found.name, before, limit + 1)
+        documents = [_document(one) for one in versions]
+        return json_response(list_document(documents, limit, "version"))
 
     async def delete_dataset(self, request: Request, name: str) -> Response:
         """Delete all versions. The name stays reserved for 30 days; `?erase=true` frees it."""
@@ -205,7 +211,7 @@ class Datasets:
         upload = await store.open_upload(dataset)
         try:
             with SpooledTemporaryFile(SPOOLED_BYTES) as file:
-                await _spool(request, file)
+                await _spool(request, file, self._services.upload_bytes_max)
                 rows = READERS[media_type](file, self._limits.max_body_bytes)
                 beside = dataset.uploads if append else ()
                 await self._add(request, store, dataset, upload, rows, beside)
@@ -228,10 +234,11 @@ class Datasets:
         """Add all rows; raises `RequestError` with the numbers of those that cannot be used."""
         bad: dict[int, str] = {}
         empty = True
-        while chunk := await asyncio.to_thread(_next_chunk, rows):
+        row_bytes_max = self._limits.max_body_bytes
+        while chunk := await asyncio.to_thread(_next_chunk, rows, row_bytes_max):
             empty = False
             bad |= chunk.bad
-            if dataset.schema is not None:
+            if dataset.schema is not None and chunk.sent:
                 bad |= await self._schema_faults(request, dataset.schema, chunk.sent)
             if not bad:
                 added = await store.add_items(upload, chunk.items, beside=beside)
@@ -301,12 +308,12 @@ class _Chunk:
     bad: dict[int, str] = field(default_factory=dict)
 
 
-def _next_chunk(rows: Iterator[tuple[int, Row]]) -> _Chunk | None:
+def _next_chunk(rows: Iterator[tuple[int, Row]], row_bytes_max: int) -> _Chunk | None:
     """The next rows, or None at the end; for a thread."""
     chunk, size = _Chunk(), 0
     for line, row in rows:
         try:
-            item = _item(line, row)
+            item = _item(line, row, row_bytes_max)
         except RequestError as error:
             chunk.bad[line] = first_fault(error)
         except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
@@ -320,7 +327,7 @@ def _next_chunk(rows: Iterator[tuple[int, Row]]) -> _Chunk | None:
     return chunk if chunk.items or chunk.bad else None
 
 
-def _item(line: int, row: Row) -> NewItem:
+def _item(line: int, row: Row, row_bytes_max: int) -> NewItem:
     if isinstance(row, str):
         raise RequestError("invalid_request", row)
     check_structure(row)
@@ -338,6 +345,8 @@ def _item(line: int, row: Row) -> NewItem:
         del shown["output"]
     id_ = shown.pop("id", None)
     body = dumps(shown)
+    if len(body) > row_bytes_max:
+        raise RequestError("invalid_request", f"must have at most {row_bytes_max} bytes")
     digest = hashlib.sha256(body).hexdigest()
     # The first half of a hash is as good as all of it where nobody gains from a collision.
     return NewItem(line, id_ or digest[:32], digest, body, item.group, item.split, item.metadata)
@@ -351,13 +360,16 @@ def item_document(item: StoredItem) -> dict[str, Any]:
     return {"id": item.id, **loads(item.body)}
 
 
-async def _spool(request: Request, file: IO[bytes]) -> None:
+async def _spool(request: Request, file: IO[bytes], bytes_max: int) -> None:
     """Write the body to `file`, in pieces large enough for a thread to pay."""
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
         pieces.append(piece)
         size += len(piece)
+        if file.tell() + size > bytes_max:
+            detail = f"An upload must have at most {bytes_max} bytes; append the rest to it."
+            raise ProblemError(Problem("body_too_large", detail, headers=CLOSE))
         if size >= SPOOLED_BYTES:
             await asyncio.to_thread(file.write, b"".join(pieces))
             pieces, size = [], 0

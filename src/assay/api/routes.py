@@ -56,14 +56,19 @@ def json_response(
     return Response(dumps(document), status, headers, media_type="application/json")
 
 
-def list_document(found: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
-    """A page of a list, from one more document than the page may have if there are more."""
+def list_document(
+    found: Sequence[Mapping[str, Any]], limit: int, cursor: str = "id"
+) -> dict[str, Any]:
+    """A page of a list, from one more document than the page may have if there are more.
+
+    `cursor` is the member by which the next page goes on.
+    """
     more = len(found) > limit
     return {
         "object": "list",
         "data": found[:limit],
         "has_more": more,
-        "next_cursor": found[limit - 1]["id"] if more else None,
+        "next_cursor": str(found[limit - 1][cursor]) if more else None,
     }
 
 

@@ -67,6 +67,7 @@ async def open_service(
             models=process.judging.directory,
             judges=process.judging.judges,
             open_stores=process.records.open,
+            upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
             events=process.events,
             lifecycle=process.lifecycle,
             load=process.load,

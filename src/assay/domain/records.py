@@ -14,6 +14,8 @@ from assay.domain.errors import AssayError
 
 EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
 """The first parts of ids."""
+VERSION_MAX = 1_000_000_000
+"""No version has this number: they are counted from 1."""
 
 
 class RecordsUnavailable(AssayError):
@@ -59,8 +61,10 @@ class EvaluatorStore(Protocol):
         """A version, by default the newest."""
         ...
 
-    async def versions(self, tenant: str, name: str) -> Sequence[EvaluatorVersion]:
-        """All versions, the newest first."""
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[EvaluatorVersion]:
+        """Versions older than `before`, the newest first."""
         ...
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[EvaluatorVersion]:
@@ -156,8 +160,10 @@ class DatasetStore(Protocol):
         """A version, by default the newest."""
         ...
 
-    async def versions(self, tenant: str, name: str) -> Sequence[DatasetVersion]:
-        """All versions, the newest first."""
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[DatasetVersion]:
+        """Versions older than `before`, the newest first."""
         ...
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[DatasetVersion]:

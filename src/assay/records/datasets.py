@@ -7,20 +7,20 @@ small row, however many items it has.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
     FromClause,
     Row,
-    Select,
     and_,
     delete,
     exists,
     func,
     insert,
     select,
+    text,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -31,6 +31,7 @@ from assay.domain.ids import now_ms
 from assay.domain.records import (
     ALL_ITEMS,
     DATASET_ID_KIND,
+    VERSION_MAX,
     DatasetVersion,
     ItemFilter,
     ItemsAdded,
@@ -40,6 +41,10 @@ from assay.domain.records import (
 from assay.records.database import Database
 from assay.records.named import NamedTable
 from assay.records.tables import bodies, dataset_items, dataset_versions, datasets, uploads
+
+REMOVED_AT_ONCE = 500
+BODIES_LOCK = 7_265_637
+"""The advisory lock of what adds items and what removes content, which exclude each other."""
 
 _GONE = "The dataset was deleted while the items were uploaded."
 
@@ -67,9 +72,12 @@ class RecordedDatasets:
             row = await self._names.find(connection, tenant, name, version)
         return None if row is None else _version(row)
 
-    async def versions(self, tenant: str, name: str) -> Sequence[DatasetVersion]:
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[DatasetVersion]:
         async with self._database.reading() as connection:
-            return [_version(row) for row in await self._names.versions(connection, tenant, name)]
+            found = await self._names.versions(connection, tenant, name, before, limit)
+        return [_version(row) for row in found]
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[DatasetVersion]:
         async with self._database.reading() as connection:
@@ -124,9 +132,10 @@ class RecordedDatasets:
             return _version(await self._names.find(connection, row.tenant, row.name))
 
     async def discard(self, upload: int) -> None:
+        doomed = (uploads.c.id == upload, uploads.c.published == 0)
+        found = dataset_items.c.upload_id.in_(select(uploads.c.id).where(*doomed))
+        await _remove_items(self._database, found)
         async with self._database.writing() as connection:
-            doomed = (uploads.c.id == upload, uploads.c.published == 0)
-            await _remove_bodies(connection, select(uploads.c.id).where(*doomed))
             await connection.execute(delete(uploads).where(*doomed))
 
     async def items(
@@ -149,16 +158,23 @@ class RecordedDatasets:
 
     async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
         async with self._database.writing() as connection:
-            if erase:
-                of_name = select(uploads.c.id).join(datasets)
-                named = (datasets.c.tenant == tenant, datasets.c.name == name)
-                await _remove_bodies(connection, of_name.where(*named))
-            return await self._names.delete(connection, tenant, name, erase=erase)
+            hidden = await self._names.delete(connection, tenant, name, erase=False)
+        if not erase:
+            return hidden
+        await self._remove(datasets.c.tenant == tenant, datasets.c.name == name)
+        async with self._database.writing() as connection:
+            return await self._names.delete(connection, tenant, name, erase=True)
+
+    async def _remove(self, *wanted: ColumnElement[bool]) -> None:
+        """Remove the items of datasets."""
+        of_name = select(uploads.c.id).join(datasets).where(*wanted)
+        await _remove_items(self._database, dataset_items.c.upload_id.in_(of_name))
 
     async def _upload(self, connection: AsyncConnection, upload: int) -> Row[Any]:
         both = uploads.join(datasets)
         query = select(uploads.c.base, datasets.c.tenant, datasets.c.name).select_from(both)
-        found = await connection.execute(query.where(uploads.c.id == upload))
+        wanted = (uploads.c.id == upload, datasets.c.deleted_ms.is_(None))
+        found = await connection.execute(query.where(*wanted))
         row = cast("Row[Any] | None", found.one_or_none())
         if row is None:
             raise RequestError("conflict", _GONE)
@@ -175,16 +191,30 @@ def _same_content(table: FromClause, other: FromClause) -> ColumnElement[bool]:
 _WITH_BODY = select(dataset_items, bodies.c.body).join(bodies, _same_content(dataset_items, bodies))
 
 
-async def _remove_bodies(connection: AsyncConnection, doomed: Select[Any]) -> None:
-    """Remove the content that only items of the doomed uploads have."""
-    lost, kept = dataset_items.alias(), dataset_items.alias()
-    same_as = partial(_same_content, bodies)
-    await connection.execute(
-        delete(bodies).where(
-            exists().where(same_as(lost), lost.c.upload_id.in_(doomed)),
-            ~exists().where(same_as(kept), kept.c.upload_id.not_in(doomed)),
-        )
-    )
+async def _remove_items(database: Database, *wanted: ColumnElement[bool]) -> None:
+    """Remove items with the content that no other item has, so many at a time that each step is
+    short."""
+    items = dataset_items.c
+    step = select(items.place).where(*wanted).limit(REMOVED_AT_ONCE)
+    left = True
+    while left:
+        async with database.writing() as connection:
+            await _lock_bodies(connection, "pg_advisory_xact_lock")
+            statement = delete(dataset_items).where(items.place.in_(step))
+            removed = (await connection.execute(statement.returning(items.tenant, items.digest))).all()
+            await connection.execute(
+                delete(bodies).where(
+                    tuple_(bodies.c.tenant, bodies.c.digest).in_({(*row,) for row in removed}),
+                    ~exists().where(_same_content(bodies, dataset_items)),
+                )
+            )
+        left = len(removed) == REMOVED_AT_ONCE
+
+
+async def _lock_bodies(connection: AsyncConnection, lock: str) -> None:
+    """Whoever removes content waits for those who add items: one of these may have it, too."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+        await connection.execute(text(f"SELECT {lock}({BODIES_LOCK})"))
 
 
 async def _digests(
@@ -203,6 +233,7 @@ async def _insert(
 ) -> None:
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     content = {item.digest: item.body for item in items}
+    await _lock_bodies(connection, "pg_advisory_xact_lock_shared")
     await connection.execute(
         dialect.insert(bodies).on_conflict_do_nothing(),
         [{"tenant": tenant, "digest": digest, "body": body} for digest, body in content.items()],

@@ -66,11 +66,12 @@ class NamedTable:
         return await _one(connection, query)
 
     async def versions(
-        self, connection: AsyncConnection, tenant: str, name: str
+        self, connection: AsyncConnection, tenant: str, name: str, before: int, limit: int
     ) -> Sequence[Row[Any]]:
-        """All versions of a name, the newest first."""
-        query = self._joined(*self._is(tenant, name)).order_by(self._versions.c.version.desc())
-        return await _all(connection, query)
+        """Versions of a name that are older than `before`, the newest first."""
+        version = self._versions.c.version
+        query = self._joined(*self._is(tenant, name), version < before)
+        return await _all(connection, query.order_by(version.desc()).limit(limit))
 
     async def page(
         self, connection: AsyncConnection, tenant: str, before: str, limit: int

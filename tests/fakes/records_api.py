@@ -150,5 +150,5 @@ async def running_records_api(
 async def until(condition: Callable[[], Any]) -> None:
     """Return when the awaited condition holds."""
     async with asyncio.timeout(30):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110  # it asks another process
             await asyncio.sleep(0.05)

@@ -25,7 +25,7 @@ from assay.catalog.item_files import READERS, Row
 from assay.catalog.item_schema import ItemSchema
 from assay.criteria.base import Frozen, judge_spec
 from assay.domain.completion import Caller
-from assay.domain.errors import FieldError, RequestError
+from assay.domain.errors import RequestError
 from assay.domain.evaluation import Case
 from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import shown_time
@@ -41,7 +41,14 @@ from assay.domain.records import (
 from assay.http.body import check_structure, read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
-from assay.http.problems import CLOSE, Problem, ProblemError, invalid_request
+from assay.http.problems import (
+    BAD_LINES_MAX,
+    CLOSE,
+    Problem,
+    ProblemError,
+    bad_lines,
+    invalid_request,
+)
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=DATASET_ID_KIND + "_[0-9a-f]{32}")
 ITEMS_PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,18}")
@@ -50,8 +57,6 @@ CHUNK_BYTES = 1024 * 1024
 SPOOLED_BYTES = 1024 * 1024
 """A larger upload goes to a temporary file before it is read: a Parquet file starts at its end, and
 a bad row in any file rejects the whole of it."""
-BAD_LINES_MAX = 1_000
-"""After so many bad lines an upload is not read any further: it is probably the wrong file."""
 
 
 class DatasetRequest(Frozen):
@@ -184,7 +189,10 @@ class Datasets:
         """List the items of the newest version, or of `?version=`, by `?split=` and `?group=`."""
         cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
         store, version = await self._requested(request, name)
-        wanted = ItemFilter(request.query_params.get("split"), request.query_params.get("group"))
+        query = request.query_params
+        wanted = ItemFilter(split=query.get("split"), group=query.get("group"))
+        if "\0" in f"{wanted.split}{wanted.group}":
+            raise invalid_request("", "parameters must not contain a NUL character")
         found = await store.items(version, after=int(cursor or 0), limit=limit + 1, wanted=wanted)
         more = len(found) > limit
         return json_response(
@@ -246,7 +254,7 @@ class Datasets:
             if len(bad) > BAD_LINES_MAX:
                 break
         if bad:
-            raise _bad_lines(bad)
+            raise bad_lines(bad)
         if empty:
             raise RequestError("invalid_request", "The upload has no items.")
 
@@ -375,15 +383,6 @@ async def _spool(request: Request, file: IO[bytes], bytes_max: int) -> None:
             pieces, size = [], 0
     file.write(b"".join(pieces))
     file.seek(0)
-
-
-def _bad_lines(bad: dict[int, str]) -> RequestError:
-    numbers = sorted(bad)
-    shown = ", ".join(map(str, numbers[:BAD_LINES_MAX]))
-    more = " and more" if len(numbers) > BAD_LINES_MAX else ""
-    detail = f"Nothing was stored, because these lines cannot be used: {shown}{more}."
-    faults = [FieldError("", f"line {number}: {bad[number]}") for number in numbers]
-    return RequestError("invalid_request", detail, faults)
 
 
 def _words(error: RequestError | ValidationError) -> str:

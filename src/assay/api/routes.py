@@ -34,7 +34,8 @@ def add_route(
     """
     extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
     if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
-        extra["requestBody"] = {"required": True, "content": content}
+        given = extra.setdefault("requestBody", {"required": True, "content": {}})
+        given["content"] |= content
     if page is not None:
         extra["parameters"] = page.parameters()
     router.add_api_route(

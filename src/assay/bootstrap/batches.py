@@ -13,6 +13,7 @@ from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
+from assay.api.labels import Labels
 from assay.api.responses import render
 from assay.api.services import Services
 from assay.batches.rows import RowRetryPolicy, RowRunner
@@ -49,6 +50,7 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
+        Labels(services, process.limits, batches.found).router(),
     ]
 
 

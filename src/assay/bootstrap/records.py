@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from assay.catalog.stores import Stores
+from assay.domain.ports import EventSink
 from assay.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ FILE_NAME = "records.db"
 class Records:
     """The database that the settings name, or a file in the data directory."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, events: EventSink) -> None:
+        self._events = events
         self.url = records_url(settings)
         self._embedded = self.url.startswith("sqlite")
         self._opening = asyncio.Lock()
@@ -31,7 +33,9 @@ class Records:
             if self._stores is None:
                 # In a thread, because it takes a third of a second.
                 await asyncio.to_thread(import_module, "assay.records.datasets")
-                self._database, self._stores = _build(self.url, embedded=self._embedded)
+                self._database, self._stores = _build(
+                    self.url, embedded=self._embedded, events=self._events
+                )
             return self._stores
 
     async def check(self) -> None:
@@ -77,6 +81,9 @@ def _build(url: str, **options: Any) -> tuple[Database, Stores]:
     from assay.records.database import Database  # noqa: PLC0415  # see the top of this module
     from assay.records.datasets import RecordedDatasets  # noqa: PLC0415
     from assay.records.evaluators import RecordedEvaluators  # noqa: PLC0415
+    from assay.records.labels import RecordedLabels  # noqa: PLC0415
 
     database = Database(url, **options)
-    return database, Stores(RecordedEvaluators(database), RecordedDatasets(database))
+    return database, Stores(
+        RecordedEvaluators(database), RecordedDatasets(database), RecordedLabels(database)
+    )

@@ -22,7 +22,7 @@ CSV_JSON_COLUMNS = frozenset({"context", "metadata", "tools", "expected_tools", 
 """Columns whose cells may hold JSON, since a cell has no lists and objects."""
 PARQUET_ROWS = 200
 PARQUET_BATCH_BYTES = 4 * 1024 * 1024
-PARQUET_BUFFER_BYTES = 1024 * 1024
+PARQUET_BUFFER_BYTES = 64 * 1024
 
 
 def json_lines(file: IO[bytes], row_bytes_max: int) -> Iterator[tuple[int, Row]]:
@@ -81,12 +81,12 @@ def parquet_rows(file: IO[bytes], _row_bytes_max: int) -> Iterator[tuple[int, Ro
 
     number = 0
     try:
-        # Without a buffer a whole column of a row group is read at once.
-        source = ParquetFile(file, buffer_size=PARQUET_BUFFER_BYTES)
+        # Otherwise a whole row group is read at once, and that may be the whole file.
+        source = ParquetFile(file, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False)
         groups = map(source.metadata.row_group, range(source.num_row_groups))
         size = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
         at_once = max(1, min(PARQUET_ROWS, round(PARQUET_BATCH_BYTES / max(size, 1))))
-        for batch in source.iter_batches(at_once):
+        for batch in source.iter_batches(at_once, use_threads=False):
             for record in batch.to_pylist():
                 number += 1
                 yield number, {name: value for name, value in record.items() if value is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from assay.domain.records import DatasetStore, EvaluatorStore, RecordsUnavailable
+from assay.domain.records import DatasetStore, EvaluatorStore, LabelStore, RecordsUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,7 @@ class Stores:
 
     evaluators: EvaluatorStore
     datasets: DatasetStore
+    labels: LabelStore
 
 
 OpenStores = Callable[[], Awaitable[Stores]]

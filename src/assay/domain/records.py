@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from assay.domain.errors import AssayError
 
-EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
+EVALUATOR_ID_KIND, DATASET_ID_KIND, LABEL_ID_KIND = "evaluator", "dataset", "label"
 """The first parts of ids."""
 VERSION_MAX = 1_000_000_000
 """No version has this number: they are counted from 1."""
@@ -125,6 +125,7 @@ class StoredItem:
 class ItemFilter:
     """Which items of a version are wanted: those with all of what is given."""
 
+    ids: tuple[str, ...] = ()
     split: str | None = None
     group: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -204,4 +205,57 @@ class DatasetStore(Protocol):
 
     async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
         """Delete it with all versions; False if there is none. See `Erasing`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a person says of a case by one criterion.
+
+    The item is one of a dataset, or of a batch, or a case that was sent; `digest` is the hash of
+    its case. One of `passed`, `label`, `score` and `preference` is set. The same annotator's later
+    label of the same item and criterion is named by `superseded_by`.
+    """
+
+    id: str
+    created_ms: int
+    digest: str
+    criterion: str
+    annotator: str
+    dataset: str = ""
+    batch: str = ""
+    item_id: str = ""
+    passed: bool | None = None
+    label: str | None = None
+    score: float | None = None
+    preference: str | None = None
+    comment: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    superseded_by: str | None = None
+
+
+class LabelStore(Protocol):
+    """Keeps labels; see `Label`."""
+
+    async def add(self, tenant: str, labels: Sequence[Label]) -> None:
+        """Add all or none; each supersedes the annotator's earlier one of its item."""
+        ...
+
+    async def page(
+        self,
+        tenant: str,
+        before: str,
+        limit: int,
+        *,
+        superseded: bool,
+        wanted: Mapping[str, str],
+    ) -> Sequence[Label]:
+        """Labels that stand, or that are superseded, older than the id `before`, newest first.
+
+        `wanted` are values of their fields, by name.
+        """
+        ...
+
+    async def delete(self, tenant: str, label_id: str) -> bool:
+        """Remove a label; False if there is none."""
         ...

@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     select,
     text,
     tuple_,
@@ -40,7 +41,14 @@ from assay.domain.records import (
 )
 from assay.records.database import Database
 from assay.records.named import NamedTable
-from assay.records.tables import bodies, dataset_items, dataset_versions, datasets, uploads
+from assay.records.tables import (
+    Document,
+    bodies,
+    dataset_items,
+    dataset_versions,
+    datasets,
+    uploads,
+)
 
 REMOVED_AT_ONCE = 500
 BODIES_LOCK = 7_265_637
@@ -161,7 +169,7 @@ class RecordedDatasets:
             hidden = await self._names.delete(connection, tenant, name, erase=False)
         if not erase:
             return hidden
-        await self._remove(datasets.c.tenant == tenant, datasets.c.name == name)
+        await self._remove(datasets.c.tenant == tenant, datasets.c.name == name.replace("\0", "?"))
         async with self._database.writing() as connection:
             return await self._names.delete(connection, tenant, name, erase=True)
 
@@ -201,7 +209,9 @@ async def _remove_items(database: Database, *wanted: ColumnElement[bool]) -> Non
         async with database.writing() as connection:
             await _lock_bodies(connection, "pg_advisory_xact_lock")
             statement = delete(dataset_items).where(items.place.in_(step))
-            removed = (await connection.execute(statement.returning(items.tenant, items.digest))).all()
+            removed = (
+                await connection.execute(statement.returning(items.tenant, items.digest))
+            ).all()
             await connection.execute(
                 delete(bodies).where(
                     tuple_(bodies.c.tenant, bodies.c.digest).in_({(*row,) for row in removed}),
@@ -253,19 +263,16 @@ async def _insert(
 def _conditions(wanted: ItemFilter) -> list[Any]:
     columns = dataset_items.c
     conditions: list[Any] = []
+    if wanted.ids:
+        conditions.append(columns.item_id.in_(wanted.ids))
     if wanted.split is not None:
         conditions.append(columns.split == wanted.split)
     if wanted.group is not None:
         conditions.append(columns.group == wanted.group)
     for name, value in wanted.metadata.items():
-        member = columns.metadata[name]
-        match value:
-            case bool():
-                conditions.append(member.as_boolean() == value)
-            case int() | float():
-                conditions.append(member.as_float() == value)
-            case _:
-                conditions.append(member.as_string() == str(value))
+        # SQLite has no booleans: true is found as 1.
+        alike = [value, int(value)] if isinstance(value, bool) else [value]
+        conditions.append(columns.metadata[name].in_([literal(one, Document) for one in alike]))
     return conditions
 
 

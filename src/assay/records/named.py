@@ -89,7 +89,7 @@ class NamedTable:
         table = self._table
         statement: Any = update(table).where(*self._is(tenant, name)).values(deleted_ms=now_ms())
         if erase:
-            statement = delete(table).where(table.c.tenant == tenant, table.c.name == name)
+            statement = delete(table).where(*self._named(tenant, name))
         return bool((await connection.execute(statement)).rowcount)
 
     def _joined(self, *conditions: Any) -> Select[Any]:
@@ -98,8 +98,11 @@ class NamedTable:
         return select(self._table, *of_version).select_from(both).where(*conditions)
 
     def _is(self, tenant: str, name: str) -> tuple[Any, ...]:
-        table = self._table
-        return table.c.tenant == tenant, table.c.name == name, table.c.deleted_ms.is_(None)
+        return *self._named(tenant, name), self._table.c.deleted_ms.is_(None)
+
+    def _named(self, tenant: str, name: str) -> tuple[Any, ...]:
+        # No name has a question mark, and PostgreSQL takes no NUL.
+        return self._table.c.tenant == tenant, self._table.c.name == name.replace("\0", "?")
 
 
 async def _one(connection: AsyncConnection, statement: Executable) -> Row[Any] | None:

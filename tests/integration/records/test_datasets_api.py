@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
@@ -73,9 +74,9 @@ class TestForms:
         RFC 4180 has them; cells of some columns may hold JSON."""
         name = await api.dataset()
         content = (
-            '\ufeffid,output,context,metadata,Größe\r\n'
+            "\ufeffid,output,context,metadata,Größe\r\n"
             'a,"say ""hi"",\r\nplease","[""p"", ""q""]","{""k"": 1}",大\r\n'
-            'b,plain,one passage,,\r\n'
+            "b,plain,one passage,,\r\n"
             "\r\n"
             "c,short\r\n"
         )
@@ -207,7 +208,7 @@ class TestBadRows:
 
 
 class TestSchema:
-    SCHEMA = {
+    SCHEMA: ClassVar = {
         "type": "object",
         "required": ["question"],
         "properties": {"question": {"type": "string", "maxLength": 5}},
@@ -257,7 +258,9 @@ class TestSchema:
         for level in range(1, 29):
             ref = {"$ref": f"#/$defs/d{level - 1}"}
             schema["$defs"][f"d{level}"] = {"anyOf": [ref, {"allOf": [ref, ref]}]}
-        status, made = await api.call("POST", "/v1/datasets", {"name": api.name(), "schema": schema})
+        status, made = await api.call(
+            "POST", "/v1/datasets", {"name": api.name(), "schema": schema}
+        )
         if status == 201:
             upload = asyncio.create_task(api.upload(made["name"], ndjson({"output": "x"})))
             beside = await api.ok("POST", "/v1/evaluations", {"output": "x", "criteria": ["y"]})

@@ -159,7 +159,7 @@ class TestDatasets:
             await store.create("acme", "faq", "", None),
             item(1, "a", split="test", group="g", metadata={"lang": "de", "n": 1, "ok": True}),
             item(2, "b", split="test", metadata={"lang": "en", "n": 2, "ok": False}),
-            item(3, "c", metadata={"lang": "de' OR 1=1 --"}),
+            item(3, "c", metadata={"lang": "de' OR 1=1 --", "city": "Köln"}),
         )
 
         async def ids(**wanted) -> str:
@@ -171,6 +171,9 @@ class TestDatasets:
         assert await ids(split="test", group="g") == "a"
         assert await ids(metadata={"lang": "de"}) == "a"
         assert await ids(metadata={"n": 2}) == "b"
+        assert await ids(metadata={"lang": 2}) == ""
+        assert await ids(metadata={"n": "2"}) == ""
+        assert await ids(metadata={"city": "Köln"}) == "c"
         assert await ids(metadata={"ok": True}) == "a"
         assert await ids(metadata={"lang": "de' OR 1=1 --"}) == "c"
         assert await ids(metadata={"x') --": "de"}) == ""

@@ -102,8 +102,13 @@ class RecordsApi:
     async def batch(self, **fields: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """A batch that has ended, and its results."""
         made = await self.ok("POST", "/v1/batches", fields)
-        done = await ended(self.sessions["one"], made)
-        return done, await pages(self, f"/v1/batches/{made['id']}/results?")
+        results = await self.results(made)
+        return await self.ok("GET", f"/v1/batches/{made['id']}"), results
+
+    async def results(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
+        """The results of a batch once it has ended."""
+        await ended(self.sessions["one"], batch)
+        return await pages(self, f"/v1/batches/{batch['id']}/results?")
 
 
 def ndjson(*rows: dict[str, Any]) -> bytes:

@@ -17,8 +17,8 @@ from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
 from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
-from assay.api.requests import CaseFields, TextField
-from assay.api.routes import add_route, flag, json_response, list_document
+from assay.api.requests import CaseFields, OptionalOutput
+from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.services import Services
 from assay.api.validation import field_names, first_fault, validate
 from assay.catalog.item_files import READERS, Row
@@ -73,11 +73,7 @@ class DatasetItem(CaseFields):
     """An item: a case, whose output may be missing where a batch generates it."""
 
     id: ItemId | None = None
-    output: TextField | None = Field(  # type: ignore[assignment]
-        default=None,
-        validation_alias=CaseFields.model_fields["output"].validation_alias,
-        description=CaseFields.model_fields["output"].description,
-    )
+    output: OptionalOutput = None  # type: ignore[assignment]
     group: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
         default=None, description="Groups similar items, such as answers to one question."
     )
@@ -189,10 +185,8 @@ class Datasets:
         """List the items of the newest version, or of `?version=`, by `?split=` and `?group=`."""
         cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
         store, version = await self._requested(request, name)
-        query = request.query_params
-        wanted = ItemFilter(split=query.get("split"), group=query.get("group"))
-        if "\0" in f"{wanted.split}{wanted.group}":
-            raise invalid_request("", "parameters must not contain a NUL character")
+        given = text_parameters(request, ("split", "group"))
+        wanted = ItemFilter(split=given.get("split"), group=given.get("group"))
         found = await store.items(version, after=int(cursor or 0), limit=limit + 1, wanted=wanted)
         more = len(found) > limit
         return json_response(

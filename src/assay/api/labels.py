@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from assay.api.batches.requests import ItemId
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.requests import CaseFields, EvaluatorReference, Metadata
-from assay.api.routes import add_route, flag, json_response, list_document
+from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.services import Services
 from assay.api.validation import first_fault, validate
 from assay.catalog.item_files import Row, json_lines
@@ -24,7 +24,7 @@ from assay.catalog.stores import Stores
 from assay.criteria.base import Frozen
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
-from assay.domain.records import LABEL_ID_KIND, Label
+from assay.domain.records import LABEL_ID_KIND, HumanLabel
 from assay.http.body import read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
@@ -121,7 +121,7 @@ class LabelListResponse(BaseModel):
     next_cursor: str | None
 
 
-class Labels:
+class HumanLabels:
     """The resource of labels; `find_batch` raises `RequestError` where there is no such batch."""
 
     def __init__(self, services: Services, limits: Limits, find_batch: FindBatch) -> None:
@@ -166,10 +166,8 @@ class Labels:
             PAGE.limit(request),
             flag(request, "superseded"),
         )
-        query = request.query_params
-        wanted = {FILTERS[name]: query[name] for name in FILTERS if name in query}
-        if any("\0" in value for value in wanted.values()):
-            raise invalid_request("", "parameters must not contain a NUL character")
+        given = text_parameters(request, FILTERS)
+        wanted = {FILTERS[name]: value for name, value in given.items()}
         store = (await self._services.open_stores()).labels
         found = await store.page(tenant, cursor, limit + 1, superseded=superseded, wanted=wanted)
         return json_response(list_document([_document(label) for label in found], limit))
@@ -182,7 +180,7 @@ class Labels:
             raise RequestError("not_found", "No label has this id.")
         return Response(status_code=204)
 
-    async def _added(self, tenant: str, rows: Sequence[tuple[int, Row]]) -> list[Label]:
+    async def _added(self, tenant: str, rows: Sequence[tuple[int, Row]]) -> list[HumanLabel]:
         """Add the labels of the rows; raises `RequestError` with the fault of every line."""
         if not rows or len(rows) > LABELS_MAX:
             raise invalid_request("", f"The request must have from 1 to {LABELS_MAX} labels")
@@ -238,17 +236,17 @@ class Labels:
         return True
 
 
-def _label(wanted: LabelRequest, digest: str) -> Label:
+def _label(wanted: LabelRequest, digest: str) -> HumanLabel:
     item, values = wanted.item, wanted.model_dump(exclude={"item"})
     dataset = (item.dataset or "").partition("@")[0]
     item_id = item.id or item.item_id or ""
-    return Label(
+    return HumanLabel(
         new_id(LABEL_ID_KIND), now_ms(), digest,
         dataset=dataset, batch=item.batch or "", item_id=item_id, **values,
     )  # fmt: skip
 
 
-def _document(label: Label) -> dict[str, Any]:
+def _document(label: HumanLabel) -> dict[str, Any]:
     if label.dataset:
         item = {"dataset": label.dataset, "id": label.item_id}
     else:

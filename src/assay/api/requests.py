@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictBool,
     Tag,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
@@ -25,6 +26,7 @@ from assay.criteria import CriteriaField
 from assay.criteria.base import Frozen, JudgeField, Prose
 from assay.domain.evaluation import Case, NamedVersion, Text
 from assay.domain.exact_json import dumps
+from assay.http.problems import invalid_request
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
@@ -149,11 +151,15 @@ class CaseContext(Frozen):
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
 
 
+_OUTPUT_NAMES = AliasChoices("output", "actual_output", "response")
+OptionalOutput = Annotated[TextField | None, Field(validation_alias=_OUTPUT_NAMES)]
+
+
 class CaseFields(CaseContext):
     """A case: an output to judge, what it answers, and what it is compared to."""
 
     output: TextField = Field(
-        validation_alias=AliasChoices("output", "actual_output", "response"),
+        validation_alias=_OUTPUT_NAMES,
         description="What the model answered: a text, which may be empty, or chat messages.",
     )
     tools: ToolsField = Field(default=[], description="The tools that the model could call.")
@@ -164,7 +170,24 @@ class CaseFields(CaseContext):
         return Case.from_fields(vars(self))
 
 
-class JudgedFields(Frozen):
+class StoreField(Frozen):
+    """Whether anything of a request is kept."""
+
+    store: StrictBool = Field(
+        default=True,
+        description="False: no answer of a judge goes to the cache or to the records. It excludes "
+        "an `Idempotency-Key`, whose response is kept.",
+    )
+
+    def check_store(self, *, keyed: bool) -> None:
+        """Raises `RequestError` if the request must not be kept and has an idempotency key."""
+        if keyed and not self.store:
+            raise invalid_request(
+                "/store", "false excludes an Idempotency-Key, whose response is kept"
+            )
+
+
+class JudgedFields(StoreField):
     """Who judges, and how long it may take."""
 
     judge: JudgeField | None = Field(

@@ -79,3 +79,11 @@ def flag(request: Request, name: str) -> bool:
     if value not in ("true", "false"):
         raise invalid_request("", f"{name} must be true or false")
     return value == "true"
+
+
+def text_parameters(request: Request, names: Iterable[str]) -> dict[str, str]:
+    """Those of the query's parameters that are given; raises `RequestError`."""
+    given = {name: value for name in names if (value := request.query_params.get(name)) is not None}
+    if any("\0" in value for value in given.values()):
+        raise invalid_request("", "parameters must not contain a NUL character")
+    return given

@@ -67,6 +67,7 @@ class BatchSpec:
     criteria: tuple[Criterion, ...]
     judge: JudgeSpec
     named: NamedVersion | None = None
+    store: bool = True
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -111,7 +112,7 @@ class RowRunner:
                 Case.from_fields(row),
                 batch_spec.criteria,
                 judge=batch_spec.judge,
-                caller=Caller(batch_spec.tenant, claim.batch_id, "batch"),
+                caller=Caller(batch_spec.tenant, claim.batch_id, "batch", store=batch_spec.store),
                 deadline=Deadline.after(self._retry_policy.row_timeout_s),
                 metadata=row.get("metadata") or {},
                 named=batch_spec.named,
@@ -167,7 +168,13 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
     named = document.get("evaluator")
-    return BatchSpec(document["tenant"], criteria, judge, (named[0], named[1]) if named else None)
+    return BatchSpec(
+        document["tenant"],
+        criteria,
+        judge,
+        (named[0], named[1]) if named else None,
+        document.get("store", True),
+    )
 
 
 def failed(claim: Claim, code: str, message: str) -> RowResult:

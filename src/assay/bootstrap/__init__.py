@@ -1,13 +1,15 @@
 """The composition root: the only place where the parts of the service meet."""
 
 from assay.bootstrap.process import start_logging
-from assay.bootstrap.records import migrate_records
+from assay.bootstrap.records import export_records, import_records, migrate_records
 from assay.bootstrap.service import open_local, open_service, run_service
 from assay.bootstrap.worker import run_worker
 from assay.redis.embedded import EmbeddedError
 
 __all__ = [
     "EmbeddedError",
+    "export_records",
+    "import_records",
     "migrate_records",
     "open_local",
     "open_service",

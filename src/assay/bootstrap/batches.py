@@ -13,7 +13,8 @@ from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
-from assay.api.labels import Labels
+from assay.api.erasures import Erasures
+from assay.api.labels import HumanLabels
 from assay.api.responses import render
 from assay.api.services import Services
 from assay.batches.rows import RowRetryPolicy, RowRunner
@@ -24,6 +25,7 @@ from assay.bootstrap.process import Process
 from assay.domain.ids import random_hex
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
+from assay.store.batches.erasure import RedisErasure
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
 from assay.store.tenants.storage import RedisTenantStorage
@@ -50,7 +52,8 @@ def batch_routers(settings: Settings, services: Services, process: Process) -> l
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
-        Labels(services, process.limits, batches.found).router(),
+        HumanLabels(services, process.limits, batches.found).router(),
+        Erasures(batches, RedisErasure(process.redis)).router(),
     ]
 
 

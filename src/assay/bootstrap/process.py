@@ -117,7 +117,7 @@ async def open_process(
             LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
             needs_store=needs_store,
         )
-        records = Records(settings, events)
+        records = Records(settings, events, supervisor)
         stack.push_async_callback(records.aclose)
         with suppress(RecordsUnavailable):
             await records.check()

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from assay.domain.records import DatasetStore, EvaluatorStore, LabelStore, RecordsUnavailable
+from assay.domain.records import (
+    DatasetStore,
+    EvaluatorStore,
+    LabelStore,
+    RecordEraser,
+    RecordsUnavailable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +21,7 @@ class Stores:
     evaluators: EvaluatorStore
     datasets: DatasetStore
     labels: LabelStore
+    eraser: RecordEraser
 
 
 OpenStores = Callable[[], Awaitable[Stores]]

@@ -5,7 +5,9 @@ from importlib import import_module
 
 from assay.cli.app import app
 
-COMMANDS = ("serve", "worker", "evaluate", "batch", "keys", "migrate", "probe")
+COMMANDS = ("serve", "worker", "evaluate", "batch", "keys", "migrate", "export", "import", "probe")
+MODULES = {"export": "records", "import": "records"}
+"""Of commands that share one."""
 
 
 def main() -> None:
@@ -13,5 +15,5 @@ def main() -> None:
     # Load only the called command: a health check every few seconds must not load the service.
     called = [name for name in COMMANDS if name in sys.argv[1:2]]
     for name in called or COMMANDS:
-        import_module(f"assay.cli.{name}")
+        import_module(f"assay.cli.{MODULES.get(name, name)}")
     app()

@@ -24,6 +24,7 @@ from assay.domain.completion import CallContext, Completion, Model, Prompt
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.events import Event
 from assay.domain.policy import Deadline
+from assay.domain.records import Erasing
 
 T = TypeVar("T")
 
@@ -200,6 +201,14 @@ class ResultStore(Protocol):
 
     async def sums(self, batch_id: str, *, by_group: bool) -> Sums:
         """The sums of the results so far; those of groups only with `by_group`."""
+        ...
+
+
+class BatchErasure(Protocol):
+    """Removes rows that somebody has the right to have removed."""
+
+    async def erase(self, batch: Batch, what: Erasing) -> int:
+        """Remove rows with their results, and count them; raises `StoreUnavailable`."""
         ...
 
 

@@ -209,7 +209,7 @@ class DatasetStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class HumanLabel:
     """What a person says of a case by one criterion.
 
     The item is one of a dataset, or of a batch, or a case that was sent; `digest` is the hash of
@@ -235,9 +235,9 @@ class Label:
 
 
 class LabelStore(Protocol):
-    """Keeps labels; see `Label`."""
+    """Keeps labels; see `HumanLabel`."""
 
-    async def add(self, tenant: str, labels: Sequence[Label]) -> None:
+    async def add(self, tenant: str, labels: Sequence[HumanLabel]) -> None:
         """Add all or none; each supersedes the annotator's earlier one of its item."""
         ...
 
@@ -249,7 +249,7 @@ class LabelStore(Protocol):
         *,
         superseded: bool,
         wanted: Mapping[str, str],
-    ) -> Sequence[Label]:
+    ) -> Sequence[HumanLabel]:
         """Labels that stand, or that are superseded, older than the id `before`, newest first.
 
         `wanted` are values of their fields, by name.
@@ -259,3 +259,35 @@ class LabelStore(Protocol):
     async def delete(self, tenant: str, label_id: str) -> bool:
         """Remove a label; False if there is none."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Erasing:
+    """What is to be removed at once: all items with an id, or about a subject.
+
+    An item is about the `subject` of its metadata.
+    """
+
+    item_id: str | None = None
+    subject: str | None = None
+
+    def covers(self, item_id: object, metadata: object) -> bool:
+        """Whether an item with this id and metadata is to be removed."""
+        if self.item_id is not None:
+            return item_id == self.item_id
+        return isinstance(metadata, Mapping) and metadata.get("subject") == self.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many items of datasets, labels, and examples of evaluators were removed."""
+
+    items: int = 0
+    labels: int = 0
+    examples: int = 0
+
+
+class RecordEraser(Protocol):
+    """Removes from the records what somebody has the right to have removed."""
+
+    async def erase(self, tenant: str, what: Erasing) -> Erased: ...

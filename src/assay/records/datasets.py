@@ -142,7 +142,7 @@ class RecordedDatasets:
     async def discard(self, upload: int) -> None:
         doomed = (uploads.c.id == upload, uploads.c.published == 0)
         found = dataset_items.c.upload_id.in_(select(uploads.c.id).where(*doomed))
-        await _remove_items(self._database, found)
+        await remove_items(self._database, found)
         async with self._database.writing() as connection:
             await connection.execute(delete(uploads).where(*doomed))
 
@@ -176,7 +176,7 @@ class RecordedDatasets:
     async def _remove(self, *wanted: ColumnElement[bool]) -> None:
         """Remove the items of datasets."""
         of_name = select(uploads.c.id).join(datasets).where(*wanted)
-        await _remove_items(self._database, dataset_items.c.upload_id.in_(of_name))
+        await remove_items(self._database, dataset_items.c.upload_id.in_(of_name))
 
     async def _upload(self, connection: AsyncConnection, upload: int) -> Row[Any]:
         both = uploads.join(datasets)
@@ -199,13 +199,13 @@ def _same_content(table: FromClause, other: FromClause) -> ColumnElement[bool]:
 _WITH_BODY = select(dataset_items, bodies.c.body).join(bodies, _same_content(dataset_items, bodies))
 
 
-async def _remove_items(database: Database, *wanted: ColumnElement[bool]) -> None:
+async def remove_items(database: Database, *wanted: ColumnElement[bool]) -> int:
     """Remove items with the content that no other item has, so many at a time that each step is
-    short."""
+    short, and count them."""
     items = dataset_items.c
     step = select(items.place).where(*wanted).limit(REMOVED_AT_ONCE)
-    left = True
-    while left:
+    count = 0
+    while True:
         async with database.writing() as connection:
             await _lock_bodies(connection, "pg_advisory_xact_lock")
             statement = delete(dataset_items).where(items.place.in_(step))
@@ -218,7 +218,22 @@ async def _remove_items(database: Database, *wanted: ColumnElement[bool]) -> Non
                     ~exists().where(_same_content(bodies, dataset_items)),
                 )
             )
-        left = len(removed) == REMOVED_AT_ONCE
+        count += len(removed)
+        if len(removed) < REMOVED_AT_ONCE:
+            return count
+
+
+async def count_items(connection: AsyncConnection, changed: Sequence[int]) -> None:
+    """Count the items of the versions that have one of the changed uploads."""
+    columns = dataset_versions.c
+    owners = select(uploads.c.dataset_id).where(uploads.c.id.in_(changed))
+    found = await connection.execute(select(dataset_versions).where(columns.dataset_id.in_(owners)))
+    for row in found.all():
+        if not set(row.uploads).isdisjoint(changed):
+            counted = select(func.count()).where(dataset_items.c.upload_id.in_(row.uploads))
+            this = (columns.dataset_id == row.dataset_id, columns.version == row.version)
+            statement = update(dataset_versions).where(*this)
+            await connection.execute(statement.values(items=counted.scalar_subquery()))
 
 
 async def _lock_bodies(connection: AsyncConnection, lock: str) -> None:
@@ -241,11 +256,10 @@ async def _digests(
 async def _insert(
     connection: AsyncConnection, tenant: str, upload: int, items: Sequence[NewItem]
 ) -> None:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     content = {item.digest: item.body for item in items}
     await _lock_bodies(connection, "pg_advisory_xact_lock_shared")
-    await connection.execute(
-        dialect.insert(bodies).on_conflict_do_nothing(),
+    await insert_bodies(
+        connection,
         [{"tenant": tenant, "digest": digest, "body": body} for digest, body in content.items()],
     )
     await connection.execute(
@@ -258,6 +272,12 @@ async def _insert(
             for item in items
         ],
     )  # fmt: skip
+
+
+async def insert_bodies(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert content where it is not there yet."""
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    await connection.execute(dialect.insert(bodies).on_conflict_do_nothing(), rows)
 
 
 def _conditions(wanted: ItemFilter) -> list[Any]:

@@ -7,14 +7,14 @@ from dataclasses import asdict, fields
 
 from sqlalchemy import delete, insert, select, text, update
 
-from assay.domain.records import Label
+from assay.domain.records import HumanLabel
 from assay.records.database import Database
 from assay.records.tables import labels
 
 LABELS_LOCK = 7_265_638
 """The advisory lock under which labels are added: of two corrections at once, one is the later."""
 _SAME_ITEM = ("dataset", "batch", "item_id", "digest", "criterion", "annotator")
-_FIELDS = [labels.c[field.name] for field in fields(Label)]
+_FIELDS = [labels.c[field.name] for field in fields(HumanLabel)]
 
 
 class RecordedLabels:
@@ -23,7 +23,7 @@ class RecordedLabels:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, tenant: str, labels_: Sequence[Label]) -> None:
+    async def add(self, tenant: str, labels_: Sequence[HumanLabel]) -> None:
         standing = labels.c.superseded_by.is_(None)
         async with self._database.writing() as connection:
             if connection.dialect.name == "postgresql":
@@ -45,7 +45,7 @@ class RecordedLabels:
         *,
         superseded: bool,
         wanted: Mapping[str, str],
-    ) -> Sequence[Label]:
+    ) -> Sequence[HumanLabel]:
         conditions = [labels.c[name] == value for name, value in wanted.items()]
         conditions += [labels.c.id < before] if before else []
         query = select(*_FIELDS).where(
@@ -55,7 +55,7 @@ class RecordedLabels:
         )
         async with self._database.reading() as connection:
             found = await connection.execute(query.order_by(labels.c.id.desc()).limit(limit))
-            return [Label(*row) for row in found]
+            return [HumanLabel(*row) for row in found]
 
     async def delete(self, tenant: str, label_id: str) -> bool:
         statement = delete(labels).where(labels.c.tenant == tenant, labels.c.id == label_id)

@@ -34,6 +34,8 @@ metadata = MetaData(
 
 Document = JSON().with_variant(JSONB(), "postgresql")
 """JSON that can be searched."""
+Ordered = JSON()
+"""JSON that keeps the order of its members, which a judge may be shown."""
 Serial = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database counts up."""
 
@@ -67,7 +69,7 @@ evaluator_versions = Table(
     Column("evaluator_id", Text, _owner("evaluators"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("created_ms", BigInteger, nullable=False),
-    Column("spec", Document, nullable=False),
+    Column("spec", Ordered, nullable=False),
 )
 
 datasets = Table(
@@ -77,7 +79,7 @@ datasets = Table(
     Column("tenant", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False),
-    Column("schema", Document),
+    Column("schema", Ordered),
     Column("newest", Integer, nullable=False),
     Column("deleted_ms", BigInteger),
     UniqueConstraint("tenant", "name"),

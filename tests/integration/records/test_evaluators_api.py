@@ -1,5 +1,6 @@
 """/v1/evaluators, and requests that name an evaluator, over HTTP on both databases."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -32,9 +33,10 @@ class TestVersions:
             "description": "good answers",
             "criteria": [REFUND, POLITE],
             "judge": "both",
-            "metadata": {"team": "support", "n": 2**70},
+            "metadata": {"team": "support", "n": 2**70, "a": {"zz": 1, "b": 2}},
         }
         made = await api.ok("POST", "/v1/evaluators", first)
+        assert json.dumps(made["metadata"]) == json.dumps(first["metadata"])  # and in its order
         assert {**made, **first, "version": 1, "object": "evaluator", "examples": []} == made
         path = f"/v1/evaluators/{first['name']}"
         second = await api.ok("POST", f"{path}/versions", {"criteria": [POLITE]})
@@ -165,7 +167,7 @@ class TestVersions:
 class TestExamples:
     async def test_examples_are_compared_with_what_is_expected(self, api: RecordsApi):
         """Each example tells what differs; all have to be met."""
-        unscored = {"type": "rouge", "name": "same"}
+        unscored = {"type": "token_f1", "name": "same"}
         examples = [
             {"case": {"output": "a refund"}, "expect": {"refund": {"passed": True}}},
             {"case": {"output": "none"}, "expect": {"refund": {"passed": True, "score_min": 0.5}}},

@@ -156,7 +156,7 @@ class TestSchema:
             ("UPDATE alembic_version SET version_num = '0'", "Run `assay migrate`"),
             ("UPDATE alembic_version SET version_num = '99'", None),
             (
-                "UPDATE schema_info SET min_reader = 98; UPDATE alembic_version SET version_num = 99",
+                "UPDATE schema_info SET min_reader = 98; UPDATE alembic_version SET version_num=99",
                 "Use a newer version",
             ),
         ],

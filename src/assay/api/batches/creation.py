@@ -56,6 +56,7 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         open_stores = batches.services.open_stores
         document = await with_criteria(open_stores, tenant, body.document)
         wanted = validate(BatchRequest, document)
+        wanted.check_store(keyed=is_keyed(request))
         _check(batches, tenant, wanted)
         caller = Caller(tenant, request.state.request_id)
         await batches.services.evaluator.compile(
@@ -90,6 +91,7 @@ async def _create(
         "criteria": document["criteria"],
         "judge": document.get("judge"),
         "evaluator": wanted.named,
+        "store": wanted.store,
     }
     shown = {
         "criteria": outline(wanted.criteria),

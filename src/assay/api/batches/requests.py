@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from assay.api.requests import CaseFields, CriteriaFields, Metadata
+from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField
 from assay.criteria.base import Frozen, JudgeField
 
 ITEMS_MAX = 1_000
@@ -68,7 +68,7 @@ class WebhookField(Frozen):
     )
 
 
-class BatchRequest(CriteriaFields):
+class BatchRequest(CriteriaFields, StoreField):
     """What to judge the rows by, the webhook to call, and the rows if there are few."""
 
     judge: JudgeField | None = Field(

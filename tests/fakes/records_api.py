@@ -135,7 +135,7 @@ async def running_records_api(
     (folder / "assay.toml").write_text(
         keys_file(folder)
         + f'[server]\ndata_dir = "{folder / "data"}"\nmax_body_bytes = {BODY_BYTES_MAX}\n'
-        + f'[records]\nurl = "{records_url}"\n'
+        + f'[records]\nurl = "{records_url}"\nupload_mb_max = 4\n'
         + JUDGE
         + config
     )

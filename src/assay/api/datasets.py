@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from tempfile import SpooledTemporaryFile
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +19,7 @@ from assay.api.problem_codes import BODY, JSON_BODY, RECORD
 from assay.api.requests import CaseFields, OptionalOutput
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.services import Services
+from assay.api.uploads import Uploads
 from assay.api.validation import field_names, first_fault, validate
 from assay.catalog.item_files import READERS, Row
 from assay.catalog.item_schema import ItemSchema
@@ -41,22 +41,12 @@ from assay.domain.records import (
 from assay.http.body import check_structure, read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
-from assay.http.problems import (
-    BAD_LINES_MAX,
-    CLOSE,
-    Problem,
-    ProblemError,
-    bad_lines,
-    invalid_request,
-)
+from assay.http.problems import BAD_LINES_MAX, bad_lines, invalid_request
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=DATASET_ID_KIND + "_[0-9a-f]{32}")
 ITEMS_PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,18}")
 CHUNK_ITEMS = 200
 CHUNK_BYTES = 1024 * 1024
-SPOOLED_BYTES = 1024 * 1024
-"""A larger upload goes to a temporary file before it is read: a Parquet file starts at its end, and
-a bad row in any file rejects the whole of it."""
 
 
 class DatasetRequest(Frozen):
@@ -122,6 +112,7 @@ class Datasets:
     def __init__(self, services: Services, limits: Limits) -> None:
         self._services = services
         self._limits = limits
+        self._uploads = Uploads(services.upload_bytes_max)
 
     def router(self) -> APIRouter:
         """Its routes."""
@@ -212,8 +203,7 @@ class Datasets:
         media_type = request.headers["content-type"].partition(";")[0].strip().lower()
         upload = await store.open_upload(dataset)
         try:
-            with SpooledTemporaryFile(SPOOLED_BYTES) as file:
-                await _spool(request, file, self._services.upload_bytes_max)
+            async with self._uploads.file(request) as file:
                 rows = READERS[media_type](file, self._limits.max_body_bytes)
                 beside = dataset.uploads if append else ()
                 await self._add(request, store, dataset, upload, rows, beside)
@@ -360,23 +350,6 @@ _OF_ITEM = frozenset(field_names(DatasetItem))
 def item_document(item: StoredItem) -> dict[str, Any]:
     """An item as callers read it."""
     return {"id": item.id, **loads(item.body)}
-
-
-async def _spool(request: Request, file: IO[bytes], bytes_max: int) -> None:
-    """Write the body to `file`, in pieces large enough for a thread to pay."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if file.tell() + size > bytes_max:
-            detail = f"An upload must have at most {bytes_max} bytes; append the rest to it."
-            raise ProblemError(Problem("body_too_large", detail, headers=CLOSE))
-        if size >= SPOOLED_BYTES:
-            await asyncio.to_thread(file.write, b"".join(pieces))
-            pieces, size = [], 0
-    file.write(b"".join(pieces))
-    file.seek(0)
 
 
 def _words(error: RequestError | ValidationError) -> str:

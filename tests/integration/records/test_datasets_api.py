@@ -372,13 +372,30 @@ class TestBrokenUploads:
             assert (await api.call("GET", f"/v1/datasets/{name}"))[0] == 404
             assert not await left_over(api)
 
-    async def test_an_upload_that_is_too_large(self, api: RecordsApi, tmp_path):
+    async def test_an_upload_that_is_too_large(self, api: RecordsApi):
         """Beyond the limit the upload ends, and nothing of it is kept."""
         name = await api.dataset()
-        object.__setattr__(api.service.services, "upload_bytes_max", 1_000_000)
-        try:
-            status, problem = await api.upload(name, b'{"output": "x"}\n' * 100_000)
-        finally:
-            object.__setattr__(api.service.services, "upload_bytes_max", 2**30)
+        status, problem = await api.upload(name, b'{"output": "x"}\n' * 300_000)
         assert (status, problem["code"]) == (413, "body_too_large")
         assert not await left_over(api)
+
+    async def test_too_many_uploads_at_once(self, api: RecordsApi):
+        """A process holds four uploads; one more is told to come later, and the four go on."""
+        gate = asyncio.Event()
+
+        async def slow():
+            yield ndjson({"id": "b", "output": "late"})
+            await gate.wait()
+
+        names = [await api.dataset() for _ in range(5)]
+        held = [asyncio.create_task(api.upload(name, slow())) for name in names[:4]]
+
+        async def all_held() -> bool:
+            return await left_over(api) == 4
+
+        await until(all_held)
+        status, problem = await api.upload(names[4], ndjson({"id": "a"}))
+        assert (status, problem["code"]) == (503, "overloaded")
+        gate.set()
+        assert [status for status, _ in await asyncio.gather(*held)] == [200] * 4
+        assert (await api.upload(names[4], ndjson({"id": "a"})))[0] == 200

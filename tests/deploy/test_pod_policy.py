@@ -71,7 +71,7 @@ def test_pods_have_no_token(overlay, workload):
 
 @every_workload
 def test_containers_are_probed(overlay, workload):
-    """Start-up, readiness and liveness, at a port that the container names; a Job ends by itself."""
+    """Start-up, readiness and liveness, at a port that the container names; a Job has none."""
     for container in containers(pod_of(workload)) if workload["kind"] != "Job" else ():
         ports = {port["name"] for port in container["ports"]}
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Row,
+    Table,
     and_,
     delete,
     exists,
@@ -103,7 +104,7 @@ class RecordedDatasets:
     ) -> ItemsAdded:
         async with self._database.writing() as connection:
             tenant = await self._tenant(connection, upload)
-            known = await _digests(connection, (*beside, upload), [item.id for item in items])
+            known = await _digests(connection, beside, [item.id for item in items])
             new: dict[str, NewItem] = {}
             clashes: list[int] = []
             for item in items:
@@ -112,9 +113,13 @@ class RecordedDatasets:
                 elif known[item.id] != item.digest:
                     clashes.append(item.line)
                 known.setdefault(item.id, item.digest)
-            if new:
-                await _insert(connection, tenant, upload, list(new.values()))
-        return ItemsAdded(len(new), tuple(clashes))
+            added = await _insert(connection, tenant, upload, new) if new else set()
+            # To look for all of them before would take a plan that PostgreSQL does not choose
+            # for a table that grows.
+            if there := [id_ for id_ in new if id_ not in added]:
+                known = await _digests(connection, (upload,), there)
+                clashes += [new[id_].line for id_ in there if known[id_] != new[id_].digest]
+        return ItemsAdded(len(added), tuple(sorted(clashes)))
 
     async def publish(self, upload: int, *, append: bool) -> DatasetVersion:
         async with self._database.writing() as connection:
@@ -246,6 +251,8 @@ async def _digests(
     connection: AsyncConnection, among: Sequence[int], ids: Sequence[str]
 ) -> dict[str, str]:
     """The hash of each of the items that the uploads have already."""
+    if not among:
+        return {}
     table = dataset_items
     query = select(table.c.item_id, table.c.digest).where(
         table.c.upload_id.in_(among), table.c.item_id.in_(ids)
@@ -254,30 +261,37 @@ async def _digests(
 
 
 async def _insert(
-    connection: AsyncConnection, tenant: str, upload: int, items: Sequence[NewItem]
-) -> None:
-    content = {item.digest: item.body for item in items}
+    connection: AsyncConnection, tenant: str, upload: int, items: Mapping[str, NewItem]
+) -> set[str]:
+    """Insert the items that the upload has not yet, with their content; the ids of these."""
     await _lock_bodies(connection, "pg_advisory_xact_lock_shared")
+    rows = [
+        {
+            "upload_id": upload, "tenant": tenant, "item_id": item.id, "digest": item.digest,
+            "group": item.group, "split": item.split, "metadata": dict(item.metadata),
+        }
+        for item in items.values()
+    ]  # fmt: skip
+    statement = _insert_new(connection, dataset_items).returning(dataset_items.c.item_id)
+    added = set((await connection.scalars(statement, rows)).all())
+    content = {items[id_].digest: items[id_].body for id_ in added}
     await insert_bodies(
         connection,
         [{"tenant": tenant, "digest": digest, "body": body} for digest, body in content.items()],
     )
-    await connection.execute(
-        insert(dataset_items),
-        [
-            {
-                "upload_id": upload, "tenant": tenant, "item_id": item.id, "digest": item.digest,
-                "group": item.group, "split": item.split, "metadata": dict(item.metadata),
-            }
-            for item in items
-        ],
-    )  # fmt: skip
+    return added
+
+
+def _insert_new(connection: AsyncConnection, table: Table) -> Any:
+    """Insert rows, except those that are there already."""
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing()
 
 
 async def insert_bodies(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert content where it is not there yet."""
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    await connection.execute(dialect.insert(bodies).on_conflict_do_nothing(), rows)
+    if rows:
+        await connection.execute(_insert_new(connection, bodies), rows)
 
 
 def _conditions(wanted: ItemFilter) -> list[Any]:

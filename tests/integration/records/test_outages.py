@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import event, text
 
 from assay.domain.events import RecordsDegraded
@@ -19,6 +21,7 @@ from assay.domain.records import NewItem, RecordsUnavailable
 from assay.records.database import OPERATION_S_MAX, Database, SchemaMismatch
 from assay.records.datasets import RecordedDatasets
 from assay.records.migrate import migrate
+from assay.records.tables import metadata
 from fakes.postgres_process import PostgresProcess, postgres_programs
 from fakes.recorded_events import RecordedEvents
 from fakes.records_api import ndjson, until
@@ -177,6 +180,14 @@ class TestSchema:
                     await opened.check()
         finally:
             await opened.aclose()
+
+    async def test_the_migrations_make_the_tables(self, database: Database):
+        """After all migrations the database has what `tables.py` says, and nothing else."""
+        async with database.reading() as connection:
+            found = await connection.run_sync(
+                lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+            )
+        assert found == []
 
     async def test_serve_refuses_an_older_one(self, tmp_path, server):
         """`assay serve` ends with the command to run, and without the URL."""

@@ -24,6 +24,8 @@ SCHEMA = 2
 OPERATION_S_MAX = 15.0
 """The longest that one use of the database may take: a stuck one must not hold a request."""
 CONNECTIONS_MAX = 10
+ERASE_PAGES = "secure_delete=ON"
+"""What is deleted is overwritten in the file, too."""
 UNAVAILABLE = "The records are unavailable."
 
 
@@ -150,7 +152,7 @@ def create_engine(url: str) -> AsyncEngine:
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun below
         cursor = connection.cursor()
-        for pragma in ("busy_timeout=10000", "journal_mode=WAL", "foreign_keys=ON"):
+        for pragma in ("busy_timeout=10000", "journal_mode=WAL", "foreign_keys=ON", ERASE_PAGES):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

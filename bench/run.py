@@ -12,6 +12,7 @@ from latency import latency_half_load
 from memory import memory_in_flight
 from options import Options
 from quota import quota
+from records import records
 from rows import batch
 from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb
 from waiting import async_vs_sync
@@ -26,6 +27,7 @@ SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
     "quota": quota,
     "batch": batch,
     "growth": growth,
+    "records": records,
 }
 
 

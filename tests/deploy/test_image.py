@@ -112,7 +112,7 @@ def test_the_manifests_run_it_as_it_is_meant(overlay, workload):
         if container["name"] == "assay":
             assert pod["securityContext"]["runAsUser"] == UID
             assert "command" not in container
-            assert container["args"] in (["serve"], ["worker"])
+            assert container["args"] in (["serve"], ["worker"], ["migrate"])
 
 
 def test_it_starts_directly_and_says_how_it_is():

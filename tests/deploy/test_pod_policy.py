@@ -5,6 +5,7 @@ import re
 import pytest
 
 import assay
+from assay.api.uploads import UPLOADS_AT_ONCE
 from assay.evaluation.sandbox.pool import WORKERS_MAX
 from assay.evaluation.sandbox.process import RESIDENT_BYTES_MAX
 from assay.settings import load
@@ -13,6 +14,7 @@ from deploy.manifests import (
     cases,
     containers,
     name_of_case,
+    named,
     of_kind,
     pod_of,
     rendered,
@@ -69,8 +71,8 @@ def test_pods_have_no_token(overlay, workload):
 
 @every_workload
 def test_containers_are_probed(overlay, workload):
-    """Start-up, readiness and liveness, at a port that the container names."""
-    for container in containers(pod_of(workload)):
+    """Start-up, readiness and liveness, at a port that the container names; a Job has none."""
+    for container in containers(pod_of(workload)) if workload["kind"] != "Job" else ():
         ports = {port["name"] for port in container["ports"]}
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             how = container[probe]
@@ -106,6 +108,32 @@ def test_memory_holds_what_may_be_in_flight(overlay):
         resources = container["resources"]
         assert usual_mb <= mb(resources["requests"]["memory"]) < usual_mb * 1.1
         assert largest_mb <= mb(resources["limits"]["memory"]) < largest_mb * 1.1
+
+
+@every_overlay
+def test_uploads_fit_on_the_disk(overlay):
+    """A pod of the API has room for all uploads that it holds at once; a full volume evicts it."""
+    pod = pod_of(named(rendered(overlay), "Deployment", "assay-api"))
+    (size,) = [
+        volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if volume["name"] == "tmp"
+    ]
+    limit = pod["containers"][0]["resources"]["limits"]["ephemeral-storage"]
+    most_mb = load_settings(overlay).records.upload_mb_max * 2**20 / 1e6 * UPLOADS_AT_ONCE
+    assert most_mb < mb(size) <= mb(limit)
+
+
+@pytest.mark.parametrize("overlay", [name for name in OVERLAYS if name != "dev"])
+def test_a_job_migrates_the_records(overlay):
+    """It runs the pods' own image with the pods' own URL, and leaves in time for the next one."""
+    objects = rendered(overlay)
+    (job,) = of_kind(objects, "Job")
+    (container,) = pod_of(job)["containers"]
+    api = pod_of(named(objects, "Deployment", "assay-api"))["containers"][0]
+    assert (container["args"], container["image"]) == (["migrate"], api["image"])
+    url_file = str(load_settings(overlay).records.url_file)
+    assert {"name": "ASSAY_RECORDS__URL_FILE", "value": url_file} in container["env"]
+    assert "/run/secrets/assay/records" in {mount["mountPath"] for mount in api["volumeMounts"]}
+    assert job["spec"]["ttlSecondsAfterFinished"] <= 60
 
 
 @every_overlay
@@ -174,7 +202,7 @@ def test_secrets_are_nowhere_in_clear(overlay):
 def test_secret_files_are_where_the_settings_look(overlay):
     """Each file that assay.toml names lies in a mounted directory, never by subPath."""
     configured = load_settings(overlay)
-    files = [configured.auth.keys_file, configured.redis.url_file]
+    files = [configured.auth.keys_file, configured.redis.url_file, configured.records.url_file]
     files += [provider.api_key_file for provider in configured.providers.values()]
     for container in assay_containers(overlay):
         assert not any("subPath" in mount for mount in container["volumeMounts"])
@@ -214,5 +242,5 @@ def assay_containers(overlay):
         container
         for workload in workloads(rendered(overlay))
         for container in containers(pod_of(workload))
-        if container["name"] == "assay"
+        if container["name"] == "assay" and workload["kind"] == "Deployment"
     ]

@@ -80,11 +80,13 @@ async def test_the_shipped_settings_serve_from_mounted_secrets(tmp_path, redis):
     second, second_line = new_key("second")
     keys = MountedSecret(tmp_path / "keys", keys=first_line)
     url = MountedSecret(tmp_path / "redis", url=redis.url)
+    records = MountedSecret(tmp_path / "records", url="postgresql://assay@127.0.0.1:9/assay")
     providers = MountedSecret(tmp_path / "providers", openai="sk-none", anthropic="sk-none")
     mounted = {
         "ASSAY_SERVER__HOST": "127.0.0.1",
         "ASSAY_AUTH__KEYS_FILE": str(keys.folder / "keys"),
         "ASSAY_REDIS__URL_FILE": str(url.folder / "url"),
+        "ASSAY_RECORDS__URL_FILE": str(records.folder / "url"),
         "ASSAY_PROVIDERS__OPENAI__API_KEY_FILE": str(providers.folder / "openai"),
         "ASSAY_PROVIDERS__ANTHROPIC__API_KEY_FILE": str(providers.folder / "anthropic"),
     }

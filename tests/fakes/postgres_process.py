@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -62,6 +64,21 @@ class PostgresProcess:
 
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "stop", "--mode", mode, "--silent")
+
+    def pause(self) -> None:
+        """Stop all its processes where they are: connections open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        main = int((self._folder / "postmaster.pid").read_text().split()[0])
+        os.kill(main, number)  # first, so that it starts no others
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                if int(status.read_text().rpartition(")")[2].split()[1]) == main:
+                    os.kill(int(status.parent.name), number)
 
     def new_database(self) -> str:
         """SQLAlchemy's URL of an empty database."""

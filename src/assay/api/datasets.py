@@ -7,51 +7,46 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from tempfile import SpooledTemporaryFile
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
-from assay.api.evaluators import VERSION, Description, Name
+from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
-from assay.api.requests import CaseFields, TextField, present
-from assay.api.routes import add_route, flag, json_response, list_document
+from assay.api.requests import CaseFields, OptionalOutput, present
+from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.services import Services
+from assay.api.uploads import Uploads
 from assay.api.validation import field_names, first_fault, validate
 from assay.catalog.item_files import READERS, Row
 from assay.catalog.item_schema import ItemSchema
 from assay.criteria.base import Frozen, judge_spec
 from assay.domain.completion import Caller
-from assay.domain.errors import FieldError, RequestError
+from assay.domain.errors import RequestError
 from assay.domain.evaluation import Case
 from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import shown_time
 from assay.domain.records import (
     DATASET_ID_KIND,
+    VERSION_MAX,
     DatasetStore,
     DatasetVersion,
     ItemFilter,
     NewItem,
     StoredItem,
 )
-from assay.domain.targets import AllowedHosts
 from assay.http.body import check_structure, read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
-from assay.http.problems import invalid_request
+from assay.http.problems import BAD_LINES_MAX, bad_lines, invalid_request
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=DATASET_ID_KIND + "_[0-9a-f]{32}")
 ITEMS_PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,18}")
 CHUNK_ITEMS = 200
 CHUNK_BYTES = 1024 * 1024
-SPOOLED_BYTES = 1024 * 1024
-"""A larger upload goes to a temporary file before it is read: a Parquet file starts at its end, and
-a bad row in any file rejects the whole of it."""
-BAD_LINES_MAX = 1_000
-"""After so many bad lines an upload is not read any further: it is probably the wrong file."""
 
 
 class DatasetRequest(Frozen):
@@ -68,7 +63,7 @@ class DatasetItem(CaseFields):
     """An item: a case, whose output may be missing where a batch generates it."""
 
     id: ItemId | None = None
-    output: TextField | None = None  # type: ignore[assignment]
+    output: OptionalOutput = None  # type: ignore[assignment]
     group: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
         default=None, description="Groups similar items, such as answers to one question."
     )
@@ -116,6 +111,7 @@ class Datasets:
     def __init__(self, services: Services, limits: Limits) -> None:
         self._services = services
         self._limits = limits
+        self._uploads = Uploads(services.upload_bytes_max)
 
     def router(self) -> APIRouter:
         """Its routes."""
@@ -126,10 +122,11 @@ class Datasets:
         made = (*JSON_BODY, *RECORD, "conflict")
         created = partial(route, "POST", status=201, body=DatasetRequest)
         created(base, self.create_dataset, DatasetResponse, made)
-        route("GET", base, self.list_datasets, DatasetListResponse, listed, page=PAGE)
+        many = partial(route, "GET", response=DatasetListResponse, codes=listed)
+        many(base, self.list_datasets, page=PAGE)
         route("GET", one, self.get_dataset, DatasetResponse, listed)
         route("DELETE", one, self.delete_dataset, None, (*listed, "forbidden"), status=204)
-        route("GET", one + "/versions", self.list_dataset_versions, DatasetListResponse, RECORD)
+        many(one + "/versions", self.list_dataset_versions, page=VERSIONS_PAGE)
         route("GET", items, self.list_items, DatasetItemListResponse, listed, page=ITEMS_PAGE)
         route("PUT", items, self.replace_items, DatasetResponse, uploaded, uploads=READERS)
         route("POST", items, self.append_items, DatasetResponse, uploaded, uploads=READERS)
@@ -158,12 +155,12 @@ class Datasets:
         return json_response(_document((await self._requested(request, name))[1]))
 
     async def list_dataset_versions(self, request: Request, name: str) -> Response:
-        """List all versions, the newest first."""
-        tenant = await self._services.admit(request)
-        versions = await (await self._services.open_stores()).datasets.versions(tenant, name)
-        if not versions:
-            raise _MISSING
-        return json_response(list_document([_document(one) for one in versions], len(versions)))
+        """List versions, the newest first."""
+        store, found = await self._requested(request, name)
+        before, limit = int(VERSIONS_PAGE.cursor(request) or VERSION_MAX), PAGE.limit(request)
+        versions = await store.versions(request.state.tenant, found.name, before, limit + 1)
+        documents = [_document(one) for one in versions]
+        return json_response(list_document(documents, limit, "version"))
 
     async def delete_dataset(self, request: Request, name: str) -> Response:
         """Delete all versions. The name stays reserved for 30 days; `?erase=true` frees it."""
@@ -178,7 +175,8 @@ class Datasets:
         """List the items of the newest version, or of `?version=`, by `?split=` and `?group=`."""
         cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
         store, version = await self._requested(request, name)
-        wanted = ItemFilter(request.query_params.get("split"), request.query_params.get("group"))
+        given = text_parameters(request, ("split", "group"))
+        wanted = ItemFilter(split=given.get("split"), group=given.get("group"))
         found = await store.items(version, after=int(cursor or 0), limit=limit + 1, wanted=wanted)
         more = len(found) > limit
         return json_response(
@@ -204,8 +202,7 @@ class Datasets:
         media_type = request.headers["content-type"].partition(";")[0].strip().lower()
         upload = await store.open_upload(dataset)
         try:
-            with SpooledTemporaryFile(SPOOLED_BYTES) as file:
-                await _spool(request, file)
+            async with self._uploads.file(request) as file:
                 rows = READERS[media_type](file, self._limits.max_body_bytes)
                 beside = dataset.uploads if append else ()
                 await self._add(request, store, dataset, upload, rows, beside)
@@ -228,10 +225,10 @@ class Datasets:
         """Add all rows; raises `RequestError` with the numbers of those that cannot be used."""
         bad: dict[int, str] = {}
         empty = True
-        while chunk := await asyncio.to_thread(_next_chunk, rows, self._limits.image_hosts):
+        while chunk := await asyncio.to_thread(_next_chunk, rows, self._limits):
             empty = False
             bad |= chunk.bad
-            if dataset.schema is not None:
+            if dataset.schema is not None and chunk.sent:
                 bad |= await self._schema_faults(request, dataset.schema, chunk.sent)
             if not bad:
                 added = await store.add_items(upload, chunk.items, beside=beside)
@@ -239,7 +236,7 @@ class Datasets:
             if len(bad) > BAD_LINES_MAX:
                 break
         if bad:
-            raise _bad_lines(bad)
+            raise bad_lines(bad)
         if empty:
             raise RequestError("invalid_request", "The upload has no items.")
 
@@ -301,12 +298,12 @@ class _Chunk:
     bad: dict[int, str] = field(default_factory=dict)
 
 
-def _next_chunk(rows: Iterator[tuple[int, Row]], image_hosts: AllowedHosts) -> _Chunk | None:
+def _next_chunk(rows: Iterator[tuple[int, Row]], limits: Limits) -> _Chunk | None:
     """The next rows, or None at the end; for a thread."""
     chunk, size = _Chunk(), 0
     for line, row in rows:
         try:
-            item = _item(line, row, image_hosts)
+            item = _item(line, row, limits)
         except RequestError as error:
             chunk.bad[line] = first_fault(error)
         except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
@@ -320,7 +317,7 @@ def _next_chunk(rows: Iterator[tuple[int, Row]], image_hosts: AllowedHosts) -> _
     return chunk if chunk.items or chunk.bad else None
 
 
-def _item(line: int, row: Row, image_hosts: AllowedHosts) -> NewItem:
+def _item(line: int, row: Row, limits: Limits) -> NewItem:
     if isinstance(row, str):
         raise RequestError("invalid_request", row)
     check_structure(row)
@@ -331,10 +328,12 @@ def _item(line: int, row: Row, image_hosts: AllowedHosts) -> NewItem:
         if name not in _OF_ITEM or (name == "sample" and not isinstance(value, dict))
     }
     given = {name: row[name] for name in row.keys() - others.keys()}
-    item = validate(DatasetItem, given, image_hosts)
+    item = validate(DatasetItem, given, limits.image_hosts)
     shown = present({**vars(item), "fields": {**item.fields, **others}})
     id_ = shown.pop("id", None)
     body = dumps(shown)
+    if len(body) > limits.max_body_bytes:
+        raise RequestError("invalid_request", f"must have at most {limits.max_body_bytes} bytes")
     digest = hashlib.sha256(body).hexdigest()
     # The first half of a hash is as good as all of it where nobody gains from a collision.
     return NewItem(line, id_ or digest[:32], digest, body, item.group, item.split, item.metadata)
@@ -346,29 +345,6 @@ _OF_ITEM = frozenset(field_names(DatasetItem))
 def item_document(item: StoredItem) -> dict[str, Any]:
     """An item as callers read it."""
     return {"id": item.id, **loads(item.body)}
-
-
-async def _spool(request: Request, file: IO[bytes]) -> None:
-    """Write the body to `file`, in pieces large enough for a thread to pay."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size >= SPOOLED_BYTES:
-            await asyncio.to_thread(file.write, b"".join(pieces))
-            pieces, size = [], 0
-    file.write(b"".join(pieces))
-    file.seek(0)
-
-
-def _bad_lines(bad: dict[int, str]) -> RequestError:
-    numbers = sorted(bad)
-    shown = ", ".join(map(str, numbers[:BAD_LINES_MAX]))
-    more = " and more" if len(numbers) > BAD_LINES_MAX else ""
-    detail = f"Nothing was stored, because these lines cannot be used: {shown}{more}."
-    faults = [FieldError("", f"line {number}: {bad[number]}") for number in numbers]
-    return RequestError("invalid_request", detail, faults)
 
 
 def _words(error: RequestError | ValidationError) -> str:

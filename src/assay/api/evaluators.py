@@ -26,13 +26,14 @@ from assay.criteria.base import Frozen, Judge, JudgeField, judge_spec
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
 from assay.domain.ids import shown_time
-from assay.domain.records import EVALUATOR_ID_KIND, EvaluatorVersion
+from assay.domain.records import EVALUATOR_ID_KIND, VERSION_MAX, EvaluatorVersion
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=EVALUATOR_ID_KIND + "_[0-9a-f]{32}")
+VERSIONS_PAGE = Paging(largest=100, default=20, cursor_pattern="[1-9][0-9]{0,8}")
 EXAMPLES_MAX = 100
 EXAMPLES_AT_ONCE = 8
 DESCRIPTION_CHARS_MAX = 4_000
@@ -161,13 +162,14 @@ class Evaluators:
         )
         made = partial(route, "POST", status=201)
         made(base, self.create_evaluator, EvaluatorResponse, saved, body=EvaluatorRequest)
-        route("GET", base, self.list_evaluators, EvaluatorListResponse, listed, page=PAGE)
+        many = partial(route, "GET", response=EvaluatorListResponse, codes=listed)
+        many(base, self.list_evaluators, page=PAGE)
         route("GET", one, self.get_evaluator, EvaluatorResponse, RECORD)
         route("DELETE", one, self.delete_evaluator, None, (*listed, "forbidden"), status=204)
         versions, diff = one + "/versions", one + "/diff"
         body = EvaluatorVersionRequest
         made(versions, self.add_evaluator_version, EvaluatorResponse, saved, body=body)
-        route("GET", versions, self.list_evaluator_versions, EvaluatorListResponse, RECORD)
+        many(versions, self.list_evaluator_versions, page=VERSIONS_PAGE)
         route("GET", version, self.get_evaluator_version, EvaluatorResponse, RECORD)
         test = version + "/test"
         route("POST", test, self.test_evaluator_version, EvaluatorTestResponse, (*JUDGED, *RECORD))
@@ -202,12 +204,13 @@ class Evaluators:
         return json_response(_document(await self._requested(request, name)))
 
     async def list_evaluator_versions(self, request: Request, name: str) -> Response:
-        """List all versions, the newest first."""
-        tenant = await self._services.admit(request)
-        versions = await (await self._services.open_stores()).evaluators.versions(tenant, name)
-        _found(versions[0] if versions else None)
+        """List versions, the newest first."""
+        found = await self._requested(request, name)
+        before, limit = int(VERSIONS_PAGE.cursor(request) or VERSION_MAX), PAGE.limit(request)
+        store = (await self._services.open_stores()).evaluators
+        versions = await store.versions(request.state.tenant, found.name, before, limit + 1)
         documents = [_document(one) for one in versions]
-        return json_response(list_document(documents, len(documents)))
+        return json_response(list_document(documents, limit, "version"))
 
     async def get_evaluator_version(self, request: Request, name: str, version: str) -> Response:
         """Read one version."""

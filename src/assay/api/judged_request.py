@@ -48,8 +48,9 @@ async def handle_judged_request(
         body = await read_json(request, digested=is_keyed(request))
         document = await with_criteria(services.open_stores, tenant, body.document)
         payload = validate(model, document, limits.image_hosts)
+        payload.check_store(keyed=is_keyed(request))
         deadline = deadline_of(payload.timeout_ms, limits)
-        caller = Caller(tenant, request.state.request_id)
+        caller = Caller(tenant, request.state.request_id, store=payload.store)
         return await run_idempotently(
             request,
             body.sha256,

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    StrictBool,
     Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -28,6 +29,7 @@ from assay.criteria.locations import fault_at
 from assay.domain.evaluation import Case, NamedVersion, Text
 from assay.domain.exact_json import dumps
 from assay.domain.images import DEPTH_MAX, ImageFault, image_in, no_fault, replaced
+from assay.http.problems import invalid_request
 
 MESSAGES_MAX = 1_000
 TIMEOUT_MS_MIN = 100
@@ -183,11 +185,15 @@ class CaseContext(Frozen):
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
 
 
+_OUTPUT_NAMES = AliasChoices("output", "actual_output", "response")
+OptionalOutput = Annotated[TextField | None, Field(validation_alias=_OUTPUT_NAMES)]
+
+
 class CaseFields(CaseContext):
     """A case: an output to judge, what it answers, and what it is compared to."""
 
     output: TextField = Field(
-        validation_alias=AliasChoices("output", "actual_output", "response"),
+        validation_alias=_OUTPUT_NAMES,
         description="What the model answered: a text, which may be empty, or chat messages.",
     )
     tools: ToolsField = Field(default=[], description="The tools that the model could call.")
@@ -218,7 +224,24 @@ def present(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class JudgedFields(Frozen):
+class StoreField(Frozen):
+    """Whether anything of a request is kept."""
+
+    store: StrictBool = Field(
+        default=True,
+        description="False: no answer of a judge goes to the cache or to the records. It excludes "
+        "an `Idempotency-Key`, whose response is kept.",
+    )
+
+    def check_store(self, *, keyed: bool) -> None:
+        """Raises `RequestError` if the request must not be kept and has an idempotency key."""
+        if keyed and not self.store:
+            raise invalid_request(
+                "/store", "false excludes an Idempotency-Key, whose response is kept"
+            )
+
+
+class JudgedFields(StoreField):
     """Who judges, and how long it may take."""
 
     judge: JudgeField | None = Field(

@@ -34,7 +34,8 @@ def add_route(
     """
     extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
     if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
-        extra["requestBody"] = {"required": True, "content": content}
+        given = extra.setdefault("requestBody", {"required": True, "content": {}})
+        given["content"] |= content
     if page is not None:
         extra["parameters"] = page.parameters()
     router.add_api_route(
@@ -56,14 +57,19 @@ def json_response(
     return Response(dumps(document), status, headers, media_type="application/json")
 
 
-def list_document(found: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
-    """A page of a list, from one more document than the page may have if there are more."""
+def list_document(
+    found: Sequence[Mapping[str, Any]], limit: int, cursor: str = "id"
+) -> dict[str, Any]:
+    """A page of a list, from one more document than the page may have if there are more.
+
+    `cursor` is the member by which the next page goes on.
+    """
     more = len(found) > limit
     return {
         "object": "list",
         "data": found[:limit],
         "has_more": more,
-        "next_cursor": found[limit - 1]["id"] if more else None,
+        "next_cursor": str(found[limit - 1][cursor]) if more else None,
     }
 
 
@@ -73,3 +79,11 @@ def flag(request: Request, name: str) -> bool:
     if value not in ("true", "false"):
         raise invalid_request("", f"{name} must be true or false")
     return value == "true"
+
+
+def text_parameters(request: Request, names: Iterable[str]) -> dict[str, str]:
+    """Those of the query's parameters that are given; raises `RequestError`."""
+    given = {name: value for name in names if (value := request.query_params.get(name)) is not None}
+    if any("\0" in value for value in given.values()):
+        raise invalid_request("", "parameters must not contain a NUL character")
+    return given

@@ -31,6 +31,7 @@ class Services:
     load: Load = field(default_factory=Load)
     gate: TenantGate = OPEN_GATE
     open_stores: OpenStores = without_records
+    upload_bytes_max: int = 2**30
 
     async def admit(self, request: Request, needs: Role | None = None) -> str:
         """The tenant of a request, which counts as one of its requests.

@@ -45,11 +45,12 @@ class BatchRequestSpec:
     metadata: Mapping[str, Any] | None = None
     webhook: Mapping[str, Any] | None = None
     retry_of: str | None = None
+    store: bool = True
 
     @property
     def is_kept(self) -> bool:
         """Whether the batch is about records, and so becomes one."""
-        return bool(self.named or self.dataset or self.name)
+        return self.store and bool(self.named or self.dataset or self.name)
 
 
 class BatchCreator:
@@ -167,6 +168,7 @@ def _request(spec: BatchRequestSpec) -> dict[str, Any]:
         "criteria": spec.criteria,
         "judge": spec.judge,
         "evaluator": spec.named,
+        "store": spec.store,
         "generate": spec.generation and spec.generation.model_dump(mode="json"),
     }
 

@@ -91,6 +91,7 @@ class BatchSpec:
     judge: JudgeSpec
     named: NamedVersion | None = None
     generation: Generation | None = None
+    store: bool = True
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -140,7 +141,7 @@ class RowRunner:
         self, batch_spec: BatchSpec, claim: Claim, payload: NewRow
     ) -> RowResult | RetryLater:
         row = await self._row(batch_spec.tenant, payload)
-        caller = Caller(batch_spec.tenant, claim.batch_id, "batch")
+        caller = Caller(batch_spec.tenant, claim.batch_id, "batch", store=batch_spec.store)
         deadline = Deadline.after(self._retry_policy.row_timeout_s)
         made = row.get("generated")
         if batch_spec.generation is not None and made is None:
@@ -255,6 +256,7 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
         judge,
         (named[0], named[1]) if named else None,
         Generation.model_validate(generated) if generated else None,
+        document.get("store", True),
     )
 
 

@@ -2,7 +2,7 @@
 
 from assay.bootstrap.judging import Nest
 from assay.bootstrap.process import start_logging
-from assay.bootstrap.records import migrate_records
+from assay.bootstrap.records import export_records, import_records, migrate_records
 from assay.bootstrap.service import open_local, open_models, open_service, run_service
 from assay.bootstrap.worker import run_worker
 from assay.redis.embedded import EmbeddedError
@@ -10,6 +10,8 @@ from assay.redis.embedded import EmbeddedError
 __all__ = [
     "EmbeddedError",
     "Nest",
+    "export_records",
+    "import_records",
     "migrate_records",
     "open_local",
     "open_models",

@@ -13,6 +13,8 @@ from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
+from assay.api.erasures import Erasures
+from assay.api.labels import HumanLabels
 from assay.api.responses import render
 from assay.api.services import Services
 from assay.batches.creation import BatchCreator
@@ -26,6 +28,7 @@ from assay.domain.ids import random_hex
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
+from assay.store.batches.erasure import RedisErasure
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
 from assay.store.tenants.storage import RedisTenantStorage
@@ -56,14 +59,16 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
     )
 
 
-def batch_routers(batches: Batches) -> list[APIRouter]:
-    """The resources of batches."""
+def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
+    """The resources of batches, and those that look into them."""
     return [
         batch_creation_router(batches),
         batches_router(batches),
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
+        HumanLabels(batches.services, batches.limits, batches.found).router(),
+        Erasures(batches, RedisErasure(process.redis)).router(),
     ]
 
 

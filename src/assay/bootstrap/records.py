@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from assay.catalog.stores import Stores
+from assay.domain.ports import EventSink
 from assay.domain.records import RecordsUnavailable
+from assay.domain.supervision import Supervisor
 from assay.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +24,9 @@ FILE_NAME = "records.db"
 class Records:
     """The database that the settings name, or a file in the data directory."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, events: EventSink, supervisor: Supervisor) -> None:
+        self._events = events
+        self._supervisor = supervisor
         self.url = records_url(settings)
         self._embedded = self.url.startswith("sqlite")
         self._opening = asyncio.Lock()
@@ -33,7 +39,12 @@ class Records:
             if self._stores is None:
                 # In a thread, because it takes a third of a second.
                 await asyncio.to_thread(import_module, "assay.records.datasets")
-                self._database, self._stores = _build(self.url, embedded=self._embedded)
+                self._database, self._stores = _build(
+                    self.url, embedded=self._embedded, events=self._events
+                )
+                from assay.records.removal import upkeep  # noqa: PLC0415
+
+                self._supervisor.start("records_upkeep", partial(upkeep, self._database))
             return self._stores
 
     async def __aenter__(self) -> Self:
@@ -65,12 +76,44 @@ def records_url(settings: Settings) -> str:
 
 def migrate_records(settings: Settings) -> None:
     """Bring the schema up to date; raises `OSError` if the database does not answer."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
     from assay.records.migrate import migrate  # noqa: PLC0415
 
-    try:
+    with _failures():
         migrate(records_url(settings))
+
+
+def export_records(settings: Settings, tenant: str, file: IO[bytes]) -> int:
+    """Write all of a tenant's records as JSON Lines, and count the rows; raises `OSError`."""
+    from assay.records.exchange import exported  # noqa: PLC0415
+
+    async def export() -> int:
+        count = -1  # the first line is no row
+        async for line in exported(records_url(settings), tenant):
+            file.write(line)
+            count += 1
+        return count
+
+    with _failures():
+        return asyncio.run(export())
+
+
+def import_records(settings: Settings, tenant: str, file: IO[bytes]) -> dict[str, int]:
+    """Add the rows of an export, all or none; raises `OSError` and `ValueError`."""
+    from assay.records import exchange  # noqa: PLC0415
+
+    migrated = records_url(settings)
+    if migrated.startswith("sqlite"):
+        migrate_records(settings)
+    with _failures():
+        return asyncio.run(exchange.import_records(migrated, tenant, file))
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    try:
+        yield
     except SQLAlchemyError as error:
         # Its message has the statement, but not the URL.
         raise OSError(str(error).partition("\n")[0]) from None
@@ -80,14 +123,17 @@ def _build(url: str, **options: Any) -> tuple[Database, Stores]:
     from assay.records.database import Database  # noqa: PLC0415  # see the top of this module
     from assay.records.datasets import RecordedDatasets  # noqa: PLC0415
     from assay.records.evaluators import RecordedEvaluators  # noqa: PLC0415
+    from assay.records.labels import RecordedLabels  # noqa: PLC0415
     from assay.records.objects import RecordedObjects  # noqa: PLC0415
+    from assay.records.removal import Eraser  # noqa: PLC0415
     from assay.records.runs import RecordedRuns  # noqa: PLC0415
 
     database = Database(url, **options)
-    stores = Stores(
+    return database, Stores(
         RecordedEvaluators(database),
         RecordedDatasets(database),
         RecordedRuns(database),
         RecordedObjects(database),
+        RecordedLabels(database),
+        Eraser(database),
     )
-    return database, stores

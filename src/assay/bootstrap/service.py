@@ -74,6 +74,7 @@ async def open_service(
             judges=process.judging.judges,
             open_stores=process.records.open,
             usage=process.usage,
+            upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
             events=process.events,
             lifecycle=process.lifecycle,
             load=process.load,
@@ -87,7 +88,7 @@ async def open_service(
         app = create_app(
             services,
             process.limits,
-            [*batch_routers(batches), *openai_routers(batches)],
+            [*batch_routers(batches, process), *openai_routers(batches)],
             settings.server.cors_origins,
         )
         app.add_middleware(OpenAIErrors)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import orjson
+
+from assay.domain.errors import RequestError
+from assay.http.body import check_count, check_structure, with_exact_numbers
 
 Row = dict[str, Any] | str
 """The fields of a row, or what is wrong with it."""
@@ -18,6 +21,8 @@ Row = dict[str, Any] | str
 CSV_JSON_COLUMNS = frozenset({"context", "metadata", "tools", "expected_tools", "reference"})
 """Columns whose cells may hold JSON, since a cell has no lists and objects."""
 PARQUET_ROWS = 200
+PARQUET_BATCH_BYTES = 4 * 1024 * 1024
+PARQUET_BUFFER_BYTES = 64 * 1024
 
 
 def json_lines(file: IO[bytes], row_bytes_max: int) -> Iterator[tuple[int, Row]]:
@@ -39,14 +44,32 @@ def csv_rows(file: IO[bytes], row_bytes_max: int) -> Iterator[tuple[int, Row]]:
     Source: RFC 4180.
     """
     csv.field_size_limit(row_bytes_max)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    reader = csv.DictReader(text, strict=True, restkey="")
+    # Bytes that are not UTF-8 spoil their row alone, since JSON cannot represent them.
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+    number = size = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal number, size
+        while line := text.readline(row_bytes_max + 1):
+            number += 1
+            size += len(line)
+            if size > row_bytes_max:
+                raise csv.Error(f"a row has more than {row_bytes_max} characters")
+            yield line
+
+    reader = csv.reader(lines(), strict=True)
     try:
+        header = next(reader, [])
+        if not all(header) or len(set(header)) < len(header):
+            yield 1, "every column must have a name of its own"
+            return
         for record in reader:
-            yield reader.line_num, _cells(record)
-    except (csv.Error, UnicodeDecodeError) as error:
+            size = 0
+            if record:
+                yield number, _cells(header, record)
+    except csv.Error as error:
         # The rest of the file cannot be told apart any more.
-        yield reader.line_num + 1, f"must be CSV in UTF-8: {error}"
+        yield number, f"must be CSV: {error}"
     finally:
         text.detach()
 
@@ -58,7 +81,12 @@ def parquet_rows(file: IO[bytes], _row_bytes_max: int) -> Iterator[tuple[int, Ro
 
     number = 0
     try:
-        for batch in ParquetFile(file).iter_batches(PARQUET_ROWS):
+        # Otherwise a whole row group is read at once, and that may be the whole file.
+        source = ParquetFile(file, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False)
+        groups = map(source.metadata.row_group, range(source.num_row_groups))
+        size = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
+        at_once = max(1, min(PARQUET_ROWS, round(PARQUET_BATCH_BYTES / max(size, 1))))
+        for batch in source.iter_batches(at_once, use_threads=False):
             for record in batch.to_pylist():
                 number += 1
                 yield number, {name: value for name, value in record.items() if value is not None}
@@ -78,22 +106,29 @@ READERS: Mapping[str, Callable[[IO[bytes], int], Iterator[tuple[int, Row]]]] = {
 
 def _object(content: bytes) -> Row:
     try:
+        check_count(content)
         document = orjson.loads(content)
+        if not isinstance(document, dict):
+            return "must be a JSON object"
+        check_structure(document)
+        return with_exact_numbers(document, content)
     except orjson.JSONDecodeError as error:
         return f"must be valid JSON: {error}"
-    return document if isinstance(document, dict) else "must be a JSON object"
+    except RequestError as error:
+        return error.errors[0].message if error.errors else error.message
 
 
-def _cells(record: dict[str, Any]) -> Row:
-    if "" in record:
+def _cells(header: Sequence[str], record: Sequence[str]) -> Row:
+    if len(record) > len(header):
         return "has more cells than the header"
-    return {name: _cell(name, cell) for name, cell in record.items() if cell}
+    cells = zip(header, record, strict=False)
+    return {name: _cell(name, cell) for name, cell in cells if cell}
 
 
 def _cell(name: str, cell: str) -> Any:
     if name in CSV_JSON_COLUMNS and cell[0] in "[{":
         try:
             return orjson.loads(cell)
-        except orjson.JSONDecodeError:
+        except (orjson.JSONDecodeError, UnicodeEncodeError):
             return cell
     return [cell] if name == "context" else cell

@@ -30,7 +30,7 @@ class ItemSchema(JsonSchema):
     def check(self, case: Case) -> Finding:
         validator = SchemaValidator(self.schema_, at=("schema",))
         faults: list[tuple[int, str]] = []
-        for index, line in enumerate(output_text(case).splitlines()):
+        for index, line in enumerate(output_text(case).split("\n")):
             document: Any = orjson.loads(line)
             if found := validator.faults(document):
                 faults.append((index, found[0]))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from assay.domain.erasure import RecordEraser
 from assay.domain.records import (
     DatasetStore,
     EvaluatorStore,
+    LabelStore,
     ObjectStore,
     RecordsUnavailable,
     RunStore,
@@ -22,6 +24,8 @@ class Stores:
     datasets: DatasetStore
     runs: RunStore
     objects: ObjectStore
+    labels: LabelStore
+    eraser: RecordEraser
 
 
 OpenStores = Callable[[], Awaitable[Stores]]

@@ -5,9 +5,12 @@ from importlib import import_module
 
 from assay.cli.app import app
 
-COMMANDS = ("serve", "worker", "evaluate", "batch", "keys", "migrate", "models", "import", "probe")
-MODULES = {"import": "importing"}
-"""Where a command's name is a word of the language."""
+COMMANDS = (
+    *("serve", "worker", "evaluate", "batch", "keys", "migrate", "models", "export", "import"),
+    "probe",
+)
+MODULES = {"export": "records", "import": "records"}
+"""Of commands that share one."""
 
 
 def main() -> None:

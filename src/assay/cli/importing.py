@@ -23,7 +23,9 @@ OPENAI_URL = "https://api.openai.com/v1"
 PAGE = 100
 KINDS = ("eval", "eval.run", "eval.run.output_item")
 
-import_app = typer.Typer(help="Bring what another tool has stored.", no_args_is_help=True)
+import_app = typer.Typer(
+    help="Bring records from an export, or from another tool.", no_args_is_help=True
+)
 app.add_typer(import_app, name="import")
 
 
@@ -64,7 +66,7 @@ class Report:
 
 @import_app.callback()
 def _import() -> None:
-    """Bring what another tool has stored."""
+    """Bring records from an export, or from another tool."""
 
 
 @import_app.command("openai-evals")

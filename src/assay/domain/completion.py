@@ -33,11 +33,15 @@ def doc(description: str, **bounds: float) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a call is made for: decides shares, order and log lines, never the content."""
+    """Who a call is made for: decides shares, order and log lines, never the content.
+
+    Without `store`, nothing of the call is kept.
+    """
 
     tenant: str = "default"
     request_id: str = ""
     priority: Priority = "interactive"
+    store: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,15 @@ class EvaluatorFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsDegraded:
+    """The database of records stopped (or resumed) answering; `fault` is what it or the driver
+    said."""
+
+    available: bool
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRowFinished:
     """A row of a batch has its result: `scored`, `partial`, `unscored` or `failed`."""
 

@@ -20,6 +20,7 @@ FAULT_PLACES = (
     "judging",
     "memory_trimming",
     "model_ends",
+    "records_upkeep",
     "private_redis",
     "reading",
     "redis_probe",

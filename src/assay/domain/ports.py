@@ -22,6 +22,7 @@ from assay.domain.batches import (
     WebhookClaim,
 )
 from assay.domain.completion import CallContext, Completion, Prompt, Usage
+from assay.domain.erasure import Erasing
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import Event
 from assay.domain.models import Model
@@ -231,6 +232,14 @@ class ResultStore(Protocol):
 
     async def sums(self, batch_id: str, *, by_group: bool) -> Sums:
         """The sums of the results so far; those of groups only with `by_group`."""
+        ...
+
+
+class BatchErasure(Protocol):
+    """Removes rows that somebody has the right to have removed."""
+
+    async def erase(self, batch: Batch, what: Erasing) -> int:
+        """Remove rows with their results, and count them; raises `StoreUnavailable`."""
         ...
 
 

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.domain.errors import AssayError
 
-EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
+EVALUATOR_ID_KIND, DATASET_ID_KIND, LABEL_ID_KIND = "evaluator", "dataset", "label"
 """The first parts of ids."""
+VERSION_MAX = 1_000_000_000
+"""No version has this number: they are counted from 1."""
 
 
 class RecordsUnavailable(AssayError):
@@ -109,8 +111,10 @@ class EvaluatorStore(Protocol):
         """A version, by default the newest."""
         ...
 
-    async def versions(self, tenant: str, name: str) -> Sequence[EvaluatorVersion]:
-        """All versions, the newest first."""
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[EvaluatorVersion]:
+        """Versions older than `before`, the newest first."""
         ...
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[EvaluatorVersion]:
@@ -222,6 +226,7 @@ class StoredItem:
 class ItemFilter:
     """Which items of a version are wanted: those with all of what is given."""
 
+    ids: tuple[str, ...] = ()
     split: str | None = None
     group: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -257,8 +262,10 @@ class DatasetStore(Protocol):
         """A version, by default the newest."""
         ...
 
-    async def versions(self, tenant: str, name: str) -> Sequence[DatasetVersion]:
-        """All versions, the newest first."""
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[DatasetVersion]:
+        """Versions older than `before`, the newest first."""
         ...
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[DatasetVersion]:
@@ -319,4 +326,57 @@ class DatasetStore(Protocol):
 
     async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
         """Delete it with all versions; False if there is none. See `Erasing`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HumanLabel:
+    """What a person says of a case by one criterion.
+
+    The item is one of a dataset, or of a batch, or a case that was sent; `digest` is the hash of
+    its case. One of `passed`, `label`, `score` and `preference` is set. The same annotator's later
+    label of the same item and criterion is named by `superseded_by`.
+    """
+
+    id: str
+    created_ms: int
+    digest: str
+    criterion: str
+    annotator: str
+    dataset: str = ""
+    batch: str = ""
+    item_id: str = ""
+    passed: bool | None = None
+    label: str | None = None
+    score: float | None = None
+    preference: str | None = None
+    comment: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    superseded_by: str | None = None
+
+
+class LabelStore(Protocol):
+    """Keeps labels; see `HumanLabel`."""
+
+    async def add(self, tenant: str, labels: Sequence[HumanLabel]) -> None:
+        """Add all or none; each supersedes the annotator's earlier one of its item."""
+        ...
+
+    async def page(
+        self,
+        tenant: str,
+        before: str,
+        limit: int,
+        *,
+        superseded: bool,
+        wanted: Mapping[str, str],
+    ) -> Sequence[HumanLabel]:
+        """Labels that stand, or that are superseded, older than the id `before`, newest first.
+
+        `wanted` are values of their fields, by name.
+        """
+        ...
+
+    async def delete(self, tenant: str, label_id: str) -> bool:
+        """Remove a label; False if there is none."""
         ...

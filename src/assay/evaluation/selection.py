@@ -141,6 +141,6 @@ def call_context(
         caller,
         deadline,
         budget=budget,
-        cacheable=panel.spec.cache,
+        cacheable=panel.spec.cache and caller.store,
         delimiter_key=delimiter_key,
     )

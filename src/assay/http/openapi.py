@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,7 +100,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
         description=app.description,
         routes=app.routes,
     )
-    models = [(model, "validation") for model in (*_documented.values(), ProblemDocument)]
+    # Another app of this process may have documented others.
+    text = json.dumps(document["paths"])
+    used = [model for name, model in _documented.items() if f'"{REF.format(model=name)}"' in text]
+    models = [(model, "validation") for model in (*used, ProblemDocument)]
     _, definitions = models_json_schema(models, ref_template=REF)  # type: ignore[arg-type]
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(definitions.get("$defs", {}))

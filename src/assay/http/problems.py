@@ -30,6 +30,8 @@ ERRORS_MAX = 20
 """Faults listed in one problem; of more, the first ones are listed."""
 ATTEMPTS_MAX = 20
 """Upstream calls listed in one problem; of more, the first ones are listed."""
+BAD_LINES_MAX = 1_000
+"""After so many bad lines an upload is not read any further: it is probably the wrong file."""
 RETRY_AFTER_S = 1.0
 """Sent with a temporary problem when no better time is known."""
 
@@ -132,6 +134,16 @@ def invalid_request(pointer: str, message: str) -> RequestError:
     return RequestError(
         "invalid_request", fault_sentence(pointer, message), (FieldError(pointer, message),)
     )
+
+
+def bad_lines(bad: Mapping[int, str]) -> RequestError:
+    """The error for an upload that is rejected for some of its lines."""
+    numbers = sorted(bad)
+    shown = ", ".join(map(str, numbers[:BAD_LINES_MAX]))
+    more = " and more" if len(numbers) > BAD_LINES_MAX else ""
+    detail = f"Nothing was stored, because these lines cannot be used: {shown}{more}."
+    faults = [FieldError("", f"line {number}: {bad[number]}") for number in numbers]
+    return RequestError("invalid_request", detail, faults)
 
 
 def fault_sentence(place: str, message: str) -> str:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from assay.domain.events import RecordsDegraded
+from assay.domain.exact_json import dumps
+from assay.domain.ports import EventSink
 from assay.domain.records import RecordsUnavailable
 
-SCHEMA = 3
+SCHEMA = 4
 """The number of the newest migration in `migrations/versions`."""
 OPERATION_S_MAX = 15.0
 """The longest that one use of the database may take: a stuck one must not hold a request."""
 CONNECTIONS_MAX = 10
+ERASE_PAGES = "secure_delete=ON"
+"""What is deleted is overwritten in the file, too."""
 UNAVAILABLE = "The records are unavailable."
 
 
@@ -36,7 +41,9 @@ class Database:
     another one by `assay migrate`.
     """
 
-    def __init__(self, url: str, *, embedded: bool) -> None:
+    def __init__(self, url: str, *, embedded: bool, events: EventSink | None = None) -> None:
+        self._events = events
+        self._available = True
         self._url = url
         self._embedded = embedded
         self._engine: AsyncEngine | None = None
@@ -62,20 +69,8 @@ class Database:
 
     async def check(self) -> None:
         """Raises `SchemaMismatch`, and `RecordsUnavailable` if the database does not answer."""
-        async with self._opening:
-            if self._ready:
-                return
-            with records_unavailable():
-                async with asyncio.timeout(OPERATION_S_MAX):
-                    found = await self._schema()
-                if self._embedded and found[0] < SCHEMA:
-                    # Alembic takes most of a second to load, and is rarely needed.
-                    from assay.records.migrate import migrate  # noqa: PLC0415
-
-                    await asyncio.to_thread(migrate, self._url)
-                    found = (SCHEMA, SCHEMA)
-            _check_schema(*found)
-            self._ready = True
+        async with self._outages():
+            await self._check()
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -83,13 +78,48 @@ class Database:
         if engine is not None:
             await engine.dispose()
 
+    async def _check(self) -> None:
+        async with self._opening:
+            if self._ready:
+                return
+            found = await self._schema()
+            if self._embedded and found[0] < SCHEMA:
+                # Alembic takes most of a second to load, and is rarely needed.
+                from assay.records.migrate import migrate  # noqa: PLC0415
+
+                await asyncio.to_thread(migrate, self._url)
+                found = (SCHEMA, SCHEMA)
+            _check_schema(*found)
+            self._ready = True
+
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        if not self._ready:
-            await self.check()
-        with records_unavailable():
-            async with asyncio.timeout(OPERATION_S_MAX), self._pool().connect() as connection:
+        async with self._outages():
+            if not self._ready:
+                try:
+                    await self._check()
+                except SchemaMismatch as mismatch:  # it was out of reach when the process started
+                    raise OSError(str(mismatch)) from None
+            async with self._pool().connect() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def _outages(self) -> AsyncIterator[None]:
+        """Raise `RecordsUnavailable` for an outage within the block, or if it takes too long."""
+        try:
+            async with asyncio.timeout(OPERATION_S_MAX):
+                yield
+        except (IntegrityError, ProgrammingError, DataError):
+            raise  # a fault of ours, or one that the caller of this handles
+        except (DBAPIError, NoConnectionFree, sqlite3.Error, OSError, TimeoutError) as outage:
+            self._report(available=False, fault=_words(outage))
+            raise RecordsUnavailable(UNAVAILABLE) from outage
+        self._report(available=True)
+
+    def _report(self, *, available: bool, fault: str = "") -> None:
+        if available != self._available and self._events is not None:
+            self._events.emit(RecordsDegraded(available, fault))
+        self._available = available
 
     async def _schema(self) -> tuple[int, int]:
         """The schema of the database, 0 for none, and the oldest one that can work with it."""
@@ -112,16 +142,18 @@ def create_engine(url: str) -> AsyncEngine:
     if not url.startswith("sqlite"):
         return create_async_engine(
             url, pool_size=CONNECTIONS_MAX, max_overflow=0, pool_pre_ping=True,
-            connect_args={"timeout": 5},
+            connect_args={"timeout": 5}, json_serializer=_json,
         )  # fmt: skip
     Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, pool_size=CONNECTIONS_MAX, max_overflow=0)
+    engine = create_async_engine(
+        url, pool_size=CONNECTIONS_MAX, max_overflow=0, json_serializer=_json
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun below
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=10000"):
+        for pragma in ("busy_timeout=10000", "journal_mode=WAL", "foreign_keys=ON", ERASE_PAGES):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -140,6 +172,10 @@ def insert_new(connection: AsyncConnection, table: Table) -> Any:
     return dialect.insert(table).on_conflict_do_nothing()
 
 
+def _json(value: Any) -> str:
+    return dumps(value).decode()
+
+
 def _check_schema(current: int, oldest_reader: int) -> None:
     if current < SCHEMA:
         raise SchemaMismatch(
@@ -153,12 +189,7 @@ def _check_schema(current: int, oldest_reader: int) -> None:
         )
 
 
-@contextmanager
-def records_unavailable() -> Iterator[None]:
-    """Raise `RecordsUnavailable` for an outage of the database within the block."""
-    try:
-        yield
-    except (IntegrityError, ProgrammingError):
-        raise  # a fault of ours, or one that the caller of this handles
-    except (DBAPIError, NoConnectionFree, sqlite3.Error, OSError, TimeoutError) as outage:
-        raise RecordsUnavailable(UNAVAILABLE) from outage
+def _words(outage: BaseException) -> str:
+    """What the driver says, without the statement and its values."""
+    cause = outage.orig if isinstance(outage, DBAPIError) else outage
+    return (str(cause) or type(cause).__name__).partition("\n")[0][:200]

@@ -7,20 +7,21 @@ small row, however many items it has.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
     FromClause,
     Row,
-    Select,
     and_,
     delete,
     exists,
     func,
     insert,
+    literal,
     select,
+    text,
+    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +31,7 @@ from assay.domain.ids import now_ms
 from assay.domain.records import (
     ALL_ITEMS,
     DATASET_ID_KIND,
+    VERSION_MAX,
     DatasetVersion,
     ItemFilter,
     ItemsAdded,
@@ -38,7 +40,18 @@ from assay.domain.records import (
 )
 from assay.records.database import Database, insert_new
 from assay.records.named import NamedTable
-from assay.records.tables import bodies, dataset_items, dataset_versions, datasets, uploads
+from assay.records.tables import (
+    Document,
+    bodies,
+    dataset_items,
+    dataset_versions,
+    datasets,
+    uploads,
+)
+
+REMOVED_AT_ONCE = 500
+BODIES_LOCK = 7_265_637
+"""The advisory lock of what adds items and what removes content, which exclude each other."""
 
 _GONE = "The dataset was deleted while the items were uploaded."
 
@@ -66,9 +79,12 @@ class RecordedDatasets:
             row = await self._names.find(connection, tenant, name, version)
         return None if row is None else _version(row)
 
-    async def versions(self, tenant: str, name: str) -> Sequence[DatasetVersion]:
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[DatasetVersion]:
         async with self._database.reading() as connection:
-            return [_version(row) for row in await self._names.versions(connection, tenant, name)]
+            found = await self._names.versions(connection, tenant, name, before, limit)
+        return [_version(row) for row in found]
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[DatasetVersion]:
         async with self._database.reading() as connection:
@@ -86,7 +102,7 @@ class RecordedDatasets:
     ) -> ItemsAdded:
         async with self._database.writing() as connection:
             tenant = await self._tenant(connection, upload)
-            known = await _digests(connection, (*beside, upload), [item.id for item in items])
+            known = await _digests(connection, beside, [item.id for item in items])
             new: dict[str, NewItem] = {}
             clashes: list[int] = []
             for item in items:
@@ -95,9 +111,13 @@ class RecordedDatasets:
                 elif known[item.id] != item.digest:
                     clashes.append(item.line)
                 known.setdefault(item.id, item.digest)
-            if new:
-                await _insert(connection, tenant, upload, list(new.values()))
-        return ItemsAdded(len(new), tuple(clashes))
+            added = await _insert(connection, tenant, upload, new) if new else set()
+            # To look for all of them before would take a plan that PostgreSQL does not choose
+            # for a table that grows.
+            if there := [id_ for id_ in new if id_ not in added]:
+                known = await _digests(connection, (upload,), there)
+                clashes += [new[id_].line for id_ in there if known[id_] != new[id_].digest]
+        return ItemsAdded(len(added), tuple(sorted(clashes)))
 
     async def publish(self, upload: int, *, append: bool) -> DatasetVersion:
         async with self._database.writing() as connection:
@@ -123,9 +143,10 @@ class RecordedDatasets:
             return _version(await self._names.find(connection, row.tenant, row.name))
 
     async def discard(self, upload: int) -> None:
+        doomed = (uploads.c.id == upload, uploads.c.published == 0)
+        found = dataset_items.c.upload_id.in_(select(uploads.c.id).where(*doomed))
+        await remove_items(self._database, found)
         async with self._database.writing() as connection:
-            doomed = (uploads.c.id == upload, uploads.c.published == 0)
-            await _remove_bodies(connection, select(uploads.c.id).where(*doomed))
             await connection.execute(delete(uploads).where(*doomed))
 
     async def items(
@@ -177,16 +198,23 @@ class RecordedDatasets:
 
     async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
         async with self._database.writing() as connection:
-            if erase:
-                of_name = select(uploads.c.id).join(datasets)
-                named = (datasets.c.tenant == tenant, datasets.c.name == name)
-                await _remove_bodies(connection, of_name.where(*named))
-            return await self._names.delete(connection, tenant, name, erase=erase)
+            hidden = await self._names.delete(connection, tenant, name, erase=False)
+        if not erase:
+            return hidden
+        await self._remove(datasets.c.tenant == tenant, datasets.c.name == name.replace("\0", "?"))
+        async with self._database.writing() as connection:
+            return await self._names.delete(connection, tenant, name, erase=True)
+
+    async def _remove(self, *wanted: ColumnElement[bool]) -> None:
+        """Remove the items of datasets."""
+        of_name = select(uploads.c.id).join(datasets).where(*wanted)
+        await remove_items(self._database, dataset_items.c.upload_id.in_(of_name))
 
     async def _upload(self, connection: AsyncConnection, upload: int) -> Row[Any]:
         both = uploads.join(datasets)
         query = select(uploads.c.base, datasets.c.tenant, datasets.c.name).select_from(both)
-        found = await connection.execute(query.where(uploads.c.id == upload))
+        wanted = (uploads.c.id == upload, datasets.c.deleted_ms.is_(None))
+        found = await connection.execute(query.where(*wanted))
         row = cast("Row[Any] | None", found.one_or_none())
         if row is None:
             raise RequestError("conflict", _GONE)
@@ -203,22 +231,55 @@ def _same_content(table: FromClause, other: FromClause) -> ColumnElement[bool]:
 _WITH_BODY = select(dataset_items, bodies.c.body).join(bodies, _same_content(dataset_items, bodies))
 
 
-async def _remove_bodies(connection: AsyncConnection, doomed: Select[Any]) -> None:
-    """Remove the content that only items of the doomed uploads have."""
-    lost, kept = dataset_items.alias(), dataset_items.alias()
-    same_as = partial(_same_content, bodies)
-    await connection.execute(
-        delete(bodies).where(
-            exists().where(same_as(lost), lost.c.upload_id.in_(doomed)),
-            ~exists().where(same_as(kept), kept.c.upload_id.not_in(doomed)),
-        )
-    )
+async def remove_items(database: Database, *wanted: ColumnElement[bool]) -> int:
+    """Remove items with the content that no other item has, so many at a time that each step is
+    short, and count them."""
+    items = dataset_items.c
+    step = select(items.place).where(*wanted).limit(REMOVED_AT_ONCE)
+    count = 0
+    while True:
+        async with database.writing() as connection:
+            await _lock_bodies(connection, "pg_advisory_xact_lock")
+            statement = delete(dataset_items).where(items.place.in_(step))
+            removed = (
+                await connection.execute(statement.returning(items.tenant, items.digest))
+            ).all()
+            await connection.execute(
+                delete(bodies).where(
+                    tuple_(bodies.c.tenant, bodies.c.digest).in_({(*row,) for row in removed}),
+                    ~exists().where(_same_content(bodies, dataset_items)),
+                )
+            )
+        count += len(removed)
+        if len(removed) < REMOVED_AT_ONCE:
+            return count
+
+
+async def count_items(connection: AsyncConnection, changed: Sequence[int]) -> None:
+    """Count the items of the versions that have one of the changed uploads."""
+    columns = dataset_versions.c
+    owners = select(uploads.c.dataset_id).where(uploads.c.id.in_(changed))
+    found = await connection.execute(select(dataset_versions).where(columns.dataset_id.in_(owners)))
+    for row in found.all():
+        if not set(row.uploads).isdisjoint(changed):
+            counted = select(func.count()).where(dataset_items.c.upload_id.in_(row.uploads))
+            this = (columns.dataset_id == row.dataset_id, columns.version == row.version)
+            statement = update(dataset_versions).where(*this)
+            await connection.execute(statement.values(items=counted.scalar_subquery()))
+
+
+async def _lock_bodies(connection: AsyncConnection, lock: str) -> None:
+    """Whoever removes content waits for those who add items: one of these may have it, too."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+        await connection.execute(text(f"SELECT {lock}({BODIES_LOCK})"))
 
 
 async def _digests(
     connection: AsyncConnection, among: Sequence[int], ids: Sequence[str]
 ) -> dict[str, str]:
     """The hash of each of the items that the uploads have already."""
+    if not among:
+        return {}
     table = dataset_items
     query = select(table.c.item_id, table.c.digest).where(
         table.c.upload_id.in_(among), table.c.item_id.in_(ids)
@@ -227,41 +288,46 @@ async def _digests(
 
 
 async def _insert(
-    connection: AsyncConnection, tenant: str, upload: int, items: Sequence[NewItem]
-) -> None:
-    content = {item.digest: item.body for item in items}
-    await connection.execute(
-        insert_new(connection, bodies),
+    connection: AsyncConnection, tenant: str, upload: int, items: Mapping[str, NewItem]
+) -> set[str]:
+    """Insert the items that the upload has not yet, with their content; the ids of these."""
+    await _lock_bodies(connection, "pg_advisory_xact_lock_shared")
+    rows = [
+        {
+            "upload_id": upload, "tenant": tenant, "item_id": item.id, "digest": item.digest,
+            "group": item.group, "split": item.split, "metadata": dict(item.metadata),
+        }
+        for item in items.values()
+    ]  # fmt: skip
+    statement = insert_new(connection, dataset_items).returning(dataset_items.c.item_id)
+    added = set((await connection.scalars(statement, rows)).all())
+    content = {items[id_].digest: items[id_].body for id_ in added}
+    await insert_bodies(
+        connection,
         [{"tenant": tenant, "digest": digest, "body": body} for digest, body in content.items()],
     )
-    await connection.execute(
-        insert(dataset_items),
-        [
-            {
-                "upload_id": upload, "tenant": tenant, "item_id": item.id, "digest": item.digest,
-                "group": item.group, "split": item.split, "metadata": dict(item.metadata),
-            }
-            for item in items
-        ],
-    )  # fmt: skip
+    return added
+
+
+async def insert_bodies(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert content where it is not there yet."""
+    if rows:
+        await connection.execute(insert_new(connection, bodies), rows)
 
 
 def _conditions(version: DatasetVersion, wanted: ItemFilter) -> list[Any]:
     columns = dataset_items.c
     conditions: list[Any] = [columns.upload_id.in_(version.uploads)]
+    if wanted.ids:
+        conditions.append(columns.item_id.in_(wanted.ids))
     if wanted.split is not None:
         conditions.append(columns.split == wanted.split)
     if wanted.group is not None:
         conditions.append(columns.group == wanted.group)
     for name, value in wanted.metadata.items():
-        member = columns.metadata[name]
-        match value:
-            case bool():
-                conditions.append(member.as_boolean() == value)
-            case int() | float():
-                conditions.append(member.as_float() == value)
-            case _:
-                conditions.append(member.as_string() == str(value))
+        # SQLite has no booleans: true is found as 1.
+        alike = [value, int(value)] if isinstance(value, bool) else [value]
+        conditions.append(columns.metadata[name].in_([literal(one, Document) for one in alike]))
     return conditions
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from assay.domain.records import EVALUATOR_ID_KIND, EvaluatorVersion
+from assay.domain.records import EVALUATOR_ID_KIND, VERSION_MAX, EvaluatorVersion
 from assay.records.database import Database
 from assay.records.named import NamedTable
 from assay.records.tables import evaluator_versions, evaluators
@@ -45,9 +45,12 @@ class RecordedEvaluators:
             row = await self._names.find(connection, tenant, name, version)
         return None if row is None else _version(row)
 
-    async def versions(self, tenant: str, name: str) -> Sequence[EvaluatorVersion]:
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[EvaluatorVersion]:
         async with self._database.reading() as connection:
-            return [_version(row) for row in await self._names.versions(connection, tenant, name)]
+            found = await self._names.versions(connection, tenant, name, before, limit)
+        return [_version(row) for row in found]
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[EvaluatorVersion]:
         async with self._database.reading() as connection:

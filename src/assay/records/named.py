@@ -66,11 +66,12 @@ class NamedTable:
         return await _one(connection, query)
 
     async def versions(
-        self, connection: AsyncConnection, tenant: str, name: str
+        self, connection: AsyncConnection, tenant: str, name: str, before: int, limit: int
     ) -> Sequence[Row[Any]]:
-        """All versions of a name, the newest first."""
-        query = self._joined(*self._is(tenant, name)).order_by(self._versions.c.version.desc())
-        return await _all(connection, query)
+        """Versions of a name that are older than `before`, the newest first."""
+        version = self._versions.c.version
+        query = self._joined(*self._is(tenant, name), version < before)
+        return await _all(connection, query.order_by(version.desc()).limit(limit))
 
     async def page(
         self, connection: AsyncConnection, tenant: str, before: str, limit: int
@@ -88,7 +89,7 @@ class NamedTable:
         table = self._table
         statement: Any = update(table).where(*self._is(tenant, name)).values(deleted_ms=now_ms())
         if erase:
-            statement = delete(table).where(table.c.tenant == tenant, table.c.name == name)
+            statement = delete(table).where(*self._named(tenant, name))
         return bool((await connection.execute(statement)).rowcount)
 
     def _joined(self, *conditions: Any) -> Select[Any]:
@@ -97,8 +98,11 @@ class NamedTable:
         return select(self._table, *of_version).select_from(both).where(*conditions)
 
     def _is(self, tenant: str, name: str) -> tuple[Any, ...]:
-        table = self._table
-        return table.c.tenant == tenant, table.c.name == name, table.c.deleted_ms.is_(None)
+        return *self._named(tenant, name), self._table.c.deleted_ms.is_(None)
+
+    def _named(self, tenant: str, name: str) -> tuple[Any, ...]:
+        # No name has a question mark, and PostgreSQL takes no NUL.
+        return self._table.c.tenant == tenant, self._table.c.name == name.replace("\0", "?")
 
 
 async def _one(connection: AsyncConnection, statement: Executable) -> Row[Any] | None:

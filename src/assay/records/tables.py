@@ -8,7 +8,9 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -31,6 +34,8 @@ metadata = MetaData(
 
 Document = JSON().with_variant(JSONB(), "postgresql")
 """JSON that can be searched."""
+Ordered = JSON()
+"""JSON that keeps the order of its members, which a judge may be shown."""
 Serial = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database counts up."""
 
@@ -64,7 +69,7 @@ evaluator_versions = Table(
     Column("evaluator_id", Text, _owner("evaluators"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("created_ms", BigInteger, nullable=False),
-    Column("spec", Document, nullable=False),
+    Column("spec", Ordered, nullable=False),
 )
 
 datasets = Table(
@@ -74,7 +79,7 @@ datasets = Table(
     Column("tenant", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False),
-    Column("schema", Document),
+    Column("schema", Ordered),
     Column("newest", Integer, nullable=False),
     Column("deleted_ms", BigInteger),
     UniqueConstraint("tenant", "name"),
@@ -158,4 +163,36 @@ dataset_items = Table(
     UniqueConstraint("upload_id", "item_id"),
     Index(None, "upload_id", "place"),
     Index(None, "tenant", "digest"),
+)
+
+_LABELLED = ("tenant", "dataset", "batch", "item_id", "digest", "criterion", "annotator")
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("dataset", Text, nullable=False, comment="Empty for items of batches and for cases."),
+    Column("batch", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("digest", Text, nullable=False, comment="The hash of the case, with its output."),
+    Column("criterion", Text, nullable=False),
+    Column("annotator", Text, nullable=False),
+    Column("passed", Boolean),
+    Column("label", Text),
+    Column("score", Float),
+    Column("preference", Text),
+    Column("comment", Text, nullable=False),
+    Column("metadata", Document, nullable=False),
+    Column("superseded_by", Text),
+    Index(
+        "uq_labels_standing",
+        *_LABELLED,
+        unique=True,
+        sqlite_where=text("superseded_by IS NULL"),
+        postgresql_where=text("superseded_by IS NULL"),
+    ),
+    Index(None, "tenant", "digest"),
+    comment="What people say of cases; of one annotator's labels of an item, one stands.",
 )

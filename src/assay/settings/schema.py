@@ -104,6 +104,9 @@ class RecordsSettings(Section):
         description="A postgresql:// URL. Empty: a SQLite file in `server.data_dir`.",
     )
     url_file: Path | None = Field(None, description="File that contains the URL.")
+    upload_mb_max: int = Field(
+        2_048, ge=1, description="Largest upload of a dataset, which is held in a temporary file."
+    )
 
 
 class TelemetrySettings(Section):

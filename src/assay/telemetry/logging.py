@@ -21,6 +21,7 @@ from assay.domain.events import (
     KeyQuarantined,
     ParameterRefused,
     QueueRefused,
+    RecordsDegraded,
     RequestFinished,
     StoreDegraded,
     UsageLost,
@@ -94,6 +95,7 @@ class EventLog:
             ParameterRefused: self._parameter_refused,
             QueueRefused: self._queue_refused,
             StoreDegraded: self._store_degraded,
+            RecordsDegraded: self._records_degraded,
             BatchEnded: self._batch_ended,
             WebhookAttempted: self._webhook_attempted,
             UsageLost: self._usage_lost,
@@ -209,6 +211,12 @@ class EventLog:
             self._log.info("store_recovered")
         else:
             self._log.error("store_unavailable", error=event.fault)
+
+    def _records_degraded(self, event: RecordsDegraded) -> None:
+        if event.available:
+            self._log.info("records_recovered")
+        else:
+            self._log.error("records_unavailable", error=event.fault)
 
 
 def _who(caller: Caller) -> dict[str, str]:

@@ -331,6 +331,12 @@ class Metrics:
         store = self._gauge("assay_store_available", "1 while Redis answers, else 0.")
         store().set(1)
         self._on(events.StoreDegraded, lambda event: store().set(event.available))
+        records = self._gauge(
+            "assay_records_available",
+            "1 until the database of records fails, then 0 until it works.",
+        )
+        records().set(1)
+        self._on(events.RecordsDegraded, lambda event: records().set(event.available))
 
     def _on(self, event: type[E], *moves: Callable[[E], None]) -> None:
         self._moves[event] = moves

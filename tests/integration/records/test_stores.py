@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from assay.domain.errors import RequestError
+from assay.domain.ids import now_ms
 from assay.domain.records import ItemFilter, NewItem, RecordsUnavailable
 from assay.records.database import Database
-from assay.records.datasets import RecordedDatasets
+from assay.records.datasets import REMOVED_AT_ONCE, RecordedDatasets
 from assay.records.evaluators import RecordedEvaluators
+from assay.records.removal import ABANDONED_MS, RESERVED_MS, purge
 
 SPEC = {"criteria": [{"type": "contains", "value": "a"}], "judge": None}
 
@@ -159,7 +161,7 @@ class TestDatasets:
             await store.create("acme", "faq", "", None),
             item(1, "a", split="test", group="g", metadata={"lang": "de", "n": 1, "ok": True}),
             item(2, "b", split="test", metadata={"lang": "en", "n": 2, "ok": False}),
-            item(3, "c", metadata={"lang": "de' OR 1=1 --"}),
+            item(3, "c", metadata={"lang": "de' OR 1=1 --", "city": "Köln"}),
         )
 
         async def ids(**wanted) -> str:
@@ -171,6 +173,9 @@ class TestDatasets:
         assert await ids(split="test", group="g") == "a"
         assert await ids(metadata={"lang": "de"}) == "a"
         assert await ids(metadata={"n": 2}) == "b"
+        assert await ids(metadata={"lang": 2}) == ""
+        assert await ids(metadata={"n": "2"}) == ""
+        assert await ids(metadata={"city": "Köln"}) == "c"
         assert await ids(metadata={"ok": True}) == "a"
         assert await ids(metadata={"lang": "de' OR 1=1 --"}) == "c"
         assert await ids(metadata={"x') --": "de"}) == ""
@@ -211,6 +216,70 @@ class TestDatasets:
         await store.delete("acme", "faq", erase=False)
         with pytest.raises(RequestError, match="deleted while"):
             await store.publish(opened, append=False)
+
+
+class TestPurge:
+    async def test_what_was_deleted_a_while_ago_goes(self, database: Database):
+        """After 30 days a deleted name is free, and its content gone; what is younger, or not
+        deleted, stays."""
+        evaluators, datasets = RecordedEvaluators(database), RecordedDatasets(database)
+        for name in ("old", "kept"):
+            await evaluators.create("acme", name, "", SPEC)
+            made = await datasets.create("acme", name, "", None)
+            await upload(datasets, made, item(1, "a", name))
+        for store in (evaluators, datasets):
+            await store.delete("acme", "old", erase=False)
+        await purge(database, now_ms() + RESERVED_MS - 60_000)
+        with pytest.raises(RequestError):
+            await evaluators.create("acme", "old", "", SPEC)
+        await purge(database, now_ms() + RESERVED_MS + 60_000)
+        await evaluators.create("acme", "old", "", SPEC)
+        await datasets.create("acme", "old", "", None)
+        assert await bodies_of(database) == [b"kept"]
+        assert (await evaluators.find("acme", "kept")) is not None
+
+    async def test_abandoned_uploads_go(self, database: Database):
+        """An upload that was published by nobody for a day is removed, in steps; a younger one is
+        not."""
+        store = RecordedDatasets(database)
+        version = await upload(
+            store, await store.create("acme", "faq", "", None), item(1, "a", "kept")
+        )
+        opened = await store.open_upload(version)
+        for start in range(0, 2 * REMOVED_AT_ONCE + 1, 300):
+            rows = [item(n, f"i{n}", f"gone {n}") for n in range(start, start + 300)]
+            await store.add_items(opened, rows)
+        await purge(database, now_ms() + ABANDONED_MS - 60_000)
+        assert len(await bodies_of(database)) == 1_201
+        await purge(database, now_ms() + ABANDONED_MS + 60_000)
+        assert await bodies_of(database) == [b"kept"]
+        with pytest.raises(RequestError, match="deleted while"):
+            await store.publish(opened, append=False)
+        assert (await store.find("acme", "faq")) == version
+
+    async def test_content_that_is_added_while_it_is_removed_stays(self, database: Database):
+        """While uploads with the same content come and go, every published item has its content."""
+        store = RecordedDatasets(database)
+        version = await store.create("acme", "faq", "", None)
+
+        async def come(number: int) -> int:
+            opened = await store.open_upload(version)
+            await store.add_items(opened, [item(n, f"{n}", f"same {n}") for n in range(20)])
+            if number % 2:
+                await store.discard(opened)
+                return 0
+            published = await store.publish(opened, append=False)
+            return len(await store.items(published, after=0, limit=50))
+
+        for _ in range(5):
+            counts = await asyncio.gather(*(come(number) for number in range(8)))
+            assert counts == [20, 0] * 4
+
+
+async def bodies_of(database: Database) -> list[bytes]:
+    async with database.reading() as connection:
+        found = (await connection.exec_driver_sql("SELECT body FROM bodies ORDER BY body")).all()
+    return [bytes(row.body) for row in found]
 
 
 async def test_an_unreachable_database_is_told(tmp_path):

@@ -18,6 +18,7 @@ from assay.domain.events import (
     FallbackTaken,
     KeyQuarantined,
     QueueRefused,
+    RecordsDegraded,
     RequestFinished,
     StoreDegraded,
 )
@@ -134,12 +135,16 @@ def test_fallbacks_and_the_store_are_reported(out):
     log.emit(FallbackTaken(CALLER, "openai/a", "anthropic/b", "provider_down"))
     log.emit(StoreDegraded(available=False))
     log.emit(StoreDegraded(available=True))
+    log.emit(RecordsDegraded(available=False, fault="disk full"))
+    log.emit(RecordsDegraded(available=True))
     log.emit(object())
     said = [(line["level"], line["event"]) for line in lines(out)]
     assert said == [
         ("warning", "fallback"),
         ("error", "store_unavailable"),
         ("info", "store_recovered"),
+        ("error", "records_unavailable"),
+        ("info", "records_recovered"),
     ]
 
 

@@ -22,6 +22,7 @@ from assay.domain.events import (
     InternalFault,
     KeyQuarantined,
     QueueRefused,
+    RecordsDegraded,
     RequestFinished,
     StoreDegraded,
     WaitFinished,
@@ -166,6 +167,16 @@ def test_store_availability_follows_the_events():
     assert value(metrics, "assay_store_available") == 0
     metrics.emit(StoreDegraded(available=True))
     assert value(metrics, "assay_store_available") == 1
+
+
+def test_the_availability_of_records_follows_the_events():
+    """The gauge falls to 0 when the database is lost and rises again with it."""
+    metrics = fresh()
+    assert value(metrics, "assay_records_available") == 1
+    metrics.emit(RecordsDegraded(available=False))
+    assert value(metrics, "assay_records_available") == 0
+    metrics.emit(RecordsDegraded(available=True))
+    assert value(metrics, "assay_records_available") == 1
 
 
 @given(st.text(min_size=1, max_size=20))

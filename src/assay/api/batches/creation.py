@@ -64,6 +64,7 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         body = await read_json(request, digested=is_keyed(request))
         document = await with_criteria(batches.services.open_stores, tenant, body.document)
         wanted = validate(BatchRequest, document)
+        wanted.check_store(keyed=is_keyed(request))
         spec = await _checked(batches, tenant, wanted, document)
         await batches.services.evaluator.compile(
             wanted.criteria,
@@ -108,6 +109,7 @@ async def _checked(
         wanted.name,
         wanted.metadata,
         None if webhook is None else {"url": webhook.url, "secret": webhook.secret or new_secret()},
+        store=wanted.store,
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from assay.api.requests import CaseFields, CriteriaFields, Metadata, present
+from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria.base import Frozen, JudgeField
 from assay.domain.records import ItemFilter
@@ -82,13 +82,13 @@ class DatasetFilter(Frozen):
 
     def to_filter(self) -> ItemFilter:
         """The domain's value."""
-        return ItemFilter(self.split, self.group, self.metadata)
+        return ItemFilter(split=self.split, group=self.group, metadata=self.metadata)
 
 
 ALL = DatasetFilter()
 
 
-class BatchRequest(CriteriaFields):
+class BatchRequest(CriteriaFields, StoreField):
     """What to judge the rows by, the webhook to call, and the rows if there are few."""
 
     judge: JudgeField | None = Field(

@@ -1,0 +1,91 @@
+"""POST /v1/erasures: remove at once what is kept of an item, or about a person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from assay.api.batches.requests import ItemId
+from assay.api.batches.services import Batches
+from assay.api.problem_codes import JSON_BODY, RECORD
+from assay.api.routes import add_route, json_response
+from assay.api.validation import validate
+from assay.criteria.base import Frozen
+from assay.domain.erasure import Erasing
+from assay.domain.exact_json import loads
+from assay.domain.ports import BatchErasure
+from assay.http.body import read_json
+
+BATCHES_AT_ONCE = 100
+SUBJECT_CHARS_MAX = 1_000
+
+
+class ErasureRequest(Frozen):
+    """What to remove: items with an id, or items and labels with a `subject` in their metadata."""
+
+    item: ItemId | None = None
+    subject: Annotated[str, Field(min_length=1, max_length=SUBJECT_CHARS_MAX)] | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.item is None) == (self.subject is None):
+            raise PydanticCustomError("one_of", "must have exactly one of item and subject")
+        return self
+
+
+class ErasureResponse(BaseModel):
+    """How much was removed."""
+
+    object: Literal["erasure"] = "erasure"
+    items: int = Field(description="Items of datasets, in all their versions.")
+    labels: int
+    examples: int = Field(description="Examples of evaluators.")
+    rows: int = Field(description="Rows of batches, with their results.")
+    batches: int = Field(description="Whole batches whose metadata has the subject.")
+    batches_running: list[str] = Field(
+        description="Batches whose workers may have held such a row: repeat when they have ended."
+    )
+
+
+class Erasures:
+    """The resource of erasures."""
+
+    def __init__(self, batches: Batches, erasure: BatchErasure) -> None:
+        self._batches = batches
+        self._erasure = erasure
+
+    def router(self) -> APIRouter:
+        """Its route."""
+        router = APIRouter(tags=["erasures"])
+        codes = (*JSON_BODY, *RECORD, "store_unavailable")
+        path, body = "/v1/erasures", ErasureRequest
+        add_route(router, "POST", path, self.create_erasure, ErasureResponse, codes, body=body)
+        return router
+
+    async def create_erasure(self, request: Request) -> Response:
+        """Remove items, rows, results and labels of an item id or a subject, now and for good."""
+        tenant = await self._batches.services.admit(request)
+        wanted = validate(ErasureRequest, (await read_json(request)).document)
+        what = Erasing(wanted.item, wanted.subject)
+        stores = await self._batches.services.open_stores()
+        erased = await stores.eraser.erase(tenant, what)
+        counts = {"items": erased.items, "labels": erased.labels, "examples": erased.examples}
+        return json_response({"object": "erasure", **counts, **await self._rows(tenant, what)})
+
+    async def _rows(self, tenant: str, what: Erasing) -> dict[str, object]:
+        store, rows, batches, before = self._batches.store, 0, 0, ""
+        running: list[str] = []
+        while page := await store.page(tenant, before, BATCHES_AT_ONCE):
+            for batch in page:
+                if what.covers(None, loads(batch.shown).get("metadata")):
+                    await store.delete(batch)
+                    batches += 1
+                    continue
+                rows += await self._erasure.erase(batch, what)
+                if batch.status == "running":
+                    running.append(batch.id)
+            before = page[-1].id
+        return {"rows": rows, "batches": batches, "batches_running": running}

@@ -1,0 +1,54 @@
+"""`assay export` and `assay import records`: a tenant's records as JSON Lines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.bootstrap import export_records, import_records
+from assay.cli import options
+from assay.cli.app import app, notice, usage_error
+from assay.cli.configuration import read_settings
+from assay.cli.importing import import_app
+
+Tenant = Annotated[str, typer.Option(help="Whose records.")]
+
+
+@app.command("export")
+def export(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; without it, stdout.")
+    ] = None,
+    tenant: Tenant = "default",
+    config: options.ConfigFile = None,
+) -> None:
+    """Write all evaluators, datasets and labels of a tenant as JSON Lines."""
+    try:
+        settings = read_settings(config)
+        if output is None:
+            count = export_records(settings, tenant, sys.stdout.buffer)
+        else:
+            with output.open("wb") as file:
+                count = export_records(settings, tenant, file)
+    except (OSError, ValueError) as error:
+        usage_error(f"the records cannot be exported: {error}")
+    notice(f"{count} rows exported.")
+
+
+@import_app.command("records")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What `assay export` wrote.")],
+    tenant: Tenant = "default",
+    config: options.ConfigFile = None,
+) -> None:
+    """Add the records of an export to a tenant: all of them, or none if a name is taken."""
+    try:
+        with source.open("rb") as file:
+            counts = import_records(read_settings(config), tenant, file)
+    except (OSError, ValueError) as error:
+        usage_error(f"the file cannot be imported: {error}")
+    done = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    notice(f"Imported: {done or 'nothing'}.")

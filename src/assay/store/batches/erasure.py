@@ -1,0 +1,69 @@
+"""Removes rows of batches, and what is known of them, from Redis at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from assay.domain.batches import Batch
+from assay.domain.erasure import Erasing
+from assay.redis.client import Client
+from assay.redis.outages import store_unavailable
+from assay.store.batches.keys import RESULTS_PER_KEY, BatchKeys
+from assay.store.packing import pack, unpack
+
+ROWS_AT_ONCE = 200
+ERASED = orjson.dumps(
+    {
+        "object": "evaluation",
+        "status": "failed",
+        "error": {"code": "erased", "message": "The row was erased."},
+    }
+)
+"""Stands in the place of a result, so that the others keep theirs."""
+
+
+class RedisErasure:
+    """See `BatchErasure`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client: Any = client  # the library types replies for texts and bytes at once
+
+    async def erase(self, batch: Batch, what: Erasing) -> int:
+        keys = BatchKeys(batch.id)
+        with store_unavailable():
+            count = await self._rows(keys, what)
+            for start in range(0, batch.total, RESULTS_PER_KEY):
+                count += await self._results(keys.results(start), batch.expires_ms, what)
+            async for field, record in self._client.hscan_iter(keys.bad):
+                if field != b"_" and what.covers(orjson.loads(record)[2], None):
+                    count += await self._client.hdel(keys.bad, field)
+        return count
+
+    async def _rows(self, keys: BatchKeys, what: Erasing) -> int:
+        """Remove the content of rows that have no result yet: their result will say so."""
+        names = [keys.row(key.decode()) async for key, _ in self._client.hscan_iter(keys.ids)]
+        count = 0
+        for start in range(0, len(names), ROWS_AT_ONCE):
+            some = names[start : start + ROWS_AT_ONCE]
+            for name, packed in zip(some, await self._client.mget(some), strict=True):
+                if packed is not None and _is_meant(packed, what):
+                    count += await self._client.unlink(name)
+        return count
+
+    async def _results(self, name: str, expires_ms: int, what: Erasing) -> int:
+        meant = [
+            index
+            async for index, packed in self._client.hscan_iter(name, count=ROWS_AT_ONCE)
+            if _is_meant(packed, what)
+        ]
+        if meant:
+            await self._client.hset(name, mapping=dict.fromkeys(meant, pack("", ERASED)))
+            await self._client.pexpireat(name, expires_ms)
+        return len(meant)
+
+
+def _is_meant(packed: bytes, what: Erasing) -> bool:
+    item_id, body = unpack(packed)
+    return what.covers(item_id, orjson.loads(body).get("metadata"))

@@ -10,6 +10,7 @@ from assay.criteria import parse_criteria
 from assay.criteria.base import judge_spec
 from assay.domain.ids import new_id
 from assay.evaluation import revision as revisions
+from assay.evaluation.selection import with_parts
 from assay.records.database import Database
 from assay.records.tables import evaluator_versions, evaluators
 from fakes.records_api import RecordsApi, pages
@@ -342,7 +343,7 @@ class TestRevision:
             chosen = replace(judge_spec(None))
             panel_of = type("Panel", (), {"spec": chosen, "members": members})
             assignment = type("Assignment", (), {"criterion": criterion, "panel": panel_of})
-            return revisions.revision(criteria, {0: assignment})
+            return revisions.revision(with_parts(criteria), {0: assignment})
 
         assert revision() == revision()
         assert revision() != revision(fingerprint="another list of models")

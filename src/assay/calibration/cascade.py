@@ -26,7 +26,7 @@ class Certificate:
     """What was shown, on what, and what it costs.
 
     `thresholds` is None if nothing was certified. A tier's verdict is accepted from its threshold
-    on; infinity means never.
+    on; with infinity, the tier is not asked at all.
     """
 
     alpha: float
@@ -201,7 +201,8 @@ class _Cases:
                 repeat = vectors // len(taken)
                 accepted[:, tier] += np.repeat(taken.sum(axis=1).astype(np.int64), repeat)
                 wrong += np.repeat((taken @ self.wrong[tier, piece]).astype(np.int64), repeat)
-                spent += np.repeat(reach.sum(axis=1), vectors // len(reach)) * self.costs[tier]
+                asked = reach.sum(axis=1)[:, None] * np.isfinite(grid)
+                spent += np.repeat(asked.ravel(), repeat) * self.costs[tier]
                 reach = (reach[:, None] * ~takes).reshape(-1, len(piece))
         return _Outcomes(len(rows), accepted, wrong, spent / max(1, len(rows)))
 

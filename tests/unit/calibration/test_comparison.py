@@ -54,7 +54,7 @@ def test_random_flips_and_their_normal_limit_agree_with_the_t_test(groups):
 
 
 def runs(rng, questions, per_question, effect):
-    """Two runs of pass and fail whose rows share the difficulty of their question, and luck on it."""
+    """Two runs of pass and fail whose rows share the question's difficulty, and luck on it."""
     difficulty = rng.random(questions)
     luck = rng.normal(0, 0.15, (2, questions))
     chance = np.clip(difficulty + luck + [[0], [effect]], 0, 1)
@@ -74,7 +74,8 @@ def test_grouped_tests_keep_their_level_where_others_do_not():
         covered += found.difference.interval[0] <= 0 <= found.difference.interval[1]
         ungrouped += compare_runs(base, candidate).p_value <= 0.05
     print(
-        f"rejected {rejected / 400:.3f}, without groups {ungrouped / 400:.3f}; covered {covered / 400:.3f}"
+        f"rejected {rejected / 400:.3f}, without groups {ungrouped / 400:.3f};"
+        f" covered {covered / 400:.3f}"
     )
     assert rejected <= 0.07 * 400
     assert 0.92 * 400 <= covered <= 0.98 * 400

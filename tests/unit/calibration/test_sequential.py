@@ -150,7 +150,7 @@ def test_the_rule_is_the_wealth_at_the_gate(rate):
 def test_a_missing_row_holds_the_decision():
     """Rows behind a gap wait, also over a restart, and count once the gap is closed."""
     rule = StoppingRule(GATE, 1_000, ALPHA)
-    assert rule.finish({position: 0.0 for position in range(1, 200)}) is None
+    assert rule.finish(dict.fromkeys(range(1, 200), 0.0)) is None
     assert rule.finished == 0
     rule = StoppingRule.from_state(json.loads(json.dumps(rule.to_state())))
     assert rule.finish({0: None}) == "failed"
@@ -160,10 +160,10 @@ def test_a_missing_row_holds_the_decision():
 def test_rows_after_the_decision_do_not_change_it():
     """They are kept in the results and not in the decision."""
     rule = StoppingRule(0.5, 10_000, ALPHA)
-    rule.finish({position: 1.0 for position in range(100)})
+    rule.finish(dict.fromkeys(range(100), 1.0))
     before = rule.to_state()
     assert rule.verdict == "passed"
-    assert rule.finish({position: 0.0 for position in range(100, 9_000)}) == "passed"
+    assert rule.finish(dict.fromkeys(range(100, 9000), 0.0)) == "passed"
     assert rule.to_state() == before
 
 
@@ -184,7 +184,7 @@ def test_unscored_rows_count_for_neither_side():
 def test_without_risk_only_certainty_decides():
     """α = 0: passed once the rows left cannot bring the mean below the gate, and not before."""
     rule = StoppingRule(GATE, 100, alpha=0.0)
-    assert rule.finish({position: 1.0 for position in range(89)}) is None
+    assert rule.finish(dict.fromkeys(range(89), 1.0)) is None
     assert rule.finish({89: 1.0}) == "passed"
     assert rule.interval == pytest.approx((0.9, 1.0))
 
@@ -192,7 +192,7 @@ def test_without_risk_only_certainty_decides():
 def test_a_gate_of_one_fails_with_the_first_failing_row():
     """And passes with the last row alone."""
     rule = StoppingRule(1.0, 50)
-    rule.finish({position: 1.0 for position in range(49)})
+    rule.finish(dict.fromkeys(range(49), 1.0))
     assert rule.verdict is None
     assert StoppingRule.from_state(rule.to_state()).finish({49: 0.5}) == "failed"
     assert rule.finish({49: 1.0}) == "passed"

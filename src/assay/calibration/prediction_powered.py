@@ -110,7 +110,8 @@ class _Sample:
     base_codes: Integers
 
     def terms(self, values: Floats) -> Floats:
-        return np.asarray(self.share * (values - self.share @ values))
+        centred: Floats = self.share * (values - self.share @ values)
+        return centred
 
     def base_terms(self) -> Floats:
         return (self.base - self.base.mean()) / len(self.base)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from assay.calibration.figures import (
@@ -19,6 +19,7 @@ from assay.calibration.figures import (
     equally_long,
     exact_share_interval,
     group_codes,
+    group_count,
     numbers,
 )
 
@@ -31,7 +32,8 @@ UNDEFINED = {
     "recall": "People passed no case.",
     "pearson": "Judge or people gave one value only: there is no correlation.",
 }
-UNDEFINED |= {"spearman": UNDEFINED["pearson"], "kendall": UNDEFINED["pearson"]}
+UNDEFINED |= dict.fromkeys(("spearman", "kendall"), UNDEFINED["pearson"])
+UNDEFINED |= dict.fromkeys(("alpha_ordinal", "alpha_interval"), UNDEFINED["alpha"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +66,28 @@ def label_agreement(
     (Clopper–Pearson, one case a group) where a share is 0 or 1 in all resamples.
     """
     both, codes, statements = _pairs(judge, human, groups)
-    classes, flat = np.unique(both, return_inverse=True)
-    labels = flat.reshape(both.shape)
-    k, pass_ = len(classes), classes == positive
+    classes = np.union1d(both, [positive])
+    k, pass_ = len(classes), int(np.searchsorted(classes, positive))
+    labels = np.searchsorted(classes, both)
     cells = labels[1] * k + labels[0]
 
-    def measure(rows: Integers) -> dict[str, float]:
-        return _label_figures(np.bincount(cells[rows], minlength=k * k).reshape(k, k), pass_)
+    def table(rows: Integers) -> Integers:
+        return np.bincount(cells[rows], minlength=k * k).reshape(k, k)
 
-    if not len(codes):
-        return Agreement(0, 0, {}, statements)
-    figures = bootstrap(measure, codes, confidence=confidence, seed=seed, undefined=UNDEFINED)
-    passed = both == positive
-    shares = {"accuracy": np.ones(len(codes), bool), "precision": passed[0], "recall": passed[1]}
-    for name, rows in shares.items():
-        figure, n = figures[name], len(np.unique(codes[rows]))
-        if figure.value is None or figure.interval is not None:
+    def measure(rows: Integers) -> dict[str, float]:
+        return _label_figures(table(rows), pass_)
+
+    found = _report(codes, statements, measure, confidence, seed)
+    figures, passed = dict(found.figures), labels == pass_
+    for name, rows in (("accuracy", codes >= 0), ("precision", passed[0]), ("recall", passed[1])):
+        figure, n = figures.get(name), group_count(codes[rows])
+        if figure is None or figure.value is None or figure.interval is not None:
             continue
         if n == rows.sum() or figure.value in (0.0, 1.0):
             exact = exact_share_interval(round(figure.value * n), n, confidence)
             figures[name] = Figure(figure.value, exact, "The interval is exact (Clopper–Pearson).")
-    table = np.bincount(cells, minlength=k * k).reshape(k, k)
-    return Agreement(
-        len(codes),
-        len(np.unique(codes)),
-        figures,
-        statements,
-        tuple(classes.tolist()),
-        tuple(map(tuple, table.tolist())),
-    )
+    confusion = tuple(map(tuple, table(np.arange(len(codes))).tolist()))
+    return replace(found, figures=figures, classes=tuple(classes.tolist()), confusion=confusion)
 
 
 def score_agreement(
@@ -117,18 +112,14 @@ def score_agreement(
         return {
             "pearson": _correlation(ours, theirs),
             "spearman": _correlation(stats.rankdata(ours), stats.rankdata(theirs)),
-            "kendall": _kendall(ours, theirs),
+            "kendall": float(stats.kendalltau(ours, theirs, method="asymptotic").statistic),
             "mean_absolute_error": float(np.abs(difference).mean()),
             "bias": float(difference.mean()),
             "alpha_ordinal": krippendorff_alpha(both[:, rows], "ordinal"),
             "alpha_interval": krippendorff_alpha(both[:, rows], "interval"),
         }
 
-    if not len(codes):
-        return Agreement(0, 0, {}, statements)
-    undefined = UNDEFINED | dict.fromkeys(("alpha_ordinal", "alpha_interval"), UNDEFINED["alpha"])
-    figures = bootstrap(measure, codes, confidence=confidence, seed=seed, undefined=undefined)
-    return Agreement(len(codes), len(np.unique(codes)), figures, statements)
+    return _report(codes, statements, measure, confidence, seed)
 
 
 def krippendorff_alpha(ratings: ArrayLike, level: Level) -> float:
@@ -244,33 +235,43 @@ def _pairs(
     equally_long(judge=ours, human=theirs)
     kept = ~np.isnan(ours) & ~np.isnan(theirs)
     codes = group_codes(groups, len(ours))[kept]
-    codes = group_codes(codes, len(codes)) if len(codes) else codes
-    n, units, missing = (
-        len(codes),
-        len(np.unique(codes)),
-        int((np.isnan(ours) & ~np.isnan(theirs)).sum()),
-    )
+    codes = group_codes(codes, len(codes))
+    n, units = len(codes), group_count(codes)
+    missing = int((np.isnan(ours) & ~np.isnan(theirs)).sum())
     both = np.stack([ours[kept], theirs[kept]])
+    one_value = [n > 0 and np.ptp(side) == 0 for side in both]
     said = {
         f"Only {n} labels: too few to trust any figure (at least {LABELS_MIN}).": n < LABELS_MIN,
-        f"The labels lie in only {units} groups: intervals are too narrow.": units
+        f"The labels lie in {units} groups: too few for their intervals.": units
         < min(n, LABELS_MIN),
         f"{missing} labelled rows are unscored and left out.": missing > 0,
-        "People gave one class only.": n > 0 and len(np.unique(both[1])) == 1,
-        "The judge gave one class only.": n > 0 and len(np.unique(both[0])) == 1,
+        "People gave one class only.": one_value[1],
+        "The judge gave one class only.": one_value[0],
     }
     return both, codes, tuple(text for text, holds in said.items() if holds)
 
 
-def _label_figures(table: NDArray[np.int64], positive: NDArray[np.bool_]) -> dict[str, float]:
+def _report(
+    codes: Integers,
+    statements: tuple[str, ...],
+    measure: Callable[[Integers], dict[str, float]],
+    confidence: float,
+    seed: int,
+) -> Agreement:
+    if not len(codes):
+        return Agreement(0, 0, {}, statements)
+    figures = bootstrap(measure, codes, confidence=confidence, seed=seed, undefined=UNDEFINED)
+    return Agreement(len(codes), group_count(codes), figures, statements)
+
+
+def _label_figures(table: Integers, positive: int) -> dict[str, float]:
     """From counts of human (rows) × judge (columns)."""
     n = float(table.sum())
     human, judge = table.sum(axis=1), table.sum(axis=0)
     equal, chance = np.trace(table) / n, float(human @ judge) / n**2
     either = (human + judge).astype(float)
     expected = ((2 * n) ** 2 - float(either @ either)) / (2 * n * (2 * n - 1))
-    hits = float(table[np.ix_(positive, positive)].sum())
-    judged, wanted = float(judge[positive].sum()), float(human[positive].sum())
+    hits, judged, wanted = (float(x[positive]) for x in (table.diagonal(), judge, human))
     return {
         "accuracy": float(equal),
         "kappa": float((equal - chance) / (1 - chance)) if human.max() < n else float("nan"),
@@ -285,9 +286,3 @@ def _correlation(first: Floats, second: Floats) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(np.corrcoef(first, second)[0, 1])
-
-
-def _kendall(first: Floats, second: Floats) -> float:
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(stats.kendalltau(first, second, method="asymptotic").statistic)

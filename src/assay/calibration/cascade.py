@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from assay.calibration.figures import Floats, Integers, between, group_codes, numbers
+from assay.calibration.figures import Floats, Integers, between, generator, group_codes, numbers
 from assay.calibration.thresholds import halves
 
 VECTORS_MAX = 400
@@ -88,123 +88,124 @@ def certify_cascade(
     if alpha == 0:
         never = "No number of labels shows that judges never disagree with people (alpha is 0)."
         return Certificate(alpha, delta, None, never, 0, attempts=attempts)
-    cases = _Cases.of(verdicts, confidences, human, costs, groups, seed)
-    tuning, test = halves(np.arange(len(cases.human)), seed + 1)
+    wrong, sure = _cases(verdicts, confidences, human, costs, groups, seed)
+    tuning, test = halves(np.arange(wrong.shape[1]), seed)
+    told = (
+        f" Attempt {attempts} on these labels: the bound holds for a first one."
+        if attempts > 1
+        else ""
+    )
+
+    def refused(reason: str) -> Certificate:
+        return Certificate(alpha, delta, None, reason + told, len(test), attempts=attempts)
+
     needed = cases_needed(alpha, delta)
     if len(test) < needed:
-        few = f"{len(test)} test cases are too few: at least {needed} accepted ones are needed."
-        return Certificate(alpha, delta, None, few, len(test), attempts=attempts)
-    per_tier = max(2, int(VECTORS_MAX ** (1 / len(costs))))
-    grids = [_grid(confidence[tuning], per_tier) for confidence in cases.confidences]
+        return refused(
+            f"{len(test)} test cases are too few: at least {needed} accepted ones are needed."
+        )
+    size = max(2, int(VECTORS_MAX ** (1 / len(costs))))
+    grids = [_grid(tier[tuning], size) for tier in sure]
     dear = (UNSURE_COST * sum(costs) or 1.0) if unsure_cost is None else unsure_cost
-    on_tuning, on_test = (cases.outcomes(rows, grids) for rows in (tuning, test))
-    best = None
-    for vector in on_tuning.strict_to_loose(delta, dear):
-        accepted, wrong = int(on_test.accepted[vector].sum()), int(on_test.wrong[vector])
-        if accepted < needed:
-            continue
-        if stats.binom.cdf(wrong, accepted, alpha) > delta:
-            break
-        if best is None or on_test.total_cost(dear)[vector] < on_test.total_cost(dear)[best]:
-            best = vector
-    told = f" Attempt {attempts} on these labels: the bound holds for a first attempt." * (
-        attempts > 1
+    tuned, tested = (
+        _Outcomes.of(wrong[:, rows], sure[:, rows], costs, grids, dear) for rows in (tuning, test)
     )
+    best = None
+    for vector in tuned.strict_to_loose(delta):
+        accepted = tested.accepted[vector].sum()
+        if accepted >= needed:
+            if stats.binom.cdf(tested.wrong[vector], accepted, alpha) > delta:
+                break
+            if best is None or tested.total_cost[vector] < tested.total_cost[best]:
+                best = vector
     if best is None:
-        failed = f"No thresholds pass the test: disagreement may exceed {alpha:g}.{told}"
-        return Certificate(alpha, delta, None, failed, len(test), attempts=attempts)
-    n, accepted = len(test), int(on_test.accepted[best].sum())
-    wrong = int(on_test.wrong[best])
+        return refused(f"No thresholds pass the test: disagreement may exceed {alpha:g}.")
+    shares, failures = tested.accepted[best] / len(test), int(tested.wrong[best])
+    accepted = int(tested.accepted[best].sum())
+    shown = (
+        f"{failures} of {accepted} accepted verdicts disagree with people: at most {alpha:g} in"
+        f" general, with probability {1 - delta:g}.{told}"
+    )
     return Certificate(
-        alpha,
-        delta,
-        list(product(*grids))[best],
-        f"{wrong} of {accepted} accepted verdicts disagree with people: at most {alpha:g} in"
-        f" general, with probability {1 - delta:g}.{told}",
-        n,
-        accepted,
-        wrong,
-        accepted / n,
-        tuple((on_test.accepted[best] / n).tolist()),
-        float(on_test.cost[best]),
-        attempts,
+        *(
+            alpha,
+            delta,
+            tuple(map(float, list(product(*grids))[best])),
+            shown,
+            len(test),
+            accepted,
+            failures,
+        ),
+        *(float(shares.sum()), tuple(shares.tolist()), float(tested.cost[best]), attempts),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcomes:
-    """What happens to `cases` with each vector of thresholds."""
+    """What happens with each vector of thresholds; costs are means of a case."""
 
-    cases: int
     accepted: Integers
     """Vectors × tiers."""
     wrong: Integers
     cost: Floats
-
-    def total_cost(self, unsure_cost: float) -> Floats:
-        unsure = 1 - self.accepted.sum(axis=1) / self.cases
-        return np.asarray(self.cost + unsure_cost * unsure)
-
-    def strict_to_loose(self, delta: float, unsure_cost: float) -> Integers:
-        accepted = self.accepted.sum(axis=1)
-        bound = np.ones(len(accepted))
-        some = self.wrong < accepted
-        bound[some] = stats.beta.ppf(1 - delta, self.wrong[some] + 1, (accepted - self.wrong)[some])
-        total = self.total_cost(unsure_cost)
-        order = np.lexsort((total, bound))
-        cheapest_so_far = np.minimum.accumulate(np.append(np.inf, total[order][:-1]))
-        kept: Integers = order[total[order] < cheapest_so_far]
-        return kept
-
-
-@dataclass(frozen=True, slots=True)
-class _Cases:
-    wrong: Floats
-    confidences: Floats
-    """Tiers × cases; −∞ where the tier has no verdict."""
-    human: Floats
-    costs: Floats
+    total_cost: Floats
+    """With the cost of the cases that no tier decides."""
 
     @classmethod
     def of(
         cls,
-        verdicts: Sequence[ArrayLike],
-        confidences: Sequence[ArrayLike],
-        human: ArrayLike,
+        wrong: Floats,
+        sure: Floats,
         costs: Sequence[float],
-        groups: ArrayLike | None,
-        seed: int,
-    ) -> _Cases:
-        label = numbers("human", human)
-        verdict = np.stack([numbers("verdicts", tier) for tier in verdicts])
-        sure = np.stack([numbers("confidences", tier) for tier in confidences])
-        if verdict.shape != (len(costs), len(label)) or sure.shape != verdict.shape:
-            raise ValueError("verdicts and confidences must be tiers × cases, costs one a tier")
-        order = np.random.default_rng(seed).permutation(np.flatnonzero(~np.isnan(label)))
-        codes = group_codes(groups, len(label))
-        rows = order[np.unique(codes[order], return_index=True)[1]]
-        verdict, sure, label = verdict[:, rows], sure[:, rows], label[rows]
-        sure = np.where(np.isnan(verdict) | np.isnan(sure), -np.inf, sure)
-        return cls((verdict != label) * 1.0, sure, label, np.asarray(costs, dtype=np.float64))
-
-    def outcomes(self, rows: Integers, grids: Sequence[Floats]) -> _Outcomes:
+        grids: Sequence[Floats],
+        unsure_cost: float,
+    ) -> _Outcomes:
         """Counts are sums over cases, so that cases are taken in pieces that fit in memory."""
-        vectors = math.prod(map(len, grids))
-        accepted = np.zeros((vectors, len(grids)), dtype=np.int64)
-        wrong = np.zeros(vectors, dtype=np.int64)
+        vectors, cases = math.prod(map(len, grids)), wrong.shape[1]
+        accepted, failed = np.zeros((vectors, len(grids))), np.zeros(vectors)
         spent = np.zeros(vectors)
-        for piece in np.array_split(rows, max(1, len(rows) * vectors // CELLS_MAX)):
+        for piece in np.array_split(np.arange(cases), max(1, cases * vectors // CELLS_MAX)):
             reach = np.ones((1, len(piece)))
             for tier, grid in enumerate(grids):
-                takes = self.confidences[tier, piece] >= np.asarray(grid)[:, None]
+                takes = sure[tier, piece] >= grid[:, None]
                 taken = (reach[:, None] * takes).reshape(-1, len(piece))
                 repeat = vectors // len(taken)
-                accepted[:, tier] += np.repeat(taken.sum(axis=1).astype(np.int64), repeat)
-                wrong += np.repeat((taken @ self.wrong[tier, piece]).astype(np.int64), repeat)
+                accepted[:, tier] += np.repeat(taken.sum(axis=1), repeat)
+                failed += np.repeat(taken @ wrong[tier, piece], repeat)
                 asked = reach.sum(axis=1)[:, None] * np.isfinite(grid)
-                spent += np.repeat(asked.ravel(), repeat) * self.costs[tier]
+                spent += np.repeat(asked.ravel(), repeat) * costs[tier]
                 reach = (reach[:, None] * ~takes).reshape(-1, len(piece))
-        return _Outcomes(len(rows), accepted, wrong, spent / max(1, len(rows)))
+        unsure = cases - accepted.sum(axis=1)
+        counts = accepted.astype(np.int64), failed.astype(np.int64)
+        return cls(*counts, spent / cases, (spent + unsure_cost * unsure) / cases)
+
+    def strict_to_loose(self, delta: float) -> Integers:
+        right = self.accepted.sum(axis=1) - self.wrong
+        bound = stats.beta.ppf(1 - delta, self.wrong + 1, np.maximum(right, 1))
+        order = np.lexsort((self.total_cost, np.where(right > 0, bound, 1.0)))
+        total = self.total_cost[order]
+        kept: Integers = order[total < np.minimum.accumulate(np.append(np.inf, total[:-1]))]
+        return kept
+
+
+def _cases(
+    verdicts: Sequence[ArrayLike],
+    confidences: Sequence[ArrayLike],
+    human: ArrayLike,
+    costs: Sequence[float],
+    groups: ArrayLike | None,
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """Whether each tier is wrong, and how sure (−∞ without a verdict), for a case of each group."""
+    label = numbers("human", human)
+    verdict = np.stack([numbers("verdicts", tier) for tier in verdicts])
+    sure = np.stack([numbers("confidences", tier) for tier in confidences])
+    if verdict.shape != (len(costs), len(label)) or sure.shape != verdict.shape:
+        raise ValueError("verdicts and confidences must be tiers × cases, costs one a tier")
+    order = generator(seed, "cases").permutation(np.flatnonzero(~np.isnan(label)))
+    rows = order[np.unique(group_codes(groups, len(label))[order], return_index=True)[1]]
+    verdict, sure, label = verdict[:, rows], sure[:, rows], label[rows]
+    return (verdict != label) * 1.0, np.where(np.isnan(verdict + sure), -np.inf, sure)
 
 
 def _grid(confidence: Floats, size: int) -> Floats:

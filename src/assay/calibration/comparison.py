@@ -16,7 +16,9 @@ from assay.calibration.figures import (
     Integers,
     between,
     equally_long,
+    generator,
     group_codes,
+    group_count,
     grouped_error,
     mean_figure,
     numbers,
@@ -74,7 +76,7 @@ def compare_runs(
     change, units = (new - old)[both], codes[both]
     figure = mean_figure(change, units, confidence)
     p_value: float | None
-    single = len(np.unique(units)) == len(units)
+    single = group_count(units) == len(units)
     if single and np.isin(np.append(old[both], new[both]), (0, 1)).all():
         p_value, test = mcnemar_exact(int((change > 0).sum()), int((change < 0).sum())), "mcnemar"
     else:
@@ -100,7 +102,7 @@ def compare_runs(
         detectable,
         np.flatnonzero(both & (new < old)),
         np.flatnonzero(both & (new > old)),
-        _statements(len(change), len(np.unique(units)), unscored),
+        _statements(len(change), group_count(units), unscored),
     )
 
 
@@ -140,7 +142,7 @@ def sign_flip_test(
     if count <= EXACT_UP_TO_GROUPS:
         signs = 1.0 - 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
         return float((np.abs(signs @ sums) >= far).mean())
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "sign flips")
     hits, left, piece = 0, permutations, max(1, CELLS_MAX // count)
     while left:
         signs = 1.0 - 2.0 * rng.integers(0, 2, size=(min(piece, left), count), dtype=np.int8)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from assay.calibration.figures import Floats, Integers, between, numbers
+from assay.calibration.figures import LABELS_MIN, Floats, Integers, between, generator, numbers
 
 FLOOR = 0.2
 CAPPING_ROUNDS_MAX = 100
@@ -64,7 +64,7 @@ def draw_rows(uncertainty: ArrayLike, expected: float, seed: int, *, floor: floa
     Its size varies by less than √expected around `expected`. The same seed draws the same rows.
     """
     probabilities = inclusion_probabilities(uncertainty, expected, floor=floor)
-    chosen = np.random.default_rng(seed).random(len(probabilities)) < probabilities
+    chosen = generator(seed, "draw").random(len(probabilities)) < probabilities
     return Draw(np.flatnonzero(chosen), probabilities, seed)
 
 
@@ -108,9 +108,6 @@ def plan_labels(
     said = (
         f"All {rows} rows labelled do not give ± {half_width:g}."
         if labels is None
-        else f"Label {labels} rows drawn at random; fewer than {LABELS_NORMAL} never suffice."
+        else f"Label {labels} rows drawn at random; fewer than {LABELS_MIN} never suffice."
     )
-    return LabelPlan(labels and max(labels, LABELS_NORMAL), smallest(0.0), said)
-
-
-LABELS_NORMAL = 30
+    return LabelPlan(labels and max(labels, LABELS_MIN), smallest(0.0), said)

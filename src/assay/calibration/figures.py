@@ -33,6 +33,11 @@ class Figure:
     statement: str = ""
 
 
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """Random numbers that differ between purposes of one seed, as independent draws must."""
+    return np.random.default_rng([seed, *purpose.encode()])
+
+
 def numbers(name: str, values: ArrayLike) -> Floats:
     """A vector of finite numbers, with NaN for what is missing. Raises `ValueError` by name."""
     array = np.asarray(values, dtype=np.float64)
@@ -66,6 +71,11 @@ def group_codes(groups: ArrayLike | None, rows: int) -> Integers:
     return np.unique(array, return_inverse=True)[1].astype(np.int64)
 
 
+def group_count(codes: Integers) -> int:
+    """How many different groups the rows have."""
+    return int(np.count_nonzero(np.bincount(codes)))
+
+
 def grouped_error(*parts: tuple[Floats, Integers]) -> float:
     """The standard error of a sum whose terms correlate within groups.
 
@@ -77,7 +87,7 @@ def grouped_error(*parts: tuple[Floats, Integers]) -> float:
     total = np.zeros(1 + max(int(codes.max(initial=0)) for _, codes in parts))
     for terms, codes in parts:
         sums = np.bincount(codes, terms, len(total))
-        count = len(np.unique(codes))
+        count = group_count(codes)
         total += sums * (np.sqrt(count / (count - 1)) if count > 1 else np.nan)
     return float(np.sqrt(np.sum(total**2)))
 
@@ -94,7 +104,7 @@ def mean_figure(values: Floats, codes: Integers, confidence: float) -> Figure:
     """The mean with its cluster-robust interval."""
     if not len(values):
         return Figure(None, None, "There are no values.")
-    mean, groups = float(values.mean()), len(np.unique(codes))
+    mean, groups = float(values.mean()), group_count(codes)
     if groups < 2:  # noqa: PLR2004  # one group has no spread
         return Figure(mean, None, "One group has no spread, so there is no interval.")
     error = grouped_error(((values - mean) / len(values), codes))
@@ -126,7 +136,7 @@ def bootstrap(
     1997), right for statistics with errors of order 1/√G. Efron and Tibshirani, An Introduction to
     the Bootstrap (1993), chapter 13. `undefined` says why a figure may be NaN.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "bootstrap")
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     starts = np.cumsum(sizes) - sizes
@@ -145,9 +155,11 @@ def bootstrap(
     found = np.empty((resamples, len(point)))
     for values in found:
         groups = rng.integers(len(sizes), size=drawn)
-        lengths = sizes[groups]
-        shift = np.repeat(starts[groups] - np.cumsum(lengths) + lengths, lengths)
-        values[:] = list(measure(order[shift + np.arange(len(shift))]).values())
+        if len(sizes) < len(codes):
+            lengths = sizes[groups]
+            shift = np.repeat(starts[groups] - np.cumsum(lengths) + lengths, lengths)
+            groups = shift + np.arange(len(shift))
+        values[:] = list(measure(order[groups]).values())
     scale = np.sqrt(drawn / len(sizes))
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
     return {

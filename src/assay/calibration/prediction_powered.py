@@ -16,6 +16,7 @@ from assay.calibration.figures import (
     between,
     equally_long,
     group_codes,
+    group_count,
     grouped_error,
     mean_figure,
     numbers,
@@ -76,7 +77,7 @@ def prediction_powered_mean(
     statements = _statements(label, score, codes, labelled)
     alone = mean_figure(score[scored], codes[scored], confidence)
     n = int(labelled.sum())
-    if len(np.unique(codes[labelled])) < 2:  # noqa: PLR2004  # no spread
+    if group_count(codes[labelled]) < 2:  # noqa: PLR2004  # no spread
         none = Figure(None, None, "Fewer than two labelled groups: nothing can be said.")
         return DebiasedMean(none, none, alone, None, n, None, statements)
     base = scored if probabilities is not None else scored & ~labelled
@@ -110,11 +111,12 @@ class _Sample:
     base_codes: Integers
 
     def terms(self, values: Floats) -> Floats:
-        centred: Floats = self.share * (values - self.share @ values)
-        return centred
+        mean = float(self.share @ values)
+        return self.share * (values - mean)
 
     def base_terms(self) -> Floats:
-        return (self.base - self.base.mean()) / len(self.base)
+        mean = float(self.base.mean())
+        return (self.base - mean) / len(self.base)
 
     def weight(self, *, by_variance: bool) -> float:
         both = np.append(self.score, self.base)
@@ -145,14 +147,14 @@ class _Sample:
         if np.ptp(rest) <= ROUNDING:
             same = "All labels differ from the judge alike: they tell nothing of the error."
             return Figure(value, None, same), error
-        groups = len(np.unique(self.codes))
+        groups = group_count(self.codes)
         return Figure(value, student_interval(value, error, groups, confidence)), error
 
 
 def _statements(
     label: Floats, score: Floats, codes: Integers, labelled: NDArray[np.bool_]
 ) -> tuple[str, ...]:
-    n, groups = int(labelled.sum()), len(np.unique(codes[labelled]))
+    n, groups = int(labelled.sum()), group_count(codes[labelled])
     unscored = np.isnan(score)
     wasted = int((unscored & ~np.isnan(label)).sum())
     few = f"Only {n} labels in {groups} groups: the interval is not to be trusted."
@@ -161,6 +163,6 @@ def _statements(
         " that of the scored rows."
     )
     constant = "The judge gives one score only: the debiased mean is that of the labels."
-    one_score = len(np.unique(score[~unscored])) == 1
+    one_score = not unscored.all() and np.ptp(score[~unscored]) == 0
     said = {few: groups < LABELS_MIN, left_out: unscored.any(), constant: one_score}
     return tuple(text for text, holds in said.items() if holds)

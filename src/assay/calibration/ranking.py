@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from assay.calibration.figures import (
@@ -16,7 +15,9 @@ from assay.calibration.figures import (
     Integers,
     between,
     equally_long,
+    generator,
     group_codes,
+    group_count,
     numbers,
 )
 
@@ -72,37 +73,40 @@ def rank_systems(
     Davidson and Beaver (1977). The ridge (ridge/2)·(Σ θ² + γ² + τ²) keeps strengths finite where
     a system wins everything. Items are resampled as wholes; intervals are the estimates ± c
     standard errors, c being the quantile of the largest deviation over all systems (pairs, for
-    ranks).
-    Assumes independent items and a fixed choice of pairs; otherwise say `adaptive`.
+    ranks). Assumes independent items and a fixed choice of pairs; otherwise say `adaptive`.
     """
-    one, two, score = (np.asarray(x) for x in (first, second, numbers("outcomes", outcomes)))
-    codes = group_codes(items, len(score))
-    equally_long(first=one, second=two, outcomes=score)
+    score = numbers("outcomes", outcomes)
     kept = ~np.isnan(score)
-    one, two, score, codes = (
-        one[kept].astype(np.int64),
-        two[kept].astype(np.int64),
-        score[kept],
-        codes[kept],
-    )
-    named = np.append(one, two)
-    if systems < 2 or ((named < 0) | (named >= systems)).any() or (one == two).any():  # noqa: PLR2004
+    equally_long(first=np.asarray(first), second=np.asarray(second), outcomes=score)
+    one, two = (np.asarray(side)[kept].astype(np.int64) for side in (first, second))
+    codes, score = group_codes(items, len(score))[kept], score[kept]
+    if not all(((side >= 0) & (side < systems)).all() for side in (one, two)) or (one == two).any():
         raise ValueError("first and second must be two different systems, numbered from 0")
     if not np.isin(score, (-1, 0, 1)).all():
         raise ValueError("outcomes must be 1, 0, −1 or NaN")
     between("confidence", confidence)
     cells, pair = np.unique(one * systems + two, return_inverse=True)
-    design = _design(cells, systems)
+    design = np.hstack(
+        [
+            np.eye(systems)[cells // systems] - np.eye(systems)[cells % systems],
+            np.ones((len(cells), 1)),
+        ]
+    )
     place = pair * 3 + (1 - score).astype(np.int64)
     counts = np.bincount(place, minlength=3 * len(cells)).astype(float)
     fit = fit_strengths(counts.reshape(1, -1, 3), design, ridge)
     statements = _statements(one, two, score, codes, systems, adaptive=adaptive)
     strengths = fit[0, :systems] - fit[0, :systems].mean()
-    if len(np.unique(codes)) < GROUPS_MIN:
+    if group_count(codes) < GROUPS_MIN:
         none = (*statements, "So few items do not show how they vary: there are no intervals.")
         return Ranking(strengths, None, None, fit[0, -2], fit[0, -1], None, (), none)
-    rng = np.random.default_rng(seed)
-    drawn = np.stack([_resampled(rng, codes, place, counts.size) for _ in range(resamples)])
+    rng = generator(seed, "ranking")
+    codes, drawn = group_codes(codes, len(codes)), np.empty((resamples, counts.size))
+    for table in drawn:
+        weight = np.bincount(
+            rng.integers(codes.max() + 1, size=codes.max() + 1), minlength=codes.max() + 1
+        )
+        table[:] = np.bincount(place, weight[codes], counts.size)
     found = fit_strengths(drawn.reshape(resamples, -1, 3), design, ridge, start=fit[0])
     theta = found[:, :systems] - found[:, :systems].mean(axis=1, keepdims=True)
     error, limit = _simultaneous(theta - strengths, confidence)
@@ -153,23 +157,6 @@ def fit_strengths(
     return fit
 
 
-def _design(cells: Integers, systems: int) -> Floats:
-    """+1 for the system shown first, −1 for the second, 1 for the order."""
-    design = np.zeros((len(cells), systems + 1))
-    rows = np.arange(len(cells))
-    design[rows, cells // systems] = 1
-    design[rows, cells % systems] = -1
-    design[:, -1] = 1
-    return design
-
-
-def _resampled(rng: np.random.Generator, codes: Integers, place: Integers, size: int) -> Floats:
-    """The table of as many items, drawn with replacement."""
-    present, own = np.unique(codes, return_inverse=True)
-    weight = np.bincount(rng.integers(len(present), size=len(present)), minlength=len(present))
-    return np.bincount(place, weight[own], size).astype(np.float64)
-
-
 def _simultaneous(deviations: Floats, confidence: float) -> tuple[Floats, float]:
     """Standard errors, and how many of them the largest deviation stays within."""
     error = np.sqrt((deviations**2).mean(axis=0))
@@ -188,19 +175,12 @@ def _unresolved(gaps: Floats, error: Floats, open_: np.ndarray) -> tuple[tuple[i
 def _statements(
     one: Integers, two: Integers, score: Floats, codes: Integers, systems: int, *, adaptive: bool
 ) -> tuple[str, ...]:
-    met = csr_array((np.ones(len(one)), (one, two)), shape=(systems, systems))
-    parts = int(connected_components(met, directed=False)[0])
-    winner, loser = np.where(score >= 0, one, two), np.where(score >= 0, two, one)
-    ties = score == 0
-    beaten = csr_array(
-        (
-            np.ones(len(one) + ties.sum()),
-            (np.append(winner, two[ties]), np.append(loser, one[ties])),
-        ),
-        shape=(systems, systems),
-    )
-    split = int(connected_components(beaten, directed=True, connection="strong")[0]) > parts
-    items = len(np.unique(codes))
+    won, lost = score >= 0, score <= 0
+    beat = np.zeros((systems, systems))
+    beat[one[won], two[won]] = beat[two[lost], one[lost]] = 1
+    parts = int(connected_components(beat, directed=False)[0])
+    split = int(connected_components(beat, connection="strong")[0]) > parts
+    items = group_count(codes)
     said = {
         f"Only {items} items: too few to trust intervals and ranks.": items < LABELS_MIN,
         f"The systems fall into {parts} sets that never met: strengths of different sets cannot be"

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from assay.calibration.figures import Floats
+from assay.calibration.figures import Floats, Integers
 
 Verdict = Literal["passed", "failed"]
 
@@ -24,25 +23,11 @@ BLOCK_ROWS = 4_096
 ROUNDING = 1e-9
 
 
-def gate_wealth(scores: ArrayLike, gate: float, rows: int) -> tuple[Floats, Floats]:
-    """Logarithms of the wealth against "at most the gate" and "at least the gate", row by row.
-
-    For many orders at once (… × rows, no NaN). A batch is decided where one of the two first
-    reaches ln(2/α): `StoppingRule` gives the formulas.
-    """
-    x = np.asarray(scores, dtype=np.float64)
-    low, high = (
-        _growth(y, np.cumsum(y, -1) - y, np.cumsum(y**2, -1) - y**2, t, rows, m, m)
-        for t, y, m in ((np.arange(x.shape[-1]), y, m) for y, m in ((x, gate), (1 - x, 1 - gate)))
-    )
-    return np.cumsum(low, axis=-1), np.cumsum(high, axis=-1)
-
-
-def _growth(
+def growth(
     scores: Floats,
     sums: Floats,
     squares: Floats,
-    seen: NDArray[np.int64],
+    seen: Integers,
     rows: int,
     gate: float,
     mean: float | Floats,
@@ -82,7 +67,7 @@ class _LowerBound:
         squares = np.cumsum(np.append(self.squares, scores**2))
         t = seen + np.arange(len(scores))[:, None]
         before = (sums[:-1, None], squares[:-1, None], t)
-        growth = _growth(scores[:, None], *before, rows, gate, grid)
+        growth = growth(scores[:, None], *before, rows, gate, grid)
         start = np.asarray(self.wealth or [0.0] * len(grid))
         return sums, squares, np.cumsum(np.vstack([start, growth]), axis=0)[1:]
 

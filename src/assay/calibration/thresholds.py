@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from assay.calibration.agreement import Agreement, label_agreement
-from assay.calibration.figures import Floats, Integers, equally_long, group_codes, numbers
+from assay.calibration.figures import (
+    Floats,
+    Integers,
+    equally_long,
+    generator,
+    group_codes,
+    numbers,
+)
 
 NOISE_DRAWS = 200
 
@@ -25,7 +32,7 @@ class Threshold:
 def halves(codes: Integers, seed: int) -> tuple[Integers, Integers]:
     """The rows of two random halves of the groups."""
     count = int(codes.max(initial=-1)) + 1
-    first = np.random.default_rng(seed).permutation(count) < count // 2
+    first = generator(seed, "halves").permutation(count) < count // 2
     return np.flatnonzero(first[codes]), np.flatnonzero(~first[codes])
 
 
@@ -123,7 +130,7 @@ def reliability(
     def error(outcome: Floats) -> float:
         return float(np.abs(total - np.bincount(place, outcome, bins)).sum() / len(claimed))
 
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, "reliability")
     chance = [
         error(np.where(rng.random(len(claimed)) < claimed, 1.0, 0.0)) for _ in range(NOISE_DRAWS)
     ]

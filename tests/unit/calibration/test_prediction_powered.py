@@ -18,7 +18,7 @@ def population(size=4_000, skill=0.7, seed=0):
     return label, 0.8 * noisy + 0.15
 
 
-def coverage(n, unlabelled, skill, *, group=1, active=False, rounds=1_000):
+def coverage(n, unlabelled, skill, *, group=1, active=False, rounds=2_000):
     """Shares of rounds whose 90 % interval holds the mean of the population, and mean widths."""
     label, judge = population(skill=skill)
     rng = np.random.default_rng(1)

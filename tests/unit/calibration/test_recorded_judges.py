@@ -38,9 +38,9 @@ pytestmark = [
 
 JUDGES = {
     "GPT-4": (322, 0.8727, (0.8354, 0.9099), 0.7453),
-    "PaLM2": (304, 0.7796, (0.7335, 0.8257), 0.5605),
-    "ChatGPT": (297, 0.3805, (0.3232, 0.4343), -0.2411),
-    "LLaMA2": (310, 0.4323, (0.3742, 0.4839), -0.1390),
+    "PaLM2": (304, 0.7796, (0.7303, 0.8257), 0.5605),
+    "ChatGPT": (297, 0.3805, (0.3232, 0.4310), -0.2411),
+    "LLaMA2": (310, 0.4323, (0.3806, 0.4839), -0.1390),
 }
 
 
@@ -75,7 +75,7 @@ def test_people_agree_with_people():
     table = np.array(pandalm_annotators())
     found = human_ceiling(table)
     assert found["pairwise_agreement"].value == pytest.approx(0.9199, abs=1e-4)
-    assert found["pairwise_agreement"].interval == pytest.approx((0.9059, 0.9333), abs=1e-4)
+    assert found["pairwise_agreement"].interval == pytest.approx((0.9066, 0.9326), abs=1e-4)
     expected = krippendorff.alpha(table, level_of_measurement="nominal")
     assert found["alpha"].value == pytest.approx(expected, abs=1e-12)
 
@@ -112,17 +112,17 @@ def test_debiased_means_of_resampled_cases_cover_the_known_mean(labelled):
 
 
 def test_the_cascade_of_palm2_before_gpt4():
-    """α = 0.25, δ = 0.1: certified coverage and cost, beside GPT-4 alone."""
+    """α = 0.2, δ = 0.1: certified coverage and cost, beside GPT-4 alone."""
     gold = llmbar_gold()
     (palm2, palm2_sure), (gpt4, gpt4_sure) = map(llmbar_votes, ("PaLM2", "GPT-4"))
     both = certify_cascade(
-        [palm2, gpt4], [palm2_sure, gpt4_sure], gold, [1, 20], alpha=0.25, delta=0.1
+        [palm2, gpt4], [palm2_sure, gpt4_sure], gold, [1, 20], alpha=0.2, delta=0.1
     )
-    alone = certify_cascade([gpt4], [gpt4_sure], gold, [20], alpha=0.25, delta=0.1)
-    assert (both.cases, both.accepted, both.disagreements) == (163, 163, 32)
-    assert both.shares == pytest.approx((0.785, 0.215), abs=1e-3)
-    assert both.cost == pytest.approx(5.29, abs=0.01)
-    assert (alone.cost, round(alone.coverage, 3)) == (20.0, 0.982)
+    alone = certify_cascade([gpt4], [gpt4_sure], gold, [20], alpha=0.2, delta=0.1)
+    assert (both.cases, both.accepted, both.disagreements) == (163, 163, 25)
+    assert both.shares == pytest.approx((0.791, 0.209), abs=1e-3)
+    assert both.cost == pytest.approx(5.17, abs=0.01)
+    assert (alone.cost, round(alone.coverage, 3)) == (20.0, 0.988)
 
 
 def test_recorded_certificates_hold_on_cases_that_they_did_not_see():

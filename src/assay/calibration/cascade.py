@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -85,30 +85,37 @@ def certify_cascade(
     if not 0 <= alpha < 1:
         raise ValueError(f"alpha must lie from 0 to below 1, not {alpha:g}")
     between("delta", delta)
+    wrong, sure = _cases(verdicts, confidences, human, costs, groups, seed)
+    dear = (UNSURE_COST * sum(costs) or 1.0) if unsure_cost is None else unsure_cost
+    found = _certify(wrong, sure, costs, dear, alpha, delta, seed)
+    if attempts == 1:
+        return found
+    told = f" Attempt {attempts} on these labels: the bound holds for a first one."
+    return replace(found, attempts=attempts, statement=found.statement + told)
+
+
+def _certify(
+    wrong: Floats,
+    sure: Floats,
+    costs: Sequence[float],
+    unsure_cost: float,
+    alpha: float,
+    delta: float,
+    seed: int,
+) -> Certificate:
+    tuning, test = halves(np.arange(wrong.shape[1]), seed)
+    refused = Certificate(alpha, delta, None, "", len(test))
     if alpha == 0:
         never = "No number of labels shows that judges never disagree with people (alpha is 0)."
-        return Certificate(alpha, delta, None, never, 0, attempts=attempts)
-    wrong, sure = _cases(verdicts, confidences, human, costs, groups, seed)
-    tuning, test = halves(np.arange(wrong.shape[1]), seed)
-    told = (
-        f" Attempt {attempts} on these labels: the bound holds for a first one."
-        if attempts > 1
-        else ""
-    )
-
-    def refused(reason: str) -> Certificate:
-        return Certificate(alpha, delta, None, reason + told, len(test), attempts=attempts)
-
+        return replace(refused, statement=never)
     needed = cases_needed(alpha, delta)
     if len(test) < needed:
-        return refused(
-            f"{len(test)} test cases are too few: at least {needed} accepted ones are needed."
-        )
-    size = max(2, int(VECTORS_MAX ** (1 / len(costs))))
-    grids = [_grid(tier[tuning], size) for tier in sure]
-    dear = (UNSURE_COST * sum(costs) or 1.0) if unsure_cost is None else unsure_cost
+        few = f"{len(test)} test cases are too few: at least {needed} accepted ones are needed."
+        return replace(refused, statement=few)
+    grids = [_grid(tier[tuning], max(2, int(VECTORS_MAX ** (1 / len(costs))))) for tier in sure]
     tuned, tested = (
-        _Outcomes.of(wrong[:, rows], sure[:, rows], costs, grids, dear) for rows in (tuning, test)
+        _Outcomes.of(wrong[:, rows], sure[:, rows], costs, grids, unsure_cost)
+        for rows in (tuning, test)
     )
     best = None
     for vector in tuned.strict_to_loose(delta):
@@ -119,24 +126,19 @@ def certify_cascade(
             if best is None or tested.total_cost[vector] < tested.total_cost[best]:
                 best = vector
     if best is None:
-        return refused(f"No thresholds pass the test: disagreement may exceed {alpha:g}.")
-    shares, failures = tested.accepted[best] / len(test), int(tested.wrong[best])
-    accepted = int(tested.accepted[best].sum())
-    shown = (
-        f"{failures} of {accepted} accepted verdicts disagree with people: at most {alpha:g} in"
-        f" general, with probability {1 - delta:g}.{told}"
-    )
-    return Certificate(
-        *(
-            alpha,
-            delta,
-            tuple(map(float, list(product(*grids))[best])),
-            shown,
-            len(test),
-            accepted,
-            failures,
-        ),
-        *(float(shares.sum()), tuple(shares.tolist()), float(tested.cost[best]), attempts),
+        failed = f"No thresholds pass the test: disagreement may exceed {alpha:g}."
+        return replace(refused, statement=failed)
+    shares, accepted = tested.accepted[best] / len(test), int(tested.accepted[best].sum())
+    return replace(
+        refused,
+        thresholds=tuple(map(float, list(product(*grids))[best])),
+        statement=f"{tested.wrong[best]} of {accepted} accepted verdicts disagree with people: at"
+        f" most {alpha:g} in general, with probability {1 - delta:g}.",
+        accepted=accepted,
+        disagreements=int(tested.wrong[best]),
+        coverage=float(shares.sum()),
+        shares=tuple(shares.tolist()),
+        cost=float(tested.cost[best]),
     )
 
 

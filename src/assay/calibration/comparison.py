@@ -19,7 +19,6 @@ from assay.calibration.figures import (
     generator,
     group_codes,
     group_count,
-    grouped_error,
     mean_figure,
     numbers,
 )
@@ -75,19 +74,13 @@ def compare_runs(
     both = ~np.isnan(old) & ~np.isnan(new)
     change, units = (new - old)[both], codes[both]
     figure = mean_figure(change, units, confidence)
+    binary = np.isin(np.append(old[both], new[both]), (0, 1)).all()
     p_value: float | None
-    single = group_count(units) == len(units)
-    if single and np.isin(np.append(old[both], new[both]), (0, 1)).all():
-        p_value, test = mcnemar_exact(int((change > 0).sum()), int((change < 0).sum())), "mcnemar"
+    if binary and group_count(units) == len(units):
+        test, p_value = "mcnemar", mcnemar_exact(int((change > 0).sum()), int((change < 0).sum()))
     else:
-        p_value, test = (
-            sign_flip_test(change, units, permutations=permutations, seed=seed),
-            "sign_flip",
-        )
-    detectable = None
-    if figure.interval is not None and figure.value is not None:
-        error = grouped_error(((change - figure.value) / len(change), units))
-        detectable = smallest_detectable_difference(error, alpha=1 - confidence)
+        test = "sign_flip"
+        p_value = sign_flip_test(change, units, permutations=permutations, seed=seed)
     unscored = (
         int((np.isnan(old) & ~np.isnan(new)).sum()),
         int((~np.isnan(old) & np.isnan(new)).sum()),
@@ -99,7 +92,7 @@ def compare_runs(
         test,
         _bounds(old, new),
         unscored,
-        detectable,
+        _detectable(figure, group_count(units), confidence),
         np.flatnonzero(both & (new < old)),
         np.flatnonzero(both & (new > old)),
         _statements(len(change), group_count(units), unscored),
@@ -171,6 +164,14 @@ def smallest_detectable_difference(
     """(z_{1−α/2} + z_power) · error: the true difference that a test at α finds with this power."""
     z = stats.norm.ppf([1 - between("alpha", alpha) / 2, between("power", power)])
     return float(z.sum() * error)
+
+
+def _detectable(figure: Figure, groups: int, confidence: float) -> float | None:
+    if figure.interval is None:
+        return None
+    width = (figure.interval[1] - figure.interval[0]) / 2
+    error = width / float(stats.t.ppf((1 + confidence) / 2, groups - 1))
+    return smallest_detectable_difference(error, alpha=1 - confidence)
 
 
 def _bounds(old: Floats, new: Floats) -> tuple[float, float]:

@@ -81,18 +81,11 @@ def prediction_powered_mean(
         none = Figure(None, None, "Fewer than two labelled groups: nothing can be said.")
         return DebiasedMean(none, none, alone, None, n, None, statements)
     base = scored if probabilities is not None else scored & ~labelled
-    share = 1 / chance[labelled]
-    sample = _Sample(
-        label[labelled],
-        score[labelled],
-        share / share.sum(),
-        codes[labelled],
-        score[base],
-        codes[base],
-    )
+    rows = (label[labelled], score[labelled], 1 / chance[labelled], codes[labelled])
+    sample = _Sample(*rows, score[base], codes[base])
     weight = judge_weight
     if weight is None:
-        weight = sample.weight(by_variance=probabilities is not None) if base.any() else 0.0
+        weight = sample.weight(by_variance=probabilities is not None)
     debiased, error = sample.estimate(weight, confidence, fitted=judge_weight is None)
     labels_only, error_alone = sample.estimate(0.0, confidence, fitted=False)
     worth = n * (error_alone / error) ** 2 if debiased.interval and labels_only.interval else None
@@ -101,18 +94,21 @@ def prediction_powered_mean(
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Labelled rows with weights that sum to 1, and the scores whose mean is taken as it is."""
+    """Labelled rows with their weights, and the scores whose mean is taken as it is."""
 
     label: Floats
     score: Floats
-    share: Floats
+    inverse: Floats
     codes: Integers
     base: Floats
     base_codes: Integers
 
     def terms(self, values: Floats) -> Floats:
-        mean = float(self.share @ values)
-        return self.share * (values - mean)
+        total = float(self.inverse.sum())
+        return self.inverse * (values - self.mean(values)) / total
+
+    def mean(self, values: Floats) -> float:
+        return float(np.average(values, weights=self.inverse))
 
     def base_terms(self) -> Floats:
         mean = float(self.base.mean())
@@ -120,7 +116,7 @@ class _Sample:
 
     def weight(self, *, by_variance: bool) -> float:
         both = np.append(self.score, self.base)
-        if np.ptp(both) == 0:
+        if not len(self.base) or np.ptp(both) == 0:
             return 0.0
         if by_variance:
             size = 1 + max(self.codes.max(), self.base_codes.max())
@@ -135,7 +131,7 @@ class _Sample:
 
     def estimate(self, weight: float, confidence: float, *, fitted: bool) -> tuple[Figure, float]:
         rest = self.label - weight * self.score
-        value, terms = float(self.share @ rest), self.terms(rest)
+        value, terms = self.mean(rest), self.terms(rest)
         if fitted and weight and np.ptp(self.score):
             pull = np.bincount(self.codes, self.terms(self.score)) ** 2
             terms /= (1 - np.minimum(pull / pull.sum(), LEVERAGE_MAX))[self.codes]

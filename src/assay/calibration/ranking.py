@@ -75,23 +75,10 @@ def rank_systems(
     standard errors, c being the quantile of the largest deviation over all systems (pairs, for
     ranks). Assumes independent items and a fixed choice of pairs; otherwise say `adaptive`.
     """
-    score = numbers("outcomes", outcomes)
-    kept = ~np.isnan(score)
-    equally_long(first=np.asarray(first), second=np.asarray(second), outcomes=score)
-    one, two = (np.asarray(side)[kept].astype(np.int64) for side in (first, second))
-    codes, score = group_codes(items, len(score))[kept], score[kept]
-    if not all(((side >= 0) & (side < systems)).all() for side in (one, two)) or (one == two).any():
-        raise ValueError("first and second must be two different systems, numbered from 0")
-    if not np.isin(score, (-1, 0, 1)).all():
-        raise ValueError("outcomes must be 1, 0, −1 or NaN")
+    one, two, score, codes = _comparisons(first, second, outcomes, items, systems)
     between("confidence", confidence)
     cells, pair = np.unique(one * systems + two, return_inverse=True)
-    design = np.hstack(
-        [
-            np.eye(systems)[cells // systems] - np.eye(systems)[cells % systems],
-            np.ones((len(cells), 1)),
-        ]
-    )
+    design = _design(cells, systems)
     place = pair * 3 + (1 - score).astype(np.int64)
     counts = np.bincount(place, minlength=3 * len(cells)).astype(float)
     fit = fit_strengths(counts.reshape(1, -1, 3), design, ridge)
@@ -100,13 +87,7 @@ def rank_systems(
     if group_count(codes) < GROUPS_MIN:
         none = (*statements, "So few items do not show how they vary: there are no intervals.")
         return Ranking(strengths, None, None, fit[0, -2], fit[0, -1], None, (), none)
-    rng = generator(seed, "ranking")
-    codes, drawn = group_codes(codes, len(codes)), np.empty((resamples, counts.size))
-    for table in drawn:
-        weight = np.bincount(
-            rng.integers(codes.max() + 1, size=codes.max() + 1), minlength=codes.max() + 1
-        )
-        table[:] = np.bincount(place, weight[codes], counts.size)
+    drawn = _resampled(generator(seed, "ranking"), codes, place, (resamples, counts.size))
     found = fit_strengths(drawn.reshape(resamples, -1, 3), design, ridge, start=fit[0])
     theta = found[:, :systems] - found[:, :systems].mean(axis=1, keepdims=True)
     error, limit = _simultaneous(theta - strengths, confidence)
@@ -155,6 +136,39 @@ def fit_strengths(
         if np.abs(step).max(initial=0) < CONVERGED:
             break
     return fit
+
+
+def _comparisons(
+    first: ArrayLike, second: ArrayLike, outcomes: ArrayLike, items: ArrayLike, systems: int
+) -> tuple[Integers, Integers, Floats, Integers]:
+    score = numbers("outcomes", outcomes)
+    kept = ~np.isnan(score)
+    equally_long(first=np.asarray(first), second=np.asarray(second), outcomes=score)
+    one, two = (np.asarray(side)[kept].astype(np.int64) for side in (first, second))
+    codes, score = group_codes(items, len(score))[kept], score[kept]
+    if not all(((side >= 0) & (side < systems)).all() for side in (one, two)) or (one == two).any():
+        raise ValueError("first and second must be two different systems, numbered from 0")
+    if not np.isin(score, (-1, 0, 1)).all():
+        raise ValueError("outcomes must be 1, 0, −1 or NaN")
+    return one, two, score, codes
+
+
+def _design(cells: Integers, systems: int) -> Floats:
+    """1 for the system shown first, −1 for the second, and 1 for the order."""
+    one = np.eye(systems)
+    return np.hstack([one[cells // systems] - one[cells % systems], np.ones((len(cells), 1))])
+
+
+def _resampled(
+    rng: np.random.Generator, codes: Integers, place: Integers, shape: tuple[int, int]
+) -> Floats:
+    """Tables of as many items, drawn with replacement."""
+    codes, tables = group_codes(codes, len(codes)), np.empty(shape)
+    items = int(codes.max()) + 1
+    for table in tables:
+        weight = np.bincount(rng.integers(items, size=items), minlength=items)
+        table[:] = np.bincount(place, weight[codes], shape[1])
+    return tables
 
 
 def _simultaneous(deviations: Floats, confidence: float) -> tuple[Floats, float]:

@@ -67,9 +67,9 @@ class _LowerBound:
         squares = np.cumsum(np.append(self.squares, scores**2))
         t = seen + np.arange(len(scores))[:, None]
         before = (sums[:-1, None], squares[:-1, None], t)
-        growth = growth(scores[:, None], *before, rows, gate, grid)
+        gains = growth(scores[:, None], *before, rows, gate, grid)
         start = np.asarray(self.wealth or [0.0] * len(grid))
-        return sums, squares, np.cumsum(np.vstack([start, growth]), axis=0)[1:]
+        return sums, squares, np.cumsum(np.vstack([start, gains]), axis=0)[1:]
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from assay.calibration.cascade import cases_needed, certify_cascade
+from assay.calibration.thresholds import halves
 
 POPULATION = 100_000
 
@@ -148,3 +149,15 @@ def test_no_number_of_labels_shows_an_alpha_of_zero():
             certify_cascade([ones], [ones], ones, [1], alpha=levels[0], delta=levels[1])
     with pytest.raises(ValueError, match="tiers × cases"):
         certify_cascade([ones], [ones], ones, [1, 2], alpha=0.1, delta=0.1)
+
+
+def test_the_first_failure_ends_the_search():
+    """Looser thresholds that would pass are not certified once stricter ones have failed."""
+    tuning, test = halves(np.arange(1_200), 0)
+    sure = np.where(np.arange(1_200) % 10 == 0, 1.0, 0.5)
+    wrong = np.zeros(1_200)
+    wrong[test[sure[test] == 1][:20]] = 1
+    wrong[tuning[sure[tuning] == 0.5][:20]] = 1
+    assert wrong[test].mean() < 0.05
+    found = certify_cascade([wrong], [sure], np.zeros(1_200), [1], alpha=0.1, delta=0.1)
+    assert not found.certified

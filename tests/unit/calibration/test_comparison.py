@@ -40,6 +40,7 @@ def test_few_groups_are_flipped_in_all_ways():
     """Five equal differences: 2 of 2⁵ flips are as far from 0, so p = 1/16."""
     assert sign_flip_test([0.1] * 5) == pytest.approx(2 / 32)
     assert sign_flip_test([0.1] * 5, [0, 0, 0, 1, 1]) == pytest.approx(1 / 2)
+    assert sign_flip_test(np.ones(40)) == 1 / 10_001, "random flips never give 0"
     assert sign_flip_test([0.0, 0.0]) == 1.0
     assert sign_flip_test([]) is None
 

@@ -40,6 +40,19 @@ def test_draws_have_their_size_and_their_probabilities_on_average():
     assert np.array_equal(draw_rows(uncertainty, 30, 5).rows, draw_rows(uncertainty, 30, 5).rows)
 
 
+def test_the_probabilities_undo_the_choice():
+    """Rows that pass are drawn three times as often: weighted labels still hold the true share."""
+    label = (np.arange(1_000) % 2) * 1.0
+    means = []
+    for seed in range(100):
+        draw = draw_rows(1 + 2 * label, 100, seed, floor=0.1)
+        given = np.full(1_000, np.nan)
+        given[draw.rows] = label[draw.rows]
+        found = prediction_powered_mean(given, np.ones(1_000), probabilities=draw.probabilities)
+        means.append(found.labels_only.value)
+    assert np.mean(means) == pytest.approx(0.5, abs=0.03)
+
+
 def test_drawing_by_uncertainty_beats_drawing_at_random():
     """With a judge that knows where it errs, the interval is narrower than a uniform draw's."""
     rng = np.random.default_rng(0)
@@ -72,6 +85,16 @@ def test_planned_labels_give_the_planned_interval():
     found = prediction_powered_mean(given, judge)
     assert np.ptp(found.debiased.interval) / 2 == pytest.approx(0.05, rel=0.15)
     assert plan.labels < plan.labels_without_judge
+
+
+def test_a_plan_is_the_smallest_that_suffices():
+    """z² s² (1 − ρ² N/(N + n))/n falls below h² with this n and not with one less."""
+    plan = plan_labels(0.06, rows=400, deviation=0.5, correlation=0.9)
+
+    def half_width(n):
+        return 1.6448536 * 0.5 * np.sqrt((1 - 0.81 * (400 - n) / 400) / n)
+
+    assert half_width(plan.labels) <= 0.06 < half_width(plan.labels - 1)
 
 
 def test_a_plan_that_no_label_count_meets_says_so():

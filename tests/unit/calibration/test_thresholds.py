@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from statsmodels.stats.inter_rater import cohens_kappa
 
 from assay.calibration.thresholds import halves, propose_threshold, reliability
 
@@ -30,6 +31,24 @@ def test_the_threshold_with_the_highest_kappa_is_found():
     found = propose_threshold(score, human)
     assert found.value == pytest.approx(0.5, abs=0.15)
     assert found.agreement.rows == 2_000
+
+
+def test_the_threshold_is_the_best_of_all_by_trying_them():
+    """Few distinct scores and few passes: the highest κ of the half that chooses."""
+    rng = np.random.default_rng(7)
+    human = (rng.random(600) < 0.2) * 1.0
+    score = np.clip(human + rng.integers(0, 5, 600), 0, 5)
+    tuning, test = halves(np.arange(600), 0)
+    kappas = {
+        value: cohens_kappa(
+            np.histogram2d(human[tuning], score[tuning] >= value, bins=2, range=[[0, 1], [0, 1]])[0]
+        ).kappa
+        for value in range(1, 6)
+    }
+    found = propose_threshold(score, human)
+    assert found.value == max(kappas, key=kappas.get)
+    accuracy = ((score[test] >= found.value) == human[test]).mean()
+    assert found.agreement.figures["accuracy"].value == pytest.approx(accuracy)
 
 
 def test_a_precision_is_kept_or_the_report_says_that_it_is_not():

@@ -21,6 +21,7 @@ VIOLATIONS = {
     "Work does not know": ("src/assay/batches/seeded.py", "import assay.telemetry"),
     "Settings are read": ("src/assay/providers/seeded.py", "import assay.settings"),
     "The core is free": ("src/assay/domain/seeded.py", "import redis"),
+    "Calibration is arithmetic": ("src/assay/calibration/seeded.py", "import assay.domain"),
     "The plumbing of HTTP": ("src/assay/http/seeded.py", "import assay.domain.evaluation"),
     "Providers do not know": ("src/assay/providers/openai.py", "import assay.providers.gemini"),
 }

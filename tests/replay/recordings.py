@@ -210,5 +210,70 @@ def without_verdict(recordings: Iterable[Recording]) -> Iterator[Recording]:
         yield replace(each, completion=kept, expected=None)
 
 
+def llmbar_votes(judge: str) -> tuple[list[float], list[float]]:
+    """Of each of the 326 pairs the winner (1 or 2) by all prompts and orders, and their agreement.
+
+    NaN where the votes are even. The votes are those of `llmbar-votes`, whose gold labels
+    `llmbar_gold` has; a vote that could not be read counts for neither.
+    """
+    winners, shares = [], []
+    for row in _votes():
+        votes = [winner for orders in row["votes"][judge].values() for winner in orders]
+        first, second = votes.count("1"), votes.count("2")
+        winners.append(math.nan if first == second else 1.0 + (second > first))
+        shares.append(max(first, second) / len(votes))
+    return winners, shares
+
+
+def llmbar_gold() -> list[float]:
+    """The winner of each pair by people."""
+    return [float(row["label"]) for row in _votes()]
+
+
+def llmbar_orders(judge: str, prompt: str) -> tuple[list[float], list[float]]:
+    """The winner with the outputs in their order and swapped; NaN where none could be read."""
+    pairs = [row["votes"][judge][prompt] for row in _votes()]
+    straight, swapped = zip(*pairs, strict=True)
+    return tuple(
+        [float(x) if x in "12" else math.nan for x in side] for side in (straight, swapped)
+    )
+
+
+def _votes() -> list[dict[str, Any]]:
+    lines = (DATA / "llmbar-votes" / "votes.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def pandalm_annotators() -> list[list[float]]:
+    """Three annotators × 999 pairs: 0 is a tie, 1 and 2 name the better output."""
+    rows = _read("pandalm/testset-v1.json")
+    return [[float(row[f"annotator{number}"]) for row in rows] for number in (1, 2, 3)]
+
+
+def pandalm_comparisons() -> tuple[list[int], list[int], list[int], list[str], list[str]]:
+    """First and second system, outcome by the majority (1, 0, −1), instruction; and the systems."""
+    rows = _read("pandalm/testset-v1.json")
+    names = sorted({name for row in rows for name in row["cmp_key"].split("_")})
+    pairs = [row["cmp_key"].split("_") for row in rows]
+    outcomes = []
+    for row in rows:
+        votes = [str(row[f"annotator{number}"]) for number in (1, 2, 3)]
+        outcomes.append((votes.count("1") > 1) - (votes.count("2") > 1))
+    first, second = ([names.index(pair[side]) for pair in pairs] for side in (0, 1))
+    return first, second, outcomes, [row["instruction"] + row["input"] for row in rows], names
+
+
+def prometheus_scores() -> list[list[float]]:
+    """Three GPT-4 scores from 1 to 5 × 320 cases."""
+    rows = _read("prometheus-vicuna/vicuna_eval.json")
+    return [[float(row["gpt4_score"][sample]) for row in rows] for sample in range(3)]
+
+
+def alpacaeval_preferences() -> list[float]:
+    """The recorded preference for alpaca-7b, from 0 to 1, for 805 instructions."""
+    rows = _read("alpacaeval-alpaca7b/annotations.json")
+    return [row["preference"] - 1 for row in rows]
+
+
 def _read(name: str) -> Any:
     return json.loads((DATA / name).read_text())

@@ -132,8 +132,7 @@ async def test_what_is_no_export(database: Database, content, fault):
 
 
 async def test_the_commands(database: Database, tmp_path):
-    """`assay export` writes the file that `assay import records` reads, here into that of a new data
-    directory."""
+    """`assay export` writes what `assay import records` reads, here into a new data directory."""
     await fill(database, "default")
     (tmp_path / "from.toml").write_text(f'[records]\nurl = "{database._url}"\n')
     (tmp_path / "to.toml").write_text(f'[server]\ndata_dir = "{tmp_path / "new"}"\n')

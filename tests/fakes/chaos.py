@@ -1,4 +1,4 @@
-"""A batch under fire: workers, the API and Redis are killed while it runs.
+"""A batch under fire: workers, the API, Redis and PostgreSQL are killed while it runs.
 
 Everything is real: Redis with its append-only file, processes started as users start them, and a
 provider that answers over HTTP and counts its calls.
@@ -24,6 +24,9 @@ drain_delay_s = 0
 
 [redis]
 url = "{redis}"
+
+[records]
+url = "{records}"
 
 [batches]
 worker_rows = {slots}
@@ -53,6 +56,8 @@ class Plan:
     kill_worker_every_s: float = 3.0
     kill_api_at_s: Sequence[float] = (2.0, 6.0)
     kill_redis_at_s: Sequence[float] = (4.0, 8.0)
+    kill_postgres_at_s: Sequence[float] = ()
+    over_dataset: bool = False
     give_up_s: float = 300.0
 
 
@@ -66,6 +71,7 @@ class Outcome:
     worker_kills: int = 0
     api_kills: int = 0
     redis_kills: int = 0
+    postgres_kills: int = 0
     seconds: float = 0.0
 
     def faults(self, plan: Plan) -> list[str]:
@@ -88,15 +94,21 @@ class Outcome:
 class Fleet:
     """The processes, which come back after each kill."""
 
-    def __init__(self, folder, plan, redis, provider):
+    def __init__(self, folder, plan, redis, provider, postgres=None):
         self.plan = plan
         self.redis = redis
+        self.postgres = postgres
+        records = postgres.new_migrated_database() if postgres else ""
         self.port = free_port()
         self.folder = folder
         self.config = folder / "assay.toml"
         self.config.write_text(
             CONFIG.format(
-                redis=redis.url, provider=provider, slots=plan.slots, lease_s=plan.lease_s
+                redis=redis.url,
+                provider=provider,
+                slots=plan.slots,
+                lease_s=plan.lease_s,
+                records=records,
             )
         )
         self.url = f"http://127.0.0.1:{self.port}"
@@ -123,6 +135,11 @@ class Fleet:
         await asyncio.to_thread(self.redis.kill)
         await asyncio.sleep(0.5)
         await asyncio.to_thread(self.redis.start)
+
+    async def replace_postgres(self):
+        await asyncio.to_thread(self.postgres.stop)  # at once, as by a crash
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(self.postgres.start)
 
     async def close(self):
         for process in [self.api, *self.workers]:
@@ -176,14 +193,14 @@ class Caller:
         return json.loads(await self.call(method, path, **options))
 
 
-async def run(folder, plan, say=lambda _: None) -> Outcome:
+async def run(folder, plan, say=lambda _: None, postgres=None) -> Outcome:
     """Run a batch by the plan; `say` gets progress."""
     (folder / "redis").mkdir()
     redis = RedisProcess(folder / "redis", fsync=plan.fsync)
     try:
         async with FaultServer(requests_kept=0) as provider:
             provider.latency_s = plan.latency_s
-            fleet = Fleet(folder, plan, redis, provider.base_url("openai"))
+            fleet = Fleet(folder, plan, redis, provider.base_url("openai"), postgres)
             try:
                 await fleet.start()
                 timeout = aiohttp.ClientTimeout(total=60)
@@ -197,12 +214,18 @@ async def run(folder, plan, say=lambda _: None) -> Outcome:
 
 async def _under_fire(fleet, caller, provider, say) -> Outcome:
     plan = fleet.plan
-    made = await caller.json("POST", "/v1/batches", json={"criteria": ["It is polite."]})
-    path = f"/v1/batches/{made['id']}"
+    wanted = {"criteria": ["It is polite."]}
     body = b"".join(rows(plan))
     headers = {"Content-Type": "application/x-ndjson"}
-    await caller.call("PUT", f"{path}/items", data=body, headers=headers)
-    await caller.call("POST", f"{path}/start")
+    if plan.over_dataset:
+        await caller.call("POST", "/v1/datasets", json={"name": "rows"})
+        await caller.call("PUT", "/v1/datasets/rows/items", data=body, headers=headers)
+        wanted["dataset"] = "rows"
+    made = await caller.json("POST", "/v1/batches", json=wanted)
+    path = f"/v1/batches/{made['id']}"
+    if not plan.over_dataset:
+        await caller.call("PUT", f"{path}/items", data=body, headers=headers)
+        await caller.call("POST", f"{path}/start")
     started_s = time.monotonic()
     outcome = Outcome(made)
     killing = asyncio.create_task(_kill_by_plan(fleet, outcome, started_s))
@@ -230,6 +253,7 @@ async def _kill_by_plan(fleet, outcome, started_s):
     due = [(at, "api") for at in plan.kill_api_at_s] + [
         (at, "redis") for at in plan.kill_redis_at_s
     ]
+    due += [(at, "postgres") for at in plan.kill_postgres_at_s]
     times = int(plan.give_up_s / plan.kill_worker_every_s)
     due += [(number * plan.kill_worker_every_s, "worker") for number in range(1, times)]
     for at, what in sorted(due):
@@ -240,6 +264,9 @@ async def _kill_by_plan(fleet, outcome, started_s):
         elif what == "redis":
             outcome.redis_kills += 1
             await fleet.replace_redis()
+        elif what == "postgres":
+            outcome.postgres_kills += 1
+            await fleet.replace_postgres()
         else:
             outcome.worker_kills += 1
             await fleet.replace_worker(outcome.worker_kills % plan.workers)

@@ -68,7 +68,7 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     key_env = "OPENAI_API_KEY" if local_url else ""
     served = _named_model(local_url, environ.get(key_env, "")) if local_url else _ollama_model()
     for variable, vendor in _VENDORS:
-        key = environ.get(variable, "")
+        key = environ.get(variable, "").strip()
         if key and not (local_url and vendor == "openai"):
             providers[vendor] = {"dialect": vendor, "api_key_env": variable}
             _add(models, vendor, _vendor_model(variable, vendor, key))
@@ -165,6 +165,9 @@ def _list(variable: str, base_url: str, vendor: Vendor, key: str) -> list[Listed
 
 def list_models(base_url: str, vendor: Vendor, key: str) -> list[Listed]:
     """The models that a server lists; raises `ValueError` that says what it did instead."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("cannot be asked at /models, as the key cannot be sent in a header")
     try:
         return _listed(base_url, vendor, key, NAMED_TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -190,15 +193,29 @@ def _listed(base_url: str, vendor: Vendor, key: str, timeout_s: float) -> list[L
     with _DIRECT.open(request, timeout=timeout_s) as response:
         answer = json.loads(response.read(ANSWER_BYTES_MAX))
     entries = answer["models" if vendor == "gemini" else "data"]
-    listed = [_model(entry, vendor) for entry in entries]
+    named = "name" if vendor == "gemini" else "id"
+    listed = [
+        _model(entry, entry[named].removeprefix("models/" if vendor == "gemini" else ""))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get(named), str)
+    ]
     if not listed:
         raise LookupError("no model")
     return listed
 
 
-def _model(entry: Table, vendor: Vendor) -> Listed:
-    name = str(entry["name"]).removeprefix("models/") if vendor == "gemini" else str(entry["id"])
+def _model(entry: Table, name: str) -> Listed:
     told = entry.get("shutdown_date")
-    end = dt.date.fromisoformat(told) if told else known_model(name).end_of_life
+    end = _day(told) if told else known_model(name).end_of_life
     methods = entry.get("supportedGenerationMethods", ["generateContent"])
     return Listed(name, end, "generateContent" in methods)
+
+
+def _day(told: Any) -> dt.date:
+    """The day of a date, a time or a Unix time; what cannot be read may be today."""
+    try:
+        if isinstance(told, str):
+            return dt.datetime.fromisoformat(told).date()
+        return dt.datetime.fromtimestamp(told, dt.UTC).date()
+    except (ValueError, TypeError, OverflowError, OSError):
+        return dt.datetime.now(dt.UTC).date()

@@ -364,6 +364,40 @@ def test_a_model_that_its_provider_ends_is_not_chosen(default_model):
     assert default_model("openai", listing) == "openai/gpt-6.1-terra"
 
 
+def test_an_end_that_a_provider_tells_in_another_form_counts(default_model):
+    """A time is as good as a date; a model whose end cannot be read is not chosen, others are."""
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(days=20)
+    for told in (end.isoformat(), int(end.timestamp()), "to be decided", {"day": 1}, 1e30):
+        listing = Listing([{"id": "gpt-6-luna", "shutdown_date": told}, {"id": "gpt-6.1-terra"}])
+        assert default_model("openai", listing) == "openai/gpt-6.1-terra"
+
+
+def test_an_end_far_away_is_none(default_model):
+    """Neither as a date, nor as a time."""
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=200)
+    for told in (later.date().isoformat(), later.isoformat(), int(later.timestamp())):
+        listing = Listing([{"id": "gpt-6-luna", "shutdown_date": told}, {"id": "gpt-6.1-terra"}])
+        assert default_model("openai", listing) == "openai/gpt-6-luna"
+
+
+def test_an_entry_without_a_name_takes_no_other_along(default_model):
+    """A provider lists what it likes beside its models."""
+    listing = Listing([None, "text", {"object": "model"}, {"id": None}, {"id": "gpt-6-luna"}])
+    assert default_model("openai", listing) == "openai/gpt-6-luna"
+
+
+def test_a_key_that_no_header_holds_is_told(tmp_path: Path, monkeypatch):
+    """White space around a key is not its part; other signs are the fault of the variable."""
+    monkeypatch.chdir(tmp_path)
+    listing = Listing(TODAYS)
+    monkeypatch.setitem(BASE_URLS, "openai", listing.url)
+    load(None, {"OPENAI_API_KEY": " sk-key\n"})
+    assert listing.seen[0][1]["authorization"] == "Bearer sk-key"
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY: .*key cannot be sent") as fault:
+        load(None, {"OPENAI_API_KEY": "sk-kéy"})
+    assert "sk-k" not in str(fault.value)
+
+
 def test_each_vendor_is_asked_in_its_own_way(default_model):
     """Path, key and shape of the answer."""
     anthropic = Listing([{"id": "claude-opus-5-5"}, {"id": "claude-haiku-4-5-20251001"}])
@@ -402,10 +436,15 @@ def test_a_list_without_a_choice_is_an_error(default_model, models, status, faul
 def test_a_named_server_judges_with_a_chat_model(tmp_path: Path, monkeypatch):
     """Not with the embedding model that it happens to list first."""
     monkeypatch.chdir(tmp_path)
-    for names, chosen in ((["bge-embed", "qwen"], "qwen"), (["a", "openai/gpt-6-luna"], None)):
+    unfit = ["bge-m3:latest", "all-minilm:latest", "multilingual-e5-large", "dall-e-3", "flux.1"]
+    for names, chosen in (
+        (["bge-embed", "qwen"], "qwen"),
+        (["a", "openai/gpt-6-luna"], "openai/gpt-6-luna"),
+        ([*unfit, "stable-diffusion-xl", "olive-7b"], "olive-7b"),
+    ):
         listing = Listing([{"id": name} for name in names])
         settings = load(None, {"OPENAI_BASE_URL": listing.url})
-        assert settings.judges["default"].models == (f"local/{chosen or names[1]}",)
+        assert settings.judges["default"].models == (f"local/{chosen}",)
     with pytest.raises(SettingsError, match="lists no chat model"):
         load(None, {"OPENAI_BASE_URL": Listing([{"id": "bge-embed"}]).url})
 

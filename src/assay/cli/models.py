@@ -72,10 +72,10 @@ async def _look(
 ) -> tuple[list[dict[str, Any]], dict[str, Names]]:
     """The models in their order, and what each provider lists."""
     slots = asyncio.Semaphore(CHECKS_AT_ONCE)
-    names = asyncio.gather(
-        *(asyncio.to_thread(_listed, provider) for provider in settings.providers.values())
-    )
     async with open_models(settings) as nests:
+        names = asyncio.gather(
+            *(asyncio.to_thread(_listed, provider) for provider in settings.providers.values())
+        )
         checked = await asyncio.gather(*(_check(nest, slots) for nest in nests if checks))
         listings = dict(zip(settings.providers, await names, strict=True))
         rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import http.client
 import json
 import logging
 import urllib.error
@@ -133,7 +134,7 @@ def _ollama_model() -> Listed | None:
     """The model of a local Ollama; None if there is none."""
     try:
         return _of_any_vendor(_listed(OLLAMA_URL, "openai", "", DISCOVERY_TIMEOUT_S))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
@@ -175,6 +176,8 @@ def list_models(base_url: str, vendor: Vendor, key: str) -> list[Listed]:
         cause = f"answered {error.code} to"
     except OSError as error:
         cause = f"cannot be reached ({getattr(error, 'reason', error)}) at"
+    except http.client.HTTPException:
+        cause = "does not answer in HTTP at"
     except (ValueError, LookupError, TypeError, AttributeError):
         cause = "lists no model at"
     raise ValueError(f"{cause} /models")

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import json
 import re
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -165,6 +166,7 @@ def test_a_named_openai_server_judges_with_its_first_model(tmp_path: Path, monke
         ("localhost:11434/v1", "must be an http(s) URL"),
         ("ftp://host/v1", "must be an http(s) URL"),
         ("https://user:hush@host/v1?api-version=1", "must have no query"),
+        ("https://user:hush@host/v1", "must have no user and no password"),
         ("http://127.0.0.1:9/v1", "cannot be reached"),
         ("http://no-such-host.invalid/v1", "cannot be reached"),
     ],
@@ -205,6 +207,7 @@ def test_a_named_server_without_models_is_an_error(tmp_path: Path, monkeypatch, 
             "classic endpoint",
         ),
         ("https://host/v1#x", "must have no query and no fragment"),
+        ("https://user:hush@host/v1", "must have no user and no password"),
     ],
 )
 def test_a_base_url_that_paths_cannot_be_added_to_is_named(tmp_path: Path, url: str, fault: str):
@@ -216,6 +219,7 @@ def test_a_base_url_that_paths_cannot_be_added_to_is_named(tmp_path: Path, url: 
     assert str(raised.value).startswith("providers.openai.base_url: ")
     assert fault in str(raised.value)
     assert "2024-10-21" not in str(raised.value)
+    assert "hush" not in str(raised.value)
 
 
 def test_a_key_is_asked_for_except_on_loopback_without_a_keys_file(tmp_path: Path, monkeypatch):
@@ -531,6 +535,35 @@ def test_a_missing_key_file_is_an_error_at_the_start(tmp_path: Path, name: str):
     provider = ProviderSettings(dialect="openai", api_key_file=tmp_path / name)
     with pytest.raises(ValueError, match=r"^providers\.acme\.api_key_file: .*/"):
         provider_config("acme", provider)
+
+
+def test_a_server_that_does_not_speak_http_is_no_judge(tmp_path: Path, monkeypatch):
+    """A named one is an error, and a guessed one is passed over."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = other.accept()
+                    with client:
+                        client.recv(1_000)
+                        client.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        Thread(target=greet, daemon=True).start()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}/v1"
+        monkeypatch.setattr("assay.settings.discovery.OLLAMA_URL", url)
+        with pytest.raises(SettingsError, match="OPENAI_BASE_URL: .*does not answer in HTTP"):
+            load(None, {"OPENAI_BASE_URL": url})
+        assert load(None, {}).simulated
+
+
+def test_a_configuration_without_a_chat_model_is_an_error(tmp_path: Path):
+    """The error says what is missing, and not which list is empty."""
+    path = tmp_path / "assay.toml"
+    path.write_text('[providers.openai]\ndialect = "openai"\n' + EMBEDDER)
+    with pytest.raises(SettingsError, match="^models: none has the kind 'chat'"):
+        load(path, {})
 
 
 EMBEDDER = """

@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import orjson
 import typer
 
-from assay.bootstrap import EmbeddedError, Nest, open_models, start_logging
+from assay.bootstrap import EmbeddedError, Nest, open_models, provider_config, start_logging
 from assay.cli import options
 from assay.cli.app import Exit, app, printable, usage_error
 from assay.cli.configuration import read_settings
@@ -21,7 +21,7 @@ from assay.domain.errors import ModelError
 from assay.domain.policy import Deadline
 from assay.domain.sampling import Sampling
 from assay.domain.suggestions import nearest
-from assay.settings import ProviderSettings, Secret, Settings, list_models
+from assay.settings import ProviderSettings, Settings, Way, list_models
 from assay.settings.discovery import Vendor
 
 CHECK_S_MAX = 30.0
@@ -74,7 +74,7 @@ async def _look(
     slots = asyncio.Semaphore(CHECKS_AT_ONCE)
     async with open_models(settings) as nests:
         names = asyncio.gather(
-            *(asyncio.to_thread(_listed, provider) for provider in settings.providers.values())
+            *(asyncio.to_thread(_listed, *named) for named in settings.providers.items())
         )
         checked = await asyncio.gather(*(_check(nest, slots) for nest in nests if checks))
         listings = dict(zip(settings.providers, await names, strict=True))
@@ -85,14 +85,15 @@ async def _look(
     return rows, listings
 
 
-def _listed(provider: ProviderSettings) -> Names:
+def _listed(name: str, provider: ProviderSettings) -> Names:
     vendor = provider.protocol.removesuffix("_responses")
     if vendor not in get_args(Vendor):
         return "cannot be asked what it lists"
     try:
-        key = Secret(provider.api_key_env, provider.api_key_file)() or ""
-        found = list_models(provider.url, cast("Vendor", vendor), key)
-    except (OSError, ValueError) as error:
+        config = provider_config(name, provider)
+        way = Way(config.headers(), config.query(), config.proxy(), config.tls())
+        found = list_models(provider.url, cast("Vendor", vendor), config.api_key() or "", way)
+    except ValueError as error:
         return str(error)
     return sorted(model.name for model in found)
 

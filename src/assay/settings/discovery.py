@@ -6,7 +6,9 @@ import datetime as dt
 import http.client
 import json
 import logging
+import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -31,9 +33,26 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """To follow a redirect would send the key elsewhere."""
 
 
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-"""Asks a server itself, as judges do: a proxy of the environment would read the key."""
+class Way(NamedTuple):
+    """How a server is asked; by default directly, as a proxy of the environment would read the key.
 
+    `headers` and `query` are sent besides what the protocol sends, which wins.
+    """
+
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    proxy: str | None = None
+    tls: ssl.SSLContext | bool = True
+
+    def open(self, request: urllib.request.Request, timeout_s: float) -> Any:
+        proxies = dict.fromkeys(("http", "https"), self.proxy) if self.proxy else {}
+        handlers = [urllib.request.ProxyHandler(proxies), _NoRedirect()]
+        if isinstance(self.tls, ssl.SSLContext):
+            handlers.append(urllib.request.HTTPSHandler(context=self.tls))
+        return urllib.request.build_opener(*handlers).open(request, timeout=timeout_s)
+
+
+DIRECT = Way()
 _VENDORS: tuple[tuple[str, Vendor], ...] = (
     ("OPENAI_API_KEY", "openai"),
     ("ANTHROPIC_API_KEY", "anthropic"),
@@ -164,13 +183,13 @@ def _list(variable: str, base_url: str, vendor: Vendor, key: str) -> list[Listed
         ) from None
 
 
-def list_models(base_url: str, vendor: Vendor, key: str) -> list[Listed]:
+def list_models(base_url: str, vendor: Vendor, key: str, way: Way = DIRECT) -> list[Listed]:
     """The models that a server lists; raises `ValueError` that says what it did instead."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
         raise ValueError("cannot be asked at /models, as the key cannot be sent in a header")
     try:
-        return _listed(base_url, vendor, key, NAMED_TIMEOUT_S)
+        return _listed(base_url, vendor, key, NAMED_TIMEOUT_S, way)
     except urllib.error.HTTPError as error:
         error.close()
         cause = f"answered {error.code} to"
@@ -183,17 +202,25 @@ def list_models(base_url: str, vendor: Vendor, key: str) -> list[Listed]:
     raise ValueError(f"{cause} /models")
 
 
-def _listed(base_url: str, vendor: Vendor, key: str, timeout_s: float) -> list[Listed]:
+def _listed(
+    base_url: str, vendor: Vendor, key: str, timeout_s: float, way: Way = DIRECT
+) -> list[Listed]:
     """The models that a server lists; raises if it lists none."""
-    query = {"openai": "", "anthropic": "?limit=1000", "gemini": "?pageSize=1000"}[vendor]
-    request = urllib.request.Request(base_url.rstrip("/") + "/models" + query)  # noqa: S310 — an http(s) URL
+    own: dict[Vendor, Mapping[str, str]] = {
+        "openai": {},
+        "anthropic": {"limit": "1000"},
+        "gemini": {"pageSize": "1000"},
+    }
+    query = urllib.parse.urlencode({**way.query, **own[vendor]})
+    url = f"{base_url.rstrip('/')}/models?{query}".rstrip("?")
+    request = urllib.request.Request(url, headers=dict(way.headers))  # noqa: S310 — an http(s) URL
     if key and vendor == "openai":
         request.add_header("Authorization", f"Bearer {key}")
     elif key:
         request.add_header({"anthropic": "x-api-key", "gemini": "x-goog-api-key"}[vendor], key)
     if vendor == "anthropic":
         request.add_header("anthropic-version", "2023-06-01")
-    with _DIRECT.open(request, timeout=timeout_s) as response:
+    with way.open(request, timeout_s) as response:
         answer = json.loads(response.read(ANSWER_BYTES_MAX))
     entries = answer["models" if vendor == "gemini" else "data"]
     named = "name" if vendor == "gemini" else "id"

@@ -397,7 +397,7 @@ def test_a_key_that_no_header_holds_is_told(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(BASE_URLS, "openai", listing.url)
     load(None, {"OPENAI_API_KEY": " sk-key\n"})
     assert listing.seen[0][1]["authorization"] == "Bearer sk-key"
-    with pytest.raises(SettingsError, match="OPENAI_API_KEY: .*key cannot be sent") as fault:
+    with pytest.raises(SettingsError, match=r"OPENAI_API_KEY: .*key cannot be sent") as fault:
         load(None, {"OPENAI_API_KEY": "sk-kéy"})
     assert "sk-k" not in str(fault.value)
 
@@ -553,7 +553,7 @@ def test_a_server_that_does_not_speak_http_is_no_judge(tmp_path: Path, monkeypat
         Thread(target=greet, daemon=True).start()
         url = f"http://127.0.0.1:{other.getsockname()[1]}/v1"
         monkeypatch.setattr("assay.settings.discovery.OLLAMA_URL", url)
-        with pytest.raises(SettingsError, match="OPENAI_BASE_URL: .*does not answer in HTTP"):
+        with pytest.raises(SettingsError, match=r"OPENAI_BASE_URL: .*does not answer in HTTP"):
             load(None, {"OPENAI_BASE_URL": url})
         assert load(None, {}).simulated
 
@@ -562,7 +562,7 @@ def test_a_configuration_without_a_chat_model_is_an_error(tmp_path: Path):
     """The error says what is missing, and not which list is empty."""
     path = tmp_path / "assay.toml"
     path.write_text('[providers.openai]\ndialect = "openai"\n' + EMBEDDER)
-    with pytest.raises(SettingsError, match="^models: none has the kind 'chat'"):
+    with pytest.raises(SettingsError, match=r"^models: none has the kind 'chat'"):
         load(path, {})
 
 

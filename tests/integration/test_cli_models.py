@@ -135,6 +135,20 @@ async def test_without_checks_nothing_is_called(host: Host, tmp_path: Path) -> N
         assert first["capabilities"]["schema"]
 
 
+async def test_an_embedding_model_is_shown_as_one(host: Host, tmp_path: Path) -> None:
+    """It takes texts, and nothing that only a chat model takes."""
+    embedder = (
+        '[models.e]\nprovider = "host"\nname = "text-embedding-3-small"\nkind = "embedding"\n'
+    )
+    config = CONFIG.format(url=host.url) + embedder
+    _, out, _ = await run(tmp_path, config, "--list")
+    shown = out.partition("e: text-embedding-3-small")[2]
+    assert "embeds texts" in shown
+    assert "takes" not in shown
+    _, out, _ = await run(tmp_path, config, "--list", "--json")
+    assert [row["kind"] for row in json.loads(out)["models"]] == ["chat", "embedding"]
+
+
 async def test_a_key_that_is_refused_is_said_and_not_shown(host: Host, tmp_path: Path) -> None:
     """What the provider lists is unknown then, which is no failure of a model."""
     config = CONFIG.format(url=host.url)

@@ -127,7 +127,10 @@ def _row(nest: Nest, outcome: dict[str, Any] | None, names: Names) -> dict[str, 
     name = model.name.removeprefix("models/")
     listed = None if isinstance(names, str) else name in names or f"{name}:latest" in names
     return {
-        **{name: getattr(model, name) for name in ("id", "provider", "name", "host", "simulated")},
+        **{
+            name: getattr(model, name)
+            for name in ("id", "provider", "name", "kind", "host", "simulated")
+        },
         **{f"{kind}_usd_per_mtok": getattr(model, f"{kind}_usd_per_mtok") for kind in PRICES},
         "price_source": model.price_source,
         "price_date": model.price_date,
@@ -159,7 +162,8 @@ def _shown(row: Mapping[str, Any]) -> list[str]:
     shown = f"{', '.join(prices)} per million tokens ({source})" if source else "price unknown"
     lines.append("  simulated" if row["simulated"] else f"  {shown}")
     able = [name for name, is_able in row["capabilities"].items() if is_able]
-    lines.append(f"  takes {', '.join(able + ['reasoning'] * row['reasoning']) or 'text only'}")
+    takes = f"takes {', '.join(able + ['reasoning'] * row['reasoning']) or 'text only'}"
+    lines.append("  embeds texts" if row["kind"] == "embedding" else f"  {takes}")
     if row["refused_parameters"]:
         lines.append(f"  refuses {', '.join(row['refused_parameters'])}")
     if row["end_of_life"]:

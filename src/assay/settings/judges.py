@@ -68,8 +68,8 @@ class ProviderSettings(Section):
     )
     base_url: str = Field(
         "",
-        description="http(s) URL of the API, without a query. Empty: the vendor's. `azure` has "
-        "none, and needs the resource's endpoint.",
+        description="http(s) URL of the API, without a query, user or password. Empty: the "
+        "vendor's. `azure` has none, and needs the resource's endpoint.",
     )
     region: str = Field(
         "",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiohttp import web
 
+from fakes.http_proxy import HttpProxy
 from fakes.service_process import clean_environment
 
 LISTED = ("gpt-6-luna", "gpt-5.4-mini", "text-embedding-3-small")
@@ -132,6 +135,20 @@ async def test_without_checks_nothing_is_called(host: Host, tmp_path: Path) -> N
         assert first["capabilities"]["schema"]
 
 
+async def test_an_embedding_model_is_shown_as_one(host: Host, tmp_path: Path) -> None:
+    """It takes texts, and nothing that only a chat model takes."""
+    embedder = (
+        '[models.e]\nprovider = "host"\nname = "text-embedding-3-small"\nkind = "embedding"\n'
+    )
+    config = CONFIG.format(url=host.url) + embedder
+    _, out, _ = await run(tmp_path, config, "--list")
+    shown = out.partition("e: text-embedding-3-small")[2]
+    assert "embeds texts" in shown
+    assert "takes" not in shown
+    _, out, _ = await run(tmp_path, config, "--list", "--json")
+    assert [row["kind"] for row in json.loads(out)["models"]] == ["chat", "embedding"]
+
+
 async def test_a_key_that_is_refused_is_said_and_not_shown(host: Host, tmp_path: Path) -> None:
     """What the provider lists is unknown then, which is no failure of a model."""
     config = CONFIG.format(url=host.url)
@@ -140,6 +157,53 @@ async def test_a_key_that_is_refused_is_said_and_not_shown(host: Host, tmp_path:
     assert "host answered 401 to /models" in out
     assert "does not list" not in out
     assert "sk-another" not in out + err
+
+
+async def test_a_list_is_asked_for_in_the_providers_own_way(tmp_path: Path) -> None:
+    """By its proxy, under its authorities, with its headers and parameters."""
+    asked: list[web.Request] = []
+
+    async def models(request: web.Request) -> web.Response:
+        asked.append(request)
+        return web.json_response({"data": [{"id": "gpt-6-luna"}]})
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(tls)
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "localhost", 0, ssl_context=tls)
+    await site.start()
+    url = f"https://localhost:{runner.addresses[0][1]}/v1"
+    async with HttpProxy(credentials=f"user:{KEY}") as proxy:
+        transport = (
+            f'proxy = "http://user:${{env:HOST_KEY}}@127.0.0.1:{proxy.port}"\nca_file = "ca.pem"\n'
+            'headers = { X-Team = "${env:HOST_KEY}" }\nquery = { trace = "a b" }\n[models.'
+        )
+        config = CONFIG.format(url=url).replace("[models.", transport, 1)
+        status, out, err = await run(tmp_path, config, "--no-check", "--available")
+        assert status == 0, err
+        assert "host lists\n  gpt-6-luna" in out
+        assert proxy.asked[0].startswith("CONNECT localhost:")
+    (request,) = asked
+    assert request.headers["X-Team"] == KEY
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.query["trace"] == "a b"
+    assert KEY not in out + err
+    await runner.cleanup()
+
+
+async def test_a_wrong_header_is_wrong_use_and_nothing_else(host: Host, tmp_path: Path) -> None:
+    """The error is the only line: no call has begun."""
+    extra = 'headers = { A = "${env:NOT_SET}" }\n[models.'
+    config = CONFIG.format(url=host.url).replace("[models.", extra, 1)
+    status, _, err = await run(tmp_path, config)
+    assert status == 2
+    assert err == "assay: providers.host.headers: ${env:NOT_SET}: is empty or not set\n"
+    assert host.asked == []
 
 
 async def test_a_host_that_is_down_fails_the_check(tmp_path: Path) -> None:

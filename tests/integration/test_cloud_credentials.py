@@ -20,7 +20,7 @@ from assay.bootstrap.from_settings import provider_config
 from assay.domain.completion import Completion
 from assay.domain.errors import DeadlineExceeded, KeyRejected, ModelError, ProviderDown
 from assay.domain.models import Model
-from assay.providers import ProviderClient, build_model
+from assay.providers import ProviderClient, bedrock, build_model
 from assay.providers.credentials import EXPIRY_MARGIN_S, Renewed
 from assay.settings import ProviderSettings
 from fakes.calls import call
@@ -293,6 +293,19 @@ async def test_an_unknown_region_is_a_configuration_error(cloud: Cloud) -> None:
         ValueError, match=r"providers\.cloud: region: AWS has no region 'eu-centrl-1'.*eu-central-1"
     ):
         cloud.client("bedrock", region="eu-centrl-1")
+
+
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_CONFIG_FILE"])
+async def test_an_aws_configuration_that_is_not_valid_is_an_error_at_the_start(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """A profile that does not exist, or a file that is none, names the provider."""
+    wrong = tmp_path / "config"
+    wrong.write_text("no section")
+    monkeypatch.setenv(variable, "absent" if variable == "AWS_PROFILE" else str(wrong))
+    bedrock._regions.cache_clear()  # as in a new process
+    with pytest.raises(ValueError, match=r"providers\.cloud: the AWS configuration is not valid"):
+        cloud.client("bedrock")
 
 
 @pytest.mark.parametrize(

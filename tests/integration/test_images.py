@@ -118,6 +118,7 @@ async def test_bad_images_cost_nothing(
     assert 'vision = true in [models."fake/blind"]' in blind["results"][0]["explanation"]
     down = await judged(service, 503, context=[part(host.give("/down", b"", 500))])
     assert down["code"] == "input_unavailable"
+    assert down["detail"].endswith("could not be fetched: the host answered 500.")
     assert provider.count == 0
 
 

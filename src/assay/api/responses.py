@@ -78,7 +78,9 @@ def transient_problem(
     attempts = tuple(
         dict.fromkeys(attempt for part in parts if part.judge for attempt in part.judge.attempts)
     )
-    causes = dict.fromkeys(map(_cause, attempts))
+    # An image that cannot be fetched is no judge's failure, and has no attempt.
+    own = [part.explanation for part in parts if part.reason == code == "input_unavailable"]
+    causes = dict.fromkeys((*own, *map(_cause, attempts)))
     detail = " ".join((f"{nothing}: {CAUSES[code]}.", *list(causes)[:CAUSES_MAX]))
     if retry is None:
         return Problem(code, detail, attempts=attempts)

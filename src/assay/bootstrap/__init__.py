@@ -1,5 +1,6 @@
 """The composition root: the only place where the parts of the service meet."""
 
+from assay.bootstrap.from_settings import provider_config
 from assay.bootstrap.judging import Nest
 from assay.bootstrap.process import start_logging
 from assay.bootstrap.records import export_records, import_records, migrate_records
@@ -16,6 +17,7 @@ __all__ = [
     "open_local",
     "open_models",
     "open_service",
+    "provider_config",
     "run_service",
     "run_worker",
     "start_logging",

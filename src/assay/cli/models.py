@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import orjson
 import typer
 
-from assay.bootstrap import EmbeddedError, Nest, open_models, start_logging
+from assay.bootstrap import EmbeddedError, Nest, open_models, provider_config, start_logging
 from assay.cli import options
 from assay.cli.app import Exit, app, printable, usage_error
 from assay.cli.configuration import read_settings
@@ -21,7 +21,7 @@ from assay.domain.errors import ModelError
 from assay.domain.policy import Deadline
 from assay.domain.sampling import Sampling
 from assay.domain.suggestions import nearest
-from assay.settings import ProviderSettings, Secret, Settings, list_models
+from assay.settings import ProviderSettings, Settings, Way, list_models
 from assay.settings.discovery import Vendor
 
 CHECK_S_MAX = 30.0
@@ -72,10 +72,10 @@ async def _look(
 ) -> tuple[list[dict[str, Any]], dict[str, Names]]:
     """The models in their order, and what each provider lists."""
     slots = asyncio.Semaphore(CHECKS_AT_ONCE)
-    names = asyncio.gather(
-        *(asyncio.to_thread(_listed, provider) for provider in settings.providers.values())
-    )
     async with open_models(settings) as nests:
+        names = asyncio.gather(
+            *(asyncio.to_thread(_listed, *named) for named in settings.providers.items())
+        )
         checked = await asyncio.gather(*(_check(nest, slots) for nest in nests if checks))
         listings = dict(zip(settings.providers, await names, strict=True))
         rows = [
@@ -85,14 +85,15 @@ async def _look(
     return rows, listings
 
 
-def _listed(provider: ProviderSettings) -> Names:
+def _listed(name: str, provider: ProviderSettings) -> Names:
     vendor = provider.protocol.removesuffix("_responses")
     if vendor not in get_args(Vendor):
         return "cannot be asked what it lists"
     try:
-        key = Secret(provider.api_key_env, provider.api_key_file)() or ""
-        found = list_models(provider.url, cast("Vendor", vendor), key)
-    except (OSError, ValueError) as error:
+        config = provider_config(name, provider)
+        way = Way(config.headers(), config.query(), config.proxy(), config.tls())
+        found = list_models(provider.url, cast("Vendor", vendor), config.api_key() or "", way)
+    except ValueError as error:
         return str(error)
     return sorted(model.name for model in found)
 
@@ -126,7 +127,10 @@ def _row(nest: Nest, outcome: dict[str, Any] | None, names: Names) -> dict[str, 
     name = model.name.removeprefix("models/")
     listed = None if isinstance(names, str) else name in names or f"{name}:latest" in names
     return {
-        **{name: getattr(model, name) for name in ("id", "provider", "name", "host", "simulated")},
+        **{
+            name: getattr(model, name)
+            for name in ("id", "provider", "name", "kind", "host", "simulated")
+        },
         **{f"{kind}_usd_per_mtok": getattr(model, f"{kind}_usd_per_mtok") for kind in PRICES},
         "price_source": model.price_source,
         "price_date": model.price_date,
@@ -158,7 +162,8 @@ def _shown(row: Mapping[str, Any]) -> list[str]:
     shown = f"{', '.join(prices)} per million tokens ({source})" if source else "price unknown"
     lines.append("  simulated" if row["simulated"] else f"  {shown}")
     able = [name for name, is_able in row["capabilities"].items() if is_able]
-    lines.append(f"  takes {', '.join(able + ['reasoning'] * row['reasoning']) or 'text only'}")
+    takes = f"takes {', '.join(able + ['reasoning'] * row['reasoning']) or 'text only'}"
+    lines.append("  embeds texts" if row["kind"] == "embedding" else f"  {takes}")
     if row["refused_parameters"]:
         lines.append(f"  refuses {', '.join(row['refused_parameters'])}")
     if row["end_of_life"]:

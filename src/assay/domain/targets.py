@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 URL_CHARS_MAX = 2_048
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_OF_CLOUDS = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.0.0.0/24"))
+"""Where Azure and Oracle tell a machine its configuration, at addresses that look public."""
 _NAME = re.compile(r"[a-z0-9._-]+")
 """An escaped or unusual name may mean another host to the library that connects."""
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
@@ -54,7 +56,9 @@ class AllowedHosts:
         fault = target_fault(url, allow_private=True)
         if fault is None and _origin(url) not in map(_origin, self.listed):
             fault = f"names a host that the setting {self.setting} does not allow"
-        return fault
+        # What is an address already is not resolved, so that it is never checked later.
+        host = urlsplit(url).hostname if fault is None else None
+        return fault if host is None or host in self.private else _host_fault(host)
 
     @property
     def private(self) -> frozenset[str]:
@@ -102,7 +106,8 @@ def is_public(address: Address) -> bool:
         if address.is_site_local:
             return False
     return address.is_global and not (
-        address.is_multicast
+        any(address in network for network in _OF_CLOUDS)
+        or address.is_multicast
         or address.is_reserved
         or address.is_loopback
         or address.is_link_local

@@ -256,7 +256,7 @@ class SigV4:
 
 
 def aws_credentials(provider: str, _url: str, region: str) -> Credentials:
-    """Keys as botocore finds them; raises `ValueError` without it, or for an unknown region."""
+    """Keys as botocore finds them; raises `ValueError` without it, or for what it rejects."""
     library = import_extra("bedrock", "botocore.session")
     config = import_extra("bedrock", "botocore.config").Config(
         connect_timeout=FETCH_TIMEOUT_S,
@@ -269,7 +269,10 @@ def aws_credentials(provider: str, _url: str, region: str) -> Credentials:
         found.set_default_client_config(config)
         return found
 
-    regions = _regions()
+    try:
+        regions = _regions()
+    except import_extra("bedrock", "botocore.exceptions").BotoCoreError as error:
+        raise ValueError(f"the AWS configuration is not valid: {error}") from None
     if region not in regions:
         raise ValueError(f"region: AWS has no region {region!r}{did_you_mean(region, regions)}")
     return SigV4(provider, session, region)

@@ -1,7 +1,7 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
 from assay.settings.addresses import check_proxy, environment_proxy, is_loopback
-from assay.settings.discovery import list_models
+from assay.settings.discovery import Way, list_models
 from assay.settings.judges import ModelSettings, ProviderSettings
 from assay.settings.known_models import ENDS_SOON, known_model, known_models
 from assay.settings.load import SettingsError, load, misspelt_variables
@@ -26,6 +26,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Template",
+    "Way",
     "check_proxy",
     "environment_proxy",
     "is_loopback",

@@ -31,6 +31,11 @@ def checked_base_url(url: str) -> str:
             "must have no query and no fragment, since paths are added to it: parameters belong in "
             '`query`. For Azure\'s classic endpoint, use `dialect = "azure"` and `api_version`'
         )
+    if "@" in parts.netloc:
+        raise ValueError(
+            "must have no user and no password: send them in `headers`, as a secret in "
+            "`Authorization`"
+        )
     return url
 
 

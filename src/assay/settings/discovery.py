@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import http.client
 import json
 import logging
+import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -30,9 +33,26 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """To follow a redirect would send the key elsewhere."""
 
 
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-"""Asks a server itself, as judges do: a proxy of the environment would read the key."""
+class Way(NamedTuple):
+    """How a server is asked; by default directly, as a proxy of the environment would read the key.
 
+    `headers` and `query` are sent besides what the protocol sends, which wins.
+    """
+
+    headers: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    proxy: str | None = None
+    tls: ssl.SSLContext | bool = True
+
+    def open(self, request: urllib.request.Request, timeout_s: float) -> Any:
+        proxies = dict.fromkeys(("http", "https"), self.proxy) if self.proxy else {}
+        handlers = [urllib.request.ProxyHandler(proxies), _NoRedirect()]
+        if isinstance(self.tls, ssl.SSLContext):
+            handlers.append(urllib.request.HTTPSHandler(context=self.tls))
+        return urllib.request.build_opener(*handlers).open(request, timeout=timeout_s)
+
+
+DIRECT = Way()
 _VENDORS: tuple[tuple[str, Vendor], ...] = (
     ("OPENAI_API_KEY", "openai"),
     ("ANTHROPIC_API_KEY", "anthropic"),
@@ -68,7 +88,7 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
     key_env = "OPENAI_API_KEY" if local_url else ""
     served = _named_model(local_url, environ.get(key_env, "")) if local_url else _ollama_model()
     for variable, vendor in _VENDORS:
-        key = environ.get(variable, "")
+        key = environ.get(variable, "").strip()
         if key and not (local_url and vendor == "openai"):
             providers[vendor] = {"dialect": vendor, "api_key_env": variable}
             _add(models, vendor, _vendor_model(variable, vendor, key))
@@ -133,7 +153,7 @@ def _ollama_model() -> Listed | None:
     """The model of a local Ollama; None if there is none."""
     try:
         return _of_any_vendor(_listed(OLLAMA_URL, "openai", "", DISCOVERY_TIMEOUT_S))
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
@@ -163,42 +183,69 @@ def _list(variable: str, base_url: str, vendor: Vendor, key: str) -> list[Listed
         ) from None
 
 
-def list_models(base_url: str, vendor: Vendor, key: str) -> list[Listed]:
+def list_models(base_url: str, vendor: Vendor, key: str, way: Way = DIRECT) -> list[Listed]:
     """The models that a server lists; raises `ValueError` that says what it did instead."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("cannot be asked at /models, as the key cannot be sent in a header")
     try:
-        return _listed(base_url, vendor, key, NAMED_TIMEOUT_S)
+        return _listed(base_url, vendor, key, NAMED_TIMEOUT_S, way)
     except urllib.error.HTTPError as error:
         error.close()
         cause = f"answered {error.code} to"
     except OSError as error:
         cause = f"cannot be reached ({getattr(error, 'reason', error)}) at"
+    except http.client.HTTPException:
+        cause = "does not answer in HTTP at"
     except (ValueError, LookupError, TypeError, AttributeError):
         cause = "lists no model at"
     raise ValueError(f"{cause} /models")
 
 
-def _listed(base_url: str, vendor: Vendor, key: str, timeout_s: float) -> list[Listed]:
+def _listed(
+    base_url: str, vendor: Vendor, key: str, timeout_s: float, way: Way = DIRECT
+) -> list[Listed]:
     """The models that a server lists; raises if it lists none."""
-    query = {"openai": "", "anthropic": "?limit=1000", "gemini": "?pageSize=1000"}[vendor]
-    request = urllib.request.Request(base_url.rstrip("/") + "/models" + query)  # noqa: S310 — an http(s) URL
+    own: dict[Vendor, Mapping[str, str]] = {
+        "openai": {},
+        "anthropic": {"limit": "1000"},
+        "gemini": {"pageSize": "1000"},
+    }
+    query = urllib.parse.urlencode({**way.query, **own[vendor]})
+    url = f"{base_url.rstrip('/')}/models?{query}".rstrip("?")
+    request = urllib.request.Request(url, headers=dict(way.headers))  # noqa: S310 — an http(s) URL
     if key and vendor == "openai":
         request.add_header("Authorization", f"Bearer {key}")
     elif key:
         request.add_header({"anthropic": "x-api-key", "gemini": "x-goog-api-key"}[vendor], key)
     if vendor == "anthropic":
         request.add_header("anthropic-version", "2023-06-01")
-    with _DIRECT.open(request, timeout=timeout_s) as response:
+    with way.open(request, timeout_s) as response:
         answer = json.loads(response.read(ANSWER_BYTES_MAX))
     entries = answer["models" if vendor == "gemini" else "data"]
-    listed = [_model(entry, vendor) for entry in entries]
+    named = "name" if vendor == "gemini" else "id"
+    listed = [
+        _model(entry, entry[named].removeprefix("models/" if vendor == "gemini" else ""))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get(named), str)
+    ]
     if not listed:
         raise LookupError("no model")
     return listed
 
 
-def _model(entry: Table, vendor: Vendor) -> Listed:
-    name = str(entry["name"]).removeprefix("models/") if vendor == "gemini" else str(entry["id"])
+def _model(entry: Table, name: str) -> Listed:
     told = entry.get("shutdown_date")
-    end = dt.date.fromisoformat(told) if told else known_model(name).end_of_life
+    end = _day(told) if told else known_model(name).end_of_life
     methods = entry.get("supportedGenerationMethods", ["generateContent"])
     return Listed(name, end, "generateContent" in methods)
+
+
+def _day(told: Any) -> dt.date:
+    """The day of a date, a time or a Unix time; what cannot be read may be today."""
+    try:
+        if isinstance(told, str):
+            return dt.datetime.fromisoformat(told).date()
+        return dt.datetime.fromtimestamp(told, dt.UTC).date()
+    except (ValueError, TypeError, OverflowError, OSError):
+        return dt.datetime.now(dt.UTC).date()

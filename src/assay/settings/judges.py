@@ -43,6 +43,12 @@ BASE_URLS: dict[Dialect, str] = {
     "vertex": "https://{region}-aiplatform.googleapis.com/v1",
     "simulated": "",
 }
+OWN_FIELDS: dict[str, tuple[Dialect, ...]] = {
+    "region": ("bedrock", "vertex"),
+    "project": ("vertex",),
+    "api_version": ("azure",),
+}
+"""Settings that some dialects alone have."""
 AWS_DOMAINS = {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}
 VERTEX_GLOBAL = "https://aiplatform.googleapis.com/v1"
 VERTEX_MULTI_REGION = "https://aiplatform.{region}.rep.googleapis.com/v1"
@@ -62,8 +68,8 @@ class ProviderSettings(Section):
     )
     base_url: str = Field(
         "",
-        description="http(s) URL of the API, without a query. Empty: the vendor's. `azure` has "
-        "none, and needs the resource's endpoint.",
+        description="http(s) URL of the API, without a query, user or password. Empty: the "
+        "vendor's. `azure` has none, and needs the resource's endpoint.",
     )
     region: str = Field(
         "",
@@ -163,6 +169,14 @@ class ProviderSettings(Section):
         missing = [name for name in needed if not getattr(self, name)]
         if missing:
             raise ValueError(f"{' and '.join(missing)}: must be set for {self.dialect}")
+        for name, dialects in OWN_FIELDS.items():
+            if name in self.model_fields_set and self.dialect not in dialects:
+                raise ValueError(f"{name}: is of no use for {self.dialect}")
+        if self.dialect == "azure" and re.search(r"/openai/(v1|deployments)\b", self.base_url):
+            raise ValueError(
+                "base_url: must be the resource's endpoint, such as https://NAME.openai.azure.com; "
+                'for the v1 endpoint, use dialect = "openai"'
+            )
         if self.client_key_file is not None and self.client_cert_file is None:
             raise ValueError("client_key_file: needs client_cert_file")
         return self

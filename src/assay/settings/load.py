@@ -50,7 +50,10 @@ def load(
         for section, found in discovered.items():
             raw[section] = {**found, **raw.get(section, {})}
     chats = [name for name, model in raw["models"].items() if not _embeds(model)]
-    raw.setdefault("judges", {}).setdefault("default", {"models": chats})
+    judges = raw.setdefault("judges", {})
+    if not chats and "default" not in judges:
+        raise SettingsError("models: none has the kind 'chat', so nothing can judge")
+    judges.setdefault("default", {"models": chats})
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:

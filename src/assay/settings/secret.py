@@ -51,7 +51,7 @@ class Secret:
         self, env: str = "", file: Path | None = None, environ: Mapping[str, str] = os.environ
     ) -> None:
         self._file = file
-        self._value = environ.get(env) or None if env else None
+        self._value = environ.get(env, "").strip() or None if env else None
         self._mtime_ns = -1
         self._next_check_s = 0.0
         if file is not None:

@@ -122,9 +122,20 @@ async def test_what_is_not_listed_is_refused_unsent(host: ImageHost, url: str) -
 
 
 @pytest.mark.parametrize(
+    "listed", ["127.0.0.1", "http://127.0.0.1", "[::1]", "169.254.169.254", "0x7f.1", "localhost"]
+)
+async def test_a_listed_address_is_not_private_without_its_port(listed: str) -> None:
+    """An address is not resolved, so that nothing else would refuse it."""
+    url = f"{listed if '://' in listed else f'https://{listed}'}/a"
+    async with fetcher(listed) as ours:
+        with pytest.raises(InputUnsupported, match="must not"):
+            await fetched(ours, url)
+
+
+@pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "::1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "::ffff:10.0.0.1",
-     "fd00::1", "100.64.0.1", "0.0.0.0", "64:ff9b::7f00:1"],
+     "fd00::1", "100.64.0.1", "0.0.0.0", "64:ff9b::7f00:1", "168.63.129.16", "192.0.0.192"],
 )  # fmt: skip
 async def test_a_listed_name_must_not_lead_into_the_private_network(address: str) -> None:
     """Judged by the addresses that it resolves to."""

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import json
 import re
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -165,6 +166,7 @@ def test_a_named_openai_server_judges_with_its_first_model(tmp_path: Path, monke
         ("localhost:11434/v1", "must be an http(s) URL"),
         ("ftp://host/v1", "must be an http(s) URL"),
         ("https://user:hush@host/v1?api-version=1", "must have no query"),
+        ("https://user:hush@host/v1", "must have no user and no password"),
         ("http://127.0.0.1:9/v1", "cannot be reached"),
         ("http://no-such-host.invalid/v1", "cannot be reached"),
     ],
@@ -205,6 +207,7 @@ def test_a_named_server_without_models_is_an_error(tmp_path: Path, monkeypatch, 
             "classic endpoint",
         ),
         ("https://host/v1#x", "must have no query and no fragment"),
+        ("https://user:hush@host/v1", "must have no user and no password"),
     ],
 )
 def test_a_base_url_that_paths_cannot_be_added_to_is_named(tmp_path: Path, url: str, fault: str):
@@ -216,6 +219,7 @@ def test_a_base_url_that_paths_cannot_be_added_to_is_named(tmp_path: Path, url: 
     assert str(raised.value).startswith("providers.openai.base_url: ")
     assert fault in str(raised.value)
     assert "2024-10-21" not in str(raised.value)
+    assert "hush" not in str(raised.value)
 
 
 def test_a_key_is_asked_for_except_on_loopback_without_a_keys_file(tmp_path: Path, monkeypatch):
@@ -364,6 +368,40 @@ def test_a_model_that_its_provider_ends_is_not_chosen(default_model):
     assert default_model("openai", listing) == "openai/gpt-6.1-terra"
 
 
+def test_an_end_that_a_provider_tells_in_another_form_counts(default_model):
+    """A time is as good as a date; a model whose end cannot be read is not chosen, others are."""
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(days=20)
+    for told in (end.isoformat(), int(end.timestamp()), "to be decided", {"day": 1}, 1e30):
+        listing = Listing([{"id": "gpt-6-luna", "shutdown_date": told}, {"id": "gpt-6.1-terra"}])
+        assert default_model("openai", listing) == "openai/gpt-6.1-terra"
+
+
+def test_an_end_far_away_is_none(default_model):
+    """Neither as a date, nor as a time."""
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=200)
+    for told in (later.date().isoformat(), later.isoformat(), int(later.timestamp())):
+        listing = Listing([{"id": "gpt-6-luna", "shutdown_date": told}, {"id": "gpt-6.1-terra"}])
+        assert default_model("openai", listing) == "openai/gpt-6-luna"
+
+
+def test_an_entry_without_a_name_takes_no_other_along(default_model):
+    """A provider lists what it likes beside its models."""
+    listing = Listing([None, "text", {"object": "model"}, {"id": None}, {"id": "gpt-6-luna"}])
+    assert default_model("openai", listing) == "openai/gpt-6-luna"
+
+
+def test_a_key_that_no_header_holds_is_told(tmp_path: Path, monkeypatch):
+    """White space around a key is not its part; other signs are the fault of the variable."""
+    monkeypatch.chdir(tmp_path)
+    listing = Listing(TODAYS)
+    monkeypatch.setitem(BASE_URLS, "openai", listing.url)
+    load(None, {"OPENAI_API_KEY": " sk-key\n"})
+    assert listing.seen[0][1]["authorization"] == "Bearer sk-key"
+    with pytest.raises(SettingsError, match=r"OPENAI_API_KEY: .*key cannot be sent") as fault:
+        load(None, {"OPENAI_API_KEY": "sk-kéy"})
+    assert "sk-k" not in str(fault.value)
+
+
 def test_each_vendor_is_asked_in_its_own_way(default_model):
     """Path, key and shape of the answer."""
     anthropic = Listing([{"id": "claude-opus-5-5"}, {"id": "claude-haiku-4-5-20251001"}])
@@ -402,10 +440,15 @@ def test_a_list_without_a_choice_is_an_error(default_model, models, status, faul
 def test_a_named_server_judges_with_a_chat_model(tmp_path: Path, monkeypatch):
     """Not with the embedding model that it happens to list first."""
     monkeypatch.chdir(tmp_path)
-    for names, chosen in ((["bge-embed", "qwen"], "qwen"), (["a", "openai/gpt-6-luna"], None)):
+    unfit = ["bge-m3:latest", "all-minilm:latest", "multilingual-e5-large", "dall-e-3", "flux.1"]
+    for names, chosen in (
+        (["bge-embed", "qwen"], "qwen"),
+        (["a", "openai/gpt-6-luna"], "openai/gpt-6-luna"),
+        ([*unfit, "stable-diffusion-xl", "olive-7b"], "olive-7b"),
+    ):
         listing = Listing([{"id": name} for name in names])
         settings = load(None, {"OPENAI_BASE_URL": listing.url})
-        assert settings.judges["default"].models == (f"local/{chosen or names[1]}",)
+        assert settings.judges["default"].models == (f"local/{chosen}",)
     with pytest.raises(SettingsError, match="lists no chat model"):
         load(None, {"OPENAI_BASE_URL": Listing([{"id": "bge-embed"}]).url})
 
@@ -492,6 +535,35 @@ def test_a_missing_key_file_is_an_error_at_the_start(tmp_path: Path, name: str):
     provider = ProviderSettings(dialect="openai", api_key_file=tmp_path / name)
     with pytest.raises(ValueError, match=r"^providers\.acme\.api_key_file: .*/"):
         provider_config("acme", provider)
+
+
+def test_a_server_that_does_not_speak_http_is_no_judge(tmp_path: Path, monkeypatch):
+    """A named one is an error, and a guessed one is passed over."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = other.accept()
+                    with client:
+                        client.recv(1_000)
+                        client.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        Thread(target=greet, daemon=True).start()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}/v1"
+        monkeypatch.setattr("assay.settings.discovery.OLLAMA_URL", url)
+        with pytest.raises(SettingsError, match=r"OPENAI_BASE_URL: .*does not answer in HTTP"):
+            load(None, {"OPENAI_BASE_URL": url})
+        assert load(None, {}).simulated
+
+
+def test_a_configuration_without_a_chat_model_is_an_error(tmp_path: Path):
+    """The error says what is missing, and not which list is empty."""
+    path = tmp_path / "assay.toml"
+    path.write_text('[providers.openai]\ndialect = "openai"\n' + EMBEDDER)
+    with pytest.raises(SettingsError, match=r"^models: none has the kind 'chat'"):
+        load(path, {})
 
 
 EMBEDDER = """

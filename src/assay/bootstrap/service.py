@@ -17,7 +17,7 @@ from assay.api.app import create_app
 from assay.api.services import Services
 from assay.bootstrap.batches import batch_routers, build_worker
 from assay.bootstrap.from_settings import tenant_limits
-from assay.bootstrap.judging import Nest, open_judging
+from assay.bootstrap.judging import open_judging
 from assay.bootstrap.process import open_process, open_redis
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
@@ -28,6 +28,7 @@ from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
 from assay.http.server import Listeners, listen, serve, serving
+from assay.resilience.directory import ModelLayers
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.telemetry.logging import EventLog
@@ -130,7 +131,7 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings) -> AsyncIterator[Sequence[Nest]]:
+async def open_models(settings: Settings) -> AsyncIterator[Sequence[ModelLayers]]:
     """Each configured model inside its layers, without a service around them."""
     with _alone(settings) as alone:
         async with AsyncExitStack() as stack:
@@ -138,7 +139,7 @@ async def open_models(settings: Settings) -> AsyncIterator[Sequence[Nest]]:
             events = EventLog()
             supervisor = await stack.enter_async_context(Supervisor(events))
             judging = open_judging(alone, clients.redis, events, supervisor)
-            yield (await stack.enter_async_context(judging)).nests
+            yield (await stack.enter_async_context(judging)).layers
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
+from operator import add
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.images import Image
@@ -107,24 +108,12 @@ class Usage:
     )
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.thinking_tokens + other.thinking_tokens,
-            self.cached_tokens + other.cached_tokens,
-        )
+        return Usage(*map(add, astuple(self), astuple(other)))
 
     def part(self, number: int, count: int) -> Usage:
         """Part `number` (from 0) of `count` parts that add up to the whole."""
-
-        def share(tokens: int) -> int:
-            return tokens * (number + 1) // count - tokens * number // count
-
         return Usage(
-            share(self.input_tokens),
-            share(self.output_tokens),
-            share(self.thinking_tokens),
-            share(self.cached_tokens),
+            *(tokens * (number + 1) // count - tokens * number // count for tokens in astuple(self))
         )
 
 

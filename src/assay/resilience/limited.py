@@ -77,7 +77,7 @@ class Limited:
         self._quota = quotas.of(model.id, quota)
         self._events = events
         self._estimates = estimates
-        self._queue = queue
+        self.queue = queue
         self._settlements = Settlements(self._settle, quotas.supervisor)
         self._messages = Settlements(_send_all, quotas.supervisor, gather_s=0.0)
         self._service_s = MovingAverage(SERVICE_WEIGHT)
@@ -100,7 +100,7 @@ class Limited:
 
     def predicted_wait_s(self) -> float:
         """How long a call made now would probably wait behind others of this process."""
-        return self._queue.predicted_wait_s(Caller())
+        return self.queue.predicted_wait_s(Caller())
 
     async def aclose(self) -> None:
         """Settle what is still to be settled."""
@@ -187,8 +187,8 @@ class Limited:
         self, request: ReservationRequest, context: CallContext
     ) -> Reserved | None:
         """Reserve if no call waits; raise if the queue is too long for the deadline."""
-        if self._queue.present > 0:
-            calls = self._queue.ahead_of(context.caller)
+        if self.queue.present > 0:
+            calls = self.queue.ahead_of(context.caller)
             ahead: Costs = {"requests": calls.calls, "tokens": calls.cost}
             request = replace(request, ahead=ahead, lookahead_s=ONLY_ASK_S, joins_queue=True)
         answer = await self._quota.reserve(request)
@@ -200,14 +200,14 @@ class Limited:
         self, request: ReservationRequest, prompt: Prompt[Any], context: CallContext
     ) -> Reserved:
         tokens = request.costs["tokens"]
-        async with self._queue.turn(
+        async with self.queue.turn(
             context.caller, tokens, prompt.size, context.deadline, self._service_s.value
         ) as turn:
             try:
                 return await self._reserve_with_turn(request, context, turn)
             except asyncio.CancelledError:
                 # The next caller of this process takes over the place; the last one gives it up.
-                if self._queue.present == 1:
+                if self.queue.present == 1:
                     self._messages.add(self._quota.leave)
                 raise
 
@@ -216,7 +216,7 @@ class Limited:
     ) -> Reserved:
         handicap_s = BATCH_HANDICAP_S if context.caller.priority == "batch" else 0.0
         while True:
-            behind = self._queue.waiting
+            behind = self.queue.waiting
             request = replace(
                 request,
                 behind={"requests": behind.calls, "tokens": behind.cost},

@@ -12,7 +12,7 @@ from yarl import URL
 from assay.domain.completion import Prompt
 from assay.domain.images import Image
 from assay.domain.models import Model
-from assay.providers.body import schema_json
+from assay.providers.body import given, schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.http_model import HttpModel
 from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, detail_of, token_logprobs
@@ -90,15 +90,14 @@ class OpenAI(HttpModel):
                 {"role": turn.role, "content": self.content(turn)} for turn in prompt.turns
             ],
             output_limit: sampling.max_output_tokens,
+            **given(
+                temperature=sampling.temperature,
+                seed=sampling.seed,
+                reasoning_effort=sampling.reasoning_effort,
+            ),
         }
         if self._client.config.stream:
             document |= {"stream": True, "stream_options": {"include_usage": True}}
-        if sampling.temperature is not None:
-            document["temperature"] = sampling.temperature
-        if sampling.seed is not None:
-            document["seed"] = sampling.seed
-        if sampling.reasoning_effort is not None:
-            document["reasoning_effort"] = sampling.reasoning_effort
         if sampling.top_logprobs:
             top = min(sampling.top_logprobs, TOP_LOGPROBS_MAX)
             document |= {"logprobs": True, "top_logprobs": top}

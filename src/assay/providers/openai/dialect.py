@@ -16,7 +16,7 @@ from assay.domain.errors import (
 )
 from assay.domain.images import Image
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import weighed
+from assay.providers.stream_accumulator import token_logprob
 
 TOP_LOGPROBS_MAX = 20
 
@@ -68,13 +68,4 @@ def detail_of(image: Image) -> dict[str, str]:
 
 
 def token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:
-    return [
-        TokenLogprob(
-            *weighed(entry["token"], entry["logprob"]),
-            tuple(
-                weighed(token["token"], token["logprob"])
-                for token in entry.get("top_logprobs") or ()
-            ),
-        )
-        for entry in entries
-    ]
+    return [token_logprob(entry, entry.get("top_logprobs")) for entry in entries]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from assay.domain.completion import Prompt
 from assay.domain.images import Image
-from assay.providers.body import schema_json
+from assay.providers.body import given, schema_json
 from assay.providers.http_model import HttpModel
 from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, detail_of, token_logprobs
 from assay.providers.shapes import list_of, mapping_of, text_of
@@ -79,11 +79,10 @@ class OpenAIResponses(HttpModel):
             "input": [{"role": turn.role, "content": self.content(turn)} for turn in prompt.turns],
             "max_output_tokens": max(sampling.max_output_tokens, OUTPUT_TOKENS_MIN),
             "store": False,
+            **given(temperature=sampling.temperature),
         }
         if self._client.config.stream:
             document["stream"] = True
-        if sampling.temperature is not None:
-            document["temperature"] = sampling.temperature
         if sampling.reasoning_effort is not None:
             document["reasoning"] = {"effort": sampling.reasoning_effort}
         if sampling.top_logprobs:

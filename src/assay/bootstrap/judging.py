@@ -6,14 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from assay.bootstrap.from_settings import (
-    breaker_policy,
-    models_from_settings,
-    provider_config,
-    quota_from_settings,
-    retry_budget_policy,
-)
+from assay.bootstrap.from_settings import models_from_settings, provider_config
 from assay.domain.models import Model
+from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.domain.ports import Estimator, EventSink
 from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
@@ -136,7 +131,7 @@ async def _open_shared(
         stack.push_async_callback(quotas.aclose)
         caps = DailyBudgets(redis, caps_usd, supervisor)
         stack.push_async_callback(caps.aclose)
-        budget = RetryBudget(retry_budget_policy(settings))
+        budget = RetryBudget(RetryBudgetPolicy(**settings.retry.model_dump()))
         fleet = BreakerFleet(redis, supervisor)
         refusals = Refusals(redis, events, supervisor)
         stack.push_async_callback(refusals.aclose)
@@ -152,6 +147,9 @@ def _build_layers(
     """The layers around one model, from the inside out."""
     events, estimates = shared.events, TokenEstimates()
     configured = settings.models[model.id]
+    quota = Quota(
+        configured.requests_per_minute, configured.tokens_per_minute, configured.burst_share
+    )
     limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
     protocol = settings.providers[model.provider].protocol
 
@@ -161,20 +159,20 @@ def _build_layers(
     limited = Limited(
         slotted,
         model,
-        quota_from_settings(configured),
+        quota,
         shared.quotas,
         events,
         estimates=estimates,
         queue=FairQueue(model.id, "provider_quota", 1, events, limits),
     )
     capped = BudgetCapped(limited, model, shared.caps, estimates)
-    breaker = Breaker(model.id, breaker_policy(settings), events)
+    breaker = Breaker(model.id, BreakerPolicy(**settings.breaker.model_dump()), events)
     guarded = Guarded(capped, model, breaker, events, shared.fleet)
-    retried = Retried(guarded, model, retry_budget_policy(settings), shared.budget, events)
+    retried = Retried(guarded, model, shared.budget.policy, shared.budget, events)
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
     cached = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
-    estimator = Estimator(model, quota_from_settings(configured), estimates.usual)
+    estimator = Estimator(model, quota, estimates.usual)
     candidate = Candidate(
         model, cached, configured.weight, estimator, guarded.open_for_s, limited.predicted_wait_s
     )

@@ -27,7 +27,7 @@ from assay.http.hosts import LocalHosts
 from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
-from assay.http.server import Listeners, listen, serve, serving
+from assay.http.server import listen, serve, serving
 from assay.resilience.directory import ModelLayers
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
@@ -98,22 +98,21 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
     `on_started` gets the two addresses. Raises `OSError` if a port is taken.
     """
     server = settings.server
-    with Listeners.bind(server.host, server.port, server.metrics_port) as listeners:
-        api, operations = (
-            f"http://{_authority(listener.getsockname())}"
-            for listener in (listeners.api, listeners.operations)
-        )
+    with (
+        listen(server.host, server.port) as api,
+        listen(server.host, server.metrics_port, "--metrics-port") as operations,
+    ):
+        addresses = (f"http://{_authority(port.getsockname())}" for port in (api, operations))
         async with open_service(
             settings, work=settings.worker_in_serve, ends_stalled=True
         ) as service:
             return await serve(
-                service.app,
-                service.operations,
-                listeners,
+                (service.app, api),
+                (service.operations, operations),
                 lifecycle=service.services.lifecycle,
                 load=service.services.load,
                 limits=service.limits,
-                on_started=lambda: on_started(api, operations),
+                on_started=lambda: on_started(*addresses),
             )
 
 

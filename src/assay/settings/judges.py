@@ -13,7 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.models import ModelKind
 from assay.domain.sampling import Effort
-from assay.settings.addresses import checked_base_url, is_loopback
+from assay.domain.targets import is_loopback
+from assay.settings.addresses import checked_base_url
 from assay.settings.secret import VariableName
 from assay.settings.section import Section
 from assay.verdicts.forms import FormName

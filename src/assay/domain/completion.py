@@ -10,7 +10,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.images import Image
-from assay.domain.policy import CostBudget, Deadline
+from assay.domain.policy import CostBudget, Costs, Deadline
 from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
 
 if TYPE_CHECKING:
@@ -167,18 +167,11 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimitState:
-    """What is left of a provider's quota by its own count; None where it does not say."""
-
-    requests_left: float | None = None
-    tokens_left: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Completion(Generic[T_co]):
     """A model's answer; `attempts` holds every call it took, the serving one last.
 
     `reading` is the verdict that the prompt's reader found; None before the answer was read.
+    `quota_left` is what is left of the provider's quota by its own count, as far as it says.
     """
 
     text: str
@@ -194,7 +187,7 @@ class Completion(Generic[T_co]):
     cached: bool = False
     reading: T_co | None = None
     attempts: tuple[Attempt, ...] = ()
-    rate_limit: RateLimitState | None = None
+    quota_left: Costs = field(default_factory=dict)
 
     def with_reading(self, reading: T) -> Completion[T]:
         """The same answer, with the verdict that was read in it."""

@@ -27,7 +27,7 @@ from assay.providers.connect_timeout import ConnectTimeout, tracing
 from assay.providers.connection_failures import connection_failure
 from assay.providers.credentials import Credentials, OutgoingRequest
 from assay.providers.idle_timeout import idle_timeout
-from assay.providers.rate_limits import rate_limit_of
+from assay.providers.rate_limits import quota_left
 from assay.providers.response_reader import ResponseReader
 from assay.providers.stream_accumulator import StreamAccumulator, Timing
 
@@ -106,7 +106,7 @@ class ProviderClient:
                 async with self._response(request) as response:
                     if config.stream:
                         timeout.wait()
-                    accumulator.rate_limit = rate_limit_of(response.headers)
+                    accumulator.quota_left = quota_left(response.headers)
                     reader = ResponseReader(
                         response, accumulator, timeout, secrets=secrets, stream=config.stream
                     )

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Protocol
 
-from assay.domain.completion import NO_USAGE, Completion, RateLimitState, TokenLogprob, Usage
+from assay.domain.completion import NO_USAGE, Completion, TokenLogprob, Usage
 from assay.domain.errors import ContentFiltered, ModelError, StreamBroken
 from assay.domain.models import Model
+from assay.domain.policy import Costs
 from assay.providers.failures import Dialect, safe_text
 from assay.providers.shapes import MISSHAPEN, count_of, text_of
 from assay.providers.sse import EventParser
@@ -60,7 +61,7 @@ class StreamAccumulator(ABC):
         self.ended = False
         self.served_by = model.name
         self.usage = NO_USAGE
-        self.rate_limit: RateLimitState | None = None
+        self.quota_left: Costs = {}
 
     @abstractmethod
     def read_event(self, event: Any) -> None:
@@ -128,7 +129,7 @@ class StreamAccumulator(ABC):
             first_byte_ms=timing.first_byte_ms,
             latency_ms=timing.latency_ms,
             logprobs=tuple(self._logprobs) if self._logprobs_known else (),
-            rate_limit=self.rate_limit,
+            quota_left=self.quota_left,
         )
 
     def _counted(self, error: ModelError) -> ModelError:

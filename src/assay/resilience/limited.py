@@ -20,10 +20,9 @@ from assay.domain.errors import (
 from assay.domain.events import QuotaWaited
 from assay.domain.models import Model
 from assay.domain.moving_average import MovingAverage
-from assay.domain.policy import Quota, SpentQuota
+from assay.domain.policy import BucketName, Costs, Quota, SpentQuota
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.queue.fair_queue import FairQueue, QueueTurn
-from assay.resilience.quota.buckets import BucketName, Costs
 from assay.resilience.quota.quotas import Quotas
 from assay.resilience.quota.reservations import (
     LOOKAHEAD_S,
@@ -142,10 +141,10 @@ class Limited:
             usage = error.usage if isinstance(error, ModelError) else None
             self._settlements.add(SettledReservation(reservation, _actual(usage or NO_USAGE)))
             raise
-        self._settlements.add(
-            SettledReservation(reservation, _actual(completion.usage), _left(completion))
-        )
-        self._learn(prompt, completion, time.monotonic() - started_s)
+        actual = _actual(completion.usage)
+        self._settlements.add(SettledReservation(reservation, actual, completion.quota_left))
+        self._service_s.add(time.monotonic() - started_s)
+        self._estimates.learn(prompt, completion.usage)
         return completion
 
     async def _settle(self, ended: Sequence[SettledReservation]) -> None:
@@ -160,10 +159,6 @@ class Limited:
     async def _refused(self, reservation: Reserved, retry_after_s: float | None) -> None:
         await self._quota.refused_by_provider(reservation, retry_after_s)
         self._settlements.add(SettledReservation(reservation, {}))
-
-    def _learn(self, prompt: Prompt[Any], completion: Completion[Any], service_s: float) -> None:
-        self._service_s.add(service_s)
-        self._estimates.learn(prompt, completion.usage)
 
     async def _reserve(self, prompt: Prompt[Any], context: CallContext) -> Reserved:
         request = ReservationRequest(
@@ -270,15 +265,3 @@ async def _sleep_until(at_s: float) -> None:
 def _actual(usage: Usage) -> Costs:
     tokens = usage.input_tokens + usage.output_tokens
     return {"tokens": float(tokens)} if tokens > 0 else {}
-
-
-def _left(completion: Completion[Any]) -> Costs:
-    state = completion.rate_limit
-    if state is None:
-        return {}
-    left: dict[BucketName, float] = {}
-    if state.requests_left is not None:
-        left["requests"] = state.requests_left
-    if state.tokens_left is not None:
-        left["tokens"] = state.tokens_left
-    return left

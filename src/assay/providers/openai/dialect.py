@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from assay.domain.completion import TokenLogprob
+from assay.domain.completion import TokenLogprob, Usage
 from assay.domain.errors import (
     ContentFiltered,
     ContextExceeded,
@@ -16,7 +16,8 @@ from assay.domain.errors import (
 )
 from assay.domain.images import Image
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import token_logprob
+from assay.providers.shapes import mapping_of
+from assay.providers.stream_accumulator import token_logprob, usage
 
 TOP_LOGPROBS_MAX = 20
 
@@ -65,6 +66,18 @@ OPENAI = Dialect(
 def detail_of(image: Image) -> dict[str, str]:
     """How closely to look, where the caller says."""
     return {"detail": image.detail} if image.detail else {}
+
+
+def usage_of(answer: Any, input_: str, output: str) -> Usage | None:
+    """The counts of an answer, by the names that the protocol has for input and output."""
+    if not (counts := mapping_of(answer.get("usage"))):
+        return None
+    return usage(
+        counts.get(f"{input_}_tokens"),
+        counts.get(f"{output}_tokens"),
+        mapping_of(counts.get(f"{output}_tokens_details")).get("reasoning_tokens"),
+        mapping_of(counts.get(f"{input_}_tokens_details")).get("cached_tokens"),
+    )
 
 
 def token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:

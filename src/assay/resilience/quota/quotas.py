@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from assay.domain.errors import StoreUnavailable
 from assay.domain.ids import random_hex
-from assay.domain.policy import Quota
+from assay.domain.policy import Costs, Quota
 from assay.domain.supervision import Supervisor
 from assay.redis.circuit import CALLS_MAX, RedisCircuit, write_probe
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S
-from assay.resilience.quota.buckets import Costs, buckets_from_quota
+from assay.resilience.quota.buckets import buckets_from_quota
 from assay.resilience.quota.local_share import LocalShare
 from assay.resilience.quota.reservations import (
     Deferred,
@@ -155,16 +155,16 @@ class ModelQuota:
         return QuotaStatus(dict(zip(names, amounts, strict=True)), mult / 1_000_000)
 
     def _reserve_locally(self, request: ReservationRequest) -> ReservationResult:
-        wait, taken = self.local.reserve(
+        wait_s, binding, taken = self.local.reserve(
             request.costs, request.ahead, min(request.lookahead_s, request.wait_max_s)
         )
-        bucket = self._binding(wait.binding)
+        bucket = self._binding(binding)
         if taken:
-            return Reserved(request.id, max(0.0, wait.seconds), bucket, local=request.costs)
-        if wait.seconds > request.wait_max_s:
-            return Rejected(wait.seconds, bucket)
-        retry_in_s = min(_retry_in_s(wait.seconds, request), LOCAL_RETRY_IN_S_MAX)
-        return Deferred(wait.seconds, bucket, retry_in_s)
+            return Reserved(request.id, max(0.0, wait_s), bucket, local=request.costs)
+        if wait_s > request.wait_max_s:
+            return Rejected(wait_s, bucket)
+        retry_in_s = min(_retry_in_s(wait_s, request), LOCAL_RETRY_IN_S_MAX)
+        return Deferred(wait_s, bucket, retry_in_s)
 
     async def _feedback(
         self, reservation: Reserved, arguments: Sequence[Argument], left: Costs

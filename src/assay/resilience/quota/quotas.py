@@ -67,8 +67,8 @@ class ModelQuota:
         self.local = LocalShare(self.buckets, quotas.pods_max)
         self.circuit = RedisCircuit(
             write_probe(quotas.redis, self._prefix),
-            self._store_changed,
             quotas.supervisor,
+            opened=self.local.restart,
             budget_s=quotas.budget_s,
             slots=quotas.slots,
         )
@@ -204,11 +204,6 @@ class ModelQuota:
             return self.buckets[number - 1].name
         return "provider" if number < 0 else ""
 
-    def _store_changed(self, available: bool) -> None:
-        if not available:
-            self.local.restart()
-        self._quotas.store_changed(self._prefix, available)
-
 
 class Quotas:
     """The quotas of all models, kept in one Redis or Redis Cluster.
@@ -242,13 +237,12 @@ class Quotas:
         self.owner = owner or random_hex(16)
         self.budget_s = budget_s
         self.slots = asyncio.Semaphore(CALLS_MAX)
-        self._degraded: set[str] = set()
         self._models: dict[str, ModelQuota] = {}
 
     @property
     def degraded(self) -> bool:
         """Whether any model's quota is kept without Redis just now."""
-        return bool(self._degraded)
+        return not all(model.circuit.closed for model in self._models.values())
 
     def of(self, model: str, quota: Quota) -> ModelQuota:
         """The quota of the model with this id, made at the first call."""
@@ -259,13 +253,6 @@ class Quotas:
     async def aclose(self) -> None:
         for model in self._models.values():
             await model.circuit.aclose()
-
-    def store_changed(self, prefix: str, available: bool) -> None:
-        """Note whether Redis answers in time for one model."""
-        if available:
-            self._degraded.discard(prefix)
-        else:
-            self._degraded.add(prefix)
 
 
 def _retry_in_s(wait_s: float, request: ReservationRequest) -> float:

@@ -145,7 +145,7 @@ class ProviderClient:
         authorising = await credentials.headers(OutgoingRequest(url, sent, body))
         sent.update(authorising)
         for value in sent.values():
-            if not (value.isascii() and (value.isprintable() or not value)):
+            if not (value.isascii() and value.isprintable()):
                 raise KeyRejected(f"the key of {config.provider} cannot be sent in a header")
         # What follows the scheme of a header is its secret.
         secrets = [value.rpartition(" ")[2] for value in authorising.values()]

@@ -150,7 +150,7 @@ class ProviderSettings(Section):
         for name, value in headers.items():
             if not HEADER_NAME.fullmatch(name) or name.lower() in FRAMING_HEADERS:
                 raise ValueError(f"{name!r} is not the name of a header that can be set")
-            if not (value.isascii() and (value.isprintable() or not value)):
+            if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"{name}: the value cannot be sent in a header")
         return headers
 

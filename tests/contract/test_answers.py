@@ -9,7 +9,7 @@ from dataclasses import replace
 import jsonschema_rs
 import pytest
 
-from assay.domain.completion import RateLimitState, Usage
+from assay.domain.completion import Usage
 from assay.domain.errors import DeadlineExceeded, ModelError, RateLimited
 from assay.domain.models import Capabilities
 from assay.domain.sampling import Sampling
@@ -169,8 +169,8 @@ SAID = {
 async def test_what_is_left_by_the_provider_comes_with_the_answer(subject: Subject) -> None:
     """The quota learns from it; a provider that says nothing leaves it open."""
     subject.server.headers = SAID[subject.family] | {"x-ratelimit-reset-requests": "1s"}
-    expected = RateLimitState(7.0, 41_000.0) if SAID[subject.family] else None
-    assert (await subject.ask()).rate_limit == expected
+    expected = {"requests": 7.0, "tokens": 41_000.0} if SAID[subject.family] else {}
+    assert (await subject.ask()).quota_left == expected
 
 
 async def test_token_counts_by_kind_stand_in_for_the_sum(subject: Subject) -> None:
@@ -179,14 +179,14 @@ async def test_token_counts_by_kind_stand_in_for_the_sum(subject: Subject) -> No
         "anthropic-ratelimit-input-tokens-remaining": "5000",
         "anthropic-ratelimit-output-tokens-remaining": "900",
     }
-    assert (await subject.ask()).rate_limit == RateLimitState(None, 900.0)
+    assert (await subject.ask()).quota_left == {"tokens": 900.0}
 
 
 @pytest.mark.parametrize("left", ["", "many", "nan", "inf", "1e999"])
 async def test_what_is_no_count_is_passed_over(subject: Subject, left: str) -> None:
     """A gateway's strange header neither fails the answer nor empties the bucket."""
     subject.server.headers = {"x-ratelimit-remaining-requests": left}
-    assert (await subject.ask()).rate_limit is None
+    assert (await subject.ask()).quota_left == {}
 
 
 async def test_a_deadline_tells_how_long_the_provider_was_silent(subject: Subject) -> None:

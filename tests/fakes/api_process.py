@@ -13,7 +13,7 @@ from fastapi import APIRouter, Response
 
 from assay.api.app import create_app
 from assay.http.operations import create_operations_app
-from assay.http.server import Listeners, serve
+from assay.http.server import listen, serve
 from fakes.http_api import ScriptedEvaluator, fake_services
 from fakes.limits import limits_with
 from fakes.recorded_events import RecordedEvents
@@ -45,12 +45,14 @@ def large_answers() -> APIRouter:
 async def main(hold_s: float, drain_delay_s: float) -> bool:
     services = fake_services(SlowEvaluator(hold_s), RecordedEvents())
     limits = limits_with(drain_delay_s=drain_delay_s)
-    listeners = Listeners.bind("127.0.0.1", 0, 0)
-    ports = [listener.getsockname()[1] for listener in (listeners.api, listeners.operations)]
+    api, operations = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
+    ports = [listener.getsockname()[1] for listener in (api, operations)]
     return await serve(
-        create_app(services, limits, [large_answers()]),
-        create_operations_app(services.lifecycle, lambda _: (b"up 1\n", "text/plain")),
-        listeners,
+        (create_app(services, limits, [large_answers()]), api),
+        (
+            create_operations_app(services.lifecycle, lambda _: (b"up 1\n", "text/plain")),
+            operations,
+        ),
         lifecycle=services.lifecycle,
         load=services.load,
         limits=limits,

@@ -157,12 +157,12 @@ async def judged_report(model: str) -> str:
         "| attacks | resisted | unscored | noticed by the judge |",
         "| --- | --- | --- | --- |",
     ]
-    async with open_in_process(None, RetryPolicy(), CALLS) as scorer:
+    async with open_in_process(None, RetryPolicy(), CALLS) as client:
 
         async def judged(case: Case) -> tuple[bool, bool, bool]:
             given = {name: value for name in FIELDS if (value := getattr(case, name))}
             row = {**given, "criteria": criterion, "judge": {"models": [model]}}
-            [result] = (await scorer.score(row))["results"]
+            [result] = (await client.post("/v1/evaluations", row))["results"]
             seen = any(sign["source"] == "judge" for sign in result["suspect"])
             return result["passed"] is False, result["passed"] is None, seen
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from assay.bootstrap.service import run_service
-from assay.http.server import Listeners, listen
+from assay.http.server import listen
 from assay.settings import Settings
 from fakes.api_process import large_answers
 from fakes.http_api import running_api
@@ -140,12 +140,13 @@ async def test_a_failed_start_leaves_no_port_bound(tmp_path):
     assert failure.tb is not None  # which keeps the frames of the start, and all they hold
 
 
-def test_a_taken_port_leaves_the_other_one_free():
+async def test_a_taken_port_leaves_the_other_one_free():
     """The API's port is released if the port of the operations app is taken."""
     port = free_port()
     with listen("127.0.0.1", 0) as taken:
+        ports = {"port": port, "metrics_port": taken.getsockname()[1]}
         with pytest.raises(OSError, match="in use") as failure:
-            Listeners.bind("127.0.0.1", port, taken.getsockname()[1])
+            await run_service(Settings.model_validate({"server": ports}), lambda *_: None)
         listen("127.0.0.1", port).close()
     assert failure.tb is not None  # as above
 

@@ -26,9 +26,7 @@ async def test_the_circuit_opens_and_closes_when_the_cluster_is_back(cluster):
     """The probe outlives the outage, or the process would do without its store for ever."""
     redis = connect(cluster.url.replace("redis:", "redis+cluster:").removesuffix("/0"), BUDGETED)
     cluster.kill()
-    circuit = RedisCircuit(
-        lambda: redis.get("probe"), lambda _: None, Supervisor(RecordedEvents()), budget_s=1.0
-    )
+    circuit = RedisCircuit(lambda: redis.get("probe"), Supervisor(RecordedEvents()), budget_s=1.0)
     with pytest.raises(StoreUnavailable):
         await circuit.call(lambda: redis.get("x"))
     await asyncio.sleep(0.6)

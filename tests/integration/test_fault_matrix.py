@@ -82,7 +82,7 @@ class JudgedByTwo:
 
     def counted(self) -> tuple[int, int, int]:
         """What the first model's breaker has in its window: calls, failed and slow ones."""
-        return tuple(self.judging.nests[0].guarded.breaker._window.totals())
+        return tuple(self.judging.layers[0].guarded.breaker._window.totals())
 
 
 @contextlib.asynccontextmanager

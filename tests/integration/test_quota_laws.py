@@ -20,9 +20,8 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from assay.domain.policy import Quota
+from assay.domain.policy import BucketName, Quota
 from assay.domain.supervision import Supervisor
-from assay.resilience.quota.buckets import BucketName
 from assay.resilience.quota.quotas import ModelQuota, Quotas
 from assay.resilience.quota.reservations import ReservationRequest, Reserved, SettledReservation
 from fakes.recorded_events import RecordedEvents

@@ -3,7 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
-from assay.domain.completion import CallContext, Completion, Prompt, RateLimitState, Usage
+from assay.domain.completion import CallContext, Completion, Prompt, Usage
 from assay.domain.models import Model
 from assay.domain.policy import Quota
 from assay.domain.supervision import Supervisor
@@ -22,8 +22,9 @@ class Telling:
     """A model that uses little, and says how much its provider leaves."""
 
     async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
-        left = RateLimitState(tokens_left=100.0)
-        return Completion("ok", "stop", "openai", "judge", Usage(1, 1), rate_limit=left)
+        return Completion(
+            "ok", "stop", "openai", "judge", Usage(1, 1), quota_left={"tokens": 100.0}
+        )
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from assay.domain.completion import (
     Completion,
     Priority,
     Prompt,
-    RateLimitState,
     Usage,
 )
 from assay.domain.errors import QuotaExhausted, RateLimited
@@ -51,14 +50,14 @@ class Answering:
     def __init__(self, usage: Usage | None = None, failure: Exception | None = None) -> None:
         self.usage = usage or Usage(100, 50)
         self.failure = failure
-        self.rate_limit: RateLimitState | None = None
+        self.quota_left = {}
         self.asked: list[str] = []
 
     async def complete(self, prompt: Prompt, context: CallContext) -> Completion:
         self.asked.append(context.caller.request_id)
         if self.failure is not None:
             raise self.failure
-        return Completion("ok", "stop", "openai", "judge", self.usage, rate_limit=self.rate_limit)
+        return Completion("ok", "stop", "openai", "judge", self.usage, quota_left=self.quota_left)
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +265,7 @@ async def test_a_429_blocks_the_model_for_everybody(quotas, events):
 async def test_what_the_provider_says_is_left_lowers_the_balance(quotas, events):
     """Someone else may use the same key."""
     answering = Answering()
-    answering.rate_limit = RateLimitState(requests_left=3)
+    answering.quota_left = {"requests": 3}
     limited = limited_model(answering, MODEL, PER_S_95, quotas, events)
     await complete(limited, 5)
     await limited.aclose()

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from assay.bootstrap.prices import Published, published
 from assay.domain.models import Capabilities, LongPrice, Model
-from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.domain.targets import AllowedHosts
 from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
@@ -137,11 +136,6 @@ def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
     }
 
 
-def quota_from_settings(model: ModelSettings) -> Quota:
-    """The provider's limits for a model."""
-    return Quota(model.requests_per_minute, model.tokens_per_minute, model.burst_share)
-
-
 def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
     """How to reach a provider; raises `ValueError` that names the setting which is of no use."""
     try:
@@ -201,16 +195,6 @@ def _credentials(name: str, provider: ProviderSettings) -> Credentials | None:
     except ValueError as error:
         raise ValueError(f"providers.{name}: {error}") from None
     return None if provider.has_key else found
-
-
-def breaker_policy(settings: Settings) -> BreakerPolicy:
-    """When breakers open and close."""
-    return BreakerPolicy(**settings.breaker.model_dump())
-
-
-def retry_budget_policy(settings: Settings) -> RetryBudgetPolicy:
-    """How much may be retried."""
-    return RetryBudgetPolicy(**settings.retry.model_dump())
 
 
 def limits_from_settings(settings: Settings) -> Limits:

@@ -19,19 +19,19 @@ async def gauge_reader(
     judging: Judging, redis: Client, load: Load, limits: Limits, supervisor: Supervisor
 ) -> Callable[[], ScrapedGauges]:
     """A function that reads all gauges; those that Redis has are polled in the background."""
-    nests, shared = judging.nests, judging.shared
-    quotas = {nest.model.id: Polled(nest.limited.status) for nest in nests}
+    models, shared = judging.layers, judging.shared
+    quotas = {layers.model.id: Polled(layers.limited.status) for layers in models}
     backlog = Polled(RedisJobQueue(redis, "").backlog)
     refreshes = [backlog.refresh, *(quota.refresh for quota in quotas.values())]
     # The first scrape must find the backlog: autoscalers follow it.
     await backlog.refresh()
     supervisor.start("scraped_gauges", lambda task: poll(refreshes, task))
-    queues = {(nest.model.id, "local_slot"): nest.slotted.queue for nest in nests}
-    queues |= {(nest.model.id, "provider_quota"): nest.quota_queue for nest in nests}
+    queues = {(layers.model.id, "local_slot"): layers.slotted.queue for layers in models}
+    queues |= {(layers.model.id, "provider_quota"): layers.limited.queue for layers in models}
     ends: dict[tuple[str, ...], float] = {
-        (nest.model.id,): datetime.combine(nest.model.end_of_life, time(), UTC).timestamp()
-        for nest in nests
-        if nest.model.end_of_life is not None
+        (layers.model.id,): datetime.combine(layers.model.end_of_life, time(), UTC).timestamp()
+        for layers in models
+        if layers.model.end_of_life is not None
     }
 
     def read() -> ScrapedGauges:
@@ -39,7 +39,7 @@ async def gauge_reader(
         limited = {model: status for model, status in known.items() if status and status.left}
         return {
             "assay_slot_utilization_ratio": {
-                (): max((nest.slotted.utilization for nest in nests), default=0.0)
+                (): max((layers.slotted.utilization for layers in models), default=0.0)
             },
             "assay_inflight_bytes_ratio": {(): load.body_bytes / limits.inflight_bytes_max},
             "assay_requests_in_flight": {(): float(load.requests)},

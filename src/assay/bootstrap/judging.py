@@ -6,14 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from assay.bootstrap.from_settings import (
-    breaker_policy,
-    models_from_settings,
-    provider_config,
-    quota_from_settings,
-    retry_budget_policy,
-)
+from assay.bootstrap.from_settings import models_from_settings, provider_config
 from assay.domain.models import Model
+from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.domain.ports import Estimator, EventSink
 from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
@@ -24,7 +19,7 @@ from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.cached import Cached
 from assay.resilience.coalesced import Coalesced
-from assay.resilience.directory import Directory, DirectoryEntry
+from assay.resilience.directory import Directory, ModelLayers
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
 from assay.resilience.queue.fair_order import QueueLimits
@@ -55,28 +50,12 @@ class SharedResources:
 
 
 @dataclass(frozen=True, slots=True)
-class Nest:
-    """One model inside its layers, and the layers that others read."""
-
-    candidate: Candidate
-    guarded: Guarded
-    limited: Limited
-    slotted: Slotted
-    adapted: Adapted
-    quota_queue: FairQueue
-
-    @property
-    def model(self) -> Model:
-        return self.candidate.model
-
-
-@dataclass(frozen=True, slots=True)
 class Judging:
     """Everything that calls models."""
 
     judges: ConfiguredJudges
     directory: Directory
-    nests: Sequence[Nest]
+    layers: Sequence[ModelLayers]
     shared: SharedResources
 
 
@@ -97,24 +76,22 @@ async def open_judging(
         shared = await stack.enter_async_context(
             _open_shared(settings, redis, budgeted or redis, events, supervisor)
         )
-        nests = [_nest(settings, model, shared) for model in models_from_settings(settings)]
-        for nest in nests:
-            stack.push_async_callback(nest.limited.aclose)
+        candidates, models = [], []
+        for model in models_from_settings(settings):
+            candidate, layers = _build_layers(settings, model, shared)
+            candidates.append(candidate)
+            models.append(layers)
+            stack.push_async_callback(layers.limited.aclose)
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
             name: ConfiguredJudge(judge.models, judge.strategy, judge.on_refusal)
             for name, judge in settings.judges.items()
         }
-        candidates = [nest.candidate for nest in nests]
-        entries = {
-            nest.model.id: DirectoryEntry(nest.model, nest.guarded, nest.limited, nest.adapted)
-            for nest in nests
-        }
         yield Judging(
             ConfiguredJudges(candidates, judges, events, _embedders(settings)),
-            Directory(entries, shared.fleet),
-            nests,
+            Directory(models, shared.fleet),
+            models,
             shared,
         )
 
@@ -154,7 +131,7 @@ async def _open_shared(
         stack.push_async_callback(quotas.aclose)
         caps = DailyBudgets(redis, caps_usd, supervisor)
         stack.push_async_callback(caps.aclose)
-        budget = RetryBudget(retry_budget_policy(settings))
+        budget = RetryBudget(RetryBudgetPolicy(**settings.retry.model_dump()))
         fleet = BreakerFleet(redis, supervisor)
         refusals = Refusals(redis, events, supervisor)
         stack.push_async_callback(refusals.aclose)
@@ -164,35 +141,39 @@ async def _open_shared(
         )
 
 
-def _nest(settings: Settings, model: Model, shared: SharedResources) -> Nest:
+def _build_layers(
+    settings: Settings, model: Model, shared: SharedResources
+) -> tuple[Candidate, ModelLayers]:
     """The layers around one model, from the inside out."""
     events, estimates = shared.events, TokenEstimates()
     configured = settings.models[model.id]
+    quota = Quota(
+        configured.requests_per_minute, configured.tokens_per_minute, configured.burst_share
+    )
     limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
     protocol = settings.providers[model.provider].protocol
 
     provider = build_model(protocol, model, shared.provider_clients.get(model.provider))
     adapted = Adapted(provider, model, shared.refusals)
     slotted = Slotted(adapted, model, events, configured.slots, limits)
-    quota_queue = FairQueue(model.id, "provider_quota", 1, events, limits)
     limited = Limited(
         slotted,
         model,
-        quota_from_settings(configured),
+        quota,
         shared.quotas,
         events,
         estimates=estimates,
-        queue=quota_queue,
+        queue=FairQueue(model.id, "provider_quota", 1, events, limits),
     )
     capped = BudgetCapped(limited, model, shared.caps, estimates)
-    breaker = Breaker(model.id, breaker_policy(settings), events)
+    breaker = Breaker(model.id, BreakerPolicy(**settings.breaker.model_dump()), events)
     guarded = Guarded(capped, model, breaker, events, shared.fleet)
-    retried = Retried(guarded, model, retry_budget_policy(settings), shared.budget, events)
+    retried = Retried(guarded, model, shared.budget.policy, shared.budget, events)
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
     cached = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
-    estimator = Estimator(model, quota_from_settings(configured), estimates.usual)
+    estimator = Estimator(model, quota, estimates.usual)
     candidate = Candidate(
         model, cached, configured.weight, estimator, guarded.open_for_s, limited.predicted_wait_s
     )
-    return Nest(candidate, guarded, limited, slotted, adapted, quota_queue)
+    return candidate, ModelLayers(model, guarded, limited, slotted, adapted)

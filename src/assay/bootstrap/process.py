@@ -26,6 +26,7 @@ from assay.domain.ids import random_hex
 from assay.domain.models import Model
 from assay.domain.ports import EventSink
 from assay.domain.supervision import SupervisedTask, Supervisor
+from assay.domain.targets import is_loopback
 from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.http.hosts import LocalHosts
@@ -37,7 +38,7 @@ from assay.redis.client import BUDGETED, Client, connect
 from assay.redis.embedded import EmbeddedRedis
 from assay.redis.watch import StoreWatch
 from assay.screening import Screener
-from assay.settings import ENDS_SOON, Settings, is_loopback
+from assay.settings import ENDS_SOON, Settings
 from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
 from assay.store.usage.usage import RedisUsage

@@ -17,7 +17,7 @@ from assay.api.app import create_app
 from assay.api.services import Services
 from assay.bootstrap.batches import batch_routers, build_batches, build_worker
 from assay.bootstrap.from_settings import tenant_limits
-from assay.bootstrap.judging import Nest, open_judging
+from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
 from assay.bootstrap.process import open_process, open_redis
 from assay.domain.ports import EventSink
@@ -28,8 +28,9 @@ from assay.http.hosts import LocalHosts
 from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
-from assay.http.server import Listeners, listen, serve, serving
+from assay.http.server import listen, serve, serving
 from assay.openai_evals.errors import OpenAIErrors
+from assay.resilience.directory import ModelLayers
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.telemetry.logging import EventLog
@@ -102,22 +103,21 @@ async def run_service(settings: Settings, on_started: Callable[[str, str], None]
     `on_started` gets the two addresses. Raises `OSError` if a port is taken.
     """
     server = settings.server
-    with Listeners.bind(server.host, server.port, server.metrics_port) as listeners:
-        api, operations = (
-            f"http://{_authority(listener.getsockname())}"
-            for listener in (listeners.api, listeners.operations)
-        )
+    with (
+        listen(server.host, server.port) as api,
+        listen(server.host, server.metrics_port, "--metrics-port") as operations,
+    ):
+        addresses = (f"http://{_authority(port.getsockname())}" for port in (api, operations))
         async with open_service(
             settings, work=settings.worker_in_serve, ends_stalled=True
         ) as service:
             return await serve(
-                service.app,
-                service.operations,
-                listeners,
+                (service.app, api),
+                (service.operations, operations),
                 lifecycle=service.services.lifecycle,
                 load=service.services.load,
                 limits=service.limits,
-                on_started=lambda: on_started(api, operations),
+                on_started=lambda: on_started(*addresses),
             )
 
 
@@ -135,7 +135,7 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings) -> AsyncIterator[Sequence[Nest]]:
+async def open_models(settings: Settings) -> AsyncIterator[Sequence[ModelLayers]]:
     """Each configured model inside its layers, without a service around them."""
     with _alone(settings) as alone:
         async with AsyncExitStack() as stack:
@@ -143,7 +143,7 @@ async def open_models(settings: Settings) -> AsyncIterator[Sequence[Nest]]:
             events = EventLog()
             supervisor = await stack.enter_async_context(Supervisor(events))
             judging = open_judging(alone, clients.redis, events, supervisor)
-            yield (await stack.enter_async_context(judging)).nests
+            yield (await stack.enter_async_context(judging)).layers
 
 
 @contextmanager

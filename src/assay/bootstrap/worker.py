@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from assay.bootstrap.batches import build_worker
 from assay.bootstrap.process import open_process
-from assay.http.server import SIGNALS, listen, serving
+from assay.http.server import handled_signals, listen, serving
 from assay.settings import Settings
 
 
@@ -30,18 +29,11 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
             open_process(settings, needs_store=True, ends_stalled=True)
         )
         await stack.enter_async_context(serving(process.operations, listener))
-        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-
-        def leave() -> None:
-            process.lifecycle.phase = "draining"
-            stopped.set()
-
-        for number in SIGNALS:
-            loop.add_signal_handler(number, leave)
-        stack.callback(lambda: [loop.remove_signal_handler(number) for number in SIGNALS])
+        signals = stack.enter_context(handled_signals())
         worker = build_worker(settings.batches, process)
         worker.start()
         stack.push_async_callback(worker.stop)
         process.lifecycle.phase = "serving"
         on_started(f"http://{server.host}:{listener.getsockname()[1]}")
-        await stopped.wait()
+        await signals.get()
+        process.lifecycle.phase = "draining"

@@ -14,9 +14,8 @@ from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
-from assay.cli.scorers import Scorer, open_remote
 from assay.cli.summary import Gate, conclude, show
-from assay.client import RetryPolicy
+from assay.client import Client, RetryPolicy
 
 CONCURRENCY_MAX = 1_000
 
@@ -62,24 +61,26 @@ def evaluate(
         defaults["judge"] = judge
     options.check_files(source, out)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
-    scorer = _scorer(url, api_key_file, config, retry_policy, concurrency)
-    outcome = asyncio.run(run(Job(source, out, defaults, concurrency), scorer))
+    client = _client(url, api_key_file, config, retry_policy, concurrency)
+    outcome = asyncio.run(run(Job(source, out, defaults, concurrency), client))
     raise typer.Exit(_conclude(outcome, out, Gate(min_score, min_pass_rate, allow_simulated)))
 
 
-def _scorer(
+def _client(
     url: str | None,
     api_key_file: Path | None,
     config: Path | None,
     retry_policy: RetryPolicy,
     concurrency: int,
-) -> AbstractAsyncContextManager[Scorer]:
+) -> AbstractAsyncContextManager[Client]:
+    """A client of the service at `url`, or of one that is started in this process."""
     if not url:
         from assay.cli.in_process import open_in_process  # noqa: PLC0415  # slow: only if used
 
         return open_in_process(config, retry_policy, concurrency)
     check_url(url)
-    return open_remote(url, options.key_from(api_key_file), retry_policy, concurrency)
+    key = options.key_from(api_key_file)
+    return Client(url, key, retry_policy=retry_policy, connections_max=concurrency)
 
 
 def _conclude(outcome: Outcome, out: str | None, gate: Gate) -> Exit:

@@ -9,15 +9,14 @@ from pathlib import Path
 from assay.bootstrap import open_local, start_logging
 from assay.cli.app import notice
 from assay.cli.configuration import read_settings
-from assay.cli.scorers import Scorer, open_remote
-from assay.client import RetryPolicy
+from assay.client import Client, RetryPolicy
 from assay.settings import Settings
 
 
 def open_in_process(
     config: Path | None, retry_policy: RetryPolicy, concurrency: int
-) -> AbstractAsyncContextManager[Scorer]:
-    """A scorer configured by `config` or the default file; exits if that is invalid."""
+) -> AbstractAsyncContextManager[Client]:
+    """A client of a service that `config` or the default file configures; exits if invalid."""
     settings = read_settings(config, log_level="warning")
     if settings.simulated:
         notice("assay: no model is configured and no API key was found, so verdicts are SIMULATED")
@@ -27,10 +26,10 @@ def open_in_process(
 @asynccontextmanager
 async def _opened(
     settings: Settings, retry_policy: RetryPolicy, concurrency: int
-) -> AsyncIterator[Scorer]:
+) -> AsyncIterator[Client]:
     start_logging(settings)
     async with (
         open_local(settings) as url,
-        open_remote(url, None, retry_policy, concurrency) as scorer,
+        Client(url, retry_policy=retry_policy, connections_max=concurrency) as client,
     ):
-        yield scorer
+        yield client

@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import orjson
 import typer
 
-from assay.bootstrap import EmbeddedError, Nest, open_models, provider_config, start_logging
+from assay.bootstrap import EmbeddedError, ModelLayers, open_models, provider_config, start_logging
 from assay.cli import options
 from assay.cli.app import Exit, app, printable, usage_error
 from assay.cli.configuration import read_settings
@@ -72,15 +72,15 @@ async def _look(
 ) -> tuple[list[dict[str, Any]], dict[str, Names]]:
     """The models in their order, and what each provider lists."""
     slots = asyncio.Semaphore(CHECKS_AT_ONCE)
-    async with open_models(settings) as nests:
+    async with open_models(settings) as models:
         names = asyncio.gather(
             *(asyncio.to_thread(_listed, *named) for named in settings.providers.items())
         )
-        checked = await asyncio.gather(*(_check(nest, slots) for nest in nests if checks))
+        checked = await asyncio.gather(*(_check(layers, slots) for layers in models if checks))
         listings = dict(zip(settings.providers, await names, strict=True))
         rows = [
-            _row(nest, outcome, listings[nest.model.provider])
-            for nest, outcome in zip_longest(nests, checked)
+            _row(layers, outcome, listings[layers.model.provider])
+            for layers, outcome in zip_longest(models, checked)
         ]
     return rows, listings
 
@@ -98,7 +98,7 @@ def _listed(name: str, provider: ProviderSettings) -> Names:
     return sorted(model.name for model in found)
 
 
-async def _check(nest: Nest, slots: asyncio.Semaphore) -> dict[str, Any]:
+async def _check(layers: ModelLayers, slots: asyncio.Semaphore) -> dict[str, Any]:
     """Whether the model answers, asked directly: no quota, queue or breaker is in between."""
     prompt = Prompt(
         (Turn("user", ("Reply with the word OK.",)),), _as_it_is, Sampling(OUTPUT_TOKENS)
@@ -106,7 +106,7 @@ async def _check(nest: Nest, slots: asyncio.Semaphore) -> dict[str, Any]:
     async with slots:
         context = CallContext(Caller(), Deadline.after(CHECK_S_MAX))
         try:
-            completion = await nest.adapted.complete(prompt, context)
+            completion = await layers.adapted.complete(prompt, context)
         except ModelError as error:
             return {"ok": False, "outcome": error.outcome, "error": error.message}
     return {
@@ -122,8 +122,8 @@ def _as_it_is(completion: Completion[object], *, forms: tuple[str, ...] = ()) ->
     return completion.text
 
 
-def _row(nest: Nest, outcome: dict[str, Any] | None, names: Names) -> dict[str, Any]:
-    model = nest.model
+def _row(layers: ModelLayers, outcome: dict[str, Any] | None, names: Names) -> dict[str, Any]:
+    model = layers.model
     name = model.name.removeprefix("models/")
     listed = None if isinstance(names, str) else name in names or f"{name}:latest" in names
     return {
@@ -138,7 +138,7 @@ def _row(nest: Nest, outcome: dict[str, Any] | None, names: Names) -> dict[str, 
         "end_of_life": model.end_of_life,
         "reasoning": model.reasoning,
         "capabilities": asdict(model.capabilities),
-        "refused_parameters": sorted(nest.adapted.refused),
+        "refused_parameters": sorted(layers.adapted.refused),
         "listed": listed,
         "did_you_mean": nearest(name, names) if listed is False else None,
         "check": outcome,

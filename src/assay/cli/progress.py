@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 10.0
 FAULTS_SHOWN_MAX = 20
-
-
-class Display(Protocol):
-    """Shows progress; `done_bytes` is how much of the input has been read."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
-    def update(self, rows: int, failed: int, done_bytes: int) -> None: ...
-    def say(self, message: str) -> None: ...
-
-
-def display_for(console: Console, total_bytes: int | None) -> Display:
-    """The display for a console; `total_bytes` is None if the size of the input is unknown."""
-    return Bar(console, total_bytes) if console.is_terminal else Lines(console, total_bytes)
 
 
 class Bar:
@@ -85,3 +71,12 @@ class Lines:
         share = f" ({done_bytes / self._total_bytes:.0%})" if self._total_bytes else ""
         elapsed_s = max(self._shown_s - self._started_s, 0.001)
         self.say(f"{rows} rows{share}, {failed} failed, {rows / elapsed_s:.1f} rows/s")
+
+
+Display = Bar | Lines
+"""Shows progress; the `done_bytes` of an update is how much of the input has been read."""
+
+
+def display_for(console: Console, total_bytes: int | None) -> Display:
+    """The display for a console; `total_bytes` is None if the size of the input is unknown."""
+    return Bar(console, total_bytes) if console.is_terminal else Lines(console, total_bytes)

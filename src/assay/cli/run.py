@@ -18,9 +18,8 @@ from rich.console import Console
 from assay.cli.app import printable
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, Row, size_bytes, stream_rows
-from assay.cli.scorers import Scorer
 from assay.cli.summary import Summary
-from assay.client import ServiceError, for_each_in_order
+from assay.client import Client, ServiceError, for_each_in_order
 
 FATAL_CODES = frozenset(
     {"unauthenticated", "forbidden", "not_found", "unknown_criterion", "unknown_model"}
@@ -70,7 +69,7 @@ class _Stopped(Exception):
     """Ends the run; the outcome has the reason."""
 
 
-async def run(job: Job, opening: AbstractAsyncContextManager[Scorer]) -> Outcome:
+async def run(job: Job, opening: AbstractAsyncContextManager[Client]) -> Outcome:
     """Score all rows; on SIGINT or SIGTERM, keep the results so far."""
     task = asyncio.current_task()
     if task is not None:
@@ -80,11 +79,11 @@ async def run(job: Job, opening: AbstractAsyncContextManager[Scorer]) -> Outcome
     console = Console(stderr=True)
     try:
         with _opened(job.out) as file, display_for(console, size_bytes(job.source)) as display:
-            async with opening as scorer:
+            async with opening as client:
                 collector = _Collector(outcome, file, display)
                 await for_each_in_order(
                     stream_rows(job.source),
-                    lambda row: _score(row, job.defaults, scorer),
+                    lambda row: _score(row, job.defaults, client),
                     collector.take,
                     job.concurrency,
                 )
@@ -97,11 +96,11 @@ async def run(job: Job, opening: AbstractAsyncContextManager[Scorer]) -> Outcome
     return outcome
 
 
-async def _score(row: Row, defaults: dict[str, Any], scorer: Scorer) -> RowOutcome:
+async def _score(row: Row, defaults: dict[str, Any], client: Client) -> RowOutcome:
     if row.case is None:
         return RowOutcome(row, error=ServiceError("bad_row", row.fault))
     try:
-        return RowOutcome(row, evaluation=await scorer.score({**defaults, **row.case}))
+        return RowOutcome(row, await client.post("/v1/evaluations", {**defaults, **row.case}))
     except ServiceError as error:
         return RowOutcome(row, error=error)
 

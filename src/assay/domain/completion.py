@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
+from operator import add
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.images import Image
-from assay.domain.policy import CostBudget, Deadline
+from assay.domain.policy import CostBudget, Costs, Deadline
 from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
 
 if TYPE_CHECKING:
@@ -111,24 +112,12 @@ class Usage:
     )
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.thinking_tokens + other.thinking_tokens,
-            self.cached_tokens + other.cached_tokens,
-        )
+        return Usage(*map(add, astuple(self), astuple(other)))
 
     def part(self, number: int, count: int) -> Usage:
         """Part `number` (from 0) of `count` parts that add up to the whole."""
-
-        def share(tokens: int) -> int:
-            return tokens * (number + 1) // count - tokens * number // count
-
         return Usage(
-            share(self.input_tokens),
-            share(self.output_tokens),
-            share(self.thinking_tokens),
-            share(self.cached_tokens),
+            *(tokens * (number + 1) // count - tokens * number // count for tokens in astuple(self))
         )
 
 
@@ -182,18 +171,11 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimitState:
-    """What is left of a provider's quota by its own count; None where it does not say."""
-
-    requests_left: float | None = None
-    tokens_left: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Completion(Generic[T_co]):
     """A model's answer; `attempts` holds every call it took, the serving one last.
 
     `reading` is the verdict that the prompt's reader found; None before the answer was read.
+    `quota_left` is what is left of the provider's quota by its own count, as far as it says.
     """
 
     text: str
@@ -209,7 +191,7 @@ class Completion(Generic[T_co]):
     cached: bool = False
     reading: T_co | None = None
     attempts: tuple[Attempt, ...] = ()
-    rate_limit: RateLimitState | None = None
+    quota_left: Costs = field(default_factory=dict)
 
     def with_reading(self, reading: T) -> Completion[T]:
         """The same answer, with the verdict that was read in it."""

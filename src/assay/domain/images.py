@@ -162,11 +162,10 @@ def _from_base64(data: Any, detail: str = "") -> Image:
     if len(data) > IMAGE_BYTES_MAX * 4 / 3 + 4:
         raise ImageFault(TOO_LARGE)
     try:
-        return Image.from_bytes(base64.b64decode(data, validate=True), data, detail)
-    except ImageFault:
-        raise
+        content = base64.b64decode(data, validate=True)
     except ValueError:
         raise ImageFault("must be base64, without white space") from None
+    return Image.from_bytes(content, data, detail)
 
 
 def content_key(message: Mapping[str, Any]) -> str:

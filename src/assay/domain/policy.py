@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+BucketName = Literal["requests", "tokens"]
+Costs = Mapping[BucketName, float]
+"""Amounts by the bucket of a quota; a bucket that is not named is left alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,14 @@ def _host_fault(host: str) -> str | None:
     return None if is_public(address) else "must not be a private address"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def is_public(address: Address) -> bool:
     """Whether an address is one of the public Internet, whatever its notation."""
     if isinstance(address, ipaddress.IPv6Address):

@@ -6,8 +6,9 @@ A page in a browser reaches a service on the loopback under a name of its own th
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
+
+from assay.domain.targets import is_loopback
 
 
 class LocalHosts:
@@ -23,9 +24,4 @@ class LocalHosts:
             name = name[1:].partition("]")[0]
         else:
             name = name.partition(":")[0].removesuffix(".")
-        if name == "localhost" or name.endswith(".localhost") or name in self._others:
-            return True
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return name.endswith(".localhost") or name in self._others or is_loopback(name)

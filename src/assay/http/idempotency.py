@@ -15,7 +15,7 @@ from assay.domain.ports import IdempotencyLease, IdempotencyStore, StoredRespons
 from assay.http.problems import invalid_request
 
 KEY_HEADER = "idempotency-key"
-REPLAYED_HEADER = ("Idempotency-Replayed", "true")
+REPLAYED = {"Idempotency-Replayed": "true"}
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_HEADERS = ("content-type", "location", "retry-after", "ratelimit-policy", "ratelimit")
 """Headers that a replay repeats; all others belong to one exchange."""
@@ -52,7 +52,7 @@ async def run_idempotently(
         raise invalid_request("", "Idempotency-Key must be 1 to 255 visible ASCII characters")
     claim = await store.claim(tenant, key, request_digest(request, body_sha256), deadline)
     if isinstance(claim, StoredResponse):
-        return _replayed(claim)
+        return Response(claim.body, claim.status, {**dict(claim.headers), **REPLAYED})
     return await _run(claim, work)
 
 
@@ -78,9 +78,3 @@ async def _run(lease: IdempotencyLease, work: Callable[[], Awaitable[Response]])
     finally:
         if not kept:
             await asyncio.shield(lease.release())
-
-
-def _replayed(stored: StoredResponse) -> Response:
-    response = Response(stored.body, stored.status, dict(stored.headers))
-    response.headers[REPLAYED_HEADER[0]] = REPLAYED_HEADER[1]
-    return response

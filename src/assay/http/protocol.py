@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from assay.http.admission import linger
 from assay.http.disconnect import ON_LOST
 from assay.http.problems import CLOSE, Problem, render
-from assay.http.request_id import new_request_id
+from assay.http.request_id import new_request_id, send_problem
 
 HEAD_BYTES_MAX = 65_536
 """Request line and headers; the parser itself has no limit."""
@@ -59,22 +59,18 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def malformed(detail: str) -> tuple[list[tuple[str, str]], bytes]:
-    """The headers and the body of the answer to malformed HTTP, a problem like any other."""
+def malformed(detail: str) -> tuple[Problem, str]:
+    """The problem of a request that is not HTTP, and the id that such a request gets."""
     request_id = new_request_id()
-    headers, body = render(Problem("malformed_http", detail, headers=CLOSE), request_id)
-    return [*headers, ("x-request-id", request_id)], body
+    headers = (*CLOSE, ("x-request-id", request_id))
+    return Problem("malformed_http", detail, headers=headers), request_id
 
 
 def refusing(detail: str) -> ASGIApp:
     """An application that answers one request as malformed, in its turn."""
 
     async def refuse(_: Scope, receive: Receive, send: Send) -> None:
-        headers, body = malformed(detail)
-        raw = [(name.encode(), value.encode()) for name, value in headers]
-        respond = linger(receive, send)
-        await respond({"type": "http.response.start", "status": 400, "headers": raw})
-        await respond({"type": "http.response.body", "body": body})
+        await send_problem(linger(receive, send), *malformed(detail))
 
     return refuse
 
@@ -197,7 +193,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer malformed HTTP with a problem like any other."""
-        headers, body = malformed(msg)
+        headers, body = render(*malformed(msg))
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
         self.transport.close()

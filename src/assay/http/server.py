@@ -9,8 +9,6 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -32,31 +30,6 @@ CLOSE_S = 10
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """The bound sockets of the API and of the operations app; as a context, it closes both."""
-
-    api: socket.socket
-    operations: socket.socket
-
-    @classmethod
-    def bind(cls, host: str, port: int, operations_port: int) -> Self:
-        """Bind both; raises `OSError` if a port is taken, and then holds neither."""
-        api = listen(host, port)
-        try:
-            return cls(api, listen(host, operations_port, "--metrics-port"))
-        except OSError:
-            api.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.api.close()
-        self.operations.close()
-
-
 def listen(host: str, port: int, option: str = "--port") -> socket.socket:
     """A listening socket; port 0 takes a free port.
 
@@ -74,10 +47,7 @@ def listen(host: str, port: int, option: str = "--port") -> socket.socket:
 
 
 async def serve(
-    api: ASGIApp,
-    operations: ASGIApp,
-    listeners: Listeners,
-    *,
+    *apps: tuple[ASGIApp, socket.socket],
     lifecycle: Lifecycle,
     load: Load,
     limits: Limits,
@@ -85,15 +55,13 @@ async def serve(
 ) -> bool:
     """Serve until SIGTERM or SIGINT, then drain; true if everything in flight was finished.
 
-    A second signal ends the drain at once.
+    `apps` are applications, each with its listening socket. A second signal ends the drain at once.
     """
-    signals: asyncio.Queue[int] = asyncio.Queue(maxsize=16)
-    with _handled(signals):
-        servers = [_Server(server_config(api)), _Server(server_config(operations))]
-        sockets = [listeners.api, listeners.operations]
+    with handled_signals() as signals:
+        servers = [_Server(server_config(app)) for app, _ in apps]
         running = [
-            asyncio.create_task(server.serve(sockets=[sock]))
-            for server, sock in zip(servers, sockets, strict=True)
+            asyncio.create_task(server.serve(sockets=[listener]))
+            for server, (_, listener) in zip(servers, apps, strict=True)
         ]
         try:
             await _started(servers, running)
@@ -170,9 +138,10 @@ async def _started(servers: list[_Server], running: list[asyncio.Task[None]]) ->
 
 
 @contextlib.contextmanager
-def _handled(signals: asyncio.Queue[int]) -> Iterator[None]:
-    """Put signals into the queue; when it is full, another one adds nothing."""
+def handled_signals() -> Iterator[asyncio.Queue[int]]:
+    """SIGTERM and SIGINT go into a queue; when it is full, another one adds nothing."""
     loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[int] = asyncio.Queue(maxsize=16)
 
     def take(number: int) -> None:
         with contextlib.suppress(asyncio.QueueFull):
@@ -181,7 +150,7 @@ def _handled(signals: asyncio.Queue[int]) -> Iterator[None]:
     for number in SIGNALS:
         loop.add_signal_handler(number, take, number)
     try:
-        yield
+        yield signals
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)

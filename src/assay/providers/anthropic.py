@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from assay.domain.completion import Prompt, Usage
+from assay.domain.completion import Prompt
 from assay.domain.errors import (
     ContextExceeded,
     KeyRejected,
@@ -27,11 +27,13 @@ from assay.providers.body import schema_json
 from assay.providers.failures import Dialect
 from assay.providers.http_model import HttpModel
 from assay.providers.shapes import count_of, list_of, mapping_of, text_of
-from assay.providers.stream_accumulator import StreamAccumulator
+from assay.providers.stream_accumulator import StreamAccumulator, usage
 
 API_VERSION = "2023-06-01"
 THINKING_TOKENS_MIN = 1_024
 """The API takes no smaller budget."""
+_INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_OTHER_COUNTS = ("output_tokens", "thinking_tokens", "cache_read_input_tokens")
 
 ANTHROPIC = Dialect(
     codes={
@@ -71,7 +73,6 @@ class AnthropicStream(StreamAccumulator):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._tool_input: list[str] = []
         self._counts: dict[str, int] = {}
 
     def read_event(self, event: Any) -> None:
@@ -94,9 +95,6 @@ class AnthropicStream(StreamAccumulator):
             self._read_block(mapping_of(block))
         self.finish(answer.get("stop_reason"))
 
-    def text(self) -> str:
-        return "".join(self._tool_input) or super().text()
-
     def _open(self, message: Mapping[str, Any]) -> None:
         self.served_by = text_of(message.get("model")) or self.served_by
         self._count(message.get("usage"))
@@ -105,13 +103,13 @@ class AnthropicStream(StreamAccumulator):
         if block.get("type") == "text":
             self.write(block.get("text"))
         elif block.get("type") == "tool_use" and (value := mapping_of(block.get("input"))):
-            self.write(orjson.dumps(value).decode(), self._tool_input)
+            self.write(orjson.dumps(value).decode(), self.tool_input)
 
     def _read_delta(self, delta: Mapping[str, Any]) -> None:
         if delta.get("type") == "text_delta":
             self.write(delta.get("text"))
         elif delta.get("type") == "input_json_delta":
-            self.write(delta.get("partial_json"), self._tool_input)
+            self.write(delta.get("partial_json"), self.tool_input)
 
     def _count(self, counts: Any) -> None:
         # Counts are cumulative; gateways send 0 first and the real number at the end.
@@ -119,14 +117,8 @@ class AnthropicStream(StreamAccumulator):
         details = mapping_of(mapping_of(counts).get("output_tokens_details"))
         known["thinking_tokens"] = count_of(details.get("thinking_tokens"))
         self._counts |= {name: count for name, count in known.items() if count}
-        self.usage = _usage(self._counts)
-
-
-def _usage(counts: Mapping[str, int]) -> Usage:
-    cached = ("cache_creation_input_tokens", "cache_read_input_tokens")
-    input_tokens = sum(counts.get(name, 0) for name in ("input_tokens", *cached))
-    names = ("output_tokens", "thinking_tokens", "cache_read_input_tokens")
-    return Usage(input_tokens, *(counts.get(name, 0) for name in names))
+        input_tokens = sum(self._counts.get(name, 0) for name in _INPUT_COUNTS)
+        self.usage = usage(input_tokens, *map(self._counts.get, _OTHER_COUNTS))
 
 
 class Anthropic(HttpModel):

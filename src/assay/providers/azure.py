@@ -11,31 +11,31 @@ from urllib.parse import quote, urlsplit
 from assay.domain.models import Model
 from assay.providers.client import ProviderClient
 from assay.providers.credentials import FETCH_TIMEOUT_S, Credentials, Token, import_extra
+from assay.providers.http_model import HttpModel
 from assay.providers.openai import OpenAI, OpenAIEmbeddings
 
 _AUDIENCES = {"us": "cognitiveservices.azure.us", "cn": "cognitiveservices.azure.cn"}
 """What a token is for, by the last part of a host: the clouds of Azure do not trust each other."""
 
 
-class Azure(OpenAI):
-    """A deployment; the name of the model is that of the deployment."""
+class Deployment(HttpModel):
+    """What all deployments have in common: the name of the model is that of the deployment."""
 
     key_header = "api-key"
+
+    def __init__(self, model: Model, client: ProviderClient) -> None:
+        super().__init__(model, client)
+        self.path = f"{quote(model.name, safe='')}/{self.path}"
+
+
+class Azure(Deployment, OpenAI):
+    """A deployment of a model that chats."""
+
     output_limit_field = "max_completion_tokens"
 
-    def __init__(self, model: Model, client: ProviderClient) -> None:
-        super().__init__(model, client)
-        self.path = f"{quote(model.name, safe='')}/{self.path}"
 
-
-class AzureEmbeddings(OpenAIEmbeddings):
+class AzureEmbeddings(Deployment, OpenAIEmbeddings):
     """A deployment of an embedding model."""
-
-    key_header = "api-key"
-
-    def __init__(self, model: Model, client: ProviderClient) -> None:
-        super().__init__(model, client)
-        self.path = f"{quote(model.name, safe='')}/{self.path}"
 
 
 def entra_credentials(provider: str, url: str, _region: str) -> Credentials:

@@ -15,13 +15,7 @@ from urllib.parse import quote
 import orjson
 
 from assay.domain.completion import Prompt
-from assay.domain.errors import (
-    KeyRejected,
-    ModelMissing,
-    RateLimited,
-    ServerError,
-    StreamBroken,
-)
+from assay.domain.errors import KeyRejected, ModelMissing, RateLimited, ServerError, StreamBroken
 from assay.domain.images import Image
 from assay.domain.models import Model
 from assay.domain.sampling import Sampling
@@ -132,14 +126,10 @@ class BedrockStream(StreamAccumulator):
     stream_type = "application/vnd.amazon.eventstream"
     parser = EventStreamParser
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
-        self._tool_input: list[str] = []
-
     def read_event(self, event: Any) -> None:
         delta = mapping_of(mapping_of(event.get("contentBlockDelta")).get("delta"))
         self.write(delta.get("text"))
-        self.write(mapping_of(delta.get("toolUse")).get("input"), self._tool_input)
+        self.write(mapping_of(delta.get("toolUse")).get("input"), self.tool_input)
         self.finish(mapping_of(event.get("messageStop")).get("stopReason"))
         if metadata := mapping_of(event.get("metadata")):
             self._count(metadata)
@@ -149,12 +139,9 @@ class BedrockStream(StreamAccumulator):
         for block in map(mapping_of, list_of(answer["output"]["message"].get("content"))):
             self.write(block.get("text"))
             if value := mapping_of(mapping_of(block.get("toolUse")).get("input")):
-                self.write(orjson.dumps(value).decode(), self._tool_input)
+                self.write(orjson.dumps(value).decode(), self.tool_input)
         self._count(answer)
         self.finish(answer.get("stopReason"))
-
-    def text(self) -> str:
-        return "".join(self._tool_input) or super().text()
 
     def _count(self, answer: Mapping[str, Any]) -> None:
         counts = mapping_of(answer.get("usage"))

@@ -55,6 +55,11 @@ def merged(extra: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str
     return {**extra, **document, **inner} if extra else document
 
 
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields of a document that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:
     """A JSON Schema, serialised once, as part of a document."""
     return orjson.Fragment(orjson.dumps(schema, default=dict))

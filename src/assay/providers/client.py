@@ -27,7 +27,7 @@ from assay.providers.connect_timeout import ConnectTimeout, tracing
 from assay.providers.connection_failures import connection_failure
 from assay.providers.credentials import Credentials, OutgoingRequest
 from assay.providers.idle_timeout import idle_timeout
-from assay.providers.rate_limits import rate_limit_of
+from assay.providers.rate_limits import quota_left
 from assay.providers.response_reader import ResponseReader
 from assay.providers.stream_accumulator import StreamAccumulator, Timing
 
@@ -106,7 +106,7 @@ class ProviderClient:
                 async with self._response(request) as response:
                     if config.stream:
                         timeout.wait()
-                    accumulator.rate_limit = rate_limit_of(response.headers)
+                    accumulator.quota_left = quota_left(response.headers)
                     reader = ResponseReader(
                         response, accumulator, timeout, secrets=secrets, stream=config.stream
                     )
@@ -145,7 +145,7 @@ class ProviderClient:
         authorising = await credentials.headers(OutgoingRequest(url, sent, body))
         sent.update(authorising)
         for value in sent.values():
-            if not (value.isascii() and (value.isprintable() or not value)):
+            if not (value.isascii() and value.isprintable()):
                 raise KeyRejected(f"the key of {config.provider} cannot be sent in a header")
         # What follows the scheme of a header is its secret.
         secrets = [value.rpartition(" ")[2] for value in authorising.values()]

@@ -95,17 +95,11 @@ class Renewed(Generic[T]):
             self._kept = task.result()
 
 
-class Token:
+class Token(Renewed[Mapping[str, str]]):
     """Headers with a token."""
 
-    def __init__(self, provider: str, fetch: Callable[[], tuple[Mapping[str, str], float]]) -> None:
-        self._headers = Renewed(provider, fetch)
-
     async def headers(self, _request: OutgoingRequest) -> Mapping[str, str]:
-        return await self._headers.value()
-
-    def forget(self) -> None:
-        self._headers.forget()
+        return await self.value()
 
 
 def import_extra(extra: str, module: str) -> Any:

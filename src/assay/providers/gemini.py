@@ -10,23 +10,18 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from assay.domain.completion import Prompt, TokenLogprob
-from assay.domain.errors import (
-    KeyRejected,
-    ModelMissing,
-    RateLimited,
-    ServerError,
-)
+from assay.domain.errors import KeyRejected, ModelMissing, RateLimited, ServerError
 from assay.domain.images import Image
 from assay.domain.models import Model
 from assay.domain.sampling import Effort, Sampling
-from assay.providers.body import schema_json
+from assay.providers.body import given, schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.embedding_answer import EmbeddingAnswer
 from assay.providers.failures import Dialect
 from assay.providers.finish_words import FINISHES
 from assay.providers.http_model import HttpModel
 from assay.providers.shapes import count_of, first_of, list_of, mapping_of, text_of
-from assay.providers.stream_accumulator import StreamAccumulator, usage, weighed
+from assay.providers.stream_accumulator import StreamAccumulator, token_logprob, usage
 
 LOGPROBS_MAX = 20
 KEY_HEADER = "x-goog-api-key"
@@ -85,12 +80,10 @@ class GeminiStream(StreamAccumulator):
     def read_event(self, event: Any) -> None:
         self.served_by = text_of(event.get("modelVersion")) or self.served_by
         if counts := mapping_of(event.get("usageMetadata")):
-            text_tokens = count_of(counts.get("candidatesTokenCount"))
             thought_tokens = count_of(counts.get("thoughtsTokenCount"))
-            output_tokens = text_tokens + thought_tokens
             self.usage = usage(
                 counts.get("promptTokenCount"),
-                output_tokens,
+                count_of(counts.get("candidatesTokenCount")) + thought_tokens,
                 thought_tokens,
                 counts.get("cachedContentTokenCount"),
             )
@@ -160,12 +153,11 @@ class GeminiEmbeddings(HttpModel):
         self.path = f"{quote(_resource(model), safe='/')}:batchEmbedContents"
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
-        asked: dict[str, Any] = {
+        asked = {
             "model": _resource(self._model),
             "taskType": "SEMANTIC_SIMILARITY",
+            **given(outputDimensionality=self._model.dimensions),
         }
-        if self._model.dimensions is not None:
-            asked["outputDimensionality"] = self._model.dimensions
         return {
             "requests": [asked | {"content": {"parts": [{"text": turn}]}} for turn in prompt.turns]
         }
@@ -173,20 +165,18 @@ class GeminiEmbeddings(HttpModel):
 
 def _generation(prompt: Prompt[Any]) -> dict[str, Any]:
     sampling = prompt.sampling
-    config: dict[str, Any] = {"maxOutputTokens": sampling.max_output_tokens}
-    if sampling.temperature is not None:
-        config["temperature"] = sampling.temperature
-    if sampling.top_p is not None:
-        config["topP"] = sampling.top_p
-    if sampling.seed is not None:
-        config["seed"] = sampling.seed
-    if thinking := _thinking(sampling):
-        config["thinkingConfig"] = thinking
+    config: dict[str, Any] = {
+        "maxOutputTokens": sampling.max_output_tokens,
+        **given(
+            temperature=sampling.temperature,
+            topP=sampling.top_p,
+            seed=sampling.seed,
+            thinkingConfig=_thinking(sampling),
+        ),
+    }
     if sampling.top_logprobs:
-        config |= {
-            "responseLogprobs": True,
-            "logprobs": min(sampling.top_logprobs, LOGPROBS_MAX),
-        }
+        top = min(sampling.top_logprobs, LOGPROBS_MAX)
+        config |= {"responseLogprobs": True, "logprobs": top}
     if prompt.answer is not None:
         config |= {
             "responseMimeType": "application/json",
@@ -195,26 +185,20 @@ def _generation(prompt: Prompt[Any]) -> dict[str, Any]:
     return config
 
 
-def _thinking(sampling: Sampling) -> dict[str, Any]:
+def _thinking(sampling: Sampling) -> dict[str, Any] | None:
     """The API takes a budget or a level, not both."""
     effort, budget = sampling.reasoning_effort, sampling.thinking_budget_tokens
     if budget is not None:
         return {"thinkingBudget": budget}
     if effort == "none":
         return {"thinkingBudget": 0}
-    return {"thinkingLevel": _LEVELS.get(effort, effort)} if effort else {}
+    return {"thinkingLevel": _LEVELS.get(effort, effort)} if effort else None
 
 
 def _token_logprobs(result: Mapping[str, Any]) -> list[TokenLogprob]:
     chosen = result["chosenCandidates"]
     tops = result.get("topCandidates") or [{}] * len(chosen)
     return [
-        TokenLogprob(
-            *weighed(token["token"], token["logProbability"]),
-            tuple(
-                weighed(candidate["token"], candidate["logProbability"])
-                for candidate in top.get("candidates") or ()
-            ),
-        )
+        token_logprob(token, top.get("candidates"), "logProbability")
         for token, top in zip(chosen, tops, strict=True)
     ]

@@ -48,7 +48,8 @@ class PublicResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """All addresses of the name; raises `TargetRefused` if one of them is not public."""
         found = await self._resolver.resolve(host, port, family)
-        public = found and all(is_public(_address(result["host"])) for result in found)
+        addresses = [result["host"].partition("%")[0] for result in found]
+        public = found and all(is_public(ipaddress.ip_address(address)) for address in addresses)
         if not public and host not in self._private:
             raise TargetRefused("the name resolves to a private address")
         return found
@@ -153,7 +154,3 @@ class ImageFetcher:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(text.partition("%")[0])

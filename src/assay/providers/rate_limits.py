@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from assay.domain.completion import RateLimitState
+from assay.domain.policy import BucketName, Costs
 
 _REQUESTS = ("x-ratelimit-remaining-requests", "anthropic-ratelimit-requests-remaining")
 _TOKENS = ("x-ratelimit-remaining-tokens", "anthropic-ratelimit-tokens-remaining")
@@ -19,8 +19,8 @@ _TOKENS_BY_KIND = (
 )
 
 
-def rate_limit_of(headers: Mapping[str, str]) -> RateLimitState | None:
-    """What is left of the quota; None if the provider does not say.
+def quota_left(headers: Mapping[str, str]) -> Costs:
+    """What is left of the quota, as far as the provider says.
 
     The `reset` headers are ignored. They say when the whole quota is back, but our own balance
     refills continuously, and a 429 has its own `Retry-After`.
@@ -28,9 +28,8 @@ def rate_limit_of(headers: Mapping[str, str]) -> RateLimitState | None:
     requests, tokens = _least(headers, _REQUESTS), _least(headers, _TOKENS)
     if tokens is None:
         tokens = _least(headers, _TOKENS_BY_KIND)
-    if requests is None and tokens is None:
-        return None
-    return RateLimitState(requests, tokens)
+    left: dict[BucketName, float | None] = {"requests": requests, "tokens": tokens}
+    return {name: amount for name, amount in left.items() if amount is not None}
 
 
 def _least(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:

@@ -33,12 +33,11 @@ class EventParser:
         if not chunk:
             return []
         # A line end of two bytes may be cut in half; its second half is not another line end.
-        rest = chunk.removeprefix(b"\n") if self._after_cr else chunk
-        self._after_cr = chunk.endswith(b"\r")
-        return self._feed(rest)
-
-    def _feed(self, chunk: bytes) -> list[bytes]:
-        self._hold(len(chunk))
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        chunk = chunk.removeprefix(b"\n") if after_cr else chunk
+        self._held += len(chunk)
+        if self._held > self._size_max:
+            raise StreamBroken("the provider sent an event beyond the size limit")
         if b"\n" not in chunk and b"\r" not in chunk:
             # A long line is joined once, when its end arrives, and not for each chunk.
             self._partial.append(chunk)
@@ -65,8 +64,3 @@ class EventParser:
                 self._data = []
         self._held = sum(map(len, self._data)) + sum(map(len, self._partial))
         return [event for event in events if event.strip()]
-
-    def _hold(self, size: int) -> None:
-        self._held += size
-        if self._held > self._size_max:
-            raise StreamBroken("the provider sent an event beyond the size limit")

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never, Protocol
 
-from assay.domain.completion import NO_USAGE, Completion, RateLimitState, TokenLogprob, Usage
+from assay.domain.completion import NO_USAGE, Completion, TokenLogprob, Usage
 from assay.domain.errors import ContentFiltered, ModelError, StreamBroken
 from assay.domain.models import Model
+from assay.domain.policy import Costs
 from assay.providers.failures import Dialect, safe_text
 from assay.providers.shapes import MISSHAPEN, count_of, text_of
 from assay.providers.sse import EventParser
@@ -55,11 +56,12 @@ class StreamAccumulator(ABC):
         self._finish_word = ""
         self._logprobs: list[TokenLogprob] = []
         self._logprobs_known = True
+        self.tool_input: list[str] = []
         self.refusal: list[str] = []
         self.ended = False
         self.served_by = model.name
         self.usage = NO_USAGE
-        self.rate_limit: RateLimitState | None = None
+        self.quota_left: Costs = {}
 
     @abstractmethod
     def read_event(self, event: Any) -> None:
@@ -99,7 +101,8 @@ class StreamAccumulator(ABC):
         return self._chars > 0
 
     def text(self) -> str:
-        return "".join(self.refusal or self._parts)
+        """The answer: where the model called a tool, the input that it wrote for it."""
+        return "".join(self.tool_input or self.refusal or self._parts)
 
     def completion(self, timing: Timing) -> Completion[Never]:
         """The finished answer.
@@ -126,7 +129,7 @@ class StreamAccumulator(ABC):
             first_byte_ms=timing.first_byte_ms,
             latency_ms=timing.latency_ms,
             logprobs=tuple(self._logprobs) if self._logprobs_known else (),
-            rate_limit=self.rate_limit,
+            quota_left=self.quota_left,
         )
 
     def _counted(self, error: ModelError) -> ModelError:
@@ -143,9 +146,17 @@ def usage(
     return Usage(*map(count_of, counts))
 
 
-def weighed(token: Any, logprob: Any) -> tuple[str, float]:
-    """A token with its log probability; raises what `MISSHAPEN` lists for anything else."""
-    weight = float(logprob)
-    if not isinstance(token, str) or not weight < 1:
+def token_logprob(chosen: Any, alternatives: Any, key: str = "logprob") -> TokenLogprob:
+    """A token with its alternatives, whose log probabilities have the name `key`.
+
+    Raises what `MISSHAPEN` lists for anything else.
+    """
+    top = tuple(_weighed(token, key) for token in alternatives or ())
+    return TokenLogprob(*_weighed(chosen, key), top)
+
+
+def _weighed(token: Any, key: str) -> tuple[str, float]:
+    text, logprob = token["token"], float(token[key])
+    if not isinstance(text, str) or not logprob < 1:
         raise ValueError("not a token with its log probability")
-    return token, weight
+    return text, logprob

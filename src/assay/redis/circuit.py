@@ -39,14 +39,14 @@ class RedisCircuit:
     def __init__(
         self,
         probe: Callable[[], Awaitable[Any]],
-        changed: Callable[[bool], None],
         supervisor: Supervisor,
         *,
+        opened: Callable[[], None] = lambda: None,
         budget_s: float = CALL_BUDGET_S,
         slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._probe = probe
-        self._changed = changed
+        self._opened = opened
         self._supervisor = supervisor
         self._budget_s = budget_s
         self._slots = slots or asyncio.Semaphore(CALLS_MAX)
@@ -78,7 +78,7 @@ class RedisCircuit:
     def _open(self) -> None:
         if self._closed:
             self._closed = False
-            self._changed(False)
+            self._opened()
             self._probing = self._supervisor.start("redis_probe", self._probe_until_healed)
 
     async def _probe_until_healed(self, task: SupervisedTask) -> None:
@@ -91,5 +91,4 @@ class RedisCircuit:
                 await asyncio.sleep(PROBE_EVERY_S)
             else:
                 self._closed = True
-                self._changed(True)
                 return

@@ -46,17 +46,11 @@ class Adapted:
                 if name == "reasoning_effort":
                     name = f"{name}={asked.sampling.reasoning_effort}"
                 changed = prompt.without(refused | {name})
-                if name in refused or not _differs(changed, asked, name):
+                had_it = changed.sampling != asked.sampling or changed.answer is not asked.answer
+                if name in refused or not (had_it or name == "max_output_tokens"):
                     raise
                 refused, asked = refused | {name}, changed
             else:
                 if refused != known:
                     await self._refusals.learn(self._model, refused - known)
                 return completion
-
-
-def _differs(changed: Prompt[T], asked: Prompt[T], name: str) -> bool:
-    """Whether the call had what was refused."""
-    if name == "max_output_tokens":
-        return True
-    return changed.sampling != asked.sampling or changed.answer is not asked.answer

@@ -44,7 +44,7 @@ class DailyBudgets:
         self._redis = redis
         self._caps_usd = dict(caps_usd)
         probe = write_probe(redis, "assay:v1:{cost}")
-        self._circuit = RedisCircuit(probe, lambda _: None, supervisor, budget_s=budget_s)
+        self._circuit = RedisCircuit(probe, supervisor, budget_s=budget_s)
         self.settlements = Settlements(self._settle, supervisor)
 
     async def reserve(self, tenant: str, usd: float) -> str:

@@ -11,12 +11,13 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from assay.domain.completion import CallContext, Completion, Prompt, TokenLogprob
 from assay.domain.errors import ModelError
 from assay.domain.models import Model
 from assay.domain.ports import ChatModel
+from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
 from assay.redis.time_budget import CALL_BUDGET_S, within_budget
 from assay.resilience.coalesced import without_cost
@@ -30,14 +31,6 @@ ANSWER_BYTES_MAX = 256 * 1024
 """A longer answer is not stored."""
 
 
-class RedisClient(Protocol):
-    """What is asked of `redis.asyncio.Redis` or `RedisCluster`."""
-
-    def get(self, name: Any, /) -> Any: ...
-
-    def set(self, name: Any, value: Any, /, *, px: int) -> Any: ...
-
-
 class Cached:
     """A `ChatModel` that answers from the cache where it can."""
 
@@ -45,7 +38,7 @@ class Cached:
         self,
         inner: ChatModel,
         model: Model,
-        redis: RedisClient,
+        redis: Client,
         ttl_s: float,
         budget_s: float = CALL_BUDGET_S,
     ) -> None:

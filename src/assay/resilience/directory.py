@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.domain.errors import RequestError, StoreUnavailable
@@ -12,44 +12,46 @@ from assay.resilience.adapted import Adapted
 from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
+from assay.resilience.slotted import Slotted
 
 
 @dataclass(frozen=True, slots=True)
-class DirectoryEntry:
+class ModelLayers:
     """A model, and the layers around it that know its state."""
 
     model: Model
     guarded: Guarded
     limited: Limited
+    slotted: Slotted
     adapted: Adapted
 
 
 class Directory:
     """A `ModelDirectory` that reads the layers of each model."""
 
-    def __init__(self, entries: Mapping[str, DirectoryEntry], fleet: BreakerFleet) -> None:
-        self._entries = entries
+    def __init__(self, models: Sequence[ModelLayers], fleet: BreakerFleet) -> None:
+        self._models = {layers.model.id: layers for layers in models}
         self._fleet = fleet
 
     async def statuses(self) -> Sequence[ModelStatus]:
-        return [await self._status(entry) for entry in self._entries.values()]
+        return [await self._status(layers) for layers in self._models.values()]
 
     async def set_breaker(self, model_id: str, command: BreakerCommand) -> ModelStatus:
         """Set a model's breaker in all processes; raises `RequestError`, `StoreUnavailable`."""
-        if model_id not in self._entries:
+        if model_id not in self._models:
             raise RequestError("not_found", "No configured model has this id.")
         await self._fleet.set_breaker(model_id, command)
-        return await self._status(self._entries[model_id])
+        return await self._status(self._models[model_id])
 
-    async def _status(self, entry: DirectoryEntry) -> ModelStatus:
+    async def _status(self, layers: ModelLayers) -> ModelStatus:
         try:
-            left = (await entry.limited.status()).left
+            left = (await layers.limited.status()).left
         except StoreUnavailable:
             left = {}
         return ModelStatus(
-            entry.model,
-            entry.guarded.breaker.state,
+            layers.model,
+            layers.guarded.breaker.state,
             left.get("requests"),
             left.get("tokens"),
-            entry.adapted.refused,
+            layers.adapted.refused,
         )

@@ -20,10 +20,9 @@ from assay.domain.errors import (
 from assay.domain.events import QuotaWaited
 from assay.domain.models import Model
 from assay.domain.moving_average import MovingAverage
-from assay.domain.policy import Quota, SpentQuota
+from assay.domain.policy import BucketName, Costs, Quota, SpentQuota
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.queue.fair_queue import FairQueue, QueueTurn
-from assay.resilience.quota.buckets import BucketName, Costs
 from assay.resilience.quota.quotas import Quotas
 from assay.resilience.quota.reservations import (
     LOOKAHEAD_S,
@@ -77,7 +76,7 @@ class Limited:
         self._quota = quotas.of(model.id, quota)
         self._events = events
         self._estimates = estimates
-        self._queue = queue
+        self.queue = queue
         self._settlements = Settlements(self._settle, quotas.supervisor)
         self._messages = Settlements(_send_all, quotas.supervisor, gather_s=0.0)
         self._service_s = MovingAverage(SERVICE_WEIGHT)
@@ -100,7 +99,7 @@ class Limited:
 
     def predicted_wait_s(self) -> float:
         """How long a call made now would probably wait behind others of this process."""
-        return self._queue.predicted_wait_s(Caller())
+        return self.queue.predicted_wait_s(Caller())
 
     async def aclose(self) -> None:
         """Settle what is still to be settled."""
@@ -142,10 +141,10 @@ class Limited:
             usage = error.usage if isinstance(error, ModelError) else None
             self._settlements.add(SettledReservation(reservation, _actual(usage or NO_USAGE)))
             raise
-        self._settlements.add(
-            SettledReservation(reservation, _actual(completion.usage), _left(completion))
-        )
-        self._learn(prompt, completion, time.monotonic() - started_s)
+        actual = _actual(completion.usage)
+        self._settlements.add(SettledReservation(reservation, actual, completion.quota_left))
+        self._service_s.add(time.monotonic() - started_s)
+        self._estimates.learn(prompt, completion.usage)
         return completion
 
     async def _settle(self, ended: Sequence[SettledReservation]) -> None:
@@ -160,10 +159,6 @@ class Limited:
     async def _refused(self, reservation: Reserved, retry_after_s: float | None) -> None:
         await self._quota.refused_by_provider(reservation, retry_after_s)
         self._settlements.add(SettledReservation(reservation, {}))
-
-    def _learn(self, prompt: Prompt[Any], completion: Completion[Any], service_s: float) -> None:
-        self._service_s.add(service_s)
-        self._estimates.learn(prompt, completion.usage)
 
     async def _reserve(self, prompt: Prompt[Any], context: CallContext) -> Reserved:
         request = ReservationRequest(
@@ -187,8 +182,8 @@ class Limited:
         self, request: ReservationRequest, context: CallContext
     ) -> Reserved | None:
         """Reserve if no call waits; raise if the queue is too long for the deadline."""
-        if self._queue.present > 0:
-            calls = self._queue.ahead_of(context.caller)
+        if self.queue.present > 0:
+            calls = self.queue.ahead_of(context.caller)
             ahead: Costs = {"requests": calls.calls, "tokens": calls.cost}
             request = replace(request, ahead=ahead, lookahead_s=ONLY_ASK_S, joins_queue=True)
         answer = await self._quota.reserve(request)
@@ -200,14 +195,14 @@ class Limited:
         self, request: ReservationRequest, prompt: Prompt[Any], context: CallContext
     ) -> Reserved:
         tokens = request.costs["tokens"]
-        async with self._queue.turn(
+        async with self.queue.turn(
             context.caller, tokens, prompt.size, context.deadline, self._service_s.value
         ) as turn:
             try:
                 return await self._reserve_with_turn(request, context, turn)
             except asyncio.CancelledError:
                 # The next caller of this process takes over the place; the last one gives it up.
-                if self._queue.present == 1:
+                if self.queue.present == 1:
                     self._messages.add(self._quota.leave)
                 raise
 
@@ -216,7 +211,7 @@ class Limited:
     ) -> Reserved:
         handicap_s = BATCH_HANDICAP_S if context.caller.priority == "batch" else 0.0
         while True:
-            behind = self._queue.waiting
+            behind = self.queue.waiting
             request = replace(
                 request,
                 behind={"requests": behind.calls, "tokens": behind.cost},
@@ -270,15 +265,3 @@ async def _sleep_until(at_s: float) -> None:
 def _actual(usage: Usage) -> Costs:
     tokens = usage.input_tokens + usage.output_tokens
     return {"tokens": float(tokens)} if tokens > 0 else {}
-
-
-def _left(completion: Completion[Any]) -> Costs:
-    state = completion.rate_limit
-    if state is None:
-        return {}
-    left: dict[BucketName, float] = {}
-    if state.requests_left is not None:
-        left["requests"] = state.requests_left
-    if state.tokens_left is not None:
-        left["tokens"] = state.tokens_left
-    return left

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from assay.domain.events import ParameterRefused
 from assay.domain.models import Model
 from assay.domain.ports import EventSink
 from assay.domain.supervision import SupervisedTask, Supervisor
+from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
 from assay.redis.time_budget import CALL_BUDGET_S, within_budget
 
@@ -23,23 +24,13 @@ KEPT_S = 30 * 86_400
 LOAD_EVERY_S = 10.0
 
 
-class HashClient(Protocol):
-    """What is asked of `redis.asyncio.Redis` or `RedisCluster`."""
-
-    def hgetall(self, name: Any, /) -> Any: ...
-
-    def hset(self, name: Any, /, *, mapping: Any) -> Any: ...
-
-    def expire(self, name: Any, time: Any, /) -> Any: ...
-
-
 class Refusals:
     """The parameters that models refuse; `start` follows what other processes learn.
 
     Without Redis a process knows what it has learned itself.
     """
 
-    def __init__(self, redis: HashClient, events: EventSink, supervisor: Supervisor) -> None:
+    def __init__(self, redis: Client, events: EventSink, supervisor: Supervisor) -> None:
         self._redis = redis
         self._events = events
         self._supervisor = supervisor
@@ -55,7 +46,9 @@ class Refusals:
         new = [name for name in refused if self._note(model.provider, model.name, name)]
         for name in new:
             self._events.emit(ParameterRefused(model.provider, model.id, name))
-        fields = {json.dumps([model.provider, model.name, name]): "1" for name in new}
+        fields: dict[Any, str] = {
+            json.dumps([model.provider, model.name, name]): "1" for name in new
+        }
         if not fields:
             return
         try:

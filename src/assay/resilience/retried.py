@@ -38,9 +38,7 @@ class _Run(Generic[T]):
     prompt: Prompt[T]
     context: CallContext
     attempts: list[Attempt] = field(default_factory=list)
-    was_sent_again: bool = False
-    was_repaired: bool = False
-    was_lengthened: bool = False
+    repetitions: set[str] = field(default_factory=set)
     answer: str = ""
 
     @property
@@ -92,16 +90,12 @@ class Retried:
                 pause_s = self._pause_s(error, run)
                 if pause_s is None:
                     raise
-                match error.retry:
-                    case "repair":
-                        run.was_repaired = True
-                        repaired = prompt.repaired(run.answer or NO_ANSWER, error.message)
-                        run.prompt = replace(repaired, sampling=run.prompt.sampling)
-                    case "longer":
-                        run.was_lengthened = True
-                        run.prompt = self._lengthened(run.prompt)
-                    case _:
-                        run.was_sent_again = True
+                run.repetitions.add(_repetition(error))
+                if error.retry == "repair":
+                    repaired = prompt.repaired(run.answer or NO_ANSWER, error.message)
+                    run.prompt = replace(repaired, sampling=run.prompt.sampling)
+                elif error.retry == "longer":
+                    run.prompt = self._lengthened(run.prompt)
             else:
                 return replace(completion, attempts=tuple(run.attempts))
             await self._clock.sleep(pause_s)
@@ -154,7 +148,8 @@ class Retried:
         seconds, first_byte_s, cost_usd = elapsed_s, None, self._model.cost_usd(usage)
         if completion is not None:
             seconds, first_byte_s = completion.latency_ms / 1000, completion.first_byte_ms / 1000
-            usage, cost_usd = completion.usage, self._cost_usd(completion)
+            usage = completion.usage
+            cost_usd = completion.cost_usd or self._model.cost_usd(usage)
             self._usual_call_s.add(elapsed_s)
         elif outcome in UNSENT_OUTCOMES:
             seconds = 0.0
@@ -182,14 +177,9 @@ class Retried:
 
     def _was_repeated(self, error: ModelError, run: _Run[Any]) -> bool:
         """Whether the prompt was repeated in this way before, or cannot be."""
-        match error.retry:
-            case "repair":
-                return run.was_repaired
-            case "longer":
-                limit_tokens = run.prompt.sampling.max_output_tokens
-                return run.was_lengthened or limit_tokens >= self._model.max_output_tokens
-            case _:
-                return run.was_sent_again
+        limit_tokens = run.prompt.sampling.max_output_tokens
+        is_longest = error.retry == "longer" and limit_tokens >= self._model.max_output_tokens
+        return is_longest or _repetition(error) in run.repetitions
 
     def _lengthened(self, prompt: Prompt[T]) -> Prompt[T]:
         """The prompt with twice the output limit, within the model's own."""
@@ -197,14 +187,9 @@ class Retried:
         limit_tokens = min(doubled, self._model.max_output_tokens)
         return replace(prompt, sampling=replace(prompt.sampling, max_output_tokens=limit_tokens))
 
-    def _cost_usd(self, completion: Completion[Any]) -> float:
-        return completion.cost_usd or self._model.cost_usd(completion.usage)
-
     def _pause_s(self, error: ModelError, run: _Run[T]) -> float | None:
         """How long to pause before the next attempt; None for no further attempt."""
-        if error.retry == "no" or run.attempts_left <= 0:
-            return None
-        if self._was_repeated(error, run):
+        if error.retry == "no" or run.attempts_left <= 0 or self._was_repeated(error, run):
             return None
         if error.retry == "after_wait" and error.retry_after_s is None:
             return None
@@ -220,3 +205,8 @@ class Retried:
         ):
             return None
         return pause_s
+
+
+def _repetition(error: ModelError) -> str:
+    """The way in which a call is repeated, each of them once: as it was, repaired or longer."""
+    return error.retry if error.retry in {"repair", "longer"} else "as_it_was"

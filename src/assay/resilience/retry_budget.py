@@ -22,7 +22,7 @@ class RetryBudget:
     def __init__(
         self, policy: RetryBudgetPolicy, clock_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._counts = SlidingCounts(2, WINDOW_S, WINDOW_S, clock_s)
 
     def note_request(self) -> None:
@@ -45,5 +45,5 @@ class RetryBudget:
 
     def _allowed_and_spent(self) -> tuple[float, int]:
         requests, retries = self._counts.totals()
-        policy = self._policy
+        policy = self.policy
         return policy.budget_share * requests + policy.budget_per_s * WINDOW_S, retries

@@ -11,10 +11,6 @@ from assay.domain.moving_average import MovingMedian
 from assay.domain.ports import ChatModel, Estimator
 
 
-def _never() -> float:
-    return 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A model inside its layers.
@@ -27,8 +23,8 @@ class Candidate:
     chat: ChatModel
     weight: float = 1.0
     estimator: Estimator | None = None
-    open_for_s: Callable[[], float] = _never
-    wait_s: Callable[[], float] = _never
+    open_for_s: Callable[[], float] = lambda: 0.0
+    wait_s: Callable[[], float] = lambda: 0.0
     latency: MovingMedian = field(default_factory=MovingMedian)
 
     @property

@@ -15,9 +15,8 @@ from assay.routing.candidates import Candidate
 CandidateOrder = Callable[[Sequence[Candidate], Prompt[Any]], list[Candidate]]
 
 
-def ordered(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
+def ordered(candidates: Sequence[Candidate], _: Prompt[Any]) -> list[Candidate]:
     """As configured, even if a candidate must wait."""
-    del prompt
     return list(candidates)
 
 
@@ -37,9 +36,8 @@ def cheapest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candi
     return sorted(candidates, key=price)
 
 
-def fastest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
+def fastest(candidates: Sequence[Candidate], _: Prompt[Any]) -> list[Candidate]:
     """By the moving median of latency; one that was never measured is tried first."""
-    del prompt
 
     def speed(candidate: Candidate) -> tuple[bool, float]:
         return _must_wait(candidate), candidate.latency.value or 0.0
@@ -47,12 +45,11 @@ def fastest(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candid
     return sorted(candidates, key=speed)
 
 
-def weighted(candidates: Sequence[Candidate], prompt: Prompt[Any]) -> list[Candidate]:
+def weighted(candidates: Sequence[Candidate], _: Prompt[Any]) -> list[Candidate]:
     """A random order in which each place is drawn by weight among those left.
 
     Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
     """
-    del prompt
 
     def draw(candidate: Candidate) -> tuple[bool, float]:
         drawn = random.random()  # noqa: S311 — spreads load, guards nothing

@@ -1,6 +1,6 @@
 """Settings: assay.toml and the environment, read into frozen, typed values."""
 
-from assay.settings.addresses import check_proxy, environment_proxy, is_loopback
+from assay.settings.addresses import check_proxy, environment_proxy
 from assay.settings.discovery import Way, list_models
 from assay.settings.judges import ModelSettings, ProviderSettings
 from assay.settings.known_models import ENDS_SOON, known_model, known_models
@@ -29,7 +29,6 @@ __all__ = [
     "Way",
     "check_proxy",
     "environment_proxy",
-    "is_loopback",
     "known_model",
     "known_models",
     "list_models",

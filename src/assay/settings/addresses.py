@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def checked_base_url(url: str) -> str:
     """The URL of an API, to which paths are added; raises `ValueError` for any other."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or any(char.isspace() for char in url):
+    parts = _http_url(url)
+    if parts is None or any(char.isspace() for char in url):
         raise ValueError("must be an http(s) URL with a host, such as https://host/v1")
     if parts.query or parts.fragment:
         raise ValueError(
@@ -50,10 +35,16 @@ def environment_proxy(url: str) -> str | None:
 
 def check_proxy(url: str) -> None:
     """Raises `ValueError`, without the URL, for one that is not of an HTTP proxy."""
+    parts = _http_url(url)
+    if parts is None or parts.path.strip("/") or parts.query:
+        raise ValueError("must be the URL of an HTTP proxy, such as http://user:password@host:3128")
+
+
+def _http_url(url: str) -> SplitResult | None:
+    """The parts of an http(s) URL with a host; None for anything else."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or parts.path.strip("/") or parts.query:
-        raise ValueError("must be the URL of an HTTP proxy, such as http://user:password@host:3128")
+        return None
+    return parts if usable else None

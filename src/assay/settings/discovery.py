@@ -76,7 +76,7 @@ class Listed(NamedTuple):
 
 
 def discover(environ: Mapping[str, str]) -> dict[str, Table]:
-    """Providers, models and the default judge for the keys in `environ` and a local server.
+    """Providers and models for the keys in `environ` and a local server.
 
     Without any of them, the simulated provider, whose results are marked as such. Raises
     `ValueError` if a server that the environment names lists no model to choose.
@@ -100,16 +100,8 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
         providers["simulated"] = {"dialect": "simulated"}
         models["simulated/judge"] = {"provider": "simulated", "name": "judge"}
         embedder = {"provider": "simulated", "name": "embedder", "kind": "embedding"}
-        return {
-            "providers": providers,
-            "models": models | {"simulated/embedder": embedder},
-            "judges": {"default": {"models": ["simulated/judge"]}},
-        }
-    return {
-        "providers": providers,
-        "models": models,
-        "judges": {"default": {"models": list(models)}},
-    }
+        models["simulated/embedder"] = embedder
+    return {"providers": providers, "models": models}
 
 
 def _add(models: Table, provider: str, chosen: Listed) -> None:

@@ -13,7 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.models import ModelKind
 from assay.domain.sampling import Effort
-from assay.settings.addresses import checked_base_url, is_loopback
+from assay.domain.targets import is_loopback
+from assay.settings.addresses import checked_base_url
 from assay.settings.secret import VariableName
 from assay.settings.section import Section
 from assay.verdicts.forms import FormName
@@ -155,7 +156,7 @@ class ProviderSettings(Section):
         for name, value in headers.items():
             if not HEADER_NAME.fullmatch(name) or name.lower() in FRAMING_HEADERS:
                 raise ValueError(f"{name!r} is not the name of a header that can be set")
-            if not (value.isascii() and (value.isprintable() or not value)):
+            if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"{name}: the value cannot be sent in a header")
         return headers
 

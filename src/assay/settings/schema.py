@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from assay.domain.models import ModelKind
 from assay.domain.suggestions import did_you_mean
+from assay.domain.targets import is_loopback
 from assay.domain.tenants import JUDGE_CALLS_MAX
-from assay.settings.addresses import is_loopback
 from assay.settings.judges import (
     EmbeddingSettings,
     JudgeSettings,
@@ -272,7 +272,7 @@ class Settings(Section):
     def worker_in_serve(self) -> bool:
         if self.batches.worker_in_serve is not None:
             return self.batches.worker_in_serve
-        return not self.redis.url and self.redis.url_file is None
+        return not self.redis.is_shared
 
     @property
     def simulated(self) -> bool:

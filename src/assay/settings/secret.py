@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,14 +86,18 @@ class Template:
 
     def __init__(self, value: Any, environ: Mapping[str, str] = os.environ) -> None:
         self._value = value
-        self._secrets = {
-            found[0]: _referred(found, environ)
-            for text in _texts(value)
-            for found in REFERENCE.finditer(text)
-        }
+        self._secrets: dict[str, Secret] = {}
+
+        def refer(found: re.Match[str]) -> str:
+            self._secrets[found[0]] = _referred(found, environ)
+            return ""
+
+        _replaced(value, refer)
 
     def __call__(self) -> Any:
-        return self._filled(self._value) if self._secrets else self._value
+        if not self._secrets:
+            return self._value
+        return _replaced(self._value, lambda found: self._secrets[found[0]]() or "")
 
     def secrets(self) -> list[str]:
         return [secret() or "" for secret in self._secrets.values()]
@@ -101,16 +105,18 @@ class Template:
     def __repr__(self) -> str:
         return "Template(***)"
 
-    def _filled(self, value: Any) -> Any:
-        match value:
-            case str():
-                return REFERENCE.sub(lambda found: self._secrets[found[0]]() or "", value)
-            case dict():
-                return {name: self._filled(part) for name, part in value.items()}
-            case list():
-                return [self._filled(part) for part in value]
-            case _:
-                return value
+
+def _replaced(value: Any, replacement: Callable[[re.Match[str]], str]) -> Any:
+    """The value, with the replacement of each reference in its texts."""
+    match value:
+        case str():
+            return REFERENCE.sub(replacement, value)
+        case dict():
+            return {name: _replaced(part, replacement) for name, part in value.items()}
+        case list():
+            return [_replaced(part, replacement) for part in value]
+        case _:
+            return value
 
 
 def _referred(found: re.Match[str], environ: Mapping[str, str]) -> Secret:
@@ -124,15 +130,3 @@ def _referred(found: re.Match[str], environ: Mapping[str, str]) -> Secret:
     if not secret():
         raise ValueError(f"{found[0]}: is empty or not set")
     return secret
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for part in value.values():
-                yield from _texts(part)
-        case list():
-            for part in value:
-                yield from _texts(part)

@@ -6,11 +6,12 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Literal, TextIO
 
 import structlog
 
-from assay.domain.completion import Caller
+from assay.domain.completion import Caller, Usage
 from assay.domain.events import (
     AttemptFinished,
     BatchEnded,
@@ -81,136 +82,22 @@ def configure_logging(
         logging.getLogger(name).disabled = True
 
 
+Line = tuple[Level, str, dict[str, Any]]
+"""The level of a line, its event and its fields."""
+
+
 class EventLog:
     """An `EventSink` that writes a line for each event that an operator reads."""
 
     def __init__(self) -> None:
         self._log = structlog.get_logger().bind(logger="assay")
-        self._handlers: Mapping[type, Callable[[Any], None]] = {
-            RequestFinished: self._request_finished,
-            AttemptFinished: self._attempt_finished,
-            FallbackTaken: self._fallback_taken,
-            BreakerChanged: self._breaker_changed,
-            KeyQuarantined: self._key_quarantined,
-            ParameterRefused: self._parameter_refused,
-            QueueRefused: self._queue_refused,
-            StoreDegraded: self._store_degraded,
-            RecordsDegraded: self._records_degraded,
-            BatchEnded: self._batch_ended,
-            WebhookAttempted: self._webhook_attempted,
-            UsageLost: self._usage_lost,
-            InternalFault: self._internal_fault,
-        }
 
     def emit(self, event: Event) -> None:
-        """Log the event; an event without a handler gets no line."""
-        handler = self._handlers.get(type(event))
-        if handler is not None:
-            handler(event)
-
-    def _request_finished(self, event: RequestFinished) -> None:
-        self._log.info(
-            "request",
-            **_who(event.caller),
-            method=event.method,
-            route=event.route,
-            status=event.status,
-            duration_ms=_ms(event.seconds),
-            body_bytes=event.body_bytes,
-            **({"key": event.key_name} if event.key_name else {}),
-        )
-
-    def _attempt_finished(self, event: AttemptFinished) -> None:
-        level = logging.DEBUG if event.outcome == "ok" else logging.WARNING
-        self._log.log(
-            level,
-            "attempt",
-            **_who(event.caller),
-            provider=event.provider,
-            host=event.host,
-            model=event.model,
-            outcome=event.outcome,
-            error=event.error,
-            message=event.message,
-            duration_ms=_ms(event.seconds),
-            input_tokens=event.usage.input_tokens,
-            output_tokens=event.usage.output_tokens,
-            thinking_tokens=event.usage.thinking_tokens,
-            cached_tokens=event.usage.cached_tokens,
-            cost_usd=event.cost_usd,
-        )
-
-    def _fallback_taken(self, event: FallbackTaken) -> None:
-        self._log.warning(
-            "fallback",
-            **_who(event.caller),
-            from_model=event.from_model,
-            to_model=event.to_model,
-            outcome=event.outcome,
-        )
-
-    def _breaker_changed(self, event: BreakerChanged) -> None:
-        level = logging.INFO if event.to_state == "closed" else logging.WARNING
-        self._log.log(
-            level,
-            "breaker",
-            model=event.model,
-            from_state=event.from_state,
-            to_state=event.to_state,
-            reason=event.reason,
-        )
-
-    def _key_quarantined(self, event: KeyQuarantined) -> None:
-        self._log.error(
-            "provider_key_rejected",
-            provider=event.provider,
-            model=event.model,
-            set_aside_s=event.seconds,
-        )
-
-    def _parameter_refused(self, event: ParameterRefused) -> None:
-        self._log.warning(
-            "parameter_refused",
-            provider=event.provider,
-            model=event.model,
-            parameter=event.parameter,
-        )
-
-    def _queue_refused(self, event: QueueRefused) -> None:
-        self._log.warning(
-            "queue_refused",
-            **_who(event.caller),
-            model=event.model,
-            waiting_for=event.waiting_for,
-            reason=event.reason,
-        )
-
-    def _batch_ended(self, event: BatchEnded) -> None:
-        self._log.info("batch_ended", batch=event.batch_id, status=event.status)
-
-    def _webhook_attempted(self, event: WebhookAttempted) -> None:
-        level = logging.INFO if event.outcome == "delivered" else logging.WARNING
-        self._log.log(
-            level, "webhook", batch=event.batch_id, outcome=event.outcome, tries=event.tries
-        )
-
-    def _internal_fault(self, event: InternalFault) -> None:
-        self._log.error(
-            "internal_fault",
-            where=event.where,
-            error=event.error_type,
-            request_id=event.request_id,
-            exception=event.trace,
-        )
-
-    def _usage_lost(self, event: UsageLost) -> None:
-        self._log.error("usage_lost", calls=event.calls)
-
-    def _store_degraded(self, event: StoreDegraded) -> None:
-        if event.available:
-            self._log.info("store_recovered")
-        else:
-            self._log.error("store_unavailable", error=event.fault)
+        """Log the event; one that is not in `LINES` gets no line."""
+        to_line = LINES.get(type(event))
+        if to_line is not None:
+            level, name, fields = to_line(event)
+            getattr(self._log, level)(name, **fields)
 
     def _records_degraded(self, event: RecordsDegraded) -> None:
         if event.available:
@@ -219,15 +106,87 @@ class EventLog:
             self._log.error("records_unavailable", error=event.fault)
 
 
-def _who(caller: Caller) -> dict[str, str]:
-    return {"request_id": caller.request_id, "tenant": caller.tenant}
+def _request_finished(event: RequestFinished) -> Line:
+    fields = _fields(event, "caller", "method", "route", "status", "seconds", "body_bytes")
+    return "info", "request", fields | ({"key": event.key_name} if event.key_name else {})
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)
+def _attempt_finished(event: AttemptFinished) -> Line:
+    names = ("caller", "provider", "host", "model", "outcome", "error", "message", "seconds")
+    fields = _fields(event, *names, "usage", "cost_usd")
+    return "debug" if event.outcome == "ok" else "warning", "attempt", fields
 
 
-def _renderer(as_json: bool) -> structlog.typing.Processor:  # one private caller
+def _breaker_changed(event: BreakerChanged) -> Line:
+    fields = _fields(event, "model", "from_state", "to_state", "reason")
+    return "info" if event.to_state == "closed" else "warning", "breaker", fields
+
+
+def _key_quarantined(event: KeyQuarantined) -> Line:
+    fields = _fields(event, "provider", "model") | {"set_aside_s": event.seconds}
+    return "error", "provider_key_rejected", fields
+
+
+def _webhook_attempted(event: WebhookAttempted) -> Line:
+    fields = _fields(event, "batch_id", "outcome", "tries")
+    return "info" if event.outcome == "delivered" else "warning", "webhook", fields
+
+
+def _internal_fault(event: InternalFault) -> Line:
+    fields = {"error": event.error_type, "exception": event.trace}
+    return "error", "internal_fault", fields | _fields(event, "where", "request_id")
+
+
+def _store_degraded(event: StoreDegraded) -> Line:
+    if event.available:
+        return "info", "store_recovered", {}
+    return "error", "store_unavailable", {"error": event.fault}
+
+
+def _records_degraded(event: RecordsDegraded) -> Line:
+    if event.available:
+        return "info", "records_recovered", {}
+    return "error", "records_unavailable", {"error": event.fault}
+
+
+def _fields(event: Event, *names: str) -> dict[str, Any]:
+    """The named fields of an event, in the form that lines have."""
+    fields: dict[str, Any] = {}
+    for name in names:
+        match getattr(event, name):
+            case Caller() as caller:
+                fields |= {"request_id": caller.request_id, "tenant": caller.tenant}
+            case Usage() as usage:
+                fields |= asdict(usage)
+            case value if name == "seconds":
+                fields["duration_ms"] = round(value * 1000, 1)
+            case value:
+                fields["batch" if name == "batch_id" else name] = value
+    return fields
+
+
+def _line(level: Level, name: str, *fields: str) -> Callable[[Any], Line]:
+    return lambda event: (level, name, _fields(event, *fields))
+
+
+LINES: Mapping[type, Callable[[Any], Line]] = {
+    RequestFinished: _request_finished,
+    AttemptFinished: _attempt_finished,
+    FallbackTaken: _line("warning", "fallback", "caller", "from_model", "to_model", "outcome"),
+    BreakerChanged: _breaker_changed,
+    KeyQuarantined: _key_quarantined,
+    ParameterRefused: _line("warning", "parameter_refused", "provider", "model", "parameter"),
+    QueueRefused: _line("warning", "queue_refused", "caller", "model", "waiting_for", "reason"),
+    StoreDegraded: _store_degraded,
+    RecordsDegraded: _records_degraded,
+    BatchEnded: _line("info", "batch_ended", "batch_id", "status"),
+    WebhookAttempted: _webhook_attempted,
+    UsageLost: _line("error", "usage_lost", "calls"),
+    InternalFault: _internal_fault,
+}
+
+
+def _renderer(as_json: bool) -> structlog.typing.Processor:
     if as_json:
         encoder = json.JSONEncoder(default=repr)
         return structlog.processors.JSONRenderer(lambda line, **_: encoder.encode(line))

@@ -12,12 +12,18 @@ from yarl import URL
 from assay.domain.completion import Prompt
 from assay.domain.images import Image
 from assay.domain.models import Model
-from assay.providers.body import schema_json
+from assay.providers.body import given, schema_json
 from assay.providers.client import ProviderClient
 from assay.providers.http_model import HttpModel
-from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, detail_of, token_logprobs
+from assay.providers.openai.dialect import (
+    OPENAI,
+    TOP_LOGPROBS_MAX,
+    detail_of,
+    token_logprobs,
+    usage_of,
+)
 from assay.providers.shapes import first_of, mapping_of, text_of
-from assay.providers.stream_accumulator import StreamAccumulator, usage
+from assay.providers.stream_accumulator import StreamAccumulator
 
 _NEWER_FIELD_DOMAINS = ("openai.com", "azure.com")
 _NEWER_FIELD, _OLDER_FIELD = "max_completion_tokens", "max_tokens"
@@ -37,14 +43,7 @@ class OpenAIStream(StreamAccumulator):
 
     def _read(self, chunk: Any, part: str) -> None:
         self.served_by = text_of(chunk.get("model")) or self.served_by
-        if counts := mapping_of(chunk.get("usage")):
-            details = mapping_of(counts.get("completion_tokens_details"))
-            self.usage = usage(
-                counts.get("prompt_tokens"),
-                counts.get("completion_tokens"),
-                details.get("reasoning_tokens"),
-                mapping_of(counts.get("prompt_tokens_details")).get("cached_tokens"),
-            )
+        self.usage = usage_of(chunk, "prompt", "completion") or self.usage
         choice = first_of(chunk.get("choices"))
         message = mapping_of(choice.get(part))
         self._write_content(message.get("content"))
@@ -90,17 +89,15 @@ class OpenAI(HttpModel):
                 {"role": turn.role, "content": self.content(turn)} for turn in prompt.turns
             ],
             output_limit: sampling.max_output_tokens,
+            **given(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=sampling.seed,
+                reasoning_effort=sampling.reasoning_effort,
+            ),
         }
         if self._client.config.stream:
             document |= {"stream": True, "stream_options": {"include_usage": True}}
-        if sampling.temperature is not None:
-            document["temperature"] = sampling.temperature
-        if sampling.top_p is not None:
-            document["top_p"] = sampling.top_p
-        if sampling.seed is not None:
-            document["seed"] = sampling.seed
-        if sampling.reasoning_effort is not None:
-            document["reasoning_effort"] = sampling.reasoning_effort
         if sampling.top_logprobs:
             top = min(sampling.top_logprobs, TOP_LOGPROBS_MAX)
             document |= {"logprobs": True, "top_logprobs": top}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from assay.domain.completion import TokenLogprob
+from assay.domain.completion import TokenLogprob, Usage
 from assay.domain.errors import (
     ContentFiltered,
     ContextExceeded,
@@ -16,7 +16,8 @@ from assay.domain.errors import (
 )
 from assay.domain.images import Image
 from assay.providers.failures import Dialect
-from assay.providers.stream_accumulator import weighed
+from assay.providers.shapes import mapping_of
+from assay.providers.stream_accumulator import token_logprob, usage
 
 TOP_LOGPROBS_MAX = 20
 
@@ -68,14 +69,17 @@ def detail_of(image: Image) -> dict[str, str]:
     return {"detail": image.detail} if image.detail else {}
 
 
+def usage_of(answer: Any, input_: str, output: str) -> Usage | None:
+    """The counts of an answer, by the names that the protocol has for input and output."""
+    if not (counts := mapping_of(answer.get("usage"))):
+        return None
+    return usage(
+        counts.get(f"{input_}_tokens"),
+        counts.get(f"{output}_tokens"),
+        mapping_of(counts.get(f"{output}_tokens_details")).get("reasoning_tokens"),
+        mapping_of(counts.get(f"{input_}_tokens_details")).get("cached_tokens"),
+    )
+
+
 def token_logprobs(entries: Iterable[Mapping[str, Any]]) -> list[TokenLogprob]:
-    return [
-        TokenLogprob(
-            *weighed(entry["token"], entry["logprob"]),
-            tuple(
-                weighed(token["token"], token["logprob"])
-                for token in entry.get("top_logprobs") or ()
-            ),
-        )
-        for entry in entries
-    ]
+    return [token_logprob(entry, entry.get("top_logprobs")) for entry in entries]

@@ -11,6 +11,7 @@ from typing import Any
 
 from assay.domain.completion import Prompt
 from assay.domain.errors import VectorsUnusable
+from assay.providers.body import given
 from assay.providers.embedding_answer import EmbeddingAnswer
 from assay.providers.http_model import HttpModel
 from assay.providers.openai.dialect import OPENAI
@@ -42,7 +43,5 @@ class OpenAIEmbeddings(HttpModel):
     path = "embeddings"
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
-        document: dict[str, Any] = {"model": self._model.name, "input": list(prompt.turns)}
-        if self._model.dimensions is not None:
-            document["dimensions"] = self._model.dimensions
-        return document
+        dimensions = given(dimensions=self._model.dimensions)
+        return {"model": self._model.name, "input": list(prompt.turns), **dimensions}

@@ -10,11 +10,17 @@ from typing import Any, ClassVar
 
 from assay.domain.completion import Prompt
 from assay.domain.images import Image
-from assay.providers.body import schema_json
+from assay.providers.body import given, schema_json
 from assay.providers.http_model import HttpModel
-from assay.providers.openai.dialect import OPENAI, TOP_LOGPROBS_MAX, detail_of, token_logprobs
+from assay.providers.openai.dialect import (
+    OPENAI,
+    TOP_LOGPROBS_MAX,
+    detail_of,
+    token_logprobs,
+    usage_of,
+)
 from assay.providers.shapes import list_of, mapping_of, text_of
-from assay.providers.stream_accumulator import StreamAccumulator, usage
+from assay.providers.stream_accumulator import StreamAccumulator
 
 OUTPUT_TOKENS_MIN = 16
 """The API takes no smaller limit."""
@@ -38,14 +44,7 @@ class ResponsesStream(StreamAccumulator):
 
     def read_answer(self, answer: Any) -> None:
         self.served_by = text_of(answer.get("model")) or self.served_by
-        if counts := mapping_of(answer.get("usage")):
-            details = mapping_of(counts.get("output_tokens_details"))
-            self.usage = usage(
-                counts.get("input_tokens"),
-                counts.get("output_tokens"),
-                details.get("reasoning_tokens"),
-                mapping_of(counts.get("input_tokens_details")).get("cached_tokens"),
-            )
+        self.usage = usage_of(answer, "input", "output") or self.usage
         if not self.answering:  # a stream repeats its text at the end
             for item in map(mapping_of, list_of(answer.get("output"))):
                 for part in map(mapping_of, list_of(item.get("content"))):
@@ -79,13 +78,10 @@ class OpenAIResponses(HttpModel):
             "input": [{"role": turn.role, "content": self.content(turn)} for turn in prompt.turns],
             "max_output_tokens": max(sampling.max_output_tokens, OUTPUT_TOKENS_MIN),
             "store": False,
+            **given(temperature=sampling.temperature, top_p=sampling.top_p),
         }
         if self._client.config.stream:
             document["stream"] = True
-        if sampling.temperature is not None:
-            document["temperature"] = sampling.temperature
-        if sampling.top_p is not None:
-            document["top_p"] = sampling.top_p
         if sampling.reasoning_effort is not None:
             document["reasoning"] = {"effort": sampling.reasoning_effort}
         if sampling.top_logprobs:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from assay.domain.policy import Quota
-
-BucketName = Literal["requests", "tokens"]
-Costs = Mapping[BucketName, float]
-"""What a request takes from each bucket; a bucket that is not named is left alone."""
+from assay.domain.policy import BucketName, Quota
 
 
 @dataclass(frozen=True, slots=True)

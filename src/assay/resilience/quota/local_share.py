@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from assay.resilience.quota.buckets import Bucket, Costs
+from assay.domain.policy import Costs
+from assay.resilience.quota.buckets import Bucket
 
 SHARE = 0.8
 """Part of the rate that all processes together use without coordination."""
 BURST_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class LocalWait:
-    """How long to wait, and the number of the bucket that binds (0: none)."""
-
-    seconds: float
-    binding: int
 
 
 class LocalShare:
@@ -42,8 +34,11 @@ class LocalShare:
         self._at_s = time.monotonic()
         self._balances = [0.0] * len(self._buckets)
 
-    def reserve(self, costs: Costs, queued: Costs, wait_max_s: float) -> tuple[LocalWait, bool]:
-        """The wait behind `queued`, and whether it was within `wait_max_s` and is taken."""
+    def reserve(self, costs: Costs, queued: Costs, wait_max_s: float) -> tuple[float, int, bool]:
+        """The wait behind `queued` in seconds, and the number of the bucket that binds (0: none).
+
+        Last, whether the wait was within `wait_max_s` and the costs are taken.
+        """
         now_s = time.monotonic()
         self._advance(now_s)
         send_s, binding = max(self._at_s, self._blocked_s), 0
@@ -53,12 +48,11 @@ class LocalShare:
             ready_s = self._at_s + need / bucket.rate_per_s
             if need > 0 and ready_s > send_s:
                 send_s, binding = ready_s, number
-        wait = LocalWait(send_s - now_s, binding)
-        if wait.seconds > wait_max_s:
-            return wait, False
-        self._advance(send_s)
-        self.charge(costs)
-        return wait, True
+        taken = send_s - now_s <= wait_max_s
+        if taken:
+            self._advance(send_s)
+            self.charge(costs)
+        return send_s - now_s, binding, taken
 
     def charge(self, costs: Costs) -> None:
         """Take `costs` whatever the balance; what was used beyond a reservation is a debt."""

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from assay.domain.errors import StoreUnavailable
 from assay.domain.ids import random_hex
-from assay.domain.policy import Quota
+from assay.domain.policy import Costs, Quota
 from assay.domain.supervision import Supervisor
 from assay.redis.circuit import CALLS_MAX, RedisCircuit, write_probe
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S
-from assay.resilience.quota.buckets import Costs, buckets_from_quota
+from assay.resilience.quota.buckets import buckets_from_quota
 from assay.resilience.quota.local_share import LocalShare
 from assay.resilience.quota.reservations import (
     Deferred,
@@ -67,8 +67,8 @@ class ModelQuota:
         self.local = LocalShare(self.buckets, quotas.pods_max)
         self.circuit = RedisCircuit(
             write_probe(quotas.redis, self._prefix),
-            self._store_changed,
             quotas.supervisor,
+            opened=self.local.restart,
             budget_s=quotas.budget_s,
             slots=quotas.slots,
         )
@@ -155,16 +155,16 @@ class ModelQuota:
         return QuotaStatus(dict(zip(names, amounts, strict=True)), mult / 1_000_000)
 
     def _reserve_locally(self, request: ReservationRequest) -> ReservationResult:
-        wait, taken = self.local.reserve(
+        wait_s, binding, taken = self.local.reserve(
             request.costs, request.ahead, min(request.lookahead_s, request.wait_max_s)
         )
-        bucket = self._binding(wait.binding)
+        bucket = self._binding(binding)
         if taken:
-            return Reserved(request.id, max(0.0, wait.seconds), bucket, local=request.costs)
-        if wait.seconds > request.wait_max_s:
-            return Rejected(wait.seconds, bucket)
-        retry_in_s = min(_retry_in_s(wait.seconds, request), LOCAL_RETRY_IN_S_MAX)
-        return Deferred(wait.seconds, bucket, retry_in_s)
+            return Reserved(request.id, max(0.0, wait_s), bucket, local=request.costs)
+        if wait_s > request.wait_max_s:
+            return Rejected(wait_s, bucket)
+        retry_in_s = min(_retry_in_s(wait_s, request), LOCAL_RETRY_IN_S_MAX)
+        return Deferred(wait_s, bucket, retry_in_s)
 
     async def _feedback(
         self, reservation: Reserved, arguments: Sequence[Argument], left: Costs
@@ -204,11 +204,6 @@ class ModelQuota:
             return self.buckets[number - 1].name
         return "provider" if number < 0 else ""
 
-    def _store_changed(self, available: bool) -> None:
-        if not available:
-            self.local.restart()
-        self._quotas.store_changed(self._prefix, available)
-
 
 class Quotas:
     """The quotas of all models, kept in one Redis or Redis Cluster.
@@ -242,13 +237,12 @@ class Quotas:
         self.owner = owner or random_hex(16)
         self.budget_s = budget_s
         self.slots = asyncio.Semaphore(CALLS_MAX)
-        self._degraded: set[str] = set()
         self._models: dict[str, ModelQuota] = {}
 
     @property
     def degraded(self) -> bool:
         """Whether any model's quota is kept without Redis just now."""
-        return bool(self._degraded)
+        return not all(model.circuit.closed for model in self._models.values())
 
     def of(self, model: str, quota: Quota) -> ModelQuota:
         """The quota of the model with this id, made at the first call."""
@@ -259,13 +253,6 @@ class Quotas:
     async def aclose(self) -> None:
         for model in self._models.values():
             await model.circuit.aclose()
-
-    def store_changed(self, prefix: str, available: bool) -> None:
-        """Note whether Redis answers in time for one model."""
-        if available:
-            self._degraded.discard(prefix)
-        else:
-            self._degraded.add(prefix)
 
 
 def _retry_in_s(wait_s: float, request: ReservationRequest) -> float:

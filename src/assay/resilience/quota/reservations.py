@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from assay.domain.ids import random_hex
-from assay.resilience.quota.buckets import Costs
+from assay.domain.policy import Costs
 
 LOOKAHEAD_S = 0.1
 """How far ahead of its use a cost is taken, so that a later urgent request can still overtake.

@@ -37,7 +37,7 @@ class RedisTenantGate:
         self._judge_calls_max = judge_calls_max
         self._inflight_ms = round(inflight_s * 1_000)
         probe = write_probe(client, "assay:v1:{tenants}")
-        self._circuit = RedisCircuit(probe, lambda _: None, supervisor)
+        self._circuit = RedisCircuit(probe, supervisor)
 
     def judge_calls_max(self, tenant: str) -> int:
         return self._of(tenant).judge_calls_per_request or self._judge_calls_max

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from datetime import UTC, date, datetime
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 from assay.domain.completion import Usage
@@ -93,11 +93,8 @@ class RedisUsage:
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S_MAX):
                 await self.flush()
-        waiting = [
-            *self._sums.values(),
-            *(spent for each in self._additions for _, spent in each.sums),
-        ]
-        self._lost_calls += sum(spent.calls for spent in waiting)
+        waiting = chain(self._sums.items(), *(addition.sums for addition in self._additions))
+        self._lost_calls += sum(spent.calls for _, spent in waiting)
         self._report()
 
     async def flush(self) -> None:
@@ -122,10 +119,8 @@ class RedisUsage:
         for start in range(0, len(pairs), READ_AT_ONCE):
             chunk = pairs[start : start + READ_AT_ONCE]
             with store_unavailable():
-                async with (
-                    within_budget(CALL_S_MAX),
-                    self._redis.pipeline(transaction=False) as pipe,
-                ):
+                pipe = self._redis.pipeline(transaction=False)
+                async with within_budget(CALL_S_MAX), pipe:
                     for tenant, day in chunk:
                         pipe.hgetall(_key(tenant, day))
                     hashes = await pipe.execute()
@@ -146,9 +141,8 @@ class RedisUsage:
                 day = list(same)
                 for start in range(0, len(day), ADDED_AT_ONCE):
                     self._number += 1
-                    self._additions.append(
-                        _Addition(self._number, day[start : start + ADDED_AT_ONCE])
-                    )
+                    part = day[start : start + ADDED_AT_ONCE]
+                    self._additions.append(_Addition(self._number, part))
         return bool(self._additions)
 
     async def _add(self, addition: _Addition) -> None:

@@ -146,7 +146,7 @@ async def test_requests_flow_without_redis_and_it_heals_by_itself(scene, trouble
     await scene.until_healed()
     after = await scene.load(0.5)
     async with asyncio.timeout(10):  # the store is watched once a second, apart from the quotas
-        while "store_recovered" not in (log := scene.pod.service.log.read_text()):
+        while "store_recovered" not in (log := scene.pod.service.log.read_text()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
     for answers in (usual, troubled, after):

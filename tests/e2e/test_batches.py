@@ -255,7 +255,7 @@ async def test_lists_are_paged(api):
 def shared(redis, provider):
     """The configuration of a service on a Redis that others share."""
     url = provider.base_url("openai")
-    config = CONFIG.format(redis=redis.url, provider=url, slots=4, lease_s=4)
+    config = CONFIG.format(redis=redis.url, provider=url, slots=4, lease_s=4, records="")
     config = config.replace("[providers.fake]", "[providers.fake]\nsilence_timeout_s = 100")
     return config.replace("[batches]", "[batches]\ngrace_s = 1\nwebhooks_to_private_hosts = true")
 

@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,15 @@ VARIABLES = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"),
     *("AWS_BEARER_TOKEN_BEDROCK", "GOOGLE_APPLICATION_CREDENTIALS", "HTTPS_PROXY", "HTTP_PROXY"),
 )
+
+
+@pytest.fixture(autouse=True)
+def connections_to_sts() -> Iterator[None]:
+    """botocore never closes its connections to STS: neither end may disturb a later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 class Cloud:
@@ -234,10 +243,6 @@ async def pod_token(
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", cloud.tokens.url)
     yield lambda token: file.write_text(token) and None
     await cloud.aclose()
-    with warnings.catch_warnings():
-        # botocore never closes its connections to STS.
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 async def test_the_role_of_a_pod_is_assumed_once(cloud: Cloud, pod_token: Write) -> None:

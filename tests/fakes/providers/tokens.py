@@ -28,6 +28,11 @@ JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+async def _close(_: web.Request, response: web.StreamResponse) -> None:
+    """No connection is kept: some clients never close theirs, and the server's would outlive it."""
+    response.force_close()
+
+
 @dataclass
 class TokenServer:
     """Both endpoints on one port; `tokens` are those it has issued, which fakes accept."""
@@ -45,6 +50,7 @@ class TokenServer:
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._entra)
         app.router.add_post("/google/token", self._google)
         app.router.add_post("/", self._sts)
+        app.on_response_prepare.append(_close)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)

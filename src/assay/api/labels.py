@@ -80,6 +80,10 @@ class LabelRequest(Frozen):
     annotator: Given
     comment: str = Field(default="", max_length=COMMENT_CHARS_MAX)
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
+    random_sample: StrictBool = Field(
+        default=False,
+        description="Whether the item was drawn at random: only such labels correct a mean.",
+    )
 
     @model_validator(mode="after")
     def _has_one_value(self) -> Self:
@@ -108,6 +112,7 @@ class LabelResponse(BaseModel):
     annotator: str
     comment: str
     metadata: dict[str, Any]
+    random_sample: bool
     superseded_by: str | None = Field(description="The annotator's later label of the item.")
     created_at: str
 
@@ -258,6 +263,7 @@ def _document(label: HumanLabel) -> dict[str, Any]:
         **{name: getattr(label, name) for name in (*_VALUES, "criterion", "annotator")},
         "comment": label.comment,
         "metadata": label.metadata,
+        "random_sample": label.random_sample,
         "superseded_by": label.superseded_by,
         "created_at": shown_time(label.created_ms),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +18,8 @@ ROW_STATUSES: tuple[RowStatus, ...] = ("scored", "partial", "unscored", "failed"
 ENDED: frozenset[BatchStatus] = frozenset({"completed", "cancelled", "failed"})
 BATCH_ID_KIND = "batch"
 """The first part of a batch's id."""
+BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
+"""The form of an id, which becomes part of keys."""
 
 
 @dataclass(frozen=True, slots=True)

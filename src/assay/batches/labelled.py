@@ -90,7 +90,9 @@ class LabelledBatches:
         if batch is None:
             return None
         page = await self._lasting.page(batch, row, 1)
-        return next((one.item_id for one in page.results if one.index == row), None)
+
+        found = next((one.item_id for one in page.results if one.index == row), None)
+        return found or None
 
     async def _found(self, tenant: str, batch_id: str) -> Batch:
         known = BATCH_ID.fullmatch(batch_id) is not None

@@ -17,10 +17,9 @@ from assay.domain.records import DatasetVersion, HumanLabel, StoredItem
 
 LABELS_AT_ONCE = 1_000
 NAN = math.nan
-Column = array[float]
 
 
-def _column() -> Column:
+def _column() -> array[float]:
     return array("d")
 
 
@@ -48,11 +47,11 @@ class Verdicts:
     """
 
     models: list[str] = field(default_factory=list)
-    passed: Column = field(default_factory=_column)
-    scores: Column = field(default_factory=_column)
-    values: Column = field(default_factory=_column)
-    probabilities: Column = field(default_factory=_column)
-    spreads: Column = field(default_factory=_column)
+    passed: array[float] = field(default_factory=_column)
+    scores: array[float] = field(default_factory=_column)
+    values: array[float] = field(default_factory=_column)
+    probabilities: array[float] = field(default_factory=_column)
+    spreads: array[float] = field(default_factory=_column)
     labels: list[str | None] = field(default_factory=list)
     explanations: dict[int, str] = field(default_factory=dict)
     tiers: dict[int, list[dict[str, Any]]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.calibrations.requests import SEED_MAX, DrawRequest, chosen_criteria, results_of
+from assay.api.calibrations.requests import SEED_MAX, DrawRequest, check_criterion, results_of
 from assay.api.calibrations.responses import DrawResponse
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response
@@ -48,7 +48,7 @@ class LabelDraws:
         tenant = await self._services.admit(request)
         wanted = validate(DrawRequest, (await read_json(request)).document)
         results = await results_of(self._labelled, tenant, wanted)
-        (criterion,) = chosen_criteria(results, [wanted.criterion])
+        check_criterion(results, criterion := wanted.criterion, "/criterion")
         judged = await self._labelled.read(results, [criterion], WantedLabels())
         seed = secrets.randbelow(SEED_MAX) if wanted.seed is None else wanted.seed
         if not judged.item_ids:
@@ -94,7 +94,7 @@ def _shown(found: StoredObject, judged: JudgedBatch) -> dict[str, Any]:
     data = [
         {
             "row": place,
-            "item_id": items.get(place),
+            "item_id": items.get(place) or None,
             "probability": probability,
             "labelled": place in labelled,
         }

@@ -109,6 +109,11 @@ async def results_of(
 def chosen_criteria(results: JudgedResults, names: list[str] | None) -> tuple[str, ...]:
     """The criteria of a batch, or those of them that are named; raises `RequestError`."""
     for place, name in enumerate(names or ()):
-        if name not in results.criteria:
-            raise at(f"/criteria/{place}", "the batch has no criterion of this name")
+        check_criterion(results, name, f"/criteria/{place}")
     return tuple(dict.fromkeys(names)) if names else results.criteria
+
+
+def check_criterion(results: JudgedResults, name: str, pointer: str) -> None:
+    """Raises `RequestError` unless the batch has the criterion."""
+    if name not in results.criteria:
+        raise at(pointer, "the batch has no criterion of this name")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assay.calibration.report import CascadeGoal, LabelReport, RatingKind, Ratings
 
 NO_LABELS = "No label of these cases by this criterion counts, so nothing can be said."
+NO_CASCADE = "No cascade judged these rows, so that there is nothing to certify."
 SEVERAL_REVISIONS = (
     "The rows were judged by {} revisions of the evaluator: the figures are of their mix."
 )
@@ -76,10 +77,11 @@ def _criterion(
     )
     goal = None if wanted.goal is None else _cascade_goal(verdicts, wanted.goal)
     found = statistics.report(given, ratings, options, goal)
+    told = {NO_LABELS: not found, NO_CASCADE: wanted.goal is not None and found and goal is None}
     return {
         "criterion": name,
         "labels": sum(len(one.rows) for one in ratings.values()),
-        "statements": [] if found else [NO_LABELS],
+        "statements": [text for text, holds in told.items() if holds],
         "reports": [_shown(one, judged) for one in found],
     }
 

@@ -18,8 +18,6 @@ from assay.cli.rows import STDIN, size_bytes, stream_rows
 from assay.cli.summary import Gate, Summary, conclude, show
 from assay.client import BatchClient, RetryPolicy, RowUpload, ServiceError
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-
 batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
 app.add_typer(batch_app, name="batch")
 
@@ -45,7 +43,7 @@ def run(
     source: options.Source,
     *,
     criteria: options.CriteriaOption,
-    url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")] = DEFAULT_URL,
+    url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
     judge: options.JudgeOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the batch until it ends.")] = False,

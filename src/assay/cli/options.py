@@ -29,6 +29,8 @@ ApiKeyFile = Annotated[
     Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
 ]
 JudgeOption = Annotated[str | None, typer.Option(help="Name of a configured judge.")]
+DEFAULT_URL = "http://127.0.0.1:8080"
+Url = Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")]
 MinScore = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score.")]
 MinPassRate = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest pass rate.")]
 AllowSimulated = Annotated[

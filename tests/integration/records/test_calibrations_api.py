@@ -166,7 +166,7 @@ class TestCalibrations:
 
     async def test_what_is_deleted_is_gone(self, api: RecordsApi):
         """A calibration is listed, and after deletion not found."""
-        _, dataset, batch = await judged(api, 2)
+        _, _, batch = await judged(api, 2)
         made = await api.ok("POST", "/v1/calibrations", {"batch": batch})
         listed = await api.ok("GET", "/v1/calibrations")
         assert listed["data"][0]["id"] == made["id"]

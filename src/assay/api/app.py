@@ -35,12 +35,19 @@ from assay.http.request_id import RequestIdMiddleware
 CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not_allowed"}
 """What the framework itself refuses; any other error of the framework is a fault of ours."""
 
+_FORWARDED = "(?:/console/api)?"
 STREAMED_ROUTES = (
-    ("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),
-    *((method, re.compile(r"/v1/datasets/[^/]{1,128}/items")) for method in ("PUT", "POST")),
+    ("PUT", re.compile(_FORWARDED + r"/v1/batches/[^/]{1,64}/items")),
+    *(
+        (method, re.compile(_FORWARDED + r"/v1/datasets/[^/]{1,128}/items"))
+        for method in ("PUT", "POST")
+    ),
     ("POST", re.compile(r"/v1/files")),
 )
-"""Resources that read their bodies as a stream, and bound each row instead of the whole."""
+"""Resources that read their bodies as a stream, and bound each row instead of the whole.
+
+The console forwards what a page uploads.
+"""
 
 
 EXPOSED_HEADERS = (

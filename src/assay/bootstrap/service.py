@@ -20,6 +20,7 @@ from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
 from assay.bootstrap.process import open_process, open_redis
+from assay.console.pages import build_console
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
 from assay.evaluation.comparer import Comparer
@@ -33,6 +34,7 @@ from assay.openai_evals.errors import OpenAIErrors
 from assay.resilience.directory import ModelLayers
 from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
+from assay.store.shared_secret import shared_secret
 from assay.telemetry.logging import EventLog
 
 
@@ -93,6 +95,9 @@ async def open_service(
             settings.server.cors_origins,
         )
         app.add_middleware(OpenAIErrors)
+        if settings.server.console:
+            secret = await shared_secret(process.redis, "console")
+            app.mount("/console", build_console(app, services.access, secret))
         process.metrics.add_routes(routes_of(app))
         yield Service(app, process.operations, services, process.limits)
 

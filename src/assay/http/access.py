@@ -32,6 +32,8 @@ class Identity:
 
 
 OPEN_IDENTITY = Identity("default")
+IDENTITY = "assay.identity"
+"""Key in the scope of a request that this process makes of itself: whom it is for."""
 
 
 class Access(Protocol):
@@ -44,6 +46,10 @@ class Access(Protocol):
         """
         ...
 
+    def holder(self, digest: str) -> Identity:
+        """The holder of the key with this digest; see `identify`."""
+        ...
+
 
 def authenticate(request: Request, access: Access, needs: Role | None = None) -> Identity:
     """The caller of a request, whose tenant and key are noted for the request's event.
@@ -51,7 +57,7 @@ def authenticate(request: Request, access: Access, needs: Role | None = None) ->
     Without `needs`, the method decides between `read` and `write`. Raises `ProblemError`
     (`unauthenticated`) and `RequestError` (`forbidden`).
     """
-    identity = access.identify(request.headers)
+    identity: Identity = request.scope.get(IDENTITY) or access.identify(request.headers)
     request.state.tenant = identity.tenant
     request.state.key_name = identity.key_name
     needs = needs or ("read" if request.method in READING else "write")
@@ -73,6 +79,11 @@ class OpenAccess:
                 "Other names need auth.keys_file or auth.hosts."
             )
         return OPEN_IDENTITY
+
+    def holder(self, digest: str) -> Identity:
+        """No key is known where none is needed."""
+        _ = digest
+        raise unauthenticated("This service has no API keys.")
 
 
 def unauthenticated(detail: str) -> ProblemError:

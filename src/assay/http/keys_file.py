@@ -68,9 +68,13 @@ class KeysFile:
             raise unauthenticated("Send your API key as 'Authorization: Bearer <key>'.")
         if len(key) > KEY_CHARS_MAX:
             raise unauthenticated("The API key is not known.")
-        self._refresh()
         # The lookup is by digest, so its timing reveals nothing about the key.
-        identity = self._keys.get(key_digest(key))
+        return self.holder(key_digest(key))
+
+    def holder(self, digest: str) -> Identity:
+        """See `Access`."""
+        self._refresh()
+        identity = self._keys.get(digest)
         if identity is None:
             raise unauthenticated("The API key is not known.")
         if identity.expires_s <= self._now_s():

@@ -63,6 +63,7 @@ class ServerSettings(Section):
         ge=1_048_576,
         description="Bytes of memory for request bodies in flight; each body counts 1.5 times.",
     )
+    console: bool = Field(True, description="Whether there is a console at `/console`.")
     cors_origins: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/?#@\s]+)$")], ...] = Field(
         (),
         description="Origins whose pages may call the API from a browser, such as "

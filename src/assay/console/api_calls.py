@@ -1,0 +1,114 @@
+"""Calls of the API from inside the process: the console has no other way to anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assay.http.access import IDENTITY, Identity
+
+Query = Mapping[str, str | int | None]
+
+
+class ApiError(Exception):
+    """The API answered with a problem."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(problem.get("detail") or problem.get("title") or str(status))
+        self.status = status
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API as the one who looks at a page may use it."""
+
+    app: ASGIApp
+    identity: Identity
+    request: Request
+
+    async def get(self, path: str, **query: str | int | None) -> Any:
+        """The document of a resource; raises `ApiError`."""
+        return await self.call("GET", path, query=query)
+
+    async def post(self, path: str, document: Any = None) -> Any:
+        """The document that the API answers with; raises `ApiError`."""
+        return await self.call("POST", path, document)
+
+    async def call(
+        self, method: str, path: str, document: Any = None, *, query: Query | None = None
+    ) -> Any:
+        """The document that the API answers with; raises `ApiError`."""
+        body = b"" if document is None else orjson.dumps(document)
+        given = {name: value for name, value in (query or {}).items() if value not in (None, "")}
+        scope = self.scope(method, path, urlencode(given).encode())
+        scope["headers"] = [
+            (b"host", self.request.headers.get("host", "").encode()),
+            (b"accept", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *([(b"content-type", b"application/json")] if body else []),
+        ]
+        answer = _Answer()
+        await self.app(scope, _body(body), answer.take)
+        content = orjson.loads(answer.body) if answer.body else None
+        if answer.status >= 400:  # noqa: PLR2004  # errors begin here
+            raise ApiError(answer.status, content if isinstance(content, dict) else {})
+        return content
+
+    async def forward(self, path: str, receive: Receive, send: Send) -> None:
+        """Let the API answer the request itself, whose body is passed on as it comes."""
+        scope = self.scope(self.request.method, path, self.request.scope["query_string"])
+        kept = (b"content-type", b"content-length", b"transfer-encoding", b"accept", b"host")
+        scope["headers"] = [pair for pair in self.request.scope["headers"] if pair[0] in kept]
+        await self.app(scope, receive, send)
+
+    def scope(self, method: str, path: str, query: bytes) -> Scope:
+        """The scope of a call on behalf of the one who looks."""
+        outer = self.request.scope
+        return {
+            "type": "http",
+            "asgi": outer["asgi"],
+            "http_version": outer["http_version"],
+            "scheme": outer["scheme"],
+            "server": outer.get("server"),
+            "client": outer.get("client"),
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": query,
+            "state": {},
+            IDENTITY: self.identity,
+        }
+
+
+class _Answer:
+    """Collects a response."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = bytearray()
+
+    async def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.body += message.get("body", b"")
+
+
+def _body(content: bytes) -> Receive:
+    """The messages of a request with this body, whose caller then stays."""
+    messages = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        raise RuntimeError("the body was read to its end")
+
+    return receive

@@ -1,0 +1,84 @@
+/* What pages need beyond htmx: tokens, notices, copying, uploads and keys. */
+"use strict";
+
+const base = () => document.body.dataset.base;
+const token = () => document.body.dataset.csrf;
+
+htmx.config.includeIndicatorCSS = false;
+document.addEventListener("htmx:config:request", (event) => {
+  event.detail.ctx.request.headers["X-CSRF-Token"] = token();
+});
+
+function notice(text) {
+  const shown = document.createElement("div");
+  shown.textContent = text;
+  document.getElementById("notices").append(shown);
+  setTimeout(() => shown.remove(), 6000);
+}
+
+/* The detail of a problem, or what the status says. */
+async function detail(response) {
+  try {
+    const problem = await response.json();
+    const first = (problem.errors || []).map((each) => `${each.pointer} ${each.message}`);
+    return first.slice(0, 5).join("; ") || problem.detail || problem.title;
+  } catch {
+    return `The service answered ${response.status}.`;
+  }
+}
+
+/* Sends to the API as the one who is signed in. */
+async function send(method, path, body, type) {
+  const headers = { "X-CSRF-Token": token() };
+  if (type) headers["Content-Type"] = type;
+  const response = await fetch(`${base()}/api${path}`, { method, body, headers });
+  if (!response.ok) throw new Error(await detail(response));
+  return response;
+}
+
+const TYPES = { jsonl: "application/x-ndjson", ndjson: "application/x-ndjson", csv: "text/csv", parquet: "application/vnd.apache.parquet" };
+
+/* A field for files uploads what is chosen or dropped to `data-upload`, and loads the page again. */
+async function upload(field, file) {
+  const type = TYPES[file.name.split(".").pop().toLowerCase()];
+  const status = field.querySelector("[role=status]");
+  if (!type) { status.textContent = "Choose a file that ends with .jsonl, .csv or .parquet."; return; }
+  status.textContent = `Uploading ${file.name} …`;
+  try {
+    const method = field.querySelector("[name=append]")?.checked ? "POST" : "PUT";
+    await send(method, field.dataset.upload, file, type);
+    location.reload();
+  } catch (error) {
+    status.textContent = error.message;
+  }
+}
+
+document.addEventListener("change", (event) => {
+  const field = event.target.closest?.("[data-upload]");
+  if (field && event.target.type === "file" && event.target.files[0]) upload(field, event.target.files[0]);
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    const field = event.target.closest?.("[data-upload]");
+    if (!field) return;
+    event.preventDefault();
+    field.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files[0]) upload(field, event.dataTransfer.files[0]);
+  });
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+  notice("Copied.");
+});
+
+/* `data-key="n"` presses the element with that key, unless somebody is writing. */
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select")) return;
+  const name = event.key === " " ? "space" : event.key;
+  const target = document.querySelector(`[data-key="${CSS.escape(name)}"]`);
+  if (target) { event.preventDefault(); target.click(); }
+});

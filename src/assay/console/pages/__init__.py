@@ -1,0 +1,16 @@
+"""The pages, one module for each entry of the navigation."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from assay.console.app import Console
+from assay.console.pages import batches, models, overview, playground
+from assay.http.access import Access
+
+
+def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
+    """The console over the API `app`; `secret` signs its sessions."""
+    pages = (*overview.PAGES, *playground.PAGES, *batches.PAGES, *models.PAGES)
+    return Console(app, access, secret).build(pages)

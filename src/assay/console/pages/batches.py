@@ -1,0 +1,3 @@
+"""Batches."""
+
+PAGES = ()

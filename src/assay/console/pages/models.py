@@ -1,0 +1,26 @@
+"""Models: state, price and end of life, and an operator's commands to their breakers."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from assay.console.api_calls import Api
+from assay.console.views import page
+
+
+async def models(request: Request, api: Api) -> Response:
+    """All models."""
+    found = await api.get("/v1/models")
+    return page(request, "models.html", models=found["data"])
+
+
+async def command(request: Request, api: Api) -> Response:
+    """Force a breaker open, disable it, or return it to normal operation."""
+    form = await request.form()
+    path = f"/v1/models/{request.path_params['model']}/breaker"
+    await api.post(path, {"state": str(form.get("state", ""))})
+    return await models(request, api)
+
+
+PAGES = (("/models", models, "GET"), ("/models/{model:path}/breaker", command, "POST"))

@@ -1,0 +1,3 @@
+"""Playground: one case, judged at once."""
+
+PAGES = ()

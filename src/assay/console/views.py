@@ -1,0 +1,134 @@
+"""How pages are written: templates, and the forms that numbers and times have in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from assay.console.sessions import Session
+
+HERE = Path(__file__).parent
+FILES = HERE / "files"
+PAGES = (
+    ("Overview", ""),
+    ("Playground", "playground"),
+    ("Evaluators", "evaluators"),
+    ("Datasets", "datasets"),
+    ("Batches", "batches"),
+    ("Label", "labels"),
+    ("Calibration", "calibrations"),
+    ("Models", "models"),
+)
+"""The pages of the navigation, with their paths."""
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""Of every page: no script or style but the console's own files, and no other host."""
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page, or the part of one that a script asked for."""
+    session: Session | None = getattr(request.state, "session", None)
+    root = request.scope.get("root_path", "")
+    text = templates().get_template(template).render(
+        request=request,
+        session=session,
+        csrf_token=session.csrf_token if session else "",
+        base=root,
+        pages=PAGES,
+        file=lambda name: f"{root}/files/{name}?v={_version(name)}",
+        here=request.url.path.removeprefix(root).strip("/").partition("/")[0],
+        partial="hx-request" in request.headers,
+        **values,
+    )  # fmt: skip
+    return HTMLResponse(text, status, HEADERS)
+
+
+@cache
+def templates() -> Environment:
+    """The templates; everything in them is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "usd": usd,
+        "ms": milliseconds,
+        "when": when,
+        "interval": interval,
+        "words": words,
+        "pretty": pretty,
+    }
+    return environment
+
+
+@cache
+def _version(name: str) -> str:
+    """Changes with the file, which browsers keep for long."""
+    return hashlib.sha256((FILES / name).read_bytes()).hexdigest()[:12]
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """With thin spaces between thousands; a dash for what is not known."""
+    return "–" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share of 1."""
+    return "–" if value is None else f"{value * 100:.{digits}f}\u202f%"
+
+
+def usd(value: float | None) -> str:
+    """With as many digits as small amounts need."""
+    if value is None:
+        return "–"
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.2g}"
+
+
+def milliseconds(value: float | None) -> str:
+    """In the unit that suits."""
+    if value is None:
+        return "–"
+    return f"{value:.0f} ms" if value < 1_000 else f"{value / 1_000:.1f} s"  # noqa: PLR2004
+
+
+def when(value: str | None) -> str:
+    """A time in UTC, to the second."""
+    return "–" if value is None else value.replace("T", " ").replace("Z", "")[:19]
+
+
+def interval(value: Mapping[str, Any] | None, digits: int = 2) -> str:
+    """A figure with its interval."""
+    if value is None or value.get("value") is None:
+        return "–"
+    found, between = value["value"], value.get("interval")
+    shown = f"{found:.{digits}f}"
+    return f"{shown} ({between[0]:.{digits}f} to {between[1]:.{digits}f})" if between else shown
+
+
+def words(value: str) -> str:
+    """The name of a field as a person reads it."""
+    return value.replace("_", " ")
+
+
+def pretty(value: Any) -> str:
+    """JSON with indentation."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()

@@ -82,3 +82,16 @@ document.addEventListener("keydown", (event) => {
   const target = document.querySelector(`[data-key="${CSS.escape(name)}"]`);
   if (target) { event.preventDefault(); target.click(); }
 });
+
+/* Criteria of the playground are added and removed. */
+document.addEventListener("click", async (event) => {
+  const add = event.target.closest?.("[data-add-criterion]");
+  if (add) {
+    const places = [...document.querySelectorAll("[data-criterion] input[type=hidden]")].map((each) => parseInt(each.name.slice(1), 10));
+    const query = new URLSearchParams({ type: document.getElementById("next-type").value, place: Math.max(-1, ...places) + 1 });
+    const response = await fetch(`${base()}/playground/criterion?${query}`, { headers: { "HX-Request": "true" } });
+    document.getElementById("criteria").insertAdjacentHTML("beforeend", await response.text());
+  }
+  const remove = event.target.closest?.("[data-remove]");
+  if (remove) remove.closest(remove.dataset.remove).remove();
+});

@@ -1,0 +1,105 @@
+"""Forms made of JSON Schemas, and the values that come back from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from starlette.datastructures import FormData
+
+from assay.console.views import words
+
+Kind = Literal["line", "text", "number", "choice", "flag", "json"]
+LONG = frozenset({"rubric", "question", "instructions", "prompt", "source", "statement"})
+"""Texts that need more than a line."""
+_MISSING: Any = object()
+
+
+class FormFault(Exception):
+    """A field cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field of a form."""
+
+    name: str
+    kind: Kind
+    label: str
+    help: str
+    required: bool
+    value: str
+    options: tuple[str, ...] = ()
+
+
+def to_fields(
+    schema: Mapping[str, Any], defaults: Mapping[str, Any], leave_out: Collection[str]
+) -> list[FormField]:
+    """The fields of an object, the required ones first; `defaults` fill them."""
+    required = set(schema.get("required", ())) | (set(defaults) - set(leave_out))
+    fields = [
+        _field(name, _one(part), defaults.get(name, _MISSING), required=name in required)
+        for name, part in schema.get("properties", {}).items()
+        if name not in leave_out
+    ]
+    return sorted(fields, key=lambda field: not field.required)
+
+
+def read_fields(
+    form: FormData, schema: Mapping[str, Any], prefix: str, leave_out: Collection[str]
+) -> dict[str, Any]:
+    """The values of a form; what was left empty is absent. Raises `FormFault`."""
+    found: dict[str, Any] = {}
+    for field in to_fields(schema, {}, leave_out):
+        text = str(form.get(prefix + field.name) or "")
+        if field.kind == "flag":
+            if text:
+                found[field.name] = True
+        elif text.strip():
+            found[field.name] = _value(field, text)
+    return found
+
+
+def _one(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a schema with alternatives the first one that is not null."""
+    choices = [one for one in part.get("anyOf", ()) if one.get("type") != "null"]
+    return {**choices[0], **{k: v for k, v in part.items() if k != "anyOf"}} if choices else part
+
+
+def _field(name: str, part: Mapping[str, Any], default: Any, *, required: bool) -> FormField:
+    kind = _kind(name, part)
+    given = part.get("default") if default is _MISSING else default
+    value = "" if given is None or (default is _MISSING and kind == "json") else given
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    if kind == "flag":
+        text = "on" if value is True else ""
+    options = tuple(str(one) for one in part.get("enum", ()))
+    return FormField(
+        name, kind, words(name), str(part.get("description", "")), required, text, options
+    )
+
+
+def _kind(name: str, part: Mapping[str, Any]) -> Kind:
+    if "enum" in part:
+        return "choice"
+    match part.get("type"):
+        case "string":
+            return "text" if name in LONG else "line"
+        case "number" | "integer":
+            return "number"
+        case "boolean":
+            return "flag"
+    return "json"
+
+
+def _value(field: FormField, text: str) -> Any:
+    if field.kind in ("line", "text", "choice"):
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if field.kind == "json":
+            return [line.strip() for line in text.splitlines() if line.strip()]
+        raise FormFault(f"{field.label} must be a number") from None

@@ -42,7 +42,8 @@ async def test_a_gate_that_is_met_and_one_that_is_not(assay):
     assert [json.loads(line)["item_id"] for line in lines] == [f"row-{n}" for n in range(10)]
     code, _, errors = await assay("good.jsonl", "--min-score", "0.7")
     assert code == 1
-    assert "0.6000 is below 0.7" in errors
+    assert "gate not met: Failed after 10 of 10 rows" in errors
+    assert "0.600, and the gate is 0.7" in errors
 
 
 async def test_a_gate_may_stop_the_batch_when_it_is_certain(assay):

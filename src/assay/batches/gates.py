@@ -1,7 +1,8 @@
 """Gates: what the mean of a batch has to reach, and whether that is certain already.
 
 A gate is about the mean of all rows of the batch. A row that has no score, or none yet, may have
-any: it counts as 0 for the lower end of the mean and as 1 for the upper one.
+any: it counts as 0 for the lower end of the mean and as 1 for the upper one. So does a row as a
+whole if one of its criteria is unscored, for its score is that of the others alone.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def parse_gates(
 
 def gate_scores(gates: Sequence[Gate], evaluation: Evaluation) -> list[float | None]:
     """What a row counts for each gate, from 0 to 1; None is unscored."""
-    found = {place: (score, passed) for place, score, passed in place_scores(evaluation)}
+    found: dict[str, tuple[int | None, bool | None]] = {
+        place: (score, passed) for place, score, passed in place_scores(evaluation)
+    }
+    if evaluation.status == "partial" and ROWS in found:
+        found[ROWS] = (None, found[ROWS][1])
     scores: list[float | None] = []
     for gate in gates:
         score, passed = found.get(gate.place, (None, None))
@@ -65,6 +70,9 @@ def certain_verdicts(
         is_rate = gate.measure == "pass_rate"
         count = tally.get(f"{gate.place}:{'decided' if is_rate else 'n'}", 0)
         reached = tally.get(f"{gate.place}:{'passed' if is_rate else 'sum'}", 0)
+        if not is_rate:
+            count -= tally.get(f"{gate.place}:partial", 0)
+            reached -= tally.get(f"{gate.place}:partial_sum", 0)
         lowest = reached if is_rate else reached / SCALE
         low, high = (lowest / total, (lowest + total - count) / total) if total else (0.0, 1.0)
         verdict = "undecided"

@@ -56,6 +56,8 @@ def row_tally(evaluation: Evaluation) -> dict[str, int]:
     for index, result in enumerate(evaluation.results):
         if result.status != "scored":
             sums[f"{index}:{result.status}:{result.reason}"] = 1
+    if evaluation.status == "partial" and f"{ROWS}:n" in sums:
+        sums[f"{ROWS}:partial"], sums[f"{ROWS}:partial_sum"] = 1, sums[f"{ROWS}:sum"]
     return sums
 
 

@@ -190,5 +190,5 @@ def _conclude(job: BatchJob, batch: dict[str, Any], summary: Summary, left_out: 
             notice(f"assay: {gate['statement']}")
         saved = stop["saved"]
         notice(f"assay: {saved['rows']} rows not judged, about {saved['cost_usd']:.4f} USD saved")
-    code = conclude(summary, job.gate, batch["gates"] if stop else ())
+    code = conclude(summary, job.gate, batch["gates"])
     return Exit.INCOMPLETE if left_out and code is Exit.OK else code

@@ -34,7 +34,7 @@ def evaluation(*scores):
     return Evaluation(
         id="eval_1",
         created_at="",
-        status="completed",
+        status="partial" if None in scores else "completed",
         passed=None if None in scores else all(score >= 0.5 for score in scores),
         score=sum(known) / len(known) if known else None,
         results=results,
@@ -78,7 +78,7 @@ def test_a_gate_is_about_rows_or_a_criterion():
 def test_what_a_row_counts_for_each_gate():
     """The score, or 1 for a pass; unscored is None and never 0."""
     assert gate_scores(BOTH, evaluation(1.0, 0.25)) == [0.625, 0.0]
-    assert gate_scores(BOTH, evaluation(0.5, None)) == [0.5, None]
+    assert gate_scores(BOTH, evaluation(0.5, None)) == [None, None]
     assert gate_scores(BOTH, evaluation(None, None)) == [None, None]
 
 
@@ -108,6 +108,16 @@ def test_a_verdict_from_sums_holds_whatever_the_rest_would_be(
     assert found["verdict"] == verdict
     assert found["interval"] == pytest.approx(interval)
     assert found["rows"] == len(rows)
+
+
+def test_a_row_with_an_unscored_criterion_may_have_any_score_as_a_whole():
+    """Its score is that of the other criteria alone."""
+    gates = parse_gates([{"min_score": 0.9}, {"min_pass_rate": 0.9}], NAMES)
+    rows = [evaluation(1.0, 1.0)] * 8 + [evaluation(1.0, None), evaluation(0.0, None)]
+    found = [verdict["interval"] for verdict in verdicts(gates, rows)]
+    assert found == [(0.8, 1.0), (0.8, 1.0)]
+    assert gate_scores(gates, rows[0]) == [1.0, 1.0]
+    assert gate_scores(gates, rows[8]) == gate_scores(gates, rows[9]) == [None, None]
 
 
 def test_a_gate_that_only_unscored_rows_could_decide_says_so():

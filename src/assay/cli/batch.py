@@ -15,7 +15,7 @@ from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, size_bytes, stream_rows
-from assay.cli.summary import Gate, Summary, conclude, show
+from assay.cli.summary import Bounds, Summary, conclude, show
 from assay.client import BatchClient, RetryPolicy, RowUpload, ServiceError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -32,7 +32,7 @@ class BatchJob:
     request: dict[str, Any]
     watch: bool
     out: str | None
-    gate: Gate
+    gate: Bounds
 
 
 @batch_app.callback()
@@ -71,17 +71,9 @@ def run(
     score, the batch did not complete, or the gate is refused because verdicts are simulated; 130
     interrupted, and the batch continues.
     """
-    request: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
-    if judge is not None:
-        request["judge"] = judge
     options.check_files(source, out)
-    gate = Gate(min_score, min_pass_rate, allow_simulated)
-    bounds = {"min_score": min_score, "min_pass_rate": min_pass_rate}
-    request["gates"] = [{name: bound} for name, bound in bounds.items() if bound]
-    if stop_when_certain:
-        if not request["gates"]:
-            usage_error("--stop-when-certain needs a --min-score or a --min-pass-rate")
-        request["stop_when_certain"] = {}
+    gate = Bounds(min_score, min_pass_rate, allow_simulated)
+    request = _request(options.read_criteria(criteria), judge, gate, stop=stop_when_certain)
     follows = watch or out is not None or gate.has_bounds
     job = BatchJob(source, request, follows, out, gate)
     check_url(url)
@@ -99,6 +91,18 @@ def run(
         notice(f"assay: stopped: {error.filename or source}: {error.strerror or error}")
         code = Exit.INCOMPLETE
     raise typer.Exit(code)
+
+
+def _request(criteria: list[Any], judge: str | None, gate: Bounds, *, stop: bool) -> dict[str, Any]:
+    """What creates the batch."""
+    request: dict[str, Any] = {"criteria": criteria, "gates": gate.to_gates()}
+    if judge is not None:
+        request["judge"] = judge
+    if stop:
+        if not request["gates"]:
+            usage_error("--stop-when-certain needs a --min-score or a --min-pass-rate")
+        request["stop_when_certain"] = {}
+    return request
 
 
 async def _run(job: BatchJob, opening: BatchClient) -> Exit:

@@ -99,7 +99,7 @@ def show(summary: Summary, console: Console) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Bounds:
     """The bounds that the mean over all rows has to reach; None is no bound."""
 
     min_score: float | None
@@ -109,6 +109,11 @@ class Gate:
     @property
     def has_bounds(self) -> bool:
         return self.min_score is not None or self.min_pass_rate is not None
+
+    def to_gates(self) -> list[dict[str, float]]:
+        """The gates of a batch; every mean reaches a bound of 0."""
+        bounds = {"min_score": self.min_score, "min_pass_rate": self.min_pass_rate}
+        return [{name: bound} for name, bound in bounds.items() if bound]
 
     def missed(self, rows: CriterionTotals) -> list[str]:
         """The bounds that these rows miss, whatever the scores of unscored ones would be."""
@@ -125,7 +130,7 @@ class Gate:
         ]
 
 
-def conclude(summary: Summary, gate: Gate, decided: Sequence[Mapping[str, Any]] = ()) -> Exit:
+def conclude(summary: Summary, gate: Bounds, decided: Sequence[Mapping[str, Any]] = ()) -> Exit:
     """The exit code for complete results, or for those of a batch whose gates are `decided`.
 
     Simulated verdicts are no verdicts: by default a gate over them is neither met nor missed.

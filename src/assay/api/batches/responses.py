@@ -51,7 +51,7 @@ class GateResponse(_Shape):
     verdict: Literal["passed", "failed", "undecided"]
     interval: tuple[float, float] = Field(
         description="Where the mean over all rows lies: for certain or, in a batch that may stop "
-        "early, with the probability of its alpha."
+        "early, with a probability of 1 - alpha over the number of gates."
     )
     rows: int = Field(
         description="Rows that this rests on; in a batch that may stop early, the first ones of "

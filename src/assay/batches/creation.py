@@ -44,6 +44,9 @@ class BatchRequestSpec:
     name: str | None = None
     metadata: Mapping[str, Any] | None = None
     webhook: Mapping[str, Any] | None = None
+    gates: Sequence[Mapping[str, Any]] = ()
+    stop_when_certain: Mapping[str, Any] | None = None
+    """`alpha` and `seed`."""
     retry_of: str | None = None
     store: bool = True
 
@@ -80,6 +83,7 @@ class BatchCreator:
             shown=dumps(_shown(spec)),
             webhook=b"" if spec.webhook is None else orjson.dumps(spec.webhook),
             kept=spec.is_kept,
+            seed=None if spec.stop_when_certain is None else spec.stop_when_certain["seed"],
         )
         if batch.kept:
             # First: a run without a batch is never seen, and a batch without a run would be lost.
@@ -139,7 +143,7 @@ class BatchCreator:
 
 
 def retry_spec(earlier: Batch, request: bytes, dataset: DatasetVersion) -> BatchRequestSpec:
-    """A batch that does what an earlier one was to do."""
+    """A batch that does what an earlier one was to do, without gates: those are about all rows."""
     document, shown = loads(request), loads(earlier.shown)
     named, generate = document.get("evaluator"), document.get("generate")
     return BatchRequestSpec(
@@ -169,6 +173,8 @@ def _request(spec: BatchRequestSpec) -> dict[str, Any]:
         "judge": spec.judge,
         "evaluator": spec.named,
         "store": spec.store,
+        "gates": spec.gates,
+        "stop_when_certain": spec.stop_when_certain,
         "generate": spec.generation and spec.generation.model_dump(mode="json"),
     }
 
@@ -183,5 +189,7 @@ def _shown(spec: BatchRequestSpec) -> dict[str, Any]:
         "generated_by": spec.generation and spec.generation.model,
         "retry_of": spec.retry_of,
         "metadata": spec.metadata,
+        "gates": spec.gates,
+        "stop_when_certain": spec.stop_when_certain,
         "webhook_url": None if spec.webhook is None else spec.webhook["url"],
     }

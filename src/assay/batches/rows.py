@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from assay.batches.gates import Gate, gate_scores, parse_gates
 from assay.batches.summary import row_groups, row_status, row_tally, row_totals
 from assay.catalog.stores import OpenStores, without_records
 from assay.criteria import parse_criteria
@@ -92,6 +93,9 @@ class BatchSpec:
     named: NamedVersion | None = None
     generation: Generation | None = None
     store: bool = True
+    gates: tuple[Gate, ...] = ()
+    """Those that may end the batch early, with a probability of error of at most `alpha`."""
+    alpha: float = 0.0
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -167,7 +171,8 @@ class RowRunner:
             evaluation = outcome.evaluation
             if made is not None and made["simulated"]:
                 evaluation = replace(evaluation, simulated=True)
-            return self._result(claim, evaluation, row.get("group"), made)
+            result = self._result(claim, evaluation, row.get("group"), made)
+            return replace(result, gate_scores=gate_scores(batch_spec.gates, evaluation))
         # What was made is kept: another attempt would pay for it again, and judge something else.
         kept = None if made is None else dumps({**loads(payload.document), "generated": made})
         return RetryLater(delay_s, kept)
@@ -250,6 +255,7 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
     named, generated = document.get("evaluator"), document.get("generate")
+    stop, names = document.get("stop_when_certain"), [criterion.name for criterion in criteria]
     return BatchSpec(
         document["tenant"],
         criteria,
@@ -257,6 +263,8 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
         (named[0], named[1]) if named else None,
         Generation.model_validate(generated) if generated else None,
         document.get("store", True),
+        parse_gates(document["gates"], names) if stop else (),
+        stop["alpha"] if stop else 0.0,
     )
 
 

@@ -21,6 +21,7 @@ STATUSES: Mapping[BatchStatus, RunStatus] = {
     "open": "queued",
     "running": "in_progress",
     "completed": "completed",
+    "decided": "completed",
     "cancelled": "canceled",
     "failed": "failed",
 }

@@ -91,7 +91,11 @@ async def _checked(
     judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
     if wanted.generate is not None:
         wanted.generate.check(batches.judges)
-    webhook = wanted.webhook
+    names = [criterion.name for criterion in wanted.criteria]
+    for place, gate in enumerate(wanted.gates):
+        if gate.criterion is not None and gate.criterion not in names:
+            raise at(f"/gates/{place}/criterion", "must be the name of one of the criteria")
+    stop, webhook = wanted.stop_when_certain, wanted.webhook
     if webhook is not None:
         allowed = batches.rules.allow_private_webhooks
         fault = target_fault(webhook.url, allow_private=allowed)
@@ -109,6 +113,8 @@ async def _checked(
         wanted.name,
         wanted.metadata,
         None if webhook is None else {"url": webhook.url, "secret": webhook.secret or new_secret()},
+        gates=[gate.model_dump() for gate in wanted.gates],
+        stop_when_certain=None if stop is None else stop.model_dump(),
         store=wanted.store,
     )
 

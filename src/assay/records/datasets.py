@@ -172,6 +172,13 @@ class RecordedDatasets:
         async with self._database.reading() as connection:
             return int((await connection.execute(counted)).scalar_one())
 
+    async def splits(self, version: DatasetVersion) -> Mapping[str | None, int]:
+        split = dataset_items.c.split
+        counted = select(split, func.count()).where(*_conditions(version, ALL_ITEMS))
+        async with self._database.reading() as connection:
+            found = (await connection.execute(counted.group_by(split))).tuples().all()
+        return dict(sorted(found, key=lambda row: (row[0] is None, row[0])))
+
     async def sample(
         self, version: DatasetVersion, limit: int, wanted: ItemFilter = ALL_ITEMS
     ) -> Sequence[StoredItem]:

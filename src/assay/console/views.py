@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from assay.console.sessions import Session
 
@@ -38,6 +41,10 @@ HEADERS = {
 }
 """Of every page: no script or style but the console's own files, and no other host."""
 
+TEXT_CHARS_MAX = 50_000
+"""A longer text is cut: a browser is slow with a megabyte, and nobody reads it there."""
+EXCERPT_CHARS_MAX = 300
+
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A page, or the part of one that a script asked for."""
@@ -55,6 +62,14 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         **values,
     )  # fmt: skip
     return HTMLResponse(text, status, HEADERS)
+
+
+def go(request: Request, path: str) -> Response:
+    """Leads on to another page of the console, whether a script asked or a form was sent."""
+    target = f"{request.scope.get('root_path', '')}/{path}"
+    if "hx-request" in request.headers:
+        return Response(headers={"hx-redirect": target})
+    return RedirectResponse(target, HTTPStatus.SEE_OTHER)
 
 
 @cache
@@ -76,6 +91,9 @@ def templates() -> Environment:
         "interval": interval,
         "words": words,
         "pretty": pretty,
+        "shown": shown,
+        "excerpt": excerpt,
+        "marked": marked,
     }
     return environment
 
@@ -132,3 +150,39 @@ def words(value: str) -> str:
 def pretty(value: Any) -> str:
     """JSON with indentation."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+
+
+def shown(value: Any) -> str:
+    """A field of a case as a text: passages one after the other, messages with their roles."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return "\n\n".join(value)
+    if isinstance(value, list) and value and all(_is_message(one) for one in value):
+        return "\n\n".join(f"{one['role']}: {one['content']}" for one in value)
+    return pretty(value)
+
+
+def _is_message(value: Any) -> bool:
+    known = isinstance(value, dict) and value.keys() == {"role", "content"}
+    return known and isinstance(value["content"], str)
+
+
+def excerpt(value: Any) -> str:
+    """The beginning of a field, for a cell of a table."""
+    text = "" if value is None else shown(value)
+    return text if len(text) <= EXCERPT_CHARS_MAX else text[:EXCERPT_CHARS_MAX] + "…"
+
+
+def marked(text: str, found: Collection[str] = ()) -> Markup:
+    """A text in which what was found is marked; the end of a very long one is left out."""
+    left_out = len(text) - TEXT_CHARS_MAX
+    text = text[:TEXT_CHARS_MAX]
+    pattern = "|".join(re.escape(one) for one in sorted(found, key=len, reverse=True) if one)
+    pieces = re.split(f"({pattern})", text, flags=re.IGNORECASE) if pattern else [text]
+    html = Markup().join(
+        Markup("<mark>{}</mark>").format(piece) if place % 2 else escape(piece)
+        for place, piece in enumerate(pieces)
+    )
+    more = Markup("<br><em>… and {} more characters</em>").format(number(left_out))
+    return html + more if left_out > 0 else html

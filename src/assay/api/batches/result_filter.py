@@ -38,7 +38,9 @@ class ResultFilter(BaseModel):
         None, description="Of the row as in `counts`, or `scored`, `unscored`, `skipped` of the "
         "criterion."
     )  # fmt: skip
-    reason: str | None = Field(None, description="Why a criterion is unscored or skipped.")
+    reason: str | None = Field(
+        None, description="Why a criterion is unscored or skipped, or a row failed."
+    )
     passed: bool | None = Field(None, description="Whether the evaluation or criterion passed.")
     score_min: float | None = Field(None, ge=0, le=1)
     score_max: float | None = Field(None, ge=0, le=1)
@@ -81,13 +83,18 @@ class ResultFilter(BaseModel):
         body = orjson.loads(result.body)
         criteria = body.get("results", ())
         about = [one for one in criteria if self.criterion in (None, one["name"])]
-        one = body if self.criterion is None else next(iter(about), {})
+        one, status = body, _row_status(body)
+        reasons = [each["reason"] for each in about]
+        if self.criterion is not None:
+            one = about[0] if about else {}
+            status = one.get("status", "")
+        elif "error" in body:
+            reasons = [body["error"]["code"]]
         score = one.get("score")
-        status = _row_status(body) if self.criterion is None else one.get("status")
         return (
             self.status in (None, status)
             and self.passed in (None, one.get("passed"))
-            and (self.reason is None or any(each["reason"] == self.reason for each in about))
+            and (self.reason is None or self.reason in reasons)
             and (self.score_min is None or (score is not None and score >= self.score_min))
             and (self.score_max is None or (score is not None and score <= self.score_max))
             and (self.q is None or self._has_text(result.item_id, body, about))

@@ -176,8 +176,9 @@ class RecordedDatasets:
         split = dataset_items.c.split
         counted = select(split, func.count()).where(*_conditions(version, ALL_ITEMS))
         async with self._database.reading() as connection:
-            found = (await connection.execute(counted.group_by(split))).tuples().all()
-        return dict(sorted(found, key=lambda row: (row[0] is None, row[0])))
+            rows = await connection.execute(counted.group_by(split))
+            found = {row[0]: row[1] for row in rows}
+        return dict(sorted(found.items(), key=lambda one: (one[0] is None, one[0] or "")))
 
     async def sample(
         self, version: DatasetVersion, limit: int, wanted: ItemFilter = ALL_ITEMS

@@ -65,18 +65,24 @@ def batch_results_router(batches: Batches) -> APIRouter:
                 names = [criterion["name"] for criterion in loads(batch.shown)["criteria"]]
                 rows = table(columns(names), _pages(batches, batch, cursor, wanted))
                 return StreamingResponse(rows, media_type=media_type)
-        if wanted is None:
-            page = await batches.lasting.page(batch, cursor, limit)
-        else:
-            page = await filtered_page(batches.lasting, batch, wanted, cursor, limit)
-        data = b",".join(map(render_result, page.results))
-        more = orjson.dumps(
-            {"has_more": page.has_more, "next_cursor": str(page.cursor) if page.has_more else None}
-        )
-        body = b'{"object":"list","data":[' + data + b"]," + more[1:]
-        return Response(body, media_type="application/json")
+        return await _page(batches, batch, cursor, limit, wanted)
 
     return router
+
+
+async def _page(
+    batches: Batches, batch: Batch, cursor: int, limit: int, wanted: ResultFilter | None
+) -> Response:
+    if wanted is None:
+        page = await batches.lasting.page(batch, cursor, limit)
+    else:
+        page = await filtered_page(batches.lasting, batch, wanted, cursor, limit)
+    data = b",".join(map(render_result, page.results))
+    more = orjson.dumps(
+        {"has_more": page.has_more, "next_cursor": str(page.cursor) if page.has_more else None}
+    )
+    body = b'{"object":"list","data":[' + data + b"]," + more[1:]
+    return Response(body, media_type="application/json")
 
 
 async def _lines(

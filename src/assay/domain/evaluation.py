@@ -47,6 +47,10 @@ MANIPULATIONS: tuple[str, ...] = ("none", *get_args(JudgeSign))
 ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
 Aggregate = Literal["mean", "median", "majority"]
 LongInput = Literal["reject", "truncate", "map_reduce"]
+WhereUnsure = Literal["unscored", "last"]
+"""What a cascade gives where no judge is sure enough: no verdict, or that of the last judge."""
+Thresholds = tuple[float, ...]
+"""The least confidence of each tier's verdict; infinite where the tier is not asked at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +149,25 @@ class JudgeSpec:
     aggregate: Aggregate | None = None
     batch_criteria: bool = False
     long_input: LongInput = "reject"
+    cascade: CascadeSpec | None = field(default=None, repr=False)
+    """Judges one after the other, in place of these models."""
 
     @property
     def requested(self) -> str:
         """What the caller asked for: the first model of the list, else the judge's name."""
         return self.models[0] if self.models else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeSpec:
+    """Judges from cheap to dear: the next one is asked where the one before is unsure.
+
+    Without thresholds all of them are asked, and the last one decides.
+    """
+
+    tiers: tuple[JudgeSpec, ...]
+    thresholds: Thresholds | None = None
+    otherwise: WhereUnsure = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +228,41 @@ class LongInputRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TierRecord:
+    """What one tier of a cascade made of the case."""
+
+    model: str
+    passed: bool | None = field(metadata=doc("Null without a verdict."))
+    label: str | None
+    score: float | None = field(metadata=doc("Normalised, 0 to 1.", ge=0, le=1))
+    confidence: float | None = field(
+        metadata=doc(
+            "The share of the votes that were asked for which agree on the verdict, else the "
+            "probability of the verdict's token; null where neither is known.",
+            ge=0,
+            le=1,
+        )
+    )
+    cost_usd: float
+    reason: Reason | None = field(
+        metadata=doc("Why there is no verdict; null, too, where the tier was not asked.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeRecord:
+    """How far a case went in a cascade of judges."""
+
+    tier: int | None = field(
+        metadata=doc("Which of `tiers` was sure enough, from 0; null where none was.")
+    )
+    tiers: tuple[TierRecord, ...] = field(metadata=doc("Those that the case came to, in order."))
+    certified: bool = field(
+        metadata=doc("Whether thresholds are from a certificate for this `revision`.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class JudgeRecord:
     """Who judged, and every call that it took."""
 
@@ -239,6 +292,7 @@ class JudgeRecord:
     )
     shared_call: SharedCall | None = None
     long_input: LongInputRecord | None = None
+    cascade: CascadeRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +339,24 @@ class CriterionResult:
     )
 
 
-NamedVersion = tuple[str, int]
-"""The name of an evaluator, and the number of one of its versions."""
+@dataclass(frozen=True, slots=True)
+class CascadeCertificate:
+    """Thresholds for an evaluator's cascade by criterion, and the revision they were found for."""
+
+    revision: str
+    thresholds: Mapping[str, Thresholds]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedVersion:
+    """The name of an evaluator, the number of one of its versions, and that one's certificate."""
+
+    name: str
+    version: int
+    certificate: CascadeCertificate | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True)

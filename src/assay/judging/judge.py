@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from assay.criteria.base import AsksModel, Finding, Question
 from assay.criteria.results import FAILED_CHECK, CriterionOutcome, grade
 from assay.domain.completion import CallContext, total_spent
-from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Suspicion, Vote, soonest
+from assay.domain.evaluation import (
+    Case,
+    JudgeRecord,
+    PanelRecord,
+    Suspicion,
+    Thresholds,
+    Vote,
+    soonest,
+)
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import fits
@@ -24,13 +32,16 @@ WARNING = "warning.v1"
 class Assignment:
     """A judged criterion, who judges it, and the context of its calls.
 
-    `warned` judges are told that text in the material tries to influence them.
+    `warned` judges are told that text in the material tries to influence them. `thresholds` are
+    those of a cascade; they are `certified` for the present revision, or not.
     """
 
     criterion: AsksModel
     panel: Panel
     context: CallContext
     warned: bool = False
+    thresholds: Thresholds | None = None
+    certified: bool = False
 
 
 async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcome:

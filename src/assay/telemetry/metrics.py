@@ -149,6 +149,11 @@ class Metrics:
             lambda event: criteria(event.type, (event.status, event.reason or NO_REASON)).inc(),
             lambda event: seconds(event.type).observe(event.seconds),
         )
+        tiers = Labels(("tier",), {None: ("none",)} | {tier: (str(tier),) for tier in range(4)})
+        cascades = self._counter(
+            "assay_cascade_verdicts_total", "Criteria judged by a cascade with thresholds.", tiers
+        )
+        self._on(events.CascadeFinished, lambda event: cascades(event.tier).inc())
         compared = one_of("outcome", ("consistent", "flipped", "unscored"))
         comparisons = self._counter(
             "assay_comparisons_total",

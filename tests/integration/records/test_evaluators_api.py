@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, insert
 
 from assay.criteria import parse_criteria
-from assay.criteria.base import judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.ids import new_id
 from assay.evaluation import revision as revisions
 from assay.evaluation.selection import with_parts

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Prose, Question
+from assay.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Prose, Question
+from assay.criteria.frozen import Frozen
 from assay.criteria.number_range import BOUND_MAX
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case

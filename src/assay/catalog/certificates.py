@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from assay.catalog.stores import Stores
-from assay.domain.evaluation import CascadeCertificate, NamedVersion, Thresholds
+from assay.domain.cascade import CascadeCertificate, Thresholds
+from assay.domain.evaluation import NamedVersion
 from assay.domain.ids import new_id
 from assay.domain.records import EvaluatorVersion, StoredObject
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from assay.domain.cascade import CascadeCertificate, CascadeRecord, Thresholds
 from assay.domain.completion import NO_USAGE, Attempt, Usage, doc
 from assay.domain.errors import Reason, RequestError
 from assay.domain.images import IMAGES_MAX, Image, image_in, images_in, replaced
@@ -49,8 +50,6 @@ Aggregate = Literal["mean", "median", "majority"]
 LongInput = Literal["reject", "truncate", "map_reduce"]
 WhereUnsure = Literal["unscored", "last"]
 """What a cascade gives where no judge is sure enough: no verdict, or that of the last judge."""
-Thresholds = tuple[float, ...]
-"""The least confidence of each tier's verdict; infinite where the tier is not asked at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,41 +227,6 @@ class LongInputRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class TierRecord:
-    """What one tier of a cascade made of the case."""
-
-    model: str
-    passed: bool | None = field(metadata=doc("Null without a verdict."))
-    label: str | None
-    score: float | None = field(metadata=doc("Normalised, 0 to 1.", ge=0, le=1))
-    confidence: float | None = field(
-        metadata=doc(
-            "The share of the votes that were asked for which agree on the verdict, else the "
-            "probability of the verdict's token; null where neither is known.",
-            ge=0,
-            le=1,
-        )
-    )
-    cost_usd: float
-    reason: Reason | None = field(
-        metadata=doc("Why there is no verdict; null, too, where the tier was not asked.")
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class CascadeRecord:
-    """How far a case went in a cascade of judges."""
-
-    tier: int | None = field(
-        metadata=doc("Which of `tiers` was sure enough, from 0; null where none was.")
-    )
-    tiers: tuple[TierRecord, ...] = field(metadata=doc("Those that the case came to, in order."))
-    certified: bool = field(
-        metadata=doc("Whether thresholds are from a certificate for this `revision`.")
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class JudgeRecord:
     """Who judged, and every call that it took."""
 
@@ -337,14 +301,6 @@ class CriterionResult:
     suspect: tuple[Suspicion, ...] = field(
         default=(), metadata=doc("Signs of prompt injection in the case.")
     )
-
-
-@dataclass(frozen=True, slots=True)
-class CascadeCertificate:
-    """Thresholds for an evaluator's cascade by criterion, and the revision they were found for."""
-
-    revision: str
-    thresholds: Mapping[str, Thresholds]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from assay.criteria.base import AsksModel, Criterion, Judged
 from assay.criteria.composite.compound import Compound
 from assay.criteria.locations import Location
+from assay.domain.cascade import CascadeCertificate
 from assay.domain.completion import CallContext, Caller
 from assay.domain.errors import FieldError, RequestError
-from assay.domain.evaluation import CascadeCertificate, JudgeSpec
+from assay.domain.evaluation import JudgeSpec
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import CostBudget, Deadline
 from assay.domain.ports import Judges

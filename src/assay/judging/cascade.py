@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from assay.criteria.results import CriterionOutcome, grade
+from assay.domain.cascade import CascadeRecord, TierRecord
 from assay.domain.completion import total_spent
-from assay.domain.evaluation import CascadeRecord, Case, TierRecord
+from assay.domain.evaluation import Case
 from assay.judging.judge import Assignment
 from assay.judging.shared_call import judge_together
 

@@ -7,16 +7,9 @@ from dataclasses import dataclass, replace
 
 from assay.criteria.base import AsksModel, Finding, Question
 from assay.criteria.results import FAILED_CHECK, CriterionOutcome, grade
+from assay.domain.cascade import Thresholds
 from assay.domain.completion import CallContext, total_spent
-from assay.domain.evaluation import (
-    Case,
-    JudgeRecord,
-    PanelRecord,
-    Suspicion,
-    Thresholds,
-    Vote,
-    soonest,
-)
+from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Suspicion, Vote, soonest
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import fits

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.frozen import Frozen
+from assay.domain.cascade import TIERS_MAX
 from assay.domain.evaluation import (
     Aggregate,
     CascadeSpec,
@@ -22,8 +23,6 @@ from assay.domain.evaluation import (
     WhereUnsure,
 )
 from assay.domain.sampling import Effort
-
-TIERS_MAX = 4
 
 
 class JudgeTier(Frozen):

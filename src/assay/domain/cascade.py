@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from assay.domain.completion import doc
 from assay.domain.errors import Reason
 
+TIERS_MAX = 4
 Thresholds = tuple[float, ...]
 """The least confidence of each tier's verdict; infinite where the tier is not asked at all."""
 

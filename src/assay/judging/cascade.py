@@ -30,7 +30,11 @@ async def judge_group(assignments: Sequence[Assignment], case: Case) -> list[Cri
     for number, tier in enumerate(tiers):
         going_on = [course for course in courses if course.goes_to(number)]
         if going_on:
-            assigned = [replace(course.assignment, panel=tier) for course in going_on]
+            # Several votes are their own measure of how sure a judge is.
+            weighed = tier.asks_once
+            assigned = [
+                replace(course.assignment, panel=tier, weighed=weighed) for course in going_on
+            ]
             outcomes = await judge_together(assigned, case)
             for course, outcome in zip(going_on, outcomes, strict=True):
                 course.add(number, outcome)

@@ -32,6 +32,7 @@ from assay.evaluation.sandbox.pool import SandboxPool
 from assay.evaluation.selection import calls_of, judges_of, panel_for
 from assay.judging.cascade import _Course
 from assay.judging.judge import Assignment
+from assay.verdicts.logprobs import TOP_LOGPROBS
 from fakes.calls import call
 from fakes.engine import CALLER, CASE, comparer, engine, evaluated, one
 from fakes.judges import COST_USD, FAIL, PASS, USAGE, FakeJudges, ScriptedModel, WeighingModel
@@ -171,6 +172,22 @@ class TestTiers:
         record = record_of(await one(G_EVAL, judges, cascade=wanted))
         assert record.tier == tier
         assert record.tiers[0].confidence == pytest.approx(0.7)
+
+    @pytest.mark.parametrize(
+        ("token", "sure"), [("fail", 0.7), (" Fail", 0.7), ("fai", None)], ids=repr
+    )
+    async def test_the_only_verdict_of_a_tier_is_weighed(
+        self, token: str, sure: float | None
+    ) -> None:
+        """By its own token, where that is the whole verdict; samples are not asked to weigh."""
+        text = f'{{"reasoning": "bad", "verdict": "{token}{"l" * (token == "fai")}"}}'
+        cheap = WeighingModel(text, token, {token: 0.7, "pass": 0.3})
+        judges = FakeJudges(cheap=cheap, dear=(dear := samples(5)))
+        wanted = cascade({"models": ["cheap"]}, DEAR | {"samples": 5}, thresholds=[0.71, 0.0])
+        record = record_of(await one("right?", judges, cascade=wanted))
+        assert record.tiers[0].confidence == (None if sure is None else pytest.approx(sure))
+        assert {prompt.sampling.top_logprobs for prompt in cheap.prompts} == {TOP_LOGPROBS}
+        assert {prompt.sampling.top_logprobs for prompt in dear.prompts} == {0}
 
     async def test_orders_that_contradict_each_other_are_unsure(self) -> None:
         """Each order is unanimous, and the tie is what neither of them says."""

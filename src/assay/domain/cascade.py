@@ -26,20 +26,22 @@ class TierRecord:
     """What one tier of a cascade made of the case."""
 
     model: str
-    passed: bool | None = field(metadata=doc("Null without a verdict."))
-    label: str | None
-    score: float | None = field(metadata=doc("Normalised, 0 to 1.", ge=0, le=1))
+    passed: bool | None = field(default=None, metadata=doc("Null without a verdict."))
+    label: str | None = None
+    score: float | None = field(default=None, metadata=doc("Normalised, 0 to 1.", ge=0, le=1))
     confidence: float | None = field(
+        default=None,
         metadata=doc(
             "The share of the votes that were asked for which agree on the verdict, else the "
             "probability of the verdict's token; null where neither is known.",
             ge=0,
             le=1,
-        )
+        ),
     )
-    cost_usd: float
+    cost_usd: float = 0.0
     reason: Reason | None = field(
-        metadata=doc("Why there is no verdict; null, too, where the tier was not asked.")
+        default=None,
+        metadata=doc("Why there is no verdict; null, too, where the tier was not asked."),
     )
 
 
@@ -52,5 +54,5 @@ class CascadeRecord:
     )
     tiers: tuple[TierRecord, ...] = field(metadata=doc("Those that the case came to, in order."))
     certified: bool = field(
-        metadata=doc("Whether thresholds are from a certificate for this `revision`.")
+        metadata=doc("Whether a certificate for this `revision` covers the verdict.")
     )

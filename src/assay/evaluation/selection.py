@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -86,7 +87,8 @@ def with_certificate(
         name = assignment.criterion.name or assignment.criterion.type
         found = certificate.thresholds.get(name, ()) if index < count else ()
         tiers = assignment.panel.tiers
-        if tiers and len(found) == len(tiers) and assignment.thresholds is None:
+        fits = tiers and len(found) == len(tiers) and min(found) < math.inf
+        if fits and assignment.thresholds is None:
             holds = certificate.revision == revision
             certified[index] = replace(assignment, thresholds=found, certified=holds)
     return certified

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from assay.criteria.results import CriterionOutcome, grade
+from assay.criteria.results import CHECK_FAILED, CriterionOutcome, grade
 from assay.domain.cascade import CascadeRecord, TierRecord
 from assay.domain.completion import total_spent
 from assay.domain.evaluation import Case
@@ -55,16 +55,14 @@ class _Course:
         return self.accepted is None and (thresholds is None or math.isfinite(thresholds[tier]))
 
     def add(self, tier: int, outcome: CriterionOutcome) -> None:
-        self.outcomes[tier] = outcome
         thresholds, finding = self.assignment.thresholds, outcome.finding
-        if (
-            thresholds is None
-            or finding is None
-            or grade(self.assignment.criterion, finding) is None
-        ):
-            return
-        if (finding.confidence or 0.0) >= thresholds[tier]:
-            self.accepted = tier
+        if finding is not None and grade(self.assignment.criterion, finding) is None:
+            why = CHECK_FAILED.reason, CHECK_FAILED.explanation
+            outcome = replace(outcome, finding=None, reason=why[0], explanation=why[1])
+        elif finding is not None and thresholds is not None:
+            is_sure = (finding.confidence or 0.0) >= thresholds[tier]
+            self.accepted = tier if is_sure else None
+        self.outcomes[tier] = outcome
 
     def outcome(self) -> CriterionOutcome:
         """The outcome of the tier that was sure enough, else of the last one, at the cost of all.
@@ -96,26 +94,24 @@ class _Course:
 
     def _record(self) -> CascadeRecord:
         tiers = tuple(self._tier(number) for number in range(max(self.outcomes) + 1))
-        return CascadeRecord(self.accepted, tiers, self.assignment.certified)
+        holds = self.assignment.certified and self.accepted is not None
+        return CascadeRecord(self.accepted, tiers, certified=holds)
 
     def _tier(self, number: int) -> TierRecord:
         model = self.assignment.panel.tiers[number].spec.requested
         outcome = self.outcomes.get(number)
         if outcome is None:
-            return TierRecord(model, None, None, None, None, 0.0, None)
-        if outcome.judge is not None and outcome.judge.model:
-            model = outcome.judge.model
+            return TierRecord(model)
+        model = (outcome.judge and outcome.judge.model) or model
         finding = outcome.finding
         graded = None if finding is None else grade(self.assignment.criterion, finding)
         if finding is None or graded is None:
-            reason = outcome.reason or "check_error"
-            return TierRecord(model, None, None, None, None, outcome.cost_usd, reason)
+            return TierRecord(model, cost_usd=outcome.cost_usd, reason=outcome.reason)
         return TierRecord(
             model,
-            graded.passed,
-            finding.label,
-            graded.score,
-            finding.confidence,
-            outcome.cost_usd,
-            None,
+            passed=graded.passed,
+            label=finding.label,
+            score=graded.score,
+            confidence=finding.confidence,
+            cost_usd=outcome.cost_usd,
         )

@@ -15,7 +15,7 @@ from assay.criteria import parse_criteria
 from assay.criteria.base import Finding
 from assay.criteria.judge import Judge, judge_spec
 from assay.criteria.results import CriterionOutcome
-from assay.domain.cascade import CascadeCertificate, CascadeRecord
+from assay.domain.cascade import CascadeCertificate, CascadeRecord, Thresholds
 from assay.domain.errors import CostCapReached, ModelError, ProviderDown, RequestError
 from assay.domain.evaluation import (
     CascadeSpec,
@@ -60,13 +60,16 @@ def record_of(result: CriterionResult) -> CascadeRecord:
 
 
 async def certified(
-    certificate: CascadeCertificate | None, judges: FakeJudges, criteria: Any = "right?"
+    certificate: CascadeCertificate | None,
+    judges: FakeJudges,
+    criteria: Any = "right?",
+    **fields: Any,
 ) -> Evaluation:
     """An evaluation by an evaluator whose cascade has only the thresholds of its certificate."""
     outcome = await engine(judges, SandboxPool(RecordedEvents())).evaluate(
         CASE,
         parse_criteria(criteria),
-        judge=judge_spec(Judge(cascade=cascade(thresholds=None))),
+        judge=judge_spec(Judge(cascade=cascade(thresholds=None, **fields))),
         caller=CALLER,
         deadline=Deadline.after(10),
         named=NamedVersion("quality", 3, certificate),
@@ -340,10 +343,22 @@ class TestCertificates:
         assert (first.model, first.passed, first.reason, first.cost_usd) == ("cheap", None, None, 0)
         assert second.passed is False
 
-    async def test_thresholds_for_another_number_of_tiers_do_not_apply(self) -> None:
-        """The cascade stays uncalibrated."""
+    async def test_a_verdict_that_was_not_accepted_is_not_certified(self) -> None:
+        """The guarantee is about accepted verdicts, and not about that of the last judge."""
+        judges = FakeJudges(cheap=samples(3), dear=ScriptedModel(FAIL))
+        revision = (await certified(None, judges, otherwise="last")).evaluator.revision
+        certificate = CascadeCertificate(revision, {"rubric": (0.8, 0.5)})
+        judges = FakeJudges(cheap=samples(3), dear=ScriptedModel(FAIL))
+        found = await certified(certificate, judges, otherwise="last")
+        [result] = found.results
+        record = record_of(result)
+        assert (result.passed, record.tier, record.certified) == (False, None, False)
+
+    @pytest.mark.parametrize("thresholds", [(0.8,), (math.inf, math.inf)])
+    async def test_thresholds_that_fit_no_tiers_do_not_apply(self, thresholds: Thresholds) -> None:
+        """For another number of tiers, or for none of them: the cascade stays uncalibrated."""
         judges = FakeJudges(cheap=samples(5), dear=ScriptedModel(FAIL))
-        certificate = CascadeCertificate("r", {"rubric": (0.8,)})
+        certificate = CascadeCertificate("r", {"rubric": thresholds})
         [result] = (await certified(certificate, judges)).results
         record = record_of(result)
         assert (len(record.tiers), record.tier, record.certified) == (2, None, False)
@@ -452,6 +467,20 @@ class TestRequests:
         first, second = (judge_spec(Judge(cascade=cascade())) for _ in range(2))
         assert first == second
         assert hash(first) == hash(second)
+
+
+def test_a_score_that_is_no_number_is_no_verdict() -> None:
+    """However sure the judge is, the next tier is asked, and the tier shows a failed check."""
+    spec = judge_spec(Judge(cascade=cascade()))
+    panel = panel_for(spec, "/judge", FakeJudges(cheap=ScriptedModel(), dear=ScriptedModel()))
+    [criterion] = parse_criteria("right?")
+    course = _Course(Assignment(criterion, panel, call(), thresholds=(0.5, 0.5)))
+    judge = JudgeRecord("fake", "cheap", "x", "v1", "single", ())
+    course.add(0, CriterionOutcome(Finding(math.nan, confidence=1.0), judge=judge))
+    assert course.goes_to(1)
+    course.add(1, CriterionOutcome(Finding(1.0, confidence=0.5), judge=judge))
+    record = course.outcome().judge.cascade
+    assert (record.tier, record.tiers[0].reason, record.tiers[0].score) == (1, "check_error", None)
 
 
 VERDICTS = st.one_of(st.none(), st.tuples(st.booleans(), st.one_of(st.none(), st.floats(0, 1))))

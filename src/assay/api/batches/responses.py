@@ -138,6 +138,9 @@ class ForecastResponse(_Shape):
     sampled_rows: int
     models: list[ModelForecast]
     calls: float
+    is_upper_bound: bool = Field(
+        description="Whether a judge is a cascade: then every tier is taken to be asked."
+    )
     cost_usd: float | None
     cost_usd_ci95: tuple[float, float] | None = Field(
         description="What the sampled rows leave open; outputs are taken to be as long as earlier "

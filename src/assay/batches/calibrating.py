@@ -112,12 +112,12 @@ def _cascade_goal(verdicts: Verdicts, wanted: Goal) -> tuple[CascadeGoal | None,
     """The tiers as the labelled rows show them, or why they certify nothing."""
     from assay.calibration.report import CascadeGoal, Tier  # noqa: PLC0415
 
-    rows = {row: tiers for row, tiers in verdicts.tiers.items() if tiers}
-    if not rows:
+    if not verdicts.cascades:
         return None, NO_CASCADE
-    count = max(map(len, rows.values()))
-    if any(len(found) < count or not all(map(_was_asked, found)) for found in rows.values()):
+    if not all(map(_is_whole, verdicts.cascades.values())):
         return None, NOT_ALL_TIERS
+    rows = {row: cascade["tiers"] for row, cascade in verdicts.cascades.items()}
+    count = max(map(len, rows.values()))
     tiers = [
         Tier(
             passed={row: found[number]["passed"] for row, found in rows.items()},
@@ -131,8 +131,10 @@ def _cascade_goal(verdicts: Verdicts, wanted: Goal) -> tuple[CascadeGoal | None,
     return goal, ""
 
 
-def _was_asked(tier: Mapping[str, Any]) -> bool:
-    return tier["score"] is not None or tier["reason"] is not None
+def _is_whole(cascade: Mapping[str, Any]) -> bool:
+    """Whether every tier was asked, because none was sure enough or there were no thresholds."""
+    asked = (one["score"] is not None or one["reason"] is not None for one in cascade["tiers"])
+    return cascade["tier"] is None and all(asked)
 
 
 def _shown(report: LabelReport, judged: JudgedBatch) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from assay.catalog.certificates import StoredCertificate, newest_certificate, sa
 from assay.records.migrate import migrate
 from fakes.judges import FAIL, PASS
 from fakes.providers.server import FaultServer
-from fakes.records_api import RecordsApi, running_records_api
+from fakes.records_api import RecordsApi, ndjson, running_records_api
 
 CONFIG = """
 [providers.{name}]
@@ -191,3 +191,41 @@ async def test_a_bad_cascade_costs_nothing(providers: Providers) -> None:
     status, problem = await providers.api.call("POST", "/v1/comparisons", pair)
     assert (status, problem["errors"][0]["pointer"]) == (422, "/judge/cascade")
     assert providers.cheap.count == providers.dear.count == 0
+
+
+async def test_a_calibration_certifies_a_cascade(providers: Providers) -> None:
+    """Labels of a batch that asked every tier certify thresholds, which then apply; a batch that
+    stopped at the first tier certifies nothing, and an attempt after a failure is told."""
+    api, rows = providers.api, 120
+    judge = {"cascade": {"tiers": [CHEAP, DEAR]}}
+    evaluator = await api.evaluator([{"type": "rubric", "name": "right", "rubric": "It is right."}],
+                                    judge=judge)  # fmt: skip
+    dataset = await api.dataset(*({"id": str(n), **CASE, "input": str(n)} for n in range(rows)))
+    providers.say((PASS,), dear=PASS)
+    batch, _ = await api.batch(evaluator=evaluator, dataset=dataset)
+    labels = [
+        {"item": {"dataset": dataset, "id": str(n)}, "criterion": "right", "annotator": "a",
+         "passed": True} for n in range(rows)
+    ]  # fmt: skip
+    headers = {"Content-Type": "application/x-ndjson"}
+    await api.ok("POST", "/v1/labels", data=ndjson(*labels), headers=headers)
+    wanted = {"batch": batch["id"], "cascade": {"alpha": 0.01, "delta": 0.1}}
+    refused = await api.ok("POST", "/v1/calibrations", wanted)
+    assert refused["certificate"] is None
+    (report,) = refused["criteria"][0]["reports"]
+    assert "too few" in report["certificate"]["statement"]
+    wanted["cascade"]["alpha"] = 0.2
+    issued = await api.ok("POST", "/v1/calibrations", wanted)
+    (report,) = issued["criteria"][0]["reports"]
+    certificate = report["certificate"]
+    assert issued["certificate"].startswith("certificate_")
+    assert certificate["disagreements"] == 0
+    assert (certificate["attempts"], certificate["coverage"]) == (2, 1.0)
+    providers.say((PASS,))
+    result, _ = await providers.judge(evaluator=evaluator)
+    assert result["judge"]["cascade"]["certified"]
+    assert providers.dear.count == 0
+    later, _ = await api.batch(evaluator=evaluator, dataset=dataset)
+    refused = await api.ok("POST", "/v1/calibrations", {**wanted, "batch": later["id"]})
+    assert refused["certificate"] is None
+    assert "did not come to every tier" in refused["criteria"][0]["statements"][0]

@@ -7,7 +7,7 @@ from assay.cli.app import app
 
 COMMANDS = (
     *("serve", "worker", "evaluate", "batch", "keys", "migrate", "models", "export", "import"),
-    "probe",
+    *("probe", "compare"),
 )
 MODULES = {"export": "records", "import": "records"}
 """Of commands that share one."""

@@ -28,11 +28,16 @@ def test_two_recorded_judges_give_what_a_hand_computation_gives():
     """LLMBar: PaLM2 is the base, GPT-4 the candidate; a row passes where the judge is right."""
     gold = llmbar_gold()
     right = [
-        [None if math.isnan(vote) else float(vote == label) for vote, label in zip(votes, gold)]
+        [
+            None if math.isnan(vote) else float(vote == label)
+            for vote, label in zip(votes, gold, strict=True)
+        ]
         for votes in (llmbar_votes("PaLM2")[0], llmbar_votes("GPT-4")[0])
     ]
     found = compared(*(rows(scores) for scores in right))
-    both = [(old, new) for old, new in zip(*right) if old is not None and new is not None]
+    both = [
+        (old, new) for old, new in zip(*right, strict=True) if old is not None and new is not None
+    ]
     gained, lost = both.count((0.0, 1.0)), both.count((1.0, 0.0))
     n = len(both)
     assert (n, gained, lost) == (300, 38, 13)
@@ -58,7 +63,7 @@ def test_two_recorded_judges_give_what_a_hand_computation_gives():
 
 def missing_low(right):
     """What the unscored rows take from the sum if each goes against the candidate."""
-    pairs = [pair for pair in zip(*right) if None in pair]
+    pairs = [pair for pair in zip(*right, strict=True) if None in pair]
     return sum((1.0 if old is None else old) - (0.0 if new is None else new) for old, new in pairs)
 
 

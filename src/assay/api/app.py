@@ -20,6 +20,7 @@ from assay.api.datasets import Datasets
 from assay.api.evaluations import evaluations_router
 from assay.api.evaluators import Evaluators
 from assay.api.models import models_router
+from assay.api.rankings import rankings_router
 from assay.api.services import Services
 from assay.api.usage import usage_router
 from assay.domain.errors import AssayError
@@ -89,6 +90,7 @@ def create_app(
     for router in (
         evaluations_router(services, limits),
         comparisons_router(services, limits),
+        rankings_router(services, limits),
         criteria_router(services),
         *(models_router(services), usage_router(services)),
         Evaluators(services, limits).router(),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from assay.api.batches.requests import ItemId
@@ -18,6 +18,7 @@ from assay.api.responses import EXACT, transient_problem
 from assay.api.services import Services
 from assay.catalog.rankings import RankingItem, RankingSpec, rank
 from assay.criteria.base import Prose, judge_spec
+from assay.criteria.locations import fault_at
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case
 from assay.domain.exact_json import dumps
@@ -45,10 +46,27 @@ class RankingItemField(CaseContext):
     )
 
 
+def _within_limits(items: list[RankingItemField]) -> list[RankingItemField]:
+    ids = Counter(item.id or str(index) for index, item in enumerate(items))
+    for index, item in enumerate(items):
+        if ids[item.id or str(index)] > 1:
+            error = PydanticCustomError("item_id", "must be an id that no other item has")
+            raise fault_at((index, "id"), error, None)
+    systems = {name for item in items for name in item.outputs}
+    if not 2 <= len(systems) <= SYSTEMS_MAX:  # noqa: PLR2004  # a pair
+        message = "must have outputs of 2 to {max} systems"
+        raise PydanticCustomError("systems", message, {"max": SYSTEMS_MAX})
+    return items
+
+
 class RankingRequest(JudgedFields, MetadataField):
     """Systems' outputs on the same items, and what to compare them by."""
 
-    items: Annotated[list[RankingItemField], Field(min_length=1, max_length=ITEMS_MAX)]
+    items: Annotated[
+        list[RankingItemField],
+        Field(min_length=1, max_length=ITEMS_MAX),
+        AfterValidator(_within_limits),
+    ]
     rubric: Prose = Field(description="What to compare, in plain words.")
     comparisons_max: int | None = Field(
         default=None,
@@ -58,24 +76,6 @@ class RankingRequest(JudgedFields, MetadataField):
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     confidence: float = Field(default=0.95, ge=0.5, le=0.999)
-
-    @model_validator(mode="after")
-    def _is_within_limits(self) -> Self:
-        ids = Counter(item_id for item_id, _ in self.named())
-        if len(ids) < len(self.items):
-            raise PydanticCustomError("item_ids", "each item must have an id of its own")
-        systems = {name for item in self.items for name in item.outputs}
-        if not 2 <= len(systems) <= SYSTEMS_MAX:  # noqa: PLR2004  # a pair
-            message = "the items must have outputs of 2 to {max} systems"
-            raise PydanticCustomError("systems", message, {"max": SYSTEMS_MAX})
-        return self
-
-    def named(self) -> list[tuple[str, RankingItemField]]:
-        """The items with their ids."""
-        return [
-            (str(index) if item.id is None else item.id, item)
-            for index, item in enumerate(self.items)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +121,14 @@ async def _rank(
         )
     items = [
         RankingItem(
-            item_id,
+            item.id or str(index),
             Case.from_fields({**vars(item), "output": ""}),
             {
                 name: Case.from_fields({"output": output}).output
                 for name, output in item.outputs.items()
             },
         )
-        for item_id, item in payload.named()
+        for index, item in enumerate(payload.items)
     ]
     spec = RankingSpec(
         items,

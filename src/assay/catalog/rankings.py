@@ -31,10 +31,9 @@ FIRST_ROUND = 10
 """Comparisons of each pair before any is chosen by its outcome."""
 ITEMS_MIN = 30
 """Fewer items settle no rank, whatever their outcomes."""
-ROUND_MIN, ROUND_SHARE = 5, 0.25
+ROUND_MIN, ROUND_SHARE = 5, 0.5
 """Comparisons of each open pair in a later round, or more, so that few rounds reach any number."""
-RESAMPLES, RESAMPLES_BETWEEN = 500, 200
-"""For the intervals, and to choose the next pairs."""
+RESAMPLES = 1_000
 FIT_SHARE, FIT_S_MAX = 0.1, 1.0
 """The part of the time that is kept for the figures."""
 SHOWN_MAX = 100
@@ -194,12 +193,12 @@ class _Ranker:
             stopped = await self._judge_round(pairs, each)
             if self._limited is not None and not any(self._scored()):
                 raise self._limited
-            fit = await self._fit(RESAMPLES_BETWEEN if stopped is None else RESAMPLES)
+            fit = await self._fit()
             if stopped is None:
                 pairs = [pair for pair in self._open(fit) if self._waiting.get(pair)]
                 each = max(ROUND_MIN, round(ROUND_SHARE * len(self.outcomes) / max(1, len(pairs))))
                 if not pairs:
-                    stopped, fit = "resolved", await self._fit(RESAMPLES)
+                    stopped = "resolved"
         return stopped, fit
 
     async def _judge_round(self, pairs: Sequence[tuple[int, int]], each: int) -> Stopped | None:
@@ -256,16 +255,17 @@ class _Ranker:
             if outcome.comparison.winner is not None:
                 yield match, outcome.comparison
 
-    async def _fit(self, resamples: int) -> Fit | None:
+    async def _fit(self) -> Fit | None:
         """Strengths from the verdicts in each order; None without any."""
         rows = [
             (*_shown(match, order), match.item)
             for match, comparison in self._scored()
             for order in comparison.orders[:2] or SAME_TEXT
         ]
-        return await asyncio.to_thread(self._fitted, rows, resamples) if rows else None
+        return await asyncio.to_thread(self._fitted, rows) if rows else None
 
-    def _fitted(self, rows: Sequence[tuple[int, int, float, int]], resamples: int) -> Fit:
+    def _fitted(self, rows: Sequence[tuple[int, int, float, int]]) -> Fit:
+        """Each round looks at the ranks again, and so gets a part of the error: α / (r (r + 1))."""
         from assay.calibration.ranking import rank_systems  # noqa: PLC0415  # loads the statistics
 
         first, second, outcomes, items = zip(*rows, strict=True)
@@ -275,8 +275,8 @@ class _Ranker:
             outcomes,
             items,
             len(self._systems),
-            confidence=self._spec.confidence,
-            resamples=resamples,
+            confidence=1 - (1 - self._spec.confidence) / (self.rounds * (self.rounds + 1)),
+            resamples=RESAMPLES,
             adaptive=self.rounds > 1 and len(self.outcomes) < self.possible,
             seed=self._spec.seed,
         )

@@ -36,6 +36,7 @@ from assay.http.request_id import RequestIdMiddleware
 CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not_allowed"}
 """What the framework itself refuses; any other error of the framework is a fault of ours."""
 
+JUDGED_ROUTERS = (evaluations_router, comparisons_router, rankings_router)
 STREAMED_ROUTES = (
     ("PUT", re.compile(r"/v1/batches/[^/]{1,64}/items")),
     *((method, re.compile(r"/v1/datasets/[^/]{1,128}/items")) for method in ("PUT", "POST")),
@@ -88,9 +89,7 @@ def create_app(
         )
     add_docs(app)
     for router in (
-        evaluations_router(services, limits),
-        comparisons_router(services, limits),
-        rankings_router(services, limits),
+        *(route(services, limits) for route in JUDGED_ROUTERS),
         criteria_router(services),
         *(models_router(services), usage_router(services)),
         Evaluators(services, limits).router(),

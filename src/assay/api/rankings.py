@@ -23,7 +23,7 @@ from assay.domain.completion import Caller
 from assay.domain.evaluation import Case
 from assay.domain.exact_json import dumps
 from assay.domain.policy import Deadline
-from assay.domain.ranking import Ranking
+from assay.domain.ranking import SystemRanking
 from assay.evaluation.comparer import comparison_calls
 from assay.evaluation.selection import panel_for
 from assay.http.limits import Limits
@@ -79,7 +79,7 @@ class RankingRequest(JudgedFields, MetadataField):
 
 
 @dataclass(frozen=True, slots=True)
-class RankingResponse(Ranking):
+class RankingResponse(SystemRanking):
     """Systems by their strengths, the strongest first."""
 
     __pydantic_config__: ClassVar[ConfigDict] = EXACT

@@ -17,11 +17,11 @@ from assay.batches.comparison import (
     Difference,
     ItemList,
     Measure,
-    RunComparison,
+    BatchComparison,
     Verdict,
 )
 from assay.batches.run_results import MEASURES, Column, RunResults, differences_in_kind, listed
-from assay.calibration.comparison import RunComparison as Statistics
+from assay.calibration.comparison import RunComparison
 from assay.calibration.comparison import benjamini_hochberg, compare_runs
 from assay.calibration.figures import Floats, Integers
 from assay.domain.errors import RequestError
@@ -30,7 +30,7 @@ SIGNIFICANCE = 0.05
 Pairs = Mapping[Measure, tuple[Floats, Floats]]
 
 
-def compare_results(base: RunResults, candidate: RunResults, rows_shown: int) -> RunComparison:
+def compare_results(base: RunResults, candidate: RunResults, rows_shown: int) -> BatchComparison:
     """The comparison by item id; raises `RequestError` if nothing is common to both runs."""
     items = [item_id for item_id in base.rows if item_id in candidate.rows]
     if not items:
@@ -46,7 +46,7 @@ def compare_results(base: RunResults, candidate: RunResults, rows_shown: int) ->
     criteria = _judged_together([pair.criterion(name) for name in names])
     verdicts = [one.verdict for criterion in criteria for one in criterion.differences]
     warnings = tuple(differences_in_kind(base, candidate))
-    return RunComparison(
+    return BatchComparison(
         base=_summary(base),
         candidate=_summary(candidate),
         regression="regression" in verdicts if any(verdicts) else None,
@@ -82,9 +82,8 @@ class _RunPair:
         kept = self._applicable(columns)
         pairs: Pairs = {measure: self._values(columns, measure, kept) for measure in MEASURES}
         found = {
-            measure: compare_runs(*pair, self._groups[kept])
-            for measure, pair in pairs.items()
-            if measure == "score" or not any(np.isnan(values).all() for values in pair)
+            measure: compare_runs(*pairs[measure], self._groups[kept])
+            for measure in _told_apart(pairs)
         }
         worse, better = (
             sorted({int(row) for one in found.values() for row in getattr(one, kind)})
@@ -132,6 +131,16 @@ class _RunPair:
         return ChangedRow(item_id, base, candidate)
 
 
+def _told_apart(pairs: Pairs) -> Iterator[Measure]:
+    """The measures that say something: a score that is but the pass or fail says nothing more."""
+    sides = zip(*pairs.values(), strict=True)
+    if not all(np.array_equal(score, passed, equal_nan=True) for score, passed in sides):
+        yield "score"
+        if any(np.isnan(values).all() for values in pairs["pass_rate"]):
+            return
+    yield "pass_rate"
+
+
 def _judged_together(criteria: Sequence[ComparedCriterion]) -> tuple[ComparedCriterion, ...]:
     """The criteria with the p values of all their measures adjusted as one family."""
     family = [one.p_value for criterion in criteria for one in criterion.differences]
@@ -154,7 +163,9 @@ def _with_verdict(one: Difference, p_adjusted: float) -> Difference:
     return replace(one, p_adjusted=p_adjusted, verdict=verdict)
 
 
-def _difference(measure: Measure, found: Statistics, pairs: Pairs, groups: Integers) -> Difference:
+def _difference(
+    measure: Measure, found: RunComparison, pairs: Pairs, groups: Integers
+) -> Difference:
     both = ~np.isnan(pairs[measure]).any(axis=0)
     base, candidate = (
         float(values[both].mean()) if both.any() else None for values in pairs[measure]

@@ -100,7 +100,7 @@ class ComparedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class RunComparison:
+class BatchComparison:
     """The candidate compared to the base."""
 
     object: Literal["batch.comparison"] = field(default="batch.comparison", kw_only=True)

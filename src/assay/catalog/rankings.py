@@ -17,13 +17,13 @@ from assay.domain.errors import FieldError, Reason, RequestError
 from assay.domain.evaluation import Case, JudgeSpec, RetryAdvice, Text, latest
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import CostBudget, Deadline
-from assay.domain.ranking import RankedSystem, Ranking, Stopped, UnscoredComparison
+from assay.domain.ranking import RankedSystem, Stopped, SystemRanking, UnscoredComparison
 from assay.domain.tenants import TenantLimited
 from assay.evaluation.ports import Compares
 from assay.judging.concurrency import side_by_side
 
 if TYPE_CHECKING:
-    from assay.calibration.ranking import Ranking as Fit
+    from assay.calibration.ranking import Ranking
 
 AT_ONCE = 8
 """Comparisons of one ranking at the same time."""
@@ -48,6 +48,7 @@ CUTS: Mapping[Reason | None, Stopped] = {
 }
 """Reasons for which no further comparison would be scored either."""
 WHY_STOPPED: Mapping[Stopped, str] = {
+    "open_pairs_judged": "All comparisons of the open pairs are made, so more items are needed",
     "comparisons_max": "The largest number of comparisons is reached",
     "deadline": "The deadline ended the ranking",
     "cost_cap": "The cost cap ended the ranking",
@@ -87,7 +88,7 @@ class RankingSpec:
 class RankingOutcome:
     """A ranking; if nothing is scored, the verdicts that failed and when to try again."""
 
-    ranking: Ranking
+    ranking: SystemRanking
     failed: Sequence[OrderVerdict] = ()
     retry: RetryAdvice | None = None
 
@@ -107,10 +108,6 @@ async def rank(
 
     Raises `RequestError` if no item has two outputs, and `TenantLimited` if nothing was judged.
     """
-    if all(len(item.outputs) < 2 for item in spec.items):  # noqa: PLR2004  # a pair
-        message = "at least one item must have outputs of two systems"
-        fault = FieldError("/items", message)
-        raise RequestError("invalid_request", f"/items: {message}.", [fault])
     started_s, created_at = time.monotonic(), shown_time(now_ms())
     kept_s = min(FIT_S_MAX, FIT_SHARE * max(0.0, deadline.remaining_s()))
     ranker = _Ranker(spec, comparer, caller, deadline.earlier_by(kept_s))
@@ -125,7 +122,7 @@ async def rank(
         if order.judge and order.winner
     )
     reasons = Counter(str(one.reason) for one in comparisons if one.winner is None)
-    ranking = Ranking(
+    ranking = SystemRanking(
         id=new_id("rank"),
         created_at=created_at,
         systems=tuple(ranker.ranked(fit)),
@@ -170,6 +167,10 @@ class _Ranker:
         self._cut: Stopped | None = None
         self._limited: TenantLimited | None = None
         self.possible = sum(map(len, self._waiting.values()))
+        if not self.possible:
+            message = "at least one item must have outputs of two systems"
+            fault = FieldError("/items", message)
+            raise RequestError("invalid_request", f"/items: {message}.", [fault])
         self.outcomes: dict[_Match, ComparisonOutcome] = {}
         self.rounds = 0
 
@@ -186,7 +187,7 @@ class _Ranker:
                 found[one, two] = matches
         return found
 
-    async def run(self) -> tuple[Stopped, Fit | None]:
+    async def run(self) -> tuple[Stopped, Ranking | None]:
         """Judge in rounds, each where the one before left ranks open; raises `TenantLimited`."""
         stopped, pairs, each = None, list(self._waiting), FIRST_ROUND
         while stopped is None:
@@ -198,7 +199,7 @@ class _Ranker:
                 pairs = [pair for pair in self._open(fit) if self._waiting.get(pair)]
                 each = max(ROUND_MIN, round(ROUND_SHARE * len(self.outcomes) / max(1, len(pairs))))
                 if not pairs:
-                    stopped = "resolved"
+                    stopped = "open_pairs_judged" if self._open(fit) else "resolved"
         return stopped, fit
 
     async def _judge_round(self, pairs: Sequence[tuple[int, int]], each: int) -> Stopped | None:
@@ -255,7 +256,7 @@ class _Ranker:
             if outcome.comparison.winner is not None:
                 yield match, outcome.comparison
 
-    async def _fit(self) -> Fit | None:
+    async def _fit(self) -> Ranking | None:
         """Strengths from the verdicts in each order; None without any."""
         rows = [
             (*_shown(match, order), match.item)
@@ -264,7 +265,7 @@ class _Ranker:
         ]
         return await asyncio.to_thread(self._fitted, rows) if rows else None
 
-    def _fitted(self, rows: Sequence[tuple[int, int, float, int]]) -> Fit:
+    def _fitted(self, rows: Sequence[tuple[int, int, float, int]]) -> Ranking:
         """Each round looks at the ranks again, and so gets a part of the error: α / (r (r + 1))."""
         from assay.calibration.ranking import rank_systems  # noqa: PLC0415  # loads the statistics
 
@@ -286,18 +287,18 @@ class _Ranker:
             fit, intervals=None, rank_ranges=None, statements=(*fit.statements, ALL_TIED)
         )
 
-    def _open(self, fit: Fit | None) -> Sequence[tuple[int, int]]:
+    def _open(self, fit: Ranking | None) -> Sequence[tuple[int, int]]:
         """Pairs whose order is open, the most uncertain first; all of them with few items."""
         items = {match.item for match, _ in self._scored()}
         if fit is None or fit.rank_ranges is None or len(items) < ITEMS_MIN:
             return list(combinations(range(len(self._systems)), 2))
         return fit.unresolved
 
-    def open_pairs(self, fit: Fit | None) -> Iterator[tuple[str, str]]:
+    def open_pairs(self, fit: Ranking | None) -> Iterator[tuple[str, str]]:
         """The names of these pairs."""
         return ((self._systems[one], self._systems[two]) for one, two in self._open(fit))
 
-    def ranked(self, fit: Fit | None) -> Sequence[RankedSystem]:
+    def ranked(self, fit: Ranking | None) -> Sequence[RankedSystem]:
         """The systems, the strongest first."""
         won: Counter[tuple[int, float]] = Counter()
         for match, comparison in self._scored():
@@ -324,7 +325,7 @@ class _Ranker:
                 item = self._spec.items[match.item].id
                 yield UnscoredComparison(item, names, str(outcome.comparison.reason))
 
-    def statements(self, fit: Fit | None, stopped: Stopped) -> Iterator[str]:
+    def statements(self, fit: Ranking | None, stopped: Stopped) -> Iterator[str]:
         """What can be said of the ranking, and what cannot."""
         yield from (
             ("No comparison is scored: nothing can be said.",) if fit is None else fit.statements
@@ -337,11 +338,11 @@ class _Ranker:
             yield f"{why}: {missing} of {self.possible} possible comparisons were not made."
         if unscored:
             yield (
-                f"{unscored} comparisons are unscored and left out. If they are the hard ones, the "
-                "ranking is one of the easy ones."
+                f"Comparisons that are unscored and left out: {unscored}. If they are the hard "
+                "ones, the ranking is one of the easy ones."
             )
         if identical:
-            yield f"{identical} comparisons are of identical outputs: ties, without a judge."
+            yield f"Comparisons of identical outputs, which are ties without a judge: {identical}."
         for name in self._systems:
             outputs = sum(name in item.outputs for item in self._spec.items)
             if outputs < len(self._spec.items):

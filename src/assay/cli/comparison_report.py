@@ -121,6 +121,9 @@ def _criterion_lines(criterion: Mapping[str, Any]) -> Iterator[str]:
     for one in criterion["differences"]:
         measure = f"{name}, {one['measure'].replace('_', ' ')}"
         yield from (printable(f"{measure}: {text}") for text in one["statements"])
+        if one["bounds"][0] < one["bounds"][1]:
+            low, high = one["bounds"]
+            yield f"{measure}: with the unscored rows it could be from {low:+.4f} to {high:+.4f}."
         if one["verdict"] == "no_significant_change" and one["smallest_detectable"] is not None:
             yield f"{measure}: smallest detectable difference {one['smallest_detectable']:.4f}."
     for kind, words in (("regressions", "worse"), ("unscored", "unscored on one side")):

@@ -9,7 +9,14 @@ from typing import Any, Literal
 from assay.domain.completion import Usage, doc
 
 Stopped = Literal[
-    "all_judged", "resolved", "comparisons_max", "deadline", "cost_cap", "tenant_limit", "unscored"
+    "all_judged",
+    "resolved",
+    "open_pairs_judged",
+    "comparisons_max",
+    "deadline",
+    "cost_cap",
+    "tenant_limit",
+    "unscored",
 ]
 
 
@@ -41,7 +48,7 @@ class UnscoredComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class SystemRanking:
     """Systems by their strengths, the strongest first."""
 
     id: str

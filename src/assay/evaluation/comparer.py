@@ -97,9 +97,6 @@ class Comparer:
     ) -> ComparisonOutcome:
         """Which is better by the rubric: the case's output (a) or the `other` (b).
 
-        Comparisons that share a `budget` keep to it together; without one, the judge's own cap
-        holds for this comparison.
-
         Raises `RequestError` (`unknown_model`) before any call is made; no other failure raises.
         Two outputs of the same text are a tie, and no judge is asked.
         """

@@ -48,6 +48,7 @@ def test_two_recorded_judges_give_what_a_hand_computation_gives():
     spread = (gained + lost - n * mean**2) / (n - 1)
     width = 1.967930 * math.sqrt(spread / n)  # Student's t with 299 degrees of freedom
     for one in found.criteria[0].differences:
+        assert one.measure == "pass_rate"
         assert (one.rows, one.improved, one.regressed) == (n, gained, lost)
         assert (one.test, one.verdict) == ("mcnemar", "improvement")
         assert one.difference == pytest.approx(mean)

@@ -159,7 +159,7 @@ async def test_unscored_comparisons_are_told_and_left_out():
     assert (found.comparisons_scored, found.unscored) == (11, {"judge_parse_error": 1})
     (one,) = found.unscored_first
     assert (one.item_id, one.systems) == ("i3", ("x", "y"))
-    assert any("1 comparisons are unscored" in text for text in found.statements)
+    assert any("unscored and left out: 1." in text for text in found.statements)
 
 
 async def test_a_round_without_a_verdict_ends_the_ranking():

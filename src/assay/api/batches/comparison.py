@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.batches.responses import RunComparisonResponse
+from assay.api.batches.responses import BatchComparisonResponse
 from assay.api.batches.results import pages
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH
-from assay.batches.comparison import RunComparison
+from assay.batches.comparison import BatchComparison
 from assay.batches.rows import BatchSpecError, load_batch_spec
 from assay.batches.run_results import RunResults
 from assay.domain.batches import Batch, StoredResult
@@ -40,7 +40,7 @@ def batch_comparison_router(batches: Batches) -> APIRouter:
         operation_id="compare_batches",
         response_model=None,
         responses={
-            200: {"model": RunComparisonResponse},
+            200: {"model": BatchComparisonResponse},
             **problems(*BATCH, "invalid_request", "conflict", "records_unavailable"),
         },
         openapi_extra={"parameters": [BASE, PAGE.parameters()[1]]},
@@ -100,7 +100,7 @@ def _add(run: RunResults, page: Sequence[StoredResult]) -> None:
         run.add(result.item_id, loads(result.body))
 
 
-def _compare(base: RunResults, candidate: RunResults, rows_shown: int) -> RunComparison:
+def _compare(base: RunResults, candidate: RunResults, rows_shown: int) -> BatchComparison:
     from assay.batches.comparing import compare_results  # noqa: PLC0415  # loads the statistics
 
     return compare_results(base, candidate, rows_shown)

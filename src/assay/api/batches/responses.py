@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.responses import EXACT, EvaluationResponse
-from assay.batches.comparison import RunComparison
+from assay.batches.comparison import BatchComparison
 from assay.batches.summary import NANO, summarize
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
 from assay.domain.completion import Usage, doc
@@ -124,7 +124,7 @@ class UploadResponse(_Shape):
 
 
 @dataclass(frozen=True, slots=True)
-class RunComparisonResponse(RunComparison):
+class BatchComparisonResponse(BatchComparison):
     """Two batches compared by item."""
 
     __pydantic_config__: ClassVar[ConfigDict] = EXACT

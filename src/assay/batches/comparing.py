@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from assay.batches.comparison import (
+    BatchComparison,
     ChangedRow,
     ChangedRows,
     ChangedSide,
@@ -17,12 +18,10 @@ from assay.batches.comparison import (
     Difference,
     ItemList,
     Measure,
-    BatchComparison,
     Verdict,
 )
 from assay.batches.run_results import MEASURES, Column, RunResults, differences_in_kind, listed
-from assay.calibration.comparison import RunComparison
-from assay.calibration.comparison import benjamini_hochberg, compare_runs
+from assay.calibration.comparison import RunComparison, benjamini_hochberg, compare_runs
 from assay.calibration.figures import Floats, Integers
 from assay.domain.errors import RequestError
 

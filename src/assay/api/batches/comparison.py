@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.responses import BatchComparisonResponse
 from assay.api.batches.results import pages
-from assay.api.batches.services import Batches
+from assay.api.batches.services import BATCH_ID, Batches
 from assay.api.problem_codes import BATCH
 from assay.batches.comparison import BatchComparison
 from assay.batches.rows import BatchSpecError, load_batch_spec
@@ -26,7 +26,8 @@ VALUES_MAX = 1_000_000
 """Rows times criteria of one batch: larger ones are compared from files of their results."""
 PAGE = Paging(largest=1_000, default=20, cursor_pattern="")
 BASE = {
-    "name": "base", "in": "query", "required": True, "schema": {"type": "string"},
+    "name": "base", "in": "query", "required": True,
+    "schema": {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"},
     "description": "The batch to compare with.",
 }  # fmt: skip
 

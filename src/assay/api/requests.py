@@ -24,9 +24,11 @@ from pydantic_core import PydanticCustomError
 
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria import CriteriaField
-from assay.criteria.base import Frozen, JudgeField, Prose
+from assay.criteria.base import Prose
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import JudgeField
 from assay.criteria.locations import fault_at
-from assay.domain.evaluation import Case, NamedVersion, Text
+from assay.domain.evaluation import Case, Text
 from assay.domain.exact_json import dumps
 from assay.domain.images import DEPTH_MAX, ImageFault, image_in, no_fault, replaced
 from assay.http.problems import invalid_request
@@ -182,6 +184,11 @@ class CaseContext(Frozen):
         validation_alias=AliasChoices("context", "retrieval_context", "retrieved_contexts"),
         description="The passages that were retrieved for the model.",
     )
+
+
+class MetadataField(Frozen):
+    """What the caller adds for itself."""
+
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
 
 
@@ -189,7 +196,7 @@ _OUTPUT_NAMES = AliasChoices("output", "actual_output", "response")
 OptionalOutput = Annotated[TextField | None, Field(validation_alias=_OUTPUT_NAMES)]
 
 
-class CaseFields(CaseContext):
+class CaseFields(CaseContext, MetadataField):
     """A case: an output to judge, what it answers, and what it is compared to."""
 
     output: TextField = Field(
@@ -279,18 +286,12 @@ class CriteriaFields(Frozen):
         "`name@3` its third.",
     )
 
-    @property
-    def named(self) -> NamedVersion | None:
-        """The evaluator that the criteria are from, as `with_criteria` has filled it in."""
-        name, _, version = (self.evaluator or "").partition("@")
-        return (name, int(version)) if version else None
-
 
 class EvaluationRequest(CriteriaFields, JudgedFields, CaseFields):
     """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
 
 
-class ComparisonRequest(JudgedFields, CaseContext):
+class ComparisonRequest(JudgedFields, CaseContext, MetadataField):
     """Two outputs to compare, what they answer, and the criteria to compare them by."""
 
     output_a: TextField = Field(description="One output: a text, or chat messages.")

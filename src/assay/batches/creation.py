@@ -11,6 +11,7 @@ import orjson
 
 from assay.batches.lasting import LastingBatches
 from assay.batches.summary import outline
+from assay.catalog.certificates import named_from_json, named_to_json
 from assay.catalog.stores import OpenStores
 from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion
@@ -145,13 +146,13 @@ class BatchCreator:
 def retry_spec(earlier: Batch, request: bytes, dataset: DatasetVersion) -> BatchRequestSpec:
     """A batch that does what an earlier one was to do, without gates: those are about all rows."""
     document, shown = loads(request), loads(earlier.shown)
-    named, generate = document.get("evaluator"), document.get("generate")
+    generate = document.get("generate")
     return BatchRequestSpec(
         earlier.tenant,
         document["criteria"],
         parse_criteria(document["criteria"]),
         document.get("judge"),
-        (named[0], named[1]) if named else None,
+        named_from_json(document.get("evaluator")),
         Generation.model_validate(generate) if generate else None,
         dataset,
         name=shown.get("name"),
@@ -171,7 +172,7 @@ def _request(spec: BatchRequestSpec) -> dict[str, Any]:
         "tenant": spec.tenant,
         "criteria": spec.criteria,
         "judge": spec.judge,
-        "evaluator": spec.named,
+        "evaluator": named_to_json(spec.named),
         "store": spec.store,
         "gates": spec.gates,
         "stop_when_certain": spec.stop_when_certain,
@@ -183,7 +184,7 @@ def _shown(spec: BatchRequestSpec) -> dict[str, Any]:
     dataset = spec.dataset
     return {
         "criteria": outline(spec.parsed),
-        "evaluator": spec.named and f"{spec.named[0]}@{spec.named[1]}",
+        "evaluator": spec.named and str(spec.named),
         "dataset": dataset and f"{dataset.name}@{dataset.version}",
         "name": spec.name,
         "generated_by": spec.generation and spec.generation.model,

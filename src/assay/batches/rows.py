@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from assay.batches.gates import Gate, gate_scores, parse_gates
 from assay.batches.summary import row_groups, row_status, row_tally, row_totals
+from assay.catalog.certificates import named_from_json
 from assay.catalog.stores import OpenStores, without_records
 from assay.criteria import parse_criteria
-from assay.criteria.base import Criterion, Judge, judge_spec
+from assay.criteria.base import Criterion
+from assay.criteria.judge import judge_spec
 from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import (
@@ -236,7 +238,7 @@ class RowRunner:
         return RowResult(
             item_id=claim.payload.item_id if claim.payload is not None else "",
             status=row_status(evaluation),
-            body=body[:-1] + b',"generated":' + dumps(made) + b"}",
+            body=body[:-1] + b"," + dumps({"generated": made, "group": group})[1:],
             sums=row_totals(evaluation, made),
             tally=row_tally(evaluation),
             groups=row_groups(evaluation, group),
@@ -248,19 +250,18 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     if request is None:
         raise BatchSpecError("The batch's criteria are missing.")
     document = loads(request)
-    given = document.get("judge")
     try:
         criteria = parse_criteria(document["criteria"])
-        judge = judge_spec(Judge.model_validate(given) if isinstance(given, dict) else given)
+        judge = judge_spec(document.get("judge"))
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
-    named, generated = document.get("evaluator"), document.get("generate")
+    generated = document.get("generate")
     stop, names = document.get("stop_when_certain"), [criterion.name for criterion in criteria]
     return BatchSpec(
         document["tenant"],
         criteria,
         judge,
-        (named[0], named[1]) if named else None,
+        named_from_json(document.get("evaluator")),
         Generation.model_validate(generated) if generated else None,
         document.get("store", True),
         parse_gates(document["gates"], names) if stop else (),

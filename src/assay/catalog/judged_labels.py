@@ -39,7 +39,7 @@ class WantedLabels:
 
 
 @dataclass(slots=True)
-class Verdicts:
+class CriterionVerdicts:
     """The results of one criterion, one for each row; NaN, None or an empty text is missing.
 
     `probabilities` are those of a pass, from votes or from the tokens of a yes or no; `spreads` say
@@ -54,7 +54,7 @@ class Verdicts:
     spreads: array[float] = field(default_factory=_column)
     labels: list[str | None] = field(default_factory=list)
     explanations: dict[int, str] = field(default_factory=dict)
-    tiers: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    cascades: dict[int, dict[str, Any]] = field(default_factory=dict)
     human: list[tuple[int, HumanLabel]] = field(default_factory=list)
 
     def add(self, result: Mapping[str, Any], labels: Sequence[HumanLabel]) -> None:
@@ -73,7 +73,8 @@ class Verdicts:
         self.labels.append(label)
         if labels:
             self.explanations[row] = result.get("explanation") or ""
-            self.tiers[row] = (judge.get("cascade") or {}).get("tiers") or []
+            if judge.get("cascade"):
+                self.cascades[row] = judge["cascade"]
             self.human += [(row, one) for one in labels]
 
 
@@ -87,7 +88,7 @@ class JudgedBatch:
     places: array[int] = field(default_factory=lambda: array("q"))
     item_ids: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
-    criteria: dict[str, Verdicts] = field(default_factory=dict)
+    criteria: dict[str, CriterionVerdicts] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
     """How many rows each revision judged."""
 
@@ -109,7 +110,7 @@ async def judged_labels(
     batch made the outputs, only those that name it.
     """
     by_item, by_digest = await _labels(stores, tenant, batch_id, wanted)
-    judged = JudgedBatch(criteria={name: Verdicts() for name in criteria})
+    judged = JudgedBatch(criteria={name: CriterionVerdicts() for name in criteria})
     async for page in results:
         ids = [one.item_id for one in page]
         items = await stores.datasets.items_called(dataset, ids) if dataset else {}

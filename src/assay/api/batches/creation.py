@@ -19,10 +19,11 @@ from assay.batches.creation import BatchRequestSpec
 from assay.batches.forecast import forecast
 from assay.catalog.evaluators import with_criteria
 from assay.catalog.names import at, named_version
-from assay.criteria.base import judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.batches import NewBatch
 from assay.domain.completion import Caller
 from assay.domain.errors import AssayError
+from assay.domain.evaluation import NamedVersion
 from assay.domain.records import DatasetVersion
 from assay.domain.targets import target_fault
 from assay.evaluation.selection import judges_of
@@ -62,10 +63,10 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         """
         tenant = await batches.services.admit(request)
         body = await read_json(request, digested=is_keyed(request))
-        document = await with_criteria(batches.services.open_stores, tenant, body.document)
+        document, named = await with_criteria(batches.services.open_stores, tenant, body.document)
         wanted = validate(BatchRequest, document)
         wanted.check_store(keyed=is_keyed(request))
-        spec = await _checked(batches, tenant, wanted, document)
+        spec = await _checked(batches, tenant, wanted, document, named)
         await batches.services.evaluator.compile(
             wanted.criteria,
             caller=Caller(tenant, request.state.request_id),
@@ -80,7 +81,11 @@ def batch_creation_router(batches: Batches) -> APIRouter:
 
 
 async def _checked(
-    batches: Batches, tenant: str, wanted: BatchRequest, document: dict[str, Any]
+    batches: Batches,
+    tenant: str,
+    wanted: BatchRequest,
+    document: dict[str, Any],
+    named: NamedVersion | None,
 ) -> BatchRequestSpec:
     """The batch that a request wants.
 
@@ -106,7 +111,7 @@ async def _checked(
         document["criteria"],
         wanted.criteria,
         document.get("judge"),
-        wanted.named,
+        named,
         wanted.generate,
         await _dataset(batches, tenant, wanted),
         wanted.filter.to_filter(),

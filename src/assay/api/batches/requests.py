@@ -19,7 +19,8 @@ from pydantic_core import PydanticCustomError
 
 from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
 from assay.catalog.names import REFERENCE_PATTERN
-from assay.criteria.base import Frozen, JudgeField
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import JudgeField
 from assay.domain.records import ItemFilter
 from assay.judging.generation import Generation
 

@@ -63,7 +63,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         for media_type, table in TABLES.items():
             if media_type in accepted:
                 names = [criterion["name"] for criterion in loads(batch.shown)["criteria"]]
-                rows = table(columns(names), _pages(batches, batch, cursor, wanted))
+                rows = table(columns(names), pages(batches, batch, cursor, wanted))
                 return StreamingResponse(rows, media_type=media_type)
         return await _page(batches, batch, cursor, limit, wanted)
 
@@ -88,13 +88,14 @@ async def _page(
 async def _lines(
     batches: Batches, batch: Batch, cursor: int, wanted: ResultFilter | None
 ) -> AsyncIterator[bytes]:
-    async for results in _pages(batches, batch, cursor, wanted):
+    async for results in pages(batches, batch, cursor, wanted):
         yield b"".join(render_result(result) + b"\n" for result in results)
 
 
-async def _pages(
-    batches: Batches, batch: Batch, cursor: int, wanted: ResultFilter | None
+async def pages(
+    batches: Batches, batch: Batch, cursor: int = 0, wanted: ResultFilter | None = None
 ) -> AsyncIterator[Sequence[StoredResult]]:
+    """All results from `cursor` on that are wanted, a few at a time."""
     more = True
     while more:
         page = await batches.lasting.page(batch, cursor, STREAM_PAGE_ROWS)

@@ -91,6 +91,14 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 
+/* What scrolls can be reached, and so scrolled, by the keyboard. */
+function reachable() {
+  for (const each of document.querySelectorAll("pre, .text, .table, #beside")) {
+    if (each.scrollHeight > each.clientHeight || each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+  }
+}
+for (const kind of ["DOMContentLoaded", "toggle", "htmx:after:swap"]) document.addEventListener(kind, reachable, true);
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (!button) return;

@@ -23,7 +23,8 @@ from assay.api.uploads import Uploads
 from assay.api.validation import field_names, first_fault, validate
 from assay.catalog.item_files import READERS, Row
 from assay.catalog.item_schema import ItemSchema
-from assay.criteria.base import Frozen, judge_spec
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import Case

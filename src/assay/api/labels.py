@@ -21,7 +21,7 @@ from assay.api.validation import first_fault, validate
 from assay.catalog.item_files import Row, json_lines
 from assay.catalog.labels import case_digest, item_digests
 from assay.catalog.stores import Stores
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.records import LABEL_ID_KIND, HumanLabel

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 NO_LABELS = "No label of these cases by this criterion counts, so nothing can be said."
 NO_CASCADE = "No cascade judged these rows, so that there is nothing to certify."
+NOT_ALL_TIERS = (
+    "Some labelled rows did not come to every tier, and so cannot certify other thresholds: use a "
+    "batch of a version of the evaluator that has neither thresholds nor a certificate."
+)
 SEVERAL_REVISIONS = (
     "The rows were judged by {} revisions of the evaluator: the figures are of their mix."
 )
@@ -75,13 +79,12 @@ def _criterion(
     options = statistics.ReportOptions(
         wanted.precision_min, wanted.confidence, wanted.seed, wanted.drawn
     )
-    goal = None if wanted.goal is None else _cascade_goal(verdicts, wanted.goal)
+    goal, missing = (None, "") if wanted.goal is None else _cascade_goal(verdicts, wanted.goal)
     found = statistics.report(given, ratings, options, goal)
-    told = {NO_LABELS: not found, NO_CASCADE: wanted.goal is not None and found and goal is None}
     return {
         "criterion": name,
         "labels": sum(len(one.rows) for one in ratings.values()),
-        "statements": [text for text, holds in told.items() if holds],
+        "statements": ([] if found else [NO_LABELS]) + ([missing] if found and missing else []),
         "reports": [_shown(one, judged) for one in found],
     }
 
@@ -105,25 +108,33 @@ def _ratings(verdicts: Verdicts) -> Mapping[RatingKind, Ratings]:
     return found
 
 
-def _cascade_goal(verdicts: Verdicts, wanted: Goal) -> CascadeGoal | None:
-    """The tiers as the labelled rows show them; None where there was no cascade."""
+def _cascade_goal(verdicts: Verdicts, wanted: Goal) -> tuple[CascadeGoal | None, str]:
+    """The tiers as the labelled rows show them, or why they certify nothing."""
     from assay.calibration.report import CascadeGoal, Tier  # noqa: PLC0415
 
-    count = max((len(tiers) for tiers in verdicts.tiers.values()), default=0)
-    if not count:
-        return None
-    tiers = []
-    for number in range(count):
-        asked = {row: tiers[number] for row, tiers in verdicts.tiers.items() if len(tiers) > number}
-        tiers.append(
-            Tier(
-                passed={row: one["passed"] for row, one in asked.items()},
-                labels={row: one["label"] for row, one in asked.items()},
-                confidences={row: one["confidence"] for row, one in asked.items()},
-                cost_usd=math.fsum(one["cost_usd"] for one in asked.values()) / len(asked),
-            )
+    if not verdicts.cascades:
+        return None, NO_CASCADE
+    if not all(map(_is_whole, verdicts.cascades.values())):
+        return None, NOT_ALL_TIERS
+    rows = {row: cascade["tiers"] for row, cascade in verdicts.cascades.items()}
+    count = max(map(len, rows.values()))
+    tiers = [
+        Tier(
+            passed={row: found[number]["passed"] for row, found in rows.items()},
+            labels={row: found[number]["label"] for row, found in rows.items()},
+            confidences={row: found[number]["confidence"] for row, found in rows.items()},
+            cost_usd=math.fsum(found[number]["cost_usd"] for found in rows.values()) / len(rows),
         )
-    return CascadeGoal(tiers, wanted.alpha, wanted.delta, wanted.unsure_cost_usd, wanted.attempts)
+        for number in range(count)
+    ]
+    goal = CascadeGoal(tiers, wanted.alpha, wanted.delta, wanted.unsure_cost_usd, wanted.attempts)
+    return goal, ""
+
+
+def _is_whole(cascade: Mapping[str, Any]) -> bool:
+    """Whether every tier was asked, because none was sure enough or there were no thresholds."""
+    asked = (one["score"] is not None or one["reason"] is not None for one in cascade["tiers"])
+    return cascade["tier"] is None and all(asked)
 
 
 def _shown(report: LabelReport, judged: JudgedBatch) -> dict[str, Any]:

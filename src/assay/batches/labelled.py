@@ -28,6 +28,11 @@ class JudgedResults:
     criteria: tuple[str, ...]
     made_outputs: bool
 
+    @property
+    def dataset_name(self) -> str | None:
+        """The dataset with its version."""
+        return None if self.dataset is None else f"{self.dataset.name}@{self.dataset.version}"
+
 
 class LabelledBatches:
     """Reads the results of batches beside labels; see `judged_labels`."""

@@ -54,7 +54,7 @@ class Verdicts:
     spreads: array[float] = field(default_factory=_column)
     labels: list[str | None] = field(default_factory=list)
     explanations: dict[int, str] = field(default_factory=dict)
-    tiers: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    cascades: dict[int, dict[str, Any]] = field(default_factory=dict)
     human: list[tuple[int, HumanLabel]] = field(default_factory=list)
 
     def add(self, result: Mapping[str, Any], labels: Sequence[HumanLabel]) -> None:
@@ -73,7 +73,8 @@ class Verdicts:
         self.labels.append(label)
         if labels:
             self.explanations[row] = result.get("explanation") or ""
-            self.tiers[row] = (judge.get("cascade") or {}).get("tiers") or []
+            if judge.get("cascade"):
+                self.cascades[row] = judge["cascade"]
             self.human += [(row, one) for one in labels]
 
 

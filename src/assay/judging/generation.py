@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.criteria.judged.openai_graders import MESSAGES_MAX, TemplateMessage
 from assay.criteria.placeholders import fill, variable
 from assay.domain.case_text import content_text

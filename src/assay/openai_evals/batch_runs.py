@@ -11,6 +11,7 @@ from assay.catalog.stores import OpenStores
 from assay.criteria import parse_criteria
 from assay.domain.batches import Batch, BatchStatus
 from assay.domain.errors import FieldError, RequestError
+from assay.domain.evaluation import NamedVersion
 from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore, Judges
 from assay.domain.records import ALL_ITEMS
@@ -21,6 +22,7 @@ STATUSES: Mapping[BatchStatus, RunStatus] = {
     "open": "queued",
     "running": "in_progress",
     "completed": "completed",
+    "decided": "completed",
     "cancelled": "canceled",
     "failed": "failed",
 }
@@ -56,7 +58,7 @@ class BatchRuns:
             tenant,
             criteria,
             parse_criteria(criteria),
-            named=(version.name, version.version),
+            named=NamedVersion(version.name, version.version),
             generation=None if generate is None else self._generation(generate),
             dataset=items,
             name=name,

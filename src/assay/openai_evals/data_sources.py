@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.criteria.judged.openai_graders import MESSAGES_MAX, TemplateMessage
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.sampling import Effort

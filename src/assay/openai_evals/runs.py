@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from assay.catalog.item_schema import ItemSchema
 from assay.catalog.stores import Stores
-from assay.criteria.base import Frozen, judge_spec
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import judge_spec
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import Case
 from assay.domain.exact_json import dumps

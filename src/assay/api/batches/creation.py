@@ -19,10 +19,11 @@ from assay.batches.creation import BatchRequestSpec
 from assay.batches.forecast import forecast
 from assay.catalog.evaluators import with_criteria
 from assay.catalog.names import at, named_version
-from assay.criteria.base import judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.batches import NewBatch
 from assay.domain.completion import Caller
 from assay.domain.errors import AssayError
+from assay.domain.evaluation import NamedVersion
 from assay.domain.records import DatasetVersion
 from assay.domain.targets import target_fault
 from assay.evaluation.selection import judges_of
@@ -62,10 +63,10 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         """
         tenant = await batches.services.admit(request)
         body = await read_json(request, digested=is_keyed(request))
-        document = await with_criteria(batches.services.open_stores, tenant, body.document)
+        document, named = await with_criteria(batches.services.open_stores, tenant, body.document)
         wanted = validate(BatchRequest, document)
         wanted.check_store(keyed=is_keyed(request))
-        spec = await _checked(batches, tenant, wanted, document)
+        spec = await _checked(batches, tenant, wanted, document, named)
         await batches.services.evaluator.compile(
             wanted.criteria,
             caller=Caller(tenant, request.state.request_id),
@@ -80,7 +81,11 @@ def batch_creation_router(batches: Batches) -> APIRouter:
 
 
 async def _checked(
-    batches: Batches, tenant: str, wanted: BatchRequest, document: dict[str, Any]
+    batches: Batches,
+    tenant: str,
+    wanted: BatchRequest,
+    document: dict[str, Any],
+    named: NamedVersion | None,
 ) -> BatchRequestSpec:
     """The batch that a request wants.
 
@@ -91,7 +96,11 @@ async def _checked(
     judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
     if wanted.generate is not None:
         wanted.generate.check(batches.judges)
-    webhook = wanted.webhook
+    names = [criterion.name for criterion in wanted.criteria]
+    for place, gate in enumerate(wanted.gates):
+        if gate.criterion is not None and gate.criterion not in names:
+            raise at(f"/gates/{place}/criterion", "must be the name of one of the criteria")
+    stop, webhook = wanted.stop_when_certain, wanted.webhook
     if webhook is not None:
         allowed = batches.rules.allow_private_webhooks
         fault = target_fault(webhook.url, allow_private=allowed)
@@ -102,13 +111,15 @@ async def _checked(
         document["criteria"],
         wanted.criteria,
         document.get("judge"),
-        wanted.named,
+        named,
         wanted.generate,
         await _dataset(batches, tenant, wanted),
         wanted.filter.to_filter(),
         wanted.name,
         wanted.metadata,
         None if webhook is None else {"url": webhook.url, "secret": webhook.secret or new_secret()},
+        gates=[gate.model_dump() for gate in wanted.gates],
+        stop_when_certain=None if stop is None else stop.model_dump(),
         store=wanted.store,
     )
 

@@ -19,7 +19,8 @@ from pydantic_core import PydanticCustomError
 
 from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
 from assay.catalog.names import REFERENCE_PATTERN
-from assay.criteria.base import Frozen, JudgeField
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import JudgeField
 from assay.domain.records import ItemFilter
 from assay.judging.generation import Generation
 
@@ -28,6 +29,8 @@ ITEMS_MAX = 1_000
 ITEM_ID_CHARS_MAX = 256
 GROUP_CHARS_MAX = 200
 NAME_CHARS_MAX = 200
+GATES_MAX = 16
+SEED_MAX = 2**32 - 1
 SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix of every secret, by the specification
 SECRET_BYTES = range(24, 65)
 """Length of a webhook's secret, by the specification."""
@@ -52,6 +55,7 @@ def new_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
+Bound = Annotated[float, Field(gt=0, le=1)]
 ItemId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=ITEM_ID_CHARS_MAX),
@@ -88,6 +92,36 @@ class DatasetFilter(Frozen):
 ALL = DatasetFilter()
 
 
+class GateField(Frozen):
+    """What the mean over all rows has to reach: a score or a pass rate."""
+
+    criterion: str | None = Field(
+        default=None, description="Name of a criterion; without it, the evaluation as a whole."
+    )
+    min_score: Bound | None = Field(default=None, description="The lowest mean score.")
+    min_pass_rate: Bound | None = Field(default=None, description="The lowest share that passes.")
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> Self:
+        if (self.min_score is None) == (self.min_pass_rate is None):
+            raise PydanticCustomError("gate_bound", "needs either min_score or min_pass_rate")
+        return self
+
+
+class StopField(Frozen):
+    """Ends the batch once its gates are decided."""
+
+    alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="The largest probability of a wrong verdict."
+    )
+    seed: int = Field(
+        default_factory=lambda: secrets.randbelow(SEED_MAX + 1),
+        ge=0,
+        le=SEED_MAX,
+        description="Determines the random order of the rows. Default: drawn by the service.",
+    )
+
+
 class BatchRequest(CriteriaFields, StoreField):
     """What to judge the rows by, the webhook to call, and the rows if there are few."""
 
@@ -108,6 +142,12 @@ class BatchRequest(CriteriaFields, StoreField):
         description="Makes the output of each item of the dataset.",
     )
     webhook: WebhookField | None = Field(default=None, description="Called when the batch ends.")
+    gates: Annotated[list[GateField], Field(max_length=GATES_MAX)] = Field(
+        default=[], description="What the batch has to reach; it shows the verdict on each."
+    )
+    stop_when_certain: StopField | None = Field(
+        default=None, description="Judge rows in random order, and end once the gates are decided."
+    )
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
     items: Annotated[list[dict[str, Any]], Field(max_length=ITEMS_MAX)] = Field(
         default=[], description="Rows to judge; the batch then starts at once."
@@ -124,6 +164,8 @@ class BatchRequest(CriteriaFields, StoreField):
             raise PydanticCustomError(
                 "two_sources", "with a dataset there are no items, and the batch starts at once"
             )
+        if self.stop_when_certain is not None and not self.gates:
+            raise PydanticCustomError("gates_missing", "stop_when_certain needs gates")
         return self
 
 

@@ -17,16 +17,19 @@ from assay.api.services import Services
 from assay.api.validation import validate
 from assay.batches.calibrating import Goal, Wanted, calibrated
 from assay.batches.labelled import JudgedResults, LabelledBatches
+from assay.catalog.certificates import StoredCertificate, save_certificate
+from assay.catalog.evaluators import find_evaluator
 from assay.catalog.judged_labels import WantedLabels
 from assay.catalog.names import at
 from assay.domain.errors import RequestError
-from assay.domain.ids import new_id, shown_time
+from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.records import CALIBRATION_ID_KIND, DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
 from assay.http.pagination import Paging
 from assay.http.problems import CLOSE, Problem, ProblemError
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=CALIBRATION_ID_KIND + "_[0-9a-f]{32}")
+NO_PLACE = "No certificate is kept: the batch needs a named evaluator, and one revision of it."
 AT_ONCE = 2
 """Calibrations that one process computes at a time: each holds the columns of a batch."""
 
@@ -62,9 +65,10 @@ class Calibrations:
             raise ProblemError(Problem("overloaded", detail, headers=CLOSE))
         async with self._slots:
             document = await self._calibrate(tenant, wanted)
-        new = StoredObject(new_id(CALIBRATION_ID_KIND), CALIBRATION_ID_KIND, document)
-        stores = await self._services.open_stores()
-        kept = await stores.objects.add(tenant, new)
+        id_ = new_id(CALIBRATION_ID_KIND)
+        document["certificate"] = await self._issue(tenant, id_, document)
+        objects = (await self._services.open_stores()).objects
+        kept = await objects.add(tenant, StoredObject(id_, CALIBRATION_ID_KIND, document))
         return json_response(await self._shown(tenant, kept), 201)
 
     async def list_calibrations(self, request: Request) -> Response:
@@ -111,13 +115,36 @@ class Calibrations:
         return {
             "batch": results.batch.id,
             "evaluator": results.evaluator,
-            "dataset": results.dataset and f"{results.dataset.name}@{results.dataset.version}",
+            "dataset": results.dataset_name,
             "labels": labels.model_dump(),
             "confidence": wanted.confidence,
             "seed": wanted.seed,
             "cascade": wanted.cascade and wanted.cascade.model_dump(),
             **await asyncio.to_thread(calibrated, judged, options),
         }
+
+    async def _issue(self, tenant: str, id_: str, document: dict[str, Any]) -> str | None:
+        """Keep what was certified beside the evaluator; the id of the certificate."""
+        found = {
+            criterion["criterion"]: report["certificate"]
+            for criterion in document["criteria"]
+            for report in criterion["reports"]
+            if report["certificate"] and report["certificate"]["thresholds"]
+        }
+        if not found:
+            return None
+        if document["evaluator"] is None or len(document["revisions"]) != 1:
+            document["statements"].append(NO_PLACE)
+            return None
+        evaluator = await find_evaluator(self._services.open_stores, tenant, document["evaluator"])
+        (revision,) = document["revisions"]
+        issued = {name: document[name] for name in ("batch", "dataset", "labels", "cascade")}
+        issued |= {"calibration": id_, "at": shown_time(now_ms())}
+        kept = await save_certificate(
+            await self._services.open_stores(), tenant, evaluator.id,
+            StoredCertificate(evaluator.version, revision, found, issued),
+        )  # fmt: skip
+        return kept.id
 
     async def _drawn(
         self, tenant: str, draw_id: str | None, results: JudgedResults
@@ -133,16 +160,16 @@ class Calibrations:
 
     async def _earlier_attempts(self, tenant: str, results: JudgedResults) -> int:
         """How often a certificate was asked for on these labels before."""
-        objects, after, count = (await self._services.open_stores()).objects, "", 0
-        more = True
+        objects, after, count, more = (await self._services.open_stores()).objects, "", 0, True
+        dataset = results.dataset_name
+        of, tried = ("dataset", dataset) if dataset else ("batch", results.batch.id)
         while more:
             page = await objects.page(
                 tenant, CALIBRATION_ID_KIND, "", after=after, limit=PAGE.largest,
                 descending=True, by_update=False,
             )  # fmt: skip
             count += sum(
-                bool(one.document["cascade"]) and one.document["batch"] == results.batch.id
-                for one in page
+                bool(one.document["cascade"]) and one.document[of] == tried for one in page
             )
             more, after = len(page) == PAGE.largest, page[-1].id if page else ""
         return count

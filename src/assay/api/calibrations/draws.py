@@ -59,7 +59,7 @@ class LabelDraws:
         )  # fmt: skip
         document |= {
             "batch": results.batch.id,
-            "dataset": results.dataset and f"{results.dataset.name}@{results.dataset.version}",
+            "dataset": results.dataset_name,
             "criterion": criterion,
         }
         objects = (await self._services.open_stores()).objects

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from assay.api.requests import EvaluatorReference
 from assay.batches.labelled import JudgedResults, LabelledBatches
 from assay.catalog.names import at
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 
 LABELS_DRAWN_MAX = 10_000
 SEED_MAX = 2**53 - 1

@@ -131,6 +131,9 @@ class CalibrationResponse(_Shape):
     confidence: float
     seed: int
     cascade: dict[str, Any] | None
+    certificate: str | None = Field(
+        description="The certificate that is now kept with the evaluator: its thresholds apply."
+    )
     rows: int
     revisions: dict[str, int] = Field(description="How many rows each revision judged.")
     statements: list[str]

@@ -76,6 +76,7 @@ class RedisBatches:
                     batch.webhook,
                     batch.shown,
                     kept,
+                    "" if batch.seed is None else batch.seed,
                 ],
             )
             # In this order a crash in between leaves an empty batch that is on no list and expires;
@@ -85,7 +86,7 @@ class RedisBatches:
 
     async def add(self, batch_id: str, rows: Sequence[NewRow]) -> Added:
         keys = BatchKeys(batch_id)
-        names = [keys.meta, keys.ids, keys.queue]
+        names = [keys.meta, keys.ids, keys.queue, keys.order]
         arguments: list[Argument] = [self._rows_max]
         for row in rows:
             key = row_key(row.item_id)
@@ -134,12 +135,12 @@ class RedisBatches:
         keys = BatchKeys(batch_id)
         with store_unavailable():
             await self._client.zadd(ACTIVE, {batch_id: now_ms()})
-            names = [keys.meta, keys.queue, keys.later]
+            names = [keys.meta, *keys.work]
             answer = (await END.run(self._client, names, ["cancelled", ""])).decode()
         match answer:
             case "missing":
                 raise RequestError("not_found", "No batch has this id.")
-            case "completed" | "failed":
+            case "completed" | "decided" | "failed":
                 raise RequestError("conflict", f"The batch is {answer}.")
 
     async def delete(self, batch: Batch) -> None:
@@ -147,7 +148,7 @@ class RedisBatches:
         keys = BatchKeys(batch.id)
         with store_unavailable():
             await self._client.zrem(tenant_index(batch.tenant), batch.id)
-            await self._client.unlink(keys.meta, keys.queue, keys.later)
+            await self._client.unlink(keys.meta, *keys.work)
             rows: list[str] = []
             async for field, _ in self._client.hscan_iter(keys.ids, count=SWEEP_ROWS):
                 rows.append(keys.row(field.decode()))
@@ -238,4 +239,5 @@ def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | N
         shown=meta.get(b"shown", b"{}"),
         kept=text.get("kept", "0") != "0",
         uncopied=text.get("kept") == "uncopied",
+        gates=orjson.loads(text.get("gates", "[]")),
     )

@@ -173,11 +173,12 @@ class Datasets:
         return Response(status_code=204)
 
     async def list_items(self, request: Request, name: str) -> Response:
-        """List the items of the newest version, or of `?version=`, by `?split=` and `?group=`."""
+        """List the items of the newest version or `?version=`, by `?id=`, `?split=` and `?group=`."""
         cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
         store, version = await self._requested(request, name)
-        given = text_parameters(request, ("split", "group"))
-        wanted = ItemFilter(split=given.get("split"), group=given.get("group"))
+        given = text_parameters(request, ("id", "split", "group"))
+        ids = (given["id"],) if "id" in given else ()
+        wanted = ItemFilter(ids, given.get("split"), given.get("group"))
         found = await store.items(version, after=int(cursor or 0), limit=limit + 1, wanted=wanted)
         more = len(found) > limit
         return json_response(

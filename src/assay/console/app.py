@@ -49,6 +49,7 @@ class Console:
                 ApiError: _failed,
                 ProblemError: self._refused,
                 HTTPException: _failed,
+                Exception: _failed,
             },
         )
 

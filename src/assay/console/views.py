@@ -76,6 +76,7 @@ def templates() -> Environment:
         "interval": interval,
         "words": words,
         "pretty": pretty,
+        "as_text": as_text,
     }
     return environment
 
@@ -132,3 +133,12 @@ def words(value: str) -> str:
 def pretty(value: Any) -> str:
     """JSON with indentation."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+
+
+def as_text(value: Any) -> str:
+    """A part of a case as a person reads it: texts as they are, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return "\n\n".join(value)
+    return pretty(value)

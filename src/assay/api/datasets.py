@@ -173,7 +173,7 @@ class Datasets:
         return Response(status_code=204)
 
     async def list_items(self, request: Request, name: str) -> Response:
-        """List the items of the newest version or `?version=`, by `?id=`, `?split=` and `?group=`."""
+        """List the items of the newest version or `?version=`, by `?id=`, `?split=`, `?group=`."""
         cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
         store, version = await self._requested(request, name)
         given = text_parameters(request, ("id", "split", "group"))

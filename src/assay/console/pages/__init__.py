@@ -6,11 +6,18 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from assay.console.app import Console
-from assay.console.pages import batches, labels, models, overview, playground
+from assay.console.pages import batches, calibrations, labels, models, overview, playground
 from assay.http.access import Access
 
 
 def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
     """The console over the API `app`; `secret` signs its sessions."""
-    pages = (*overview.PAGES, *playground.PAGES, *batches.PAGES, *labels.PAGES, *models.PAGES)
+    pages = (
+        *overview.PAGES,
+        *playground.PAGES,
+        *batches.PAGES,
+        *labels.PAGES,
+        *calibrations.PAGES,
+        *models.PAGES,
+    )
     return Console(app, access, secret).build(pages)

@@ -25,8 +25,6 @@ from assay.domain.tenants import TenantStorage
 from assay.judging.generation import Generation
 
 ITEMS_AT_ONCE = 500
-KEPT_MS = 400 * 86_400_000
-"""How long Redis has a batch that is not copied to the records yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class BatchCreator:
             id=id_at(BATCH_ID_KIND, created_ms),
             tenant=spec.tenant,
             created_ms=created_ms,
-            expires_ms=created_ms + (KEPT_MS if spec.is_kept else self._retention_ms),
+            expires_ms=created_ms + self._retention_ms,
             request=dumps(_request(spec)),
             shown=dumps(_shown(spec)),
             webhook=b"" if spec.webhook is None else orjson.dumps(spec.webhook),

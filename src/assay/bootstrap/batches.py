@@ -67,7 +67,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
-        HumanLabels(batches.services, batches.limits, batches.found).router(),
+        HumanLabels(batches).router(),
         Erasures(batches, RedisErasure(process.redis)).router(),
     ]
 

@@ -25,7 +25,7 @@ class NewBatch:
 
     `shown` is the small JSON that is read with the batch each time, and `webhook` that of the
     target and its secret, or empty. What is `kept` is copied to the records once it has ended;
-    until then it does not expire.
+    from its start until then it does not expire.
     """
 
     id: str

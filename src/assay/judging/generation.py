@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Frozen
 from assay.criteria.judged.openai_graders import MESSAGES_MAX, TemplateMessage
+from assay.criteria.locations import fault_at
 from assay.criteria.placeholders import fill, variable
 from assay.domain.case_text import content_text
 from assay.domain.completion import (
@@ -66,7 +67,8 @@ class Generation(Frozen):
     @model_validator(mode="after")
     def _has_messages(self) -> Self:
         if bool(self.messages) is (self.messages_from is not None):
-            raise PydanticCustomError("messages", "give either messages or messages_from")
+            fault = PydanticCustomError("one_of", "either messages or messages_from is required")
+            raise fault_at(("messages_from" if self.messages else "messages",), fault, self)
         return self
 
     def check(self, judges: Judges) -> None:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria.base import Frozen, JudgeField
+from assay.criteria.locations import fault_at
 from assay.domain.records import ItemFilter
 from assay.judging.generation import Generation
 
@@ -118,12 +119,14 @@ class BatchRequest(CriteriaFields, StoreField):
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
-        if self.dataset is None and (self.generate is not None or self.filter != ALL):
-            raise PydanticCustomError("dataset_missing", "generate and filter need a dataset")
-        if self.dataset is not None and (self.items or not self.start):
-            raise PydanticCustomError(
-                "two_sources", "with a dataset there are no items, and the batch starts at once"
-            )
+        wrong = PydanticCustomError("dataset_missing", "needs a dataset")
+        at = {"generate": self.generate is not None, "filter": self.filter != ALL}
+        if self.dataset is not None:
+            wrong = PydanticCustomError("two_sources", "cannot be given with a dataset")
+            at = {"items": bool(self.items), "start": not self.start}
+        for name, is_given in at.items():
+            if is_given:
+                raise fault_at((name,), wrong, None)
         return self
 
 

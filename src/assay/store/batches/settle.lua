@@ -1,5 +1,5 @@
 -- Stores the result of a row, acknowledges the row and counts it; a second result changes nothing.
--- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups, 9 ids
+-- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups
 -- ARGV  1 entry, 2 index, 3 result, 4 status of the row, 5 most groups, 6 length of a rate window
 --       in ms, 7 how many pairs for meta, 8 for tally, 9 for groups, then the pairs name, increment
 -- Answers 'stored', 'known', 'completed' (stored, and it was the last) or 'missing'.
@@ -56,5 +56,5 @@ redis.call('HSET', KEYS[1], 'status', 'completed', 'finished', now)
 if redis.call('HGET', KEYS[1], 'hook') == 'waiting' then
   redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
 end
-redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[9])
+redis.call('UNLINK', KEYS[2], KEYS[3])
 return 'completed'

@@ -167,7 +167,7 @@ def _request(spec: BatchRequestSpec) -> dict[str, Any]:
         "judge": spec.judge,
         "evaluator": spec.named,
         "store": spec.store,
-        "generate": spec.generation and spec.generation.model_dump(mode="json"),
+        "generate": spec.generation and spec.generation.model_dump(mode="json", by_alias=True),
     }
 
 

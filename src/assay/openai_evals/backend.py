@@ -25,6 +25,7 @@ from assay.http.access import Access
 from assay.http.body import read_json
 from assay.http.limits import Limits
 from assay.http.problems import fault_sentence, invalid_request
+from assay.judging.generation import Generation
 
 Model = TypeVar("Model", bound=BaseModel)
 RunStatus = Literal["queued", "in_progress", "completed", "canceled", "failed"]
@@ -54,7 +55,13 @@ class Runs(Protocol):
     """Runs evaluators over datasets; every method raises `StoreUnavailable`."""
 
     async def start(
-        self, tenant: str, name: str, evaluator: str, dataset: str, generate: dict[str, Any] | None
+        self,
+        tenant: str,
+        name: str,
+        evaluator: str,
+        dataset: str,
+        generate: Generation | None,
+        webhook: Mapping[str, str] | None,
     ) -> str:
         """The id of a new run over the newest version of a dataset; raises `RequestError`."""
         ...
@@ -86,6 +93,7 @@ class Backend:
     open_stores: OpenStores
     limits: Limits
     runs: Runs
+    private_webhooks: bool = False
 
     async def opened(self, request: Request) -> tuple[str, Stores]:
         """The tenant of a request, and the stores."""

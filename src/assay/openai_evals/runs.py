@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
 
+from assay.batches.webhook_field import WebhookField
 from assay.catalog.item_schema import ItemSchema
 from assay.catalog.stores import Stores
 from assay.criteria.base import Frozen, judge_spec
@@ -47,6 +48,8 @@ class CreateRun(Frozen):
     data_source: DataSource
     name: NameField = None
     metadata: MetadataField = None
+    webhook: WebhookField | None = None
+    """An addition of ours: OpenAI's are set up on its website."""
 
 
 class EvalRuns:
@@ -77,8 +80,11 @@ class EvalRuns:
         found = await stores.objects.find(tenant, EVAL, eval_id)
         if found is None:
             raise not_found(EVAL, eval_id)
-        source, generate = wanted.data_source.rows(), wanted.data_source.generate()
-        run_id = new_id(RUN)
+        source = wanted.data_source.rows()
+        generate = wanted.data_source.generate(self._backend.judges)
+        run_id, webhook = new_id(RUN), None
+        if wanted.webhook is not None:
+            webhook = wanted.webhook.to_webhook(allow_private=self._backend.private_webhooks)
         if isinstance(source, FileContent):
             dataset = run_id
             rows = enumerate(source.content, 1)
@@ -91,7 +97,8 @@ class EvalRuns:
             await self._check_rows(request, found.document["data_source_config"], items)
         try:
             name = wanted.name or run_id
-            batch = await self._backend.runs.start(tenant, name, eval_id, dataset, generate)
+            hook = webhook and {**webhook, "run_id": run_id}
+            batch = await self._backend.runs.start(tenant, name, eval_id, dataset, generate, hook)
         except BaseException:
             if dataset == run_id:
                 await stores.datasets.delete(tenant, dataset, erase=True)
@@ -102,7 +109,8 @@ class EvalRuns:
             "dataset": dataset, "summary": EMPTY,
         }  # fmt: skip
         made = await stores.objects.add(tenant, StoredObject(run_id, RUN, document, eval_id))
-        return answer(await self._shown(request, stores, made), 201)
+        secret = {} if webhook is None else {"webhook": webhook}
+        return answer(await self._shown(request, stores, made) | secret, 201)
 
     async def list(self, request: Request, eval_id: str) -> Response:
         """List runs, also those of one status only."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     Field,
     StrictBool,
     StringConstraints,
@@ -18,6 +14,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
+from assay.batches.webhook_field import WebhookField
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria.base import Frozen, JudgeField
 from assay.criteria.locations import fault_at
@@ -29,9 +26,6 @@ ITEMS_MAX = 1_000
 ITEM_ID_CHARS_MAX = 256
 GROUP_CHARS_MAX = 200
 NAME_CHARS_MAX = 200
-SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix of every secret, by the specification
-SECRET_BYTES = range(24, 65)
-"""Length of a webhook's secret, by the specification."""
 
 
 def _identifier(value: Any) -> Any:
@@ -39,39 +33,11 @@ def _identifier(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _secret(value: str) -> str:
-    try:
-        raw = base64.b64decode(value.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if not value.startswith(SECRET_PREFIX) or len(raw) not in SECRET_BYTES:
-        raise PydanticCustomError("secret", "must be 'whsec_' and 24 to 64 bytes in base64")
-    return value
-
-
-def new_secret() -> str:
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
 ItemId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=ITEM_ID_CHARS_MAX),
     WrapValidator(lambda value, check: check(_identifier(value))),
 ]
-
-
-class WebhookField(Frozen):
-    """The webhook that is called when a batch ends, after the Standard Webhooks specification."""
-
-    url: Annotated[str, StringConstraints(min_length=1, max_length=2_048)] = Field(
-        json_schema_extra={"format": "uri", "pattern": "^https?://"}
-    )
-    secret: Annotated[str, AfterValidator(_secret)] | None = Field(
-        default=None,
-        repr=False,
-        description="Signs the messages: `whsec_` and base64. Without it one is generated, and "
-        "returned once.",
-    )
 
 
 class DatasetFilter(Frozen):

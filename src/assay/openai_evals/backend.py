@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
+from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -143,6 +144,14 @@ def request_error(
     ]
     first = faults[0]
     return RequestError("invalid_request", fault_sentence(first.pointer, first.message), faults)
+
+
+def router_of(prefix: str, *routes: tuple[str, str, Callable[..., Any]]) -> APIRouter:
+    """The routes of a resource: a method, a path below the prefix, and the endpoint of each."""
+    router = APIRouter(prefix=prefix, include_in_schema=False)
+    for method, path, endpoint in routes:
+        router.add_api_route(path, endpoint, methods=[method], response_model=None)
+    return router
 
 
 def not_found(kind: str, id_: str) -> RequestError:

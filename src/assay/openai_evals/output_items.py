@@ -23,6 +23,7 @@ from assay.openai_evals.backend import (
     list_answer,
     not_found,
     page_of,
+    router_of,
     seconds,
 )
 from assay.openai_evals.data_sources import DataSource
@@ -43,10 +44,7 @@ class OutputItems:
     def router(self) -> APIRouter:
         """Its routes."""
         path = "/v1/evals/{eval_id}/runs/{run_id}/output_items"
-        router = APIRouter(prefix=path, include_in_schema=False)
-        router.add_api_route("", self.list, methods=["GET"], response_model=None)
-        router.add_api_route("/{item_id}", self.get, methods=["GET"], response_model=None)
-        return router
+        return router_of(path, ("GET", "", self.list), ("GET", "/{item_id}", self.get))
 
     async def list(self, request: Request, eval_id: str, run_id: str) -> Response:
         """List the rows that have a result, also those of one status only."""

@@ -42,7 +42,21 @@ async def test_a_gate_that_is_met_and_one_that_is_not(assay):
     assert [json.loads(line)["item_id"] for line in lines] == [f"row-{n}" for n in range(10)]
     code, _, errors = await assay("good.jsonl", "--min-score", "0.7")
     assert code == 1
-    assert "0.6000 is below 0.7" in errors
+    assert "gate not met: Failed after 10 of 10 rows" in errors
+    assert "0.600, and the gate is 0.7" in errors
+
+
+async def test_a_gate_may_stop_the_batch_when_it_is_certain(assay):
+    """Exit codes as without it; it says by how many rows, and needs a gate that is a number."""
+    (assay.folder / "many.jsonl").write_bytes(file_of(3_000))
+    for gate, exit_code, verdict in (("0.3", 0, "Passed"), ("0.95", 1, "Failed")):
+        words = ("many.jsonl", "--min-pass-rate", gate, "--stop-when-certain")
+        code, _, errors = await assay(*words)
+        assert code == exit_code, errors
+        assert f"{verdict} after" in errors
+        assert "rows not judged" in errors
+    for words in (("--stop-when-certain",), ("--min-score", "nan")):
+        assert (await assay("good.jsonl", *words))[0] == 2
 
 
 async def test_a_gate_over_simulated_verdicts_is_refused(assay):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -24,11 +23,12 @@ from fakes.batches import (
     results,
     until,
     upload,
+    worker,
 )
 from fakes.chaos import CONFIG, kill
 from fakes.providers.server import FaultServer
 from fakes.redis_process import RedisProcess
-from fakes.service_process import clean_environment, running_service
+from fakes.service_process import running_service
 
 
 @pytest.fixture
@@ -129,6 +129,46 @@ async def one_event(events):
     return None
 
 
+def gated(gate, **fields):
+    return {"criteria": [{"type": "contains", "value": "good"}], "gates": [gate], **fields}
+
+
+BAD_GATES = [
+    (gated({"criterion": "rude", "min_score": 0.5}), "/gates/0/criterion"),
+    (gated({"criterion": "contains"}), "/gates/0"),
+    (gated({"min_score": 0.5, "min_pass_rate": 0.5}), "/gates/0"),
+    (gated({"min_score": 0}), "/gates/0/min_score"),
+    (gated({"min_pass_rate": 1.1}), "/gates/0/min_pass_rate"),
+    (gated({"min_pass_rate": "NaN"}), "/gates/0/min_pass_rate"),
+    (gated({"min_score": 0.5}, stop_when_certain={"alpha": 0}), "/stop_when_certain/alpha"),
+    (gated({"min_score": 0.5}, stop_when_certain={"alpha": 1}), "/stop_when_certain/alpha"),
+    (gated({"min_score": 0.5}, stop_when_certain={"seed": -1}), "/stop_when_certain/seed"),
+    ({"criteria": ["polite"], "stop_when_certain": {}}, ""),
+    ({"criteria": ["polite"], "gates": [{"min_score": 0.5}] * 17}, "/gates"),
+]
+
+
+async def test_gates_without_an_early_end_show_their_verdicts(api):
+    """Rows keep their order, and the batch is completed; a row without a score decides nothing."""
+    items = [{"id": n, "output": "good" if n < 3 else "bad"} for n in range(4)]
+    gates = [{"min_score": 0.75}, {"criterion": "contains", "min_pass_rate": 0.9}]
+    done = await ended(api, await create(api, items=items, gates=gates))
+    assert (done["status"], done["stop_when_certain"]) == ("completed", None)
+    assert [gate["verdict"] for gate in done["gates"]] == ["passed", "failed"]
+    assert done["gates"][0] == {
+        "criterion": None,
+        "min_score": 0.75,
+        "min_pass_rate": None,
+        "verdict": "passed",
+        "interval": [0.75, 0.75],
+        "rows": 4,
+        "statement": "Passed after 4 of 4 rows: the mean lies from 0.750 to 0.750, "
+        "and the gate is 0.75.",
+    }
+    async with api.get("/v1/batches") as answer:
+        assert (await answer.json())["data"][0]["gates"] is None
+
+
 async def test_what_cannot_be_made_is_refused(api):
     """Unknown criteria and judges, and private webhooks, are 422; an empty batch is 409."""
     for request, code, pointer in (
@@ -145,6 +185,7 @@ async def test_what_cannot_be_made_is_refused(api):
             "invalid_request",
             "/items/0",
         ),
+        *((request, "invalid_request", pointer) for request, pointer in BAD_GATES),
     ):
         async with api.post("/v1/batches", json=request) as answer:
             body = await answer.json()
@@ -258,13 +299,6 @@ def shared(redis, provider):
     config = CONFIG.format(redis=redis.url, provider=url, slots=4, lease_s=4, records="")
     config = config.replace("[providers.fake]", "[providers.fake]\nsilence_timeout_s = 100")
     return config.replace("[batches]", "[batches]\ngrace_s = 1\nwebhooks_to_private_hosts = true")
-
-
-async def worker(tmp_path):
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "assay", "worker", "--metrics-port", "0", cwd=tmp_path,
-        env=clean_environment(), stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ import asyncio
 import hashlib
 import io
 import json
+import sys
+
+from fakes.service_process import clean_environment
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 CONTAINS = [{"type": "contains", "value": "good"}]
@@ -29,6 +32,14 @@ def file_of(count):
         for n in range(count)
     )
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+async def worker(folder):
+    """A process that works on batches, with the configuration in the folder."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "assay", "worker", "--metrics-port", "0", cwd=folder,
+        env=clean_environment(), stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
 
 
 async def create(session, criteria=CONTAINS, **fields):

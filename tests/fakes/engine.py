@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assay.criteria import parse_criteria
-from assay.criteria.base import Judge, judge_spec
+from assay.criteria.judge import Judge, judge_spec
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, CriterionResult, Evaluation
 from assay.domain.policy import Deadline

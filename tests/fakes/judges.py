@@ -122,6 +122,8 @@ class FakeJudges:
         self._models = models
         self.specs: list[JudgeSpec] = []
         self.window_tokens = math.inf
+        self.windows: dict[str, float] = {}
+        """Windows of models by id, where they differ from that of all others."""
         self.embedder: ChatModel | None = None
 
     def panel(self, spec: JudgeSpec) -> list[PanelMember]:
@@ -130,8 +132,11 @@ class FakeJudges:
         if spec.strategy == "panel":
             members = [replace(spec, models=(name,), strategy="ordered") for name in spec.models]
         return [
-            PanelMember(each, self._model(each), self.window_tokens, ESTIMATOR) for each in members
+            PanelMember(each, self._model(each), self._window(each), ESTIMATOR) for each in members
         ]
+
+    def _window(self, spec: JudgeSpec) -> float:
+        return self.windows.get(spec.requested, self.window_tokens)
 
     def _model(self, spec: JudgeSpec) -> ChatModel:
         if spec.kind == "embedding" and self.embedder is not None:

@@ -9,7 +9,7 @@ from assay.api.problem_codes import JUDGED
 from assay.api.requests import ComparisonRequest
 from assay.api.responses import ComparisonResponse, render, transient_problem
 from assay.api.services import Services
-from assay.criteria.base import judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
 from assay.http.limits import Limits
@@ -39,7 +39,7 @@ def comparisons_router(services: Services, limits: Limits) -> APIRouter:
 
 
 async def _compare(
-    services: Services, payload: ComparisonRequest, caller: Caller, deadline: Deadline
+    services: Services, payload: ComparisonRequest, caller: Caller, deadline: Deadline, _: object
 ) -> Response:
     outcome = await services.comparer.compare(
         payload.to_case(),

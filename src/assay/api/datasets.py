@@ -23,7 +23,7 @@ from assay.api.uploads import Uploads
 from assay.api.validation import field_names, first_fault, validate
 from assay.catalog.item_files import READERS, Row
 from assay.catalog.item_schema import check_schema, schema_faults
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import dumps, loads

@@ -12,7 +12,7 @@ from assay.api.batches.services import Batches
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response
 from assay.api.validation import validate
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.criteria.locations import require_one
 from assay.domain.erasure import Erasing
 from assay.domain.exact_json import loads

@@ -9,8 +9,9 @@ from assay.api.problem_codes import JUDGED
 from assay.api.requests import EvaluationRequest
 from assay.api.responses import EvaluationResponse, render, transient_problem
 from assay.api.services import Services
-from assay.criteria.base import judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.completion import Caller
+from assay.domain.evaluation import NamedVersion
 from assay.domain.policy import Deadline
 from assay.http.limits import Limits
 from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
@@ -42,7 +43,11 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
 
 
 async def _evaluate(
-    services: Services, payload: EvaluationRequest, caller: Caller, deadline: Deadline
+    services: Services,
+    payload: EvaluationRequest,
+    caller: Caller,
+    deadline: Deadline,
+    named: NamedVersion | None,
 ) -> Response:
     await services.evaluator.compile(payload.criteria, caller=caller, deadline=deadline)
     outcome = await services.evaluator.evaluate(
@@ -52,7 +57,7 @@ async def _evaluate(
         caller=caller,
         deadline=deadline,
         metadata=payload.metadata,
-        named=payload.named,
+        named=named,
     )
     evaluation = outcome.evaluation
     problem = transient_problem(evaluation.results, outcome.retry, "No criterion could be scored")

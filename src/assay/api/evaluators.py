@@ -19,13 +19,16 @@ from assay.api.responses import EvaluationResponse
 from assay.api.routes import add_route, flag, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import validate
+from assay.catalog.certificates import with_newest_certificate
 from assay.catalog.examples import Expectation, faults
 from assay.catalog.names import NAME_PATTERN
 from assay.criteria import CriteriaField, parse_criteria
-from assay.criteria.base import Frozen, Judge, JudgeField, judge_spec
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import JudgeField, judge_spec
 from assay.criteria.locations import fault_at
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
+from assay.domain.evaluation import NamedVersion
 from assay.domain.ids import shown_time
 from assay.domain.records import EVALUATOR_ID_KIND, VERSION_MAX, EvaluatorVersion
 from assay.evaluation.selection import judges_of
@@ -237,12 +240,14 @@ class Evaluators:
     async def test_evaluator_version(self, request: Request, name: str, version: str) -> Response:
         """Evaluate the version's examples, and compare the verdicts with what is expected."""
         found = await self._requested(request, name, version)
-        async with self._services.gate.in_flight(request.state.tenant):
-            caller = Caller(request.state.tenant, request.state.request_id)
+        stores, tenant = await self._services.open_stores(), request.state.tenant
+        named = await with_newest_certificate(stores, tenant, found, found.spec["judge"])
+        async with self._services.gate.in_flight(tenant):
+            caller = Caller(tenant, request.state.request_id)
             at_once = asyncio.Semaphore(EXAMPLES_AT_ONCE)
             async with asyncio.TaskGroup() as tasks:
                 tried = [
-                    tasks.create_task(self._try(found, example, caller, at_once))
+                    tasks.create_task(self._try(found, named, example, caller, at_once))
                     for example in found.spec["examples"]
                 ]
         results = [task.result() for task in tried]
@@ -252,22 +257,22 @@ class Evaluators:
     async def _try(
         self,
         found: EvaluatorVersion,
+        named: NamedVersion,
         example: dict[str, Any],
         caller: Caller,
         at_once: asyncio.Semaphore,
     ) -> dict[str, Any]:
         wanted = Example.model_validate(example)
         expected = {name: Expectation(**one.model_dump()) for name, one in wanted.expect.items()}
-        judge = found.spec["judge"]
         async with at_once:
             outcome = await self._services.evaluator.evaluate(
                 wanted.case.to_case(),
                 parse_criteria(found.spec["criteria"]),
-                judge=judge_spec(Judge.model_validate(judge) if isinstance(judge, dict) else judge),
+                judge=judge_spec(found.spec["judge"]),
                 caller=caller,
                 deadline=deadline_of(None, self._limits),
                 metadata=wanted.case.metadata,
-                named=(found.name, found.version),
+                named=named,
             )
         evaluation = outcome.evaluation
         differing = list(faults(expected, evaluation))

@@ -14,6 +14,7 @@ from assay.api.services import Services
 from assay.api.validation import validate
 from assay.catalog.evaluators import with_criteria
 from assay.domain.completion import Caller
+from assay.domain.evaluation import NamedVersion
 from assay.domain.policy import Deadline
 from assay.http.access import authenticate
 from assay.http.body import read_json
@@ -37,7 +38,7 @@ async def handle_judged_request(
     services: Services,
     limits: Limits,
     model: type[Payload],
-    work: Callable[[Services, Payload, Caller, Deadline], Awaitable[Response]],
+    work: Callable[[Services, Payload, Caller, Deadline, NamedVersion | None], Awaitable[Response]],
 ) -> Response:
     """The response that `work` makes, or the one that the idempotency key already has.
 
@@ -46,7 +47,7 @@ async def handle_judged_request(
     tenant = authenticate(request, services.access).tenant
     async with services.gate.in_flight(tenant):
         body = await read_json(request, digested=is_keyed(request))
-        document = await with_criteria(services.open_stores, tenant, body.document)
+        document, named = await with_criteria(services.open_stores, tenant, body.document)
         payload = validate(model, document, limits.image_hosts)
         payload.check_store(keyed=is_keyed(request))
         deadline = deadline_of(payload.timeout_ms, limits)
@@ -57,7 +58,7 @@ async def handle_judged_request(
             services.idempotency,
             tenant=tenant,
             deadline=deadline,
-            work=partial(work, services, payload, caller, deadline),
+            work=partial(work, services, payload, caller, deadline, named),
         )
 
 

@@ -22,7 +22,7 @@ from assay.api.validation import first_fault, validate
 from assay.catalog.item_files import Row, json_lines
 from assay.catalog.labels import case_digest, item_digests
 from assay.catalog.stores import Stores
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.criteria.locations import require_one
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
@@ -80,6 +80,10 @@ class LabelRequest(Frozen):
     annotator: Given
     comment: str = Field(default="", max_length=COMMENT_CHARS_MAX)
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
+    random_sample: StrictBool = Field(
+        default=False,
+        description="Whether the item was drawn at random: only such labels correct a mean.",
+    )
 
     @model_validator(mode="after")
     def _has_one_value(self) -> Self:
@@ -105,6 +109,7 @@ class LabelResponse(BaseModel):
     annotator: str
     comment: str
     metadata: dict[str, Any]
+    random_sample: bool
     superseded_by: str | None = Field(description="The annotator's later label of the item.")
     created_at: str
 
@@ -260,6 +265,7 @@ def _document(label: HumanLabel) -> dict[str, Any]:
         **{name: getattr(label, name) for name in (*_VALUES, "criterion", "annotator")},
         "comment": label.comment,
         "metadata": label.metadata,
+        "random_sample": label.random_sample,
         "superseded_by": label.superseded_by,
         "created_at": shown_time(label.created_ms),
     }

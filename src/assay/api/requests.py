@@ -24,9 +24,11 @@ from pydantic_core import PydanticCustomError
 
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria import CriteriaField
-from assay.criteria.base import Frozen, JudgeField, Prose
+from assay.criteria.base import Prose
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import JudgeField
 from assay.criteria.locations import fault_at
-from assay.domain.evaluation import Case, NamedVersion, Text
+from assay.domain.evaluation import Case, Text
 from assay.domain.exact_json import dumps
 from assay.domain.images import DEPTH_MAX, ImageFault, image_in, no_fault, replaced
 from assay.http.problems import invalid_request
@@ -278,12 +280,6 @@ class CriteriaFields(Frozen):
         description="A stored evaluator in place of `criteria`: `name` is its newest version, "
         "`name@3` its third.",
     )
-
-    @property
-    def named(self) -> NamedVersion | None:
-        """The evaluator that the criteria are from, as `with_criteria` has filled it in."""
-        name, _, version = (self.evaluator or "").partition("@")
-        return (name, int(version)) if version else None
 
 
 class EvaluationRequest(CriteriaFields, JudgedFields, CaseFields):

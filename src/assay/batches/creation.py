@@ -11,6 +11,7 @@ import orjson
 
 from assay.batches.lasting import LastingBatches
 from assay.batches.summary import outline
+from assay.catalog.certificates import named_from_json, named_to_json
 from assay.catalog.stores import OpenStores
 from assay.criteria import parse_criteria
 from assay.criteria.base import Criterion
@@ -42,6 +43,9 @@ class BatchRequestSpec:
     name: str | None = None
     metadata: Mapping[str, Any] | None = None
     webhook: Mapping[str, Any] | None = None
+    gates: Sequence[Mapping[str, Any]] = ()
+    stop_when_certain: Mapping[str, Any] | None = None
+    """`alpha` and `seed`."""
     retry_of: str | None = None
     store: bool = True
 
@@ -78,6 +82,7 @@ class BatchCreator:
             shown=dumps(_shown(spec)),
             webhook=b"" if spec.webhook is None else orjson.dumps(spec.webhook),
             kept=spec.is_kept,
+            seed=None if spec.stop_when_certain is None else spec.stop_when_certain["seed"],
         )
         if batch.kept:
             # First: a run without a batch is never seen, and a batch without a run would be lost.
@@ -137,15 +142,15 @@ class BatchCreator:
 
 
 def retry_spec(earlier: Batch, request: bytes, dataset: DatasetVersion) -> BatchRequestSpec:
-    """A batch that does what an earlier one was to do."""
+    """A batch that does what an earlier one was to do, without gates: those are about all rows."""
     document, shown = loads(request), loads(earlier.shown)
-    named, generate = document.get("evaluator"), document.get("generate")
+    generate = document.get("generate")
     return BatchRequestSpec(
         earlier.tenant,
         document["criteria"],
         parse_criteria(document["criteria"]),
         document.get("judge"),
-        (named[0], named[1]) if named else None,
+        named_from_json(document.get("evaluator")),
         Generation.model_validate(generate) if generate else None,
         dataset,
         name=shown.get("name"),
@@ -165,8 +170,10 @@ def _request(spec: BatchRequestSpec) -> dict[str, Any]:
         "tenant": spec.tenant,
         "criteria": spec.criteria,
         "judge": spec.judge,
-        "evaluator": spec.named,
+        "evaluator": named_to_json(spec.named),
         "store": spec.store,
+        "gates": spec.gates,
+        "stop_when_certain": spec.stop_when_certain,
         "generate": spec.generation and spec.generation.model_dump(mode="json", by_alias=True),
     }
 
@@ -175,11 +182,13 @@ def _shown(spec: BatchRequestSpec) -> dict[str, Any]:
     dataset = spec.dataset
     return {
         "criteria": outline(spec.parsed),
-        "evaluator": spec.named and f"{spec.named[0]}@{spec.named[1]}",
+        "evaluator": spec.named and str(spec.named),
         "dataset": dataset and f"{dataset.name}@{dataset.version}",
         "name": spec.name,
         "generated_by": spec.generation and spec.generation.model,
         "retry_of": spec.retry_of,
         "metadata": spec.metadata,
+        "gates": spec.gates,
+        "stop_when_certain": spec.stop_when_certain,
         "webhook_url": None if spec.webhook is None else spec.webhook["url"],
     }

@@ -6,12 +6,13 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import fmean, stdev
 from typing import Any
 
 from assay.batches.creation import BatchRequestSpec
 from assay.catalog.stores import OpenStores
-from assay.criteria.base import Judge, judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.completion import NO_USAGE, CallContext, Caller, Prompt, Usage
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import Case
@@ -51,7 +52,8 @@ async def forecast(
 ) -> dict[str, Any]:
     """Calls, tokens, cost and time of the whole batch; without rows, all of it is 0.
 
-    Each judge's first model is taken to serve all of its calls, and no call to be repeated.
+    Each judge's first model is taken to serve all of its calls, and no call to be repeated. Of a
+    cascade, every tier is taken to be asked: what it takes is at most that.
     """
     rows, total = list(inline)[:SAMPLED_ROWS_MAX], len(inline)
     if spec.dataset is not None:
@@ -72,14 +74,13 @@ async def forecast(
         size += _take_row(spec, case, judges, assignments, taken, estimators)
         costs.append(sum(one.cost_usd for one in taken.values()) - before)
         await asyncio.sleep(0)
-    return _document(total, costs, taken, estimators)
+    has_cascade = any(assignment.panel.tiers for assignment in assignments)
+    return _document(total, costs, taken, estimators, is_upper_bound=has_cascade)
 
 
 def _assignments(spec: BatchRequestSpec, judges: Judges) -> list[Assignment]:
-    judge = spec.judge
-    wanted = judge_spec(Judge.model_validate(judge) if isinstance(judge, dict) else judge)
     context = CallContext(Caller(spec.tenant), Deadline.after(math.inf))
-    chosen = judges_of(spec.parsed, wanted, judges)
+    chosen = judges_of(spec.parsed, judge_spec(spec.judge), judges)
     return [Assignment(criterion, panel, context) for criterion, panel in chosen.values()]
 
 
@@ -115,16 +116,16 @@ def _take_row(
     except NotApplicable:
         return size
     for assignment in assignments:
-        criterion, panel = assignment.criterion, assignment.panel
+        criterion = assignment.criterion
         try:
             if criterion.short_circuit(case) is not None:
                 continue
             questions = questions_about(assignment, case)
         except NotApplicable:
             continue
-        calls = criterion.calls_max(1, panel.spec.samples) * panel.rounds / len(questions)
-        for question in questions:
-            for member in panel.members:
+        for part in assignment.panel.parts:
+            calls = criterion.calls_max(1, part.spec.samples) * part.rounds / len(questions)
+            for question, member in product(questions, part.members):
                 take(member, to_prompt(question, member.spec, assignment.context), calls)
     return size
 
@@ -134,6 +135,8 @@ def _document(
     costs: Sequence[float],
     taken: Mapping[str, _Taken],
     estimators: Mapping[str, Estimator],
+    *,
+    is_upper_bound: bool,
 ) -> dict[str, Any]:
     scale = total / len(costs) if costs else 0.0
     models = [_model(estimators[id_], one, scale) for id_, one in taken.items()]
@@ -152,6 +155,7 @@ def _document(
         "sampled_rows": len(costs),
         "models": models,
         "calls": sum(model["calls"] for model in models),
+        "is_upper_bound": is_upper_bound,
         "cost_usd": mean * total if priced else None,
         "cost_usd_ci95": interval,
         "duration_s": max(times, default=None),

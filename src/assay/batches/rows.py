@@ -11,10 +11,13 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from assay.batches.gates import Gate, gate_scores, parse_gates
 from assay.batches.summary import row_groups, row_status, row_tally, row_totals
+from assay.catalog.certificates import named_from_json
 from assay.catalog.stores import OpenStores, without_records
 from assay.criteria import parse_criteria
-from assay.criteria.base import Criterion, Judge, judge_spec
+from assay.criteria.base import Criterion
+from assay.criteria.judge import judge_spec
 from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import (
@@ -92,6 +95,9 @@ class BatchSpec:
     named: NamedVersion | None = None
     generation: Generation | None = None
     store: bool = True
+    gates: tuple[Gate, ...] = ()
+    """Those that may end the batch early, with a probability of error of at most `alpha`."""
+    alpha: float = 0.0
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -167,7 +173,8 @@ class RowRunner:
             evaluation = outcome.evaluation
             if made is not None and made["simulated"]:
                 evaluation = replace(evaluation, simulated=True)
-            return self._result(claim, evaluation, row.get("group"), made)
+            result = self._result(claim, evaluation, row.get("group"), made)
+            return replace(result, gate_scores=gate_scores(batch_spec.gates, evaluation))
         # What was made is kept: another attempt would pay for it again, and judge something else.
         kept = None if made is None else dumps({**loads(payload.document), "generated": made})
         return RetryLater(delay_s, kept)
@@ -243,22 +250,23 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     if request is None:
         raise BatchSpecError("The batch's criteria are missing.")
     document = loads(request)
-    given = document.get("judge")
     try:
         criteria = parse_criteria(document["criteria"])
-        judge = judge_spec(Judge.model_validate(given) if isinstance(given, dict) else given)
+        judge = judge_spec(document.get("judge"))
         generated = document.get("generate")
         generation = Generation.model_validate(generated) if generated else None
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
-    named = document.get("evaluator")
+    stop, names = document.get("stop_when_certain"), [criterion.name for criterion in criteria]
     return BatchSpec(
         document["tenant"],
         criteria,
         judge,
-        (named[0], named[1]) if named else None,
+        named_from_json(document.get("evaluator")),
         generation,
         document.get("store", True),
+        parse_gates(document["gates"], names) if stop else (),
+        stop["alpha"] if stop else 0.0,
     )
 
 

@@ -46,7 +46,7 @@ def row_totals(
 def row_tally(evaluation: Evaluation) -> dict[str, int]:
     """What the row adds to the sums of its criteria and of whole rows."""
     sums: dict[str, int] = {}
-    for place, score, passed in _scored(evaluation):
+    for place, score, passed in place_scores(evaluation):
         sums[f"{place}:n"] = 1
         sums[f"{place}:sum"] = score
         sums[f"{place}:squares"] = score * score
@@ -56,13 +56,15 @@ def row_tally(evaluation: Evaluation) -> dict[str, int]:
     for index, result in enumerate(evaluation.results):
         if result.status != "scored":
             sums[f"{index}:{result.status}:{result.reason}"] = 1
+    if evaluation.status == "partial" and f"{ROWS}:n" in sums:
+        sums[f"{ROWS}:partial"], sums[f"{ROWS}:partial_sum"] = 1, sums[f"{ROWS}:sum"]
     return sums
 
 
 def row_groups(evaluation: Evaluation, group: str | None) -> dict[str, int]:
     """What the row adds to the sums of its group; empty if it has none."""
     sums: dict[str, int] = {}
-    for place, score, _ in _scored(evaluation) if group is not None else ():
+    for place, score, _ in place_scores(evaluation) if group is not None else ():
         sums[f"{place}:n:{group}"] = 1
         sums[f"{place}:sum:{group}"] = score
     return sums
@@ -87,7 +89,8 @@ def summarize(criteria: Sequence[Mapping[str, Any]], sums: Sums) -> dict[str, An
     }
 
 
-def _scored(evaluation: Evaluation) -> Iterator[tuple[str, int, bool | None]]:
+def place_scores(evaluation: Evaluation) -> Iterator[tuple[str, int, bool | None]]:
+    """Key of the sums, score in units of 1/`SCALE`, and pass or fail, of all that is scored."""
     if evaluation.score is not None:
         yield ROWS, round(evaluation.score * SCALE), evaluation.passed
     for index, result in enumerate(evaluation.results):

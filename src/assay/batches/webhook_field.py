@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.domain.targets import target_fault
 from assay.http.problems import invalid_request
 

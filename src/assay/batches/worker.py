@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from assay.batches.gates import decide
 from assay.batches.in_hand import RowsInHand, forget, stalled_processes
 from assay.batches.lasting import BatchArchive
 from assay.batches.rows import BatchSpecError, RetryLater, RowRunner
@@ -144,6 +145,9 @@ class BatchWorker:
     async def _take(self, batch_id: str, count: int) -> bool:
         try:
             claims = await self._queue.claim(batch_id, count)
+            if claims == "due":
+                await self._decide(batch_id)
+                return True
             if claims is None or isinstance(claims, str):
                 await self._close(batch_id, claims)
                 return False
@@ -160,6 +164,22 @@ class BatchWorker:
                 "batch_row", partial(self._work_on, claim), restarts=False
             )
         return bool(claims)
+
+    async def _decide(self, batch_id: str) -> None:
+        """Decide on the gates of a batch, by the rows that have finished."""
+        try:
+            batch_spec = await self._runner.batch_spec(batch_id)
+            rows = await self._queue.finished_rows(batch_id)
+            step = await asyncio.to_thread(decide, batch_spec.gates, batch_spec.alpha, rows)
+            stored = await self._queue.decide(batch_id, rows.first, step)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # without decisions the batch would never end
+            self._events.emit(internal_fault("batch_gates", error, batch_id))
+            await self._queue.fail(batch_id, "The gates of the batch could not be decided.")
+        else:
+            if stored and step.status is not None:
+                self._events.emit(BatchEnded(batch_id, step.status))
 
     async def _close(self, batch_id: str, status: BatchStatus | None) -> None:
         """Deliver the webhook of a batch that has ended and copy it; forget one that is gone."""

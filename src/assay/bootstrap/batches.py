@@ -13,11 +13,14 @@ from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
+from assay.api.calibrations.calibrations import Calibrations
+from assay.api.calibrations.draws import LabelDraws
 from assay.api.erasures import Erasures
 from assay.api.labels import HumanLabels
 from assay.api.responses import render
 from assay.api.services import Services
 from assay.batches.creation import BatchCreator
+from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import BatchArchive, LastingBatches
 from assay.batches.rows import RowRetryPolicy, RowRunner
 from assay.batches.webhooks import WebhookPolicy, Webhooks
@@ -61,6 +64,7 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
 
 def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
     """The resources of batches, and those that look into them."""
+    labelled = LabelledBatches(batches.lasting, batches.open)
     return [
         batch_creation_router(batches),
         batches_router(batches),
@@ -68,6 +72,8 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         batch_results_router(batches),
         batch_progress_router(batches),
         HumanLabels(batches).router(),
+        LabelDraws(batches.services, labelled).router(),
+        Calibrations(batches.services, labelled).router(),
         Erasures(batches, RedisErasure(process.redis)).router(),
     ]
 

@@ -112,7 +112,7 @@ def score_agreement(
         return {
             "pearson": _correlation(ours, theirs),
             "spearman": _correlation(stats.rankdata(ours), stats.rankdata(theirs)),
-            "kendall": float(stats.kendalltau(ours, theirs, method="asymptotic").statistic),
+            "kendall": _kendall(ours, theirs),
             "mean_absolute_error": float(np.abs(difference).mean()),
             "bias": float(difference.mean()),
             "alpha_ordinal": krippendorff_alpha(both[:, rows], "ordinal"),
@@ -286,3 +286,11 @@ def _correlation(first: Floats, second: Floats) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def _kendall(first: Floats, second: Floats) -> float:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    # Its p-value, which nobody reads, is slow for many rows or divides by the rows less two.
+    method = "asymptotic" if len(first) > 2 else "exact"  # noqa: PLR2004
+    return float(stats.kendalltau(first, second, method=method).statistic)

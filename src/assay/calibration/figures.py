@@ -143,7 +143,7 @@ def bootstrap(
     drawn = min(len(sizes), RESAMPLED_GROUPS_MAX)
     rows = max(1, len(codes) * drawn // max(1, len(sizes)))
     resamples = int(np.clip(RESAMPLED_ROWS_MAX // rows, RESAMPLES_MIN, RESAMPLES_MAX))
-    point = measure(np.arange(len(codes)))
+    point = {name: float(value) for name, value in measure(np.arange(len(codes))).items()}
     if len(sizes) < GROUPS_MIN:
         few = f"No interval: {len(sizes)} groups do not show how they vary."
         return {

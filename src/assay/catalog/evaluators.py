@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from assay.catalog.certificates import with_newest_certificate
 from assay.catalog.names import at, named_version
 from assay.catalog.stores import OpenStores
+from assay.domain.evaluation import NamedVersion
 from assay.domain.records import EvaluatorVersion
 
 _EVALUATOR = "evaluator"
@@ -13,24 +15,22 @@ _EVALUATOR = "evaluator"
 
 async def with_criteria(
     open_stores: OpenStores, tenant: str, document: dict[str, Any]
-) -> dict[str, Any]:
-    """A request whose evaluator has been replaced by its criteria and judge.
+) -> tuple[dict[str, Any], NamedVersion | None]:
+    """A request whose evaluator has been replaced by its criteria and judge, and which that is.
 
     `evaluator` then names the version, too. A judge in the request goes before the evaluator's.
     A request that names no evaluator is returned as it is. Raises `RequestError` with the place
     of the fault, and `RecordsUnavailable`.
     """
     if document.get(_EVALUATOR) is None:
-        return document
+        return document, None
     if document.get("criteria") is not None:
         raise at("/criteria", "must not be given beside an evaluator")
     found = await find_evaluator(open_stores, tenant, document[_EVALUATOR])
-    return {
-        **document,
-        "criteria": found.spec["criteria"],
-        "judge": document.get("judge") or found.spec.get("judge"),
-        _EVALUATOR: f"{found.name}@{found.version}",
-    }
+    judge = document.get("judge") or found.spec.get("judge")
+    named = await with_newest_certificate(await open_stores(), tenant, found, judge)
+    criteria = found.spec["criteria"]
+    return {**document, "criteria": criteria, "judge": judge, _EVALUATOR: str(named)}, named
 
 
 async def find_evaluator(

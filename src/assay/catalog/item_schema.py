@@ -10,9 +10,10 @@ import orjson
 from pydantic import ValidationError
 
 from assay.catalog.names import at
-from assay.criteria.base import Finding, judge_spec
+from assay.criteria.base import Finding
 from assay.criteria.deterministic.json_schema import JsonSchema
 from assay.criteria.deterministic.schema_validation import SchemaValidator
+from assay.criteria.judge import judge_spec
 from assay.domain.case_text import output_text
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError

@@ -7,9 +7,9 @@ from assay.cli.app import app
 
 COMMANDS = (
     *("serve", "worker", "evaluate", "batch", "keys", "migrate", "models", "export", "import"),
-    "probe",
+    *("probe", "calibrate", "labels"),
 )
-MODULES = {"export": "records", "import": "records"}
+MODULES = {"export": "records", "import": "records", "labels": "calibrate"}
 """Of commands that share one."""
 
 

@@ -12,13 +12,11 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice, printable
+from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, size_bytes, stream_rows
-from assay.cli.summary import Gate, Summary, conclude, show
+from assay.cli.summary import Bounds, Summary, conclude, show
 from assay.client import BatchClient, RetryPolicy, RowUpload, ServiceError
-
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
 app.add_typer(batch_app, name="batch")
@@ -32,7 +30,7 @@ class BatchJob:
     request: dict[str, Any]
     watch: bool
     out: str | None
-    gate: Gate
+    gate: Bounds
 
 
 @batch_app.callback()
@@ -45,13 +43,17 @@ def run(
     source: options.Source,
     *,
     criteria: options.CriteriaOption,
-    url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")] = DEFAULT_URL,
+    url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
     judge: options.JudgeOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the batch until it ends.")] = False,
     out: Annotated[str | None, typer.Option(help="File for results as JSON Lines.")] = None,
     min_score: options.MinScore = None,
     min_pass_rate: options.MinPassRate = None,
+    stop_when_certain: Annotated[
+        bool,
+        typer.Option("--stop-when-certain", help="Judge in random order until the gate is sure."),
+    ] = False,
     allow_simulated: options.AllowSimulated = False,
     retry_for_s: options.RetryFor = options.RETRY_FOR_S,
 ) -> None:
@@ -60,15 +62,16 @@ def run(
     A row without an id gets one from its line: line-1. Without --watch, --out and the gates, the
     command prints the id of the batch and exits; the batch continues.
 
+    With --stop-when-certain, the batch ends as soon as it is certain, with an error of at most
+    5 %, that the gate is met or is not.
+
     Exit codes: 0 the gate is met; 1 the gate is not met; 2 wrong arguments; 3 some rows have no
     score, the batch did not complete, or the gate is refused because verdicts are simulated; 130
     interrupted, and the batch continues.
     """
-    request: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
-    if judge is not None:
-        request["judge"] = judge
     options.check_files(source, out)
-    gate = Gate(min_score, min_pass_rate, allow_simulated)
+    gate = Bounds(min_score, min_pass_rate, allow_simulated)
+    request = _request(options.read_criteria(criteria), judge, gate, stop=stop_when_certain)
     follows = watch or out is not None or gate.has_bounds
     job = BatchJob(source, request, follows, out, gate)
     check_url(url)
@@ -86,6 +89,18 @@ def run(
         notice(f"assay: stopped: {error.filename or source}: {error.strerror or error}")
         code = Exit.INCOMPLETE
     raise typer.Exit(code)
+
+
+def _request(criteria: list[Any], judge: str | None, gate: Bounds, *, stop: bool) -> dict[str, Any]:
+    """What creates the batch."""
+    request: dict[str, Any] = {"criteria": criteria, "gates": gate.to_gates()}
+    if judge is not None:
+        request["judge"] = judge
+    if stop:
+        if not request["gates"]:
+            usage_error("--stop-when-certain needs a --min-score or a --min-pass-rate")
+        request["stop_when_certain"] = {}
+    return request
 
 
 async def _run(job: BatchJob, opening: BatchClient) -> Exit:
@@ -168,8 +183,14 @@ async def _results(job: BatchJob, client: BatchClient, batch_id: str) -> Summary
 def _conclude(job: BatchJob, batch: dict[str, Any], summary: Summary, left_out: int) -> Exit:
     """Show the summary and choose the exit code."""
     show(summary, Console())
-    if batch["status"] != "completed":
+    if batch["status"] not in ("completed", "decided"):
         notice(f"assay: the batch is {batch['status']}")
         return Exit.INCOMPLETE
-    code = conclude(summary, job.gate)
+    stop = batch["stop_when_certain"]
+    if stop is not None and stop["saved"] is not None:
+        for gate in batch["gates"]:
+            notice(f"assay: {gate['statement']}")
+        saved = stop["saved"]
+        notice(f"assay: {saved['rows']} rows not judged, about {saved['cost_usd']:.4f} USD saved")
+    code = conclude(summary, job.gate, batch["gates"])
     return Exit.INCOMPLETE if left_out and code is Exit.OK else code

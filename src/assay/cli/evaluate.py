@@ -14,7 +14,7 @@ from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
-from assay.cli.summary import Gate, conclude, show
+from assay.cli.summary import Bounds, conclude, show
 from assay.client import Client, RetryPolicy
 
 CONCURRENCY_MAX = 1_000
@@ -63,7 +63,7 @@ def evaluate(
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = _client(url, api_key_file, config, retry_policy, concurrency)
     outcome = asyncio.run(run(Job(source, out, defaults, concurrency), client))
-    raise typer.Exit(_conclude(outcome, out, Gate(min_score, min_pass_rate, allow_simulated)))
+    raise typer.Exit(_conclude(outcome, out, Bounds(min_score, min_pass_rate, allow_simulated)))
 
 
 def _client(
@@ -83,7 +83,7 @@ def _client(
     return Client(url, key, retry_policy=retry_policy, connections_max=concurrency)
 
 
-def _conclude(outcome: Outcome, out: str | None, gate: Gate) -> Exit:
+def _conclude(outcome: Outcome, out: str | None, gate: Bounds) -> Exit:
     """Show the summary and choose the exit code."""
     show(outcome.summary, Console(stderr=out == STDIN))
     if outcome.stopped:

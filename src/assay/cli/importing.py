@@ -18,7 +18,6 @@ from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
 from assay.client import ApiKey, Client, ServiceError
 from assay.client.http import json_object, read_body
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 OPENAI_URL = "https://api.openai.com/v1"
 PAGE = 100
 KINDS = ("eval", "eval.run", "eval.run.output_item")
@@ -79,7 +78,7 @@ def openai_evals(
         ),
     ] = None,
     *,
-    url: Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")] = DEFAULT_URL,
+    url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
     judge_again: Annotated[
         bool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -29,8 +30,22 @@ ApiKeyFile = Annotated[
     Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
 ]
 JudgeOption = Annotated[str | None, typer.Option(help="Name of a configured judge.")]
-MinScore = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest mean score.")]
-MinPassRate = Annotated[float | None, typer.Option(min=0, max=1, help="Gate: lowest pass rate.")]
+DEFAULT_URL = "http://127.0.0.1:8080"
+Url = Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")]
+
+
+def _number(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("must be a number")  # NaN lies within every range
+    return value
+
+
+MinScore = Annotated[
+    float | None, typer.Option(min=0, max=1, callback=_number, help="Gate: lowest mean score.")
+]
+MinPassRate = Annotated[
+    float | None, typer.Option(min=0, max=1, callback=_number, help="Gate: lowest pass rate.")
+]
 AllowSimulated = Annotated[
     bool, typer.Option("--allow-simulated", help="Apply the gate to simulated verdicts, too.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ CRITERIA_MAX = 1_000
 TABLE_COLUMNS = 120
 REASONS_SHOWN_MAX = 8
 REST = "(further criteria)"
+ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
@@ -98,8 +99,8 @@ def show(summary: Summary, console: Console) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """The bounds that the results have to reach; None is no bound."""
+class Bounds:
+    """The bounds that the mean over all rows has to reach; None is no bound."""
 
     min_score: float | None
     min_pass_rate: float | None
@@ -109,9 +110,28 @@ class Gate:
     def has_bounds(self) -> bool:
         return self.min_score is not None or self.min_pass_rate is not None
 
+    def to_gates(self) -> list[dict[str, float]]:
+        """The gates of a batch; every mean reaches a bound of 0."""
+        bounds = {"min_score": self.min_score, "min_pass_rate": self.min_pass_rate}
+        return [{name: bound} for name, bound in bounds.items() if bound]
 
-def conclude(summary: Summary, gate: Gate) -> Exit:
-    """The exit code for complete results; without scores, a bound is not missed.
+    def missed(self, rows: CriterionTotals) -> list[str]:
+        """The bounds that these rows miss, whatever the scores of unscored ones would be."""
+        unscored, total = rows.left_out.total(), rows.total
+        most = "at most " if unscored else ""
+        measures = (
+            ("score", rows.score_sum + unscored, self.min_score),
+            ("pass rate", total - rows.failed, self.min_pass_rate),
+        )
+        return [
+            f"{name} {most}{reached / total:.4f} is below {bound:g}"
+            for name, reached, bound in measures
+            if bound is not None and total and reached / total < bound - ROUNDING
+        ]
+
+
+def conclude(summary: Summary, gate: Bounds, decided: Sequence[Mapping[str, Any]] = ()) -> Exit:
+    """The exit code for complete results, or for those of a batch whose gates are `decided`.
 
     Simulated verdicts are no verdicts: by default a gate over them is neither met nor missed.
     """
@@ -119,19 +139,13 @@ def conclude(summary: Summary, gate: Gate) -> Exit:
         notice("assay: gate refused: verdicts are simulated. To try it, add --allow-simulated")
         return Exit.INCOMPLETE
     rows = summary.rows
-    measures = (
-        ("score", rows.mean, gate.min_score),
-        ("pass rate", rows.pass_rate, gate.min_pass_rate),
-    )
-    missed = [
-        f"{name} {value:.4f} is below {bound:g}"
-        for name, value, bound in measures
-        if value is not None and bound is not None and value < bound
-    ]
+    failed = [one["statement"] for one in decided if one["verdict"] == "failed"]
+    missed = failed if decided else gate.missed(rows)
     if missed:
         notice("assay: gate not met: " + "; ".join(missed))
         return Exit.NOT_MET
-    undecided = gate.min_pass_rate is not None and rows.pass_rate is None
+    undecided = gate.min_pass_rate is not None and rows.passed + rows.failed < rows.total
+    undecided |= any(one["verdict"] == "undecided" for one in decided)
     return Exit.INCOMPLETE if rows.left_out or not rows.total or undecided else Exit.OK
 
 

@@ -7,32 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_core.core_schema import no_info_before_validator_function
 
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import Judge, JudgeField, judge_spec
 from assay.domain.completion import Completion
-from assay.domain.evaluation import (
-    Aggregate,
-    Case,
-    Fallback,
-    InjectionPolicy,
-    JudgeSign,
-    JudgeSpec,
-    LongInput,
-    OnRefusal,
-    ReadFrom,
-    Strategy,
-)
-from assay.domain.sampling import Effort
+from assay.domain.evaluation import Case, JudgeSign, JudgeSpec, ReadFrom
 from assay.prompts.templates import render
 from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
@@ -42,8 +23,6 @@ from assay.verdicts.reader import PLAIN, Protocol, Reading, read_verdict, read_v
 T_co = TypeVar("T_co", covariant=True)
 
 NAME_CHARS_MAX = 200
-FIELDS_MAX = 100
-"""An object with more fields is refused unread: each would be an error of its own."""
 TEXT_CHARS_MAX = 100_000
 """Longest text parameter of a criterion; the case itself is bounded by the body limit."""
 
@@ -57,138 +36,8 @@ def _not_blank(text: str) -> str:
 Prose = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX), AfterValidator(_not_blank)]
 """Words that a judge follows; white space alone would cost a call and ask nothing."""
 
-
-def _without_coercion(schema: Any) -> Any:
-    """The schema with the types of JSON: "5" is no number, 1 is no boolean, and 5.0 is whole.
-
-    pydantic's own strict mode would also refuse a list for a tuple.
-    """
-    if isinstance(schema, list | tuple):
-        return type(schema)(map(_without_coercion, schema))
-    if not isinstance(schema, dict):
-        return schema
-    kept = {"default", "expected", "metadata"}
-    plain = {k: v if k in kept else _without_coercion(v) for k, v in schema.items()}
-    if plain.get("type") in ("bool", "float"):
-        return plain | {"strict": True}
-    if plain.get("type") == "int":
-        return no_info_before_validator_function(_whole, plain | {"strict": True})
-    return plain
-
-
-def _whole(value: Any) -> Any:
-    """5.0 as 5, up to where a floating-point number still has all its digits."""
-    exact = isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53
-    return int(value) if exact else value
-
-
-class Frozen(BaseModel):
-    """A value that a request holds: unknown fields are errors, and parsing ends all changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return _without_coercion(handler(source))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _limit_fields(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and len(value) > FIELDS_MAX:
-            raise PydanticCustomError(
-                "too_many_fields", "must have at most {most} fields", {"most": FIELDS_MAX}
-            )
-        return value
-
-
-class Judge(Frozen):
-    """Which models judge, in which order, and how often each is asked."""
-
-    models: tuple[str, ...] = Field(
-        default=(),
-        min_length=1,
-        max_length=16,
-        description="Distinct model ids, in order.",
-        json_schema_extra={"uniqueItems": True},
-    )
-    strategy: Strategy | None = Field(default=None, description="How the next model is chosen.")
-    samples: int = Field(default=1, ge=1, le=32, description="How often the question is asked.")
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
-    top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
-    reasoning_effort: Effort | None = Field(
-        default=None,
-        description="How much a model thinks before it answers; absent: as it is configured.",
-    )
-    thinking_budget_tokens: int | None = Field(
-        default=None,
-        ge=0,
-        le=1_000_000,
-        description="How many tokens a model may think (Anthropic, Gemini); 0 for none.",
-    )
-    fallback: Fallback = Field(default="any", description="Which other models may step in.")
-    on_refusal: OnRefusal | None = Field(
-        default=None,
-        description="Whether a refusal or a content filter goes to the next model (next) or ends "
-        "the call (stop); absent: as the judge is configured, else next.",
-    )
-    max_cost_usd: float | None = Field(
-        default=None,
-        gt=0,
-        description="Limit on the cost of all judge calls of the request together.",
-    )
-    cache: bool = Field(
-        default=False, description="Whether a stored answer to the same question may be used."
-    )
-    injection: InjectionPolicy = Field(
-        default="flag",
-        description="What follows from signs of prompt injection: flag the score, quarantine the "
-        "case (unscored), verify the verdict (the judge is asked again without what is suspect), "
-        "or off (not searched).",
-    )
-    aggregate: Aggregate | None = Field(
-        default=None,
-        description="How votes are counted; absent: majority of labels, mean of numbers.",
-    )
-    batch_criteria: bool = Field(
-        default=False, description="Put several criteria of a case into one call."
-    )
-    long_input: LongInput = Field(
-        default="reject",
-        description="How a text that is too long for the judge's window is treated.",
-    )
-
-    @field_validator("models")
-    @classmethod
-    def _models_differ(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(models)) < len(models):
-            raise PydanticCustomError("models_alike", "models must be distinct")
-        return models
-
-
-JudgeField = Annotated[str, Field(min_length=1)] | Judge
-
 Need = Literal["input", "reference", "context", "tools", "expected_tools"]
 """A field that a case must have for a criterion to apply."""
-
-DEFAULT_JUDGE = JudgeSpec()
-
-
-def judge_spec(judge: JudgeField | None, default: JudgeSpec = DEFAULT_JUDGE) -> JudgeSpec:
-    """The domain's value for a `judge` field; what it leaves open is as in `default`.
-
-    A criterion that names its judge keeps the request's policies, such as `injection` and
-    `max_cost_usd`. A plain name means a configured judge, with its own models and strategy.
-    """
-    if judge is None:
-        return default
-    if isinstance(judge, str):
-        return replace(default, name=judge, models=(), strategy=None)
-    given = {name: getattr(judge, name) for name in judge.model_fields_set}
-    if "models" in given:
-        # The other list's strategy says nothing about these models.
-        given.setdefault("strategy", None)
-    return replace(default, **given)
 
 
 class Criterion(Frozen, ABC):
@@ -227,7 +76,9 @@ class Finding:
 
     `passed` is the criterion's own verdict; None where the threshold decides. `probability_left`
     is set where the score is weighted by log-probabilities: the probability that the model gave to
-    tokens that are no verdict. `read_from` is where a judge's verdict was read.
+    tokens that are no verdict. `confidence` is how sure the judge was, where that is known: the
+    share of votes for the verdict, of all that were asked for, or the verdict's own probability.
+    `read_from` is where a judge's verdict was read.
     """
 
     score: float
@@ -236,6 +87,7 @@ class Finding:
     explanation: str = ""
     passed: bool | None = None
     probability_left: float | None = None
+    confidence: float | None = None
     read_from: ReadFrom | None = None
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-BatchStatus = Literal["open", "running", "completed", "cancelled", "failed"]
+BatchStatus = Literal["open", "running", "completed", "decided", "cancelled", "failed"]
 RowStatus = Literal["scored", "partial", "unscored", "failed"]
 """All criteria scored; some; none, with the reason; or no evaluation at all, with the error."""
 
@@ -14,9 +15,11 @@ SettleOutcome = Literal["stored", "completed", "known", "missing"]
 """Stored; stored, and it was the batch's last; there was a result before; the batch is gone."""
 
 ROW_STATUSES: tuple[RowStatus, ...] = ("scored", "partial", "unscored", "failed")
-ENDED: frozenset[BatchStatus] = frozenset({"completed", "cancelled", "failed"})
+ENDED: frozenset[BatchStatus] = frozenset({"completed", "decided", "cancelled", "failed"})
 BATCH_ID_KIND = "batch"
 """The first part of a batch's id."""
+BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
+"""The form of an id, which becomes part of keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class NewBatch:
 
     `shown` is the small JSON that is read with the batch each time, and `webhook` that of the
     target and its secret, or empty. What is `kept` is copied to the records once it has ended;
-    from its start until then it does not expire.
+    from its start until then it does not expire. With a `seed`, rows are handed out in the random
+    order that follows from it, and the batch ends when its gates are decided.
     """
 
     id: str
@@ -36,6 +40,7 @@ class NewBatch:
     webhook: bytes = b""
     shown: bytes = b"{}"
     kept: bool = False
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Batch:
 
     `sums` are over all settled rows; `webhook_state` is `none`, `waiting`, `due` or the outcome.
     `shown` is what it was made with. One that is `kept` is copied to the records: it is `uncopied`
-    before, and `recorded` if it was read from there.
+    before, and `recorded` if it was read from there. `gates` is what is known of each gate, if the
+    batch may stop early.
     """
 
     id: str
@@ -94,6 +100,7 @@ class Batch:
     kept: bool = False
     uncopied: bool = False
     recorded: bool = False
+    gates: Sequence[Mapping[str, Any]] = ()
 
     @property
     def ended(self) -> bool:
@@ -121,7 +128,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """The result of a row: its JSON, and what it adds to the sums of its batch."""
+    """The result of a row: its JSON, and what it adds to the sums of its batch.
+
+    `gate_scores` has its score for each gate, if the batch may stop early; None is unscored, and
+    empty is unscored for all of them.
+    """
 
     item_id: str
     status: RowStatus
@@ -129,6 +140,31 @@ class RowResult:
     sums: Mapping[str, int] = field(default_factory=dict)
     tally: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)
+    gate_scores: Sequence[float | None] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRows:
+    """The finished rows that follow the first `first` ones of a batch's random order.
+
+    `state` is that of the stopping rules after the first ones; empty before any.
+    """
+
+    total: int
+    first: int
+    state: bytes
+    scores: Sequence[Sequence[float | None]]
+    """As in `RowResult.gate_scores`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateStep:
+    """What the first `finished` rows of the order say; `status` is how the batch ends by it."""
+
+    finished: int
+    state: bytes
+    gates: Sequence[Mapping[str, Any]]
+    status: Literal["decided", "completed"] | None
 
 
 @dataclass(frozen=True, slots=True)

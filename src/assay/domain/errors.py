@@ -65,6 +65,7 @@ Reason = Literal[
     "judge_refused",
     "judge_truncated",
     "judge_suspect",
+    "judge_unsure",
     "input_too_long",
     "check_error",
     "cost_cap_reached",

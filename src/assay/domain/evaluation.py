@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from assay.domain.cascade import CascadeCertificate, CascadeRecord, Thresholds
 from assay.domain.completion import NO_USAGE, Attempt, Usage, doc
 from assay.domain.errors import Reason, RequestError
 from assay.domain.images import IMAGES_MAX, Image, image_in, images_in, replaced
@@ -47,6 +48,8 @@ MANIPULATIONS: tuple[str, ...] = ("none", *get_args(JudgeSign))
 ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
 Aggregate = Literal["mean", "median", "majority"]
 LongInput = Literal["reject", "truncate", "map_reduce"]
+WhereUnsure = Literal["unscored", "last"]
+"""What a cascade gives where no judge is sure enough: no verdict, or that of the last judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +148,25 @@ class JudgeSpec:
     aggregate: Aggregate | None = None
     batch_criteria: bool = False
     long_input: LongInput = "reject"
+    cascade: CascadeSpec | None = field(default=None, repr=False)
+    """Judges one after the other, in place of these models."""
 
     @property
     def requested(self) -> str:
         """What the caller asked for: the first model of the list, else the judge's name."""
         return self.models[0] if self.models else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeSpec:
+    """Judges from cheap to dear: the next one is asked where the one before is unsure.
+
+    Without thresholds all of them are asked, and the last one decides.
+    """
+
+    tiers: tuple[JudgeSpec, ...]
+    thresholds: Thresholds | None = None
+    otherwise: WhereUnsure = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +256,7 @@ class JudgeRecord:
     )
     shared_call: SharedCall | None = None
     long_input: LongInputRecord | None = None
+    cascade: CascadeRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +303,16 @@ class CriterionResult:
     )
 
 
-NamedVersion = tuple[str, int]
-"""The name of an evaluator, and the number of one of its versions."""
+@dataclass(frozen=True, slots=True)
+class NamedVersion:
+    """The name of an evaluator, the number of one of its versions, and that one's certificate."""
+
+    name: str
+    version: int
+    certificate: CascadeCertificate | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,13 @@ class CriterionFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class CascadeFinished:
+    """A cascade with thresholds judged a criterion; `tier` was sure enough, or none was."""
+
+    tier: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class InjectionSuspected:
     """A case showed a sign of prompt injection; `policy` is any `InjectionPolicy` but `off`."""
 

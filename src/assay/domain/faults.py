@@ -8,6 +8,7 @@ from assay.domain.events import InternalFault
 
 FAULT_PLACES = (
     "batch_claim",
+    "batch_gates",
     "batch_leases",
     "batch_row",
     "batch_worker",

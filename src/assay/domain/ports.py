@@ -13,6 +13,8 @@ from assay.domain.batches import (
     Batch,
     BatchStatus,
     Claim,
+    FinishedRows,
+    GateStep,
     NewBatch,
     NewRow,
     ResultPage,
@@ -262,8 +264,24 @@ class JobQueue(Protocol):
         """Rows of running batches that have no result yet."""
         ...
 
-    async def claim(self, batch_id: str, count: int) -> Sequence[Claim] | BatchStatus | None:
-        """Rows to work on; the status of a batch that does not run; None for one that is gone."""
+    async def claim(
+        self, batch_id: str, count: int
+    ) -> Sequence[Claim] | BatchStatus | Literal["due"] | None:
+        """Rows to work on; the status of a batch that does not run; None for one that is gone.
+
+        `due` asks this worker to decide on the gates before it takes rows, see `finished_rows`.
+        """
+        ...
+
+    async def finished_rows(self, batch_id: str) -> FinishedRows:
+        """The finished rows that the gates of a batch are not decided on yet, in order."""
+        ...
+
+    async def decide(self, batch_id: str, first: int, step: GateStep) -> bool:
+        """Store what follows from the finished rows from `first` on, and end the batch by it.
+
+        False if another worker has, or the batch has ended: then nothing changes.
+        """
         ...
 
     async def renew(self, claims: Sequence[Claim]) -> None:

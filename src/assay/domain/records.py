@@ -14,6 +14,7 @@ from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.domain.errors import AssayError
 
 EVALUATOR_ID_KIND, DATASET_ID_KIND, LABEL_ID_KIND = "evaluator", "dataset", "label"
+CALIBRATION_ID_KIND, DRAW_ID_KIND = "calibration", "draw"
 """The first parts of ids."""
 VERSION_MAX = 1_000_000_000
 """No version has this number: they are counted from 1."""
@@ -360,6 +361,8 @@ class HumanLabel:
     comment: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     superseded_by: str | None = None
+    random_sample: bool = False
+    """Whether its giver says that the item was drawn at random."""
 
 
 class LabelStore(Protocol):

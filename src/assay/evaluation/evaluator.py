@@ -41,7 +41,7 @@ from assay.domain.evaluation import (
     latest,
     soonest,
 )
-from assay.domain.events import CriterionFinished, EvaluatorFinished
+from assay.domain.events import CascadeFinished, CriterionFinished, EvaluatorFinished
 from assay.domain.faults import internal_fault
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
@@ -50,12 +50,19 @@ from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.aggregation import to_evaluation
 from assay.evaluation.revision import revision
 from assay.evaluation.sandbox.pool import CompileFault, SandboxPool
-from assay.evaluation.selection import Placed, assign_judges, calls_of, with_parts
+from assay.evaluation.selection import (
+    Placed,
+    assign_judges,
+    calls_of,
+    with_certificate,
+    with_parts,
+)
 from assay.evaluation.suspicion import apply_policy
 from assay.judging.call import RequestJudges
+from assay.judging.cascade import judge_group
 from assay.judging.generation import Generated, Generation, generate
 from assay.judging.judge import Assignment, judge_criterion
-from assay.judging.shared_call import group_calls, judge_together
+from assay.judging.shared_call import group_calls
 from assay.screening import HELD_BACK, Screener
 
 
@@ -112,6 +119,9 @@ class Evaluator:
         assignments = assign_judges(
             criteria, judge, judges, caller, deadline, self._delimiter_key, calls_max
         )
+        made = revision(placed, assignments)
+        if named is not None and named.certificate is not None:
+            assignments = with_certificate(assignments, named.certificate, made, len(criteria))
         finished = await self._check_all(case, placed, assignments, caller, deadline)
         if any(_stops(placed[index], done.result) for index, done in finished.items()):
             finished |= self._finish_all(assignments, SKIPPED, caller)
@@ -121,10 +131,11 @@ class Evaluator:
             finished |= await self._load_and_judge(case, assignments, caller, deadline)
         finished |= self._combine(placed, finished, caller)
         results = tuple(finished[index].result for index in range(len(criteria)))
-        record = EvaluatorRecord(revision(placed, assignments), *named or ())
+        of = (named.name, named.version) if named is not None else ()
+        record = EvaluatorRecord(made, *of)
         evaluation = to_evaluation(results, record, time.monotonic() - started_s, metadata or {})
         if named is not None:
-            self._events.emit(EvaluatorFinished(named[0], evaluation.passed))
+            self._events.emit(EvaluatorFinished(named.name, evaluation.passed))
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
     async def generate(
@@ -287,16 +298,19 @@ class Evaluator:
         try:
             if policy == "quarantine" and found:
                 outcomes = [CriterionOutcome(None, "judge_suspect", HELD_BACK)] * count
-            elif count == 1:
+            elif count == 1 and not assignments[0].panel.tiers:
                 outcomes = [await judge_criterion(assignments[0], case)]
             else:
-                outcomes = await judge_together(assignments, case)
+                outcomes = await judge_group(assignments, case)
             outcomes = await apply_policy(outcomes, assignments, case, found)
         except NotApplicable as error:
             outcomes = [CriterionOutcome(None, error.reason, error.message)] * count
         except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
             self._events.emit(internal_fault("judging", error, caller.request_id))
             outcomes = [CHECK_FAILED] * count
+        for assignment, outcome in zip(assignments, outcomes, strict=True):
+            if assignment.thresholds is not None and outcome.judge and outcome.judge.cascade:
+                self._events.emit(CascadeFinished(outcome.judge.cascade.tier))
         seen = [suspicion for outcome in outcomes for suspicion in outcome.suspect]
         self._screener.report(seen, {policy}, caller)
         seconds, suspect = time.monotonic() - started_s, () if policy == "off" else found

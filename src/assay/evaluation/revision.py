@@ -15,7 +15,7 @@ from assay.verdicts.reader import READER_VERSION
 
 
 def revision(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) -> str:
-    """16 hex digits, equal for equal criteria with equal judges."""
+    """16 hex digits, equal for equal criteria with equal judges, whatever certificate there is."""
     return _hash("\n".join(_parts(criteria, assignments)))
 
 
@@ -26,8 +26,11 @@ def _parts(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) ->
         yield placed.criterion.model_dump_json()
         if index in assignments:
             panel = assignments[index].panel
-            yield repr(replace(panel.spec, max_cost_usd=None, cache=False))
-            yield from (member.fingerprint for member in panel.members)
+            for part in panel.parts:
+                yield repr(replace(part.spec, max_cost_usd=None, cache=False))
+                yield from (member.fingerprint for member in part.members)
+            if panel.spec.cascade is not None:
+                yield f"{panel.spec.cascade.thresholds} {panel.spec.cascade.otherwise}"
 
 
 @cache

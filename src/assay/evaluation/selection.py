@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from assay.criteria.base import AsksModel, Criterion, Judged
 from assay.criteria.composite.compound import Compound
 from assay.criteria.locations import Location
+from assay.domain.cascade import CascadeCertificate
 from assay.domain.completion import CallContext, Caller
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec
@@ -68,8 +70,28 @@ def assign_judges(
         name = criterion.name or criterion.type
         shown = name if name == criterion.type else f"{criterion.type}:{name}"
         context = replace(context, parts_max=calls_each - 1, criteria=(shown,))
-        assignments[index] = Assignment(criterion, panel, context)
+        thresholds = None if panel.spec.cascade is None else panel.spec.cascade.thresholds
+        assignments[index] = Assignment(criterion, panel, context, thresholds=thresholds)
     return assignments
+
+
+def with_certificate(
+    assignments: Mapping[int, Assignment],
+    certificate: CascadeCertificate,
+    revision: str,
+    count: int,
+) -> dict[int, Assignment]:
+    """The assignments of `count` criteria, of whose cascades those without thresholds get them."""
+    certified = dict(assignments)
+    for index, assignment in assignments.items():
+        name = assignment.criterion.name or assignment.criterion.type
+        found = certificate.thresholds.get(name, ()) if index < count else ()
+        tiers = assignment.panel.tiers
+        fits = tiers and len(found) == len(tiers) and min(found) < math.inf
+        if fits and assignment.thresholds is None:
+            holds = certificate.revision == revision
+            certified[index] = replace(assignment, thresholds=found, certified=holds)
+    return certified
 
 
 def judges_of(
@@ -101,8 +123,9 @@ def judges_of(
 def calls_of(chosen: Iterable[tuple[AsksModel, Panel]]) -> int:
     """The most judge calls that criteria make for one case."""
     return sum(
-        criterion.calls_max(len(panel.members), panel.spec.samples) * panel.rounds
+        criterion.calls_max(len(part.members), part.spec.samples) * panel.rounds
         for criterion, panel in chosen
+        for part in panel.parts
     )
 
 
@@ -110,13 +133,23 @@ def check_calls(calls: int, calls_max: int, pointer: str) -> None:
     """Refuse a request with more judge calls than it may make; raises `RequestError`."""
     if calls > calls_max:
         message = f"would make {calls} judge calls, of at most {calls_max}: ask for fewer samples"
-        raise RequestError(
-            "invalid_request", f"{pointer}: {message}.", [FieldError(pointer, message)]
-        )
+        raise refused(pointer, message)
+
+
+def refused(pointer: str, message: str) -> RequestError:
+    """The error for one fault of a request."""
+    faults = [FieldError(pointer, message)]
+    return RequestError("invalid_request", f"{pointer}: {message}.", faults)
 
 
 def panel_for(spec: JudgeSpec, pointer: str, judges: Judges) -> Panel:
     """Who judges by `spec`; raises `RequestError` that points to where `spec` was given."""
+    if spec.cascade is not None:
+        tiers = tuple(
+            panel_for(tier, f"{pointer}/cascade/tiers/{number}", judges)
+            for number, tier in enumerate(spec.cascade.tiers)
+        )
+        return Panel(spec, tuple(member for tier in tiers for member in tier.members), tiers)
     try:
         return Panel(spec, tuple(judges.panel(spec)))
     except RequestError as error:

@@ -11,8 +11,8 @@ from assay.criteria.results import CriterionOutcome, grade
 from assay.domain.completion import total_spent
 from assay.domain.errors import Reason
 from assay.domain.evaluation import Case, Suspicion
-from assay.judging.judge import Assignment, judge_criterion
-from assay.judging.shared_call import judge_together
+from assay.judging.cascade import judge_group
+from assay.judging.judge import Assignment
 from assay.screening import HELD_BACK, masked
 
 TOLERANCE = 0.15
@@ -42,10 +42,7 @@ async def apply_policy(
         # Masking takes as long as the texts make it, so it takes turns with the event loop.
         clean = await asyncio.to_thread(masked, case)
         again = [replace(assignments[number], warned=clean == case) for number in doubted]
-        if len(again) == 1:
-            seconds = [await judge_criterion(again[0], clean)]
-        else:
-            seconds = await judge_together(again, clean)
+        seconds = await judge_group(again, clean)
         for number, second in zip(doubted, seconds, strict=True):
             stands[number] = _verified(assignments[number].criterion, outcomes[number], second)
     return stands

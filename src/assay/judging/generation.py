@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.criteria.judged.openai_graders import (
     MESSAGES_MAX,
     AudioBlock,

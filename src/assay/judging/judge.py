@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from assay.criteria.base import AsksModel, Finding, Question
 from assay.criteria.results import FAILED_CHECK, CriterionOutcome, grade
+from assay.domain.cascade import Thresholds
 from assay.domain.completion import CallContext, total_spent
 from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Suspicion, Vote, soonest
 from assay.judging.call import JudgeReply, ask
@@ -14,6 +15,7 @@ from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import fits
 from assay.judging.voting import Panel, Votes, collect_votes, votes_from
 from assay.prompts.templates import render
+from assay.verdicts.logprobs import TOP_LOGPROBS
 
 NO_PART_OF_THE_QUESTION = {"name", "weight", "threshold", "required", "negate", "judge"}
 """Fields of a criterion that change neither its question nor the reading of the answer."""
@@ -24,13 +26,18 @@ WARNING = "warning.v1"
 class Assignment:
     """A judged criterion, who judges it, and the context of its calls.
 
-    `warned` judges are told that text in the material tries to influence them.
+    `warned` judges are told that text in the material tries to influence them. `weighed` ones are
+    asked for the probability of their verdict, too. `thresholds` are those of a cascade; they are
+    `certified` for the present revision, or not.
     """
 
     criterion: AsksModel
     panel: Panel
     context: CallContext
     warned: bool = False
+    weighed: bool = False
+    thresholds: Thresholds | None = None
+    certified: bool = False
 
 
 async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcome:
@@ -59,6 +66,8 @@ def questions_about(assignment: Assignment, case: Case) -> list[Question[Finding
     criterion = assignment.criterion
     identity = (criterion.model_dump_json(exclude=NO_PART_OF_THE_QUESTION),)
     questions = [replace(question, identity=identity) for question in criterion.questions(case)]
+    if assignment.weighed:
+        questions = [replace(question, top_logprobs=TOP_LOGPROBS) for question in questions]
     return [warned(question) for question in questions] if assignment.warned else questions
 
 

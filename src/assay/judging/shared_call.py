@@ -87,14 +87,16 @@ class _Entry:
 
 
 async def judge_together(assignments: Sequence[Assignment], case: Case) -> list[CriterionOutcome]:
-    """The outcomes of criteria that `group_calls` put together, in their order."""
+    """The outcomes of criteria with the same judge, in their order; in one call where it can be."""
+    panel, context = assignments[0].panel, assignments[0].context
+    if len(assignments) == 1 or not panel.asks_once:
+        return await side_by_side(judge_criterion(assignment, case) for assignment in assignments)
     entries = [
         _Entry(f"c{number}", assignment, questions_about(assignment, case)[0])
         for number, assignment in enumerate(assignments, 1)
     ]
     questions = {entry.key: entry.question for entry in entries}
     shared = shared_question(questions)
-    panel, context = assignments[0].panel, assignments[0].context
     [member] = panel.members
     if not fits(shared, member):
         return await side_by_side(judge_criterion(assignment, case) for assignment in assignments)

@@ -19,10 +19,19 @@ from assay.judging.long_input import ask_within_window
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Who judges a question: one member, or several that each give their verdict."""
+    """Who judges a question: one member, or several that each give their verdict.
+
+    A cascade is a panel of panels, which are asked one after the other: its `tiers`.
+    """
 
     spec: JudgeSpec
     members: tuple[PanelMember, ...]
+    tiers: tuple[Panel, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Panel, ...]:
+        """The panels that are asked: its tiers, or itself."""
+        return self.tiers or (self,)
 
     @property
     def has_several(self) -> bool:
@@ -35,6 +44,9 @@ class Panel:
 
     @property
     def asks_once(self) -> bool:
+        """Whether one call gives the verdict; of a cascade, that of some tier."""
+        if self.tiers:
+            return any(tier.asks_once for tier in self.tiers)
         return len(self.members) == 1 and self.spec.samples == 1
 
 
@@ -115,6 +127,9 @@ def votes_from(
         aggregated = AggregatedVotes(findings[0], 0.0, 1.0)
     elif findings:
         aggregated = aggregate(findings, panel.spec.aggregate)
+        # A vote that failed agrees with no other.
+        sure = round(aggregated.agreement * len(findings)) / len(replies)
+        aggregated = replace(aggregated, finding=replace(aggregated.finding, confidence=sure))
     return Votes(question, panel, tuple(replies), aggregated)
 
 

@@ -10,6 +10,7 @@ from assay.catalog.stores import OpenStores
 from assay.criteria import parse_criteria
 from assay.domain.batches import Batch, BatchStatus
 from assay.domain.errors import RequestError
+from assay.domain.evaluation import NamedVersion
 from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore
 from assay.domain.records import ALL_ITEMS
@@ -20,6 +21,7 @@ STATUSES: Mapping[BatchStatus, RunStatus] = {
     "open": "queued",
     "running": "in_progress",
     "completed": "completed",
+    "decided": "completed",
     "cancelled": "canceled",
     "failed": "failed",
 }
@@ -59,7 +61,7 @@ class BatchRuns:
             tenant,
             criteria,
             parse_criteria(criteria),
-            named=(version.name, version.version),
+            named=NamedVersion(version.name, version.version),
             generation=generate,
             dataset=items,
             name=name,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.criteria.judged.openai_graders import MESSAGES_MAX
 from assay.domain.completion import ANY_OBJECT
 from assay.domain.errors import FieldError, RequestError

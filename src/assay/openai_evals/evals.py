@@ -10,7 +10,8 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from assay.catalog.item_schema import check_schema
 from assay.criteria import parse_criteria
-from assay.criteria.base import NAME_CHARS_MAX, Frozen
+from assay.criteria.base import NAME_CHARS_MAX
+from assay.criteria.frozen import Frozen
 from assay.domain.ids import new_id, random_hex
 from assay.domain.records import StoredObject
 from assay.http.problems import invalid_request

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from assay.catalog.item_files import Row, json_lines
 from assay.catalog.stores import Stores
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import new_id, now_ms

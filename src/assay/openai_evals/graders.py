@@ -12,8 +12,10 @@ from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from assay.criteria import parse_criteria
-from assay.criteria.base import Criterion, Frozen, judge_spec
+from assay.criteria.base import Criterion
 from assay.criteria.composite.multi import Multi, own_number
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import judge_spec
 from assay.criteria.locations import fault_at
 from assay.domain.errors import NotApplicable, Reason, RequestError
 from assay.domain.evaluation import Case, CriterionResult

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from assay.batches.webhook_field import WebhookField
 from assay.catalog.item_schema import schema_faults
 from assay.catalog.stores import Stores
-from assay.criteria.base import Frozen
+from assay.criteria.frozen import Frozen
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.ids import new_id
 from assay.domain.records import StoredObject

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -187,6 +188,7 @@ labels = Table(
     Column("comment", Text, nullable=False),
     Column("metadata", Document, nullable=False),
     Column("superseded_by", Text),
+    Column("random_sample", Boolean, nullable=False, server_default=false()),
     Index(
         "uq_labels_standing",
         *_LABELLED,

@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from assay.domain import events
 from assay.domain.batches import ENDED, ROW_STATUSES
+from assay.domain.cascade import TIERS_MAX
 from assay.domain.errors import Reason, error_classes
 from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
@@ -149,6 +150,13 @@ class Metrics:
             lambda event: criteria(event.type, (event.status, event.reason or NO_REASON)).inc(),
             lambda event: seconds(event.type).observe(event.seconds),
         )
+        reached = {None: ("none",)} | {tier: (str(tier),) for tier in range(TIERS_MAX)}
+        cascades = self._counter(
+            "assay_cascade_verdicts_total",
+            "Criteria judged by a cascade with thresholds.",
+            Labels(("tier",), reached),
+        )
+        self._on(events.CascadeFinished, lambda event: cascades(event.tier).inc())
         compared = one_of("outcome", ("consistent", "flipped", "unscored"))
         comparisons = self._counter(
             "assay_comparisons_total",

@@ -35,6 +35,13 @@ def token_at(completion: Completion[object], start: int) -> TokenLogprob | None:
     return None
 
 
+def token_probability(token: TokenLogprob | None, verdict: object) -> float | None:
+    """The probability of a verdict's token; None where it is unknown, or not the whole verdict."""
+    if token is None or token.token.strip(_AROUND).casefold() != str(verdict).casefold():
+        return None
+    return math.exp(min(token.logprob, 0.0))
+
+
 def verdict_masses(
     token: TokenLogprob | None, meaning: Callable[[str], Meaning | None]
 ) -> dict[Meaning, float]:

@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import delete, insert
 
 from assay.criteria import parse_criteria
-from assay.criteria.base import judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.ids import new_id
 from assay.evaluation import revision as revisions
 from assay.evaluation.selection import with_parts
+from assay.judging.voting import Panel
 from assay.records.database import Database
 from assay.records.tables import evaluator_versions, evaluators
 from fakes.records_api import RecordsApi, pages
@@ -341,7 +342,7 @@ class TestRevision:
             members = [replace(member, **changes) for member in panel]
             criterion = criteria[0]
             chosen = replace(judge_spec(None))
-            panel_of = type("Panel", (), {"spec": chosen, "members": members})
+            panel_of = Panel(chosen, tuple(members))
             assignment = type("Assignment", (), {"criterion": criterion, "panel": panel_of})
             return revisions.revision(with_parts(criteria), {0: assignment})
 

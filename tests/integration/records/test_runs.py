@@ -61,7 +61,8 @@ class KnownBatches:
 class TestStore:
     async def test_a_run_shows_once_all_is_copied(self, database: Database):
         """Results that are copied twice count once, and a run is hidden until it is complete."""
-        store, batch = RecordedRuns(database), a_batch(1)
+        gates = [{"verdict": "passed", "interval": [0.9, 1.0]}]
+        store, batch = RecordedRuns(database), a_batch(1, status="decided", gates=gates)
         await recorded(store, batch)
         assert await store.copied(batch.id) == 0
         for _ in range(2):
@@ -74,6 +75,7 @@ class TestStore:
         found = await store.find("acme", batch.id)
         assert found is not None
         assert (found.recorded, found.shown, found.total) == (True, b'{"a":1}', 3)
+        assert (found.status, found.gates) == ("decided", gates)
         assert await store.request(batch.id) == b"request"
         assert await store.sums(batch.id) == Sums({"rows:n": 2}, {})
         page = await store.results(found, 0, 1)

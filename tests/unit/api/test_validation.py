@@ -92,6 +92,8 @@ def test_a_list_is_not_called_short_for_its_faulty_entries():
             {"dataset": "d", "generate": {**GENERATE, "messages_from": "item.m"}},
             "/generate/messages_from",
         ),
+        (BatchRequest, {"stop_when_certain": {}}, "/stop_when_certain"),
+        (BatchRequest, {"gates": [{}]}, "/gates/0/min_score"),
         (LabelRequest, LABEL, "/passed"),
         (LabelRequest, {**LABEL, "passed": False, "score": 1}, "/score"),
         (ErasureRequest, {}, "/item"),

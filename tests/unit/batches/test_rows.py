@@ -105,6 +105,16 @@ async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
     assert options["judge"].models == ("a/b",)
 
 
+async def test_a_row_has_its_scores_for_gates_that_may_end_the_batch():
+    """Only for those: gates that end nothing are read from the sums."""
+    gates = {"gates": [{"min_score": 0.5}, {"min_pass_rate": 0.5}]}
+    stop = {"stop_when_certain": {"alpha": 0.1, "seed": 1}}
+    stopping = runner(evaluation(0.75), {**REQUEST, **gates, **stop})
+    assert (await stopping.run(claim())).gate_scores == [0.75, None]
+    assert (await stopping.batch_spec("batch_1")).alpha == 0.1
+    assert (await runner(evaluation(0.75), {**REQUEST, **gates}).run(claim())).gate_scores == []
+
+
 @pytest.mark.parametrize("reason", sorted(TRANSIENT_REASONS))
 async def test_a_transient_reason_is_retried_up_to_the_bound(reason):
     """Pauses grow and honour Retry-After; after the last attempt the reason is the result."""

@@ -6,12 +6,14 @@ import time
 
 import pytest
 
+from assay.batches.gates import parse_gates
 from assay.batches.in_hand import RowsInHand
-from assay.batches.rows import BatchSpecError, RetryLater
+from assay.batches.rows import BatchSpec, BatchSpecError, RetryLater
 from assay.batches.worker import BatchWorker, WorkerLimits
-from assay.domain.batches import Claim, NewRow, RowResult
+from assay.domain.batches import Claim, FinishedRows, NewRow, RowResult
 from assay.domain.errors import StoreUnavailable
-from assay.domain.events import BatchRowFinished, BatchRowReturned, InternalFault
+from assay.domain.evaluation import JudgeSpec
+from assay.domain.events import BatchEnded, BatchRowFinished, BatchRowReturned, InternalFault
 from assay.domain.supervision import Supervisor
 from assay.http.lifecycle import Lifecycle
 from assay.http.operations import create_operations_app
@@ -121,9 +123,9 @@ class NothingKept:
         pass
 
 
-def make(queue, work, limits=LIMITS, webhooks=None):
+def make(queue, work, limits=LIMITS, webhooks=None, runner=None):
     events = RecordedEvents()
-    runner = Runner(work)
+    runner = runner or Runner(work)
     supervisor = Supervisor(events, FastClock())
     in_hand = RowsInHand(FOLDER[0], "this")
     archive = NothingKept()
@@ -381,3 +383,60 @@ async def test_rows_that_are_suspected_run_one_by_one(folder):
     await working(worker, lambda: len(queue.settled) == 3)
     assert runner.most == 1
     assert seen == [[["a", "k"]]] * 3
+
+
+class GatedQueue(Queue):
+    """A batch whose gates are to be decided before its rows are given."""
+
+    def __init__(self, scores, **batches):
+        super().__init__(**batches)
+        self.due, self.scores, self.steps = True, scores, []
+
+    async def claim(self, batch_id, count):
+        return "due" if self.due else await super().claim(batch_id, count)
+
+    async def finished_rows(self, batch_id):
+        return FinishedRows(10, 0, b"", self.scores)
+
+    async def decide(self, batch_id, first, step):
+        self.due = False
+        self.steps.append((first, step.finished, step.status))
+        return True
+
+    async def fail(self, batch_id, error):
+        self.due = False
+        await super().fail(batch_id, error)
+
+
+class GatedRunner(Runner):
+    """Knows the gates of every batch."""
+
+    async def batch_spec(self, batch_id):
+        gates = parse_gates([{"min_score": 0.5}], ())
+        return BatchSpec("one", (), JudgeSpec(), gates=gates, alpha=0.05)
+
+
+@pytest.mark.parametrize(
+    ("scores", "step", "ended"),
+    [
+        ([[1.0]] * 5, (0, 5, "decided"), ["decided"]),
+        ([[1.0], [0.0]], (0, 2, None), []),
+        ([[0.5]] * 10, (0, 10, "completed"), ["completed"]),
+    ],
+)
+async def test_a_worker_decides_on_gates_when_it_is_asked_to(scores, step, ended):
+    """The step is stored, its end of the batch is told, and rows are taken again."""
+    queue = GatedQueue(scores, a=2)
+    worker, _, events = make(queue, quick, runner=GatedRunner(quick))
+    await working(worker, lambda: len(queue.settled) == 2)
+    assert queue.steps == [step]
+    assert [event.status for event in events.of(BatchEnded)] == ended
+
+
+async def test_gates_that_cannot_be_decided_fail_their_batch():
+    """The fault is reported; a batch that nobody can decide on would never end."""
+    queue = GatedQueue([[2.0]], a=1)
+    worker, _, events = make(queue, quick, runner=GatedRunner(quick))
+    await working(worker, lambda: queue.failed)
+    assert queue.failed == ["a"]
+    assert [fault.where for fault in events.of(InternalFault)] == ["batch_gates"]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from assay.criteria import CRITERIA, parse_criteria
-from assay.criteria.base import Check, Judge, judge_spec
+from assay.criteria.base import Check
+from assay.criteria.judge import Judge, judge_spec
 from assay.domain.completion import Completion, Prompt
 from assay.domain.errors import InputUnsupported, NotApplicable, ProviderDown
 from assay.domain.evaluation import Case, CriterionResult, Evaluation, JudgeSpec

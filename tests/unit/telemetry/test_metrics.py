@@ -16,6 +16,7 @@ from assay.domain.errors import StoreUnavailable
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
+    CascadeFinished,
     ComparisonFinished,
     CriterionFinished,
     FallbackTaken,
@@ -145,6 +146,17 @@ def test_the_share_of_flipped_comparisons_can_be_read():
     assert value(metrics, "assay_comparisons_total", **model, outcome="flipped") == 1
     several = {"provider": OTHER, "model": OTHER, "outcome": "flipped"}
     assert value(metrics, "assay_comparisons_total", **several) == 1
+
+
+def test_verdicts_of_cascades_are_counted_by_tier():
+    """From the first tier to the last one that there can be, and those that none was sure of."""
+    metrics = fresh()
+    before = series_count(metrics)
+    for tier in (0, 0, 3, None):
+        metrics.emit(CascadeFinished(tier))
+    for tier, count in (("0", 2), ("1", 0), ("3", 1), ("none", 1)):
+        assert value(metrics, "assay_cascade_verdicts_total", tier=tier) == count
+    assert series_count(metrics) == before
 
 
 def test_requests_and_criteria_are_counted_with_their_outcome():

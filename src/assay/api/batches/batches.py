@@ -8,12 +8,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.responses import BatchListResponse, BatchResponse, batch_document
-from assay.api.batches.services import BATCH_ID, Batches
+from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH, IDEMPOTENT
 from assay.api.routes import json_response
 from assay.batches.creation import retry_spec
 from assay.catalog.names import named_version
-from assay.domain.batches import Batch
+from assay.domain.batches import BATCH_ID, Batch
 from assay.domain.errors import AssayError, RequestError
 from assay.domain.events import BatchEnded
 from assay.domain.exact_json import loads

@@ -19,10 +19,11 @@ from assay.batches.creation import BatchRequestSpec
 from assay.batches.forecast import forecast
 from assay.catalog.evaluators import with_criteria
 from assay.catalog.names import at, named_version
-from assay.criteria.base import judge_spec
+from assay.criteria.judge import judge_spec
 from assay.domain.batches import NewBatch
 from assay.domain.completion import Caller
 from assay.domain.errors import AssayError
+from assay.domain.evaluation import NamedVersion
 from assay.domain.records import DatasetVersion
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
@@ -61,10 +62,10 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         """
         tenant = await batches.services.admit(request)
         body = await read_json(request, digested=is_keyed(request))
-        document = await with_criteria(batches.services.open_stores, tenant, body.document)
+        document, named = await with_criteria(batches.services.open_stores, tenant, body.document)
         wanted = validate(BatchRequest, document)
         wanted.check_store(keyed=is_keyed(request))
-        spec = await _checked(batches, tenant, wanted, document)
+        spec = await _checked(batches, tenant, wanted, document, named)
         await batches.services.evaluator.compile(
             wanted.criteria,
             caller=Caller(tenant, request.state.request_id),
@@ -79,7 +80,11 @@ def batch_creation_router(batches: Batches) -> APIRouter:
 
 
 async def _checked(
-    batches: Batches, tenant: str, wanted: BatchRequest, document: dict[str, Any]
+    batches: Batches,
+    tenant: str,
+    wanted: BatchRequest,
+    document: dict[str, Any],
+    named: NamedVersion | None,
 ) -> BatchRequestSpec:
     """The batch that a request wants.
 
@@ -90,19 +95,26 @@ async def _checked(
     judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
     if wanted.generate is not None:
         wanted.generate.check(batches.judges)
-    webhook, allowed = wanted.webhook, batches.rules.allow_private_webhooks
+    names = [criterion.name for criterion in wanted.criteria]
+    for place, gate in enumerate(wanted.gates):
+        if gate.criterion is not None and gate.criterion not in names:
+            raise at(f"/gates/{place}/criterion", "must be the name of one of the criteria")
+    stop, webhook = wanted.stop_when_certain, wanted.webhook
+    allowed = batches.rules.allow_private_webhooks
     return BatchRequestSpec(
         tenant,
         document["criteria"],
         wanted.criteria,
         document.get("judge"),
-        wanted.named,
+        named,
         wanted.generate,
         await _dataset(batches, tenant, wanted),
         wanted.filter.to_filter(),
         wanted.name,
         wanted.metadata,
         None if webhook is None else webhook.to_webhook(allow_private=allowed),
+        gates=[gate.model_dump() for gate in wanted.gates],
+        stop_when_certain=None if stop is None else stop.model_dump(),
         store=wanted.store,
     )
 

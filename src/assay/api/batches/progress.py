@@ -54,7 +54,8 @@ def batch_progress_router(batches: Batches) -> APIRouter:
         """Stream progress as server-sent events; each `data` is the batch as it stands.
 
         Every event contains all that earlier ones did, so a stream that is resumed with
-        `Last-Event-ID` misses nothing. The last one is `completed`, `cancelled` or `failed`.
+        `Last-Event-ID` misses nothing. The last one is `completed`, `decided`, `cancelled` or
+        `failed`.
         """
         batch = await batches.requested(request, batch_id)
         seen = request.headers.get("last-event-id", "")[:EVENT_ID_CHARS_MAX]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -16,8 +17,9 @@ from pydantic_core import PydanticCustomError
 from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
 from assay.batches.webhook_field import WebhookField
 from assay.catalog.names import REFERENCE_PATTERN
-from assay.criteria.base import Frozen, JudgeField
-from assay.criteria.locations import fault_at
+from assay.criteria.frozen import Frozen
+from assay.criteria.judge import JudgeField
+from assay.criteria.locations import fault_at, require_one
 from assay.domain.records import ItemFilter
 from assay.judging.generation import Generation
 
@@ -26,6 +28,8 @@ ITEMS_MAX = 1_000
 ITEM_ID_CHARS_MAX = 256
 GROUP_CHARS_MAX = 200
 NAME_CHARS_MAX = 200
+GATES_MAX = 16
+SEED_MAX = 2**32 - 1
 
 
 def _identifier(value: Any) -> Any:
@@ -33,6 +37,7 @@ def _identifier(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+Bound = Annotated[float, Field(gt=0, le=1)]
 ItemId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=ITEM_ID_CHARS_MAX),
@@ -55,6 +60,35 @@ class DatasetFilter(Frozen):
 ALL = DatasetFilter()
 
 
+class GateField(Frozen):
+    """What the mean over all rows has to reach: a score or a pass rate."""
+
+    criterion: str | None = Field(
+        default=None, description="Name of a criterion; without it, the evaluation as a whole."
+    )
+    min_score: Bound | None = Field(default=None, description="The lowest mean score.")
+    min_pass_rate: Bound | None = Field(default=None, description="The lowest share that passes.")
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> Self:
+        require_one(self, "min_score", "min_pass_rate")
+        return self
+
+
+class StopField(Frozen):
+    """Ends the batch once its gates are decided."""
+
+    alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="The largest probability of a wrong verdict."
+    )
+    seed: int = Field(
+        default_factory=lambda: secrets.randbelow(SEED_MAX + 1),
+        ge=0,
+        le=SEED_MAX,
+        description="Determines the random order of the rows. Default: drawn by the service.",
+    )
+
+
 class BatchRequest(CriteriaFields, StoreField):
     """What to judge the rows by, the webhook to call, and the rows if there are few."""
 
@@ -75,6 +109,12 @@ class BatchRequest(CriteriaFields, StoreField):
         description="Makes the output of each item of the dataset.",
     )
     webhook: WebhookField | None = Field(default=None, description="Called when the batch ends.")
+    gates: Annotated[list[GateField], Field(max_length=GATES_MAX)] = Field(
+        default=[], description="What the batch has to reach; it shows the verdict on each."
+    )
+    stop_when_certain: StopField | None = Field(
+        default=None, description="Judge rows in random order, and end once the gates are decided."
+    )
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
     items: Annotated[list[dict[str, Any]], Field(max_length=ITEMS_MAX)] = Field(
         default=[], description="Rows to judge; the batch then starts at once."
@@ -93,6 +133,9 @@ class BatchRequest(CriteriaFields, StoreField):
         for name, is_given in at.items():
             if is_given:
                 raise fault_at((name,), wrong, None)
+        if self.stop_when_certain is not None and not self.gates:
+            fault = PydanticCustomError("gates_missing", "needs gates")
+            raise fault_at(("stop_when_certain",), fault, None)
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.responses import EvaluationResponse
+from assay.batches.gates import certain_verdicts, parse_gates
 from assay.batches.summary import NANO, summarize
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
 from assay.domain.completion import Usage, doc
@@ -41,6 +42,39 @@ class BatchCountsResponse(_Shape):
     retried: int = Field(description="Attempts repeated after a transient failure.")
 
 
+class GateResponse(_Shape):
+    """A gate of a batch, and what is known of it."""
+
+    criterion: str | None
+    min_score: float | None
+    min_pass_rate: float | None
+    verdict: Literal["passed", "failed", "undecided"]
+    interval: tuple[float, float] = Field(
+        description="Where the mean over all rows lies: for certain or, in a batch that may stop "
+        "early, with a probability of 1 - alpha over the number of gates."
+    )
+    rows: int = Field(
+        description="Rows that this rests on; in a batch that may stop early, the first ones of "
+        "its random order."
+    )
+    statement: str
+
+
+class SavedResponse(_Shape):
+    """What a batch saved by its early end."""
+
+    rows: int = Field(description="Rows that were not judged.")
+    cost_usd: float = Field(description="Estimated from the rows that were judged.")
+
+
+class StopResponse(_Shape):
+    """How a batch may stop early, and what it saved by that."""
+
+    alpha: float
+    seed: int
+    saved: SavedResponse | None = Field(description="Null before the batch is `decided`.")
+
+
 class BatchResponse(_Shape):
     """A batch as it stands."""
 
@@ -63,6 +97,8 @@ class BatchResponse(_Shape):
         description="By criterion: mean with its 95 % confidence interval, pass rate, and unscored "
         "share by reason. Null in lists."
     )
+    gates: list[GateResponse] | None = Field(description="Null in lists.")
+    stop_when_certain: StopResponse | None
     bad_rows: list[dict[str, Any]]
     webhook: dict[str, Any] | None
     error: str | None
@@ -102,6 +138,9 @@ class ForecastResponse(_Shape):
     sampled_rows: int
     models: list[ModelForecast]
     calls: float
+    is_upper_bound: bool = Field(
+        description="Whether a judge is a cascade: then every tier is taken to be asked."
+    )
     cost_usd: float | None
     cost_usd_ci95: tuple[float, float] | None = Field(
         description="What the sampled rows leave open; outputs are taken to be as long as earlier "
@@ -179,12 +218,35 @@ def batch_document(
         "rows_per_s": rate,
         "estimated_end_at": _time(ends_ms),
         "summary": summary,
+        "gates": None if sums is None else _gates(batch, shown, sums),
+        "stop_when_certain": _stop(batch, shown.get("stop_when_certain"), open_rows),
         "bad_rows": [_bad_row(row) for row in bad],
         "webhook": {"url": webhook, "state": batch.webhook_state} if webhook else None,
         "error": batch.error or None,
         **{name: shown.get(name) for name in SHOWN},
         "metadata": shown.get("metadata") or {},
     }
+
+
+def _gates(batch: Batch, shown: Mapping[str, Any], sums: Sums) -> list[dict[str, Any]]:
+    """The gates with what is known of them, by their stopping rules or else by the sums."""
+    gates = shown.get("gates") or ()
+    known = batch.gates
+    if not known:
+        names = [criterion["name"] for criterion in shown["criteria"]]
+        parsed = parse_gates(gates, names)
+        known = certain_verdicts(parsed, sums.tally, batch.total, batch.settled)
+    return [{**gate, **verdict} for gate, verdict in zip(gates, known, strict=True)]
+
+
+def _stop(batch: Batch, stop: Mapping[str, Any] | None, open_rows: int) -> dict[str, Any] | None:
+    if stop is None:
+        return None
+    saved = None
+    if batch.status == "decided":
+        cost_usd = batch.sums["cost_nano_usd"] / NANO / batch.settled * open_rows
+        saved = {"rows": open_rows, "cost_usd": cost_usd}
+    return {**stop, "saved": saved}
 
 
 def render_upload(accepted: int, known: int, bad: Sequence[BadRow]) -> bytes:

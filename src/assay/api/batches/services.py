@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,16 +15,13 @@ from assay.api.services import Services
 from assay.batches.creation import BatchCreator
 from assay.batches.lasting import LastingBatches
 from assay.catalog.stores import OpenStores
-from assay.domain.batches import BATCH_ID_KIND, BadRow, Batch
+from assay.domain.batches import BATCH_ID, BadRow, Batch
 from assay.domain.errors import RequestError
 from assay.domain.ports import BatchStore, Judges
 from assay.domain.tenants import TenantStorage
 from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
 from assay.http.readers import ReaderPlaces
-
-BATCH_ID = re.compile(BATCH_ID_KIND + r"_[0-9a-f]{32}")
-"""The form of an id, which becomes part of keys."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import Finding, Frozen, Judged, Prose, Question
+from assay.criteria.base import Finding, Judged, Prose, Question
+from assay.criteria.frozen import Frozen
 from assay.criteria.judged.primitives import YES_OR_NO
 from assay.criteria.registry import criterion
 from assay.domain.errors import AnswerUnreadable

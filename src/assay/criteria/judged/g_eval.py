@@ -85,7 +85,8 @@ class GEval(Judged):
         mean = math.fsum(number * mass for number, mass in masses.items()) / total
         mean = max(float(self.min), min(float(self.max), mean))
         weighed = finding_of(reading, self._scaled(mean), value=mean)
-        return replace(weighed, probability_left=left_over(masses))
+        sure = masses[reading.value]
+        return replace(weighed, probability_left=left_over(masses), confidence=sure)
 
     def _number(self, token: str) -> int | None:
         if not (token.isascii() and token.isdigit()):

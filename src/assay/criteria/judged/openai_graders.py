@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import Finding, Frozen, Judged, Question
+from assay.criteria.base import Finding, Judged, Question
+from assay.criteria.frozen import Frozen
 from assay.criteria.judged.primitives import LABELS_MAX, LabelText, distinct, finding_of
 from assay.criteria.number_range import InRange
 from assay.criteria.placeholders import (
@@ -177,6 +178,7 @@ class _ModelGrader(Judged):
             default,
             models=(self.model,),
             strategy=None,
+            cascade=None,
             fallback="any",
             temperature=self.params.temperature,
             seed=self.params.seed,

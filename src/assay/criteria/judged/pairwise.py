@@ -99,22 +99,25 @@ class Pairwise(Judged):
 
     def combined(self, findings: Sequence[Finding]) -> Finding:
         """The finding from the output's side: of one order, or of both together."""
-        if self.order == "both":
-            straight, swapped = findings[0], swapped_back(findings[1])
-            both = resolve_orders(straight, swapped)
-            name, score = NAMES[both.place], both.preference
-            how = "in both orders" if both.consistent else "a tie, since it flips with the order"
-            left = max_left(straight, swapped)
-            why = f"{name}, {how}. {straight.explanation}".strip()
-        else:
+        if self.order != "both":
             seen = findings[0] if self.order == "output_first" else swapped_back(findings[0])
-            name, score, left, why = (
-                NAMES[position_of(seen)],
-                seen.score,
-                seen.probability_left,
-                seen.explanation,
-            )
-        return Finding(score, value=name, label=name, explanation=why, probability_left=left)
+            name = NAMES[position_of(seen)]
+            return replace(seen, value=name, label=name)
+        straight, swapped = findings[0], swapped_back(findings[1])
+        both = resolve_orders(straight, swapped)
+        name = NAMES[both.place]
+        how = "in both orders" if both.consistent else "a tie, since it flips with the order"
+        sure = [seen.confidence for seen in (straight, swapped) if seen.confidence is not None]
+        known = len(sure) == len(findings)
+        # Where the orders differ, neither of them says that it is a tie.
+        return Finding(
+            both.preference,
+            value=name,
+            label=name,
+            explanation=f"{name}, {how}. {straight.explanation}".strip(),
+            probability_left=max_left(straight, swapped),
+            confidence=min(sure) * both.consistent if known else None,
+        )
 
     def _other(self, case: Case) -> Text:
         other = references(case)[0] if self.against is None else self.against

@@ -105,6 +105,7 @@ def _finding(reading: Reading[Any], form: PairFormat) -> Finding:
         found,
         score=min(1.0, weighed / sum(masses.values())),
         probability_left=left_over(masses),
+        confidence=masses[place],
     )
 
 

@@ -8,10 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.criteria.base import TEXT_CHARS_MAX, Finding, Frozen, Judged, Prose, Question
+from assay.criteria.base import TEXT_CHARS_MAX, Finding, Judged, Prose, Question
+from assay.criteria.frozen import Frozen
 from assay.criteria.number_range import BOUND_MAX
 from assay.criteria.registry import criterion
 from assay.domain.evaluation import Case
+from assay.verdicts.logprobs import token_probability
 from assay.verdicts.reader import Reading
 from assay.verdicts.scales import LabelScale, NumberScale
 
@@ -60,6 +62,7 @@ def finding_of(
         value=reading.value if value is None else value,
         label=label,
         explanation=reading.explanation,
+        confidence=token_probability(reading.token, reading.value),
         read_from=reading.excerpted,
     )
 

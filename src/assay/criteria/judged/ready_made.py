@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from assay.criteria.base import Finding, Frozen, Judged, Need, Prose, Question
+from assay.criteria.base import Finding, Judged, Need, Prose, Question
+from assay.criteria.frozen import Frozen
 from assay.criteria.judged.primitives import LabelText, distinct, finding_of
 from assay.criteria.registry import criterion
 from assay.domain.errors import NotApplicable

@@ -76,6 +76,7 @@ class RedisBatches:
                     batch.webhook,
                     batch.shown,
                     kept,
+                    "" if batch.seed is None else batch.seed,
                 ],
             )
             # In this order a crash in between leaves an empty batch that is on no list and expires;
@@ -94,7 +95,7 @@ class RedisBatches:
 
     async def add(self, batch_id: str, rows: Sequence[NewRow]) -> Added:
         keys = BatchKeys(batch_id)
-        names = [keys.meta, keys.ids, keys.queue]
+        names = [keys.meta, keys.ids, keys.queue, keys.order]
         arguments: list[Argument] = [self._rows_max]
         for row in rows:
             key = row_key(row.item_id)
@@ -147,12 +148,12 @@ class RedisBatches:
         keys = BatchKeys(batch_id)
         with store_unavailable():
             await self._client.zadd(ACTIVE, {batch_id: now_ms()})
-            names = [keys.meta, keys.queue, keys.later]
+            names = [keys.meta, *keys.work]
             answer = (await END.run(self._client, names, ["cancelled", ""])).decode()
         match answer:
             case "missing":
                 raise RequestError("not_found", "No batch has this id.")
-            case "completed" | "failed":
+            case "completed" | "decided" | "failed":
                 raise RequestError("conflict", f"The batch is {answer}.")
 
     async def delete(self, batch: Batch) -> None:
@@ -160,7 +161,7 @@ class RedisBatches:
         keys = BatchKeys(batch.id)
         with store_unavailable():
             await self._client.zrem(tenant_index(batch.tenant), batch.id)
-            await self._client.unlink(keys.meta, keys.queue, keys.later)
+            await self._client.unlink(keys.meta, *keys.work)
             async for rows in row_names(self._client, keys):
                 await self._client.unlink(*rows)
             rest = keys.everything(batch.total)
@@ -252,4 +253,5 @@ def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | N
         shown=meta.get(b"shown", b"{}"),
         kept=text.get("kept", "0") != "0",
         uncopied=text.get("kept") == "uncopied",
+        gates=orjson.loads(text.get("gates", "[]")),
     )

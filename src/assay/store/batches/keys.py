@@ -31,6 +31,14 @@ class BatchKeys:
         self.groups = self._prefix + "groups"
         self.stalls = self._prefix + "stalls"
         """Hash: row key to how many processes were ended with the row in hand."""
+        self.order = self._prefix + "order"
+        """Sorted set of row keys in random order, if the batch may stop early."""
+        self.waiting = self._prefix + "waiting"
+        """Hash: place in this order to the scores of a finished row that is not decided on."""
+        self.rules = self._prefix + "rules"
+        """State of the stopping rules."""
+        self.work = [self.queue, self.later, self.order, self.waiting, self.rules]
+        """What a batch that has ended does not need."""
         self.synced = self._prefix + "synced"
         """Written to wait for the disk, see `Durability`."""
 
@@ -44,7 +52,7 @@ class BatchKeys:
 
     def everything(self, total: int) -> list[str]:
         """All keys but those of rows."""
-        fixed = [self.meta, self.request, self.webhook, self.queue, self.later, self.done]
+        fixed = [self.meta, self.request, self.webhook, *self.work, self.done]
         fixed += [self.ids, self.bad, self.tally, self.groups, self.stalls]
         return fixed + [self.results(index) for index in range(0, total, RESULTS_PER_KEY)]
 

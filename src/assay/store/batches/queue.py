@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from itertools import takewhile
+from typing import Any, Literal, cast
+
+import orjson
 
 from assay.domain.batches import (
     ENDED,
     Batch,
     BatchStatus,
     Claim,
+    FinishedRows,
+    GateStep,
     NewRow,
     RowResult,
     SettleOutcome,
@@ -30,6 +35,7 @@ RETURN = load_script(__package__, "return")
 STALLED = load_script(__package__, "stalled")
 RELEASE = load_script(__package__, "release")
 END = load_script(__package__, "end")
+DECIDE = load_script(__package__, "decide")
 WEBHOOK = load_script(__package__, "webhook")
 
 LEASE_S = 12.0
@@ -46,6 +52,11 @@ WEBHOOK_CLAIM_S = 60.0
 GROUPS_MAX = 20_000
 """Sums by group that a batch keeps: two for each criterion and group."""
 RATE_WINDOW_MS = 10_000
+DECIDING_S = 5.0
+"""How long other workers leave the decision on a batch's gates to one of them."""
+UNDECIDED_ROWS_MAX = 256
+"""If more finished rows wait for a decision that is due, no further rows are begun."""
+DECIDED_AT_ONCE = 1_000
 
 
 class RedisJobQueue:
@@ -82,16 +93,18 @@ class RedisJobQueue:
             if status == b"running"
         )
 
-    async def claim(self, batch_id: str, count: int) -> Sequence[Claim] | BatchStatus | None:
+    async def claim(
+        self, batch_id: str, count: int
+    ) -> Sequence[Claim] | BatchStatus | Literal["due"] | None:
         keys = BatchKeys(batch_id)
+        names = [keys.meta, keys.queue, keys.later, keys.done, keys.stalls]
+        names += [keys.ids, keys.order, keys.waiting]
+        deciding_ms = round(DECIDING_S * 1_000)
+        limits = [self._lease_ms, deciding_ms, UNDECIDED_ROWS_MAX]
         with store_unavailable():
-            status, *rows = await CLAIM.run(
-                self._client,
-                [keys.meta, keys.queue, keys.later, keys.done, keys.stalls],
-                [self._worker, count, self._lease_ms],
-            )
+            status, *rows = await CLAIM.run(self._client, names, [self._worker, count, *limits])
             if status != b"running":
-                return None if status == b"missing" else cast("BatchStatus", status.decode())
+                return None if status == b"missing" else status.decode()
             contents: list[bytes | None] = []
             if rows:
                 contents = await self._client.mget([keys.row(row[2].decode()) for row in rows])
@@ -123,6 +136,7 @@ class RedisJobQueue:
         keys = BatchKeys(claim.batch_id)
         names = [keys.meta, keys.queue, keys.later, keys.done, keys.results(claim.index)]
         names += [keys.row(claim.key), keys.tally, keys.groups]
+        names += [keys.order, keys.waiting]
         arguments: list[Argument] = [
             claim.entry,
             claim.index,
@@ -133,6 +147,8 @@ class RedisJobQueue:
             len(result.sums),
             len(result.tally),
             len(result.groups),
+            claim.key,
+            orjson.dumps(result.gate_scores),
             *_pairs(result.sums),
             *_pairs(result.tally),
             *_pairs(result.groups),
@@ -164,8 +180,28 @@ class RedisJobQueue:
     async def fail(self, batch_id: str, error: str) -> None:
         keys = BatchKeys(batch_id)
         with store_unavailable():
-            names = [keys.meta, keys.queue, keys.later]
-            await END.run(self._client, names, ["failed", error])
+            await END.run(self._client, [keys.meta, *keys.work], ["failed", error])
+
+    async def finished_rows(self, batch_id: str) -> FinishedRows:
+        keys = BatchKeys(batch_id)
+        with store_unavailable():
+            async with self._client.pipeline() as pipe:  # a transaction: they belong together
+                pipe.hmget(keys.meta, ["total", "prefix"])
+                pipe.get(keys.rules)
+                (total, prefix), state = await pipe.execute()
+            first = int(prefix or 0)
+            places = list(map(str, range(first, first + DECIDED_AT_ONCE)))
+            found = await self._client.hmget(keys.waiting, places)
+        scores = [orjson.loads(one) for one in takewhile(lambda one: one is not None, found)]
+        return FinishedRows(int(total or 0), first, state or b"", scores)
+
+    async def decide(self, batch_id: str, first: int, step: GateStep) -> bool:
+        keys = BatchKeys(batch_id)
+        names = [keys.meta, keys.rules, keys.waiting, *keys.work]
+        known = orjson.dumps(step.gates)
+        arguments: list[Argument] = [first, step.finished, step.state, known, step.status or ""]
+        with store_unavailable():
+            return bool(await DECIDE.run(self._client, names, arguments))
 
     async def claim_webhook(self, batch_id: str) -> WebhookClaim | None:
         keys = BatchKeys(batch_id)

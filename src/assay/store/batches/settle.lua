@@ -1,9 +1,13 @@
 -- Stores the result of a row, acknowledges the row and counts it; a second result changes nothing.
--- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups
+-- A batch with a seed is not completed here, but by the decision on its gates.
+-- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups,
+--       9 order, 10 waiting
 -- ARGV  1 entry, 2 index, 3 result, 4 status of the row, 5 most groups, 6 length of a rate window
---       in ms, 7 how many pairs for meta, 8 for tally, 9 for groups, then the pairs name, increment
+--       in ms, 7 how many pairs for meta, 8 for tally, 9 for groups, 10 key of the row, 11 its
+--       scores for the gates, then the pairs name, increment
 -- Answers 'stored', 'known', 'completed' (stored, and it was the last) or 'missing'.
-local meta = redis.call('HMGET', KEYS[1], 'status', 'total', 'expires', 'window', 'in_window')
+local meta = redis.call('HMGET', KEYS[1], 'status', 'total', 'expires', 'window', 'in_window',
+  'seed')
 if redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('XACK', KEYS[2], 'workers', ARGV[1])
   redis.call('XDEL', KEYS[2], ARGV[1])
@@ -17,7 +21,7 @@ end
 redis.call('HSET', KEYS[5], ARGV[2], ARGV[3])
 redis.call('PEXPIREAT', KEYS[5], meta[3])
 redis.call('UNLINK', KEYS[6])
-local place = 10
+local place = 12
 for _ = 1, ARGV[7] do
   redis.call('HINCRBY', KEYS[1], ARGV[place], ARGV[place + 1])
   place = place + 2
@@ -48,6 +52,11 @@ if age >= tonumber(ARGV[6]) then
   redis.call('HSET', KEYS[1], 'rate', rate, 'window', now, 'in_window', 0)
 else
   redis.call('HINCRBY', KEYS[1], 'in_window', 1)
+end
+if meta[6] then
+  redis.call('HSET', KEYS[10], redis.call('ZRANK', KEYS[9], ARGV[10]), ARGV[11])
+  redis.call('PEXPIREAT', KEYS[10], meta[3])
+  return 'stored'
 end
 if settled < tonumber(meta[2]) then
   return 'stored'

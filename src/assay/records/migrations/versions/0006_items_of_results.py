@@ -4,8 +4,8 @@ from alembic import op
 
 from assay.records.tables import metadata
 
-revision = "5"
-down_revision = "4"
+revision = "6"
+down_revision = "5"
 
 
 def upgrade() -> None:

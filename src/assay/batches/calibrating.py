@@ -1,0 +1,200 @@
+"""Calibrations and draws as documents, from the results of a batch and their labels.
+
+All of it computes and blocks: it runs in a thread. The statistics are loaded at the first use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from assay.catalog.judged_labels import JudgedBatch, Verdicts
+
+if TYPE_CHECKING:
+    from assay.calibration.report import CascadeGoal, LabelReport, RatingKind, Ratings
+
+NO_LABELS = "No label of these cases by this criterion counts, so nothing can be said."
+NO_CASCADE = "No cascade judged these rows, so that there is nothing to certify."
+NOT_ALL_TIERS = (
+    "Some labelled rows did not come to every tier, and so cannot certify other thresholds: use a "
+    "batch of a version of the evaluator that has neither thresholds nor a certificate."
+)
+SEVERAL_REVISIONS = (
+    "The rows were judged by {} revisions of the evaluator: the figures are of their mix."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a calibration is to contain; `drawn` are probabilities by the place of their rows."""
+
+    precision_min: float | None = None
+    confidence: float = 0.95
+    seed: int = 0
+    drawn: Mapping[int, float] | None = None
+    goal: Goal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The guarantee that is wanted of a cascade; `attempts` counts this one, too."""
+
+    alpha: float
+    delta: float
+    unsure_cost_usd: float | None = None
+    attempts: int = 1
+
+
+def calibrated(judged: JudgedBatch, wanted: Wanted) -> dict[str, Any]:
+    """The figures of each criterion; disagreements name the places of their rows."""
+    several = len(judged.revisions)
+    if wanted.drawn is not None:
+        wanted = replace(wanted, drawn=_by_row(judged, wanted.drawn))
+    return {
+        "rows": len(judged.item_ids),
+        "revisions": judged.revisions,
+        "statements": [SEVERAL_REVISIONS.format(several)] if several > 1 else [],
+        "criteria": [
+            _criterion(name, verdicts, judged, wanted) for name, verdicts in judged.criteria.items()
+        ],
+    }
+
+
+def _by_row(judged: JudgedBatch, by_place: Mapping[int, float]) -> dict[int, float]:
+    return {row: by_place[at] for row, at in enumerate(judged.places) if at in by_place}
+
+
+def _criterion(
+    name: str, verdicts: Verdicts, judged: JudgedBatch, wanted: Wanted
+) -> dict[str, Any]:
+    from assay.calibration import report as statistics  # noqa: PLC0415  # numpy, for those who use it
+
+    ratings = _ratings(verdicts)
+    given = statistics.Verdicts(
+        judged.groups, verdicts.models, verdicts.passed, verdicts.labels, verdicts.scores,
+        verdicts.values, verdicts.probabilities,
+    )  # fmt: skip
+    options = statistics.ReportOptions(
+        wanted.precision_min, wanted.confidence, wanted.seed, wanted.drawn
+    )
+    goal, missing = (None, "") if wanted.goal is None else _cascade_goal(verdicts, wanted.goal)
+    found = statistics.report(given, ratings, options, goal)
+    return {
+        "criterion": name,
+        "labels": sum(len(one.rows) for one in ratings.values()),
+        "statements": ([] if found else [NO_LABELS]) + ([missing] if found and missing else []),
+        "reports": [_shown(one, judged) for one in found],
+    }
+
+
+def _ratings(verdicts: Verdicts) -> Mapping[RatingKind, Ratings]:
+    """The labels by what they say: pass or fail, a class, or a score."""
+    from assay.calibration.report import Ratings  # noqa: PLC0415
+
+    found: dict[RatingKind, Ratings] = {}
+    for row, label in verdicts.human:
+        kinds: dict[RatingKind, bool | str | float | None] = {
+            "passed": label.passed, "label": label.label, "score": label.score,
+        }  # fmt: skip
+        for kind, value in kinds.items():
+            if value is not None:
+                ratings = found.setdefault(kind, Ratings())
+                ratings.rows.append(row)
+                ratings.annotators.append(label.annotator)
+                ratings.values.append(value)
+                ratings.random.append(label.random_sample)
+    return found
+
+
+def _cascade_goal(verdicts: Verdicts, wanted: Goal) -> tuple[CascadeGoal | None, str]:
+    """The tiers as the labelled rows show them, or why they certify nothing."""
+    from assay.calibration.report import CascadeGoal, Tier  # noqa: PLC0415
+
+    if not verdicts.cascades:
+        return None, NO_CASCADE
+    if not all(map(_is_whole, verdicts.cascades.values())):
+        return None, NOT_ALL_TIERS
+    rows = {row: cascade["tiers"] for row, cascade in verdicts.cascades.items()}
+    count = max(map(len, rows.values()))
+    tiers = [
+        Tier(
+            passed={row: found[number]["passed"] for row, found in rows.items()},
+            labels={row: found[number]["label"] for row, found in rows.items()},
+            confidences={row: found[number]["confidence"] for row, found in rows.items()},
+            cost_usd=math.fsum(found[number]["cost_usd"] for found in rows.values()) / len(rows),
+        )
+        for number in range(count)
+    ]
+    goal = CascadeGoal(tiers, wanted.alpha, wanted.delta, wanted.unsure_cost_usd, wanted.attempts)
+    return goal, ""
+
+
+def _is_whole(cascade: Mapping[str, Any]) -> bool:
+    """Whether every tier was asked, because none was sure enough or there were no thresholds."""
+    asked = (one["score"] is not None or one["reason"] is not None for one in cascade["tiers"])
+    return cascade["tier"] is None and all(asked)
+
+
+def _shown(report: LabelReport, judged: JudgedBatch) -> dict[str, Any]:
+    document = asdict(report)
+    names = document.pop("names")
+    agreements = [document["agreement"], *document["by_model"].values()]
+    for agreement in agreements if names else ():
+        agreement["classes"] = [names[int(code)] for code in agreement["classes"]]
+    certificate = document["certificate"]
+    if certificate is not None and certificate["thresholds"] is not None:
+        # A tier whose threshold nothing reaches is not asked.
+        certificate["thresholds"] = [
+            None if math.isinf(value) else value for value in certificate["thresholds"]
+        ]
+    document["disagreements"] = [
+        {"row": judged.places[row], "judge": judge, "people": people}
+        for row, judge, people in report.disagreements
+    ]
+    return document
+
+
+def drawn(
+    judged: JudgedBatch,
+    criterion: str,
+    *,
+    labels: float | None,
+    half_width: float | None,
+    confidence: float,
+    floor: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Rows to label, with their probabilities, and the plan that says how many they should be."""
+    import numpy as np  # noqa: PLC0415
+
+    from assay.calibration.draws import draw_rows, plan_labels  # noqa: PLC0415
+    from assay.calibration.figures import LABELS_MIN  # noqa: PLC0415
+
+    verdicts = judged.criteria[criterion]
+    rows = len(judged.item_ids)
+    plan = None
+    if half_width is not None:
+        people = {row: one.passed for row, one in verdicts.human if one.passed is not None}
+        pilot = [row for row in people if not math.isnan(verdicts.passed[row])]
+        said = np.array([float(bool(people[row])) for row in pilot])
+        judge = np.array([verdicts.passed[row] for row in pilot])
+        known = len(pilot) >= LABELS_MIN and np.ptp(said) > 0
+        correlation = 0.0
+        if known and np.ptp(judge) > 0:
+            correlation = float(np.corrcoef(said, judge)[0, 1])
+        deviation = float(said.std(ddof=1)) if known else 0.5
+        plan = plan_labels(
+            half_width, rows=rows, deviation=deviation, correlation=correlation,
+            confidence=confidence,
+        )  # fmt: skip
+        labels = plan.labels or rows
+    draw = draw_rows(verdicts.spreads, min(labels or rows, rows), seed, floor=floor)
+    return {
+        "rows": rows,
+        "seed": seed,
+        "floor": floor,
+        "plan": plan and asdict(plan),
+        "drawn": [[judged.places[row], float(draw.probabilities[row])] for row in draw.rows],
+    }

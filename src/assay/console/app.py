@@ -51,6 +51,7 @@ class Console:
                 FormFault: _misread,
                 ProblemError: self._refused,
                 HTTPException: _failed,
+                Exception: _failed,
             },
         )
 

@@ -91,7 +91,7 @@ def templates() -> Environment:
         "interval": interval,
         "words": words,
         "pretty": pretty,
-        "shown": shown,
+        "as_text": as_text,
         "excerpt": excerpt,
         "marked": marked,
     }
@@ -152,7 +152,7 @@ def pretty(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
 
 
-def shown(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A field of a case as a text: passages one after the other, messages with their roles."""
     if isinstance(value, str):
         return value
@@ -170,7 +170,7 @@ def _is_message(value: Any) -> bool:
 
 def excerpt(value: Any) -> str:
     """The beginning of a field, for a cell of a table."""
-    text = "" if value is None else shown(value)
+    text = "" if value is None else as_text(value)
     return text if len(text) <= EXCERPT_CHARS_MAX else text[:EXCERPT_CHARS_MAX] + "…"
 
 

@@ -1,4 +1,4 @@
-"""The console of a running service, as somebody who has signed in sees it."""
+"""The console of a service with two tenants, over real HTTP."""
 
 from __future__ import annotations
 
@@ -70,14 +70,26 @@ class ConsoleApi:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConsoleApi]:
-    """The console over an empty database; all tests of a module share it."""
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RecordsApi]:
+    """The service over an empty database; all tests of a module share it."""
     folder = tmp_path_factory.mktemp("console")
     url = f"sqlite+aiosqlite:///{folder / 'records.db'}"
     await asyncio.to_thread(migrate, url)
-    async with running_records_api(folder, url) as api:
-        jar = aiohttp.CookieJar(unsafe=True)  # whose host is an address
-        async with aiohttp.ClientSession(api.url, cookie_jar=jar) as session:
-            opened = ConsoleApi(api, session)
-            await opened.sign_in()
-            yield opened
+    async with running_records_api(folder, url) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(api: RecordsApi) -> AsyncIterator[aiohttp.ClientSession]:
+    """Keeps cookies and follows no redirect; nobody is signed in."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(api.url, cookie_jar=jar) as session:
+        yield session
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def console(api: RecordsApi, browser: aiohttp.ClientSession) -> ConsoleApi:
+    """The console of somebody who has signed in."""
+    opened = ConsoleApi(api, browser)
+    await opened.sign_in()
+    return opened

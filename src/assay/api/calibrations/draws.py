@@ -10,9 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.api.calibrations.requests import SEED_MAX, DrawRequest, check_criterion, results_of
-from assay.api.calibrations.responses import DrawResponse
+from assay.api.calibrations.responses import DrawListResponse, DrawResponse
 from assay.api.problem_codes import JSON_BODY, RECORD
-from assay.api.routes import add_route, json_response
+from assay.api.routes import add_route, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.batches.calibrating import drawn
@@ -23,6 +23,9 @@ from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, shown_time
 from assay.domain.records import DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
+from assay.http.pagination import Paging
+
+PAGE = Paging(largest=100, default=20, cursor_pattern=DRAW_ID_KIND + "_[0-9a-f]{32}")
 
 
 class LabelDraws:
@@ -39,6 +42,8 @@ class LabelDraws:
         path, one = "/v1/labels/draws", "/v1/labels/draws/{draw_id}"
         codes, of_one = (*JSON_BODY, *RECORD, "store_unavailable"), (*RECORD, "store_unavailable")
         route("POST", path, self.create_draw, DrawResponse, codes, body=DrawRequest, status=201)
+        listed = (*RECORD, "invalid_request")
+        route("GET", path, self.list_draws, DrawListResponse, listed, page=PAGE)
         route("GET", one, self.get_draw, DrawResponse, (*of_one, "invalid_request"))
         route("DELETE", one, self.delete_draw, None, (*RECORD, "forbidden"), status=204)
         return router
@@ -66,6 +71,16 @@ class LabelDraws:
         kept = await objects.add(tenant, StoredObject(new_id(DRAW_ID_KIND), DRAW_ID_KIND, document))
         return json_response(_shown(kept, judged), 201)
 
+    async def list_draws(self, request: Request) -> Response:
+        """List draws, newest first, without their rows."""
+        tenant, limit = await self._services.admit(request), PAGE.limit(request)
+        objects = (await self._services.open_stores()).objects
+        found = await objects.page(
+            tenant, DRAW_ID_KIND, "", after=PAGE.cursor(request), limit=limit + 1,
+            descending=True, by_update=False,
+        )  # fmt: skip
+        return json_response(list_document([_outline(one) for one in found], limit))
+
     async def get_draw(self, request: Request, draw_id: str) -> Response:
         """A draw, with the rows that have no label yet."""
         tenant = await self._services.admit(request)
@@ -86,8 +101,20 @@ class LabelDraws:
         return Response(status_code=204)
 
 
-def _shown(found: StoredObject, judged: JudgedBatch) -> dict[str, Any]:
+def _outline(found: StoredObject) -> dict[str, Any]:
     document = dict(found.document)
+    drawn_rows = document.pop("drawn")
+    return {
+        "id": found.id,
+        "object": "draw",
+        "created_at": shown_time(found.created_ms),
+        **document,
+        "size": len(drawn_rows),
+    }
+
+
+def _shown(found: StoredObject, judged: JudgedBatch) -> dict[str, Any]:
+    document = _outline(found)
     items = dict(zip(judged.places, judged.item_ids, strict=True))
     human = judged.criteria[document["criterion"]].human
     labelled = {judged.places[row] for row, _ in human}
@@ -98,12 +125,9 @@ def _shown(found: StoredObject, judged: JudgedBatch) -> dict[str, Any]:
             "probability": probability,
             "labelled": place in labelled,
         }
-        for place, probability in document.pop("drawn")
+        for place, probability in found.document["drawn"]
     ]
     return {
-        "id": found.id,
-        "object": "draw",
-        "created_at": shown_time(found.created_ms),
         **document,
         "unlabelled": sum(not one["labelled"] for one in data),
         "data": data,

@@ -166,8 +166,8 @@ class DrawnRowResponse(_Shape):
     labelled: bool
 
 
-class DrawResponse(_Shape):
-    """Rows to label next."""
+class DrawOutlineResponse(_Shape):
+    """A draw of rows to label, without the rows."""
 
     id: str
     object: Literal["draw"]
@@ -178,6 +178,21 @@ class DrawResponse(_Shape):
     seed: int
     floor: float
     rows: int = Field(description="Of the batch.")
+    size: int = Field(description="How many of them were drawn.")
     plan: LabelPlanResponse | None
+
+
+class DrawListResponse(_Shape):
+    """Draws, newest first."""
+
+    object: Literal["list"]
+    data: list[DrawOutlineResponse]
+    has_more: bool
+    next_cursor: str | None
+
+
+class DrawResponse(DrawOutlineResponse):
+    """Rows to label next."""
+
     unlabelled: int
     data: list[DrawnRowResponse]

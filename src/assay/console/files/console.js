@@ -127,3 +127,9 @@ document.addEventListener("click", async (event) => {
   const remove = event.target.closest?.("[data-remove]");
   if (remove) remove.closest(remove.dataset.remove).remove();
 });
+
+/* What cannot be undone is asked first. */
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-confirm]");
+  if (button && !confirm(button.dataset.confirm)) { event.preventDefault(); event.stopPropagation(); }
+}, true);

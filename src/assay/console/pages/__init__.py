@@ -6,12 +6,21 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from assay.console.app import Console
-from assay.console.pages import batches, datasets, evaluators, models, overview, playground
+from assay.console.pages import (
+    batches,
+    calibrations,
+    datasets,
+    evaluators,
+    labels,
+    models,
+    overview,
+    playground,
+)
 from assay.http.access import Access
 
 
 def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
     """The console over the API `app`; `secret` signs its sessions."""
-    modules = (overview, playground, evaluators, datasets, batches, models)
+    modules = (overview, playground, evaluators, datasets, batches, labels, calibrations, models)
     pages = [one for module in modules for one in module.PAGES]
     return Console(app, access, secret).build(pages)

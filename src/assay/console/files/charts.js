@@ -1,0 +1,53 @@
+/* Charts, each drawn from the table that stands behind it: <figure data-chart="…" …><table>…. */
+"use strict";
+
+/* The cells of a table's body: numbers where they are numbers. */
+function rowsOf(table) {
+  return [...table.tBodies[0].rows].map((row) =>
+    [...row.cells].map((cell) => {
+      const text = cell.dataset.value ?? cell.textContent.trim();
+      return text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
+    }));
+}
+
+const accent = "var(--accent)", soft = "var(--soft)", line = "var(--line)";
+
+const CHARTS = {
+  /* Name, value, low, high. */
+  intervals: (rows, width) => ({
+    width, height: 34 * rows.length + 40, marginLeft: Math.min(180, width / 3), x: { grid: true, label: null, nice: true }, y: { label: null, domain: rows.map((row) => row[0]) },
+    marks: [
+      Plot.ruleY(rows.filter((row) => row[2] !== ""), { y: (row) => row[0], x1: (row) => row[2], x2: (row) => row[3], stroke: accent, strokeWidth: 3, strokeOpacity: 0.45 }),
+      Plot.dot(rows, { y: (row) => row[0], x: (row) => row[1], fill: accent, r: 5 }),
+    ],
+  }),
+  /* Claimed probability, share that is right, count. */
+  reliability: (rows, width) => ({
+    width: Math.min(width, 420), height: Math.min(width, 400), x: { domain: [0, 1], label: "the judge’s probability of a pass →" }, y: { domain: [0, 1], grid: true, label: "↑ share that people pass" }, r: { range: [3, 12] },
+    marks: [
+      Plot.line([[0, 0], [1, 1]], { stroke: soft, strokeDasharray: "4 4" }),
+      Plot.dot(rows, { x: (row) => row[0], y: (row) => row[1], r: (row) => row[2], fill: accent, fillOpacity: 0.7 }),
+    ],
+  }),
+  /* Name, count. */
+  bars: (rows, width) => ({
+    width, height: 220, x: { label: null, domain: rows.map((row) => row[0]) }, y: { grid: true, label: null },
+    marks: [Plot.barY(rows, { x: (row) => row[0], y: (row) => row[1], fill: accent, inset: 1 }), Plot.ruleY([0], { stroke: line })],
+  }),
+};
+
+function draw(figure) {
+  const table = figure.querySelector("table");
+  if (!table?.tBodies[0]?.rows.length) return;
+  const chart = Plot.plot({ ...CHARTS[figure.dataset.chart](rowsOf(table), figure.clientWidth || 600), style: { background: "none", fontSize: "12px" } });
+  chart.querySelectorAll("style").forEach((style) => style.remove()); // the page allows none but its own
+  chart.setAttribute("aria-hidden", "true");
+  figure.querySelector("svg")?.remove();
+  figure.prepend(chart);
+}
+
+const drawAll = () => document.querySelectorAll("figure[data-chart]").forEach(draw);
+document.addEventListener("DOMContentLoaded", drawAll);
+document.addEventListener("htmx:after:settle", drawAll);
+let resizing;
+addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(drawAll, 150); });

@@ -36,7 +36,7 @@ async def sign_in(browser: aiohttp.ClientSession, tenant: str = "one") -> str:
 class TestSignIn:
     async def test_a_stranger_signs_in_first(self, browser):
         """Each page leads there, and back to itself afterwards."""
-        for path, target in ((HOME, ""), ("/console/batches", "?next=batches")):
+        for path, target in ((HOME, ""), ("/console/models", "?next=models")):
             status, _, headers = await read(browser, path)
             assert (status, headers["Location"]) == (303, f"/console/sign-in{target}")
         async with browser.get(HOME, headers={"HX-Request": "true"}) as response:

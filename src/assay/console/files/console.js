@@ -133,3 +133,13 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[data-confirm]");
   if (button && !confirm(button.dataset.confirm)) { event.preventDefault(); event.stopPropagation(); }
 }, true);
+
+/* What scrolls can be reached by keyboard. */
+function reachable() {
+  for (const each of document.querySelectorAll(".table, pre, .text")) {
+    if (each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight) each.tabIndex = 0;
+  }
+}
+document.addEventListener("DOMContentLoaded", reachable);
+document.addEventListener("htmx:after:settle", reachable);
+addEventListener("resize", reachable);

@@ -19,7 +19,7 @@ from assay.bootstrap.batches import batch_routers, build_batches, build_worker
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
-from assay.bootstrap.process import open_process, open_redis
+from assay.bootstrap.process import Process, open_process, open_redis
 from assay.console.pages import build_console
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
@@ -58,30 +58,7 @@ async def open_service(
     """
     async with AsyncExitStack() as stack:
         process = await stack.enter_async_context(open_process(settings, ends_stalled=ends_stalled))
-        services = Services(
-            evaluator=process.evaluator,
-            comparer=Comparer(
-                process.judging.judges,
-                process.screener,
-                process.events,
-                process.images,
-                process.delimiter_key,
-                process.gate,
-            ),
-            access=access(settings, process.events),
-            idempotency=RedisIdempotency(
-                process.redis, process.supervisor, limits=tenant_limits(settings)
-            ),
-            gate=process.gate,
-            models=process.judging.directory,
-            judges=process.judging.judges,
-            open_stores=process.records.open,
-            usage=process.usage,
-            upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
-            events=process.events,
-            lifecycle=process.lifecycle,
-            load=process.load,
-        )
+        services = _services(settings, process)
         process.supervisor.start("memory_trimming", partial(give_back_memory, process.load))
         if work:
             worker = build_worker(settings.batches, process)
@@ -100,6 +77,34 @@ async def open_service(
             app.mount("/console", build_console(app, services.access, secret))
         process.metrics.add_routes(routes_of(app))
         yield Service(app, process.operations, services, process.limits)
+
+
+def _services(settings: Settings, process: Process) -> Services:
+    """What the HTTP layer works with."""
+    return Services(
+        evaluator=process.evaluator,
+        comparer=Comparer(
+            process.judging.judges,
+            process.screener,
+            process.events,
+            process.images,
+            process.delimiter_key,
+            process.gate,
+        ),
+        access=access(settings, process.events),
+        idempotency=RedisIdempotency(
+            process.redis, process.supervisor, limits=tenant_limits(settings)
+        ),
+        gate=process.gate,
+        models=process.judging.directory,
+        judges=process.judging.judges,
+        open_stores=process.records.open,
+        usage=process.usage,
+        upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
+        events=process.events,
+        lifecycle=process.lifecycle,
+        load=process.load,
+    )
 
 
 async def run_service(settings: Settings, on_started: Callable[[str, str], None]) -> bool:

@@ -403,7 +403,7 @@ class TestRequests:
             (
                 {"cascade": cascade(thresholds=[0.8])},
                 ("cascade", "thresholds"),
-                "as many thresholds",
+                "as many as there are tiers",
             ),
             (
                 {"cascade": cascade(thresholds=[1.1, 0.0])},

@@ -156,10 +156,29 @@ class ObjectStore(Protocol):
         """The new object, with its times."""
         ...
 
+    async def put(self, tenant: str, new: StoredObject) -> StoredObject:
+        """The new object, in the place of the one with its id if there is one."""
+        ...
+
     async def change(
-        self, tenant: str, id_: str, document: Mapping[str, Any], *, updates: bool = True
+        self,
+        tenant: str,
+        id_: str,
+        document: Mapping[str, Any],
+        *,
+        updates: bool = True,
+        token: str | None = None,
     ) -> StoredObject | None:
-        """The object with another document; with `updates`, it counts as updated now."""
+        """The object with another document; with `updates`, it counts as updated now.
+
+        With a `token`, only if the document that it has names this `token`.
+        """
+        ...
+
+    async def of_all_tenants(
+        self, kind: str, after: str, limit: int
+    ) -> Sequence[tuple[str, StoredObject]]:
+        """Objects of all tenants with their tenants, in the order of their ids after `after`."""
         ...
 
     async def find(
@@ -235,6 +254,7 @@ class ItemFilter:
     """Which items of a version are wanted: those with all of what is given."""
 
     ids: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
     split: str | None = None
     group: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

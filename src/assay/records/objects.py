@@ -9,7 +9,7 @@ from sqlalchemy import Row, delete, insert, select, tuple_, update
 
 from assay.domain.ids import now_ms
 from assay.domain.records import StoredObject
-from assay.records.database import Database
+from assay.records.database import Database, dialect_of
 from assay.records.tables import objects
 
 
@@ -20,20 +20,30 @@ class RecordedObjects:
         self._database = database
 
     async def add(self, tenant: str, new: StoredObject) -> StoredObject:
-        now = now_ms()
-        values = {
-            "id": new.id, "tenant": tenant, "kind": new.kind, "parent": new.parent,
-            "created_ms": now, "updated_ms": now, "document": dict(new.document),
-        }  # fmt: skip
         async with self._database.writing() as connection:
-            made = await connection.execute(insert(objects).values(values).returning(objects))
-            return _object(made.one())
+            statement = insert(objects).values(_values(tenant, new)).returning(objects)
+            return _object((await connection.execute(statement)).one())
+
+    async def put(self, tenant: str, new: StoredObject) -> StoredObject:
+        values = _values(tenant, new)
+        async with self._database.writing() as connection:
+            statement = dialect_of(connection).insert(objects).values(values)
+            statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
+            return _object((await connection.execute(statement.returning(objects))).one())
 
     async def change(
-        self, tenant: str, id_: str, document: Mapping[str, Any], *, updates: bool = True
+        self,
+        tenant: str,
+        id_: str,
+        document: Mapping[str, Any],
+        *,
+        updates: bool = True,
+        token: str | None = None,
     ) -> StoredObject | None:
         values = {"document": dict(document)} | ({"updated_ms": now_ms()} if updates else {})
         changed = update(objects).where(objects.c.tenant == tenant, objects.c.id == id_)
+        if token is not None:
+            changed = changed.where(objects.c.document["token"].as_string() == token)
         async with self._database.writing() as connection:
             found = await connection.execute(changed.values(values).returning(objects))
             row = found.one_or_none()
@@ -68,6 +78,16 @@ class RecordedObjects:
             query = query.order_by(*(one.desc() for one in order) if descending else order)
             return [_object(row) for row in await connection.execute(query.limit(limit))]
 
+    async def of_all_tenants(
+        self, kind: str, after: str, limit: int
+    ) -> Sequence[tuple[str, StoredObject]]:
+        # Ids begin with their kind, and the rest are hex digits: so the primary key finds them.
+        ids = objects.c.id.between(after or f"{kind}_", f"{kind}_g")
+        query = select(objects).where(ids, objects.c.id != after, objects.c.kind == kind)
+        async with self._database.reading() as connection:
+            found = await connection.execute(query.order_by(objects.c.id).limit(limit))
+            return [(row.tenant, _object(row)) for row in found]
+
     async def delete(self, tenant: str, kind: str, id_: str) -> bool:
         columns = objects.c
         async with self._database.writing() as connection:
@@ -77,6 +97,14 @@ class RecordedObjects:
             if found:
                 await connection.execute(of_it.where(columns.parent == id_))
         return bool(found)
+
+
+def _values(tenant: str, new: StoredObject) -> dict[str, Any]:
+    now = now_ms()
+    return {
+        "id": new.id, "tenant": tenant, "kind": new.kind, "parent": new.parent,
+        "created_ms": now, "updated_ms": now, "document": dict(new.document),
+    }  # fmt: skip
 
 
 def _of(tenant: str, kind: str, parent: str) -> tuple[Any, ...]:

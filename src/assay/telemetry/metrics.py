@@ -332,6 +332,21 @@ class Metrics:
             Labels(("outcome",), {True: ("passed",), False: ("failed",), None: ("undecided",)}),
         )
         self._on(events.EvaluatorFinished, lambda e: by_evaluator(e.name, e.passed).inc())
+        drift = self._gauge(
+            "assay_judge_drift",
+            "1 while an evaluator disagrees with its control set more often than certified.",
+            Labels.learned("evaluator", EVALUATORS_MAX),
+        )
+        seen: set[str] = set()
+
+        def show(event: events.ControlSetsRead) -> None:
+            seen.update(event.alarms)
+            alarms = [name for name, alarm in event.alarms.items() if alarm]
+            # Alarms come first to have series of their own, and last to win where names share one.
+            for name in (*alarms, *seen.difference(alarms), *alarms):
+                drift(name).set(name in alarms)
+
+        self._on(events.ControlSetsRead, show)
         lost = self._counter(
             "assay_usage_lost_calls_total", "Judge calls that `GET /v1/usage` does not count."
         )

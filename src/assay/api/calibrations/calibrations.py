@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from assay.api.calibrations.requests import CalibrationRequest, chosen_criteria, results_of
 from assay.api.calibrations.responses import CalibrationListResponse, CalibrationResponse
+from assay.api.calibrations.slots import ComputingSlots
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response, list_document
 from assay.api.services import Services
@@ -26,21 +27,20 @@ from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.records import CALIBRATION_ID_KIND, DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
 from assay.http.pagination import Paging
-from assay.http.problems import CLOSE, Problem, ProblemError
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=CALIBRATION_ID_KIND + "_[0-9a-f]{32}")
 NO_PLACE = "No certificate is kept: the batch needs a named evaluator, and one revision of it."
-AT_ONCE = 2
-"""Calibrations that one process computes at a time: each holds the columns of a batch."""
 
 
 class Calibrations:
     """The resource of calibrations."""
 
-    def __init__(self, services: Services, labelled: LabelledBatches) -> None:
+    def __init__(
+        self, services: Services, labelled: LabelledBatches, slots: ComputingSlots
+    ) -> None:
         self._services = services
         self._labelled = labelled
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = slots
 
     def router(self) -> APIRouter:
         """Its routes."""
@@ -60,10 +60,7 @@ class Calibrations:
         """Compare the results of a batch with the labels of its cases, and keep the report."""
         tenant = await self._services.admit(request)
         wanted = validate(CalibrationRequest, (await read_json(request)).document)
-        if self._slots.locked():
-            detail = f"This process computes {AT_ONCE} calibrations at a time. Retry later."
-            raise ProblemError(Problem("overloaded", detail, headers=CLOSE))
-        async with self._slots:
+        with self._slots.taken():
             document = await self._calibrate(tenant, wanted)
         id_ = new_id(CALIBRATION_ID_KIND)
         document["certificate"] = await self._issue(tenant, id_, document)
@@ -108,15 +105,14 @@ class Calibrations:
                 wanted.cascade.alpha, wanted.cascade.delta, wanted.cascade.unsure_cost_usd,
                 1 + await self._earlier_attempts(tenant, results),
             )  # fmt: skip
-        labels = wanted.labels
-        chosen = WantedLabels(frozenset(labels.annotators), labels.metadata, labels.split)
-        judged = await self._labelled.read(results, criteria, chosen)
+        labels = wanted.labels.model_dump()
+        judged = await self._labelled.read(results, criteria, WantedLabels.from_json(labels))
         options = Wanted(wanted.precision_min, wanted.confidence, wanted.seed, drawn, goal)
         return {
             "batch": results.batch.id,
             "evaluator": results.evaluator,
             "dataset": results.dataset_name,
-            "labels": labels.model_dump(),
+            "labels": labels,
             "confidence": wanted.confidence,
             "seed": wanted.seed,
             "cascade": wanted.cascade and wanted.cascade.model_dump(),

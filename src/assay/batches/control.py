@@ -202,7 +202,9 @@ class ControlSets:
         after = control.after(run, chart)
         if await one.change(after) and chart["alarm"] and not control.chart["alarm"]:
             since = after.since or run
-            self._events.emit(JudgeDrifted(one.evaluator.id, run["batch"], since["batch"]))
+            self._events.emit(
+                JudgeDrifted(one.evaluator.name, one.evaluator.id, run["batch"], since["batch"])
+            )
 
     async def _outcome(
         self, one: _Watched, running: Mapping[str, Any], status: str

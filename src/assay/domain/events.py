@@ -220,6 +220,7 @@ class JudgeDrifted:
     `since_batch` is the run in which that may have begun.
     """
 
+    name: str
     evaluator_id: str
     batch_id: str
     since_batch: str

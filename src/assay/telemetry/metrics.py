@@ -347,6 +347,7 @@ class Metrics:
                 drift(name).set(name in alarms)
 
         self._on(events.ControlSetsRead, show)
+        self._on(events.JudgeDrifted, lambda event: drift(event.name).set(1))
         lost = self._counter(
             "assay_usage_lost_calls_total", "Judge calls that `GET /v1/usage` does not count."
         )

@@ -86,7 +86,7 @@ async def put_control_set(
     """Give the evaluator this control set, whatever it had; raises `RecordsUnavailable`."""
     document = asdict(replace(control, token=random_hex(8)))
     new = StoredObject(control_id(evaluator_id), CONTROL, document, evaluator_id)
-    return await stores.objects.put(tenant, new)
+    return await stores.objects.add(tenant, new)
 
 
 async def change_control_set(

@@ -153,25 +153,16 @@ class ObjectStore(Protocol):
     """Keeps documents; see `StoredObject`."""
 
     async def add(self, tenant: str, new: StoredObject) -> StoredObject:
-        """The new object, with its times."""
-        ...
-
-    async def put(self, tenant: str, new: StoredObject) -> StoredObject:
-        """The new object, in the place of the one with its id if there is one."""
+        """The new object, with its times, in the place of one with its id."""
         ...
 
     async def change(
-        self,
-        tenant: str,
-        id_: str,
-        document: Mapping[str, Any],
-        *,
-        updates: bool = True,
-        token: str | None = None,
-    ) -> StoredObject | None:
+        self, tenant: str, id_: str, document: Mapping[str, Any], *,
+        updates: bool = True, token: str | None = None,
+    ) -> StoredObject | None:  # fmt: skip
         """The object with another document; with `updates`, it counts as updated now.
 
-        With a `token`, only if the document that it has names this `token`.
+        With a `token`, only if the document so far has this `token`.
         """
         ...
 

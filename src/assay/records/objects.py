@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, tuple_, update
+from sqlalchemy import Row, delete, select, tuple_, update
 
 from assay.domain.ids import now_ms
 from assay.domain.records import StoredObject
@@ -20,12 +20,11 @@ class RecordedObjects:
         self._database = database
 
     async def add(self, tenant: str, new: StoredObject) -> StoredObject:
-        async with self._database.writing() as connection:
-            statement = insert(objects).values(_values(tenant, new)).returning(objects)
-            return _object((await connection.execute(statement)).one())
-
-    async def put(self, tenant: str, new: StoredObject) -> StoredObject:
-        values = _values(tenant, new)
+        now = now_ms()
+        values = {
+            "id": new.id, "tenant": tenant, "kind": new.kind, "parent": new.parent,
+            "created_ms": now, "updated_ms": now, "document": dict(new.document),
+        }  # fmt: skip
         async with self._database.writing() as connection:
             statement = dialect_of(connection).insert(objects).values(values)
             statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
@@ -97,14 +96,6 @@ class RecordedObjects:
             if found:
                 await connection.execute(of_it.where(columns.parent == id_))
         return bool(found)
-
-
-def _values(tenant: str, new: StoredObject) -> dict[str, Any]:
-    now = now_ms()
-    return {
-        "id": new.id, "tenant": tenant, "kind": new.kind, "parent": new.parent,
-        "created_ms": now, "updated_ms": now, "document": dict(new.document),
-    }  # fmt: skip
 
 
 def _of(tenant: str, kind: str, parent: str) -> tuple[Any, ...]:

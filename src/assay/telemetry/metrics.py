@@ -77,6 +77,7 @@ class Metrics:
         self._count_waits()
         self._count_batches()
         self._count_process()
+        self._count_evaluators()
 
     def emit(self, event: events.Event) -> None:
         """Count the event; an event without a metric is ignored."""
@@ -325,6 +326,21 @@ class Metrics:
             "assay_event_loop_stalls_total", "Times that the event loop stood still for seconds."
         )
         self._on(events.LoopStalled, lambda _: stalls().inc())
+        lost = self._counter(
+            "assay_usage_lost_calls_total", "Judge calls that `GET /v1/usage` does not count."
+        )
+        self._on(events.UsageLost, lambda event: lost().inc(event.calls))
+        store = self._gauge("assay_store_available", "1 while Redis answers, else 0.")
+        store().set(1)
+        self._on(events.StoreDegraded, lambda event: store().set(event.available))
+        records = self._gauge(
+            "assay_records_available",
+            "1 until the database of records fails, then 0 until it works.",
+        )
+        records().set(1)
+        self._on(events.RecordsDegraded, lambda event: records().set(event.available))
+
+    def _count_evaluators(self) -> None:
         by_evaluator = self._counter(
             "assay_evaluator_results_total",
             "Cases judged by a stored evaluator.",
@@ -348,19 +364,6 @@ class Metrics:
 
         self._on(events.ControlSetsRead, show)
         self._on(events.JudgeDrifted, lambda event: drift(event.name).set(1))
-        lost = self._counter(
-            "assay_usage_lost_calls_total", "Judge calls that `GET /v1/usage` does not count."
-        )
-        self._on(events.UsageLost, lambda event: lost().inc(event.calls))
-        store = self._gauge("assay_store_available", "1 while Redis answers, else 0.")
-        store().set(1)
-        self._on(events.StoreDegraded, lambda event: store().set(event.available))
-        records = self._gauge(
-            "assay_records_available",
-            "1 until the database of records fails, then 0 until it works.",
-        )
-        records().set(1)
-        self._on(events.RecordsDegraded, lambda event: records().set(event.available))
 
     def _on(self, event: type[E], *moves: Callable[[E], None]) -> None:
         self._moves[event] = moves

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from integration.records.conftest import migrated_url
 
 from assay.batches.control import ControlSets
 from assay.bootstrap.batches import build_control_sets, build_worker
@@ -29,6 +28,7 @@ from fakes.providers.server import FaultServer
 from fakes.recorded_events import RecordedEvents
 from fakes.records_api import RecordsApi, ndjson, running_records_api
 from fakes.redis_process import RedisProcess
+from integration.records.conftest import migrated_url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -371,10 +371,14 @@ async def test_whatever_dies_a_run_counts_once(world: World, number: int, before
 
     victim = world.sets()
     victim._open_stores = open_stores
-    with pytest.raises(Death):
+
+    async def work() -> None:
         await victim.look()
         await made.ended((await made.batches())[0]["id"])
         await victim.look()
+
+    with pytest.raises(Death):
+        await work()
     async with asyncio.timeout(30):
         while not (control := await made.shown())["runs"]:
             await world.control.look()

@@ -18,7 +18,6 @@ from assay.api.batches.services import Batches, BatchRules
 from assay.api.calibrations.calibrations import Calibrations
 from assay.api.calibrations.control import Controls
 from assay.api.calibrations.draws import LabelDraws
-from assay.api.calibrations.slots import ComputingSlots
 from assay.api.erasures import Erasures
 from assay.api.labels import HumanLabels
 from assay.api.responses import render
@@ -70,7 +69,7 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
 
 def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
     """The resources of batches, and those that look into them."""
-    labelled, slots = LabelledBatches(batches.lasting, batches.open), ComputingSlots()
+    labelled = LabelledBatches(batches.lasting, batches.open)
     return [
         batch_creation_router(batches),
         batches_router(batches),
@@ -80,8 +79,8 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         batch_comparison_router(batches),
         HumanLabels(batches).router(),
         LabelDraws(batches.services, labelled).router(),
-        Calibrations(batches.services, labelled, slots).router(),
-        Controls(batches, labelled, slots).router(),
+        Calibrations(batches.services, labelled).router(),
+        Controls(batches, labelled).router(),
         Erasures(batches, RedisErasure(process.redis)).router(),
     ]
 

@@ -71,13 +71,9 @@ def control_id(evaluator_id: str) -> str:
     return evaluator_id.replace(EVALUATOR_ID_KIND, CONTROL, 1)
 
 
-async def find_control_set(
-    stores: Stores, tenant: str, evaluator_id: str
-) -> tuple[StoredObject, ControlSet] | None:
+async def find_control_set(stores: Stores, tenant: str, evaluator_id: str) -> StoredObject | None:
     """The control set of the evaluator; raises `RecordsUnavailable`."""
-    id_ = control_id(evaluator_id)
-    found = await stores.objects.find(tenant, CONTROL, id_, evaluator_id)
-    return None if found is None else (found, ControlSet(**found.document))
+    return await stores.objects.find(tenant, CONTROL, control_id(evaluator_id), evaluator_id)
 
 
 async def put_control_set(

@@ -260,7 +260,6 @@ async def test_a_judge_that_got_worse_raises_the_alarm(world: World):
     assert (event.batch_id, event.since_batch) == (
         control["runs"][0]["batch"], control["since"]["batch"],
     )  # fmt: skip
-    assert (await made.watch(every_h=3))["alarm"]
     world.wrong = range(6)
     await made.calibrate()
     control = await made.watch()

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Request, Response
 
 from assay.api.calibrations.requests import CalibrationRequest, chosen_criteria, results_of
 from assay.api.calibrations.responses import CalibrationListResponse, CalibrationResponse
-from assay.api.calibrations.slots import ComputingSlots
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response, list_document
 from assay.api.services import Services
@@ -27,20 +26,21 @@ from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.records import CALIBRATION_ID_KIND, DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
 from assay.http.pagination import Paging
+from assay.http.problems import CLOSE, Problem, ProblemError
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=CALIBRATION_ID_KIND + "_[0-9a-f]{32}")
 NO_PLACE = "No certificate is kept: the batch needs a named evaluator, and one revision of it."
+AT_ONCE = 2
+"""Calibrations that one process computes at a time: each holds the columns of a batch."""
 
 
 class Calibrations:
     """The resource of calibrations."""
 
-    def __init__(
-        self, services: Services, labelled: LabelledBatches, slots: ComputingSlots
-    ) -> None:
+    def __init__(self, services: Services, labelled: LabelledBatches) -> None:
         self._services = services
         self._labelled = labelled
-        self._slots = slots
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     def router(self) -> APIRouter:
         """Its routes."""
@@ -60,7 +60,10 @@ class Calibrations:
         """Compare the results of a batch with the labels of its cases, and keep the report."""
         tenant = await self._services.admit(request)
         wanted = validate(CalibrationRequest, (await read_json(request)).document)
-        with self._slots.taken():
+        if self._slots.locked():
+            detail = f"This process computes {AT_ONCE} calibrations at a time. Retry later."
+            raise ProblemError(Problem("overloaded", detail, headers=CLOSE))
+        async with self._slots:
             document = await self._calibrate(tenant, wanted)
         id_ = new_id(CALIBRATION_ID_KIND)
         document["certificate"] = await self._issue(tenant, id_, document)

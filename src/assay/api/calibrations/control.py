@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +14,6 @@ from pydantic import Field
 from assay.api.batches.services import Batches
 from assay.api.calibrations.requests import Name, Share
 from assay.api.calibrations.responses import Shape
-from assay.api.calibrations.slots import ComputingSlots
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response
 from assay.api.validation import validate
@@ -24,12 +22,11 @@ from assay.batches.labelled import JudgedResults, LabelledBatches
 from assay.catalog.control_sets import (
     CONTROL,
     ControlSet,
-    change_control_set,
     control_id,
     find_control_set,
     put_control_set,
 )
-from assay.catalog.judged_labels import Verdicts, WantedLabels
+from assay.catalog.judged_labels import WantedLabels
 from assay.catalog.names import at
 from assay.criteria.frozen import Frozen
 from assay.domain.errors import RequestError
@@ -49,6 +46,10 @@ SETS_TO_FALSE_ALARM = 1_000
 CERTIFIED_MAX = 0.5
 """A judge that is wrong in every other row has no level to keep."""
 WORSE_BY_MIN, WORSE_BY_DEFAULT_MIN = 0.01, 0.05
+SHOWN = (
+    "evaluator", "dataset", "calibration", "criterion", "of", "rows", "every_h", "certified",
+    "worse", "problem",
+)  # fmt: skip
 CHANGED = (
     "its rows or their labels have changed or were erased since: label what is missing and "
     "calibrate again"
@@ -121,47 +122,28 @@ class ControlResponse(Shape):
 class Controls:
     """The resource of control sets: an evaluator has one at most."""
 
-    def __init__(self, batches: Batches, labelled: LabelledBatches, slots: ComputingSlots) -> None:
+    def __init__(self, batches: Batches, labelled: LabelledBatches) -> None:
         self._batches = batches
         self._services = batches.services
         self._labelled = labelled
-        self._slots = slots
 
     def router(self) -> APIRouter:
         """Its routes."""
         router = APIRouter(tags=["evaluators"])
-        route = partial(add_route, router, path="/v1/evaluators/{name}/control")
-        codes = (*JSON_BODY, *RECORD, "store_unavailable", "conflict")
-        route(
-            "PUT", endpoint=self.put_control, response=ControlResponse, codes=codes,
-            body=ControlRequest,
-        )  # fmt: skip
-        route("GET", endpoint=self.get_control, response=ControlResponse, codes=RECORD)
-        route(
-            "DELETE", endpoint=self.delete_control, response=None, codes=(*RECORD, "forbidden"),
-            status=204,
-        )  # fmt: skip
+        route, path = partial(add_route, router), "/v1/evaluators/{name}/control"
+        codes = (*JSON_BODY, *RECORD, "store_unavailable")
+        route("PUT", path, self.put_control, ControlResponse, codes, body=ControlRequest)
+        route("GET", path, self.get_control, ControlResponse, RECORD)
+        route("DELETE", path, self.delete_control, None, (*RECORD, "forbidden"), status=204)
         return router
 
     async def put_control(self, request: Request, name: str) -> Response:
-        """Watch the evaluator on the labelled rows of a calibration.
-
-        Another calibration, criterion or `worse` begins a new chart and ends an alarm.
-        """
+        """Watch the evaluator on the labelled rows of a calibration, with a new chart."""
         evaluator = await self._evaluator(request, name)
         tenant, stores = request.state.tenant, await self._services.open_stores()
         wanted = validate(ControlRequest, (await read_json(request)).document)
-        found = await find_control_set(stores, tenant, evaluator.id)
-        if found is not None and _is_same(found[1], wanted):
-            stored, before = found
-            after = replace(before, every_h=wanted.every_h)
-            if not await change_control_set(stores, tenant, stored.id, before, after):
-                raise RequestError("conflict", "A run began or ended just now. Send it again.")
-            return json_response(_shown(stored, after))
-        with self._slots.taken():
-            control = await self._made(tenant, evaluator, wanted)
-        kept = await put_control_set(stores, tenant, evaluator.id, control)
-        return json_response(_shown(kept, control))
+        control = await self._made(tenant, evaluator, wanted)
+        return json_response(_shown(await put_control_set(stores, tenant, evaluator.id, control)))
 
     async def get_control(self, request: Request, name: str) -> Response:
         """The control set, its chart and its last runs."""
@@ -170,7 +152,7 @@ class Controls:
         found = await find_control_set(stores, request.state.tenant, evaluator.id)
         if found is None:
             raise _MISSING
-        return json_response(_shown(*found))
+        return json_response(_shown(found))
 
     async def delete_control(self, request: Request, name: str) -> Response:
         """Watch the evaluator no more; the batches of its runs stay."""
@@ -202,8 +184,12 @@ class Controls:
         judged = await self._labelled.read(
             results, [wanted.criterion], WantedLabels.from_json(document["labels"])
         )
-        items = _labelled_items(judged.criteria[wanted.criterion], judged.item_ids, report["of"])
-        places = await (await self._services.open_stores()).datasets.places(dataset, items)
+        labelled = {row for row, _ in judged.criteria[wanted.criterion].human}
+        stores, items = (
+            await self._services.open_stores(),
+            [judged.item_ids[row] for row in labelled],
+        )
+        places = await stores.datasets.places(dataset, items[:ROWS_MAX])
         now = await asyncio.to_thread(calibrated, judged, Wanted())
         same = label_report(now, wanted.criterion, (report["of"],))
         if same is None or disagreements(same) != (rows, differing) or len(places) < rows:
@@ -256,20 +242,6 @@ class Controls:
 _MISSING = RequestError("not_found", "The evaluator has no control set.")
 
 
-def _labelled_items(verdicts: Verdicts, item_ids: Sequence[str], of: str) -> list[str]:
-    """The items that have a verdict of the judge and a label of this kind."""
-    labelled = {row for row, label in verdicts.human if getattr(label, of) is not None}
-    scored = (
-        (row for row in labelled if verdicts.labels[row] is not None)
-        if of == "label"
-        else (row for row in labelled if not math.isnan(verdicts.passed[row]))
-    )
-    items = [item_ids[row] for row in scored]
-    if len(items) > ROWS_MAX:
-        raise at("/calibration", f"has {len(items)} labelled rows, not at most {ROWS_MAX:,}")
-    return items
-
-
 def default_worse(certified: float) -> float:
     """Twice the certified share or 0.05 above it, but not beyond halfway from there to 1."""
     return min(max(2 * certified, certified + WORSE_BY_DEFAULT_MIN), (1 + certified) / 2)
@@ -288,27 +260,14 @@ def _chart(certified: float, worse: float, rows: int) -> dict[str, Any]:
         raise at("/worse", f"with a certified {certified:.3f} there is no chart: {error}") from None
 
 
-def _is_same(control: ControlSet, wanted: ControlRequest) -> bool:
-    """Whether the chart goes on: nothing changes but the schedule."""
-    same = (control.calibration, control.criterion) == (wanted.calibration, wanted.criterion)
-    return same and wanted.worse in (None, control.worse)
-
-
-def _shown(stored: StoredObject, control: ControlSet) -> dict[str, Any]:
+def _shown(stored: StoredObject) -> dict[str, Any]:
+    control = ControlSet(**stored.document)
     chart = control.chart
     return {
         "id": stored.id,
         "object": CONTROL,
         "created_at": shown_time(stored.created_ms),
-        "evaluator": control.evaluator,
-        "dataset": control.dataset,
-        "calibration": control.calibration,
-        "criterion": control.criterion,
-        "of": control.of,
-        "rows": control.rows,
-        "every_h": control.every_h,
-        "certified": control.certified,
-        "worse": control.worse,
+        **{name: getattr(control, name) for name in SHOWN},
         "statistic": chart["sum"],
         "limit": chart["limit"],
         "cases": chart["cases"],
@@ -317,7 +276,6 @@ def _shown(stored: StoredObject, control: ControlSet) -> dict[str, Any]:
         "alarm": chart["alarm"],
         "since": _moment(control.since),
         "running": _moment(control.running),
-        "problem": control.problem,
         "runs": [{**run, "at": shown_time(run["at"])} for run in control.runs],
     }
 

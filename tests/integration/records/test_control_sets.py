@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +30,7 @@ from fakes.providers.server import FaultServer
 from fakes.recorded_events import RecordedEvents
 from fakes.records_api import RecordsApi, ndjson, running_records_api
 from fakes.redis_process import RedisProcess
+from fakes.service_process import clean_environment
 from integration.records.conftest import migrated_url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -100,6 +103,11 @@ class World:
         await made.label(range(rows), **fields)
         await made.calibrate()
         return made
+
+    @property
+    def config(self) -> Path:
+        """The file that the service was configured with."""
+        return self.settings.server.data_dir.parent / "assay.toml"
 
     def metric(self, name: str) -> float | None:
         registry = self.process.metrics.registry
@@ -288,10 +296,9 @@ async def test_a_changed_judge_is_looked_at_once(world: World, tmp_path: Path):
     made = await world.calibrated()
     await made.watch(every_h=24)
     first = await made.run()
-    config = Path(world.settings.server.data_dir).parent / "assay.toml"
     changed = tmp_path / "assay.toml"
     changed.write_text(
-        config.read_text().replace('name = "judge"\n[tenants', 'name = "new"\n[tenants')
+        world.config.read_text().replace('name = "judge"\n[tenants', 'name = "new"\n[tenants')
     )
     settings = await asyncio.to_thread(load, changed, {})
     async with open_process(settings) as process:
@@ -385,6 +392,58 @@ async def test_whatever_dies_a_run_counts_once(world: World, number: int, before
     assert (control["cases"], len(control["runs"]), control["running"]) == (ROWS, 1, None)
     [batch] = await made.batches()
     assert (batch["id"], batch["status"]) == (control["runs"][0]["batch"], "completed")
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from assay.bootstrap.batches import build_control_sets
+from assay.bootstrap.process import open_process
+from assay.settings import load
+from assay.store.idempotency.leases import RedisIdempotency
+
+class Objects:
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def change(self, *_, **__):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    settings = load(Path(sys.argv[1]), {})
+    async with open_process(settings) as process:
+        stores = await process.records.open()
+        async def open_stores():
+            return replace(stores, objects=Objects(stores.objects))
+        control = build_control_sets(settings, process)
+        control._open_stores = open_stores
+        control._leases = RedisIdempotency(process.redis, process.supervisor, lease_s=0.5)
+        await control.look()
+
+asyncio.run(main())
+"""
+
+
+async def test_kill_9_between_the_end_and_the_accounting(world: World):
+    """The lease lapses, and the next worker accounts for the run, once."""
+    made = await world.calibrated()
+    await made.watch()
+    await world.control.look()
+    await made.ended((await made.batches())[0]["id"])
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(world.config), env=clean_environment(),
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await killed.wait() == -signal.SIGKILL
+    async with asyncio.timeout(30):
+        while not (control := await made.shown())["runs"]:
+            await world.control.look()
+            await asyncio.sleep(0.05)
+    assert (control["cases"], len(control["runs"]), len(await made.batches())) == (ROWS, 1, 1)
 
 
 async def test_what_says_nothing_is_no_agreement(world: World):

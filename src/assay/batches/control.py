@@ -97,7 +97,7 @@ class ControlSets:
             return
         stores = await self._open_stores()
         found: list[tuple[str, StoredObject]] = []
-        while page := await stores.objects.of_all_tenants(
+        while page := await stores.objects.of_all(
             CONTROL, found[-1][1].id if found else "", READ_AT_ONCE
         ):
             found += page

@@ -8,9 +8,9 @@ from typing import Any
 
 from assay.catalog.stores import Stores
 from assay.domain.ids import random_hex
-from assay.domain.records import EVALUATOR_ID_KIND, StoredObject
+from assay.domain.records import CONTROL_ID_KIND, EVALUATOR_ID_KIND, StoredObject
 
-CONTROL = "control"
+CONTROL = CONTROL_ID_KIND
 """The kind of what is stored, and the name of the batches."""
 RUNS_KEPT = 20
 HOUR_MS = 3_600_000

@@ -14,7 +14,7 @@ from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.domain.errors import AssayError
 
 EVALUATOR_ID_KIND, DATASET_ID_KIND, LABEL_ID_KIND = "evaluator", "dataset", "label"
-CALIBRATION_ID_KIND, DRAW_ID_KIND = "calibration", "draw"
+CALIBRATION_ID_KIND, CONTROL_ID_KIND, DRAW_ID_KIND = "calibration", "control", "draw"
 """The first parts of ids."""
 VERSION_MAX = 1_000_000_000
 """No version has this number: they are counted from 1."""
@@ -160,15 +160,10 @@ class ObjectStore(Protocol):
         self, tenant: str, id_: str, document: Mapping[str, Any], *,
         updates: bool = True, token: str | None = None,
     ) -> StoredObject | None:  # fmt: skip
-        """The object with another document; with `updates`, it counts as updated now.
-
-        With a `token`, only if the document so far has this `token`.
-        """
+        """The object with another document if the old one has the `token`; `updates`: as of now."""
         ...
 
-    async def of_all_tenants(
-        self, kind: str, after: str, limit: int
-    ) -> Sequence[tuple[str, StoredObject]]:
+    async def of_all(self, kind: str, after: str, limit: int) -> Sequence[tuple[str, StoredObject]]:
         """Objects of all tenants with their tenants, in the order of their ids after `after`."""
         ...
 

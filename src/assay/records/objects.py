@@ -77,9 +77,7 @@ class RecordedObjects:
             query = query.order_by(*(one.desc() for one in order) if descending else order)
             return [_object(row) for row in await connection.execute(query.limit(limit))]
 
-    async def of_all_tenants(
-        self, kind: str, after: str, limit: int
-    ) -> Sequence[tuple[str, StoredObject]]:
+    async def of_all(self, kind: str, after: str, limit: int) -> Sequence[tuple[str, StoredObject]]:
         # Ids begin with their kind, and the rest are hex digits: so the primary key finds them.
         ids = objects.c.id.between(after or f"{kind}_", f"{kind}_g")
         query = select(objects).where(ids, objects.c.id != after, objects.c.kind == kind)

@@ -334,7 +334,7 @@ async def test_a_worker_that_comes_too_late_counts_nothing(world: World):
     await world.control.look()
     await made.ended((await made.batches())[0]["id"])
     stores = await world.process.records.open()
-    late = [one for one in await stores.objects.of_all_tenants("control", "", 100)
+    late = [one for one in await stores.objects.of_all("control", "", 100)
             if one[1].document["evaluator"] == f"{made.name}@1"]  # fmt: skip
     await world.control.look()
     control = await made.shown()
@@ -492,7 +492,7 @@ async def test_without_its_evaluator_a_set_is_gone(world: World):
     await world.control.look()
     stores = await world.process.records.open()
     names = [one.document["evaluator"] for _, one in
-             await stores.objects.of_all_tenants("control", "", 100)]  # fmt: skip
+             await stores.objects.of_all("control", "", 100)]  # fmt: skip
     assert f"{made.name}@1" not in names
     wanted = {"calibration": made.calibration, "criterion": CRITERION}
     status, problem = await world.api.call("PUT", made.path, wanted)

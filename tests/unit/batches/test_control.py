@@ -128,7 +128,7 @@ from types import SimpleNamespace
 from assay.batches.control import ControlSets
 
 class Objects:
-    async def of_all_tenants(self, *_):
+    async def of_all(self, *_):
         return []
 
 class Events:

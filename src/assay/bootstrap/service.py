@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.bootstrap.batches import batch_routers, build_batches, build_worker
+from assay.bootstrap.batches import batch_routers, build_batches, start_worker
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
@@ -61,8 +61,7 @@ async def open_service(
         services = _services(settings, process)
         process.supervisor.start("memory_trimming", partial(give_back_memory, process.load))
         if work:
-            worker = build_worker(settings.batches, process)
-            worker.start()
+            worker = start_worker(settings, process)
             stack.push_async_callback(worker.stop)
         batches = build_batches(settings, services, process)
         app = create_app(

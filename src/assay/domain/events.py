@@ -6,6 +6,7 @@ names of criteria, which no log line shows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -203,6 +204,26 @@ class EvaluatorFinished:
 
     name: str
     passed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSetsRead:
+    """The control sets of all tenants: whether the judge drifts, by the names of evaluators."""
+
+    alarms: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeDrifted:
+    """An evaluator disagrees with its control set more often than was certified.
+
+    `since_batch` is the run in which that may have begun.
+    """
+
+    name: str
+    evaluator_id: str
+    batch_id: str
+    since_batch: str
 
 
 @dataclass(frozen=True, slots=True)

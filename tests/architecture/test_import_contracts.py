@@ -22,6 +22,7 @@ VIOLATIONS = {
     "Settings are read": ("src/assay/providers/seeded.py", "import assay.settings"),
     "The core is free": ("src/assay/domain/seeded.py", "import redis"),
     "Calibration is arithmetic": ("src/assay/calibration/seeded.py", "import assay.domain"),
+    "The console reaches": ("src/assay/console/seeded.py", "import assay.records"),
     "The plumbing of HTTP": ("src/assay/http/seeded.py", "import assay.domain.evaluation"),
     "Providers do not know": ("src/assay/providers/openai.py", "import assay.providers.gemini"),
 }

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -19,10 +20,11 @@ async def assay(tmp_path):
     (tmp_path / "criteria.json").write_text('{"type": "contains", "value": "good"}')
     async with running_service(tmp_path) as service:
 
-        async def run(*words):
+        async def run(*words, command=("batch", "run")):
+            criteria = ("--criteria", "@criteria.json") if command[0] == "batch" else ()
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "assay", "batch", "run", *words,
-                *(() if "--criteria" in words else ("--criteria", "@criteria.json")), cwd=tmp_path,
+                sys.executable, "-m", "assay", *command, *words,
+                *(() if "--criteria" in words else criteria), cwd=tmp_path,
                 env={**clean_environment(), "ASSAY_URL": service.url, "PATH": os.environ["PATH"]},
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
@@ -88,3 +90,24 @@ async def test_wrong_arguments_are_reported(assay):
     """Exit code 2, before anything is sent."""
     assert (await assay("nowhere.jsonl"))[0] == 2
     assert (await assay("good.jsonl", "--url", "example.com"))[0] == 2
+
+
+async def test_two_batches_of_a_service_are_compared(assay):
+    """`assay compare` by their ids, and by the files of their results."""
+    ids = []
+    for name, source in (("a", "good.jsonl"), ("b", "worse.jsonl")):
+        text = (assay.folder / "good.jsonl").read_text()
+        (assay.folder / source).write_text(text if name == "a" else text.replace("good", "bad"))
+        _, _, errors = await assay(source, "--out", f"{name}.jsonl")
+        ids.append(re.search(r"batch_\w+", errors)[0])
+    by_id, by_file = [
+        await assay(*runs, "--format", "json", command=("compare",))
+        for runs in (ids, ("a.jsonl", "b.jsonl"))
+    ]
+    assert by_id[0] == by_file[0] == 0, "two groups of five rows are too few"
+    found, local = json.loads(by_id[1]), json.loads(by_file[1])
+    assert found["criteria"] == local["criteria"]
+    assert found["criteria"][0]["differences"][0]["groups"] == 2
+    assert (await assay(*ids, "--any-regression", command=("compare",)))[0] == 1
+    code, _, errors = await assay(ids[0], "batch_" + "0" * 32, command=("compare",))
+    assert (code, "No batch has this id" in errors) == (3, True)

@@ -20,6 +20,7 @@ from assay.api.datasets import Datasets
 from assay.api.evaluations import evaluations_router
 from assay.api.evaluators import Evaluators
 from assay.api.models import models_router
+from assay.api.rankings import rankings_router
 from assay.api.services import Services
 from assay.api.usage import usage_router
 from assay.domain.errors import AssayError
@@ -36,6 +37,7 @@ CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not
 """What the framework itself refuses; any other error of the framework is a fault of ours."""
 
 _FORWARDED = "(?:/console/api)?"
+JUDGED_ROUTERS = (evaluations_router, comparisons_router, rankings_router)
 STREAMED_ROUTES = (
     ("PUT", re.compile(_FORWARDED + r"/v1/batches/[^/]{1,64}/items")),
     *(
@@ -94,8 +96,7 @@ def create_app(
         )
     add_docs(app)
     for router in (
-        evaluations_router(services, limits),
-        comparisons_router(services, limits),
+        *(route(services, limits) for route in JUDGED_ROUTERS),
         criteria_router(services),
         *(models_router(services), usage_router(services)),
         Evaluators(services, limits).router(),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from assay.api.requests import ComparisonRequest, EvaluationRequest
+from assay.api.requests import JudgedFields
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.catalog.evaluators import with_criteria
@@ -30,7 +30,7 @@ class JudgedRoute(APIRoute):
         return cast("Callable[[Request], Coroutine[Any, Any, Response]]", self.endpoint)
 
 
-Payload = TypeVar("Payload", EvaluationRequest, ComparisonRequest)
+Payload = TypeVar("Payload", bound=JudgedFields)
 
 
 async def handle_judged_request(

@@ -184,6 +184,11 @@ class CaseContext(Frozen):
         validation_alias=AliasChoices("context", "retrieval_context", "retrieved_contexts"),
         description="The passages that were retrieved for the model.",
     )
+
+
+class MetadataField(Frozen):
+    """What the caller adds for itself."""
+
     metadata: Metadata = Field(default={}, description="Returned unchanged, at most 16 KB.")
 
 
@@ -191,7 +196,7 @@ _OUTPUT_NAMES = AliasChoices("output", "actual_output", "response")
 OptionalOutput = Annotated[TextField | None, Field(validation_alias=_OUTPUT_NAMES)]
 
 
-class CaseFields(CaseContext):
+class CaseFields(CaseContext, MetadataField):
     """A case: an output to judge, what it answers, and what it is compared to."""
 
     output: TextField = Field(
@@ -286,7 +291,7 @@ class EvaluationRequest(CriteriaFields, JudgedFields, CaseFields):
     """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
 
 
-class ComparisonRequest(JudgedFields, CaseContext):
+class ComparisonRequest(JudgedFields, CaseContext, MetadataField):
     """Two outputs to compare, what they answer, and the criteria to compare them by."""
 
     output_a: TextField = Field(description="One output: a text, or chat messages.")

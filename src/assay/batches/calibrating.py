@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from assay.catalog.judged_labels import JudgedBatch, Verdicts
+from assay.catalog.judged_labels import CriterionVerdicts, JudgedBatch
 
 if TYPE_CHECKING:
     from assay.calibration.report import CascadeGoal, LabelReport, RatingKind, Ratings
@@ -67,7 +67,7 @@ def _by_row(judged: JudgedBatch, by_place: Mapping[int, float]) -> dict[int, flo
 
 
 def _criterion(
-    name: str, verdicts: Verdicts, judged: JudgedBatch, wanted: Wanted
+    name: str, verdicts: CriterionVerdicts, judged: JudgedBatch, wanted: Wanted
 ) -> dict[str, Any]:
     from assay.calibration import report as statistics  # noqa: PLC0415  # numpy, for those who use it
 
@@ -89,7 +89,7 @@ def _criterion(
     }
 
 
-def _ratings(verdicts: Verdicts) -> Mapping[RatingKind, Ratings]:
+def _ratings(verdicts: CriterionVerdicts) -> Mapping[RatingKind, Ratings]:
     """The labels by what they say: pass or fail, a class, or a score."""
     from assay.calibration.report import Ratings  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ def _ratings(verdicts: Verdicts) -> Mapping[RatingKind, Ratings]:
     return found
 
 
-def _cascade_goal(verdicts: Verdicts, wanted: Goal) -> tuple[CascadeGoal | None, str]:
+def _cascade_goal(verdicts: CriterionVerdicts, wanted: Goal) -> tuple[CascadeGoal | None, str]:
     """The tiers as the labelled rows show them, or why they certify nothing."""
     from assay.calibration.report import CascadeGoal, Tier  # noqa: PLC0415
 

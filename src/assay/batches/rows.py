@@ -238,7 +238,7 @@ class RowRunner:
         return RowResult(
             item_id=claim.payload.item_id if claim.payload is not None else "",
             status=row_status(evaluation),
-            body=body[:-1] + b',"generated":' + dumps(made) + b"}",
+            body=body[:-1] + b"," + dumps({"generated": made, "group": group})[1:],
             sums=row_totals(evaluation, made),
             tally=row_tally(evaluation),
             groups=row_groups(evaluation, group),

@@ -8,6 +8,7 @@ import socket
 from fastapi import APIRouter
 
 from assay.api.batches.batches import batches_router
+from assay.api.batches.comparison import batch_comparison_router
 from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
@@ -71,6 +72,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
+        batch_comparison_router(batches),
         HumanLabels(batches.services, batches.limits, batches.found).router(),
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),

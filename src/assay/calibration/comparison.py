@@ -76,7 +76,7 @@ def compare_runs(
     figure = mean_figure(change, units, confidence)
     binary = np.isin(np.append(old[both], new[both]), (0, 1)).all()
     p_value: float | None
-    if binary and group_count(units) == len(units):
+    if binary and 0 < len(units) == group_count(units):
         test, p_value = "mcnemar", mcnemar_exact(int((change > 0).sum()), int((change < 0).sum()))
     else:
         test = "sign_flip"

@@ -39,7 +39,7 @@ class WantedLabels:
 
 
 @dataclass(slots=True)
-class Verdicts:
+class CriterionVerdicts:
     """The results of one criterion, one for each row; NaN, None or an empty text is missing.
 
     `probabilities` are those of a pass, from votes or from the tokens of a yes or no; `spreads` say
@@ -88,7 +88,7 @@ class JudgedBatch:
     places: array[int] = field(default_factory=lambda: array("q"))
     item_ids: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
-    criteria: dict[str, Verdicts] = field(default_factory=dict)
+    criteria: dict[str, CriterionVerdicts] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
     """How many rows each revision judged."""
 
@@ -110,7 +110,7 @@ async def judged_labels(
     batch made the outputs, only those that name it.
     """
     by_item, by_digest = await _labels(stores, tenant, batch_id, wanted)
-    judged = JudgedBatch(criteria={name: Verdicts() for name in criteria})
+    judged = JudgedBatch(criteria={name: CriterionVerdicts() for name in criteria})
     async for page in results:
         ids = [one.item_id for one in page]
         items = await stores.datasets.items_called(dataset, ids) if dataset else {}

@@ -56,12 +56,7 @@ class BatchClient(Client):
 
     async def find(self, batch_id: str) -> dict[str, Any]:
         """A batch as it stands; raises `ServiceError`."""
-
-        async def attempt() -> dict[str, Any]:
-            async with self.request("GET", f"/v1/batches/{batch_id}") as response:
-                return json_object(await read_body(response))
-
-        return await self.with_retries(attempt)
+        return await self.get(f"/v1/batches/{batch_id}")
 
     async def follow(self, batch_id: str) -> AsyncIterator[dict[str, Any]]:
         """The batch after each change, until its end; an interrupted stream is resumed."""

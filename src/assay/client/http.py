@@ -132,6 +132,15 @@ class Client:
 
         return await self.with_retries(attempt)
 
+    async def get(self, path: str) -> dict[str, Any]:
+        """The JSON object of a resource; raises `ServiceError`."""
+
+        async def attempt() -> dict[str, Any]:
+            async with self.request("GET", path) as response:
+                return json_object(await read_body(response))
+
+        return await self.with_retries(attempt)
+
     async def with_retries(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Attempt a call until it succeeds or the policy gives up; raises `ServiceError`."""
         give_up_s = time.monotonic() + self.retry_policy.retry_for_s

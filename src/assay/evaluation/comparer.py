@@ -33,7 +33,7 @@ from assay.domain.evaluation import (
 )
 from assay.domain.events import ComparisonFinished
 from assay.domain.ids import new_id, now_ms, shown_time
-from assay.domain.policy import Deadline
+from assay.domain.policy import CostBudget, Deadline
 from assay.domain.ports import EventSink, Images, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.evaluation.selection import budget_for, call_context, check_calls, panel_for, refused
@@ -93,6 +93,7 @@ class Comparer:
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any] | None = None,
+        budget: CostBudget | None = None,
     ) -> ComparisonOutcome:
         """Which is better by the rubric: the case's output (a) or the `other` (b).
 
@@ -103,7 +104,7 @@ class Comparer:
         if judge.cascade is not None:
             raise refused("/judge/cascade", "judges criteria alone: use the criterion pairwise")
         panel = panel_for(judge, "/judge", RequestJudges(self._judges, self._events))
-        check_calls(_calls(panel), self._gate.judge_calls_max(caller.tenant), "/judge")
+        check_calls(comparison_calls(panel), self._gate.judge_calls_max(caller.tenant), "/judge")
         found: tuple[Suspicion, ...] = ()
         judged: _Judged = (), SAME_TEXT, None
         if transcript(case.output) != transcript(other):
@@ -111,7 +112,7 @@ class Comparer:
             if judge.injection == "quarantine" and found:
                 judged = (), None, "judge_suspect"
             else:
-                context = await self._context(panel, caller, deadline)
+                context = await self._context(panel, caller, deadline, budget)
                 judged = await self._load_and_judge((case, other), rubric, panel, context, found)
         orders, pair, reason = judged
         seen = () if judge.injection == "off" else _seen(orders)
@@ -133,11 +134,13 @@ class Comparer:
         )
         return ComparisonOutcome(comparison, latest(order.retry for order in orders))
 
-    async def _context(self, panel: Panel, caller: Caller, deadline: Deadline) -> CallContext:
+    async def _context(
+        self, panel: Panel, caller: Caller, deadline: Deadline, budget: CostBudget | None
+    ) -> CallContext:
         """The context of all calls, which are counted; raises `TenantLimited`."""
-        calls, calls_max = _calls(panel), self._gate.judge_calls_max(caller.tenant)
+        calls, calls_max = comparison_calls(panel), self._gate.judge_calls_max(caller.tenant)
         await self._gate.count_judge_calls(caller.tenant, calls)
-        budget = budget_for(panel.spec)
+        budget = budget_for(panel.spec) if budget is None else budget
         context = call_context(panel, caller, deadline, budget, self._delimiter_key)
         return replace(context, parts_max=calls_max // calls - 1, criteria=("comparison",))
 
@@ -279,6 +282,6 @@ def _served(orders: Sequence[OrderVerdict]) -> str:
     return ids.pop() if len(ids) == 1 else ""
 
 
-def _calls(panel: Panel) -> int:
+def comparison_calls(panel: Panel) -> int:
     """The most judge calls for both orders."""
     return 2 * len(panel.members) * panel.spec.samples * panel.rounds

@@ -9,7 +9,7 @@ from assay.criteria.base import Criterion
 from assay.domain.comparison import ComparisonOutcome
 from assay.domain.completion import Caller
 from assay.domain.evaluation import Case, EvaluationOutcome, JudgeSpec, NamedVersion, Text
-from assay.domain.policy import Deadline
+from assay.domain.policy import CostBudget, Deadline
 from assay.judging.generation import Generated, Generation
 
 
@@ -63,6 +63,10 @@ class Compares(Protocol):
         caller: Caller,
         deadline: Deadline,
         metadata: Mapping[str, Any],
+        budget: CostBudget | None = None,
     ) -> ComparisonOutcome:
-        """The winner; raises `RequestError` if a judge or model is not configured."""
+        """The winner; raises `RequestError` if a judge or model is not configured.
+
+        Comparisons that share a `budget` keep to it together.
+        """
         ...

@@ -140,9 +140,16 @@ async def test_a_run_outlives_redis(tmp_path: Path, records_url: str):
             "quality@1",
             "n",
         )
+        other = await call(session, "POST", "/v1/batches", 201, json=wanted)
+        await ended(session, other["id"])
+        compare = f"/v1/batches/{other['id']}/compare?base={made['id']}"
+        compared = await call(session, "GET", compare)
+        assert (compared["items_common"], compared["comparable"]) == (15, True)
         await asyncio.sleep(5)  # past the retention of Redis
         after = await call(session, "GET", f"/v1/batches/{made['id']}")
         assert {**after, "expires_at": None} == {**before, "expires_at": None}
+        assert await call(session, "GET", compare) == compared
+        await call(session, "DELETE", f"/v1/batches/{other['id']}", 204)
         path = f"/v1/batches/{made['id']}/results"
         results = (await call(session, "GET", path + "?limit=100"))["data"]
         assert [result["item_id"] for result in results] == [f"r{n}" for n in range(0, 30, 2)]

@@ -94,7 +94,7 @@ async def test_a_scored_row_has_its_evaluation_and_adds_to_the_sums():
     row = {"output": [{"role": "user", "content": "hi"}], "group": "g", "reference": ["r"]}
     result = await made.run(claim(row=row))
     assert (result.item_id, result.status) == ("row-7", "scored")
-    assert json.loads(result.body) == {"id": "eval_1", "generated": None}
+    assert json.loads(result.body) == {"id": "eval_1", "generated": None, "group": "g"}
     assert result.tally["0:sum"] == 750_000
     assert result.sums["cost_nano_usd"] == 250_000_000
     assert result.groups["0:n:g"] == 1

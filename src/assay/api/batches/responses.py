@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.api.responses import EvaluationResponse
+from assay.api.responses import EXACT, EvaluationResponse
+from assay.batches.comparison import BatchComparison
 from assay.batches.gates import certain_verdicts, parse_gates
 from assay.batches.summary import NANO, summarize
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
@@ -161,6 +162,13 @@ class UploadResponse(_Shape):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class BatchComparisonResponse(BatchComparison):
+    """Two batches compared by item."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = EXACT
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchItemResponse(EvaluationResponse):
     """The evaluation of a row, with the row's id and index."""
@@ -170,6 +178,7 @@ class BatchItemResponse(EvaluationResponse):
     generated: Generated | None = field(
         default=None, metadata=doc("The output that the batch made, and what it took.")
     )
+    group: str | None = None
 
 
 class BatchItemListResponse(_Shape):

@@ -57,7 +57,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         for media_type, table in TABLES.items():
             if media_type in accepted:
                 names = [criterion["name"] for criterion in loads(batch.shown)["criteria"]]
-                rows = table(columns(names), _pages(batches, batch, cursor))
+                rows = table(columns(names), pages(batches, batch, cursor))
                 return StreamingResponse(rows, media_type=media_type)
         page = await batches.lasting.page(batch, cursor, limit)
         data = b",".join(map(render_result, page.results))
@@ -71,13 +71,14 @@ def batch_results_router(batches: Batches) -> APIRouter:
 
 
 async def _lines(batches: Batches, batch: Batch, cursor: int) -> AsyncIterator[bytes]:
-    async for results in _pages(batches, batch, cursor):
+    async for results in pages(batches, batch, cursor):
         yield b"".join(render_result(result) + b"\n" for result in results)
 
 
-async def _pages(
-    batches: Batches, batch: Batch, cursor: int
+async def pages(
+    batches: Batches, batch: Batch, cursor: int = 0
 ) -> AsyncIterator[Sequence[StoredResult]]:
+    """All results from `cursor` on, a few at a time."""
     more = True
     while more:
         page = await batches.lasting.page(batch, cursor, STREAM_PAGE_ROWS)

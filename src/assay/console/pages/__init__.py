@@ -6,7 +6,16 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from assay.console.app import Console
-from assay.console.pages import batches, calibrations, labels, models, overview, playground
+from assay.console.pages import (
+    audit,
+    batches,
+    calibrations,
+    compare,
+    labels,
+    models,
+    overview,
+    playground,
+)
 from assay.http.access import Access
 
 
@@ -16,8 +25,10 @@ def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
         *overview.PAGES,
         *playground.PAGES,
         *batches.PAGES,
+        *compare.PAGES,
         *labels.PAGES,
         *calibrations.PAGES,
         *models.PAGES,
+        *audit.PAGES,
     )
     return Console(app, access, secret).build(pages)

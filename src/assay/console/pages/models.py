@@ -19,7 +19,7 @@ async def command(request: Request, api: Api) -> Response:
     """Force a breaker open, disable it, or return it to normal operation."""
     form = await request.form()
     path = f"/v1/models/{request.path_params['model']}/breaker"
-    await api.post(path, {"state": str(form.get("state", ""))})
+    await api.call("PUT", path, {"state": str(form.get("state", ""))})
     return await models(request, api)
 
 

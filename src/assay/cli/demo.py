@@ -32,14 +32,14 @@ HELPFUL = {"type": "rubric", "name": "helpful", "rubric": PHRASES["helpful"]}
 POLICY = {"type": "rubric", "name": "follows_policy", "rubric": PHRASES["follows_policy"]}
 SHORT = {"type": "word_count", "name": "short_enough", "max": 55}
 VERSIONS: tuple[dict[str, Any], ...] = (
-    {"criteria": [HELPFUL, POLICY], "judge": {"model": "recorded/hasty", "fallback": "none"}},
+    {"criteria": [HELPFUL, POLICY], "judge": {"models": ["recorded/hasty"], "fallback": "none"}},
     {
         "criteria": [
             {**HELPFUL, "rubric": f"{PHRASES['helpful']} One concrete step is enough."},
             {**POLICY, "rubric": f"{PHRASES['follows_policy']} It adds no promise of its own."},
             SHORT,
         ],
-        "judge": {"model": "recorded/careful", "fallback": "none"},
+        "judge": {"models": ["recorded/careful"], "fallback": "none"},
     },
 )
 BATCHES: tuple[tuple[str, int, Assistant], ...] = (

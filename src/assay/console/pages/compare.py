@@ -14,7 +14,7 @@ from assay.console.views import as_text, number, page
 from assay.console.word_diff import word_diff
 
 BATCHES_SHOWN = 50
-ROWS_SHOWN, ROWS_SHOWN_MAX = 20, 1_000
+ROWS_SHOWN, ROWS_SHOWN_MAX = 10, 1_000
 KINDS = (
     ("regressions", "Regressions"), ("improvements", "Improvements"),
     ("unscored", "Scored in one batch alone"),

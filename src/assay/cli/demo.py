@@ -104,7 +104,7 @@ async def _dataset(client: BatchClient) -> None:
             "input": case.question,
             "context": [case.policy],
             "reference": case.reference,
-            "group": case.topic,
+            "group": case.id.rpartition("-")[0],
             "split": case.split,
         }
         for case in demo_cases()

@@ -78,7 +78,6 @@ class DemoCase:
 
     id: str
     question: str
-    topic: str
     policy: str
     reference: str
     split: str
@@ -94,7 +93,6 @@ def demo_cases() -> tuple[DemoCase, ...]:
         DemoCase(
             id=f"{topic['name']}-{number}-{place}",
             question=opening + question,
-            topic=topic["name"],
             policy=topic["policy"],
             reference=f"{topic['right']} {topic['step']}",
             split="calibration" if rng.random() < 0.5 else "test",  # noqa: PLR2004

@@ -135,8 +135,7 @@ async def open_process(
         )
         yield Process(
             *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
-            *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage),
-            audit,
+            *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage, audit),
         )
 
 

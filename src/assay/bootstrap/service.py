@@ -19,7 +19,7 @@ from assay.bootstrap.batches import batch_routers, build_batches, build_worker
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
-from assay.bootstrap.process import open_process, open_redis
+from assay.bootstrap.process import Process, open_process, open_redis
 from assay.console.pages import build_console
 from assay.domain.ports import EventSink
 from assay.domain.supervision import Supervisor
@@ -96,11 +96,17 @@ async def open_service(
             settings.server.cors_origins,
         )
         app.add_middleware(OpenAIErrors)
-        if settings.server.console:
-            secret = await shared_secret(process.redis, "console")
-            app.mount("/console", build_console(app, services.access, secret))
+        await _add_console(app, settings, services, process)
         process.metrics.add_routes(routes_of(app))
         yield Service(app, process.operations, services, process.limits)
+
+
+async def _add_console(
+    app: FastAPI, settings: Settings, services: Services, process: Process
+) -> None:
+    if settings.server.console:
+        secret = await shared_secret(process.redis, "console")
+        app.mount("/console", build_console(app, services.access, secret))
 
 
 async def run_service(settings: Settings, on_started: Callable[[str, str], None]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
 from assay.domain.completion import doc
@@ -23,6 +24,13 @@ class Action:
         metadata=doc("Of the response. Null for a change of keys; 403: it was not allowed.")
     )
     request_id: str
+
+    @property
+    def result(self) -> str:
+        """`done`, `refused` because the key does not permit it, or `uncertain` after an error."""
+        if self.status is None or self.status < HTTPStatus.BAD_REQUEST:
+            return "done"
+        return "refused" if self.status == HTTPStatus.FORBIDDEN else "uncertain"
 
 
 class ActionPage(NamedTuple):

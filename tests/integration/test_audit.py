@@ -117,8 +117,11 @@ async def test_a_change_of_keys_is_recorded_once(server: RedisProcess, redis: Re
         for keys in (old, new, new):
             for events, audit, _ in (one, two):
                 events.emit(KeysLoaded(keys))
-                while audit._waiting:
-                    await asyncio.sleep(0.01)
+
+                async def looked(audit=audit):
+                    return not audit._waiting
+
+                await until(looked)
         page = await one[1].page("", 9, 0, "")
         found = {(a.action, a.tenant, a.target, a.detail, a.status) for _, a in page.actions}
         assert found == {

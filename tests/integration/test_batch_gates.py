@@ -181,7 +181,7 @@ async def test_an_undecided_batch_is_completed_by_the_decision_on_its_last_row(c
     assert (await decided(queue, batch))[0].status == "completed"
     found = await store.find("one", batch)
     assert (found.status, found.gates[0]["verdict"]) == ("completed", "undecided")
-    assert not await client.exists(BatchKeys(batch).ids, *BatchKeys(batch).work)
+    assert not await client.exists(*BatchKeys(batch).work)
 
 
 async def test_a_cancelled_batch_is_not_decided_any_more(client):

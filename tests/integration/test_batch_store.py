@@ -13,7 +13,7 @@ from assay.domain.batches import BadRow, Claim, NewBatch, NewRow, RowResult
 from assay.domain.errors import RequestError, StoreUnavailable
 from assay.redis.client import ClientLimits, connect
 from assay.store.batches.batches import RedisBatches
-from assay.store.batches.keys import ACTIVE
+from assay.store.batches.keys import ACTIVE, tenant_index
 from assay.store.batches.queue import ACTIVE_MAX, RedisJobQueue
 from assay.store.batches.results import RedisResults
 from fakes.batches import until
@@ -46,17 +46,62 @@ def result(claim, status="scored", **more):
     return RowResult(claim.payload.item_id, status, b'{"n": 1}', **more)
 
 
-async def filled(client, rows, *, start=True, webhook=b"", rows_max=1_000):
+async def filled(client, rows, *, start=True, webhook=b"", rows_max=1_000, kept=False):
     """A batch with rows, running."""
     now_ms = time.time_ns() // 1_000_000
     batch_id = f"batch_{next(NUMBERS):032x}"
     store = RedisBatches(client, rows_max=rows_max)
     request = json.dumps({"tenant": "one", "criteria": ["polite"]}).encode()
-    await store.create(NewBatch(batch_id, "one", now_ms, now_ms + 60_000, request, webhook))
+    new = NewBatch(batch_id, "one", now_ms, now_ms + 60_000, request, webhook, kept=kept)
+    await store.create(new)
     added = await store.add(batch_id, [NewRow(n, f"row-{n}", b"{}") for n in range(rows)])
     if start:
         await store.start(batch_id)
     return store, batch_id, added
+
+
+async def times_left(client, batch):
+    """How long each key of the batch still lives."""
+    keys = [key async for key in client.scan_iter(f"*{{{batch}}}*")]
+    return {key: await client.pttl(key) for key in keys}
+
+
+async def test_what_is_to_be_copied_is_kept_from_its_start_until_then(client):
+    """Before its start a kept batch expires as any other; then no part of it does, until it is
+    copied: not even the rows that it was cancelled with."""
+    store, batch, _ = await filled(client, 2_500, start=False, rows_max=3_000, kept=True)
+    assert max((await times_left(client, batch)).values()) <= 60_000
+    for _ in range(2):  # a start that is repeated goes on with one that was cut short
+        await store.start(batch)
+        assert min((await times_left(client, batch)).values()) > 300 * 86_400_000
+    queue = worker(client, "one")
+    [row] = await queue.claim(batch, 1)
+    await queue.settle(row, result(row))
+    await store.cancel(batch)
+    found = await store.find("one", batch)
+    assert min((await times_left(client, batch)).values()) > 300 * 86_400_000
+    await queue.release(found, found.created_ms + 60_000)
+    assert max((await times_left(client, batch)).values()) <= 60_000
+
+
+async def test_a_batch_that_was_deleted_is_not_released(client):
+    """A copy that ends after its batch was deleted brings nothing of it back."""
+    store, batch, _ = await filled(client, 2, kept=True)
+    await store.cancel(batch)
+    found = await store.find("one", batch)
+    await store.delete(found)
+    await worker(client, "one").release(found, found.created_ms + 60_000)
+    assert await times_left(client, batch) == {}
+
+
+async def test_expired_batches_leave_the_list_of_their_tenant(client):
+    """The next batch removes the names of those that are gone, and of no batch that is there."""
+    store, kept, _ = await filled(client, 1, kept=True)
+    old_ms = time.time_ns() // 1_000_000 - 90_000
+    await client.zadd(tenant_index("one"), {kept: old_ms, f"batch_{'f' * 32}": old_ms})
+    _, batch, _ = await filled(client, 1)
+    assert {found.id for found in await store.page("one", "", 9)} == {kept, batch}
+    assert await client.zcard(tenant_index("one")) == 2
 
 
 async def test_a_row_is_one_workers_until_its_lease_lapses(client):
@@ -106,7 +151,7 @@ async def test_a_second_result_changes_nothing(client):
 
 
 async def test_the_last_row_completes_the_batch_and_leaves_only_results(client):
-    """Contents, queue and ids are gone; results stay, in order; every key expires."""
+    """Contents and queue are gone; results and ids stay, in order; every key expires."""
     store, batch, _ = await filled(client, 3)
     queue = worker(client, "one")
     answers = [await queue.settle(row, result(row)) for row in await queue.claim(batch, 9)]
@@ -117,6 +162,7 @@ async def test_the_last_row_completes_the_batch_and_leaves_only_results(client):
     assert [stored.item_id for stored in page.results] == ["row-0", "row-1", "row-2"]
     keys = [key async for key in client.scan_iter(f"*{batch}*")]
     assert not [key for key in keys if b":row:" in key or b":queue" in key]
+    assert await store.known_ids(batch, ["row-2", "row-3", "_"]) == {"row-2"}
     assert all([await client.pttl(key) > 0 for key in keys])
     await store.delete(found)
     assert [key async for key in client.scan_iter(f"*{batch}*")] == []

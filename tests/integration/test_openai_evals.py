@@ -14,9 +14,12 @@ import aiohttp
 import openai
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from openai import AsyncOpenAI
 
 from assay.http.keys_file import new_key
+from fakes.images import data_uri, png
 from fakes.service_process import clean_environment, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,6 +59,9 @@ ROWS = [
     {"item": {"q": "three"}, "sample": {"output_text": "y"}},
     {"item": {"q": "four", "a": "x"}},
 ]
+CONTENT = {"type": "file_content", "content": ROWS[:1]}
+TEMPLATE = {"type": "template", "template": [{"role": "user", "content": "{{item.q}}"}]}
+MADE = {"type": "completions", "model": "judge", "source": CONTENT, "input_messages": TEMPLATE}
 EVAL_KEYS = {
     "object", "id", "name", "data_source_config", "testing_criteria", "created_at", "metadata",
 }  # fmt: skip
@@ -95,6 +101,7 @@ async def surface(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sur
     (key, line), (other, other_line) = new_key("acme"), new_key("other")
     (folder / "keys").write_text(f"{line}\n{other_line}\n")
     config = '[auth]\nrequired = true\nkeys_file = "keys"\n[server]\nmax_body_bytes = 1_000_000\n'
+    config += "[batches]\nwebhooks_to_private_hosts = true\n"
     async with running_service(folder, config) as service:
         clients = [
             AsyncOpenAI(base_url=f"{service.url}/v1", api_key=one, max_retries=0)
@@ -275,6 +282,149 @@ async def test_a_responses_run_takes_its_messages_from_the_row(surface: Surface)
     assert "item.talk.so_far" in second.sample.error.message
 
 
+async def test_templates_show_images(surface: Surface) -> None:
+    """Of the template, of a field and of the row's own messages; a row without one is an error."""
+    client = surface.client
+    made = await new_eval(client, SCORED, data_source_config={**CUSTOM, "item_schema": {}})
+    shown, photo = data_uri(png(4, 4)), data_uri(png(5, 5))
+    talk = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "Look:"},
+                {"type": "input_image", "image_url": photo},
+            ],
+        }
+    ]
+    rows = [{"item": {"q": "a", "photo": photo, "talk": talk}}, {"item": {"q": "b"}}]
+    blocks = [
+        {"type": "input_text", "text": "Compare {{item.q}}"},
+        {"type": "input_image", "image_url": shown, "detail": "low", "file_id": None},
+        {"type": "input_image", "image_url": "{{item.photo}}"},
+    ]
+    template = {"type": "template", "template": [{"role": "user", "content": blocks}]}
+    of_row = {"type": "item_reference", "item_reference": "item.talk"}
+    for messages, begins, images in ((template, "Compare a", 2), (of_row, "Look:", 1)):
+        source = {
+            **MADE,
+            "input_messages": messages,
+            "source": {"type": "file_content", "content": rows},
+        }
+        run = await finished(client, await client.evals.runs.create(made.id, data_source=source))
+        first, second = await items_of(client, run)
+        asked = first.sample.input[0].content
+        assert (asked.startswith(begins), asked.count("[image ")) == (True, images)
+        assert (second.status, first.sample.error) == ("error", None)
+
+
+async def test_a_run_may_ask_for_json(surface: Surface) -> None:
+    """In the words of either API."""
+    made = await new_eval(surface.client, SCORED)
+    form = {"type": "json_object"}
+    for params in ({"response_format": form}, {"text": {"format": form}}):
+        source = {**MADE, "sampling_params": params}
+        run = await surface.client.evals.runs.create(made.id, data_source=source)
+        (item,) = await items_of(surface.client, await finished(surface.client, run))
+        assert isinstance(json.loads(item.sample.output[0].content), dict)
+
+
+async def test_a_webhook_tells_of_a_run(surface: Surface) -> None:
+    """OpenAI's own client verifies it, and finds the run."""
+    got: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def receive(request: web.Request) -> web.Response:
+        await got.put((await request.text(), dict(request.headers)))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", receive)
+    made = await new_eval(surface.client)
+    async with TestServer(app) as server:
+        hook = {"webhook": {"url": str(server.make_url("/hook"))}}
+        run = await new_run(surface.client, made.id, extra_body=hook)
+        async with asyncio.timeout(30):
+            text, headers = await got.get()
+        event = surface.client.webhooks.unwrap(text, headers, secret=run.webhook["secret"])
+        assert (event.type, event.object, event.data.id) == ("eval.run.succeeded", "event", run.id)
+        assert event.id.startswith("evt_")
+    again = await surface.client.evals.runs.retrieve(run.id, eval_id=made.id)
+    assert "webhook" not in again.to_dict()
+    with pytest.raises(openai.BadRequestError) as caught:
+        await new_run(surface.client, made.id, extra_body={"webhook": {"url": "ftp://a"}})
+    assert caught.value.param == "webhook.url"
+
+
+TOOL = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {}}}}
+CALLED = {"name": "weather", "arguments": '{"city": "Oslo"}'}
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "input_tokens": 1, "output_tokens": 1}
+
+
+class Vendor:
+    """Both of OpenAI's protocols: a model that answers every prompt with a call of its tool."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    async def chat(self, request: web.Request) -> web.Response:
+        self.asked.append(await request.json())
+        halves = [{"name": "weather", "arguments": '{"city"'}, {"arguments": ': "Oslo"}'}]
+        deltas = [
+            {"tool_calls": [{"index": 0, **({} if n else {"id": "call_1"}), "function": half}]}
+            for n, half in enumerate(halves)
+        ]
+        chunks: list[Any] = [{"choices": [{"delta": delta}]} for delta in deltas]
+        chunks.append({"choices": [{"delta": {}, "finish_reason": "tool_calls"}], "usage": USAGE})
+        lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+        return web.Response(
+            text="".join([*lines, "data: [DONE]\n\n"]), content_type="text/event-stream"
+        )
+
+    async def responses(self, request: web.Request) -> web.Response:
+        self.asked.append(await request.json())
+        call = {"type": "function_call", "call_id": "call_1", **CALLED}
+        answer = {"status": "completed", "model": "m", "output": [call], "usage": USAGE}
+        event = {"type": "response.completed", "response": answer}
+        return web.Response(text=f"data: {json.dumps(event)}\n\n", content_type="text/event-stream")
+
+
+async def test_tools_reach_the_model_and_its_calls_are_graded(tmp_path: Path) -> None:
+    """Over both protocols, in the form of either run, and not in place of the text."""
+    vendor, app = Vendor(), web.Application()
+    app.router.add_post("/chat/completions", vendor.chat)
+    app.router.add_post("/responses", vendor.responses)
+    grader = {
+        "type": "string_check", "name": "called", "operation": "eq",
+        "input": "{{sample.output_tools[0].function.name}}", "reference": "weather",
+    }  # fmt: skip
+    async with TestServer(app) as server:
+        config = "".join(
+            f'[providers.{name}]\ndialect = "openai_{name}"\nbase_url = "{server.make_url("/")}"\n'
+            f'[models."{name}/m"]\nprovider = "{name}"\nname = "m"\nfree = true\n'
+            for name in ("chat", "responses")
+        )
+        config += '[judges.default]\nmodels = ["chat/m"]\n'
+        async with (
+            running_service(tmp_path, config) as service,
+            AsyncOpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0) as client,
+        ):
+            made = await new_eval(client, grader)
+            for name, tool in (
+                ("chat", {"type": "function", "function": TOOL}),
+                ("responses", {"type": "function", **TOOL}),
+            ):
+                params = {"tools": [tool]}
+                source = {**MADE, "model": f"{name}/m", "sampling_params": params}
+                run = await client.evals.runs.create(made.id, data_source=source)
+                (item,) = await items_of(client, await finished(client, run))
+                assert (item.status, item.results[0].passed) == ("pass", True)
+                (said,) = item.sample.to_dict()["output"]
+                call = {"id": "call_1", "type": "function", "function": CALLED}
+                assert said["tool_calls"] == [call]
+    chat, responses = (one["tools"] for one in vendor.asked)
+    assert chat == [{"type": "function", "function": TOOL}]
+    assert responses == [{"type": "function", "strict": False, **TOOL}]
+
+
 async def test_evals_are_listed_changed_and_deleted(surface: Surface) -> None:
     """The name and the metadata change; pages follow each other in either order."""
     client = surface.client
@@ -398,9 +548,6 @@ async def test_a_faulty_eval_is_refused_with_its_place(surface: Surface, param: 
     assert [one.id async for one in surface.client.evals.list(limit=100)] == before
 
 
-CONTENT = {"type": "file_content", "content": ROWS[:1]}
-TEMPLATE = {"type": "template", "template": [{"role": "user", "content": "{{item.q}}"}]}
-MADE = {"type": "completions", "model": "judge", "source": CONTENT, "input_messages": TEMPLATE}
 BAD_RUNS = {
     "data_source.source.content[1].item": {
         "type": "jsonl",
@@ -413,8 +560,35 @@ BAD_RUNS = {
     "data_source.sampling_params.tools": {
         **MADE, "sampling_params": {"tools": [{"type": "function", "function": {"name": "f"}}]},
     },
+    "data_source.sampling_params.tools[0].type": {
+        **MADE, "sampling_params": {"tools": [{"type": "web_search"}]},
+    },
+    "data_source.sampling_params.tools[0].name": {
+        **MADE, "sampling_params": {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+    },
     "data_source.sampling_params.response_format": {
-        **MADE, "sampling_params": {"response_format": {"type": "json_object"}},
+        **MADE, "sampling_params": {"response_format": {"type": "grammar"}},
+    },
+    "data_source.sampling_params.text.format": {
+        **MADE, "sampling_params": {"text": {"format": {"type": "json_schema"}}},
+    },
+    "data_source.sampling_params.text.verbosity": {
+        **MADE, "sampling_params": {"text": {"verbosity": "low"}},
+    },
+    "data_source.input_messages.template[0].role": {
+        **MADE, "input_messages": {"type": "template", "template": [
+            {"role": "tool", "content": "x"}]},
+    },
+    "data_source.input_messages.template[1].content": {
+        **MADE, "input_messages": {"type": "template", "template": [
+            {"role": "user", "content": "x"},
+            {"role": "user", "content": [{"type": "input_audio", "input_audio": {
+                "data": "", "format": "wav"}}]}]},
+    },
+    "data_source.input_messages.template[0].content[0].image_url": {
+        **MADE, "input_messages": {"type": "template", "template": [
+            {"role": "user", "content": [
+                {"type": "input_image", "image_url": "https://a.example/b.png"}]}]},
     },
     "data_source.input_messages.template[0].content": {
         **MADE, "input_messages": {"type": "template", "template": [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
 from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
@@ -22,14 +22,13 @@ from assay.api.services import Services
 from assay.api.uploads import Uploads
 from assay.api.validation import field_names, first_fault, validate
 from assay.catalog.item_files import READERS, Row
-from assay.catalog.item_schema import ItemSchema
+from assay.catalog.item_schema import check_schema, schema_faults
 from assay.criteria.frozen import Frozen
-from assay.criteria.judge import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
-from assay.domain.evaluation import Case
 from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import shown_time
+from assay.domain.policy import Deadline
 from assay.domain.records import (
     DATASET_ID_KIND,
     VERSION_MAX,
@@ -138,7 +137,8 @@ class Datasets:
         tenant = await self._services.admit(request)
         wanted = validate(DatasetRequest, (await read_json(request)).document)
         if wanted.schema_ is not None:
-            await self._check_schema(request, wanted.schema_)
+            evaluator, terms = self._services.evaluator, self._terms(request)
+            await check_schema(evaluator, wanted.schema_, "/schema", *terms)
         stores = await self._services.open_stores()
         made = await stores.datasets.create(tenant, wanted.name, wanted.description, wanted.schema_)
         return json_response(_document(made), 201, {"location": f"/v1/datasets/{made.name}"})
@@ -231,7 +231,11 @@ class Datasets:
             empty = False
             bad |= chunk.bad
             if dataset.schema is not None and chunk.sent:
-                bad |= await self._schema_faults(request, dataset.schema, chunk.sent)
+                lines, rows_sent = list(chunk.sent), chunk.sent.values()
+                faults = await schema_faults(
+                    self._services.evaluator, dataset.schema, rows_sent, *self._terms(request)
+                )
+                bad |= {lines[index]: fault for index, fault in faults}
             if not bad:
                 added = await store.add_items(upload, chunk.items, beside=beside)
                 bad |= dict.fromkeys(added.clashes, "/id: belongs to a different item")
@@ -242,39 +246,9 @@ class Datasets:
         if empty:
             raise RequestError("invalid_request", "The upload has no items.")
 
-    async def _schema_faults(
-        self, request: Request, schema: Mapping[str, Any], sent: Mapping[int, Any]
-    ) -> dict[int, str]:
-        """What is wrong with rows by the dataset's schema, by line."""
-        lines = b"\n".join(map(dumps, sent.values())).decode()
-        outcome = await self._services.evaluator.evaluate(
-            Case(lines),
-            [ItemSchema(name="schema", schema=schema)],
-            judge=judge_spec(None),
-            caller=Caller(request.state.tenant, request.state.request_id),
-            deadline=deadline_of(None, self._limits),
-            metadata={},
-        )
-        (result,) = outcome.evaluation.results
-        if result.status != "scored":
-            message = f"The dataset's schema could not be applied: {result.explanation}"
-            raise RequestError("invalid_request", message)
-        numbers = list(sent)
-        return {numbers[index]: fault for index, fault in result.value}
-
-    async def _check_schema(self, request: Request, schema: dict[str, Any]) -> None:
-        """Raises `RequestError` with the place of a fault in the schema."""
-        try:
-            criterion = ItemSchema(name="schema", schema=schema)
-            if not criterion.compiles_late:
-                criterion.compile()
-            await self._services.evaluator.compile(
-                [criterion],
-                caller=Caller(request.state.tenant, request.state.request_id),
-                deadline=deadline_of(None, self._limits),
-            )
-        except (RequestError, ValidationError) as error:
-            raise invalid_request("/schema", _words(error)) from None
+    def _terms(self, request: Request) -> tuple[Caller, Deadline]:
+        caller = Caller(request.state.tenant, request.state.request_id)
+        return caller, deadline_of(None, self._limits)
 
     async def _requested(self, request: Request, name: str) -> tuple[DatasetStore, DatasetVersion]:
         tenant = await self._services.admit(request)
@@ -347,12 +321,6 @@ _OF_ITEM = frozenset(field_names(DatasetItem))
 def item_document(item: StoredItem) -> dict[str, Any]:
     """An item as callers read it."""
     return {"id": item.id, **loads(item.body)}
-
-
-def _words(error: RequestError | ValidationError) -> str:
-    if isinstance(error, RequestError):
-        return first_fault(error).partition(": ")[2] or error.message
-    return str(error.errors()[0]["msg"])
 
 
 def _document(version: DatasetVersion) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from assay.api.batches.requests import ItemId
 from assay.api.batches.services import Batches
@@ -14,6 +13,7 @@ from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response
 from assay.api.validation import validate
 from assay.criteria.frozen import Frozen
+from assay.criteria.locations import require_one
 from assay.domain.erasure import Erasing
 from assay.domain.exact_json import loads
 from assay.domain.ports import BatchErasure
@@ -31,8 +31,7 @@ class ErasureRequest(Frozen):
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
-        if (self.item is None) == (self.subject is None):
-            raise PydanticCustomError("one_of", "must have exactly one of item and subject")
+        require_one(self, "item", "subject")
         return self
 
 
@@ -46,7 +45,8 @@ class ErasureResponse(BaseModel):
     rows: int = Field(description="Rows of batches, with their results.")
     batches: int = Field(description="Whole batches whose metadata has the subject.")
     batches_running: list[str] = Field(
-        description="Batches whose workers may have held such a row: repeat when they have ended."
+        description="Batches whose workers may have held such a row, or were copying it to the "
+        "records: repeat when they have ended."
     )
 
 
@@ -71,21 +71,24 @@ class Erasures:
         wanted = validate(ErasureRequest, (await read_json(request)).document)
         what = Erasing(wanted.item, wanted.subject)
         stores = await self._batches.services.open_stores()
+        counts = await self._rows(tenant, what)
+        # After the rows, which are copied from there to here.
         erased = await stores.eraser.erase(tenant, what)
-        counts = {"items": erased.items, "labels": erased.labels, "examples": erased.examples}
-        return json_response({"object": "erasure", **counts, **await self._rows(tenant, what)})
+        counts |= {"items": erased.items, "labels": erased.labels, "examples": erased.examples}
+        return json_response({"object": "erasure", **counts})
 
     async def _rows(self, tenant: str, what: Erasing) -> dict[str, object]:
-        store, rows, batches, before = self._batches.store, 0, 0, ""
+        lasting, rows, batches, before = self._batches.lasting, 0, 0, ""
         running: list[str] = []
-        while page := await store.page(tenant, before, BATCHES_AT_ONCE):
+        while page := await lasting.list(tenant, before, BATCHES_AT_ONCE):
             for batch in page:
                 if what.covers(None, loads(batch.shown).get("metadata")):
-                    await store.delete(batch)
+                    await lasting.delete(batch)
                     batches += 1
                     continue
-                rows += await self._erasure.erase(batch, what)
-                if batch.status == "running":
+                if not batch.recorded:
+                    rows += await self._erasure.erase(batch, what)
+                if batch.status == "running" or (batch.ended and batch.uncopied):
                     running.append(batch.id)
             before = page[-1].id
         return {"rows": rows, "batches": batches, "batches_running": running}

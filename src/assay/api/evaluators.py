@@ -25,6 +25,7 @@ from assay.catalog.names import NAME_PATTERN
 from assay.criteria import CriteriaField, parse_criteria
 from assay.criteria.frozen import Frozen
 from assay.criteria.judge import JudgeField, judge_spec
+from assay.criteria.locations import fault_at
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import NamedVersion
@@ -78,11 +79,10 @@ class EvaluatorVersionRequest(Frozen):
     @model_validator(mode="after")
     def _names_its_criteria(self) -> Self:
         names = {criterion.name for criterion in self.criteria}
-        for example in self.examples:
+        for index, example in enumerate(self.examples):
             for name in example.expect.keys() - names:
-                raise PydanticCustomError(
-                    "unknown_name", "the examples expect something of {name}", {"name": name[:100]}
-                )
+                fault = PydanticCustomError("unknown_name", "is the name of no criterion")
+                raise fault_at(("examples", index, "expect", name), fault, None)
         return self
 
 

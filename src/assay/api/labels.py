@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
@@ -13,20 +14,20 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.api.batches.requests import ItemId
+from assay.api.batches.services import Batches
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.requests import CaseFields, EvaluatorReference, Metadata
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
-from assay.api.services import Services
 from assay.api.validation import first_fault, validate
 from assay.catalog.item_files import Row, json_lines
 from assay.catalog.labels import case_digest, item_digests
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen
+from assay.criteria.locations import require_one
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.records import LABEL_ID_KIND, HumanLabel
 from assay.http.body import read_json, require_media_type
-from assay.http.limits import Limits
 from assay.http.pagination import Paging
 from assay.http.problems import bad_lines, invalid_request
 
@@ -45,7 +46,6 @@ _VALUES = ("passed", "label", "score", "preference")
 _ITEMS = ({"dataset", "id"}, {"batch", "item_id"}, {"case"})
 
 Given = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
-FindBatch = Callable[[str, str], Awaitable[object]]
 
 
 class LabelledItem(Frozen):
@@ -87,10 +87,7 @@ class LabelRequest(Frozen):
 
     @model_validator(mode="after")
     def _has_one_value(self) -> Self:
-        if sum(getattr(self, name) is not None for name in _VALUES) != 1:
-            raise PydanticCustomError(
-                "one_value", "must have exactly one of passed, label, score and preference"
-            )
+        require_one(self, *_VALUES)
         return self
 
 
@@ -127,12 +124,12 @@ class LabelListResponse(BaseModel):
 
 
 class HumanLabels:
-    """The resource of labels; `find_batch` raises `RequestError` where there is no such batch."""
+    """The resource of labels."""
 
-    def __init__(self, services: Services, limits: Limits, find_batch: FindBatch) -> None:
-        self._services = services
-        self._limits = limits
-        self._find_batch = find_batch
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self._services = batches.services
+        self._limits = batches.limits
 
     def router(self) -> APIRouter:
         """Its routes."""
@@ -221,24 +218,29 @@ class HumanLabels:
         items = {line: one.item for line, one in wanted.items()}
         named = [(item.dataset, item.id) for item in items.values() if item.dataset and item.id]
         found = await item_digests(stores, tenant, named)
-        batches = {batch for item in items.values() if (batch := item.batch)}
-        missing = {batch for batch in batches if not await self._has_batch(tenant, batch)}
+        rows = {(item.batch, item.item_id or "") for item in items.values() if item.batch}
+        known = await self._known(tenant, rows)
         digests: dict[int, str] = {}
         for line, item in items.items():
             if item.case is not None:
                 digests[line] = case_digest(vars(item.case))
-            elif item.batch and item.batch not in missing:
-                digests[line] = ""
+            elif item.batch:
+                if (item.batch, item.item_id) in known:
+                    digests[line] = ""
             elif digest := found.get((item.dataset or "", item.id or "")):
                 digests[line] = digest
         return digests
 
-    async def _has_batch(self, tenant: str, batch: str) -> bool:
-        try:
-            await self._find_batch(tenant, batch)
-        except RequestError:
-            return False
-        return True
+    async def _known(self, tenant: str, rows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of the rows, each a batch and an id, that there are."""
+        known: set[tuple[str, str]] = set()
+        for batch_id in {batch_id for batch_id, _ in rows}:
+            with suppress(RequestError):  # there is no such batch
+                batch = await self._batches.found(tenant, batch_id)
+                ids = [id_ for owner, id_ in rows if owner == batch_id]
+                found = await self._batches.lasting.known_ids(batch, ids)
+                known |= {(batch_id, id_) for id_ in found}
+        return known
 
 
 def _label(wanted: LabelRequest, digest: str) -> HumanLabel:

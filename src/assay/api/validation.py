@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from assay.criteria import CRITERIA
+from assay.criteria.locations import Location, location_as_sent
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.json_pointer import json_pointer
 from assay.domain.suggestions import did_you_mean
@@ -17,7 +18,6 @@ from assay.domain.targets import NO_HOSTS, AllowedHosts
 from assay.http.problems import ERRORS_MAX, fault_sentence
 
 Model = TypeVar("Model", bound=BaseModel)
-Location = tuple[str | int, ...]
 
 MESSAGE_CHARS_MAX = 300
 UNKNOWN_CRITERION = "unknown_criterion"
@@ -81,7 +81,10 @@ def _faults(
     details: Sequence[ErrorDetails], model: type[BaseModel], document: dict[str, Any]
 ) -> Iterator[FieldError]:
     """The faults, without those of a union's branches that do not fit the value's kind."""
-    locations = [_location(detail, document) for detail in details[: ERRORS_MAX * 4]]
+    locations = [
+        location_as_sent(document, detail["loc"], detail["type"])
+        for detail in details[: ERRORS_MAX * 4]
+    ]
     listed: set[tuple[Location, str]] = set()
     named: set[Location] = set()
     for location, detail in zip(locations, details, strict=False):
@@ -94,25 +97,6 @@ def _faults(
         if (location, message) not in listed and len(listed) < ERRORS_MAX:
             listed.add((location, message))
             yield FieldError(json_pointer(location), message)
-
-
-def _location(error: ErrorDetails, document: dict[str, Any]) -> Location:
-    """The path to the fault through the caller's own document.
-
-    Pydantic's path also names the branches of unions, which are not part of the document.
-    """
-    location: list[str | int] = []
-    here: Any = document
-    missing = len(error["loc"]) - 1 if error["type"] in ("missing", "criteria_missing") else -1
-    for index, step in enumerate(error["loc"]):
-        if isinstance(here, dict) and (step in here or index == missing):
-            here = here.get(step)
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            here = here[step]
-        else:
-            continue
-        location.append(step)
-    return tuple(location)
 
 
 def _is_inside(location: Location, other: Location) -> bool:

@@ -26,8 +26,6 @@ from assay.domain.tenants import TenantStorage
 from assay.judging.generation import Generation
 
 ITEMS_AT_ONCE = 500
-KEPT_MS = 400 * 86_400_000
-"""How long Redis has a batch that is not copied to the records yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class BatchCreator:
             id=id_at(BATCH_ID_KIND, created_ms),
             tenant=spec.tenant,
             created_ms=created_ms,
-            expires_ms=created_ms + (KEPT_MS if spec.is_kept else self._retention_ms),
+            expires_ms=created_ms + self._retention_ms,
             request=dumps(_request(spec)),
             shown=dumps(_shown(spec)),
             webhook=b"" if spec.webhook is None else orjson.dumps(spec.webhook),
@@ -176,7 +174,7 @@ def _request(spec: BatchRequestSpec) -> dict[str, Any]:
         "store": spec.store,
         "gates": spec.gates,
         "stop_when_certain": spec.stop_when_certain,
-        "generate": spec.generation and spec.generation.model_dump(mode="json"),
+        "generate": spec.generation and spec.generation.model_dump(mode="json", by_alias=True),
     }
 
 

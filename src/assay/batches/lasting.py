@@ -6,7 +6,7 @@ dies, each row has its one result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import orjson
 
@@ -56,9 +56,9 @@ class BatchArchive:
         cursor, more = await runs.copied(batch_id), True
         while cursor is not None and more:
             page = await self._results.page(batch, cursor, COPIED_AT_ONCE)
-            cursor, more = page.cursor, page.has_more
-            await runs.add_results(batch_id, page.results, cursor)
-        if cursor is not None:
+            is_there = await runs.add_results(batch_id, page.results, page.cursor)
+            cursor, more = page.cursor if is_there else None, page.has_more
+        if cursor is not None:  # else the batch was deleted meanwhile
             sums = await self._results.sums(batch_id, by_group=True)
             await runs.finish(batch, request, sums)
         await self._queue.release(batch, batch.created_ms + self._retention_ms)
@@ -97,6 +97,12 @@ class LastingBatches:
         if batch.recorded:
             return await (await self._open_stores()).runs.results(batch, cursor, limit)
         return await self._results.page(batch, cursor, limit)
+
+    async def known_ids(self, batch: Batch, ids: Sequence[str]) -> Collection[str]:
+        """See `BatchStore.known_ids`."""
+        if batch.recorded:
+            return await (await self._open_stores()).runs.known_ids(batch.id, ids)
+        return await self._batches.known_ids(batch.id, ids)
 
     async def sums(self, batch: Batch, *, by_group: bool) -> Sums:
         """See `ResultStore.sums`."""

@@ -35,7 +35,7 @@ from assay.domain.ports import BatchStore, EventSink
 from assay.domain.records import RecordsUnavailable
 from assay.domain.tenants import TenantLimited
 from assay.evaluation.ports import Evaluates
-from assay.judging.generation import Generation
+from assay.judging.generation import Generation, said
 
 DELIVERIES_MAX = 10
 """If this many workers died while they held a row, the row itself is the likely cause."""
@@ -157,7 +157,7 @@ class RowRunner:
             )
             made = asdict(generated)
         if made is not None:
-            row |= {"output": made["output"], "sample": None}
+            row |= {"output": said(made), "sample": None}
         elif "output" not in row:
             raise RowUnusable("output_missing", "The item has no output, and none is made.")
         outcome = await self._evaluator.evaluate(
@@ -253,16 +253,17 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
     try:
         criteria = parse_criteria(document["criteria"])
         judge = judge_spec(document.get("judge"))
+        generated = document.get("generate")
+        generation = Generation.model_validate(generated) if generated else None
     except ValidationError:
         raise BatchSpecError("This version does not know the batch's criteria.") from None
-    generated = document.get("generate")
     stop, names = document.get("stop_when_certain"), [criterion.name for criterion in criteria]
     return BatchSpec(
         document["tenant"],
         criteria,
         judge,
         named_from_json(document.get("evaluator")),
-        Generation.model_validate(generated) if generated else None,
+        generation,
         document.get("store", True),
         parse_gates(document["gates"], names) if stop else (),
         stop["alpha"] if stop else 0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -85,7 +86,8 @@ class Webhooks:
         if target_fault(target["url"], allow_private=self._policy.allow_private) is not None:
             return "refused"
         # Every attempt carries the same id, so that the receiver can recognise a repeat.
-        headers, body = signed(target["secret"], f"msg_{batch.id}_{batch.status}", event(batch))
+        document = event(batch) if "run_id" not in target else openai_event(batch, target["run_id"])
+        headers, body = signed(target["secret"], f"msg_{batch.id}_{batch.status}", document)
         try:
             async with self._session() as session:
                 response = await session.post(
@@ -116,6 +118,24 @@ def event(batch: Batch) -> dict[str, Any]:
         "type": f"batch.{batch.status}",
         "timestamp": datetime.fromtimestamp(batch.finished_ms / 1_000, UTC).isoformat(),
         "data": {"id": batch.id, "status": batch.status, "counts": counts},
+    }
+
+
+_OPENAI_STATES: Mapping[str, str] = {
+    "completed": "succeeded",
+    "cancelled": "canceled",
+    "failed": "failed",
+}
+
+
+def openai_event(batch: Batch, run_id: str) -> dict[str, Any]:
+    """The content of a webhook for a run of OpenAI's surface, in the form of its own webhooks."""
+    return {
+        "id": f"evt_{batch.id.partition('_')[2]}",
+        "object": "event",
+        "type": f"eval.run.{_OPENAI_STATES[batch.status]}",
+        "created_at": batch.finished_ms // 1_000,
+        "data": {"id": run_id},
     }
 
 

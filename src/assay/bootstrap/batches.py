@@ -73,7 +73,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         batch_results_router(batches),
         batch_progress_router(batches),
         batch_comparison_router(batches),
-        HumanLabels(batches.services, batches.limits, batches.found).router(),
+        HumanLabels(batches).router(),
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),
         Erasures(batches, RedisErasure(process.redis)).router(),

@@ -29,6 +29,9 @@ from assay.settings import (
 OUTPUT_TOKENS, REASONING_OUTPUT_TOKENS = 4_096, 32_768
 """Largest output of a model for which none is configured; a thought may be long."""
 
+TOOL_PROTOCOLS = ("openai", "openai_responses", "azure")
+"""The protocols over which the tools of a run are sent."""
+
 
 def models_from_settings(settings: Settings) -> list[Model]:
     """The configured models; raises `ValueError` for one without a price under a cost cap."""
@@ -94,6 +97,7 @@ def _model(
             temperature=model.temperature,
             vision=simulated or bool(known.vision) if model.vision is None else model.vision,
         ),
+        takes_tools=provider.protocol in TOOL_PROTOCOLS,
         simulated=simulated,
         reasoning=reasoning,
         reasoning_effort=model.reasoning_effort,

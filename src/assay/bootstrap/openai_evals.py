@@ -25,9 +25,8 @@ def openai_routers(batches: Batches) -> list[APIRouter]:
         services.gate,
         services.open_stores,
         batches.limits,
-        BatchRuns(
-            batches.store, batches.lasting, batches.creator, services.judges, services.open_stores
-        ),
+        BatchRuns(batches.store, batches.lasting, batches.creator, services.open_stores),
+        batches.rules.allow_private_webhooks,
     )
     runs = EvalRuns(backend)
     resources = (Evals(backend), runs, OutputItems(backend, runs), Files(backend), Graders(backend))

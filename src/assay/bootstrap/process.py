@@ -127,7 +127,7 @@ async def open_process(
             LocalHosts(settings.auth.hosts) if is_loopback(settings.server.host) else None,
             needs_store=needs_store,
         )
-        records = await stack.enter_async_context(Records(settings, events, supervisor))
+        records = await stack.enter_async_context(Records(settings, redis, events, supervisor))
         images = ImageFetcher(limits.image_hosts)
         stack.push_async_callback(images.aclose)
         evaluator = Evaluator(

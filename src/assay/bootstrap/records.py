@@ -13,20 +13,28 @@ from assay.catalog.stores import Stores
 from assay.domain.ports import EventSink
 from assay.domain.records import RecordsUnavailable
 from assay.domain.supervision import Supervisor
+from assay.redis.client import Client
 from assay.settings import Settings
+from assay.store.batches.batches import RedisBatches
 
 if TYPE_CHECKING:
     from assay.records.database import Database
 
 FILE_NAME = "records.db"
+DAY_MS = 86_400_000
 
 
 class Records:
     """The database that the settings name, or a file in the data directory."""
 
-    def __init__(self, settings: Settings, events: EventSink, supervisor: Supervisor) -> None:
+    def __init__(
+        self, settings: Settings, redis: Client, events: EventSink, supervisor: Supervisor
+    ) -> None:
+        self._batches = RedisBatches(redis, rows_max=settings.batches.rows_max)
         self._events = events
         self._supervisor = supervisor
+        retention_d = settings.records.results_retention_d
+        self._retention_ms = None if retention_d is None else round(retention_d * DAY_MS)
         self.url = records_url(settings)
         self._embedded = self.url.startswith("sqlite")
         self._opening = asyncio.Lock()
@@ -44,7 +52,8 @@ class Records:
                 )
                 from assay.records.removal import upkeep  # noqa: PLC0415
 
-                self._supervisor.start("records_upkeep", partial(upkeep, self._database))
+                keep_up = partial(upkeep, self._database, self._batches, self._retention_ms)
+                self._supervisor.start("records_upkeep", keep_up)
             return self._stores
 
     async def __aenter__(self) -> Self:

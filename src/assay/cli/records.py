@@ -25,7 +25,7 @@ def export(
     tenant: Tenant = "default",
     config: options.ConfigFile = None,
 ) -> None:
-    """Write all evaluators, datasets and labels of a tenant as JSON Lines."""
+    """Write all records of a tenant as JSON Lines."""
     try:
         settings = read_settings(config)
         if output is None:
@@ -44,7 +44,7 @@ def import_(
     tenant: Tenant = "default",
     config: options.ConfigFile = None,
 ) -> None:
-    """Add the records of an export to a tenant: all of them, or none if a name is taken."""
+    """Add the records of an export to a tenant: all that are new, or none if a name is taken."""
     try:
         with source.open("rb") as file:
             counts = import_records(read_settings(config), tenant, file)

@@ -123,7 +123,7 @@ def fill(template: str, case: Case) -> str:
         if not text and placeholder_images(name, case):
             message = f"{name} is an image, and the check reads text."
             raise NotApplicable("input_unsupported", message)
-    _limit(sum(len(texts[name]) for name in names))
+    limit_filled(sum(len(texts[name]) for name in names))
     return PLACEHOLDER.sub(lambda match: texts[match.group(1)], template)
 
 
@@ -134,7 +134,7 @@ def fill_each(template: str, cases: Iterable[Case]) -> list[str]:
     for case in cases:
         filled.append(fill(template, case))
         chars += len(filled[-1])
-        _limit(chars)
+        limit_filled(chars)
     return filled
 
 
@@ -150,7 +150,7 @@ def placeholder_texts(names: Iterable[str], case: Case) -> dict[str, str]:
     texts: dict[str, str] = {}
     for name in names:
         texts[name] = _text(name, case, members)
-        _limit(sum(map(len, texts.values())))
+        limit_filled(sum(map(len, texts.values())))
     return texts
 
 
@@ -254,7 +254,8 @@ def _steps(name: str) -> list[str]:
     return [next(part for part in match if part).strip() for match in _STEP.findall(name)]
 
 
-def _limit(chars: int) -> None:
+def limit_filled(chars: int) -> None:
+    """Raises `NotApplicable` where filled templates have too many characters together."""
     if chars > FILLED_CHARS_MAX:
         raise NotApplicable(
             "input_too_long",
@@ -272,7 +273,7 @@ def _members(case: Case, paths: Sequence[str]) -> dict[str, str | None]:
     for path in paths:
         found[path] = member = _shown(partial(_at, root, _steps(path)))
         chars += len(member or "")
-        _limit(chars)
+        limit_filled(chars)
     return found
 
 

@@ -28,8 +28,8 @@ class NewBatch:
 
     `shown` is the small JSON that is read with the batch each time, and `webhook` that of the
     target and its secret, or empty. What is `kept` is copied to the records once it has ended;
-    until then it does not expire. With a `seed`, rows are handed out in the random order that
-    follows from it, and the batch ends when its gates are decided.
+    from its start until then it does not expire. With a `seed`, rows are handed out in the random
+    order that follows from it, and the batch ends when its gates are decided.
     """
 
     id: str

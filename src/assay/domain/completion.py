@@ -82,12 +82,20 @@ class Turn:
         return sum(len(part.data if isinstance(part, Image) else part) for part in self.parts)
 
 
+ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerSchema:
     """The JSON Schema of a structured answer, with the name that providers want for it."""
 
     name: str
     schema: Mapping[str, Any]
+
+    @property
+    def is_any_object(self) -> bool:
+        """Whether nothing is asked for but JSON: providers have a mode of their own for that."""
+        return self.schema == ANY_OBJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,7 @@ class Completion(Generic[T_co]):
 
     `reading` is the verdict that the prompt's reader found; None before the answer was read.
     `quota_left` is what is left of the provider's quota by its own count, as far as it says.
+    `tool_calls` have the form of chat messages.
     """
 
     text: str
@@ -192,6 +201,7 @@ class Completion(Generic[T_co]):
     reading: T_co | None = None
     attempts: tuple[Attempt, ...] = ()
     quota_left: Costs = field(default_factory=dict)
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
 
     def with_reading(self, reading: T) -> Completion[T]:
         """The same answer, with the verdict that was read in it."""
@@ -215,7 +225,8 @@ class Prompt(Generic[T]):
     The result of `read` is the completion's `reading`. `structured` and `plain` are the endings
     for models with and without structured output. `marker` is the random value that `plain` asks
     for. `key` identifies the question, whatever random values it carries (None: never share or
-    cache its answer). `refused` names what the model's API refuses.
+    cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
+    with its `name`, `description` and `parameters`.
     """
 
     turns: tuple[Turn, ...]
@@ -227,6 +238,7 @@ class Prompt(Generic[T]):
     marker: str = ""
     key: tuple[object, ...] | None = None
     refused: frozenset[str] = frozenset()
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def ending(self) -> Ending | None:

@@ -42,7 +42,7 @@ class Model:
     `dimensions` is how many numbers an embedding is asked to have.
     `host` is where it is served, for operators alone. `reading` names the forms in which the model
     is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
-    `thinking_timeout_s` at the most.
+    `thinking_timeout_s` at the most. It `takes_tools` where they can be sent to it.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Model:
     end_of_life: date | None = None
     reading: tuple[str, ...] = ()
     capabilities: Capabilities = Capabilities()
+    takes_tools: bool = False
     simulated: bool = False
     reasoning: bool = False
     reasoning_effort: Effort | None = None

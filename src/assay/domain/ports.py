@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -209,6 +209,10 @@ class BatchStore(Protocol):
 
     async def request(self, batch_id: str) -> bytes | None:
         """The `request` that the batch was made with."""
+        ...
+
+    async def known_ids(self, batch_id: str, ids: Sequence[str]) -> Collection[str]:
+        """Those of the ids that rows of the batch have."""
         ...
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:

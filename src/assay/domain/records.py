@@ -6,7 +6,7 @@ A version of an evaluator or a dataset never changes. Every call of a port raise
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,12 +58,15 @@ class RunStore(Protocol):
 
     async def add_results(
         self, batch_id: str, results: Sequence[StoredResult], copied: int
-    ) -> None:
-        """Add results, those that are there already excepted; the next one to copy is `copied`."""
+    ) -> bool:
+        """Add results, those that are there already excepted; the next one to copy is `copied`.
+
+        False if the run is gone.
+        """
         ...
 
     async def finish(self, batch: Batch, request: bytes, sums: Sums) -> None:
-        """Show the run: all of its results are there."""
+        """Show the run, unless it is gone: all of its results are there."""
         ...
 
     async def find(self, tenant: str, batch_id: str) -> Batch | None:
@@ -80,6 +83,10 @@ class RunStore(Protocol):
 
     async def results(self, batch: Batch, cursor: int, limit: int) -> ResultPage:
         """Results from index `cursor` on, in order."""
+        ...
+
+    async def known_ids(self, batch_id: str, ids: Sequence[str]) -> Collection[str]:
+        """Those of the ids that results of the run have."""
         ...
 
     async def sums(self, batch_id: str) -> Sums:

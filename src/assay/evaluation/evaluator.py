@@ -143,7 +143,10 @@ class Evaluator:
     ) -> Generated:
         """See `Evaluates`."""
         await self._gate.count_judge_calls(caller.tenant, 1)
-        return await generate(generation, case, self._judges, caller, deadline)
+        if not generation.shows_images:
+            return await generate(generation, case, self._judges, caller, deadline)
+        async with self._images.loaded((case,), deadline) as (loaded,):
+            return await generate(generation, loaded, self._judges, caller, deadline)
 
     async def compile(
         self, criteria: Sequence[Criterion], *, caller: Caller, deadline: Deadline

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
+from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +26,7 @@ from assay.http.access import Access
 from assay.http.body import read_json
 from assay.http.limits import Limits
 from assay.http.problems import fault_sentence, invalid_request
+from assay.judging.generation import Generation
 
 Model = TypeVar("Model", bound=BaseModel)
 RunStatus = Literal["queued", "in_progress", "completed", "canceled", "failed"]
@@ -54,7 +56,13 @@ class Runs(Protocol):
     """Runs evaluators over datasets; every method raises `StoreUnavailable`."""
 
     async def start(
-        self, tenant: str, name: str, evaluator: str, dataset: str, generate: dict[str, Any] | None
+        self,
+        tenant: str,
+        name: str,
+        evaluator: str,
+        dataset: str,
+        generate: Generation | None,
+        webhook: Mapping[str, str] | None,
     ) -> str:
         """The id of a new run over the newest version of a dataset; raises `RequestError`."""
         ...
@@ -86,6 +94,7 @@ class Backend:
     open_stores: OpenStores
     limits: Limits
     runs: Runs
+    private_webhooks: bool = False
 
     async def opened(self, request: Request) -> tuple[str, Stores]:
         """The tenant of a request, and the stores."""
@@ -135,6 +144,14 @@ def request_error(
     ]
     first = faults[0]
     return RequestError("invalid_request", fault_sentence(first.pointer, first.message), faults)
+
+
+def router_of(prefix: str, *routes: tuple[str, str, Callable[..., Any]]) -> APIRouter:
+    """The routes of a resource: a method, a path below the prefix, and the endpoint of each."""
+    router = APIRouter(prefix=prefix, include_in_schema=False)
+    for method, path, endpoint in routes:
+        router.add_api_route(path, endpoint, methods=[method], response_model=None)
+    return router
 
 
 def not_found(kind: str, id_: str) -> RequestError:

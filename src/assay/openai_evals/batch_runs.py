@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from assay.batches.creation import BatchCreator, BatchRequestSpec
 from assay.batches.lasting import LastingBatches
 from assay.catalog.stores import OpenStores
 from assay.criteria import parse_criteria
 from assay.domain.batches import Batch, BatchStatus
-from assay.domain.errors import FieldError, RequestError
+from assay.domain.errors import RequestError
 from assay.domain.evaluation import NamedVersion
 from assay.domain.exact_json import loads
-from assay.domain.ports import BatchStore, Judges
+from assay.domain.ports import BatchStore
 from assay.domain.records import ALL_ITEMS
 from assay.judging.generation import Generation
-from assay.openai_evals.backend import RunResult, RunState, RunStatus, not_found, validated
+from assay.openai_evals.backend import RunResult, RunState, RunStatus, not_found
 
 STATUSES: Mapping[BatchStatus, RunStatus] = {
     "open": "queued",
@@ -36,17 +35,21 @@ class BatchRuns:
         store: BatchStore,
         lasting: LastingBatches,
         creator: BatchCreator,
-        judges: Judges,
         open_stores: OpenStores,
     ) -> None:
         self._store = store
         self._lasting = lasting
         self._creator = creator
-        self._judges = judges
         self._open_stores = open_stores
 
     async def start(
-        self, tenant: str, name: str, evaluator: str, dataset: str, generate: dict[str, Any] | None
+        self,
+        tenant: str,
+        name: str,
+        evaluator: str,
+        dataset: str,
+        generate: Generation | None,
+        webhook: Mapping[str, str] | None,
     ) -> str:
         stores = await self._open_stores()
         version = await stores.evaluators.find(tenant, evaluator)
@@ -59,9 +62,10 @@ class BatchRuns:
             criteria,
             parse_criteria(criteria),
             named=NamedVersion(version.name, version.version),
-            generation=None if generate is None else self._generation(generate),
+            generation=generate,
             dataset=items,
             name=name,
+            webhook=webhook,
         )
         batch = await self._creator.create(spec)
         try:
@@ -107,12 +111,3 @@ class BatchRuns:
         if batch is None:
             raise not_found("run", run_id)
         return batch
-
-    def _generation(self, generate: Mapping[str, Any]) -> Generation:
-        generation = validated(Generation, generate)
-        try:
-            generation.check(self._judges)
-        except RequestError as error:
-            faults = [FieldError("/data_source/model", error.message)]
-            raise RequestError(error.code, error.message, faults) from None
-        return generation

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from assay.criteria.frozen import Frozen
-from assay.criteria.judged.openai_graders import MESSAGES_MAX, TemplateMessage
+from assay.criteria.judged.openai_graders import MESSAGES_MAX
+from assay.domain.completion import ANY_OBJECT
 from assay.domain.errors import FieldError, RequestError
+from assay.domain.ports import Judges
 from assay.domain.sampling import Effort
-from assay.http.problems import invalid_request
+from assay.http.problems import fault_sentence, invalid_request
+from assay.judging.generation import Generation
 from assay.openai_evals.backend import validated
 from assay.openai_evals.files import DataRow
 
@@ -47,8 +50,14 @@ class ItemReference(Frozen):
     item_reference: Annotated[str, Field(pattern=r"^item\.[^{}]{1,190}$")]
 
 
+class TextFormat(Frozen):
+    """The form of the answer, in the words of the Responses API."""
+
+    format: dict[str, Any] | None = None
+
+
 class RunSampling(Frozen):
-    """How the model samples; `tools` are not supported."""
+    """How the model samples, what it may call, and the form of its answer."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -57,7 +66,7 @@ class RunSampling(Frozen):
     max_completions_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     reasoning_effort: Effort | None = None
     response_format: dict[str, Any] | None = None
-    text: dict[str, Any] | None = None
+    text: TextFormat | None = None
     tools: list[dict[str, Any]] | None = None
 
 
@@ -85,57 +94,84 @@ class DataSource(Frozen):
             faults = [FieldError(at + fault.pointer, fault.message) for fault in error.errors]
             raise RequestError(error.code, f"{at}{error.message}", faults) from None
 
-    def generate(self) -> dict[str, Any] | None:
+    def generate(self, judges: Judges | None = None) -> Generation | None:
         """How a batch generates the outputs; None where the rows bring them.
 
-        Raises `RequestError` for what no model here can be asked for.
+        Raises `RequestError` for what no model, or not this one among `judges`, can be asked for.
         """
         if self.type == "jsonl":
             for name in ("model", "input_messages", "sampling_params"):
                 if getattr(self, name) is not None:
-                    raise invalid_request(f"/data_source/{name}", "has no use in a jsonl run")
+                    raise invalid_request(f"/data_source/{name}", "is of no use for jsonl")
             return None
         for name in ("model", "input_messages"):
             if getattr(self, name) is None:
                 raise invalid_request(f"/data_source/{name}", "is required")
-        params = self.sampling_params or RunSampling()
-        if params.tools:
-            raise invalid_request("/data_source/sampling_params/tools", "is not supported")
+        params, messages = self.sampling_params or RunSampling(), self.input_messages
         asked = {
             "model": self.model,
-            **self._messages(),
+            "messages": getattr(messages, "template", None),
+            "messages_from": getattr(messages, "item_reference", None),
             "temperature": params.temperature,
             "top_p": params.top_p,
             "seed": params.seed,
             "max_output_tokens": params.max_completion_tokens or params.max_completions_tokens,
             "reasoning_effort": params.reasoning_effort,
             "answer": _answer_schema(params),
+            "tools": _functions(params.tools),
         }
-        return {name: value for name, value in asked.items() if value is not None}
+        try:
+            made = validated(Generation, {k: v for k, v in asked.items() if v is not None})
+            if judges is not None:
+                made.check(judges)
+        except RequestError as error:
+            raise self._placed(error) from None
+        return made
 
-    def _messages(self) -> dict[str, Any]:
-        if isinstance(self.input_messages, ItemReference):
-            return {"messages_from": self.input_messages.item_reference}
-        sent = self.input_messages.template if self.input_messages else []
-        at = "/data_source/input_messages/template"
-        for index, message in enumerate(sent):
-            try:
-                validated(TemplateMessage, message)
-            except RequestError as error:
-                first = error.errors[0]
-                raise invalid_request(f"{at}/{index}{first.pointer}", first.message) from None
-        return {"messages": sent}
+    def _placed(self, error: RequestError) -> RequestError:
+        """The error for a fault of the generation, at the place where the caller sent it."""
+        faults = []
+        for fault in error.errors:
+            name, *rest = fault.pointer.removeprefix("/generate").split("/")[1:]
+            at = _SENT_AS.get(name, f"sampling_params/{name}")
+            if name == "answer" and self.sampling_params and self.sampling_params.text:
+                at = "sampling_params/text/format"
+            faults.append(FieldError("/".join(["/data_source", at, *rest]), fault.message))
+        message = fault_sentence(faults[0].pointer, faults[0].message)
+        return RequestError(error.code, message, faults)
+
+
+_SENT_AS = {
+    "model": "model",
+    "messages": "input_messages/template",
+    "messages_from": "input_messages/item_reference",
+    "answer": "sampling_params/response_format",
+}
+"""Where a run has what a generation has under another name."""
 
 
 def _answer_schema(params: RunSampling) -> dict[str, Any] | None:
     """The name and the JSON Schema of a structured answer."""
-    chat, responses = params.response_format, (params.text or {}).get("format")
-    form = chat or responses
+    form = params.response_format or (params.text.format if params.text else None)
     if form is None or form.get("type") == "text":
         return None
+    if form.get("type") == "json_object":
+        return {"schema": ANY_OBJECT}
     inner = form.get("json_schema") or form
     if form.get("type") != "json_schema" or not isinstance(inner.get("schema"), dict):
-        at = "response_format" if chat else "text/format"
-        message = "must be of type text, or of type json_schema with a schema"
+        at = "response_format" if params.response_format else "text/format"
+        message = "must be of type text, json_object, or json_schema with a schema"
         raise invalid_request(f"/data_source/sampling_params/{at}", message)
     return {"name": str(inner.get("name", "answer")), "schema": inner["schema"]}
+
+
+def _functions(tools: list[dict[str, Any]] | None) -> list[Any] | None:
+    """The functions among tools, of which there must be no others."""
+    for index, tool in enumerate(tools or ()):
+        if tool.get("type") != "function":
+            at = f"/data_source/sampling_params/tools/{index}/type"
+            raise invalid_request(at, "must be function: a run has no other tools")
+    return tools and [
+        tool.get("function") or {name: tool[name] for name in tool if name != "type"}
+        for tool in tools
+    ]

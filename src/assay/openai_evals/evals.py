@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, StringConstraints, ValidationError
 
-from assay.catalog.item_schema import ItemSchema
+from assay.catalog.item_schema import check_schema
 from assay.criteria import parse_criteria
 from assay.criteria.base import NAME_CHARS_MAX
 from assay.criteria.frozen import Frozen
-from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, random_hex
 from assay.domain.records import StoredObject
 from assay.http.problems import invalid_request
@@ -30,6 +29,7 @@ from assay.openai_evals.backend import (
     page_of_objects,
     read_body,
     request_error,
+    router_of,
     seconds,
 )
 from assay.openai_evals.graders import check_criteria
@@ -89,17 +89,12 @@ class Evals:
 
     def router(self) -> APIRouter:
         """Its routes."""
-        router = APIRouter(prefix="/v1/evals", include_in_schema=False)
         one = "/{eval_id}"
-        for method, path, endpoint, status in (
-            ("POST", "", self.create, 201), ("GET", "", self.list, 200),
-            ("GET", one, self.get, 200), ("POST", one, self.update, 200),
-            ("DELETE", one, self.delete, 200),
-        ):  # fmt: skip
-            router.add_api_route(
-                path, endpoint, methods=[method], status_code=status, response_model=None
-            )
-        return router
+        return router_of(
+            "/v1/evals",
+            ("POST", "", self.create), ("GET", "", self.list), ("GET", one, self.get),
+            ("POST", one, self.update), ("DELETE", one, self.delete),
+        )  # fmt: skip
 
     async def create(self, request: Request) -> Response:
         """Save an eval, if all of its criteria could be used."""
@@ -173,18 +168,9 @@ class Evals:
         if isinstance(config, LoggedSource):
             schema = row_schema(anything, anything)
             return {"type": config.type, "metadata": config.metadata, "schema": schema}
+        terms = caller_of(request), self._backend.deadline()
         at = "/data_source_config/item_schema"
-        try:
-            schema_check = ItemSchema(name="schema", schema=config.item_schema)
-            await self._backend.evaluator.compile(
-                [schema_check],
-                caller=caller_of(request),
-                deadline=self._backend.deadline(),
-            )
-        except ValidationError as error:
-            raise invalid_request(at, str(error.errors()[0]["msg"])) from None
-        except RequestError as error:
-            raise invalid_request(at, error.message) from None
+        await check_schema(self._backend.evaluator, config.item_schema, at, *terms)
         sample = anything if config.include_sample_schema else None
         return {"type": "custom", "schema": row_schema(config.item_schema, sample)}
 

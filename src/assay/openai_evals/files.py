@@ -30,6 +30,7 @@ from assay.openai_evals.backend import (
     not_found,
     page_of,
     page_of_objects,
+    router_of,
     seconds,
     validated,
 )
@@ -72,14 +73,12 @@ class Files:
 
     def router(self) -> APIRouter:
         """Its routes."""
-        router = APIRouter(prefix="/v1/files", include_in_schema=False)
         one = "/{file_id}"
-        for method, path, endpoint in (
+        return router_of(
+            "/v1/files",
             ("POST", "", self.create), ("GET", "", self.list), ("GET", one, self.get),
             ("DELETE", one, self.delete), ("GET", one + "/content", self.content),
-        ):  # fmt: skip
-            router.add_api_route(path, endpoint, methods=[method], response_model=None)
-        return router
+        )  # fmt: skip
 
     async def create(self, request: Request) -> Response:
         """Store the lines of a file: all of them, or nothing and the numbers of those at fault."""

@@ -22,7 +22,14 @@ from assay.domain.evaluation import Case, CriterionResult
 from assay.evaluation.selection import judges_of
 from assay.http.access import authenticate
 from assay.http.problems import fault_sentence
-from assay.openai_evals.backend import Backend, answer, caller_of, read_body, request_error
+from assay.openai_evals.backend import (
+    Backend,
+    answer,
+    caller_of,
+    read_body,
+    request_error,
+    router_of,
+)
 from assay.openai_evals.summary import tokens
 
 TYPES = ("string_check", "text_similarity", "score_model", "label_model", "python", "multi")
@@ -60,10 +67,8 @@ class Graders:
 
     def router(self) -> APIRouter:
         """Its routes."""
-        router = APIRouter(prefix="/v1/fine_tuning/alpha/graders", include_in_schema=False)
-        router.add_api_route("/run", self.run, methods=["POST"], response_model=None)
-        router.add_api_route("/validate", self.validate, methods=["POST"], response_model=None)
-        return router
+        path = "/v1/fine_tuning/alpha/graders"
+        return router_of(path, ("POST", "/run", self.run), ("POST", "/validate", self.validate))
 
     async def validate(self, request: Request) -> Response:
         """The grader itself, if it could be used."""

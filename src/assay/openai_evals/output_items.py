@@ -23,6 +23,7 @@ from assay.openai_evals.backend import (
     list_answer,
     not_found,
     page_of,
+    router_of,
     seconds,
 )
 from assay.openai_evals.data_sources import DataSource
@@ -43,10 +44,7 @@ class OutputItems:
     def router(self) -> APIRouter:
         """Its routes."""
         path = "/v1/evals/{eval_id}/runs/{run_id}/output_items"
-        router = APIRouter(prefix=path, include_in_schema=False)
-        router.add_api_route("", self.list, methods=["GET"], response_model=None)
-        router.add_api_route("/{item_id}", self.get, methods=["GET"], response_model=None)
-        return router
+        return router_of(path, ("GET", "", self.list), ("GET", "/{item_id}", self.get))
 
     async def list(self, request: Request, eval_id: str, run_id: str) -> Response:
         """List the rows that have a result, also those of one status only."""
@@ -103,8 +101,7 @@ async def _shown(
     """Results as callers read them, each with its row."""
     dataset = await stores.datasets.find(tenant, run.document["dataset"])
     source = run.document["data_source"]
-    asked = DataSource.model_validate(source).generate()
-    generation = None if asked is None else Generation.model_validate(asked)
+    generation = DataSource.model_validate(source).generate()
     ids = [str(result.number) for result in results]
     items = {} if dataset is None else await stores.datasets.items_called(dataset, ids)
     shown = []
@@ -166,7 +163,10 @@ def _sample(
     """The output that was graded; its `error` is why the row is not scored."""
     made = document.get("generated") or {}
     output = made.get("output", row.get("output", ""))
-    said = [{"role": "assistant", "content": output}] if made or row.get("sample") else []
+    message = {"role": "assistant", "content": output}
+    if made.get("tool_calls"):
+        message["tool_calls"] = made["tool_calls"]
+    said = [message] if made or row.get("sample") else []
     error = document.get("error") or next(
         (
             {"code": scored["reason"], "message": f"{scored['name']}: {scored['explanation']}"}
@@ -188,7 +188,7 @@ def _asked(generation: Generation, row: Mapping[str, Any]) -> list[Any]:
         messages = generation.conversation(Case.from_fields({**row, "output": ""}))
     except NotApplicable:
         return []
-    return [{"role": role, "content": text} for role, text in messages]
+    return [{"role": role, "content": "".join(map(str, parts))} for role, parts in messages]
 
 
 def _sample_document(

@@ -7,13 +7,11 @@ from typing import Any, get_args
 
 from fastapi import APIRouter, Request, Response
 
-from assay.catalog.item_schema import ItemSchema
+from assay.batches.webhook_field import WebhookField
+from assay.catalog.item_schema import schema_faults
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen
-from assay.criteria.judge import judge_spec
 from assay.domain.errors import FieldError, RequestError
-from assay.domain.evaluation import Case
-from assay.domain.exact_json import dumps
 from assay.domain.ids import new_id
 from assay.domain.records import StoredObject
 from assay.openai_evals.backend import (
@@ -30,6 +28,7 @@ from assay.openai_evals.backend import (
     page_of,
     page_of_objects,
     read_body,
+    router_of,
     seconds,
 )
 from assay.openai_evals.data_sources import DataSource, FileContent
@@ -48,6 +47,8 @@ class CreateRun(Frozen):
     data_source: DataSource
     name: NameField = None
     metadata: MetadataField = None
+    webhook: WebhookField | None = None
+    """An addition of ours: OpenAI's are set up on its website."""
 
 
 class EvalRuns:
@@ -58,18 +59,14 @@ class EvalRuns:
 
     def router(self) -> APIRouter:
         """Its routes."""
-        router = APIRouter(prefix="/v1/evals/{eval_id}/runs", include_in_schema=False)
         one = "/{run_id}"
-        for method, path, endpoint, status in (
-            ("POST", "", self.create, 201), ("GET", "", self.list, 200),
-            ("GET", one, self.get, 200), ("POST", one, self.cancel, 200),
+        return router_of(
+            "/v1/evals/{eval_id}/runs",
+            ("POST", "", self.create), ("GET", "", self.list), ("GET", one, self.get),
+            ("POST", one, self.cancel), ("DELETE", one, self.delete),
             # The newer clients cancel at a path of its own.
-            ("POST", one + "/cancel", self.cancel, 200), ("DELETE", one, self.delete, 200),
-        ):  # fmt: skip
-            router.add_api_route(
-                path, endpoint, methods=[method], status_code=status, response_model=None
-            )
-        return router
+            ("POST", one + "/cancel", self.cancel),
+        )  # fmt: skip
 
     async def create(self, request: Request, eval_id: str) -> Response:
         """Start a run over rows that all conform to the schema of the eval."""
@@ -78,8 +75,11 @@ class EvalRuns:
         found = await stores.objects.find(tenant, EVAL, eval_id)
         if found is None:
             raise not_found(EVAL, eval_id)
-        source, generate = wanted.data_source.rows(), wanted.data_source.generate()
-        run_id = new_id(RUN)
+        source = wanted.data_source.rows()
+        generate = wanted.data_source.generate(self._backend.judges)
+        run_id, webhook = new_id(RUN), None
+        if wanted.webhook is not None:
+            webhook = wanted.webhook.to_webhook(allow_private=self._backend.private_webhooks)
         if isinstance(source, FileContent):
             dataset = run_id
             rows = enumerate(source.content, 1)
@@ -92,7 +92,8 @@ class EvalRuns:
             await self._check_rows(request, found.document["data_source_config"], items)
         try:
             name = wanted.name or run_id
-            batch = await self._backend.runs.start(tenant, name, eval_id, dataset, generate)
+            hook = webhook and {**webhook, "run_id": run_id}
+            batch = await self._backend.runs.start(tenant, name, eval_id, dataset, generate, hook)
         except BaseException:
             if dataset == run_id:
                 await stores.datasets.delete(tenant, dataset, erase=True)
@@ -103,7 +104,8 @@ class EvalRuns:
             "dataset": dataset, "summary": EMPTY,
         }  # fmt: skip
         made = await stores.objects.add(tenant, StoredObject(run_id, RUN, document, eval_id))
-        return answer(await self._shown(request, stores, made), 201)
+        secret = {} if webhook is None else {"webhook": webhook}
+        return answer(await self._shown(request, stores, made) | secret, 201)
 
     async def list(self, request: Request, eval_id: str) -> Response:
         """List runs, also those of one status only."""
@@ -156,28 +158,17 @@ class EvalRuns:
         """Raises `RequestError` with the rows that do not conform to the eval's schema."""
         if config["type"] != "custom":
             return
-        schema = ItemSchema(name="schema", schema=config["schema"]["properties"]["item"])
-        number = 0
+        schema, number = config["schema"]["properties"]["item"], 0
         async for chunk in items:
-            outcome = await self._backend.evaluator.evaluate(
-                Case(b"\n".join(map(dumps, chunk)).decode()),
-                [schema],
-                judge=judge_spec(None),
-                caller=caller_of(request),
-                deadline=self._backend.deadline(),
-                metadata={},
-            )
-            (result,) = outcome.evaluation.results
-            if result.status != "scored":
-                message = f"The eval's item_schema could not be applied: {result.explanation}"
-                raise RequestError("invalid_request", message)
-            if result.value:
+            terms = caller_of(request), self._backend.deadline()
+            faulty = await schema_faults(self._backend.evaluator, schema, chunk, *terms)
+            if faulty:
                 at = "/data_source/source/content"
                 faults = [
                     FieldError(f"{at}/{number + index}/item", fault)
-                    for index, fault in result.value[:FAULTS_MAX]
+                    for index, fault in faulty[:FAULTS_MAX]
                 ]
-                message = f"Row {number + result.value[0][0] + 1}: {faults[0].message}"
+                message = f"Row {number + faulty[0][0] + 1}: {faults[0].message}"
                 raise RequestError("invalid_request", message, faults)
             number += len(chunk)
 

@@ -178,10 +178,9 @@ def _generation(prompt: Prompt[Any]) -> dict[str, Any]:
         top = min(sampling.top_logprobs, LOGPROBS_MAX)
         config |= {"responseLogprobs": True, "logprobs": top}
     if prompt.answer is not None:
-        config |= {
-            "responseMimeType": "application/json",
-            "responseJsonSchema": schema_json(prompt.answer.schema),
-        }
+        config["responseMimeType"] = "application/json"
+        if not prompt.answer.is_any_object:
+            config["responseJsonSchema"] = schema_json(prompt.answer.schema)
     return config
 
 

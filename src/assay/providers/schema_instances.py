@@ -26,7 +26,7 @@ def instance(schema: Mapping[str, Any], rng: random.Random, text: str) -> Any:
         return offered[0] if tuple(offered) == MANIPULATIONS else rng.choice(offered)
     match schema.get("type"):
         case "object":
-            properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
+            properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
             return {name: instance(inner, rng, text) for name, inner in properties.items()}
         case "string":
             return text

@@ -58,6 +58,7 @@ class StreamAccumulator(ABC):
         self._logprobs_known = True
         self.tool_input: list[str] = []
         self.refusal: list[str] = []
+        self._calls: dict[Any, tuple[dict[str, str], list[str]]] = {}
         self.ended = False
         self.served_by = model.name
         self.usage = NO_USAGE
@@ -87,6 +88,14 @@ class StreamAccumulator(ABC):
         if self._chars > TEXT_CHARS_MAX:
             raise StreamBroken("the provider's answer is beyond the size limit")
         (self._parts if into is None else into).append(text)
+
+    def add_call(self, key: Any, id_: Any, name: Any, arguments: Any) -> None:
+        """Add a call of one of the prompt's tools, or a further part of it."""
+        known, written = self._calls.setdefault(key, ({}, []))
+        for field, value in (("id", id_), ("name", name)):
+            if text := text_of(value):
+                known[field] = text
+        self.write(arguments, written)
 
     def add_logprobs(self, read: Callable[[Any], Iterable[TokenLogprob]], value: Any) -> None:
         """Add what `read` makes of `value`; one gap, and none are known for the whole answer."""
@@ -130,6 +139,14 @@ class StreamAccumulator(ABC):
             latency_ms=timing.latency_ms,
             logprobs=tuple(self._logprobs) if self._logprobs_known else (),
             quota_left=self.quota_left,
+            tool_calls=tuple(
+                {
+                    "id": known.get("id", ""),
+                    "type": "function",
+                    "function": {"name": known.get("name", ""), "arguments": "".join(written)},
+                }
+                for known, written in self._calls.values()
+            ),
         )
 
     def _counted(self, error: ModelError) -> ModelError:

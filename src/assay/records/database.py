@@ -20,7 +20,7 @@ from assay.domain.exact_json import dumps
 from assay.domain.ports import EventSink
 from assay.domain.records import RecordsUnavailable
 
-SCHEMA = 5
+SCHEMA = 6
 """The number of the newest migration in `migrations/versions`."""
 OPERATION_S_MAX = 15.0
 """The longest that one use of the database may take: a stuck one must not hold a request."""

@@ -1,22 +1,30 @@
 """A tenant's records as JSON Lines, out of one database and into another.
 
 The first line names the schema; each other one is a row of a table, in an order in which they can
-be read back. Ids and times stay what they are; the numbers of uploads are given anew.
+be read back. Ids and times stay what they are; the numbers of uploads are given anew. What was
+imported before is passed by, with all that belongs to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from itertools import islice
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, exists, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Row,
+    Select,
+    Table,
+    exists,
+    insert,
+    select,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assay.domain.exact_json import dumps, loads
-from assay.records.database import SCHEMA, create_engine
-from assay.records.datasets import insert_bodies
+from assay.records.database import SCHEMA, create_engine, insert_new
 from assay.records.tables import (
     bodies,
     dataset_items,
@@ -25,17 +33,22 @@ from assay.records.tables import (
     evaluator_versions,
     evaluators,
     labels,
+    objects,
+    results,
+    runs,
     uploads,
 )
 
 FORMAT = "assay.records"
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 8 * 1_024 * 1_024
+READ_AT_ONCE = 50
+"""Rows that an export has in memory."""
 TABLES = (
-    evaluators, evaluator_versions, datasets, uploads, dataset_versions, bodies, dataset_items,
-    labels,
+    evaluators, evaluator_versions, datasets, uploads, dataset_versions, dataset_items, bodies,
+    labels, runs, results, objects,
 )  # fmt: skip
 _BY_NAME = {table.name: table for table in TABLES}
-_GIVEN_ANEW = {"uploads": "id", "dataset_items": "place"}
+TAKEN = "there are other records of the same names or ids already"
 
 
 class NotImportable(ValueError):
@@ -53,14 +66,15 @@ async def exported(url: str, tenant: str) -> AsyncIterator[bytes]:
             await connection.execution_options(**options)
             yield dumps({"object": FORMAT, "schema": SCHEMA}) + b"\n"
             for table in TABLES:
-                async for row in await connection.stream(_owned(table, tenant)):
+                owned = _owned(table, tenant).execution_options(yield_per=READ_AT_ONCE)
+                async for row in await connection.stream(owned):
                     yield _line(table, row)
     finally:
         await engine.dispose()
 
 
 async def import_records(url: str, tenant: str, file: IO[bytes]) -> dict[str, int]:
-    """Add all rows to the tenant's records, or none of them; the number of rows by table.
+    """Add all rows to the tenant's records, or none of them; the number of new rows by table.
 
     Raises `NotImportable`, and SQLAlchemy's errors.
     """
@@ -68,15 +82,13 @@ async def import_records(url: str, tenant: str, file: IO[bytes]) -> dict[str, in
     counts = dict.fromkeys(_BY_NAME, 0)
     try:
         async with engine.begin() as connection:
-            numbers: dict[int, int] = {}
-            lines = _rows(file)
-            while some := list(islice(lines, ROWS_AT_ONCE)):
+            imported = _Import(connection, tenant)
+            for some in _chunks(file):
                 for table in TABLES:  # in the order in which they refer to each other
                     if rows := [row for name, row in some if name == table.name]:
-                        counts[table.name] += len(rows)
-                        await _insert(connection, table, tenant, rows, numbers)
+                        counts[table.name] += await imported.add(table, rows)
     except IntegrityError as error:
-        raise NotImportable("the tenant has records of the same names or ids already") from error
+        raise NotImportable(TAKEN) from error
     except (KeyError, TypeError, AttributeError, ValueError, SQLAlchemyError) as error:
         if isinstance(error, NotImportable | SQLAlchemyError):
             raise
@@ -98,6 +110,7 @@ def _owned(table: Table, tenant: str) -> Select[Any]:
     in_use = exists().where(
         items, dataset_items.c.tenant == tenant, dataset_items.c.digest == bodies.c.digest
     )
+    finished = (runs.c.tenant == tenant, runs.c.sums.is_not(None))
     wanted: dict[str, tuple[ColumnElement[bool], ...]] = {
         "evaluators": (of(evaluators, evaluators.c.id),),
         "evaluator_versions": (of(evaluators, evaluator_versions.c.evaluator_id),),
@@ -107,6 +120,9 @@ def _owned(table: Table, tenant: str) -> Select[Any]:
         "dataset_items": (items,),
         "bodies": (bodies.c.tenant == tenant, in_use),
         "labels": (labels.c.tenant == tenant,),
+        "runs": finished,
+        "results": (results.c.run_id.in_(select(runs.c.id).where(*finished)),),
+        "objects": (objects.c.tenant == tenant,),
     }
     return select(table).where(*wanted[table.name]).order_by(*table.primary_key.columns)
 
@@ -117,46 +133,112 @@ def _line(table: Table, row: Row[Any]) -> bytes:
         for name, value in zip(table.c.keys(), row, strict=True)
         if name != "tenant"
     }
-    if table is bodies:
-        values["body"] = values["body"].decode()
+    for name in _bytes_in(table):
+        values[name] = values[name].decode()
     return dumps({"table": table.name, "row": values}) + b"\n"
 
 
-def _rows(file: IO[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _chunks(file: IO[bytes]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """The rows with the names of their tables, a bounded number and size of them at a time."""
     head = loads(file.readline() or b"{}")
     if not isinstance(head, dict) or head.get("object") != FORMAT:
         raise NotImportable("it is no export of records")
     if head.get("schema") != SCHEMA:
         raise NotImportable(f"it has schema {head.get('schema')}, and this version reads {SCHEMA}")
+    some: list[tuple[str, dict[str, Any]]] = []
+    size = 0
     for line in file:
         document = loads(line)
         if document["table"] not in _BY_NAME:
             raise NotImportable("it has rows of an unknown table")
-        yield document["table"], document["row"]
+        some.append((document["table"], document["row"]))
+        size += len(line)
+        if len(some) == ROWS_AT_ONCE or size >= BYTES_AT_ONCE:
+            yield some
+            some, size = [], 0
+    yield some
 
 
-async def _insert(
-    connection: AsyncConnection,
-    table: Table,
-    tenant: str,
-    rows: list[dict[str, Any]],
-    numbers: dict[int, int],
-) -> None:
-    """Insert rows; `numbers` has the new number of each upload."""
-    for row in rows:
-        if "tenant" in table.c:
-            row["tenant"] = tenant
-        number = row.pop(_GIVEN_ANEW.get(table.name, ""), None)
+def _bytes_in(table: Table) -> list[str]:
+    """The names of the columns whose JSON stands in an export as text."""
+    return [str(name) for name, column in table.c.items() if isinstance(column.type, LargeBinary)]
+
+
+class _Import:
+    """Adds rows to the records of a tenant, but those whose owner was there before."""
+
+    def __init__(self, connection: AsyncConnection, tenant: str) -> None:
+        self._connection = connection
+        self._tenant = tenant
+        self._keys: dict[tuple[str, Any], Any] = {}
+        """The key of each row that owns others, by its table and its key in the export; None if it
+        was there before."""
+
+    async def add(self, table: Table, rows: Sequence[dict[str, Any]]) -> int:
+        """Insert rows, and count them."""
+        rows = [self._as_stored(table, row) for row in rows]
+        for owner in table.foreign_keys:
+            rows = self._owned(table, rows, owner.parent.name, owner.column.table.name)
         if table is uploads:
+            return await self._add_uploads(rows)
+        if table is bodies:
+            rows = await self._in_use(rows)
+        if not rows:
+            return 0
+        statement = insert_new(self._connection, table).returning(list(table.primary_key)[-1])
+        added = (await self._connection.scalars(statement, rows)).all()
+        if "id" in table.c:
+            known = {row["id"]: row for row in rows if row["id"] not in set(added)}
+            await self._check_known(table, known)
+            if table in (evaluators, datasets, runs):
+                self._keys |= {(table.name, row["id"]): row["id"] for row in rows}
+                self._keys |= dict.fromkeys((table.name, id_) for id_ in known)
+        return len(added)
+
+    def _as_stored(self, table: Table, row: dict[str, Any]) -> dict[str, Any]:
+        if table is runs:
+            row["batch"]["tenant"] = self._tenant
+            row["request"] = dumps({**loads(row["request"]), "tenant": self._tenant}).decode()
+        if table is dataset_items:
+            del row["place"]
+        if "tenant" in table.c:
+            row["tenant"] = self._tenant
+        return row | {name: row[name].encode() for name in _bytes_in(table)}
+
+    def _owned(
+        self, table: Table, rows: Sequence[dict[str, Any]], column: str, owners: str
+    ) -> list[dict[str, Any]]:
+        """The rows whose owner is new, each with its key."""
+        owned = []
+        for row in rows:
+            key = self._keys[owners, row[column]]
+            if key is not None:
+                owned.append(row | {column: key})
+                if table is dataset_versions:
+                    owned[-1]["uploads"] = [self._keys["uploads", one] for one in row["uploads"]]
+            elif table is uploads:
+                self._keys["uploads", row["id"]] = None
+        return owned
+
+    async def _add_uploads(self, rows: Sequence[dict[str, Any]]) -> int:
+        for row in rows:
+            number = row.pop("id")
             statement = insert(uploads).values(row).returning(uploads.c.id)
-            numbers[number] = (await connection.execute(statement)).scalar_one()
-        elif table is dataset_items:
-            row["upload_id"] = numbers[row["upload_id"]]
-        elif table is dataset_versions:
-            row["uploads"] = [numbers[upload] for upload in row["uploads"]]
-        elif table is bodies:
-            row["body"] = row["body"].encode()
-    if table is bodies:
-        await insert_bodies(connection, rows)
-    elif table is not uploads:
-        await connection.execute(insert(table), rows)
+            added = await self._connection.execute(statement)
+            self._keys["uploads", number] = added.scalar_one()
+        return len(rows)
+
+    async def _in_use(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The content that an item has: not that of one that was erased since the export."""
+        items, digests = dataset_items.c, [row["digest"] for row in rows]
+        query = select(items.digest).where(items.tenant == self._tenant, items.digest.in_(digests))
+        used = set(await self._connection.scalars(query.distinct()))
+        return [row for row in rows if row["digest"] in used]
+
+    async def _check_known(self, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raises `NotImportable` where a row that was not added is not the tenant's, as it was."""
+        names = [name for name in ("id", "tenant", "newest", "deleted_ms") if name in table.c]
+        query = select(*(table.c[name] for name in names)).where(table.c.id.in_(rows))
+        found = {tuple(row) for row in await self._connection.execute(query)}
+        if found != {tuple(row[name] for name in names) for row in rows.values()}:
+            raise NotImportable(TAKEN)

@@ -8,12 +8,15 @@ from contextlib import suppress
 from sqlalchemy import Text, cast, delete, literal, or_, select, tuple_, update
 
 from assay.domain.erasure import Erased, Erasing
+from assay.domain.errors import StoreUnavailable
 from assay.domain.exact_json import loads
 from assay.domain.ids import now_ms
+from assay.domain.ports import BatchStore
 from assay.domain.records import RecordsUnavailable
 from assay.domain.supervision import SupervisedTask
 from assay.records.database import Database
 from assay.records.datasets import count_items, remove_items
+from assay.records.runs import REMOVED, remove_runs
 from assay.records.tables import (
     Document,
     dataset_items,
@@ -36,12 +39,37 @@ NAMES_AT_ONCE = 100
 RESULTS_AT_ONCE = 200
 
 
-async def upkeep(database: Database, task: SupervisedTask) -> None:
-    """Once a minute, `purge`; this also notices when the database is back after an outage."""
+async def upkeep(
+    database: Database, batches: BatchStore, retention_ms: int | None, task: SupervisedTask
+) -> None:
+    """Once a minute, purge; this also notices when the database is back after an outage."""
     while not task.stopping:
         await asyncio.sleep(EVERY_S)
-        with suppress(RecordsUnavailable):
+        with suppress(RecordsUnavailable, StoreUnavailable):
             await purge(database, now_ms())
+            await purge_runs(database, batches, retention_ms, now_ms())
+
+
+async def purge_runs(
+    database: Database, batches: BatchStore, retention_ms: int | None, at_ms: int
+) -> None:
+    """Remove runs older than the retention, and those that will never get their results.
+
+    These were never copied to their end, and Redis has not had their batch for 30 days or since it
+    was made: long enough to bring a Redis that was lost back from a backup, and to copy it then.
+    Raises `RecordsUnavailable` and `StoreUnavailable`.
+    """
+    await remove_runs(database, runs.c.copied == REMOVED)  # a process died while it removed them
+    if retention_ms is not None:
+        old = runs.c.created_ms < at_ms - retention_ms
+        await remove_runs(database, runs.c.sums.is_not(None), old)
+    unfinished = (runs.c.sums.is_(None), runs.c.created_ms < at_ms - RESERVED_MS)
+    async with database.reading() as connection:
+        query = select(runs.c.id, runs.c.tenant).where(*unfinished)
+        found = (await connection.execute(query)).all()
+    for row in found:
+        if await batches.find(row.tenant, row.id) is None:
+            await remove_runs(database, runs.c.id == row.id, *unfinished)
 
 
 async def purge(database: Database, at_ms: int) -> None:

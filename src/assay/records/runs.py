@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Update, case, delete, insert, null, select, update
 
 from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.records.database import Database, insert_new
@@ -15,6 +15,9 @@ from assay.records.tables import results, runs
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 """A page ends early if its results are larger, whatever limit was asked for."""
 READ_AT_ONCE = 200
+REMOVED_AT_ONCE = 1_000
+REMOVED = -1
+"""`copied` of a run that is being removed: nothing is added to it any more."""
 
 
 class RecordedRuns:
@@ -30,22 +33,24 @@ class RecordedRuns:
 
     async def copied(self, batch_id: str) -> int | None:
         copied: int | None = await self._value(runs.c.copied, batch_id)
-        return copied
+        return None if copied == REMOVED else copied
 
-    async def add_results(self, batch_id: str, found: Sequence[StoredResult], copied: int) -> None:
+    async def add_results(self, batch_id: str, found: Sequence[StoredResult], copied: int) -> bool:
         rows = [
             {"run_id": batch_id, "number": one.index, "item_id": one.item_id, "body": one.body}
             for one in found
         ]
+        further = case((runs.c.copied < copied, copied), else_=runs.c.copied)
         async with self._database.writing() as connection:
-            if rows:
+            # First: it locks the run, so that nobody removes it before its results are there.
+            moved = await connection.execute(_kept(batch_id).values(copied=further))
+            if rows and moved.rowcount:
                 await connection.execute(insert_new(connection, results), rows)
-            moved = update(runs).where(runs.c.id == batch_id, runs.c.copied < copied)
-            await connection.execute(moved.values(copied=copied))
+        return bool(moved.rowcount)
 
     async def finish(self, batch: Batch, request: bytes, sums: Sums) -> None:
         document = asdict(batch) | {"shown": batch.shown.decode(), "recorded": True}
-        shown = update(runs).where(runs.c.id == batch.id)
+        shown = _kept(batch.id)
         async with self._database.writing() as connection:
             await connection.execute(
                 shown.values(batch=document, request=request, sums=asdict(sums))
@@ -83,13 +88,17 @@ class RecordedRuns:
         cursor = cursor if more else batch.total
         return ResultPage(found, cursor, has_more=cursor < batch.total)
 
+    async def known_ids(self, batch_id: str, ids: Sequence[str]) -> Collection[str]:
+        query = select(results.c.item_id).where(results.c.run_id == batch_id)
+        async with self._database.reading() as connection:
+            return set(await connection.scalars(query.where(results.c.item_id.in_(ids))))
+
     async def sums(self, batch_id: str) -> Sums:
         found = await self._value(runs.c.sums, batch_id)
         return Sums({}, {}) if found is None else Sums(**found)
 
     async def delete(self, batch_id: str) -> None:
-        async with self._database.writing() as connection:
-            await connection.execute(delete(runs).where(runs.c.id == batch_id))
+        await remove_runs(self._database, runs.c.id == batch_id)
 
     async def _results(self, batch_id: str, cursor: int, limit: int) -> Sequence[Row[Any]]:
         query = select(results).where(results.c.run_id == batch_id, results.c.number >= cursor)
@@ -99,6 +108,26 @@ class RecordedRuns:
     async def _value(self, column: Any, batch_id: str) -> Any:
         async with self._database.reading() as connection:
             return await connection.scalar(select(column).where(runs.c.id == batch_id))
+
+
+async def remove_runs(database: Database, *wanted: ColumnElement[bool]) -> None:
+    """Remove runs: they are hidden at once, and their results go in short steps."""
+    hidden = update(runs).where(*wanted).values(copied=REMOVED, batch=null(), sums=null())
+    async with database.writing() as connection:
+        ids = (await connection.scalars(hidden.returning(runs.c.id))).all()
+    for id_ in ids:
+        left = True
+        while left:
+            numbers = select(results.c.number).where(results.c.run_id == id_).limit(REMOVED_AT_ONCE)
+            step = delete(results).where(results.c.run_id == id_, results.c.number.in_(numbers))
+            async with database.writing() as connection:
+                left = (await connection.execute(step)).rowcount == REMOVED_AT_ONCE
+        async with database.writing() as connection:
+            await connection.execute(delete(runs).where(runs.c.id == id_))
+
+
+def _kept(batch_id: str) -> Update:
+    return update(runs).where(runs.c.id == batch_id, runs.c.copied != REMOVED)
 
 
 def _batch(document: dict[str, Any]) -> Batch:

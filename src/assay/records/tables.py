@@ -116,6 +116,7 @@ results = Table(
     Column("number", Integer, primary_key=True),
     Column("item_id", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Index(None, "run_id", "item_id"),
 )
 
 objects = Table(

@@ -109,6 +109,12 @@ class RecordsSettings(Section):
     upload_mb_max: int = Field(
         2_048, ge=1, description="Largest upload of a dataset, which is held in a temporary file."
     )
+    results_retention_d: float | None = Field(
+        None,
+        gt=0,
+        description="How long a batch and its results are kept in the records, in days from its "
+        "creation. Unset: until it is deleted.",
+    )
 
 
 class TelemetrySettings(Section):

@@ -203,9 +203,9 @@ class TestCalibrations:
     @pytest.mark.parametrize(
         ("wanted", "pointer"),
         [
-            ({}, ""),
-            ({"batch": "x", "evaluator": "y", "dataset": "z"}, ""),
-            ({"evaluator": "y"}, ""),
+            ({}, "/batch"),
+            ({"batch": "x", "evaluator": "y", "dataset": "z"}, "/evaluator"),
+            ({"evaluator": "y"}, "/batch"),
             ({"batch": "x"}, "/batch"),
             ({"batch": "batch_" + "0" * 32}, "/batch"),
             ({"evaluator": "none", "dataset": "none"}, "/evaluator"),
@@ -268,8 +268,8 @@ class TestDraws:
         [
             ({"criterion": "no"}, "/criterion"),
             ({"labels": 0}, "/labels"),
-            ({"labels": None}, ""),
-            ({"half_width": 0.1}, ""),
+            ({"labels": None}, "/labels"),
+            ({"half_width": 0.1}, "/half_width"),
             ({"floor": 0}, "/floor"),
             ({"batch": "x"}, "/batch"),
         ],

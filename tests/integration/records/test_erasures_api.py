@@ -19,7 +19,7 @@ async def everything(api: RecordsApi) -> str:
     database = Database(api.records_url, embedded=False)
     found = []
     async with database.reading() as connection:
-        for table in ("evaluator_versions", "dataset_items", "bodies", "labels"):
+        for table in ("evaluator_versions", "dataset_items", "bodies", "labels", "runs", "results"):
             rows = await connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608
             found += [" ".join(map(str, row)) for row in rows]
     await database.aclose()
@@ -53,7 +53,9 @@ class TestErasures:
             about(who, id=f"row {n}", output="x") for n, who in enumerate(("zoe", "bob", "zoe"))
         ]
         batch, _ = await api.batch(criteria=CONTAINS, items=rows)
-        mine, _ = await api.batch(criteria=CONTAINS, items=rows[1:2], metadata={"subject": "zoe"})
+        of_zoe = {"criteria": CONTAINS, "items": rows[1:2], "metadata": {"subject": "zoe"}}
+        mine, _ = await api.batch(**of_zoe)
+        named, _ = await api.batch(**of_zoe, name="named")
 
         erased = await api.ok("POST", "/v1/erasures", {"subject": "zoe"})
         assert erased == {
@@ -62,7 +64,7 @@ class TestErasures:
             "labels": 2,
             "examples": 1,
             "rows": 2,
-            "batches": 1,
+            "batches": 2,
             "batches_running": [],
         }
         assert [each["id"] for each in await api.items(name)] == ["b1", "c1"]
@@ -75,7 +77,8 @@ class TestErasures:
         results = await pages(api, f"/v1/batches/{batch['id']}/results?")
         assert [each["status"] for each in results] == ["failed", "completed", "failed"]
         assert results[0]["error"]["code"] == "erased"
-        assert (await api.call("GET", f"/v1/batches/{mine['id']}"))[0] == 404
+        for gone in (mine, named):
+            assert (await api.call("GET", f"/v1/batches/{gone['id']}"))[0] == 404
         assert "zoe" not in (await everything(api)) + json.dumps(results)
         again = await api.ok("POST", "/v1/erasures", {"subject": "zoe"})
         assert {again[name] for name in ("items", "labels", "examples", "rows", "batches")} == {0}

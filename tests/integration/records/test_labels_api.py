@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from fakes.batches import upload
 from fakes.records_api import RecordsApi, ndjson, pages
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -71,8 +72,20 @@ class TestItems:
         assert made["item"] == item
         (listed,) = await standing(api, batch=batch["id"], item="r1")
         assert listed["preference"] == "tie"
-        status, problem = await api.call("POST", "/v1/labels", label(item), tenant="two")
-        assert (status, problem["errors"][0]["pointer"]) == (422, "/item")
+        others = label({"batch": batch["id"], "item_id": "r2"})
+        for sent, tenant in ((label(item), "two"), (others, "one")):
+            status, problem = await api.call("POST", "/v1/labels", sent, tenant=tenant)
+            assert (status, problem["errors"][0]["pointer"]) == (422, "/item")
+
+    async def test_a_row_of_a_batch_that_waits(self, api: RecordsApi):
+        """It can be labelled as well; of many lines, each without a row is named."""
+        waiting = await api.ok("POST", "/v1/batches", {"criteria": CONTAINS})
+        await upload(api.sessions["one"], waiting, ndjson({"id": "r1", "output": "x"}))
+        lines = [label({"batch": waiting["id"], "item_id": f"r{n}"}) for n in (1, 2, 1, 3)]
+        status, problem = await post_lines(api, *lines)
+        assert (status, len(problem["errors"])) == (422, 2)
+        assert "these lines cannot be used: 2, 4" in problem["detail"]
+        assert (await post_lines(api, lines[0]))[0] == 201
 
     @pytest.mark.parametrize(
         ("change", "pointer"),
@@ -85,8 +98,8 @@ class TestItems:
             ({"item": {"dataset": "x@0", "id": "a"}}, "/item/dataset"),
             ({"item": {"batch": "batch_1", "item_id": "a"}}, "/item"),
             ({"item": {"case": {"output": 5}}}, "/item/case/output"),
-            ({"passed": None}, ""),
-            ({"score": 1}, ""),
+            ({"passed": None}, "/passed"),
+            ({"score": 1}, "/score"),
             ({"passed": 1}, "/passed"),
             ({"passed": None, "score": "1e999"}, "/score"),
             ({"passed": None, "preference": "c"}, "/preference"),

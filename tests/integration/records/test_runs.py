@@ -12,10 +12,14 @@ import aiohttp
 import pytest
 from pyarrow import BufferReader
 from pyarrow.parquet import read_table
+from sqlalchemy import Table, select, update
 
 from assay.domain.batches import Batch, NewBatch, StoredResult, Sums
+from assay.domain.errors import StoreUnavailable
 from assay.records.database import Database
-from assay.records.runs import RecordedRuns
+from assay.records.removal import RESERVED_MS, purge_runs
+from assay.records.runs import REMOVED, REMOVED_AT_ONCE, RecordedRuns
+from assay.records.tables import results, runs
 from fakes.postgres_process import PostgresProcess
 from fakes.service_process import ServiceProcess, running_service
 
@@ -32,6 +36,26 @@ def a_batch(number: int, **values) -> Batch:
 
 async def recorded(store: RecordedRuns, batch: Batch) -> None:
     await store.create(NewBatch(batch.id, batch.tenant, 1, 2, b"{}", kept=True))
+
+
+async def rows_of(database: Database, table: Table) -> list[str]:
+    """The run of each row."""
+    key = table.primary_key.columns[0]
+    async with database.reading() as connection:
+        return list(await connection.scalars(select(key).order_by(key)))
+
+
+class KnownBatches:
+    """A Redis that has these batches, or is out of reach."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self._batches = {batch.id: batch for batch in batches}
+        self.is_down = False
+
+    async def find(self, tenant: str, batch_id: str) -> Batch | None:
+        if self.is_down:
+            raise StoreUnavailable("out of reach")
+        return self._batches.get(batch_id)
 
 
 class TestStore:
@@ -56,8 +80,65 @@ class TestStore:
         assert await store.sums(batch.id) == Sums({"rows:n": 2}, {})
         page = await store.results(found, 0, 1)
         assert ([one.index for one in page.results], page.has_more) == ([0], True)
+        assert await store.known_ids(batch.id, ["a", "b", "c"]) == {"a", "c"}
         rest = await store.results(found, page.cursor, 9)
         assert ([one.item_id for one in rest.results], rest.has_more) == (["c"], False)
+
+    async def test_a_run_that_goes_while_it_is_copied_stays_gone(self, database: Database):
+        """What is copied after a run was deleted is dropped, whenever the deletion comes."""
+        store, batch = RecordedRuns(database), a_batch(1)
+        await recorded(store, batch)
+        assert await store.add_results(batch.id, [StoredResult(0, "a", b"{}")], 1)
+        await store.delete(batch.id)
+        assert not await store.add_results(batch.id, [StoredResult(1, "b", b"{}")], 2)
+        await store.finish(batch, b"request", Sums({}, {}))
+        assert await rows_of(database, runs) == await rows_of(database, results) == []
+
+    async def test_many_results_go_in_steps(self, database: Database):
+        """A run is hidden as its removal begins, and what a dead process left goes with a purge."""
+        store, batch = RecordedRuns(database), a_batch(1)
+        await recorded(store, batch)
+        found = [StoredResult(n, f"i{n}", b"{}") for n in range(2 * REMOVED_AT_ONCE + 1)]
+        await store.add_results(batch.id, found, len(found))
+        async with database.writing() as connection:
+            await connection.execute(update(runs).values(copied=REMOVED))
+        await store.finish(batch, b"request", Sums({}, {}))
+        assert await store.copied(batch.id) is await store.find("acme", batch.id) is None
+        await purge_runs(database, KnownBatches(), None, 1)
+        assert await rows_of(database, runs) == await rows_of(database, results) == []
+
+    async def test_runs_that_will_never_be_copied_are_purged(self, database: Database):
+        """Those are unfinished, 30 days old, and their batch is gone: an outage of Redis proves
+        nothing, and a run that is finished or under way stays."""
+        store = RecordedRuns(database)
+        for number in (1, 2, 3):
+            await recorded(store, a_batch(number))
+            await store.add_results(a_batch(number).id, [StoredResult(0, "a", b"{}")], 1)
+        await store.finish(a_batch(3), b"", Sums({}, {}))
+        redis, late = KnownBatches(a_batch(2)), RESERVED_MS + 2
+        redis.is_down = True
+        with pytest.raises(StoreUnavailable):
+            await purge_runs(database, redis, None, late)
+        redis.is_down = False
+        await purge_runs(database, redis, None, late - 1)
+        assert await rows_of(database, runs) == [a_batch(number).id for number in (1, 2, 3)]
+        await purge_runs(database, redis, None, late)
+        left = [a_batch(number).id for number in (2, 3)]
+        assert await rows_of(database, runs) == await rows_of(database, results) == left
+
+    async def test_results_go_after_their_retention(self, database: Database):
+        """A finished run that is older goes with its results; one that is being copied does not."""
+        store = RecordedRuns(database)
+        for number in (1, 2):
+            await recorded(store, a_batch(number))
+            await store.add_results(a_batch(number).id, [StoredResult(0, "a", b"{}")], 1)
+        await store.finish(a_batch(1), b"", Sums({}, {}))
+        for retention_ms in (None, 1_000):
+            await purge_runs(database, KnownBatches(), retention_ms, 1_001)
+            assert await store.find("acme", a_batch(1).id) is not None
+        await purge_runs(database, KnownBatches(), 1_000, 1_002)
+        left = [a_batch(2).id]
+        assert await rows_of(database, runs) == await rows_of(database, results) == left
 
     async def test_runs_belong_to_tenants_and_are_listed_newest_first(self, database: Database):
         """A deleted run is gone with its results, and cannot be copied to any more."""
@@ -156,6 +237,10 @@ async def test_a_run_outlives_redis(tmp_path: Path, records_url: str):
         assert {result["evaluator"]["name"] for result in results} == {"quality"}
         listed = await call(session, "GET", "/v1/batches")
         assert [batch["id"] for batch in listed["data"]] == [made["id"]]
+        for item, expected in (("r2", 201), ("r1", 422)):
+            row = {"batch": made["id"], "item_id": item}
+            sent = {"item": row, "criterion": "paris", "annotator": "ann", "passed": True}
+            await call(session, "POST", "/v1/labels", expected, json=sent)
         await call(session, "POST", f"/v1/batches/{made['id']}/cancel", 409)
         await call(session, "DELETE", f"/v1/batches/{made['id']}", 204)
         await call(session, "GET", f"/v1/batches/{made['id']}", 404)
@@ -261,7 +346,7 @@ async def test_a_dataset_that_goes_while_its_batch_runs(tmp_path: Path):
 
 async def test_the_copy_survives_every_death(tmp_path: Path):
     """The service is killed again and again while it works and copies: each row has one result."""
-    options = {"ASSAY_BATCHES__LEASE_S": "2", "ASSAY_BATCHES__RETENTION_H": "0.0001"}
+    options = {"ASSAY_BATCHES__LEASE_S": "2", "ASSAY_BATCHES__RETENTION_H": "0.001"}
     batch_id = ""
     for round_number in range(4):
         async with serving(tmp_path, **options) as (service, session):
@@ -274,7 +359,7 @@ async def test_the_copy_survives_every_death(tmp_path: Path):
     async with serving(tmp_path, **options) as (_, session):
         batch = await ended(session, batch_id)
         assert batch["counts"]["scored"] == 1_500
-        await asyncio.sleep(3)
+        await asyncio.sleep(5)  # past the retention of Redis
         text = await call(
             session, "GET", f"/v1/batches/{batch_id}/results", headers={"Accept": "text/csv"}
         )

@@ -2,9 +2,16 @@
 
 import pytest
 
+from assay.api.batches.requests import BatchRequest
+from assay.api.erasures import ErasureRequest
+from assay.api.evaluators import EvaluatorRequest
+from assay.api.labels import LabelRequest
 from assay.api.requests import EvaluationRequest
 from assay.api.validation import validate
 from assay.domain.errors import FieldError, RequestError
+
+GENERATE = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+LABEL = {"item": {"case": {"output": "x"}}, "criterion": "c", "annotator": "a"}
 
 
 @pytest.mark.parametrize(
@@ -70,3 +77,38 @@ def test_a_list_is_not_called_short_for_its_faulty_entries():
     with pytest.raises(RequestError) as caught:
         validate(EvaluationRequest, {"output": "x", "criteria": [criterion]})
     assert [fault.pointer for fault in caught.value.errors] == ["/criteria/0/languages/0"]
+
+
+@pytest.mark.parametrize(
+    ("model", "document", "pointer"),
+    [
+        (BatchRequest, {"generate": GENERATE}, "/generate"),
+        (BatchRequest, {"filter": {"split": "a"}}, "/filter"),
+        (BatchRequest, {"dataset": "d", "items": [{}]}, "/items"),
+        (BatchRequest, {"dataset": "d", "start": False}, "/start"),
+        (BatchRequest, {"dataset": "d", "generate": {"model": "m"}}, "/generate/messages"),
+        (
+            BatchRequest,
+            {"dataset": "d", "generate": {**GENERATE, "messages_from": "item.m"}},
+            "/generate/messages_from",
+        ),
+        (BatchRequest, {"stop_when_certain": {}}, "/stop_when_certain"),
+        (BatchRequest, {"gates": [{}]}, "/gates/0/min_score"),
+        (LabelRequest, LABEL, "/passed"),
+        (LabelRequest, {**LABEL, "passed": False, "score": 1}, "/score"),
+        (ErasureRequest, {}, "/item"),
+        (ErasureRequest, {"subject": "s", "item": "i"}, "/subject"),
+        (
+            EvaluatorRequest,
+            {"name": "n", "examples": [{"case": {"output": "x"}, "expect": {"y": {}}}]},
+            "/examples/0/expect/y",
+        ),
+    ],
+)
+def test_fields_that_exclude_or_need_each_other_are_named(model, document, pointer):
+    """Whatever models check as a whole, the fault lies at a field."""
+    if issubclass(model, BatchRequest | EvaluatorRequest):
+        document = {"criteria": "x", **document}
+    with pytest.raises(RequestError) as raised:
+        validate(model, document)
+    assert [fault.pointer for fault in raised.value.errors] == [pointer]

@@ -174,7 +174,10 @@ async def test_a_row_that_stopped_two_processes_is_not_tried_a_third_time():
     assert "stood still" in error["message"]
 
 
-@pytest.mark.parametrize("request_json", [None, {**REQUEST, "criteria": [{"type": "gone"}]}])
+@pytest.mark.parametrize(
+    "request_json",
+    [None, {**REQUEST, "criteria": [{"type": "gone"}]}, {**REQUEST, "generate": {"gone": 1}}],
+)
 async def test_a_stored_request_that_cannot_be_read_is_an_error(request_json):
     """Its criteria are missing, or this version does not know them."""
     with pytest.raises(BatchSpecError):

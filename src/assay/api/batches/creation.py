@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.items import add_inline
-from assay.api.batches.requests import BatchRequest, new_secret
+from assay.api.batches.requests import BatchRequest
 from assay.api.batches.responses import BatchResponse, ForecastResponse
 from assay.api.batches.services import Batches
 from assay.api.judged_request import deadline_of
@@ -25,7 +25,6 @@ from assay.domain.completion import Caller
 from assay.domain.errors import AssayError
 from assay.domain.evaluation import NamedVersion
 from assay.domain.records import DatasetVersion
-from assay.domain.targets import target_fault
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed
@@ -101,11 +100,7 @@ async def _checked(
         if gate.criterion is not None and gate.criterion not in names:
             raise at(f"/gates/{place}/criterion", "must be the name of one of the criteria")
     stop, webhook = wanted.stop_when_certain, wanted.webhook
-    if webhook is not None:
-        allowed = batches.rules.allow_private_webhooks
-        fault = target_fault(webhook.url, allow_private=allowed)
-        if fault is not None:
-            raise invalid_request("/webhook/url", fault)
+    allowed = batches.rules.allow_private_webhooks
     return BatchRequestSpec(
         tenant,
         document["criteria"],
@@ -117,7 +112,7 @@ async def _checked(
         wanted.filter.to_filter(),
         wanted.name,
         wanted.metadata,
-        None if webhook is None else {"url": webhook.url, "secret": webhook.secret or new_secret()},
+        None if webhook is None else webhook.to_webhook(allow_private=allowed),
         gates=[gate.model_dump() for gate in wanted.gates],
         stop_when_certain=None if stop is None else stop.model_dump(),
         store=wanted.store,

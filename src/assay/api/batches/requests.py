@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     Field,
     StrictBool,
     StringConstraints,
@@ -18,9 +15,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
+from assay.batches.webhook_field import WebhookField
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria.frozen import Frozen
 from assay.criteria.judge import JudgeField
+from assay.criteria.locations import fault_at, require_one
 from assay.domain.records import ItemFilter
 from assay.judging.generation import Generation
 
@@ -31,28 +30,11 @@ GROUP_CHARS_MAX = 200
 NAME_CHARS_MAX = 200
 GATES_MAX = 16
 SEED_MAX = 2**32 - 1
-SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix of every secret, by the specification
-SECRET_BYTES = range(24, 65)
-"""Length of a webhook's secret, by the specification."""
 
 
 def _identifier(value: Any) -> Any:
     """An integer may be an id as well as a text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _secret(value: str) -> str:
-    try:
-        raw = base64.b64decode(value.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if not value.startswith(SECRET_PREFIX) or len(raw) not in SECRET_BYTES:
-        raise PydanticCustomError("secret", "must be 'whsec_' and 24 to 64 bytes in base64")
-    return value
-
-
-def new_secret() -> str:
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 Bound = Annotated[float, Field(gt=0, le=1)]
@@ -61,20 +43,6 @@ ItemId = Annotated[
     StringConstraints(min_length=1, max_length=ITEM_ID_CHARS_MAX),
     WrapValidator(lambda value, check: check(_identifier(value))),
 ]
-
-
-class WebhookField(Frozen):
-    """The webhook that is called when a batch ends, after the Standard Webhooks specification."""
-
-    url: Annotated[str, StringConstraints(min_length=1, max_length=2_048)] = Field(
-        json_schema_extra={"format": "uri", "pattern": "^https?://"}
-    )
-    secret: Annotated[str, AfterValidator(_secret)] | None = Field(
-        default=None,
-        repr=False,
-        description="Signs the messages: `whsec_` and base64. Without it one is generated, and "
-        "returned once.",
-    )
 
 
 class DatasetFilter(Frozen):
@@ -103,8 +71,7 @@ class GateField(Frozen):
 
     @model_validator(mode="after")
     def _has_one_bound(self) -> Self:
-        if (self.min_score is None) == (self.min_pass_rate is None):
-            raise PydanticCustomError("gate_bound", "needs either min_score or min_pass_rate")
+        require_one(self, "min_score", "min_pass_rate")
         return self
 
 
@@ -158,14 +125,17 @@ class BatchRequest(CriteriaFields, StoreField):
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
-        if self.dataset is None and (self.generate is not None or self.filter != ALL):
-            raise PydanticCustomError("dataset_missing", "generate and filter need a dataset")
-        if self.dataset is not None and (self.items or not self.start):
-            raise PydanticCustomError(
-                "two_sources", "with a dataset there are no items, and the batch starts at once"
-            )
+        wrong = PydanticCustomError("dataset_missing", "needs a dataset")
+        at = {"generate": self.generate is not None, "filter": self.filter != ALL}
+        if self.dataset is not None:
+            wrong = PydanticCustomError("two_sources", "cannot be given with a dataset")
+            at = {"items": bool(self.items), "start": not self.start}
+        for name, is_given in at.items():
+            if is_given:
+                raise fault_at((name,), wrong, None)
         if self.stop_when_certain is not None and not self.gates:
-            raise PydanticCustomError("gates_missing", "stop_when_certain needs gates")
+            fault = PydanticCustomError("gates_missing", "needs gates")
+            raise fault_at(("stop_when_certain",), fault, None)
         return self
 
 

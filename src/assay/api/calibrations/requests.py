@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from assay.api.requests import EvaluatorReference
 from assay.batches.labelled import JudgedResults, LabelledBatches
 from assay.catalog.names import at
 from assay.criteria.frozen import Frozen
+from assay.criteria.locations import require_one
 
 LABELS_DRAWN_MAX = 10_000
 SEED_MAX = 2**53 - 1
@@ -54,9 +54,8 @@ class ResultsRequest(Frozen):
 
     @model_validator(mode="after")
     def _names_results(self) -> Self:
-        pair = (self.evaluator is not None, self.dataset is not None)
-        if (self.batch is not None) == any(pair) or pair[0] != pair[1]:
-            raise PydanticCustomError("results", "must have batch, or evaluator and dataset")
+        require_one(self, "batch", "evaluator")
+        require_one(self, "batch", "dataset")
         return self
 
 
@@ -92,8 +91,7 @@ class DrawRequest(ResultsRequest):
 
     @model_validator(mode="after")
     def _says_how_many(self) -> Self:
-        if (self.labels is None) == (self.half_width is None):
-            raise PydanticCustomError("size", "must have exactly one of labels and half_width")
+        require_one(self, "labels", "half_width")
         return self
 
 

@@ -60,11 +60,12 @@ class TextBlock(Frozen):
 
 
 class ImageBlock(Frozen):
-    """An image of the grader as a data URI, or a placeholder for images of the case."""
+    """An image of the author as a data URI, or a placeholder for images of the case."""
 
     type: Literal["input_image"]
     image_url: Annotated[str, AfterValidator(_image_or_placeholder)]
-    detail: str | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
+    file_id: None = Field(default=None, description="No image is stored as a file.")
 
     @property
     def is_placeholder(self) -> bool:
@@ -73,6 +74,16 @@ class ImageBlock(Frozen):
     @property
     def text(self) -> str:
         return self.image_url if self.is_placeholder else str(_image(self.image_url))
+
+    def images(self, case: Case) -> list[Image]:
+        """What it shows of the case; raises `NotApplicable` where a field has no image."""
+        if (found := PLACEHOLDER.fullmatch(self.image_url)) is not None:
+            images = placeholder_images(found.group(1), case)
+            if not images:
+                raise NotApplicable("input_unsupported", f"{found.group(1)} has no image.")
+        else:
+            images = [image for image in [_image(self.image_url)] if image is not None]
+        return [replace(image, detail=self.detail or image.detail) for image in images]
 
 
 class AudioBlock(Frozen):
@@ -213,11 +224,8 @@ class _ModelGrader(Judged):
             raise NotApplicable("input_unsupported", message)
         if not isinstance(block, ImageBlock):
             return []
-        for name in PLACEHOLDER.findall(block.image_url):
-            if not placeholder_images(name, case):
-                raise NotApplicable("input_unsupported", f"{name} has no image.")
-        image = None if block.is_placeholder else _image(block.image_url)
-        return [] if image is None else [(f"{image} of the grader", image)]
+        images = block.images(case)
+        return [] if block.is_placeholder else [(f"{one} of the grader", one) for one in images]
 
 
 @criterion

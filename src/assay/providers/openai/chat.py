@@ -22,7 +22,7 @@ from assay.providers.openai.dialect import (
     token_logprobs,
     usage_of,
 )
-from assay.providers.shapes import first_of, mapping_of, text_of
+from assay.providers.shapes import first_of, list_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator
 
 _NEWER_FIELD_DOMAINS = ("openai.com", "azure.com")
@@ -48,6 +48,10 @@ class OpenAIStream(StreamAccumulator):
         message = mapping_of(choice.get(part))
         self._write_content(message.get("content"))
         self.write(message.get("refusal"), self.refusal)
+        for place, call in enumerate(map(mapping_of, list_of(message.get("tool_calls")))):
+            function = mapping_of(call.get("function"))
+            key = call.get("index", place)
+            self.add_call(key, call.get("id"), function.get("name"), function.get("arguments"))
         if tokens := mapping_of(choice.get("logprobs")).get("content"):
             self.add_logprobs(token_logprobs, tokens)
         self.finish(choice.get("finish_reason"))
@@ -108,6 +112,11 @@ class OpenAI(HttpModel):
                 "schema": schema_json(prompt.answer.schema),
             }
             document["response_format"] = {"type": "json_schema", "json_schema": answer}
+            if prompt.answer.is_any_object:
+                document["response_format"] = {"type": "json_object"}
+        if prompt.tools:
+            tools = [{"type": "function", "function": tool} for tool in prompt.tools]
+            document["tools"] = tools
         return document
 
     @staticmethod

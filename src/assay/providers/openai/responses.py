@@ -45,10 +45,14 @@ class ResponsesStream(StreamAccumulator):
     def read_answer(self, answer: Any) -> None:
         self.served_by = text_of(answer.get("model")) or self.served_by
         self.usage = usage_of(answer, "input", "output") or self.usage
+        items = list(map(mapping_of, list_of(answer.get("output"))))
         if not self.answering:  # a stream repeats its text at the end
-            for item in map(mapping_of, list_of(answer.get("output"))):
+            for item in items:
                 for part in map(mapping_of, list_of(item.get("content"))):
                     self._read_part(part)
+        for place, item in enumerate(items):
+            if item.get("type") == "function_call":
+                self.add_call(place, item.get("call_id"), item.get("name"), item.get("arguments"))
         cut = mapping_of(answer.get("incomplete_details")).get("reason")
         self.finish(cut or ("stop" if answer.get("status") == "completed" else None))
 
@@ -96,6 +100,11 @@ class OpenAIResponses(HttpModel):
                     "schema": schema_json(prompt.answer.schema),
                 }
             }
+            if prompt.answer.is_any_object:
+                document["text"] = {"format": {"type": "json_object"}}
+        if prompt.tools:  # here, unlike in chat completions, they are strict where nothing is said
+            usual = {"type": "function", "strict": False, "parameters": None}
+            document["tools"] = [{**usual, **tool} for tool in prompt.tools]
         return document
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -23,6 +23,7 @@ from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
 from assay.store.batches.durability import Durability
 from assay.store.batches.keys import ACTIVE, BatchKeys, content_digest, row_key, tenant_index
+from assay.store.batches.rows import SWEEP_ROWS, expire_rows, row_names
 from assay.store.packing import pack
 
 CREATE = load_script(__package__, "create")
@@ -33,7 +34,8 @@ END = load_script(__package__, "end")
 
 TENANT_BATCHES_MAX = 10_000
 BAD_ROWS_KEPT_MAX = 10_000
-SWEEP_ROWS = 1_000
+KEPT_MS = 400 * 86_400_000
+"""How long a batch that was started is kept, if it is not copied to the records yet."""
 SUMS = (
     *("cost_nano_usd", "input_tokens", "output_tokens", "thinking_tokens", "cached_tokens"),
     "simulated",
@@ -61,9 +63,7 @@ class RedisBatches:
         arguments: list[Argument] = [batch.tenant, batch.created_ms, batch.expires_ms]
         kept = "uncopied" if batch.kept else "0"
         with store_unavailable():
-            await self._client.zremrangebyscore(
-                index, "-inf", batch.created_ms - (batch.expires_ms - batch.created_ms)
-            )
+            await self._drop_expired(batch)
             if await self._client.zcard(index) >= TENANT_BATCHES_MAX:
                 detail = f"There are {TENANT_BATCHES_MAX} batches, the most allowed: delete some."
                 raise RequestError("conflict", detail)
@@ -82,7 +82,16 @@ class RedisBatches:
             # In this order a crash in between leaves an empty batch that is on no list and expires;
             # the other way round it would leave a name without a batch.
             await self._client.zadd(index, {batch.id: batch.created_ms})
-            await self._client.pexpireat(index, batch.expires_ms)
+            await self._client.pexpireat(index, batch.created_ms + KEPT_MS)
+
+    async def _drop_expired(self, batch: NewBatch) -> None:
+        """Remove the names of the tenant's batches that have expired since they were listed."""
+        index, oldest = tenant_index(batch.tenant), 2 * batch.created_ms - batch.expires_ms
+        names = await self._client.zrange(index, "-inf", oldest, byscore=True)
+        ids = [name.decode() for name in names]
+        gone = set(ids) - {found.id for found in await self._load(batch.tenant, ids)}
+        if gone:
+            await self._client.zrem(index, *gone)
 
     async def add(self, batch_id: str, rows: Sequence[NewRow]) -> Added:
         keys = BatchKeys(batch_id)
@@ -122,7 +131,11 @@ class RedisBatches:
             # The name is on the list before the batch runs: a crash in between leaves a surplus
             # name, which workers forget, and never a running batch that no worker knows of.
             await self._client.zadd(ACTIVE, {batch_id: now_ms()})
-            answer = (await START.run(self._client, [keys.meta])).decode()
+            kept_until_ms = now_ms() + KEPT_MS
+            names = keys.everything(0)
+            answer = (await START.run(self._client, names, [kept_until_ms])).decode()
+            if answer == "kept":
+                await expire_rows(self._client, keys, kept_until_ms)
         match answer:
             case "missing":
                 raise RequestError("not_found", "No batch has this id.")
@@ -149,15 +162,11 @@ class RedisBatches:
         with store_unavailable():
             await self._client.zrem(tenant_index(batch.tenant), batch.id)
             await self._client.unlink(keys.meta, *keys.work)
-            rows: list[str] = []
-            async for field, _ in self._client.hscan_iter(keys.ids, count=SWEEP_ROWS):
-                rows.append(keys.row(field.decode()))
-                if len(rows) >= SWEEP_ROWS:
-                    await self._client.unlink(*rows)
-                    rows.clear()
-            rows += keys.everything(batch.total)
-            for start in range(0, len(rows), SWEEP_ROWS):
-                await self._client.unlink(*rows[start : start + SWEEP_ROWS])
+            async for rows in row_names(self._client, keys):
+                await self._client.unlink(*rows)
+            rest = keys.everything(batch.total)
+            for start in range(0, len(rest), SWEEP_ROWS):
+                await self._client.unlink(*rest[start : start + SWEEP_ROWS])
             await self._client.zrem(ACTIVE, batch.id)
 
     async def durable(self, batch_id: str) -> None:
@@ -174,6 +183,11 @@ class RedisBatches:
         with store_unavailable():
             found: bytes | None = await self._client.get(BatchKeys(batch_id).request)
         return found
+
+    async def known_ids(self, batch_id: str, ids: Sequence[str]) -> Collection[str]:
+        with store_unavailable():
+            found = await self._client.hmget(BatchKeys(batch_id).ids, list(map(row_key, ids)))
+        return {id_ for id_, place in zip(ids, found, strict=True) if place is not None}
 
     async def page(self, tenant: str, before: str, limit: int) -> Sequence[Batch]:
         newest = str(id_time_ms(before)) if before else "+inf"

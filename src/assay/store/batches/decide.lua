@@ -1,6 +1,6 @@
 -- Stores what the finished prefix of a batch's random order says of its gates, once, and ends the
 -- batch if that decides them, or if the prefix is the whole batch.
--- KEYS  1 meta, 2 rules, 3 waiting, 4 ids, then what only a running batch needs
+-- KEYS  1 meta, 2 rules, 3 waiting, then what only a running batch needs
 -- ARGV  1 length of the prefix before, 2 after, 3 state of the rules, 4 what is known of the gates,
 --       5 decided or completed, or '' to go on
 -- Answers 1, or 0 if another worker was faster or the batch does not run.
@@ -22,8 +22,5 @@ redis.call('HSET', KEYS[1], 'status', ARGV[5], 'finished', now)
 if meta[4] == 'waiting' then
   redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
 end
-redis.call('UNLINK', unpack(KEYS, 5))
-if ARGV[5] == 'completed' then
-  redis.call('UNLINK', KEYS[4])
-end
+redis.call('UNLINK', unpack(KEYS, 4))
 return 1

@@ -10,7 +10,8 @@ from assay.domain.batches import Batch
 from assay.domain.erasure import Erasing
 from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
-from assay.store.batches.keys import RESULTS_PER_KEY, BatchKeys
+from assay.store.batches.keys import RESULTS_PER_KEY, BatchKeys, row_key
+from assay.store.batches.rows import row_names
 from assay.store.packing import pack, unpack
 
 ROWS_AT_ONCE = 200
@@ -33,9 +34,10 @@ class RedisErasure:
     async def erase(self, batch: Batch, what: Erasing) -> int:
         keys = BatchKeys(batch.id)
         with store_unavailable():
-            count = await self._rows(keys, what)
+            # A row that has a result has no content any more.
+            count = 0 if batch.status == "completed" else await self._rows(keys, what)
             for start in range(0, batch.total, RESULTS_PER_KEY):
-                count += await self._results(keys.results(start), batch.expires_ms, what)
+                count += await self._results(keys, start, batch.expires_ms, what)
             async for field, record in self._client.hscan_iter(keys.bad):
                 if field != b"_" and what.covers(orjson.loads(record)[2], None):
                     count += await self._client.hdel(keys.bad, field)
@@ -43,24 +45,26 @@ class RedisErasure:
 
     async def _rows(self, keys: BatchKeys, what: Erasing) -> int:
         """Remove the content of rows that have no result yet: their result will say so."""
-        names = [keys.row(key.decode()) async for key, _ in self._client.hscan_iter(keys.ids)]
         count = 0
-        for start in range(0, len(names), ROWS_AT_ONCE):
-            some = names[start : start + ROWS_AT_ONCE]
-            for name, packed in zip(some, await self._client.mget(some), strict=True):
-                if packed is not None and _is_meant(packed, what):
-                    count += await self._client.unlink(name)
+        async for names in row_names(self._client, keys):
+            for start in range(0, len(names), ROWS_AT_ONCE):
+                some = names[start : start + ROWS_AT_ONCE]
+                for name, packed in zip(some, await self._client.mget(some), strict=True):
+                    if packed is not None and _is_meant(packed, what):
+                        count += await self._client.unlink(name)
         return count
 
-    async def _results(self, name: str, expires_ms: int, what: Erasing) -> int:
-        meant = [
-            index
+    async def _results(self, keys: BatchKeys, start: int, expires_ms: int, what: Erasing) -> int:
+        name = keys.results(start)
+        meant = {
+            index: row_key(unpack(packed)[0])
             async for index, packed in self._client.hscan_iter(name, count=ROWS_AT_ONCE)
             if _is_meant(packed, what)
-        ]
+        }
         if meant:
             await self._client.hset(name, mapping=dict.fromkeys(meant, pack("", ERASED)))
             await self._client.pexpireat(name, expires_ms)
+            await self._client.hdel(keys.ids, *meant.values())
         return len(meant)
 
 

@@ -25,6 +25,7 @@ from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
 from assay.store.batches.keys import ACTIVE, BatchKeys
+from assay.store.batches.rows import expire_rows
 from assay.store.packing import pack, unpack
 
 CLAIM = load_script(__package__, "claim")
@@ -32,6 +33,7 @@ RENEW = load_script(__package__, "renew")
 SETTLE = load_script(__package__, "settle")
 RETURN = load_script(__package__, "return")
 STALLED = load_script(__package__, "stalled")
+RELEASE = load_script(__package__, "release")
 END = load_script(__package__, "end")
 DECIDE = load_script(__package__, "decide")
 WEBHOOK = load_script(__package__, "webhook")
@@ -133,7 +135,7 @@ class RedisJobQueue:
     async def settle(self, claim: Claim, result: RowResult) -> SettleOutcome:
         keys = BatchKeys(claim.batch_id)
         names = [keys.meta, keys.queue, keys.later, keys.done, keys.results(claim.index)]
-        names += [keys.row(claim.key), keys.tally, keys.groups, keys.ids]
+        names += [keys.row(claim.key), keys.tally, keys.groups]
         names += [keys.order, keys.waiting]
         arguments: list[Argument] = [
             claim.entry,
@@ -195,7 +197,7 @@ class RedisJobQueue:
 
     async def decide(self, batch_id: str, first: int, step: GateStep) -> bool:
         keys = BatchKeys(batch_id)
-        names = [keys.meta, keys.rules, keys.waiting, keys.ids, *keys.work]
+        names = [keys.meta, keys.rules, keys.waiting, *keys.work]
         known = orjson.dumps(step.gates)
         arguments: list[Argument] = [first, step.finished, step.state, known, step.status or ""]
         with store_unavailable():
@@ -220,11 +222,9 @@ class RedisJobQueue:
     async def release(self, batch: Batch, expires_ms: int) -> None:
         keys = BatchKeys(batch.id)
         with store_unavailable():
-            async with self._client.pipeline() as pipe:
-                pipe.hset(keys.meta, mapping={"kept": "copied", "expires": expires_ms})
-                for key in keys.everything(batch.total):
-                    pipe.pexpireat(key, expires_ms)
-                await pipe.execute()
+            # What a cancelled batch had still to do has rows, too.
+            await expire_rows(self._client, keys, expires_ms)
+            await RELEASE.run(self._client, keys.everything(batch.total), [expires_ms])
 
     async def forget(self, batch_id: str) -> None:
         with store_unavailable():

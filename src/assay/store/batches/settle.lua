@@ -1,7 +1,7 @@
 -- Stores the result of a row, acknowledges the row and counts it; a second result changes nothing.
 -- A batch with a seed is not completed here, but by the decision on its gates.
--- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups, 9 ids,
---       10 order, 11 waiting
+-- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups,
+--       9 order, 10 waiting
 -- ARGV  1 entry, 2 index, 3 result, 4 status of the row, 5 most groups, 6 length of a rate window
 --       in ms, 7 how many pairs for meta, 8 for tally, 9 for groups, 10 key of the row, 11 its
 --       scores for the gates, then the pairs name, increment
@@ -54,8 +54,8 @@ else
   redis.call('HINCRBY', KEYS[1], 'in_window', 1)
 end
 if meta[6] then
-  redis.call('HSET', KEYS[11], redis.call('ZRANK', KEYS[10], ARGV[10]), ARGV[11])
-  redis.call('PEXPIREAT', KEYS[11], meta[3])
+  redis.call('HSET', KEYS[10], redis.call('ZRANK', KEYS[9], ARGV[10]), ARGV[11])
+  redis.call('PEXPIREAT', KEYS[10], meta[3])
   return 'stored'
 end
 if settled < tonumber(meta[2]) then
@@ -65,5 +65,5 @@ redis.call('HSET', KEYS[1], 'status', 'completed', 'finished', now)
 if redis.call('HGET', KEYS[1], 'hook') == 'waiting' then
   redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
 end
-redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[9])
+redis.call('UNLINK', KEYS[2], KEYS[3])
 return 'completed'

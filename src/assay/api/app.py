@@ -37,8 +37,8 @@ from assay.http.request_id import RequestIdMiddleware
 CODES_BY_STATUS: Mapping[int, ProblemCode] = {404: "not_found", 405: "method_not_allowed"}
 """What the framework itself refuses; any other error of the framework is a fault of ours."""
 
-_FORWARDED = "(?:/console/api)?"
 JUDGED_ROUTERS = (evaluations_router, comparisons_router, rankings_router)
+_FORWARDED = "(?:/console/api)?"
 STREAMED_ROUTES = (
     ("PUT", re.compile(_FORWARDED + r"/v1/batches/[^/]{1,64}/items")),
     *(

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
 
-from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
+from assay.api.dataset_items import CHUNK_ITEMS, DatasetItem, item_document, next_chunk
 from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
-from assay.api.requests import CaseFields, OptionalOutput, present
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.services import Services
 from assay.api.uploads import Uploads
-from assay.api.validation import field_names, first_fault, validate
+from assay.api.validation import validate
 from assay.catalog.item_files import READERS, Row
 from assay.catalog.item_schema import check_schema, schema_faults
 from assay.criteria.frozen import Frozen
 from assay.domain.completion import Caller
 from assay.domain.errors import RequestError
-from assay.domain.exact_json import dumps, loads
+from assay.domain.exact_json import dumps
 from assay.domain.ids import shown_time
 from assay.domain.policy import Deadline
 from assay.domain.records import (
@@ -35,18 +33,16 @@ from assay.domain.records import (
     DatasetStore,
     DatasetVersion,
     ItemFilter,
-    NewItem,
-    StoredItem,
 )
-from assay.http.body import check_structure, read_json, require_media_type
+from assay.http.body import read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging
 from assay.http.problems import BAD_LINES_MAX, bad_lines, invalid_request
+from assay.http.readers import ReaderPlaces
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=DATASET_ID_KIND + "_[0-9a-f]{32}")
 ITEMS_PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,18}")
-CHUNK_ITEMS = 200
-CHUNK_BYTES = 1024 * 1024
+NDJSON = "application/x-ndjson"
 
 
 class DatasetRequest(Frozen):
@@ -56,19 +52,6 @@ class DatasetRequest(Frozen):
     description: Description = ""
     schema_: dict[str, Any] | None = Field(
         default=None, alias="schema", description="A JSON Schema that every item conforms to."
-    )
-
-
-class DatasetItem(CaseFields):
-    """An item: a case, whose output may be missing where a batch generates it."""
-
-    id: ItemId | None = None
-    output: OptionalOutput = None  # type: ignore[assignment]
-    group: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
-        default=None, description="Groups similar items, such as answers to one question."
-    )
-    split: Annotated[str, Field(min_length=1, max_length=GROUP_CHARS_MAX)] | None = Field(
-        default=None, description="What the item is for, such as `calibration` or `test`."
     )
 
 
@@ -105,6 +88,20 @@ class DatasetItemListResponse(BaseModel):
     next_cursor: str | None
 
 
+class SplitResponse(BaseModel):
+    """A split, and how many items it has."""
+
+    split: str | None
+    items: int
+
+
+class SplitListResponse(BaseModel):
+    """All splits of a version, by name."""
+
+    object: Literal["list"] = "list"
+    data: list[SplitResponse]
+
+
 class Datasets:
     """The resource of datasets."""
 
@@ -112,6 +109,7 @@ class Datasets:
         self._services = services
         self._limits = limits
         self._uploads = Uploads(services.upload_bytes_max)
+        self._readers = ReaderPlaces()
 
     def router(self) -> APIRouter:
         """Its routes."""
@@ -128,6 +126,7 @@ class Datasets:
         route("DELETE", one, self.delete_dataset, None, (*listed, "forbidden"), status=204)
         many(one + "/versions", self.list_dataset_versions, page=VERSIONS_PAGE)
         route("GET", items, self.list_items, DatasetItemListResponse, listed, page=ITEMS_PAGE)
+        route("GET", one + "/splits", self.list_splits, SplitListResponse, listed)
         route("PUT", items, self.replace_items, DatasetResponse, uploaded, uploads=READERS)
         route("POST", items, self.append_items, DatasetResponse, uploaded, uploads=READERS)
         return router
@@ -173,12 +172,19 @@ class Datasets:
         return Response(status_code=204)
 
     async def list_items(self, request: Request, name: str) -> Response:
-        """List the items of the newest version or `?version=`, by `?id=`, `?split=`, `?group=`."""
+        """List the items of the newest version, or of `?version=`.
+
+        By `?split=`, `?group=` and `?id=`. All of them with `Accept: application/x-ndjson`.
+        """
         cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
         store, version = await self._requested(request, name)
-        given = text_parameters(request, ("id", "split", "group"))
+        given = text_parameters(request, ("split", "group", "id"))
         ids = (given["id"],) if "id" in given else ()
-        wanted = ItemFilter(ids, given.get("split"), given.get("group"))
+        wanted = ItemFilter(split=given.get("split"), group=given.get("group"), ids=ids)
+        if NDJSON in request.headers.get("accept", ""):
+            request.state.held.enter_context(self._readers.held(request.state.tenant))
+            lines = _lines(store, version, int(cursor or 0), wanted)
+            return StreamingResponse(lines, media_type=NDJSON)
         found = await store.items(version, after=int(cursor or 0), limit=limit + 1, wanted=wanted)
         more = len(found) > limit
         return json_response(
@@ -189,6 +195,13 @@ class Datasets:
                 "next_cursor": str(found[limit - 1].place) if more else None,
             }
         )
+
+    async def list_splits(self, request: Request, name: str) -> Response:
+        """Count the items of each split, of the newest version or of `?version=`."""
+        store, version = await self._requested(request, name)
+        counts = await store.splits(version)
+        data = [{"split": split, "items": count} for split, count in counts.items()]
+        return json_response({"object": "list", "data": data})
 
     async def replace_items(self, request: Request, name: str) -> Response:
         """Upload the items of the next version; one bad row rejects all of them."""
@@ -227,7 +240,7 @@ class Datasets:
         """Add all rows; raises `RequestError` with the numbers of those that cannot be used."""
         bad: dict[int, str] = {}
         empty = True
-        while chunk := await asyncio.to_thread(_next_chunk, rows, self._limits):
+        while chunk := await asyncio.to_thread(next_chunk, rows, self._limits):
             empty = False
             bad |= chunk.bad
             if dataset.schema is not None and chunk.sent:
@@ -265,62 +278,12 @@ class Datasets:
 _MISSING = RequestError("not_found", "No dataset has this name and version.")
 
 
-@dataclass(slots=True)
-class _Chunk:
-    """A few rows of an upload: as items, as they were sent, and what is wrong with others."""
-
-    items: list[NewItem] = field(default_factory=list)
-    sent: dict[int, Any] = field(default_factory=dict)
-    bad: dict[int, str] = field(default_factory=dict)
-
-
-def _next_chunk(rows: Iterator[tuple[int, Row]], limits: Limits) -> _Chunk | None:
-    """The next rows, or None at the end; for a thread."""
-    chunk, size = _Chunk(), 0
-    for line, row in rows:
-        try:
-            item = _item(line, row, limits)
-        except RequestError as error:
-            chunk.bad[line] = first_fault(error)
-        except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row
-            chunk.bad[line] = "contains a value that JSON cannot represent"
-        else:
-            chunk.items.append(item)
-            chunk.sent[line] = row
-            size += len(item.body)
-        if len(chunk.items) + len(chunk.bad) >= CHUNK_ITEMS or size >= CHUNK_BYTES:
-            return chunk
-    return chunk if chunk.items or chunk.bad else None
-
-
-def _item(line: int, row: Row, limits: Limits) -> NewItem:
-    if isinstance(row, str):
-        raise RequestError("invalid_request", row)
-    check_structure(row)
-    # A column of another tool may be called like the sample, and be none.
-    others = {
-        name: value
-        for name, value in row.items()
-        if name not in _OF_ITEM or (name == "sample" and not isinstance(value, dict))
-    }
-    given = {name: row[name] for name in row.keys() - others.keys()}
-    item = validate(DatasetItem, given, limits.image_hosts)
-    shown = present({**vars(item), "fields": {**item.fields, **others}})
-    id_ = shown.pop("id", None)
-    body = dumps(shown)
-    if len(body) > limits.max_body_bytes:
-        raise RequestError("invalid_request", f"must have at most {limits.max_body_bytes} bytes")
-    digest = hashlib.sha256(body).hexdigest()
-    # The first half of a hash is as good as all of it where nobody gains from a collision.
-    return NewItem(line, id_ or digest[:32], digest, body, item.group, item.split, item.metadata)
-
-
-_OF_ITEM = frozenset(field_names(DatasetItem))
-
-
-def item_document(item: StoredItem) -> dict[str, Any]:
-    """An item as callers read it."""
-    return {"id": item.id, **loads(item.body)}
+async def _lines(
+    store: DatasetStore, version: DatasetVersion, after: int, wanted: ItemFilter
+) -> AsyncIterator[bytes]:
+    while items := await store.items(version, after=after, limit=CHUNK_ITEMS, wanted=wanted):
+        after = items[-1].place
+        yield b"".join(dumps(item_document(item)) + b"\n" for item in items)
 
 
 def _document(version: DatasetVersion) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from assay.domain.evaluation import Evaluation
 ROWS = "rows"
 """The key of sums over whole rows; the sums of a criterion have its index as their key."""
 NANO = 1_000_000_000
+BINS = 10
+"""Of the distribution of scores: tenths, of which the last one holds the score 1."""
 GROUPS_LOST = "_"
 """Set to 1 once there are more groups than the store keeps."""
 
@@ -50,6 +52,7 @@ def row_tally(evaluation: Evaluation) -> dict[str, int]:
         sums[f"{place}:n"] = 1
         sums[f"{place}:sum"] = score
         sums[f"{place}:squares"] = score * score
+        sums[f"{place}:bin:{min(score * BINS // SCALE, BINS - 1)}"] = 1
         if passed is not None:
             sums[f"{place}:decided"] = 1
             sums[f"{place}:passed"] = int(passed)
@@ -113,12 +116,15 @@ def _entry(
         estimate = mean_estimate(n, tally[f"{place}:sum"], tally[f"{place}:squares"])
     unscored = _reasons(place, "unscored", tally)
     skipped = sum(_reasons(place, "skipped", tally).values())
+    bins = [tally.get(f"{place}:bin:{number}", 0) for number in range(BINS)]
     return {
         "scored": n,
         "mean": None if estimate is None else estimate.mean,
         "standard_error": None if estimate is None else estimate.standard_error,
         "ci95": None if estimate is None else estimate.interval,
         "clusters": len(clusters) if clustered else None,
+        # A batch that began before there were bins has none, or too few.
+        "distribution": bins if sum(bins) == n else None,
         "pass_rate": passed / decided if decided else None,
         "pass_rate_ci95": wilson_interval(passed, decided) if decided else None,
         "unscored": _shares(unscored, n + sum(unscored.values()) + skipped),

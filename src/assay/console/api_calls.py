@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,14 @@ from urllib.parse import urlencode
 
 import orjson
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.http.access import IDENTITY, Identity
+
+JSON, JSONL = "application/json", "application/x-ndjson"
+DOWNLOADS = {"jsonl": JSONL, "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+"""Media types of the files that tables are downloaded as."""
 
 Query = Mapping[str, str | int | None]
 
@@ -41,8 +47,21 @@ class Api:
         """The document that the API answers with; raises `ApiError`."""
         return await self.call("POST", path, document)
 
+    async def get_or_problem(self, path: str, **query: str | int | None) -> Any:
+        """The document, or the problem in its place: one part of a page may fail alone."""
+        try:
+            return await self.get(path, **query)
+        except ApiError as error:
+            return {"problem": str(error), "data": []}
+
     async def call(
-        self, method: str, path: str, document: Any = None, *, query: Query | None = None
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        query: Query | None = None,
+        media_type: str = JSON,
     ) -> Any:
         """The document that the API answers with; raises `ApiError`."""
         body = b"" if document is None else orjson.dumps(document)
@@ -50,9 +69,9 @@ class Api:
         scope = self.scope(method, path, urlencode(given).encode())
         scope["headers"] = [
             (b"host", self.request.headers.get("host", "").encode()),
-            (b"accept", b"application/json"),
+            (b"accept", JSON.encode()),
             (b"content-length", str(len(body)).encode()),
-            *([(b"content-type", b"application/json")] if body else []),
+            *([(b"content-type", media_type.encode())] if body else []),
         ]
         answer = _Answer()
         await self.app(scope, _body(body), answer.take)
@@ -61,11 +80,16 @@ class Api:
             raise ApiError(answer.status, content if isinstance(content, dict) else {})
         return content
 
-    async def forward(self, path: str, receive: Receive, send: Send) -> None:
+    async def forward(
+        self, path: str, receive: Receive, send: Send, accept: bytes | None = None
+    ) -> None:
         """Let the API answer the request itself, whose body is passed on as it comes."""
         scope = self.scope(self.request.method, path, self.request.scope["query_string"])
         kept = (b"content-type", b"content-length", b"transfer-encoding", b"accept", b"host")
         scope["headers"] = [pair for pair in self.request.scope["headers"] if pair[0] in kept]
+        if accept is not None:
+            others = [pair for pair in scope["headers"] if pair[0] != b"accept"]
+            scope["headers"] = [*others, (b"accept", accept)]
         await self.app(scope, receive, send)
 
     def scope(self, method: str, path: str, query: bytes) -> Scope:
@@ -86,6 +110,26 @@ class Api:
             "state": {},
             IDENTITY: self.identity,
         }
+
+
+class Download(Response):
+    """A list of the API as a file; the query of the page that links to it applies."""
+
+    def __init__(self, api: Api, path: str, name: str, kind: str) -> None:
+        self._api = api
+        self._path = path
+        self._accept = DOWNLOADS[kind].encode()
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+        self._shown = f'attachment; filename="{safe}.{kind}"'.encode()
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                shown = (b"content-disposition", self._shown)
+                message = {**message, "headers": [*message["headers"], shown]}
+            await send(message)
+
+        await self._api.forward(self._path, receive, named, self._accept)
 
 
 class _Answer:

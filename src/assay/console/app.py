@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from assay.console.api_calls import Api, ApiError
+from assay.console.forms import FormFault
 from assay.console.sessions import CSRF_FIELD, CSRF_HEADER, SAFE, Sessions
 from assay.console.views import FILES, page
 from assay.http.access import Access
@@ -47,6 +48,7 @@ class Console:
             routes=routes,
             exception_handlers={
                 ApiError: _failed,
+                FormFault: _misread,
                 ProblemError: self._refused,
                 HTTPException: _failed,
                 Exception: _failed,
@@ -135,6 +137,10 @@ class Forwarder:
         if not path.startswith("/v1/"):
             raise HTTPException(HTTPStatus.NOT_FOUND)
         await api.forward(path, receive, send)
+
+
+async def _misread(request: Request, fault: Exception) -> Response:
+    return page(request, "fault.html", status=422, text=str(fault))
 
 
 async def _failed(request: Request, error: Exception) -> Response:

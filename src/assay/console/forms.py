@@ -62,6 +62,30 @@ def read_fields(
     return found
 
 
+def read_json(form: FormData, name: str) -> Any:
+    """The JSON in a field, None if it is empty; raises `FormFault`."""
+    text = str(form.get(name) or "").strip()
+    try:
+        return orjson.loads(text) if text else None
+    except orjson.JSONDecodeError as error:
+        raise FormFault(f"{words(name).capitalize()} must be JSON: {error}") from None
+
+
+def read_number(form: FormData, name: str) -> float | None:
+    """The number in a field, None if it is empty; raises `FormFault`."""
+    text = str(form.get(name) or "").strip()
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise FormFault(f"{words(name).capitalize()} must be a number") from None
+
+
+def read_texts(form: FormData, names: Collection[str]) -> dict[str, Any]:
+    """Those of the fields that are not empty."""
+    given = {name: str(form.get(name) or "").strip() for name in names}
+    return {name: text for name, text in given.items() if text}
+
+
 def _one(part: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of a schema with alternatives the first one that is not null."""
     choices = [one for one in part.get("anyOf", ()) if one.get("type") != "null"]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from assay.console.sessions import Session
 
@@ -40,6 +43,10 @@ HEADERS = {
 }
 """Of every page: no script or style but the console's own files, and no other host."""
 
+TEXT_CHARS_MAX = 50_000
+"""A longer text is cut: a browser is slow with a megabyte, and nobody reads it there."""
+EXCERPT_CHARS_MAX = 300
+
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A page, or the part of one that a script asked for."""
@@ -63,6 +70,14 @@ def _operates(session: Session | None) -> bool:
     return session is not None and session.identity.role == "operator"
 
 
+def go(request: Request, path: str) -> Response:
+    """Leads on to another page of the console, whether a script asked or a form was sent."""
+    target = f"{request.scope.get('root_path', '')}/{path}"
+    if "hx-request" in request.headers:
+        return Response(headers={"hx-redirect": target})
+    return RedirectResponse(target, HTTPStatus.SEE_OTHER)
+
+
 @cache
 def templates() -> Environment:
     """The templates; everything in them is escaped."""
@@ -83,6 +98,8 @@ def templates() -> Environment:
         "words": words,
         "pretty": pretty,
         "as_text": as_text,
+        "excerpt": excerpt,
+        "marked": marked,
     }
     return environment
 
@@ -142,9 +159,36 @@ def pretty(value: Any) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A part of a case as a person reads it: texts as they are, everything else as JSON."""
+    """A field of a case as a text: passages one after the other, messages with their roles."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
         return "\n\n".join(value)
+    if isinstance(value, list) and value and all(_is_message(one) for one in value):
+        return "\n\n".join(f"{one['role']}: {one['content']}" for one in value)
     return pretty(value)
+
+
+def _is_message(value: Any) -> bool:
+    known = isinstance(value, dict) and value.keys() == {"role", "content"}
+    return known and isinstance(value["content"], str)
+
+
+def excerpt(value: Any) -> str:
+    """The beginning of a field, for a cell of a table."""
+    text = "" if value is None else as_text(value)
+    return text if len(text) <= EXCERPT_CHARS_MAX else text[:EXCERPT_CHARS_MAX] + "…"
+
+
+def marked(text: str, found: Collection[str] = ()) -> Markup:
+    """A text in which what was found is marked; the end of a very long one is left out."""
+    left_out = len(text) - TEXT_CHARS_MAX
+    text = text[:TEXT_CHARS_MAX]
+    pattern = "|".join(re.escape(one) for one in sorted(found, key=len, reverse=True) if one)
+    pieces = re.split(f"({pattern})", text, flags=re.IGNORECASE) if pattern else [text]
+    html = Markup().join(
+        Markup("<mark>{}</mark>").format(piece) if place % 2 else escape(piece)
+        for place, piece in enumerate(pieces)
+    )
+    more = Markup("<br><em>… and {} more characters</em>").format(number(left_out))
+    return html + more if left_out > 0 else html

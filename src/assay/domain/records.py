@@ -316,6 +316,10 @@ class DatasetStore(Protocol):
         """How many items there are."""
         ...
 
+    async def splits(self, version: DatasetVersion) -> Mapping[str | None, int]:
+        """How many items each split has; under None those without one."""
+        ...
+
     async def sample(
         self, version: DatasetVersion, limit: int, wanted: ItemFilter = ALL_ITEMS
     ) -> Sequence[StoredItem]:

@@ -172,6 +172,14 @@ class RecordedDatasets:
         async with self._database.reading() as connection:
             return int((await connection.execute(counted)).scalar_one())
 
+    async def splits(self, version: DatasetVersion) -> Mapping[str | None, int]:
+        split = dataset_items.c.split
+        counted = select(split, func.count()).where(*_conditions(version, ALL_ITEMS))
+        async with self._database.reading() as connection:
+            rows = await connection.execute(counted.group_by(split))
+            found = {row[0]: row[1] for row in rows}
+        return dict(sorted(found.items(), key=lambda one: (one[0] is None, one[0] or "")))
+
     async def sample(
         self, version: DatasetVersion, limit: int, wanted: ItemFilter = ALL_ITEMS
     ) -> Sequence[StoredItem]:

@@ -284,18 +284,35 @@ class TestVersions:
         assert [each["id"] for each in old] == ["0", "1", "2", "3", "4"]
         chosen = await api.items(name, "version=1&split=test&group=h&limit=1")
         assert [each["id"] for each in chosen] == ["3"]
+        called = await api.items(name, "version=1&id=2")
+        assert [each["id"] for each in called] == ["2"]
         versions = await pages(api, f"/v1/datasets/{name}/versions?limit=1")
         assert [(each["version"], each["items"]) for each in versions] == [(2, 1), (1, 5), (0, 0)]
         assert (await api.call("GET", f"/v1/datasets/{name}?version=3"))[0] == 404
         for query in ("version=x", "version=-1", "limit=1001", "cursor=a"):
             assert (await api.call("GET", f"/v1/datasets/{name}/items?{query}"))[0] == 422
 
+    async def test_splits_are_counted_and_items_downloaded(self, api: RecordsApi):
+        """Items without a split come last; a download has all items that the query names."""
+        rows = [{"id": str(n), **({"split": "ab"[n % 2]} if n < 7 else {})} for n in range(450)]
+        name = await api.dataset(*rows)
+        splits = (await api.ok("GET", f"/v1/datasets/{name}/splits"))["data"]
+        assert [(each["split"], each["items"]) for each in splits] == [
+            ("a", 4), ("b", 3), (None, 443),
+        ]  # fmt: skip
+        assert (await api.ok("GET", f"/v1/datasets/{await api.dataset()}/splits"))["data"] == []
+        path, headers = f"/v1/datasets/{name}/items", {"Accept": "application/x-ndjson"}
+        async with api.sessions["one"].get(path, headers=headers) as response:
+            assert [json.loads(line) for line in (await response.text()).splitlines()] == rows
+        async with api.sessions["one"].get(path + "?split=b", headers=headers) as response:
+            assert len((await response.text()).splitlines()) == 3
+
     async def test_other_tenants_find_nothing(self, api: RecordsApi):
         """Another tenant's dataset can neither be read, nor written, nor deleted."""
         name = await api.dataset({"id": "a"})
         path = f"/v1/datasets/{name}"
         for method, rest in (
-            *(("GET", rest) for rest in ("", "/items", "/versions")),
+            *(("GET", rest) for rest in ("", "/items", "/versions", "/splits")),
             *(("DELETE", rest) for rest in ("", "?erase=true")),
         ):
             assert (await api.call(method, path + rest, tenant="two"))[0] == 404

@@ -87,3 +87,16 @@ def test_a_batch_without_results_has_no_numbers():
     """Null, never 0 and never NaN."""
     empty = summarize(outline(CRITERIA), Sums({}, {}))["rows"]
     assert (empty["mean"], empty["ci95"], empty["pass_rate"]) == (None, None, None)
+
+
+def test_scores_are_counted_by_tenths():
+    """The last tenth holds the score 1; sums from before there were tenths show none."""
+    sums = summed([evaluation(score, None) for score in (0.0, 0.09, 0.1, 0.55, 0.95, 1.0)])
+    rows, first, second = (
+        summarize(outline(CRITERIA), sums)["rows"],
+        *summarize(outline(CRITERIA), sums)["criteria"],
+    )
+    assert first["distribution"] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 2] == rows["distribution"]
+    assert second["distribution"] == [0] * 10
+    old = {name: count for name, count in sums.tally.items() if ":bin:" not in name}
+    assert summarize(outline(CRITERIA), Sums(old, {}))["rows"]["distribution"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import orjson
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from assay.api.batches.responses import BatchItemListResponse, render_result
+from assay.api.batches.result_filter import ResultFilter, filtered_page
 from assay.api.batches.services import Batches
 from assay.api.batches.tables import TABLES, columns
 from assay.api.problem_codes import BATCH
@@ -37,7 +39,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
             },
             **problems(*BATCH, "invalid_request"),
         },
-        openapi_extra={"parameters": PAGE.parameters()},
+        openapi_extra={"parameters": [*PAGE.parameters(), *ResultFilter.parameters()]},
     )
     async def list_batch_results(request: Request, batch_id: str) -> Response:
         """List results in the order of the items.
@@ -47,41 +49,58 @@ def batch_results_router(batches: Batches) -> APIRouter:
 
         Before the batch has ended they stop at the first row without a result, so that a cursor
         never passes a row that may still get one.
+
+        With conditions a page may be short or empty although there are more: a request looks
+        through at most 2,000 rows.
         """
         batch = await batches.requested(request, batch_id)
+        wanted = ResultFilter.read(request, batch)
         cursor, limit = int(PAGE.cursor(request) or 0), PAGE.limit(request)
         batches.hold_reader(request, batch.tenant)
         accepted = request.headers.get("accept", "")
         if NDJSON in accepted:
-            return StreamingResponse(_lines(batches, batch, cursor), media_type=NDJSON)
+            return StreamingResponse(_lines(batches, batch, cursor, wanted), media_type=NDJSON)
         for media_type, table in TABLES.items():
             if media_type in accepted:
                 names = [criterion["name"] for criterion in loads(batch.shown)["criteria"]]
-                rows = table(columns(names), pages(batches, batch, cursor))
+                rows = table(columns(names), pages(batches, batch, cursor, wanted))
                 return StreamingResponse(rows, media_type=media_type)
-        page = await batches.lasting.page(batch, cursor, limit)
-        data = b",".join(map(render_result, page.results))
-        more = orjson.dumps(
-            {"has_more": page.has_more, "next_cursor": str(page.cursor) if page.has_more else None}
-        )
-        body = b'{"object":"list","data":[' + data + b"]," + more[1:]
-        return Response(body, media_type="application/json")
+        return await _page(batches, batch, cursor, limit, wanted)
 
     return router
 
 
-async def _lines(batches: Batches, batch: Batch, cursor: int) -> AsyncIterator[bytes]:
-    async for results in pages(batches, batch, cursor):
+async def _page(
+    batches: Batches, batch: Batch, cursor: int, limit: int, wanted: ResultFilter | None
+) -> Response:
+    if wanted is None:
+        page = await batches.lasting.page(batch, cursor, limit)
+    else:
+        page = await filtered_page(batches.lasting, batch, wanted, cursor, limit)
+    data = b",".join(map(render_result, page.results))
+    more = orjson.dumps(
+        {"has_more": page.has_more, "next_cursor": str(page.cursor) if page.has_more else None}
+    )
+    body = b'{"object":"list","data":[' + data + b"]," + more[1:]
+    return Response(body, media_type="application/json")
+
+
+async def _lines(
+    batches: Batches, batch: Batch, cursor: int, wanted: ResultFilter | None
+) -> AsyncIterator[bytes]:
+    async for results in pages(batches, batch, cursor, wanted):
         yield b"".join(render_result(result) + b"\n" for result in results)
 
 
 async def pages(
-    batches: Batches, batch: Batch, cursor: int = 0
+    batches: Batches, batch: Batch, cursor: int = 0, wanted: ResultFilter | None = None
 ) -> AsyncIterator[Sequence[StoredResult]]:
-    """All results from `cursor` on, a few at a time."""
+    """All results from `cursor` on that are wanted, a few at a time."""
     more = True
     while more:
         page = await batches.lasting.page(batch, cursor, STREAM_PAGE_ROWS)
         more = page.has_more and page.cursor > cursor
         cursor = page.cursor
-        yield page.results
+        yield (
+            page.results if wanted is None else await asyncio.to_thread(wanted.among, page.results)
+        )

@@ -38,19 +38,43 @@ async function send(method, path, body, type) {
 
 const TYPES = { jsonl: "application/x-ndjson", ndjson: "application/x-ndjson", csv: "text/csv", parquet: "application/vnd.apache.parquet" };
 
+/* What is wrong with an upload: the lines, or what the problem says. */
+function faults(request) {
+  let problem = {};
+  try { problem = JSON.parse(request.responseText); } catch { /* not of the service */ }
+  const list = document.createElement("ul");
+  for (const each of (problem.errors || []).slice(0, 50)) {
+    const entry = document.createElement("li");
+    entry.textContent = `${each.pointer} ${each.message}`.trim();
+    list.append(entry);
+  }
+  return [problem.detail || problem.title || `The service answered ${request.status}.`, list];
+}
+
 /* A field for files uploads what is chosen or dropped to `data-upload`, and loads the page again. */
-async function upload(field, file) {
+function upload(field, file) {
   const type = TYPES[file.name.split(".").pop().toLowerCase()];
   const status = field.querySelector("[role=status]");
   if (!type) { status.textContent = "Choose a file that ends with .jsonl, .csv or .parquet."; return; }
-  status.textContent = `Uploading ${file.name} …`;
-  try {
-    const method = field.querySelector("[name=append]")?.checked ? "POST" : "PUT";
-    await send(method, field.dataset.upload, file, type);
-    location.reload();
-  } catch (error) {
-    status.textContent = error.message;
-  }
+  const request = new XMLHttpRequest();
+  const bar = document.createElement("progress");
+  const stop = document.createElement("button");
+  bar.setAttribute("aria-label", "Bytes sent");
+  stop.type = "button";
+  stop.textContent = "Cancel";
+  stop.addEventListener("click", () => request.abort());
+  status.replaceChildren(`Uploading ${file.name} …`, bar, stop);
+  request.upload.addEventListener("progress", (event) => { bar.max = event.total; bar.value = event.loaded; });
+  request.addEventListener("load", () => {
+    if (request.status < 300) location.assign(location.pathname);
+    else status.replaceChildren(...faults(request));
+  });
+  request.addEventListener("abort", () => { status.textContent = "Cancelled. Nothing was stored."; });
+  request.addEventListener("error", () => { status.textContent = "The connection was lost. Nothing was stored."; });
+  request.open(field.querySelector("[name=append]")?.checked ? "POST" : "PUT", `${base()}/api${field.dataset.upload}`);
+  request.setRequestHeader("X-CSRF-Token", token());
+  request.setRequestHeader("Content-Type", type);
+  request.send(file);
 }
 
 document.addEventListener("change", (event) => {
@@ -66,6 +90,14 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind === "drop" && event.dataTransfer.files[0]) upload(field, event.dataTransfer.files[0]);
   });
 }
+
+/* What scrolls can be reached, and so scrolled, by the keyboard. */
+function reachable() {
+  for (const each of document.querySelectorAll("pre, .text, .table, #beside")) {
+    if (each.scrollHeight > each.clientHeight || each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+  }
+}
+for (const kind of ["DOMContentLoaded", "toggle", "htmx:after:swap"]) document.addEventListener(kind, reachable, true);
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
@@ -101,3 +133,13 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[data-confirm]");
   if (button && !confirm(button.dataset.confirm)) { event.preventDefault(); event.stopPropagation(); }
 }, true);
+
+/* What scrolls can be reached by keyboard. */
+function reachable() {
+  for (const each of document.querySelectorAll(".table, pre, .text")) {
+    if (each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight) each.tabIndex = 0;
+  }
+}
+document.addEventListener("DOMContentLoaded", reachable);
+document.addEventListener("htmx:after:settle", reachable);
+addEventListener("resize", reachable);

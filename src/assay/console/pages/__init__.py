@@ -11,6 +11,8 @@ from assay.console.pages import (
     batches,
     calibrations,
     compare,
+    datasets,
+    evaluators,
     labels,
     models,
     overview,
@@ -21,14 +23,9 @@ from assay.http.access import Access
 
 def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
     """The console over the API `app`; `secret` signs its sessions."""
-    pages = (
-        *overview.PAGES,
-        *playground.PAGES,
-        *batches.PAGES,
-        *compare.PAGES,
-        *labels.PAGES,
-        *calibrations.PAGES,
-        *models.PAGES,
-        *audit.PAGES,
+    modules = (
+        *(overview, playground, evaluators, datasets, batches, compare, labels, calibrations),
+        *(models, audit),
     )
+    pages = [one for module in modules for one in module.PAGES]
     return Console(app, access, secret).build(pages)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from assay.console.api_calls import Api
-from assay.console.views import page
+from assay.console.views import go, page
 
 
 async def models(request: Request, api: Api) -> Response:
@@ -22,8 +20,7 @@ async def command(request: Request, api: Api) -> Response:
     form = await request.form()
     path = f"/v1/models/{request.path_params['model']}/breaker"
     await api.call("PUT", path, {"state": str(form.get("state", ""))})
-    root = request.scope.get("root_path", "")
-    return RedirectResponse(f"{root}/models", HTTPStatus.SEE_OTHER)
+    return go(request, "models")
 
 
 PAGES = (("/models", models, "GET"), ("/models/{model:path}/breaker", command, "POST"))

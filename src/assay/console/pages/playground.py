@@ -11,23 +11,26 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from assay.console.api_calls import Api
-from assay.console.forms import FormFault, read_fields, to_fields
+from assay.console.api_calls import JSONL, Api
+from assay.console.forms import read_fields, to_fields
 from assay.console.views import page
 
 CASE_FIELDS = ("input", "output", "reference", "context")
 COMMON = ("type", "judge")
 """Fields of a criterion that the form shows elsewhere."""
 FIRST = "rubric"
+DATASETS_SHOWN = 100
 
 
 async def playground(request: Request, api: Api) -> Response:
     """The form, empty or with a case that a link brings."""
     catalogue = (await api.get("/v1/criteria"))["data"]
     given = {name: request.query_params.get(name, "") for name in CASE_FIELDS}
+    datasets = await api.get_or_problem("/v1/datasets", limit=DATASETS_SHOWN)
     return page(
         request, "playground.html", catalogue=catalogue, case=given,
         criteria=[_form(catalogue, FIRST, 0)], models=(await api.get("/v1/models"))["data"],
+        datasets=datasets["data"],
     )  # fmt: skip
 
 
@@ -43,11 +46,11 @@ async def criterion(request: Request, api: Api) -> Response:
 async def judge(request: Request, api: Api) -> Response:
     """The evaluation, with the request as curl would send it."""
     form = await request.form()
-    catalogue = (await api.get("/v1/criteria"))["data"]
-    try:
-        document = request_of(form, catalogue)
-    except FormFault as fault:
-        return page(request, "fault.html", status=422, text=str(fault))
+    if form.get("action") == "add":
+        path = f"/v1/datasets/{form.get('dataset', '')}/items"
+        made = await api.call("POST", path, case_of(form), media_type=JSONL)
+        return page(request, "added.html", dataset=made)
+    document = request_of(form, (await api.get("/v1/criteria"))["data"])
     if form.get("action") == "save":
         made = await api.post("/v1/evaluators", {
             "name": str(form.get("evaluator_name", "")), "criteria": document["criteria"],
@@ -63,15 +66,21 @@ async def judge(request: Request, api: Api) -> Response:
 
 def request_of(form: FormData, catalogue: list[dict[str, Any]]) -> dict[str, Any]:
     """The request that a form stands for; raises `FormFault`."""
+    document = case_of(form)
+    places = sorted({int(key.split(".")[0][1:]) for key in form if key[:1] == "c" and "." in key})
+    document["criteria"] = [_criterion(form, catalogue, place) for place in places]
+    if model := str(form.get("model") or ""):
+        document["judge"] = {"models": [model]}
+    return document
+
+
+def case_of(form: FormData) -> dict[str, Any]:
+    """The case in a form."""
     document: dict[str, Any] = {}
     for name in CASE_FIELDS:
         value = str(form.get(name) or "")
         if value or name == "output":
             document[name] = [value] if name == "context" else value
-    places = sorted({int(key.split(".")[0][1:]) for key in form if key[:1] == "c" and "." in key})
-    document["criteria"] = [_criterion(form, catalogue, place) for place in places]
-    if model := str(form.get("model") or ""):
-        document["judge"] = {"models": [model]}
     return document
 
 

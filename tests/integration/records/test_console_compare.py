@@ -70,6 +70,22 @@ async def test_what_changed_is_shown_and_opens_side_by_side(api: RecordsApi, get
     assert "too long" in await get("compare/row", **await long_pair(api))
 
 
+async def test_each_criterion_shows_how_its_rows_and_scores_are_spread(api: RecordsApi, get):
+    """What became worse and better, and the scores of both where they are more than 0 and 1."""
+    near = {"type": "levenshtein", "name": "near", "threshold": 0.5}
+    ids = []
+    for texts in (["Paris"] * 4, ["Par"] * 4):
+        items = [
+            {"id": f"i{n}", "output": one, "reference": "Paris"} for n, one in enumerate(texts)
+        ]
+        batch, _ = await api.batch(criteria=[PARIS, near], items=items)
+        ids.append(batch["id"])
+    text = await get("compare", base=ids[0], candidate=ids[1])
+    assert text.count("Rows by what changed in the") == 2
+    assert "Rows by what changed in the score" in text
+    assert re.search("Base: rows by score.*Candidate: rows by score", text, re.DOTALL)
+
+
 async def long_pair(api: RecordsApi) -> dict[str, str]:
     base, candidate = [await run(api, f"{word} " * 15_000) for word in ("a", "b")]
     return {"base": base, "candidate": candidate, "base_row": "0", "candidate_row": "0"}

@@ -31,8 +31,8 @@ const CHARTS = {
     ],
   }),
   /* Name, count. */
-  bars: (rows, width, figure) => ({
-    width: Math.min(width, 480), height: Number(figure.dataset.height ?? 220), x: { label: null, domain: rows.map((row) => row[0]) }, y: { grid: true, label: null },
+  bars: (rows, width) => ({
+    width: Math.min(width, 480), height: 200, x: { label: null, domain: rows.map((row) => row[0]) }, y: { grid: true, label: null },
     marks: [Plot.barY(rows, { x: (row) => row[0], y: (row) => row[1], fill: accent, inset: 1 }), Plot.ruleY([0], { stroke: line })],
   }),
 };

@@ -28,15 +28,17 @@ async def compare(request: Request, api: Api) -> Response:
     rows = min(int(shown), ROWS_SHOWN_MAX) if shown.isdecimal() and int(shown) else ROWS_SHOWN
     batches = await api.get("/v1/batches", limit=BATCHES_SHOWN)
     found, fault = None, ""
+    scores: list[dict[str, list[int]]] = []
     if base and candidate:
         try:
             found = await api.get(f"/v1/batches/{candidate}/compare", base=base, limit=rows)
+            scores = [await _distributions(api, id_) for id_ in (base, candidate)]
         except ApiError as error:
             fault = str(error)
     return page(
         request, "compare.html", found=found, fault=fault, base_id=base, candidate_id=candidate,
         batches=_choices(batches["data"], found), kinds=KINDS, rows=rows, rows_max=ROWS_SHOWN_MAX,
-        in_words=in_words,
+        in_words=in_words, scores=scores,
     )  # fmt: skip
 
 
@@ -84,6 +86,12 @@ def _choices(batches: list[dict[str, Any]], found: Mapping[str, Any] | None) -> 
     return ended + [
         {**one, "evaluator": None, "dataset": None, "created_at": None} for one in older
     ]
+
+
+async def _distributions(api: Api, batch_id: str) -> dict[str, list[int]]:
+    """How many rows of each criterion have a score in each tenth."""
+    criteria = (await api.get(f"/v1/batches/{batch_id}"))["summary"]["criteria"]
+    return {one["name"]: one["distribution"] for one in criteria if one["distribution"]}
 
 
 async def _side(api: Api, batch_id: str, row: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 HOSTILE = "<img src=x onerror=alert(1)> مرحبا 你好 " + "long " * 400
-PAGES = ("", "playground", "labels", "calibrations", "models")
+PAGES = ("", "playground", "compare", "labels", "calibrations", "models")
 
 
 async def prepare(url: str, rows: int = 40) -> str:

@@ -40,15 +40,18 @@ async def shell(folder, service, script):
 
 async def test_the_commands_print_what_the_page_shows(tmp_path):
     """Items, labels and a batch by curl; then the figures of the page."""
-    prepare, calibrate = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (shown,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    prepare, calibrate, control = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    shown, watched = re.findall(r"```text\n(.*?)```", PAGE.read_text(), re.DOTALL)
     async with running_service(tmp_path) as service, aiohttp.ClientSession(service.url) as session:
         await shell(tmp_path, service, prepare)
         async with session.get("/v1/batches") as response:
             (batch,) = (await response.json())["data"]
         await ended(session, batch)
         printed = await shell(tmp_path, service, calibrate)
+        names = "".join(line + "\n" for line in prepare.splitlines() if line.startswith("api="))
+        control = await shell(tmp_path, service, names + control)
     assert printed.partition("\n\n")[2] == shown
+    assert control.endswith(watched)
 
 
 @pytest.mark.data

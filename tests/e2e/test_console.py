@@ -15,11 +15,14 @@ pytestmark = [
 ]
 
 HOSTILE = "<img src=x onerror=alert(1)> مرحبا 你好 " + "long " * 400
-PAGES = ("", "playground", "compare", "labels", "calibrations", "models")
+PAGES = (
+    "", "playground", "evaluators", "evaluators/new", "datasets", "batches", "batches/new",
+    "compare", "labels", "calibrations", "models",
+)  # fmt: skip
 
 
-async def prepare(url: str, rows: int = 40) -> str:
-    """An evaluator, a dataset of hostile texts, labels and a calibration; the calibration's id."""
+async def prepare(url: str, rows: int = 40) -> list[str]:
+    """An evaluator, a dataset of hostile texts, a batch, labels and a calibration: their pages."""
     async with aiohttp.ClientSession(url) as session:
 
         async def call(method: str, path: str, document=None, lines=None):
@@ -48,7 +51,11 @@ async def prepare(url: str, rows: int = 40) -> str:
         ]  # fmt: skip
         await call("POST", "/v1/labels", lines=labels)
         made = await call("POST", "/v1/calibrations", {"batch": batch["id"]})
-        return str(made["id"])
+        of_batch = f"batches/{batch['id']}"
+        return [
+            "evaluators/yes", "datasets/cases", of_batch, f"{of_batch}?row=1&q=yes",
+            f"calibrations/{made['id']}",
+        ]  # fmt: skip
 
 
 async def test_every_page_can_be_read_by_everyone(tmp_path):
@@ -58,7 +65,7 @@ async def test_every_page_can_be_read_by_everyone(tmp_path):
         for filled in (False, True):
             paths = list(PAGES)
             if filled:
-                paths.append(f"calibrations/{await prepare(service.url)}")
+                paths += await prepare(service.url)
             for scheme, width in (("light", 1400), ("dark", 390)):
                 size = {"width": width, "height": 800}
                 async with chromium(service.url, color_scheme=scheme, viewport=size) as window:
@@ -98,7 +105,7 @@ async def test_cases_are_labelled_by_keyboard_alone(tmp_path):
                 await page.get_by_text(f"{number} of 6 labelled").wait_for()
             await page.keyboard.press("Enter")
             await page.get_by_role("heading", name="Judge and people").wait_for()
-            assert await page.locator("figure svg").count() > 0
+            await page.locator("figure svg").first.wait_for()
 
 
 async def test_a_case_is_judged_and_kept_as_an_evaluator(tmp_path):
@@ -121,3 +128,51 @@ async def test_a_case_is_judged_and_kept_as_an_evaluator(tmp_path):
         await result.get_by_text("says-hello@1").wait_for()
         found = await (await page.request.get("/v1/evaluators/says-hello")).json()
         assert [one["type"] for one in found["criteria"]] == ["contains"]
+
+
+async def test_a_person_finds_the_way_without_reading(tmp_path):
+    """From a case in the playground to an evaluator, a dataset, two batches that are compared,
+    30 labels by keyboard, and the judge's agreement."""
+    rows = [{"id": str(n), "input": f"Case {n}", "output": f"yes {n}"} for n in range(40)]
+    file = {
+        "name": "cases.jsonl", "mimeType": "application/x-ndjson",
+        "buffer": "\n".join(map(json.dumps, rows)).encode(),
+    }  # fmt: skip
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        await page.goto("/console/")
+        await page.get_by_role("link", name="Judge a case").click()
+        await page.get_by_label("Output").fill("Paris, of course.")
+        await page.get_by_role("button", name="Judge", exact=True).click()
+        await page.locator("#result").get_by_text("Overall").wait_for()
+        await page.get_by_label("Name of the evaluator").fill("polite")
+        await page.get_by_role("button", name="Save").click()
+        await page.locator("#result").get_by_text("polite@1").wait_for()
+
+        await page.get_by_role("link", name="Datasets").click()
+        await page.get_by_label("Name").fill("cases")
+        await page.get_by_role("button", name="Create").click()
+        await page.locator("[data-upload] input[type=file]").set_input_files(file)
+        await page.get_by_text("Case 7", exact=True).wait_for()
+
+        for name in ("first", "second"):
+            await page.get_by_role("link", name="Batches").click()
+            await page.get_by_role("link", name="New batch").first.click()
+            await page.get_by_label("Dataset").fill("cases")
+            await page.get_by_label("Evaluator").fill("polite")
+            await page.get_by_label("Name of the batch").fill(name)
+            await page.get_by_role("button", name="Show what it takes").click()
+            await page.get_by_role("button", name="Start the batch").click()
+            await page.get_by_role("heading", name=name).wait_for()
+            await page.get_by_text("completed").first.wait_for()
+
+        await page.get_by_role("link", name="Label", exact=True).click()
+        await page.get_by_label("How many, on average").fill("40")
+        await page.get_by_role("button", name="Draw and begin").click()
+        for number in range(1, 31):
+            await page.keyboard.press(str(1 + number % 2))
+            await page.get_by_text(f"{number} of 40 labelled").wait_for()
+        await page.get_by_role("link", name="Calibration").click()
+        await page.get_by_role("button", name="Compare").click()
+        await page.get_by_role("heading", name="Judge and people").wait_for()
+        await page.get_by_text("30 labels").wait_for()

@@ -129,7 +129,7 @@ async def pages(api: RecordsApi, path: str, **options: Any) -> list[Any]:
 
 @contextlib.asynccontextmanager
 async def running_records_api(
-    folder: Path, records_url: str, config: str = ""
+    folder: Path, records_url: str, config: str = "", *, work: bool = True
 ) -> AsyncIterator[RecordsApi]:
     """The service with its private Redis and a worker; see `RecordsApi`."""
     (folder / "assay.toml").write_text(
@@ -141,7 +141,7 @@ async def running_records_api(
     )
     settings = await asyncio.to_thread(load, folder / "assay.toml", {})
     async with contextlib.AsyncExitStack() as stack:
-        service = await stack.enter_async_context(open_service(settings, work=True))
+        service = await stack.enter_async_context(open_service(settings, work=work))
         service.services.lifecycle.phase = "serving"
         _, url = await stack.enter_async_context(on_free_port(service.app))
         sessions = {}

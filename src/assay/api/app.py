@@ -125,12 +125,11 @@ def _unrouted(error: HTTPException, request: Request) -> Problem:
         return INTERNAL
     # The framework names the methods of the first route with this path alone.
     routes = [context.original_route for context in iter_route_contexts(request.app.routes)]
-    methods = {
-        method
-        for route in routes
-        if isinstance(route, Route) and route.path_regex.match(request.url.path)
-        for method in route.methods or ()
-    }
+    path = request.url.path
+    found = [route for route in routes if isinstance(route, Route) and route.path_regex.match(path)]
+    # A fixed path goes before one that it is an example of.
+    fixed = [route for route in found if route.path == path]
+    methods = {method for route in fixed or found for method in route.methods or ()}
     allow = (("allow", ", ".join(sorted(methods))),)
     return Problem(code, headers=allow if code == "method_not_allowed" else ())
 

@@ -6,7 +6,7 @@ All of it computes and blocks: it runs in a thread. The statistics are loaded at
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,22 @@ def calibrated(judged: JudgedBatch, wanted: Wanted) -> dict[str, Any]:
             _criterion(name, verdicts, judged, wanted) for name, verdicts in judged.criteria.items()
         ],
     }
+
+
+def label_report(
+    calibration: Mapping[str, Any], criterion: str, kinds: Sequence[str] = ("passed", "label")
+) -> Mapping[str, Any] | None:
+    """The criterion's report of the kinds of labels, that of most rows if there are several."""
+    (found,) = (one for one in calibration["criteria"] if one["criterion"] == criterion)
+    reports = [one for one in found["reports"] if one["of"] in kinds]
+    return max(reports, key=lambda one: disagreements(one)[0], default=None)
+
+
+def disagreements(report: Mapping[str, Any]) -> tuple[int, int]:
+    """The rows that judge and people both have a verdict on, and how many of them differ."""
+    confusion = report["agreement"]["confusion"]
+    rows = sum(map(sum, confusion))
+    return rows, rows - sum(counts[place] for place, counts in enumerate(confusion))
 
 
 def _by_row(judged: JudgedBatch, by_place: Mapping[int, float]) -> dict[int, float]:

@@ -19,7 +19,7 @@ from assay.domain.batches import BATCH_ID_KIND, Batch, NewBatch, NewRow, StoredR
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import NamedVersion
 from assay.domain.exact_json import dumps, loads
-from assay.domain.ids import id_at, now_ms
+from assay.domain.ids import id_time_ms, new_id
 from assay.domain.ports import BatchStore
 from assay.domain.records import ALL_ITEMS, DatasetVersion, ItemFilter
 from assay.domain.tenants import TenantStorage
@@ -70,11 +70,12 @@ class BatchCreator:
         self._open_stores = open_stores
         self._retention_ms = round(retention_s * 1_000)
 
-    async def create(self, spec: BatchRequestSpec) -> NewBatch:
+    async def create(self, spec: BatchRequestSpec, id_: str | None = None) -> NewBatch:
         """An empty batch; raises `TenantLimited` and, where it is kept, `RecordsUnavailable`."""
-        created_ms = now_ms()
+        id_ = id_ or new_id(BATCH_ID_KIND)
+        created_ms = id_time_ms(id_)
         batch = NewBatch(
-            id=id_at(BATCH_ID_KIND, created_ms),
+            id=id_,
             tenant=spec.tenant,
             created_ms=created_ms,
             expires_ms=created_ms + self._retention_ms,

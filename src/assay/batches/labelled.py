@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from assay.batches.lasting import LastingBatches
+from assay.catalog.control_sets import CONTROL
 from assay.catalog.evaluators import find_evaluator
 from assay.catalog.judged_labels import JudgedBatch, WantedLabels, judged_labels
 from assay.catalog.names import at, named_version
@@ -72,7 +73,8 @@ class LabelledBatches:
             for batch in page:
                 shown = loads(batch.shown)
                 found = (shown.get("evaluator"), shown.get("dataset"))
-                if batch.ended and found == both and not shown.get("retry_of"):
+                partial = shown.get("retry_of") or shown.get("name") == CONTROL
+                if batch.ended and found == both and not partial:
                     return await self.find(tenant, batch.id)
             if len(page) < BATCHES_AT_ONCE:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 
 from fastapi import APIRouter
 
@@ -15,11 +16,13 @@ from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches, BatchRules
 from assay.api.calibrations.calibrations import Calibrations
+from assay.api.calibrations.control import Controls
 from assay.api.calibrations.draws import LabelDraws
 from assay.api.erasures import Erasures
 from assay.api.labels import HumanLabels
 from assay.api.responses import render
 from assay.api.services import Services
+from assay.batches.control import ControlSets
 from assay.batches.creation import BatchCreator
 from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import BatchArchive, LastingBatches
@@ -28,13 +31,14 @@ from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.process import Process
-from assay.domain.ids import random_hex
+from assay.domain.ids import now_ms, random_hex
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
 from assay.store.batches.erasure import RedisErasure
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
+from assay.store.idempotency.leases import RedisIdempotency
 from assay.store.tenants.storage import RedisTenantStorage
 
 RENEWALS_PER_LEASE = 4
@@ -76,8 +80,38 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         HumanLabels(batches).router(),
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),
+        Controls(batches, labelled).router(),
         Erasures(batches, RedisErasure(process.redis)).router(),
     ]
+
+
+def start_worker(settings: Settings, process: Process) -> BatchWorker:
+    """A worker that takes rows, beside a task that looks after control sets."""
+    worker = build_worker(settings.batches, process)
+    worker.start()
+    process.supervisor.start("control_sets", build_control_sets(settings, process).run)
+    return worker
+
+
+def build_control_sets(
+    settings: Settings, process: Process, time_ms: Callable[[], int] = now_ms
+) -> ControlSets:
+    """What judges control sets again."""
+    redis, open_stores = process.redis, process.records.open
+    store = RedisBatches(redis, rows_max=settings.batches.rows_max)
+    retention_s = settings.batches.retention_h * 3_600
+    storage = RedisTenantStorage(redis, tenant_limits(settings), retention_s)
+    return ControlSets(
+        lambda: process.records.exist,
+        open_stores,
+        store,
+        LastingBatches(store, RedisResults(redis), open_stores),
+        BatchCreator(store, storage, open_stores, retention_s),
+        process.judging.judges,
+        RedisIdempotency(redis, process.supervisor),
+        process.events,
+        time_ms=time_ms,
+    )
 
 
 def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from assay.catalog.stores import Stores
@@ -37,6 +38,7 @@ class Records:
         self._retention_ms = None if retention_d is None else round(retention_d * DAY_MS)
         self.url = records_url(settings)
         self._embedded = self.url.startswith("sqlite")
+        self._file = Path(self.url.partition(":///")[2])
         self._opening = asyncio.Lock()
         self._database: Database | None = None
         self._stores: Stores | None = None
@@ -55,6 +57,11 @@ class Records:
                 keep_up = partial(upkeep, self._database, self._batches, self._retention_ms)
                 self._supervisor.start("records_upkeep", keep_up)
             return self._stores
+
+    @property
+    def exist(self) -> bool:
+        """Whether somebody may have records: a file is there after the first use."""
+        return not self._embedded or self._file.exists()
 
     async def __aenter__(self) -> Self:
         """Open a configured database at once, to see whether its schema fits.

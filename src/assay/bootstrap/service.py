@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.bootstrap.batches import batch_routers, build_batches, build_worker
+from assay.bootstrap.batches import batch_routers, build_batches, start_worker
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
@@ -58,35 +58,10 @@ async def open_service(
     """
     async with AsyncExitStack() as stack:
         process = await stack.enter_async_context(open_process(settings, ends_stalled=ends_stalled))
-        services = Services(
-            evaluator=process.evaluator,
-            comparer=Comparer(
-                process.judging.judges,
-                process.screener,
-                process.events,
-                process.images,
-                process.delimiter_key,
-                process.gate,
-            ),
-            access=access(settings, process.events),
-            idempotency=RedisIdempotency(
-                process.redis, process.supervisor, limits=tenant_limits(settings)
-            ),
-            gate=process.gate,
-            models=process.judging.directory,
-            judges=process.judging.judges,
-            open_stores=process.records.open,
-            usage=process.usage,
-            audit=process.audit,
-            upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
-            events=process.events,
-            lifecycle=process.lifecycle,
-            load=process.load,
-        )
+        services = _services(settings, process)
         process.supervisor.start("memory_trimming", partial(give_back_memory, process.load))
         if work:
-            worker = build_worker(settings.batches, process)
-            worker.start()
+            worker = start_worker(settings, process)
             stack.push_async_callback(worker.stop)
         batches = build_batches(settings, services, process)
         app = create_app(
@@ -96,17 +71,40 @@ async def open_service(
             settings.server.cors_origins,
         )
         app.add_middleware(OpenAIErrors)
-        await _add_console(app, settings, services, process)
+        if settings.server.console:
+            secret = await shared_secret(process.redis, "console")
+            app.mount("/console", build_console(app, services.access, secret))
         process.metrics.add_routes(routes_of(app))
         yield Service(app, process.operations, services, process.limits)
 
 
-async def _add_console(
-    app: FastAPI, settings: Settings, services: Services, process: Process
-) -> None:
-    if settings.server.console:
-        secret = await shared_secret(process.redis, "console")
-        app.mount("/console", build_console(app, services.access, secret))
+def _services(settings: Settings, process: Process) -> Services:
+    """What the HTTP layer works with."""
+    return Services(
+        evaluator=process.evaluator,
+        comparer=Comparer(
+            process.judging.judges,
+            process.screener,
+            process.events,
+            process.images,
+            process.delimiter_key,
+            process.gate,
+        ),
+        access=access(settings, process.events),
+        idempotency=RedisIdempotency(
+            process.redis, process.supervisor, limits=tenant_limits(settings)
+        ),
+        gate=process.gate,
+        models=process.judging.directory,
+        judges=process.judging.judges,
+        open_stores=process.records.open,
+        usage=process.usage,
+        audit=process.audit,
+        upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
+        events=process.events,
+        lifecycle=process.lifecycle,
+        load=process.load,
+    )
 
 
 async def run_service(settings: Settings, on_started: Callable[[str, str], None]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from assay.bootstrap.batches import build_worker
+from assay.bootstrap.batches import start_worker
 from assay.bootstrap.process import open_process
 from assay.http.server import handled_signals, listen, serving
 from assay.settings import Settings
@@ -30,8 +30,7 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         )
         await stack.enter_async_context(serving(process.operations, listener))
         signals = stack.enter_context(handled_signals())
-        worker = build_worker(settings.batches, process)
-        worker.start()
+        worker = start_worker(settings, process)
         stack.push_async_callback(worker.stop)
         process.lifecycle.phase = "serving"
         on_started(f"http://{server.host}:{listener.getsockname()[1]}")

@@ -31,6 +31,11 @@ class WantedLabels:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     split: str | None = None
 
+    @classmethod
+    def from_json(cls, labels: Mapping[str, Any]) -> WantedLabels:
+        """Those of a calibration's `labels`."""
+        return cls(frozenset(labels["annotators"]), labels["metadata"], labels["split"])
+
     def has(self, label: HumanLabel) -> bool:
         """Whether the label counts, whatever its item is."""
         return (not self.annotators or label.annotator in self.annotators) and all(

@@ -38,7 +38,7 @@ class Console:
         routes: list[BaseRoute] = [
             Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
-            Mount("/files", ConsoleFiles(directory=FILES)),
+            Mount("/files", LastingFiles(directory=FILES)),
             Mount("/api", Forwarder(self)),
         ]
         routes += [
@@ -115,7 +115,7 @@ class Console:
                              problem.detail, [])  # fmt: skip
 
 
-class ConsoleFiles(StaticFiles):
+class LastingFiles(StaticFiles):
     """The console's files, which browsers keep: their URLs change with their content."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.frozen import Frozen
+from assay.criteria.locations import fault_at
 from assay.domain.cascade import TIERS_MAX
 from assay.domain.evaluation import (
     Aggregate,
@@ -100,9 +101,10 @@ class Cascade(Frozen):
     @model_validator(mode="after")
     def _one_threshold_each(self) -> Self:
         if self.thresholds is not None and len(self.thresholds) != len(self.tiers):
-            raise PydanticCustomError(
-                "thresholds_count", "needs as many thresholds as it has tiers, or none"
+            fault = PydanticCustomError(
+                "thresholds_count", "must be as many as there are tiers, or absent"
             )
+            raise fault_at(("thresholds",), fault, self.thresholds)
         return self
 
 
@@ -135,9 +137,10 @@ class Judge(JudgeTier):
     @model_validator(mode="after")
     def _either_models_or_a_cascade(self) -> Self:
         if self.cascade is not None and (self.models or self.strategy):
-            raise PydanticCustomError(
+            fault = PydanticCustomError(
                 "cascade_beside_models", "must not have models or a strategy beside a cascade"
             )
+            raise fault_at(("cascade",), fault, self.cascade)
         return self
 
 

@@ -225,6 +225,26 @@ class EvaluatorFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlSetsRead:
+    """The control sets of all tenants: whether the judge drifts, by the names of evaluators."""
+
+    alarms: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeDrifted:
+    """An evaluator disagrees with its control set more often than was certified.
+
+    `since_batch` is the run in which that may have begun.
+    """
+
+    name: str
+    evaluator_id: str
+    batch_id: str
+    since_batch: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsDegraded:
     """The database of records stopped (or resumed) answering; `fault` is what it or the driver
     said."""

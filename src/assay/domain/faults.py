@@ -14,6 +14,7 @@ FAULT_PLACES = (
     "batch_worker",
     "breaker_fleet",
     "check",
+    "control_sets",
     "event_loop_lag",
     "idempotency_release",
     "idempotency_renewal",

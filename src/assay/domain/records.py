@@ -14,7 +14,7 @@ from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.domain.errors import AssayError
 
 EVALUATOR_ID_KIND, DATASET_ID_KIND, LABEL_ID_KIND = "evaluator", "dataset", "label"
-CALIBRATION_ID_KIND, DRAW_ID_KIND = "calibration", "draw"
+CALIBRATION_ID_KIND, CONTROL_ID_KIND, DRAW_ID_KIND = "calibration", "control", "draw"
 """The first parts of ids."""
 VERSION_MAX = 1_000_000_000
 """No version has this number: they are counted from 1."""
@@ -153,13 +153,18 @@ class ObjectStore(Protocol):
     """Keeps documents; see `StoredObject`."""
 
     async def add(self, tenant: str, new: StoredObject) -> StoredObject:
-        """The new object, with its times."""
+        """The new object, with its times, in the place of one with its id."""
         ...
 
     async def change(
-        self, tenant: str, id_: str, document: Mapping[str, Any], *, updates: bool = True
-    ) -> StoredObject | None:
-        """The object with another document; with `updates`, it counts as updated now."""
+        self, tenant: str, id_: str, document: Mapping[str, Any], *,
+        updates: bool = True, token: str | None = None,
+    ) -> StoredObject | None:  # fmt: skip
+        """The object with another document if the old one has the `token`; `updates`: as of now."""
+        ...
+
+    async def of_all(self, kind: str, after: str, limit: int) -> Sequence[tuple[str, StoredObject]]:
+        """Objects of all tenants with their tenants, in the order of their ids after `after`."""
         ...
 
     async def find(
@@ -235,6 +240,7 @@ class ItemFilter:
     """Which items of a version are wanted: those with all of what is given."""
 
     ids: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
     split: str | None = None
     group: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

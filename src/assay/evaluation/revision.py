@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
 from xxhash import xxh3_64_hexdigest
 
-from assay.evaluation.selection import Placed
+from assay.criteria.base import Criterion
+from assay.domain.completion import Caller
+from assay.domain.evaluation import JudgeSpec
+from assay.domain.policy import Deadline
+from assay.domain.ports import Judges
+from assay.evaluation.selection import Placed, assign_judges, with_parts
 from assay.judging.judge import Assignment
 from assay.prompts.templates import templates
 from assay.verdicts.reader import READER_VERSION
@@ -17,6 +23,18 @@ from assay.verdicts.reader import READER_VERSION
 def revision(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) -> str:
     """16 hex digits, equal for equal criteria with equal judges, whatever certificate there is."""
     return _hash("\n".join(_parts(criteria, assignments)))
+
+
+def present_revision(criteria: Sequence[Criterion], judge: JudgeSpec, judges: Judges) -> str:
+    """The revision that an evaluation would have now; no call is made.
+
+    Raises `RequestError` if a judge or model is not configured.
+    """
+    # The number of calls that are allowed changes no verdict.
+    assignments = assign_judges(
+        criteria, judge, judges, Caller(), Deadline.after(0), calls_max=sys.maxsize
+    )
+    return revision(with_parts(criteria), assignments)
 
 
 def _parts(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) -> Iterator[str]:

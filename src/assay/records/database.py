@@ -168,8 +168,12 @@ def create_engine(url: str) -> AsyncEngine:
 
 def insert_new(connection: AsyncConnection, table: Table) -> Any:
     """An insert that passes by rows whose key is there already."""
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table).on_conflict_do_nothing()
+    return dialect_of(connection).insert(table).on_conflict_do_nothing()
+
+
+def dialect_of(connection: AsyncConnection) -> Any:
+    """What is SQLAlchemy's for this database alone."""
+    return sqlite if connection.dialect.name == "sqlite" else postgresql
 
 
 def _json(value: Any) -> str:

@@ -328,6 +328,8 @@ def _conditions(version: DatasetVersion, wanted: ItemFilter) -> list[Any]:
     conditions: list[Any] = [columns.upload_id.in_(version.uploads)]
     if wanted.ids:
         conditions.append(columns.item_id.in_(wanted.ids))
+    if wanted.places:
+        conditions.append(columns.place.in_(wanted.places))
     if wanted.split is not None:
         conditions.append(columns.split == wanted.split)
     if wanted.group is not None:

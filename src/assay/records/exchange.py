@@ -24,6 +24,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assay.domain.exact_json import dumps, loads
+from assay.domain.records import CONTROL_ID_KIND
 from assay.records.database import SCHEMA, create_engine, insert_new
 from assay.records.tables import (
     bodies,
@@ -122,7 +123,8 @@ def _owned(table: Table, tenant: str) -> Select[Any]:
         "labels": (labels.c.tenant == tenant,),
         "runs": finished,
         "results": (results.c.run_id.in_(select(runs.c.id).where(*finished)),),
-        "objects": (objects.c.tenant == tenant,),
+        # A control set names places of items, which an import gives anew.
+        "objects": (objects.c.tenant == tenant, objects.c.kind != CONTROL_ID_KIND),
     }
     return select(table).where(*wanted[table.name]).order_by(*table.primary_key.columns)
 

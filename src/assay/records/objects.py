@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, tuple_, update
+from sqlalchemy import Row, delete, select, tuple_, update
 
 from assay.domain.ids import now_ms
 from assay.domain.records import StoredObject
-from assay.records.database import Database
+from assay.records.database import Database, dialect_of
 from assay.records.tables import objects
 
 
@@ -26,14 +26,23 @@ class RecordedObjects:
             "created_ms": now, "updated_ms": now, "document": dict(new.document),
         }  # fmt: skip
         async with self._database.writing() as connection:
-            made = await connection.execute(insert(objects).values(values).returning(objects))
-            return _object(made.one())
+            statement = dialect_of(connection).insert(objects).values(values)
+            statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
+            return _object((await connection.execute(statement.returning(objects))).one())
 
     async def change(
-        self, tenant: str, id_: str, document: Mapping[str, Any], *, updates: bool = True
+        self,
+        tenant: str,
+        id_: str,
+        document: Mapping[str, Any],
+        *,
+        updates: bool = True,
+        token: str | None = None,
     ) -> StoredObject | None:
         values = {"document": dict(document)} | ({"updated_ms": now_ms()} if updates else {})
         changed = update(objects).where(objects.c.tenant == tenant, objects.c.id == id_)
+        if token is not None:
+            changed = changed.where(objects.c.document["token"].as_string() == token)
         async with self._database.writing() as connection:
             found = await connection.execute(changed.values(values).returning(objects))
             row = found.one_or_none()
@@ -67,6 +76,14 @@ class RecordedObjects:
             order = (time, objects.c.id)
             query = query.order_by(*(one.desc() for one in order) if descending else order)
             return [_object(row) for row in await connection.execute(query.limit(limit))]
+
+    async def of_all(self, kind: str, after: str, limit: int) -> Sequence[tuple[str, StoredObject]]:
+        # Ids begin with their kind, and the rest are hex digits: so the primary key finds them.
+        ids = objects.c.id.between(after or f"{kind}_", f"{kind}_g")
+        query = select(objects).where(ids, objects.c.id != after, objects.c.kind == kind)
+        async with self._database.reading() as connection:
+            found = await connection.execute(query.order_by(objects.c.id).limit(limit))
+            return [(row.tenant, _object(row)) for row in found]
 
     async def delete(self, tenant: str, kind: str, id_: str) -> bool:
         columns = objects.c

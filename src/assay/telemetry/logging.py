@@ -20,6 +20,7 @@ from assay.domain.events import (
     Event,
     FallbackTaken,
     InternalFault,
+    JudgeDrifted,
     KeyQuarantined,
     ParameterRefused,
     QueueRefused,
@@ -188,6 +189,7 @@ LINES: Mapping[type, Callable[[Any], Line]] = {
     BatchEnded: _line("info", "batch_ended", "batch_id", "status"),
     WebhookAttempted: _webhook_attempted,
     UsageLost: _line("error", "usage_lost", "calls"),
+    JudgeDrifted: _line("warning", "judge_drift", "evaluator_id", "batch_id", "since_batch"),
     InternalFault: _internal_fault,
 }
 

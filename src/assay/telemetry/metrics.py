@@ -77,6 +77,7 @@ class Metrics:
         self._count_waits()
         self._count_batches()
         self._count_process()
+        self._count_evaluators()
 
     def emit(self, event: events.Event) -> None:
         """Count the event; an event without a metric is ignored."""
@@ -333,13 +334,6 @@ class Metrics:
             "assay_event_loop_stalls_total", "Times that the event loop stood still for seconds."
         )
         self._on(events.LoopStalled, lambda _: stalls().inc())
-        by_evaluator = self._counter(
-            "assay_evaluator_results_total",
-            "Cases judged by a stored evaluator.",
-            Labels.learned("evaluator", EVALUATORS_MAX),
-            Labels(("outcome",), {True: ("passed",), False: ("failed",), None: ("undecided",)}),
-        )
-        self._on(events.EvaluatorFinished, lambda e: by_evaluator(e.name, e.passed).inc())
         lost = self._counter(
             "assay_usage_lost_calls_total", "Judge calls that `GET /v1/usage` does not count."
         )
@@ -353,6 +347,31 @@ class Metrics:
         )
         records().set(1)
         self._on(events.RecordsDegraded, lambda event: records().set(event.available))
+
+    def _count_evaluators(self) -> None:
+        by_evaluator = self._counter(
+            "assay_evaluator_results_total",
+            "Cases judged by a stored evaluator.",
+            Labels.learned("evaluator", EVALUATORS_MAX),
+            Labels(("outcome",), {True: ("passed",), False: ("failed",), None: ("undecided",)}),
+        )
+        self._on(events.EvaluatorFinished, lambda e: by_evaluator(e.name, e.passed).inc())
+        drift = self._gauge(
+            "assay_judge_drift",
+            "1 while an evaluator disagrees with its control set more often than certified.",
+            Labels.learned("evaluator", EVALUATORS_MAX),
+        )
+        seen: set[str] = set()
+
+        def show(event: events.ControlSetsRead) -> None:
+            seen.update(event.alarms)
+            alarms = [name for name, alarm in event.alarms.items() if alarm]
+            # Alarms come first to have series of their own, and last to win where names share one.
+            for name in (*alarms, *seen.difference(alarms), *alarms):
+                drift(name).set(name in alarms)
+
+        self._on(events.ControlSetsRead, show)
+        self._on(events.JudgeDrifted, lambda event: drift(event.name).set(1))
 
     def _on(self, event: type[E], *moves: Callable[[E], None]) -> None:
         self._moves[event] = moves

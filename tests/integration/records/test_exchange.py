@@ -72,7 +72,7 @@ async def fill(database: Database, tenant: str) -> None:
             request = dumps({"tenant": tenant, "criteria": ["ü"]})
             await store.finish(batch, request, Sums({"rows:n": 3}, {}))
     objects = RecordedObjects(database)
-    for kind, document in (("eval", {"name": "ö"}), ("file", {"bytes": 5})):
+    for kind, document in (("eval", {"name": "ö"}), ("file", {"bytes": 5}), ("control", {})):
         await objects.add(tenant, StoredObject(new_id(kind), kind, document))
 
 
@@ -109,7 +109,7 @@ async def lines_of(database: Database, tenant: str) -> list[bytes]:
 
 async def test_a_round_trip(database: Database, other: Database):
     """What was exported is the same after the import, for another tenant, too, and exports again
-    as the same rows; other tenants' records are not in it."""
+    as the same rows; other tenants' records and control sets are not in it."""
     await fill(database, "acme")
     await fill(database, "rival")
     lines = await lines_of(database, "acme")

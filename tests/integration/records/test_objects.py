@@ -66,3 +66,33 @@ async def test_pages_follow_each_other_in_both_orders(database):
         while found := await page(store, after=seen[-1] if seen else "", limit=2, **query):
             seen += found
         assert seen == expected
+
+
+async def test_objects_of_all_tenants(database):
+    """In the order of their ids, page by page, and of one kind alone."""
+    store = RecordedObjects(database)
+    ids = sorted(
+        [*await added(store, 2, "control"), *await added(store, 2, "control", tenant="other")]
+    )
+    await added(store, 1, "controls")
+    await added(store, 1, "contra")
+    seen = []
+    while found := await store.of_all("control", seen[-1] if seen else "", 3):
+        seen += [one.id for _, one in found]
+        assert {tenant for tenant, _ in found} <= {"acme", "other"}
+    assert seen == ids
+
+
+async def test_a_change_with_a_token(database):
+    """Of two that know the same token one is made; an object with the same id takes its place."""
+    store = RecordedObjects(database)
+    new = StoredObject(new_id("control"), "control", {"token": "a", "n": 1})
+    await store.add("acme", new)
+    changes = [store.change("acme", new.id, {"token": t, "n": 2}, token="a") for t in "bc"]
+    made = await asyncio.gather(*changes)
+    assert sum(one is not None for one in made) == 1
+    assert await store.change("acme", new.id, {}, token="a") is None
+    again = await store.add("acme", StoredObject(new.id, "control", {"token": "d"}))
+    assert (
+        (await store.find("acme", "control", new.id)).document == again.document == {"token": "d"}
+    )

@@ -400,7 +400,11 @@ class TestRequests:
         [
             ({"cascade": {"tiers": [CHEAP]}}, ("cascade", "tiers"), "at least 2"),
             ({"cascade": {"tiers": [CHEAP] * 5}}, ("cascade", "tiers"), "at most 4"),
-            ({"cascade": cascade(thresholds=[0.8])}, ("cascade",), "as many thresholds"),
+            (
+                {"cascade": cascade(thresholds=[0.8])},
+                ("cascade", "thresholds"),
+                "as many as there are tiers",
+            ),
             (
                 {"cascade": cascade(thresholds=[1.1, 0.0])},
                 ("cascade", "thresholds", 0),
@@ -411,8 +415,8 @@ class TestRequests:
                 ("cascade", "thresholds", 0),
                 "finite",
             ),
-            ({"cascade": cascade(), "models": ["cheap"]}, (), "beside a cascade"),
-            ({"cascade": cascade(), "strategy": "panel"}, (), "beside a cascade"),
+            ({"cascade": cascade(), "models": ["cheap"]}, ("cascade",), "beside a cascade"),
+            ({"cascade": cascade(), "strategy": "panel"}, ("cascade",), "beside a cascade"),
             ({"cascade": cascade(otherwise="guess")}, ("cascade", "otherwise"), "unscored"),
         ],
     )

@@ -360,3 +360,18 @@ def test_evaluators_are_told_apart_up_to_a_bound():
     assert 'assay_evaluator_results_total{evaluator="e0",outcome="passed"} 1.0' in text
     assert f'evaluator="e{EVALUATORS_MAX}"' not in text
     assert 'assay_evaluator_results_total{evaluator="other",outcome="undecided"} 5.0' in text
+
+
+def test_an_alarm_of_drift_is_shown_until_it_is_over():
+    """Also among names that share a series, and where the control set is gone."""
+    metrics = fresh()
+    name = "assay_judge_drift"
+    assert value(metrics, name, evaluator=OTHER) == 0
+    metrics.emit(events.ControlSetsRead({f"e{n}": n == 0 for n in range(EVALUATORS_MAX)}))
+    assert (value(metrics, name, evaluator="e0"), value(metrics, name, evaluator="e1")) == (1, 0)
+    metrics.emit(events.ControlSetsRead({"late": True, "later": False}))
+    assert (value(metrics, name, evaluator="e0"), value(metrics, name, evaluator=OTHER)) == (0, 1)
+    metrics.emit(events.ControlSetsRead({}))
+    assert value(metrics, name, evaluator=OTHER) == 0
+    metrics.emit(events.JudgeDrifted("e1", "evaluator_1", "batch_2", "batch_1"))
+    assert value(metrics, name, evaluator="e1") == 1

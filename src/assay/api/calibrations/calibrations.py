@@ -108,15 +108,14 @@ class Calibrations:
                 wanted.cascade.alpha, wanted.cascade.delta, wanted.cascade.unsure_cost_usd,
                 1 + await self._earlier_attempts(tenant, results),
             )  # fmt: skip
-        labels = wanted.labels
-        chosen = WantedLabels(frozenset(labels.annotators), labels.metadata, labels.split)
-        judged = await self._labelled.read(results, criteria, chosen)
+        labels = wanted.labels.model_dump()
+        judged = await self._labelled.read(results, criteria, WantedLabels.from_json(labels))
         options = Wanted(wanted.precision_min, wanted.confidence, wanted.seed, drawn, goal)
         return {
             "batch": results.batch.id,
             "evaluator": results.evaluator,
             "dataset": results.dataset_name,
-            "labels": labels.model_dump(),
+            "labels": labels,
             "confidence": wanted.confidence,
             "seed": wanted.seed,
             "cascade": wanted.cascade and wanted.cascade.model_dump(),

@@ -169,6 +169,8 @@ async def test_a_person_finds_the_way_without_reading(tmp_path):
         await page.get_by_role("link", name="Label", exact=True).click()
         await page.get_by_label("How many, on average").fill("40")
         await page.get_by_role("button", name="Draw and begin").click()
+        await page.get_by_text("0 of 40 labelled").wait_for()
+        await page.wait_for_load_state()
         for number in range(1, 31):
             await page.keyboard.press(str(1 + number % 2))
             await page.get_by_text(f"{number} of 40 labelled").wait_for()

@@ -26,7 +26,7 @@ from assay.criteria.frozen import Frozen
 from assay.criteria.locations import require_one
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
-from assay.domain.records import LABEL_ID_KIND, HumanLabel
+from assay.domain.labels import LABEL_ID_KIND, HumanLabel
 from assay.http.body import read_json, require_media_type
 from assay.http.pagination import Paging
 from assay.http.problems import bad_lines, invalid_request

@@ -13,7 +13,8 @@ from assay.catalog.labels import case_digest
 from assay.catalog.stores import Stores
 from assay.domain.batches import StoredResult
 from assay.domain.exact_json import loads
-from assay.domain.records import DatasetVersion, HumanLabel, StoredItem
+from assay.domain.labels import HumanLabel
+from assay.domain.records import DatasetVersion, StoredItem
 
 LABELS_AT_ONCE = 1_000
 NAN = math.nan

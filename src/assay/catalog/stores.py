@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from assay.domain.erasure import RecordEraser
+from assay.domain.labels import LabelStore
 from assay.domain.records import (
     DatasetStore,
     EvaluatorStore,
-    LabelStore,
     ObjectStore,
     RecordsUnavailable,
     RunStore,

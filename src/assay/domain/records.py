@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.domain.errors import AssayError
 
-EVALUATOR_ID_KIND, DATASET_ID_KIND, LABEL_ID_KIND = "evaluator", "dataset", "label"
+EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
 CALIBRATION_ID_KIND, CONTROL_ID_KIND, DRAW_ID_KIND = "calibration", "control", "draw"
 """The first parts of ids."""
 VERSION_MAX = 1_000_000_000
@@ -344,59 +344,4 @@ class DatasetStore(Protocol):
 
     async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
         """Delete it with all versions; False if there is none. See `Erasing`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class HumanLabel:
-    """What a person says of a case by one criterion.
-
-    The item is one of a dataset, or of a batch, or a case that was sent; `digest` is the hash of
-    its case. One of `passed`, `label`, `score` and `preference` is set. The same annotator's later
-    label of the same item and criterion is named by `superseded_by`.
-    """
-
-    id: str
-    created_ms: int
-    digest: str
-    criterion: str
-    annotator: str
-    dataset: str = ""
-    batch: str = ""
-    item_id: str = ""
-    passed: bool | None = None
-    label: str | None = None
-    score: float | None = None
-    preference: str | None = None
-    comment: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    superseded_by: str | None = None
-    random_sample: bool = False
-    """Whether its giver says that the item was drawn at random."""
-
-
-class LabelStore(Protocol):
-    """Keeps labels; see `HumanLabel`."""
-
-    async def add(self, tenant: str, labels: Sequence[HumanLabel]) -> None:
-        """Add all or none; each supersedes the annotator's earlier one of its item."""
-        ...
-
-    async def page(
-        self,
-        tenant: str,
-        before: str,
-        limit: int,
-        *,
-        superseded: bool,
-        wanted: Mapping[str, str],
-    ) -> Sequence[HumanLabel]:
-        """Labels that stand, or that are superseded, older than the id `before`, newest first.
-
-        `wanted` are values of their fields, by name.
-        """
-        ...
-
-    async def delete(self, tenant: str, label_id: str) -> bool:
-        """Remove a label; False if there is none."""
         ...

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
-from assay.domain.records import HumanLabel
+from assay.domain.labels import HumanLabel
 from assay.records.database import Database
 from assay.records.tables import labels
 

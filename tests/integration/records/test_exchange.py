@@ -13,7 +13,8 @@ from assay.domain.batches import Batch, NewBatch, StoredResult, Sums
 from assay.domain.erasure import Erasing
 from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import new_id, now_ms
-from assay.domain.records import HumanLabel, NewItem, StoredObject
+from assay.domain.labels import HumanLabel
+from assay.domain.records import NewItem, StoredObject
 from assay.records import exchange
 from assay.records.database import SCHEMA, Database
 from assay.records.datasets import RecordedDatasets

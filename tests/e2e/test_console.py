@@ -17,7 +17,7 @@ pytestmark = [
 HOSTILE = "<img src=x onerror=alert(1)> مرحبا 你好 " + "long " * 400
 PAGES = (
     "", "playground", "evaluators", "evaluators/new", "datasets", "batches", "batches/new",
-    "labels", "calibrations", "models",
+    "compare", "labels", "calibrations", "models",
 )  # fmt: skip
 
 

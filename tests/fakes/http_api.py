@@ -15,6 +15,7 @@ import uvicorn
 
 from assay.api.app import CODES_BY_STATUS, create_app
 from assay.api.services import Services
+from assay.domain.audit import ActionPage
 from assay.domain.completion import Attempt, Usage
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import (
@@ -137,6 +138,13 @@ class NoUsage:
             yield _
 
 
+class NoAudit:
+    """Nobody has done anything."""
+
+    async def page(self, before, limit, since_ms, action):
+        return ActionPage([], None)
+
+
 @dataclass
 class Api:
     """A running API: its address, a client, and what it is made of."""
@@ -229,6 +237,7 @@ def fake_services(
         models=OneModel(),
         judges=FakeJudges(),
         usage=usage or NoUsage(),
+        audit=NoAudit(),
         events=events,
         gate=gate,
     )

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from assay import __version__
+from assay.api.audit import audit_router
 from assay.api.comparisons import comparisons_router
 from assay.api.criteria import criteria_router
 from assay.api.datasets import Datasets
@@ -98,7 +99,7 @@ def create_app(
     for router in (
         *(route(services, limits) for route in JUDGED_ROUTERS),
         criteria_router(services),
-        *(models_router(services), usage_router(services)),
+        *(models_router(services), usage_router(services), audit_router(services)),
         Evaluators(services, limits).router(),
         Datasets(services, limits).router(),
         *routers,

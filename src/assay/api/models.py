@@ -107,6 +107,7 @@ def models_router(services: Services) -> APIRouter:
         await services.admit(request, "operator")
         body = await read_json(request)
         wanted = validate(BreakerRequest, body.document)
+        request.state.audit_detail = wanted.state
         status = await services.models.set_breaker(model_id, wanted.state)
         return Response(orjson.dumps(_model_document(status)), media_type="application/json")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from assay.catalog.stores import OpenStores, without_records
+from assay.domain.audit import AuditLog
 from assay.domain.ports import EventSink, IdempotencyStore, Judges, ModelDirectory
 from assay.domain.tenants import OPEN_GATE, TenantGate
 from assay.domain.usage import UsageRecords
@@ -26,6 +27,7 @@ class Services:
     models: ModelDirectory
     judges: Judges
     usage: UsageRecords
+    audit: AuditLog
     events: EventSink
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     load: Load = field(default_factory=Load)

@@ -219,7 +219,12 @@ def _statements(
 def _side(run: RunResults, name: str, row: int) -> ChangedSide:
     values = run.columns[name].values
     score, passed = (_known(values[measure][row]) for measure in MEASURES)
-    return ChangedSide(score, None if passed is None else passed == 1, run.reason(name, row))
+    return ChangedSide(
+        score,
+        None if passed is None else passed == 1,
+        run.reason(name, row),
+        run.indices.get(row),
+    )
 
 
 def _known(value: float) -> float | None:

@@ -47,6 +47,9 @@ class ChangedSide:
     score: float | None
     passed: bool | None
     reason: str | None = field(metadata=doc("Why it is unscored."))
+    item_index: int | None = field(
+        metadata=doc("As `cursor` of the results, it leads to the row's result.")
+    )
 
 
 @dataclass(frozen=True, slots=True)

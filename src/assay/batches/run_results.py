@@ -74,16 +74,20 @@ class RunResults:
         self.definitions = definitions or {}
         self.rows: dict[str, int] = {}
         self.groups: dict[str, str] = {}
+        self.indices: dict[int, int] = {}
         self.failures: dict[int, str] = {}
         self.columns: dict[str, Column] = {}
         self.revisions: Counter[str] = Counter()
         self.simulated = False
 
-    def add(self, item_id: str, result: Mapping[str, Any]) -> None:
-        """Add the result of an item; raises `RequestError` for what is none."""
+    def add(self, item_id: str, result: Mapping[str, Any], index: int | None = None) -> None:
+        """Add the result of an item, with its place in the batch; raises `RequestError` for what is
+        none."""
         if item_id in self.rows:
             raise RequestError("invalid_request", "this item has a result already")
         row = self.rows[item_id] = len(self.rows)
+        if index is not None:
+            self.indices[row] = index
         try:
             if error := result.get("error"):
                 self.failures[row] = str(error["code"])

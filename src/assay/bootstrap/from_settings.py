@@ -14,6 +14,7 @@ from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
 from assay.providers import CLOUD_CREDENTIALS, Credentials, ProviderConfig, Tls
 from assay.settings import (
+    UNASKED,
     ModelSettings,
     ProviderSettings,
     Secret,
@@ -71,7 +72,7 @@ def _model(
     model_id: str, model: ModelSettings, provider: ProviderSettings, found: Published | None
 ) -> Model:
     """One configured model, with what is known of it where the configuration does not say."""
-    known, simulated = known_model(model.name), provider.dialect == "simulated"
+    known, simulated = known_model(model.name), provider.dialect in UNASKED
     thinks = model.reasoning_effort is not None or model.thinking_budget_tokens is not None
     reasoning = thinks or bool(known.reasoning) if model.reasoning is None else model.reasoning
     usual_limit = REASONING_OUTPUT_TOKENS if reasoning else OUTPUT_TOKENS

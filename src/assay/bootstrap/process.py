@@ -39,6 +39,7 @@ from assay.redis.embedded import EmbeddedRedis
 from assay.redis.watch import StoreWatch
 from assay.screening import Screener
 from assay.settings import ENDS_SOON, Settings
+from assay.store.audit.audit import RedisAudit
 from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
 from assay.store.usage.usage import RedisUsage
@@ -74,6 +75,7 @@ class Process:
     in_hand: RowsInHand
     records: Records
     usage: RedisUsage
+    audit: RedisAudit
 
 
 class Clients(NamedTuple):
@@ -99,11 +101,12 @@ async def open_process(
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(open_redis(settings))
         redis, budgeted = clients.redis, clients.budgeted
-        usage = RedisUsage(redis)
-        events: EventSink = Sinks([metrics, EventLog(), usage])
+        usage, audit = RedisUsage(redis), RedisAudit(redis)
+        events: EventSink = Sinks([metrics, EventLog(), usage, audit])
         supervisor = await stack.enter_async_context(Supervisor(events))
-        usage.start(supervisor, events)
-        stack.push_async_callback(usage.aclose)
+        for kept in (usage, audit):
+            kept.start(supervisor, events)
+            stack.push_async_callback(kept.aclose)
         store = _watch_store(clients, events, supervisor)
         _warn_of_shares(settings)
         supervisor.start("model_ends", partial(warn_of_ends, models))
@@ -132,7 +135,7 @@ async def open_process(
         )
         yield Process(
             *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
-            *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage),
+            *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage, audit),
         )
 
 

@@ -99,6 +99,7 @@ def _services(settings: Settings, process: Process) -> Services:
         judges=process.judging.judges,
         open_stores=process.records.open,
         usage=process.usage,
+        audit=process.audit,
         upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
         events=process.events,
         lifecycle=process.lifecycle,

@@ -7,7 +7,7 @@ from assay.cli.app import app
 
 COMMANDS = (
     *("serve", "worker", "evaluate", "batch", "keys", "migrate", "models", "export", "import"),
-    *("probe", "calibrate", "labels", "compare"),
+    *("probe", "calibrate", "labels", "compare", "demo"),
 )
 MODULES = {"export": "records", "import": "records", "labels": "calibrate"}
 """Of commands that share one."""

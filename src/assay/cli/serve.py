@@ -18,9 +18,14 @@ from assay.bootstrap import EmbeddedError, run_service, start_logging
 from assay.cli import options
 from assay.cli.app import app, usage_error
 from assay.cli.configuration import read_settings
+from assay.cli.demo import RECORDED
 from assay.cli.local_model import WARNING, LocalModelError, local_judge, local_model
 from assay.settings import Settings
 
+DEMO = (
+    "  This is a demonstration: verdicts are RECORDED or SIMULATED, and marked so.\n"
+    "  Fill it with cases: assay demo --url URL\n"
+)
 EXAMPLE = {
     "input": "What is the capital of France?",
     "output": "Paris.",
@@ -44,20 +49,25 @@ def serve(
         Literal["local"] | None,
         typer.Option(help="local: start a small language model as the default judge."),
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Configure the recorded judges of `assay demo`.")
+    ] = False,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; exit 0 if everything in flight was finished."""
+    if demo and judge:
+        usage_error("--demo and --judge exclude each other")
     try:
         with local_model() if judge else nullcontext() as model_url:
             settings = read_settings(
                 config,
-                judge=local_judge(model_url) if model_url else None,
+                judge=local_judge(model_url) if model_url else RECORDED if demo else None,
                 host=host,
                 port=port,
                 metrics_port=metrics_port,
                 data_dir=data_dir,
             )
             start_logging(settings)
-            warning = f"  {WARNING}\n" if model_url else _simulated(settings)
+            warning = f"  {WARNING}\n" if model_url else DEMO if demo else _simulated(settings)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 drained = runner.run(run_service(settings, partial(_announce, settings, warning)))
     except (OSError, EmbeddedError, LocalModelError, ValueError) as error:

@@ -26,11 +26,13 @@ PAGES = (
     ("Evaluators", "evaluators"),
     ("Datasets", "datasets"),
     ("Batches", "batches"),
+    ("Compare", "compare"),
     ("Label", "labels"),
     ("Calibration", "calibrations"),
     ("Models", "models"),
 )
 """The pages of the navigation, with their paths."""
+OPERATOR_PAGES = (("Audit log", "audit"),)
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -55,13 +57,17 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         session=session,
         csrf_token=session.csrf_token if session else "",
         base=root,
-        pages=PAGES,
+        pages=PAGES + (OPERATOR_PAGES if _operates(session) else ()),
         file=lambda name: f"{root}/files/{name}?v={_version(name)}",
         here=request.url.path.removeprefix(root).strip("/").partition("/")[0],
         partial="hx-request" in request.headers,
         **values,
     )  # fmt: skip
     return HTMLResponse(text, status, HEADERS)
+
+
+def _operates(session: Session | None) -> bool:
+    return session is not None and session.identity.role == "operator"
 
 
 def go(request: Request, path: str) -> Response:

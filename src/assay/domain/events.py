@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from assay.domain.audit import Action
 from assay.domain.completion import Caller, Usage
 
 ShedReason = Literal["draining", "too_many", "too_large_together"]
@@ -33,6 +34,23 @@ class RequestShed:
     """A request was rejected on arrival: `draining`, `too_many` or `too_large_together`."""
 
     reason: ShedReason
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTaken:
+    """Somebody did, or was refused, what cannot be undone or concerns others."""
+
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class KeysLoaded:
+    """The file of API keys was read: tenant, role, name and end of each key that it allows.
+
+    A part of a key's digest stands for the key.
+    """
+
+    keys: Mapping[str, tuple[str, str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from starlette.datastructures import Headers
 
-from assay.domain.events import KeysFileFaulty
+from assay.domain.events import KeysFileFaulty, KeysLoaded
+from assay.domain.ids import shown_time
 from assay.domain.ports import EventSink
 from assay.http.access import ROLES, Identity, Role, unauthenticated
 
@@ -30,6 +31,7 @@ KEY_CHARS_MAX = 512
 CHECK_INTERVAL_S = 1.0
 """Shortest time between two checks of the file for a change."""
 NAME_CHARS_MAX = 64
+FINGERPRINT_CHARS = 16
 DATE_CHARS = len("2026-12-31")
 FAULTS_LOGGED_MAX = 10
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -92,9 +94,10 @@ class KeysFile:
                 self._load()
                 self._version = version
         except _GONE as error:
-            if self._version:
+            was_there, self._keys, self._version = bool(self._version), {}, ()
+            if was_there:
                 self._report([f"{error.strerror}: no key is accepted"])
-            self._keys, self._version = {}, ()
+                self._announce()
         except OSError as error:
             logger.warning("the keys file cannot be read, the keys stay unchanged: %s", error)
 
@@ -102,6 +105,18 @@ class KeysFile:
         self._keys, faults = parse_keys(self._path.read_text("utf-8-sig", errors="replace"))
         if faults:
             self._report(faults)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Say which keys are allowed now, so that changes can be recorded."""
+        keys = {
+            digest[:FINGERPRINT_CHARS]: (
+                *(one.tenant, one.role, one.key_name),
+                "" if one.expires_s == math.inf else shown_time(int(one.expires_s * 1_000)),
+            )
+            for digest, one in self._keys.items()
+        }
+        self._events.emit(KeysLoaded(keys))
 
     def _report(self, faults: Sequence[str]) -> None:
         for fault in faults[:FAULTS_LOGGED_MAX]:

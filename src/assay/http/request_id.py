@@ -9,10 +9,11 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.domain.completion import Caller
-from assay.domain.events import RequestFinished
+from assay.domain.events import ActionTaken, RequestFinished
 from assay.domain.faults import internal_fault
 from assay.domain.ids import random_hex
 from assay.domain.ports import EventSink
+from assay.http.audit import audited
 from assay.http.problems import CLOSE, INTERNAL, Problem, ProblemError, render
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -82,6 +83,8 @@ class RequestIdMiddleware:
                     key_name=state.get("key_name", ""),
                 )
             )
+            if action := audited(scope, status or CLIENT_CLOSED):
+                self._events.emit(ActionTaken(action))
 
 
 def request_id_of(scope: Scope) -> str:

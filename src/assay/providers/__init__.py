@@ -13,6 +13,7 @@ from assay.providers.client import ProviderClient, ProviderConfig
 from assay.providers.credentials import Credentials
 from assay.providers.gemini import Gemini, GeminiEmbeddings
 from assay.providers.openai import OpenAI, OpenAIEmbeddings, OpenAIResponses
+from assay.providers.recorded import Recorded
 from assay.providers.simulated import Simulated
 from assay.providers.tls import Tls
 from assay.providers.vertex import google_credentials, vertex
@@ -27,6 +28,8 @@ HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "vertex": vertex,
 }
 """The wire protocols over HTTP."""
+UNASKED: Mapping[str, Callable[[Model], ChatModel]] = {"simulated": Simulated, "recorded": Recorded}
+"""What answers in place of a model."""
 EMBEDDINGS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "openai": OpenAIEmbeddings,
     "openai_responses": OpenAIEmbeddings,
@@ -48,8 +51,8 @@ Each raises `ValueError` if its library is not installed.
 
 def build_model(dialect: str, model: Model, client: ProviderClient | None) -> ChatModel:
     """The adapter for `dialect`; raises `ValueError` if it is unknown or has no client."""
-    if dialect == "simulated":
-        return Simulated(model)
+    if dialect in UNASKED:
+        return UNASKED[dialect](model)
     if dialect not in HTTP_DIALECTS:
         raise ValueError(f"unknown dialect {dialect!r}")
     if client is None:

@@ -38,7 +38,9 @@ class Simulated:
         await asyncio.sleep(self._latency_s)
         embeds = self._model.kind == "embedding"
         text = (
-            _embeddings(prompt, self._model.dimensions or DIMENSIONS) if embeds else _answer(prompt)
+            _embeddings(prompt, self._model.dimensions or DIMENSIONS)
+            if embeds
+            else self.answer(prompt)
         )
         asked = (part for turn in prompt.turns for part in turn.parts)
         usage = Usage(estimated_tokens(asked), 0 if embeds else estimated_tokens([text]))
@@ -55,18 +57,18 @@ class Simulated:
             simulated=True,
         )
 
+    def answer(self, prompt: Prompt[T]) -> str:
+        """What it answers."""
+        if prompt.answer is None:
+            return SIMULATED_TEXT
+        rng = random.Random(_question_hash(prompt))  # noqa: S311  # repeatable on purpose, and no secret
+        return orjson.dumps(instance(prompt.answer.schema, rng, SIMULATED_TEXT)).decode()
+
 
 def _embeddings(prompt: Prompt[T], dimensions: int) -> str:
     """A random direction for each text, and the same one for the same text."""
     chances = (random.Random(turn.text.encode(errors="replace")) for turn in prompt.turns)  # noqa: S311  # as below
     return " ".join(to_text([rng.gauss() for _ in range(dimensions)]) for rng in chances)
-
-
-def _answer(prompt: Prompt[T]) -> str:
-    if prompt.answer is None:
-        return SIMULATED_TEXT
-    rng = random.Random(_question_hash(prompt))  # noqa: S311  # repeatable on purpose, and no secret
-    return orjson.dumps(instance(prompt.answer.schema, rng, SIMULATED_TEXT)).decode()
 
 
 def _question_hash(prompt: Prompt[T]) -> bytes:

@@ -2,7 +2,7 @@
 
 from assay.settings.addresses import check_proxy, environment_proxy
 from assay.settings.discovery import Way, list_models
-from assay.settings.judges import ModelSettings, ProviderSettings
+from assay.settings.judges import UNASKED, ModelSettings, ProviderSettings
 from assay.settings.known_models import ENDS_SOON, known_model, known_models
 from assay.settings.load import SettingsError, load, misspelt_variables
 from assay.settings.schema import (
@@ -16,6 +16,7 @@ from assay.settings.tenants import AuthSettings
 
 __all__ = [
     "ENDS_SOON",
+    "UNASKED",
     "AuthSettings",
     "BatchSettings",
     "BreakerSettings",

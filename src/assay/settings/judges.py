@@ -29,7 +29,10 @@ Dialect = Literal[
     "bedrock",
     "vertex",
     "simulated",
+    "recorded",
 ]
+UNASKED: tuple[Dialect, ...] = ("simulated", "recorded")
+"""Dialects that ask no model."""
 OPENAI_HOST = "api.openai.com"
 SECRETS = "`${env:NAME}` and `${file:PATH}` in it stand for secrets."
 
@@ -43,6 +46,7 @@ BASE_URLS: dict[Dialect, str] = {
     "bedrock": "https://bedrock-runtime.{region}.{domain}",
     "vertex": "https://{region}-aiplatform.googleapis.com/v1",
     "simulated": "",
+    "recorded": "",
 }
 OWN_FIELDS: dict[str, tuple[Dialect, ...]] = {
     "region": ("bedrock", "vertex"),

@@ -12,6 +12,7 @@ from assay.domain.suggestions import did_you_mean
 from assay.domain.targets import is_loopback
 from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.settings.judges import (
+    UNASKED,
     EmbeddingSettings,
     JudgeSettings,
     ModelSettings,
@@ -283,8 +284,8 @@ class Settings(Section):
 
     @property
     def simulated(self) -> bool:
-        """Whether all providers are simulated."""
-        return all(provider.dialect == "simulated" for provider in self.providers.values())
+        """Whether no provider asks a model."""
+        return all(provider.dialect in UNASKED for provider in self.providers.values())
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:

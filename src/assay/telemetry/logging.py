@@ -13,6 +13,7 @@ import structlog
 
 from assay.domain.completion import Caller, Usage
 from assay.domain.events import (
+    ActionTaken,
     AttemptFinished,
     BatchEnded,
     BreakerChanged,
@@ -112,6 +113,10 @@ def _request_finished(event: RequestFinished) -> Line:
     return "info", "request", fields | ({"key": event.key_name} if event.key_name else {})
 
 
+def _action_taken(event: ActionTaken) -> Line:
+    return "info", "audit", asdict(event.action)
+
+
 def _attempt_finished(event: AttemptFinished) -> Line:
     names = ("caller", "provider", "host", "model", "outcome", "error", "message", "seconds")
     fields = _fields(event, *names, "usage", "cost_usd")
@@ -171,6 +176,7 @@ def _line(level: Level, name: str, *fields: str) -> Callable[[Any], Line]:
 
 
 LINES: Mapping[type, Callable[[Any], Line]] = {
+    ActionTaken: _action_taken,
     RequestFinished: _request_finished,
     AttemptFinished: _attempt_finished,
     FallbackTaken: _line("warning", "fallback", "caller", "from_model", "to_model", "outcome"),

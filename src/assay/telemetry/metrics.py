@@ -133,6 +133,14 @@ class Metrics:
             "Lines of the keys file that allow nothing, or its absence, each time it is loaded.",
         )
         self._on(events.KeysFileFaulty, lambda event: faults().inc(event.faults))
+        keys = self._gauge("assay_api_keys", "API keys that the keys file allows.")
+        self._on(events.KeysLoaded, lambda event: keys().set(len(event.keys)))
+        actions = self._counter(
+            "assay_audited_actions_total",
+            "Actions for the audit log.",
+            one_of("result", ("done", "refused", "uncertain")),
+        )
+        self._on(events.ActionTaken, lambda event: actions(event.action.result).inc())
 
     def _count_criteria(self, types: Iterable[str]) -> None:
         reasons = get_args(Reason)

@@ -98,7 +98,7 @@ async def _results(batches: Batches, batch: Batch) -> RunResults:
 
 def _add(run: RunResults, page: Sequence[StoredResult]) -> None:
     for result in page:
-        run.add(result.item_id, loads(result.body))
+        run.add(result.item_id, loads(result.body), result.index)
 
 
 def _compare(base: RunResults, candidate: RunResults, rows_shown: int) -> BatchComparison:

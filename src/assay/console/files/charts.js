@@ -14,9 +14,10 @@ const accent = "var(--accent)", soft = "var(--soft)", line = "var(--line)";
 
 const CHARTS = {
   /* Name, value, low, high. */
-  intervals: (rows, width) => ({
+  intervals: (rows, width, figure) => ({
     width, height: 34 * rows.length + 40, marginLeft: Math.min(180, width / 3), x: { grid: true, label: null, nice: true }, y: { label: null, domain: rows.map((row) => row[0]) },
     marks: [
+      ...("zero" in figure.dataset ? [Plot.ruleX([0], { stroke: soft })] : []),
       Plot.ruleY(rows.filter((row) => row[2] !== ""), { y: (row) => row[0], x1: (row) => row[2], x2: (row) => row[3], stroke: accent, strokeWidth: 3, strokeOpacity: 0.45 }),
       Plot.dot(rows, { y: (row) => row[0], x: (row) => row[1], fill: accent, r: 5 }),
     ],
@@ -31,7 +32,7 @@ const CHARTS = {
   }),
   /* Name, count. */
   bars: (rows, width) => ({
-    width, height: 220, x: { label: null, domain: rows.map((row) => row[0]) }, y: { grid: true, label: null },
+    width: Math.min(width, 480), height: 200, x: { label: null, domain: rows.map((row) => row[0]) }, y: { grid: true, label: null },
     marks: [Plot.barY(rows, { x: (row) => row[0], y: (row) => row[1], fill: accent, inset: 1 }), Plot.ruleY([0], { stroke: line })],
   }),
 };
@@ -39,7 +40,7 @@ const CHARTS = {
 function draw(figure) {
   const table = figure.querySelector("table");
   if (!table?.tBodies[0]?.rows.length) return;
-  const chart = Plot.plot({ ...CHARTS[figure.dataset.chart](rowsOf(table), figure.clientWidth || 600), style: { background: "none", fontSize: "12px" } });
+  const chart = Plot.plot({ ...CHARTS[figure.dataset.chart](rowsOf(table), figure.clientWidth || 600, figure), style: { background: "none", fontSize: "12px" } });
   chart.querySelectorAll("style").forEach((style) => style.remove()); // the page allows none but its own
   chart.setAttribute("aria-hidden", "true");
   figure.querySelector("svg")?.remove();

@@ -7,8 +7,10 @@ from starlette.types import ASGIApp
 
 from assay.console.app import Console
 from assay.console.pages import (
+    audit,
     batches,
     calibrations,
+    compare,
     datasets,
     evaluators,
     labels,
@@ -21,6 +23,9 @@ from assay.http.access import Access
 
 def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
     """The console over the API `app`; `secret` signs its sessions."""
-    modules = (overview, playground, evaluators, datasets, batches, labels, calibrations, models)
+    modules = (
+        *(overview, playground, evaluators, datasets, batches, compare, labels, calibrations),
+        *(models, audit),
+    )
     pages = [one for module in modules for one in module.PAGES]
     return Console(app, access, secret).build(pages)

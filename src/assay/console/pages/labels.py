@@ -57,8 +57,9 @@ async def say(request: Request, api: Api) -> Response:
         return await _next(request, api, annotator, last="", after=form.get("row", ""))
     given: Any = value == "yes" if kind == "passed" else value
     found = await api.get(f"/v1/labels/draws/{request.path_params['draw']}")
+    batch = await api.get(f"/v1/batches/{found['batch']}")
     made = await api.post("/v1/labels", {
-        "item": _item(found, form.get("item_id", "")), "criterion": found["criterion"],
+        "item": _item(found, batch, form.get("item_id", "")), "criterion": found["criterion"],
         "annotator": annotator, kind: given, "comment": form.get("comment", ""),
     })  # fmt: skip
     return await _next(request, api, annotator, last=made["id"])
@@ -76,7 +77,8 @@ async def _next(
     request: Request, api: Api, annotator: str, *, last: str, after: str = ""
 ) -> Response:
     found = await api.get(f"/v1/labels/draws/{request.path_params['draw']}")
-    done = await _labelled(api, found, annotator)
+    batch = await api.get(f"/v1/batches/{found['batch']}")
+    done = await _labelled(api, found, batch, annotator)
     rows = [row for row in found["data"] if row["item_id"]]
     left = [row for row in rows if row["item_id"] not in done]
     wanted = request.query_params.get("row", "")
@@ -92,7 +94,9 @@ async def _next(
         )
         results = [one for each in page_["data"] for one in each.get("results", ())]
         result = next((one for one in results if one["name"] == found["criterion"]), None)
-        choices = await _choices(api, found)
+        made = next((each["generated"] for each in page_["data"] if each.get("generated")), None)
+        case = case if made is None else {**(case or {}), "output": made["output"]}
+        choices = await _choices(api, found, batch)
     return page(
         request, "label.html", draw=found, row=chosen, case=case, result=result, last=last,
         annotator=annotator, done=len(rows) - len(left), total=len(rows), choices=choices,
@@ -100,9 +104,11 @@ async def _next(
     )  # fmt: skip
 
 
-async def _labelled(api: Api, found: Mapping[str, Any], annotator: str) -> set[str]:
+async def _labelled(
+    api: Api, found: Mapping[str, Any], batch: Mapping[str, Any], annotator: str
+) -> set[str]:
     """The items of the draw that the annotator has labelled."""
-    of = "dataset" if found["dataset"] else "batch"
+    of = "dataset" if _has_outputs(batch) else "batch"
     name = (found[of] or "").partition("@")[0]
     items: set[str] = set()
     cursor: str | None = ""
@@ -116,8 +122,13 @@ async def _labelled(api: Api, found: Mapping[str, Any], annotator: str) -> set[s
     return items
 
 
-def _item(found: Mapping[str, Any], item_id: str) -> dict[str, str]:
-    if found["dataset"]:
+def _has_outputs(batch: Mapping[str, Any]) -> bool:
+    """Whether the batch judged the outputs of a dataset: what it made itself is its own."""
+    return bool(batch["dataset"]) and not batch["generated_by"]
+
+
+def _item(found: Mapping[str, Any], batch: Mapping[str, Any], item_id: str) -> dict[str, str]:
+    if _has_outputs(batch):
         return {"dataset": found["dataset"], "id": item_id}
     return {"batch": found["batch"], "item_id": item_id}
 
@@ -131,9 +142,10 @@ async def _case(api: Api, found: Mapping[str, Any], row: Mapping[str, Any]) -> A
     return next(iter(listed["data"]), None)
 
 
-async def _choices(api: Api, found: Mapping[str, Any]) -> list[dict[str, str]]:
+async def _choices(
+    api: Api, found: Mapping[str, Any], batch: Mapping[str, Any]
+) -> list[dict[str, str]]:
     """What can be said by the criterion: its labels or levels, else pass and fail."""
-    batch = await api.get(f"/v1/batches/{found['batch']}")
     criteria: list[Any] = []
     if batch["evaluator"]:
         name, _, version = batch["evaluator"].partition("@")

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from assay.console.api_calls import Api
-from assay.console.views import page
+from assay.console.views import go, page
 
 
 async def models(request: Request, api: Api) -> Response:
@@ -19,8 +19,8 @@ async def command(request: Request, api: Api) -> Response:
     """Force a breaker open, disable it, or return it to normal operation."""
     form = await request.form()
     path = f"/v1/models/{request.path_params['model']}/breaker"
-    await api.post(path, {"state": str(form.get("state", ""))})
-    return await models(request, api)
+    await api.call("PUT", path, {"state": str(form.get("state", ""))})
+    return go(request, "models")
 
 
 PAGES = (("/models", models, "GET"), ("/models/{model:path}/breaker", command, "POST"))

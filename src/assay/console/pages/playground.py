@@ -70,7 +70,7 @@ def request_of(form: FormData, catalogue: list[dict[str, Any]]) -> dict[str, Any
     places = sorted({int(key.split(".")[0][1:]) for key in form if key[:1] == "c" and "." in key})
     document["criteria"] = [_criterion(form, catalogue, place) for place in places]
     if model := str(form.get("model") or ""):
-        document["judge"] = {"model": model}
+        document["judge"] = {"models": [model]}
     return document
 
 

@@ -1,0 +1,1 @@
+"""A demonstration without any model: written cases, and answers recorded beside them."""

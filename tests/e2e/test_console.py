@@ -166,6 +166,12 @@ async def test_a_person_finds_the_way_without_reading(tmp_path):
             await page.get_by_role("heading", name=name).wait_for()
             await page.get_by_text("completed").first.wait_for()
 
+        await page.get_by_role("link", name="Compare").click()
+        await page.get_by_label("Base").select_option(index=2)
+        await page.get_by_label("Candidate").select_option(index=1)
+        await page.get_by_role("button", name="Compare").click()
+        await page.get_by_role("heading", name="rubric").first.wait_for()
+
         await page.get_by_role("link", name="Label", exact=True).click()
         await page.get_by_label("How many, on average").fill("40")
         await page.get_by_role("button", name="Draw and begin").click()

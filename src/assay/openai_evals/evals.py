@@ -24,7 +24,6 @@ from assay.openai_evals.backend import (
     answer,
     caller_of,
     list_answer,
-    not_found,
     page_of,
     page_of_objects,
     read_body,
@@ -32,6 +31,7 @@ from assay.openai_evals.backend import (
     router_of,
     seconds,
 )
+from assay.openai_evals.errors import not_found
 from assay.openai_evals.graders import check_criteria
 
 CRITERIA_MAX = 64

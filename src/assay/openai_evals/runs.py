@@ -19,19 +19,18 @@ from assay.openai_evals.backend import (
     RUN,
     Backend,
     Page,
-    RunState,
-    RunStatus,
     answer,
     caller_of,
     list_answer,
-    not_found,
     page_of,
     page_of_objects,
     read_body,
     router_of,
     seconds,
 )
+from assay.openai_evals.batch_runs import RunState, RunStatus
 from assay.openai_evals.data_sources import DataSource, FileContent
+from assay.openai_evals.errors import not_found
 from assay.openai_evals.evals import MetadataField, NameField
 from assay.openai_evals.files import find_file, row_document, store_rows, stored_rows
 from assay.openai_evals.summary import EMPTY, RunSummary, add_result

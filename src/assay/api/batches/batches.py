@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 from assay.api.batches.responses import BatchListResponse, BatchResponse, batch_document
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH, IDEMPOTENT
-from assay.api.routes import json_response
+from assay.api.routes import json_response, list_document
 from assay.batches.creation import retry_spec
-from assay.catalog.names import named_version
+from assay.catalog.names import find_version
 from assay.domain.batches import BATCH_ID, Batch
-from assay.domain.errors import AssayError, RequestError
+from assay.domain.errors import RequestError
 from assay.domain.events import BatchEnded
 from assay.domain.exact_json import loads
 from assay.http.openapi import REPLAYED_RESPONSE, problems
@@ -39,12 +39,7 @@ def batches_router(batches: Batches) -> APIRouter:
         tenant = await batches.services.admit(request)
         cursor, limit = PAGE.cursor(request), PAGE.limit(request)
         found = await batches.lasting.list(tenant, cursor, limit + 1)
-        data = [batch_document(batch) for batch in found[:limit]]
-        more = len(found) > limit
-        next_cursor = found[limit - 1].id if more else None
-        return json_response(
-            {"object": "list", "data": data, "has_more": more, "next_cursor": next_cursor}
-        )
+        return json_response(list_document([batch_document(batch) for batch in found], limit))
 
     @router.get(
         "/v1/batches/{batch_id}",
@@ -133,20 +128,14 @@ async def _retry(batches: Batches, batch: Batch) -> Response:
         raise RequestError("conflict", "The batch has not ended.")
     if shown.get("dataset") is None or request is None:
         raise RequestError("conflict", "The batch is not over a dataset.")
-    name, version = named_version(shown["dataset"], "/dataset")
-    dataset = await (await batches.open()).datasets.find(batch.tenant, name, version)
+    store = (await batches.open()).datasets
+    dataset = await find_version(store, batch.tenant, shown["dataset"], "/dataset")
     if dataset is None:
         raise RequestError("conflict", f"The dataset {shown['dataset']} was deleted.")
     spec = retry_spec(batch, request, dataset)
-    made = await batches.creator.create(spec)
-    try:
+    async with batches.creator.filled(spec) as made:
         if not await batches.creator.fill_unscored(made, batch, batches.lasting, dataset):
             raise RequestError("conflict", "Every row of the batch is scored.")
-    except AssayError:
-        await batches.creator.discard(made)
-        raise
-    await batches.store.start(made.id)
-    await batches.store.durable(made.id)
     document = await batches.describe(await batches.found(batch.tenant, made.id))
     return json_response(document, 201, {"location": f"/v1/batches/{made.id}"})
 

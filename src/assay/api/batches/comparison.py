@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.responses import BatchComparisonResponse
-from assay.api.batches.results import pages
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH
 from assay.batches.comparison import BatchComparison
@@ -91,7 +90,7 @@ async def _results(batches: Batches, batch: Batch) -> RunResults:
         dataset=shown.get("dataset"),
         definitions={one.name or one.type: one.model_dump_json() for one in criteria},
     )
-    async for page in pages(batches, batch):
+    async for page in batches.lasting.pages(batch):
         await asyncio.to_thread(_add, run, page)
     return run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -12,13 +12,12 @@ from assay.api.batches.responses import BatchItemListResponse, render_result
 from assay.api.batches.services import Batches
 from assay.api.batches.tables import TABLES, columns
 from assay.api.problem_codes import BATCH
-from assay.domain.batches import Batch, StoredResult
+from assay.domain.batches import Batch
 from assay.domain.exact_json import loads
 from assay.http.openapi import problems
 from assay.http.pagination import Paging
 
 PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,16}")
-STREAM_PAGE_ROWS = 200
 NDJSON = "application/x-ndjson"
 
 
@@ -57,7 +56,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         for media_type, table in TABLES.items():
             if media_type in accepted:
                 names = [criterion["name"] for criterion in loads(batch.shown)["criteria"]]
-                rows = table(columns(names), pages(batches, batch, cursor))
+                rows = table(columns(names), batches.lasting.pages(batch, cursor))
                 return StreamingResponse(rows, media_type=media_type)
         page = await batches.lasting.page(batch, cursor, limit)
         data = b",".join(map(render_result, page.results))
@@ -71,17 +70,5 @@ def batch_results_router(batches: Batches) -> APIRouter:
 
 
 async def _lines(batches: Batches, batch: Batch, cursor: int) -> AsyncIterator[bytes]:
-    async for results in pages(batches, batch, cursor):
+    async for results in batches.lasting.pages(batch, cursor):
         yield b"".join(render_result(result) + b"\n" for result in results)
-
-
-async def pages(
-    batches: Batches, batch: Batch, cursor: int = 0
-) -> AsyncIterator[Sequence[StoredResult]]:
-    """All results from `cursor` on, a few at a time."""
-    more = True
-    while more:
-        page = await batches.lasting.page(batch, cursor, STREAM_PAGE_ROWS)
-        more = page.has_more and page.cursor > cursor
-        cursor = page.cursor
-        yield page.results

@@ -20,13 +20,12 @@ from assay.batches.labelled import JudgedResults, LabelledBatches
 from assay.catalog.certificates import StoredCertificate, save_certificate
 from assay.catalog.evaluators import find_evaluator
 from assay.catalog.judged_labels import WantedLabels
-from assay.catalog.names import at
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.records import CALIBRATION_ID_KIND, DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
 from assay.http.pagination import Paging
-from assay.http.problems import CLOSE, Problem, ProblemError
+from assay.http.problems import CLOSE, Problem, ProblemError, invalid_request
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=CALIBRATION_ID_KIND + "_[0-9a-f]{32}")
 NO_PLACE = "No certificate is kept: the batch needs a named evaluator, and one revision of it."
@@ -155,7 +154,7 @@ class Calibrations:
         objects = (await self._services.open_stores()).objects
         draw = await objects.find(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?"))
         if draw is None or draw.document["batch"] != results.batch.id:
-            raise at("/labels/draw", "there is no such draw from this batch")
+            raise invalid_request("/labels/draw", "there is no such draw from this batch")
         return dict(draw.document["drawn"])
 
     async def _earlier_attempts(self, tenant: str, results: JudgedResults) -> int:

@@ -18,11 +18,11 @@ from assay.api.validation import validate
 from assay.batches.calibrating import drawn
 from assay.batches.labelled import LabelledBatches
 from assay.catalog.judged_labels import JudgedBatch, WantedLabels
-from assay.catalog.names import at
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, shown_time
 from assay.domain.records import DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
+from assay.http.problems import invalid_request
 
 
 class LabelDraws:
@@ -52,7 +52,7 @@ class LabelDraws:
         judged = await self._labelled.read(results, [criterion], WantedLabels())
         seed = secrets.randbelow(SEED_MAX) if wanted.seed is None else wanted.seed
         if not judged.item_ids:
-            raise at("/batch", "the batch has no results")
+            raise invalid_request("/batch", "the batch has no results")
         document = await asyncio.to_thread(
             drawn, judged, criterion, labels=wanted.labels, half_width=wanted.half_width,
             confidence=wanted.confidence, floor=wanted.floor, seed=seed,

@@ -10,13 +10,14 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
 from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
 from assay.api.requests import CaseFields, OptionalOutput, present
+from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.services import Services
 from assay.api.uploads import Uploads
@@ -72,10 +73,10 @@ class DatasetItem(CaseFields):
     )
 
 
-class DatasetResponse(BaseModel):
+class DatasetResponse(Shape):
     """One version of a dataset."""
 
-    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True)
 
     id: str
     object: Literal["dataset"]
@@ -87,22 +88,12 @@ class DatasetResponse(BaseModel):
     created_at: str
 
 
-class DatasetListResponse(BaseModel):
+class DatasetListResponse(ListResponse[DatasetResponse]):
     """Datasets, or the versions of one, newest first."""
 
-    object: Literal["list"] = "list"
-    data: list[DatasetResponse]
-    has_more: bool
-    next_cursor: str | None
 
-
-class DatasetItemListResponse(BaseModel):
+class DatasetItemListResponse(ListResponse[DatasetItem]):
     """Items, in the order of the upload."""
-
-    object: Literal["list"] = "list"
-    data: list[DatasetItem]
-    has_more: bool
-    next_cursor: str | None
 
 
 class Datasets:

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from jsonpatch import make_patch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import JSON_BODY, JUDGED, RECORD
 from assay.api.requests import CaseFields, Metadata
-from assay.api.responses import EvaluationResponse
+from assay.api.responses import EvaluationResponse, ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import validate
@@ -96,10 +96,8 @@ class EvaluatorRequest(EvaluatorVersionRequest):
 Version = TypeVar("Version", bound=EvaluatorVersionRequest)
 
 
-class EvaluatorResponse(BaseModel):
+class EvaluatorResponse(Shape):
     """One version of an evaluator."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     object: Literal["evaluator"]
@@ -113,13 +111,8 @@ class EvaluatorResponse(BaseModel):
     created_at: str
 
 
-class EvaluatorListResponse(BaseModel):
+class EvaluatorListResponse(ListResponse[EvaluatorResponse]):
     """Evaluators, or the versions of one, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[EvaluatorResponse]
-    has_more: bool
-    next_cursor: str | None
 
 
 class EvaluatorDiffResponse(BaseModel):

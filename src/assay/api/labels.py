@@ -10,13 +10,14 @@ from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.api.batches.requests import ItemId
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.requests import CaseFields, EvaluatorReference, Metadata
+from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.validation import first_fault, validate
 from assay.catalog.item_files import Row, json_lines
@@ -91,10 +92,8 @@ class LabelRequest(Frozen):
         return self
 
 
-class LabelResponse(BaseModel):
+class LabelResponse(Shape):
     """A label."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     object: Literal["label"]
@@ -114,13 +113,8 @@ class LabelResponse(BaseModel):
     created_at: str
 
 
-class LabelListResponse(BaseModel):
+class LabelListResponse(ListResponse[LabelResponse]):
     """Labels, newest first; those of one upload in its order."""
-
-    object: Literal["list"] = "list"
-    data: list[LabelResponse]
-    has_more: bool
-    next_cursor: str | None
 
 
 class HumanLabels:
@@ -178,7 +172,7 @@ class HumanLabels:
         """Remove a label; one that it superseded stays superseded."""
         tenant = await self._services.admit(request)
         store = (await self._services.open_stores()).labels
-        if not await store.delete(tenant, label_id.replace("\0", "?")):
+        if not await store.delete(tenant, label_id):
             raise RequestError("not_found", "No label has this id.")
         return Response(status_code=204)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from assay.domain.exact_json import dumps
 from assay.domain.problem_codes import ProblemCode
-from assay.http.openapi import problems, request_body
+from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
@@ -27,10 +27,12 @@ def add_route(
     status: int = 200,
     page: Paging | None = None,
     uploads: Iterable[str] = (),
+    replayed: bool = False,
 ) -> None:
     """Add a route that reads its body by hand; its operation is named like the endpoint.
 
-    `uploads` are the media types of a file that is its body.
+    `uploads` are the media types of a file that is its body. With `replayed`, the response says
+    whether it is that of an earlier request with the same `Idempotency-Key`.
     """
     extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
     if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
@@ -38,6 +40,7 @@ def add_route(
         given["content"] |= content
     if page is not None:
         extra["parameters"] = page.parameters()
+    answer = {"model": response, **(REPLAYED_RESPONSE if replayed else {})}
     router.add_api_route(
         path,
         endpoint,
@@ -45,7 +48,7 @@ def add_route(
         operation_id=endpoint.__name__,
         status_code=status,
         response_model=None,
-        responses={**({status: {"model": response}} if response else {}), **problems(*codes)},
+        responses={**({status: answer} if response else {}), **problems(*codes)},
         openapi_extra=extra,
     )
 

@@ -7,7 +7,7 @@ import socket
 
 from fastapi import APIRouter
 
-from assay.api.batches.batches import batches_router
+from assay.api.batches.batches import BatchResource
 from assay.api.batches.comparison import batch_comparison_router
 from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
@@ -68,7 +68,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
     labelled = LabelledBatches(batches.lasting, batches.open)
     return [
         batch_creation_router(batches),
-        batches_router(batches),
+        BatchResource(batches).router(),
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, tuple_, update
+from sqlalchemy import Row, delete, insert, literal, select, tuple_, update
 
 from assay.domain.ids import now_ms
 from assay.domain.records import StoredObject
 from assay.records.database import Database
-from assay.records.tables import objects
+from assay.records.tables import Key, objects
 
 
 class RecordedObjects:
@@ -62,7 +62,7 @@ class RecordedObjects:
         async with self._database.reading() as connection:
             if after:
                 of_last = select(time).where(objects.c.id == after, objects.c.tenant == tenant)
-                last = tuple_((await connection.scalar(of_last)) or 0, after)
+                last = tuple_((await connection.scalar(of_last)) or 0, literal(after, Key))
                 query = query.where(key < last if descending else key > last)
             order = (time, objects.c.id)
             query = query.order_by(*(one.desc() for one in order) if descending else order)

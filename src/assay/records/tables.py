@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
     text,
@@ -41,6 +43,20 @@ Serial = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database counts up."""
 
 
+class Key(TypeDecorator[str]):
+    """An id or a name that a caller may send: one with a NUL, which PostgreSQL refuses, is unknown.
+
+    No id and no name has a question mark.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        _ = dialect
+        return None if value is None else value.replace("\0", "?")
+
+
 def _owner(table: str) -> ForeignKey:
     return ForeignKey(f"{table}.id", ondelete="CASCADE")
 
@@ -55,9 +71,9 @@ schema_info = Table(
 evaluators = Table(
     "evaluators",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", Key, nullable=False),
     Column("description", Text, nullable=False),
     Column("newest", Integer, nullable=False),
     Column("deleted_ms", BigInteger),
@@ -76,9 +92,9 @@ evaluator_versions = Table(
 datasets = Table(
     "datasets",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", Key, nullable=False),
     Column("description", Text, nullable=False),
     Column("schema", Ordered),
     Column("newest", Integer, nullable=False),
@@ -99,7 +115,7 @@ dataset_versions = Table(
 runs = Table(
     "runs",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("copied", Integer, nullable=False, comment="The index of the next result to copy."),
@@ -122,10 +138,10 @@ results = Table(
 objects = Table(
     "objects",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("parent", Text, nullable=False, comment="The id of what it belongs to, or empty."),
+    Column("parent", Key, nullable=False, comment="The id of what it belongs to, or empty."),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Document, nullable=False),
@@ -172,7 +188,7 @@ _LABELLED = ("tenant", "dataset", "batch", "item_id", "digest", "criterion", "an
 labels = Table(
     "labels",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("dataset", Text, nullable=False, comment="Empty for items of batches and for cases."),

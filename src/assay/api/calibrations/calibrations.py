@@ -15,8 +15,9 @@ from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import validate
-from assay.batches.calibrating import Goal, Wanted, calibrated
+from assay.batches.calibrating import calibrated
 from assay.batches.labelled import JudgedResults, LabelledBatches
+from assay.calibration.options import CascadeGoal, ReportOptions
 from assay.catalog.certificates import StoredCertificate, save_certificate
 from assay.catalog.evaluators import find_evaluator
 from assay.catalog.judged_labels import WantedLabels
@@ -103,14 +104,14 @@ class Calibrations:
         drawn = await self._drawn(tenant, wanted.labels.draw, results)
         goal = None
         if wanted.cascade is not None:
-            goal = Goal(
+            goal = CascadeGoal(
                 wanted.cascade.alpha, wanted.cascade.delta, wanted.cascade.unsure_cost_usd,
                 1 + await self._earlier_attempts(tenant, results),
             )  # fmt: skip
         labels = wanted.labels
         chosen = WantedLabels(frozenset(labels.annotators), labels.metadata, labels.split)
         judged = await self._labelled.read(results, criteria, chosen)
-        options = Wanted(wanted.precision_min, wanted.confidence, wanted.seed, drawn, goal)
+        options = ReportOptions(wanted.precision_min, wanted.confidence, wanted.seed, drawn)
         return {
             "batch": results.batch.id,
             "evaluator": results.evaluator,
@@ -119,7 +120,7 @@ class Calibrations:
             "confidence": wanted.confidence,
             "seed": wanted.seed,
             "cascade": wanted.cascade and wanted.cascade.model_dump(),
-            **await asyncio.to_thread(calibrated, judged, options),
+            **await asyncio.to_thread(calibrated, judged, options, goal),
         }
 
     async def _issue(self, tenant: str, id_: str, document: dict[str, Any]) -> str | None:
@@ -152,7 +153,7 @@ class Calibrations:
         if draw_id is None:
             return None
         objects = (await self._services.open_stores()).objects
-        draw = await objects.find(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?"))
+        draw = await objects.find(tenant, DRAW_ID_KIND, draw_id)
         if draw is None or draw.document["batch"] != results.batch.id:
             raise invalid_request("/labels/draw", "there is no such draw from this batch")
         return dict(draw.document["drawn"])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from assay.api.responses import ListResponse, Shape
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class FigureResponse(_Shape):
+class FigureResponse(Shape):
     """A number with its interval; what is missing has its reason in `statement`."""
 
     value: float | None
@@ -19,7 +17,7 @@ class FigureResponse(_Shape):
     statement: str
 
 
-class AgreementResponse(_Shape):
+class AgreementResponse(Shape):
     """How far the judge agrees with people."""
 
     rows: int
@@ -32,7 +30,7 @@ class AgreementResponse(_Shape):
     )
 
 
-class ThresholdResponse(_Shape):
+class ThresholdResponse(Shape):
     """A proposed threshold, chosen on half of the labels and reported on the other."""
 
     value: float | None
@@ -40,7 +38,7 @@ class ThresholdResponse(_Shape):
     statement: str
 
 
-class ReliabilityResponse(_Shape):
+class ReliabilityResponse(Shape):
     """How often claims of each probability of a pass are right."""
 
     bins: list[tuple[float, float, int]] = Field(
@@ -51,7 +49,7 @@ class ReliabilityResponse(_Shape):
     statement: str
 
 
-class DebiasedMeanResponse(_Shape):
+class DebiasedMeanResponse(Shape):
     """The mean of the batch, corrected by labels of a random sample."""
 
     debiased: FigureResponse
@@ -65,7 +63,7 @@ class DebiasedMeanResponse(_Shape):
     statements: list[str]
 
 
-class CertificateResponse(_Shape):
+class CertificateResponse(Shape):
     """What was shown of a cascade; without thresholds, nothing was."""
 
     alpha: float
@@ -83,7 +81,7 @@ class CertificateResponse(_Shape):
     attempts: int = Field(description="How often it was tried on these labels.")
 
 
-class DisagreementResponse(_Shape):
+class DisagreementResponse(Shape):
     """A row on which judge and people differ."""
 
     row: int = Field(description="The cursor of its result.")
@@ -92,7 +90,7 @@ class DisagreementResponse(_Shape):
     people: float | str
 
 
-class LabelReportResponse(_Shape):
+class LabelReportResponse(Shape):
     """What labels of one kind say of the judge."""
 
     of: Literal["passed", "label", "score"]
@@ -109,7 +107,7 @@ class LabelReportResponse(_Shape):
     disagreements: list[DisagreementResponse] = Field(description="At most 50, worst first.")
 
 
-class CriterionCalibrationResponse(_Shape):
+class CriterionCalibrationResponse(Shape):
     """What labels say of the judge of one criterion."""
 
     criterion: str
@@ -118,7 +116,7 @@ class CriterionCalibrationResponse(_Shape):
     reports: list[LabelReportResponse]
 
 
-class CalibrationResponse(_Shape):
+class CalibrationResponse(Shape):
     """How far a batch's judge agrees with people, and what follows from it."""
 
     id: str
@@ -140,16 +138,11 @@ class CalibrationResponse(_Shape):
     criteria: list[CriterionCalibrationResponse]
 
 
-class CalibrationListResponse(_Shape):
+class CalibrationListResponse(ListResponse[dict[str, Any]]):
     """Calibrations, newest first; `item_id` is left out of disagreements."""
 
-    object: Literal["list"]
-    data: list[dict[str, Any]]
-    has_more: bool
-    next_cursor: str | None
 
-
-class LabelPlanResponse(_Shape):
+class LabelPlanResponse(Shape):
     """How many labels the interval takes."""
 
     labels: int | None
@@ -157,7 +150,7 @@ class LabelPlanResponse(_Shape):
     statement: str
 
 
-class DrawnRowResponse(_Shape):
+class DrawnRowResponse(Shape):
     """A row to label: as `{"batch", "item_id"}`, or as the item of the dataset."""
 
     row: int
@@ -166,7 +159,7 @@ class DrawnRowResponse(_Shape):
     labelled: bool
 
 
-class DrawResponse(_Shape):
+class DrawResponse(Shape):
     """Rows to label next."""
 
     id: str

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from assay.calibration.options import CascadeGoal, ReportOptions, Tier
+from assay.catalog.certificates import thresholds_to_json
 from assay.catalog.judged_labels import CriterionVerdicts, JudgedBatch
 
 if TYPE_CHECKING:
@@ -124,10 +125,7 @@ def _shown(report: LabelReport, judged: JudgedBatch) -> dict[str, Any]:
         agreement["classes"] = [names[int(code)] for code in agreement["classes"]]
     certificate = document["certificate"]
     if certificate is not None and certificate["thresholds"] is not None:
-        # A tier whose threshold nothing reaches is not asked.
-        certificate["thresholds"] = [
-            None if math.isinf(value) else value for value in certificate["thresholds"]
-        ]
+        certificate["thresholds"] = thresholds_to_json(certificate["thresholds"])
     document["disagreements"] = [
         {"row": judged.places[row], "judge": judge, "people": people}
         for row, judge, people in report.disagreements

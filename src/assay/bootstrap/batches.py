@@ -32,7 +32,7 @@ from assay.domain.ids import random_hex
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
-from assay.store.batches.erasure import RedisErasure
+from assay.store.batches.erasure import RedisEraser
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
 from assay.store.tenants.storage import RedisTenantStorage
@@ -76,7 +76,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         HumanLabels(batches).router(),
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),
-        Erasures(batches, RedisErasure(process.redis)).router(),
+        Erasures(batches, RedisEraser(process.redis)).router(),
     ]
 
 

@@ -219,14 +219,14 @@ def _debiased(
     """With the labels of the draw, else with those whose giver says that they are a sample."""
     labelled = ~np.isnan(people)
     counted = np.zeros(len(people), dtype=bool)
-    chances = None
+    probabilities = None
     if options.drawn is None:
         counted[
             [row for row, random in zip(ratings.rows, ratings.random, strict=True) if random]
         ] = True
     else:
-        chances = np.ones(len(people))
-        chances[list(options.drawn)] = list(options.drawn.values())
+        probabilities = np.ones(len(people))
+        probabilities[list(options.drawn)] = list(options.drawn.values())
         counted[list(options.drawn)] = True
     left_out = int((labelled & ~counted).sum())
     skipped = 0 if options.drawn is None else int((counted & ~labelled).sum())
@@ -234,7 +234,7 @@ def _debiased(
         np.where(counted, people, np.nan),
         judge,
         codes,
-        probabilities=chances,
+        probabilities=probabilities,
         confidence=options.confidence,
     )
     told = {

@@ -19,7 +19,7 @@ async def with_criteria(
 ) -> tuple[dict[str, Any], NamedVersion | None]:
     """A request whose evaluator has been replaced by its criteria and judge, and which that is.
 
-    `evaluator` then names the version, too. A judge in the request goes before the evaluator's.
+    `evaluator` then names the version, too. A judge in the request replaces the evaluator's.
     A request that names no evaluator is returned as it is. Raises `RequestError` with the place
     of the fault, and `RecordsUnavailable`.
     """

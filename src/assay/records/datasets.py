@@ -236,7 +236,7 @@ async def count_items(connection: AsyncConnection, changed: Sequence[int]) -> No
 
 
 async def _lock_bodies(connection: AsyncConnection, lock: str) -> None:
-    """Whoever removes content waits for those who add items: one of these may have it, too."""
+    """What removes content waits for what adds items, which may refer to the same content."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
         await connection.execute(text(f"SELECT {lock}({BODIES_LOCK})"))
 

@@ -20,26 +20,28 @@ def add_route(
     method: str,
     path: str,
     endpoint: Callable[..., Awaitable[Response]],
-    response: type[BaseModel] | None,
+    response: type[Any] | None,
     codes: Sequence[ProblemCode],
     *,
     body: type[BaseModel] | None = None,
     status: int = 200,
     page: Paging | None = None,
     uploads: Iterable[str] = (),
+    parameters: Sequence[Mapping[str, Any]] = (),
     replayed: bool = False,
 ) -> None:
     """Add a route that reads its body by hand; its operation is named like the endpoint.
 
-    `uploads` are the media types of a file that is its body. With `replayed`, the response says
-    whether it is that of an earlier request with the same `Idempotency-Key`.
+    `uploads` are the media types of a file that is its body. With `replayed`, it takes an
+    `Idempotency-Key`, and the response says whether it is that of an earlier request.
     """
-    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
+    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=replayed)
     if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
         given = extra.setdefault("requestBody", {"required": True, "content": {}})
         given["content"] |= content
-    if page is not None:
-        extra["parameters"] = page.parameters()
+    given_in_query = [*(page.parameters() if page else ()), *parameters]
+    if given_in_query:
+        extra["parameters"] = [*extra.get("parameters", ()), *given_in_query]
     answer = {"model": response, **(REPLAYED_RESPONSE if replayed else {})}
     router.add_api_route(
         path,

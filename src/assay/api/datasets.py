@@ -190,8 +190,7 @@ class Datasets:
 
     async def _upload(self, request: Request, name: str, *, append: bool) -> Response:
         store, dataset = await self._requested(request, name)
-        require_media_type(request, tuple(READERS))
-        media_type = request.headers["content-type"].partition(";")[0].strip().lower()
+        media_type = require_media_type(request, tuple(READERS))
         upload = await store.open_upload(dataset)
         try:
             async with self._uploads.file(request) as file:

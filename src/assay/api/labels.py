@@ -20,7 +20,7 @@ from assay.api.requests import CaseFields, EvaluatorReference, Metadata
 from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.validation import first_fault, validate
-from assay.catalog.item_files import Row, json_lines
+from assay.catalog.item_files import JSON_LINES, Row, json_lines
 from assay.catalog.labels import case_digest, item_digests
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen
@@ -37,7 +37,7 @@ LABELS_MAX = 1_000
 """Labels of one request, which are added in one transaction."""
 NAME_CHARS_MAX = 256
 COMMENT_CHARS_MAX = 10_000
-JSON, JSON_LINES = "application/json", ("application/x-ndjson", "application/jsonl")
+JSON = "application/json"
 FILTERS = {
     "dataset": "dataset", "batch": "batch", "item": "item_id", "criterion": "criterion",
     "annotator": "annotator",
@@ -140,8 +140,7 @@ class HumanLabels:
     async def create_labels(self, request: Request) -> Response:
         """Add a label, or all of many as JSON Lines; a correction supersedes the earlier one."""
         tenant = await self._services.admit(request)
-        require_media_type(request, (JSON, *JSON_LINES))
-        if request.headers["content-type"].partition(";")[0].strip().lower() == JSON:
+        if require_media_type(request, (JSON, *JSON_LINES)) == JSON:
             (label,) = await self._added(tenant, [(0, (await read_json(request)).document)])
             return json_response(_document(label), 201)
         content = io.BytesIO(await request.body())

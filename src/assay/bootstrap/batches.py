@@ -13,7 +13,7 @@ from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
-from assay.api.batches.services import Batches, BatchRules
+from assay.api.batches.services import Batches
 from assay.api.calibrations.calibrations import Calibrations
 from assay.api.calibrations.draws import LabelDraws
 from assay.api.erasures import Erasures
@@ -42,24 +42,19 @@ RENEWALS_PER_LEASE = 4
 
 def build_batches(settings: Settings, services: Services, process: Process) -> Batches:
     """What the resources of batches work with."""
-    rules = BatchRules(
-        row_bytes_max=settings.server.max_body_bytes,
-        retention_s=settings.batches.retention_h * 3_600,
-        allow_private_webhooks=settings.batches.webhooks_to_private_hosts,
-    )
+    retention_s = settings.batches.retention_h * 3_600
     store = RedisBatches(process.redis, rows_max=settings.batches.rows_max)
     results = RedisResults(process.redis)
-    storage = RedisTenantStorage(process.redis, tenant_limits(settings), rules.retention_s)
+    storage = RedisTenantStorage(process.redis, tenant_limits(settings), retention_s)
     open_stores = process.records.open
     return Batches(
         services,
         process.limits,
         store,
         LastingBatches(store, results, open_stores),
-        BatchCreator(store, storage, open_stores, rules.retention_s),
-        process.judging.judges,
-        rules,
+        BatchCreator(store, storage, open_stores, retention_s),
         storage,
+        settings.batches.webhooks_to_private_hosts,
     )
 
 

@@ -188,12 +188,12 @@ class ObjectStore(Protocol):
         self,
         tenant: str,
         kind: str,
-        parent: str,
+        parent: str = "",
         *,
-        after: str,
+        after: str = "",
         limit: int,
-        descending: bool,
-        by_update: bool,
+        descending: bool = True,
+        by_update: bool = False,
     ) -> Sequence[StoredObject]:
         """Objects in the order of their age or their last change, those after the id `after`."""
         ...

@@ -70,7 +70,7 @@ class EvalRuns:
     async def create(self, request: Request, eval_id: str) -> Response:
         """Start a run over rows that all conform to the schema of the eval."""
         tenant, stores = await self._backend.opened(request)
-        wanted, sent = await read_body(request, CreateRun), None
+        wanted = await read_body(request, CreateRun)
         found = await stores.objects.find(tenant, EVAL, eval_id)
         if found is None:
             raise not_found(EVAL, eval_id)
@@ -81,10 +81,9 @@ class EvalRuns:
             webhook = wanted.webhook.to_webhook(allow_private=self._backend.private_webhooks)
         if isinstance(source, FileContent):
             dataset = run_id
-            rows = enumerate(source.content, 1)
             items = _listed([row.item for row in source.content])
             await self._check_rows(request, found.document["data_source_config"], items)
-            await store_rows(stores, tenant, dataset, iter(list(rows)))
+            await store_rows(stores, tenant, dataset, enumerate(source.content, 1))
         else:
             dataset = (await find_file(stores, tenant, source.id)).id
             items = _items_of(stores, tenant, dataset)

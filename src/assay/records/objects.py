@@ -49,12 +49,12 @@ class RecordedObjects:
         self,
         tenant: str,
         kind: str,
-        parent: str,
+        parent: str = "",
         *,
-        after: str,
+        after: str = "",
         limit: int,
-        descending: bool,
-        by_update: bool,
+        descending: bool = True,
+        by_update: bool = False,
     ) -> Sequence[StoredObject]:
         time = objects.c.updated_ms if by_update else objects.c.created_ms
         key = tuple_(time, objects.c.id)

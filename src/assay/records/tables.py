@@ -5,6 +5,8 @@ A change here needs a migration; a test compares the two.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -68,46 +70,43 @@ schema_info = Table(
     comment="The oldest schema whose programs can work with this one.",
 )
 
-evaluators = Table(
-    "evaluators",
-    metadata,
-    Column("id", Key, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("name", Key, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("newest", Integer, nullable=False),
-    Column("deleted_ms", BigInteger),
-    UniqueConstraint("tenant", "name"),
-)
 
-evaluator_versions = Table(
-    "evaluator_versions",
-    metadata,
-    Column("evaluator_id", Text, _owner("evaluators"), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("spec", Ordered, nullable=False),
-)
+def _named(table: str, *own: Column[Any]) -> Table:
+    """What has a name, and versions in another table."""
+    return Table(
+        table,
+        metadata,
+        Column("id", Key, primary_key=True),
+        Column("tenant", Text, nullable=False),
+        Column("name", Key, nullable=False),
+        Column("description", Text, nullable=False),
+        *own,
+        Column("newest", Integer, nullable=False),
+        Column("deleted_ms", BigInteger),
+        UniqueConstraint("tenant", "name"),
+    )
 
-datasets = Table(
-    "datasets",
-    metadata,
-    Column("id", Key, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("name", Key, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("schema", Ordered),
-    Column("newest", Integer, nullable=False),
-    Column("deleted_ms", BigInteger),
-    UniqueConstraint("tenant", "name"),
-)
 
-dataset_versions = Table(
+def _versions(table: str, owner: Table, key: str, *own: Column[Any]) -> Table:
+    return Table(
+        table,
+        metadata,
+        Column(key, Key, _owner(owner.name), primary_key=True),
+        Column("version", Integer, primary_key=True),
+        Column("created_ms", BigInteger, nullable=False),
+        *own,
+    )
+
+
+evaluators = _named("evaluators")
+evaluator_versions = _versions(
+    "evaluator_versions", evaluators, "evaluator_id", Column("spec", Ordered, nullable=False)
+)
+datasets = _named("datasets", Column("schema", Ordered))
+dataset_versions = _versions(
     "dataset_versions",
-    metadata,
-    Column("dataset_id", Text, _owner("datasets"), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("created_ms", BigInteger, nullable=False),
+    datasets,
+    "dataset_id",
     Column("items", Integer, nullable=False),
     Column("uploads", Document, nullable=False),
 )

@@ -71,7 +71,8 @@ def batch_creation_router(batches: Batches) -> APIRouter:
             deadline=deadline_of(None, batches.limits),
         )
         if flag(request, "dry_run"):
-            return json_response(await forecast(spec, wanted.items, batches.judges, batches.open))
+            taken = await forecast(spec, wanted.items, batches.services.judges, batches.open)
+            return json_response(taken)
         work = partial(create, batches, spec, wanted.items, start=wanted.start)
         return await batches.run_idempotently(request, tenant, work, body.sha256)
 
@@ -91,9 +92,9 @@ async def _checked(
     too many calls for a row, and forbidden webhook targets.
     """
     calls_max = batches.services.gate.judge_calls_max(tenant)
-    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
+    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.services.judges, calls_max)
     if wanted.generate is not None:
-        wanted.generate.check(batches.judges)
+        wanted.generate.check(batches.services.judges)
     names = [criterion.name for criterion in wanted.criteria]
     for place, gate in enumerate(wanted.gates):
         if gate.criterion is not None and gate.criterion not in names:
@@ -101,7 +102,6 @@ async def _checked(
                 f"/gates/{place}/criterion", "must be the name of one of the criteria"
             )
     stop, webhook = wanted.stop_when_certain, wanted.webhook
-    allowed = batches.rules.allow_private_webhooks
     return BatchRequestSpec(
         tenant,
         document["criteria"],
@@ -113,7 +113,7 @@ async def _checked(
         wanted.filter.to_filter(),
         wanted.name,
         wanted.metadata,
-        None if webhook is None else webhook.to_webhook(allow_private=allowed),
+        None if webhook is None else webhook.to_webhook(allow_private=batches.private_webhooks),
         gates=[gate.model_dump() for gate in wanted.gates],
         stop_when_certain=None if stop is None else stop.model_dump(),
         store=wanted.store,

@@ -76,9 +76,8 @@ class Calibrations:
         tenant, limit = await self._services.admit(request), PAGE.limit(request)
         stores = await self._services.open_stores()
         found = await stores.objects.page(
-            tenant, CALIBRATION_ID_KIND, "", after=PAGE.cursor(request), limit=limit + 1,
-            descending=True, by_update=False,
-        )  # fmt: skip
+            tenant, CALIBRATION_ID_KIND, after=PAGE.cursor(request), limit=limit + 1
+        )
         return json_response(list_document([_document(one) for one in found], limit))
 
     async def get_calibration(self, request: Request, calibration_id: str) -> Response:
@@ -164,10 +163,7 @@ class Calibrations:
         dataset = results.dataset_name
         of, tried = ("dataset", dataset) if dataset else ("batch", results.batch.id)
         while more:
-            page = await objects.page(
-                tenant, CALIBRATION_ID_KIND, "", after=after, limit=PAGE.largest,
-                descending=True, by_update=False,
-            )  # fmt: skip
+            page = await objects.page(tenant, CALIBRATION_ID_KIND, after=after, limit=PAGE.largest)
             count += sum(
                 bool(one.document["cascade"]) and one.document[of] == tried for one in page
             )

@@ -15,7 +15,6 @@ from assay.domain.errors import FieldError, RequestError
 from assay.domain.ids import new_id
 from assay.domain.records import StoredObject
 from assay.openai_evals.backend import (
-    EVAL,
     RUN,
     Backend,
     Page,
@@ -31,7 +30,7 @@ from assay.openai_evals.backend import (
 from assay.openai_evals.batch_runs import RunState, RunStatus
 from assay.openai_evals.data_sources import DataSource, FileContent
 from assay.openai_evals.errors import not_found
-from assay.openai_evals.evals import MetadataField, NameField
+from assay.openai_evals.evals import MetadataField, NameField, find_eval
 from assay.openai_evals.files import find_file, row_document, store_rows, stored_rows
 from assay.openai_evals.summary import EMPTY, RunSummary, add_result
 
@@ -71,9 +70,7 @@ class EvalRuns:
         """Start a run over rows that all conform to the schema of the eval."""
         tenant, stores = await self._backend.opened(request)
         wanted = await read_body(request, CreateRun)
-        found = await stores.objects.find(tenant, EVAL, eval_id)
-        if found is None:
-            raise not_found(EVAL, eval_id)
+        found = await find_eval(stores, tenant, eval_id)
         source = wanted.data_source.rows()
         generate = wanted.data_source.generate(self._backend.judges)
         run_id, webhook = new_id(RUN), None
@@ -108,8 +105,7 @@ class EvalRuns:
     async def list(self, request: Request, eval_id: str) -> Response:
         """List runs, also those of one status only."""
         tenant, stores = await self._backend.opened(request)
-        if await stores.objects.find(tenant, EVAL, eval_id) is None:
-            raise not_found(EVAL, eval_id)
+        await find_eval(stores, tenant, eval_id)
         page = page_of(request, statuses=get_args(RunStatus))
         found: list[dict[str, Any]] = []
         while len(found) <= page.limit:

@@ -135,15 +135,15 @@ def gated(gate, **fields):
 
 BAD_GATES = [
     (gated({"criterion": "rude", "min_score": 0.5}), "/gates/0/criterion"),
-    (gated({"criterion": "contains"}), "/gates/0"),
-    (gated({"min_score": 0.5, "min_pass_rate": 0.5}), "/gates/0"),
+    (gated({"criterion": "contains"}), "/gates/0/min_score"),
+    (gated({"min_score": 0.5, "min_pass_rate": 0.5}), "/gates/0/min_pass_rate"),
     (gated({"min_score": 0}), "/gates/0/min_score"),
     (gated({"min_pass_rate": 1.1}), "/gates/0/min_pass_rate"),
     (gated({"min_pass_rate": "NaN"}), "/gates/0/min_pass_rate"),
     (gated({"min_score": 0.5}, stop_when_certain={"alpha": 0}), "/stop_when_certain/alpha"),
     (gated({"min_score": 0.5}, stop_when_certain={"alpha": 1}), "/stop_when_certain/alpha"),
     (gated({"min_score": 0.5}, stop_when_certain={"seed": -1}), "/stop_when_certain/seed"),
-    ({"criteria": ["polite"], "stop_when_certain": {}}, ""),
+    ({"criteria": ["polite"], "stop_when_certain": {}}, "/stop_when_certain"),
     ({"criteria": ["polite"], "gates": [{"min_score": 0.5}] * 17}, "/gates"),
 ]
 

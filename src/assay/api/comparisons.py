@@ -8,12 +8,12 @@ from assay.api.judged_request import JudgedRoute, handle_judged_request
 from assay.api.problem_codes import JUDGED
 from assay.api.requests import ComparisonRequest
 from assay.api.responses import ComparisonResponse, render, transient_problem
+from assay.api.routes import add_route
 from assay.api.services import Services
 from assay.criteria.judge import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.policy import Deadline
 from assay.http.limits import Limits
-from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
 from assay.http.problems import ProblemError
 
 
@@ -21,20 +21,14 @@ def comparisons_router(services: Services, limits: Limits) -> APIRouter:
     """The route that compares two outputs."""
     router = APIRouter(tags=["comparisons"], route_class=JudgedRoute)
 
-    @router.post(
-        "/v1/comparisons",
-        operation_id="create_comparison",
-        response_model=None,
-        responses={
-            200: {"model": ComparisonResponse, **REPLAYED_RESPONSE},
-            **problems(*JUDGED),
-        },
-        openapi_extra=request_body(ComparisonRequest),
-    )
     async def create_comparison(request: Request) -> Response:
         """Judge two outputs in both orders; a verdict that flips with the order is a tie."""
         return await handle_judged_request(request, services, limits, ComparisonRequest, _compare)
 
+    add_route(
+        router, "POST", "/v1/comparisons", create_comparison, ComparisonResponse, JUDGED,
+        body=ComparisonRequest, replayed=True,
+    )  # fmt: skip
     return router
 
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from assay.api.problem_codes import AUTHENTICATED
+from assay.api.routes import add_route
 from assay.api.services import Services
 from assay.criteria import CRITERIA
 from assay.criteria.catalogue import entry
-from assay.http.openapi import problems
 
 
 class LevelResponse(BaseModel):
@@ -56,15 +56,10 @@ def criteria_router(services: Services) -> APIRouter:
     router = APIRouter(tags=["catalogue"])
     catalogue = orjson.dumps({"object": "list", "data": [entry(name) for name in CRITERIA]})
 
-    @router.get(
-        "/v1/criteria",
-        operation_id="list_criteria",
-        response_model=None,
-        responses={200: {"model": CriterionListResponse}, **problems(*AUTHENTICATED)},
-    )
     async def list_criteria(request: Request) -> Response:
         """List every type of criterion, with its JSON Schema and an example."""
         await services.admit(request)
         return Response(catalogue, media_type="application/json")
 
+    add_route(router, "GET", "/v1/criteria", list_criteria, CriterionListResponse, AUTHENTICATED)
     return router

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from assay.api.dataset_items import CHUNK_ITEMS, DatasetItem, item_document, next_chunk
 from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
+from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.services import Services
 from assay.api.uploads import Uploads
@@ -55,10 +56,10 @@ class DatasetRequest(Frozen):
     )
 
 
-class DatasetResponse(BaseModel):
+class DatasetResponse(Shape):
     """One version of a dataset."""
 
-    model_config = ConfigDict(extra="forbid", serialize_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True)
 
     id: str
     object: Literal["dataset"]
@@ -70,35 +71,25 @@ class DatasetResponse(BaseModel):
     created_at: str
 
 
-class DatasetListResponse(BaseModel):
+class DatasetListResponse(ListResponse[DatasetResponse]):
     """Datasets, or the versions of one, newest first."""
 
-    object: Literal["list"] = "list"
-    data: list[DatasetResponse]
-    has_more: bool
-    next_cursor: str | None
 
-
-class DatasetItemListResponse(BaseModel):
+class DatasetItemListResponse(ListResponse[DatasetItem]):
     """Items, in the order of the upload."""
 
-    object: Literal["list"] = "list"
-    data: list[DatasetItem]
-    has_more: bool
-    next_cursor: str | None
 
-
-class SplitResponse(BaseModel):
+class SplitResponse(Shape):
     """A split, and how many items it has."""
 
     split: str | None
     items: int
 
 
-class SplitListResponse(BaseModel):
+class SplitListResponse(Shape):
     """All splits of a version, by name."""
 
-    object: Literal["list"] = "list"
+    object: Literal["list"]
     data: list[SplitResponse]
 
 
@@ -213,8 +204,7 @@ class Datasets:
 
     async def _upload(self, request: Request, name: str, *, append: bool) -> Response:
         store, dataset = await self._requested(request, name)
-        require_media_type(request, tuple(READERS))
-        media_type = request.headers["content-type"].partition(";")[0].strip().lower()
+        media_type = require_media_type(request, tuple(READERS))
         upload = await store.open_upload(dataset)
         try:
             async with self._uploads.file(request) as file:

@@ -14,9 +14,9 @@ from assay.api.routes import add_route, json_response
 from assay.api.validation import validate
 from assay.criteria.frozen import Frozen
 from assay.criteria.locations import require_one
-from assay.domain.erasure import Erasing
+from assay.domain.erasure import ErasureTarget
 from assay.domain.exact_json import loads
-from assay.domain.ports import BatchErasure
+from assay.domain.ports import BatchEraser
 from assay.http.body import read_json
 
 BATCHES_AT_ONCE = 100
@@ -53,7 +53,7 @@ class ErasureResponse(BaseModel):
 class Erasures:
     """The resource of erasures."""
 
-    def __init__(self, batches: Batches, erasure: BatchErasure) -> None:
+    def __init__(self, batches: Batches, erasure: BatchEraser) -> None:
         self._batches = batches
         self._erasure = erasure
 
@@ -69,7 +69,7 @@ class Erasures:
         """Remove items, rows, results and labels of an item id or a subject, now and for good."""
         tenant = await self._batches.services.admit(request)
         wanted = validate(ErasureRequest, (await read_json(request)).document)
-        what = Erasing(wanted.item, wanted.subject)
+        what = ErasureTarget(wanted.item, wanted.subject)
         stores = await self._batches.services.open_stores()
         counts = await self._rows(tenant, what)
         # After the rows, which are copied from there to here.
@@ -77,7 +77,7 @@ class Erasures:
         counts |= {"items": erased.items, "labels": erased.labels, "examples": erased.examples}
         return json_response({"object": "erasure", **counts})
 
-    async def _rows(self, tenant: str, what: Erasing) -> dict[str, object]:
+    async def _rows(self, tenant: str, what: ErasureTarget) -> dict[str, object]:
         lasting, rows, batches, before = self._batches.lasting, 0, 0, ""
         running: list[str] = []
         while page := await lasting.list(tenant, before, BATCHES_AT_ONCE):

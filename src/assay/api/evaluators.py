@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from jsonpatch import make_patch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import JSON_BODY, JUDGED, RECORD
 from assay.api.requests import CaseFields, Metadata
-from assay.api.responses import EvaluationResponse
+from assay.api.responses import EvaluationResponse, ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.catalog.certificates import with_newest_certificate
-from assay.catalog.examples import Expectation, faults
+from assay.catalog.examples import Expected, faults
 from assay.catalog.names import NAME_PATTERN
 from assay.criteria import CriteriaField, parse_criteria
 from assay.criteria.frozen import Frozen
@@ -46,15 +46,6 @@ VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Description = Annotated[str, Field(max_length=DESCRIPTION_CHARS_MAX)]
-
-
-class Expected(Frozen):
-    """What is expected of one criterion."""
-
-    passed: bool | None = None
-    label: str | None = None
-    score_min: float | None = Field(default=None, ge=0, le=1)
-    score_max: float | None = Field(default=None, ge=0, le=1)
 
 
 class Example(Frozen):
@@ -96,10 +87,8 @@ class EvaluatorRequest(EvaluatorVersionRequest):
 Version = TypeVar("Version", bound=EvaluatorVersionRequest)
 
 
-class EvaluatorResponse(BaseModel):
+class EvaluatorResponse(Shape):
     """One version of an evaluator."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     object: Literal["evaluator"]
@@ -113,13 +102,8 @@ class EvaluatorResponse(BaseModel):
     created_at: str
 
 
-class EvaluatorListResponse(BaseModel):
+class EvaluatorListResponse(ListResponse[EvaluatorResponse]):
     """Evaluators, or the versions of one, newest first."""
-
-    object: Literal["list"] = "list"
-    data: list[EvaluatorResponse]
-    has_more: bool
-    next_cursor: str | None
 
 
 class EvaluatorDiffResponse(BaseModel):
@@ -263,7 +247,6 @@ class Evaluators:
         at_once: asyncio.Semaphore,
     ) -> dict[str, Any]:
         wanted = Example.model_validate(example)
-        expected = {name: Expectation(**one.model_dump()) for name, one in wanted.expect.items()}
         async with at_once:
             outcome = await self._services.evaluator.evaluate(
                 wanted.case.to_case(),
@@ -275,7 +258,7 @@ class Evaluators:
                 named=named,
             )
         evaluation = outcome.evaluation
-        differing = list(faults(expected, evaluation))
+        differing = list(faults(wanted.expect, evaluation))
         return {"passed": not differing, "faults": differing, "evaluation": evaluation}
 
     async def _sent(

@@ -10,16 +10,17 @@ from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.api.batches.requests import ItemId
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.requests import CaseFields, EvaluatorReference, Metadata
+from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.validation import first_fault, validate
-from assay.catalog.item_files import Row, json_lines
+from assay.catalog.item_files import JSON_LINES, Row, json_lines
 from assay.catalog.labels import case_digest, item_digests
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen
@@ -36,7 +37,7 @@ LABELS_MAX = 1_000
 """Labels of one request, which are added in one transaction."""
 NAME_CHARS_MAX = 256
 COMMENT_CHARS_MAX = 10_000
-JSON, JSON_LINES = "application/json", ("application/x-ndjson", "application/jsonl")
+JSON = "application/json"
 FILTERS = {
     "dataset": "dataset", "batch": "batch", "item": "item_id", "criterion": "criterion",
     "annotator": "annotator",
@@ -91,10 +92,8 @@ class LabelRequest(Frozen):
         return self
 
 
-class LabelResponse(BaseModel):
+class LabelResponse(Shape):
     """A label."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: str
     object: Literal["label"]
@@ -114,13 +113,8 @@ class LabelResponse(BaseModel):
     created_at: str
 
 
-class LabelListResponse(BaseModel):
+class LabelListResponse(ListResponse[LabelResponse]):
     """Labels, newest first; those of one upload in its order."""
-
-    object: Literal["list"] = "list"
-    data: list[LabelResponse]
-    has_more: bool
-    next_cursor: str | None
 
 
 class HumanLabels:
@@ -146,8 +140,7 @@ class HumanLabels:
     async def create_labels(self, request: Request) -> Response:
         """Add a label, or all of many as JSON Lines; a correction supersedes the earlier one."""
         tenant = await self._services.admit(request)
-        require_media_type(request, (JSON, *JSON_LINES))
-        if request.headers["content-type"].partition(";")[0].strip().lower() == JSON:
+        if require_media_type(request, (JSON, *JSON_LINES)) == JSON:
             (label,) = await self._added(tenant, [(0, (await read_json(request)).document)])
             return json_response(_document(label), 201)
         content = io.BytesIO(await request.body())
@@ -178,7 +171,7 @@ class HumanLabels:
         """Remove a label; one that it superseded stays superseded."""
         tenant = await self._services.admit(request)
         store = (await self._services.open_stores()).labels
-        if not await store.delete(tenant, label_id.replace("\0", "?")):
+        if not await store.delete(tenant, label_id):
             raise RequestError("not_found", "No label has this id.")
         return Response(status_code=204)
 

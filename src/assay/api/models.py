@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from typing import Any, Literal
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from assay.api.problem_codes import AUTHENTICATED, JSON_BODY
+from assay.api.routes import add_route, json_response
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.domain.models import ModelKind
 from assay.domain.ports import BreakerCommand, BreakerState, ModelStatus
 from assay.domain.sampling import Effort
 from assay.http.body import read_json
-from assay.http.openapi import problems, request_body
 
 
 class ModelResponse(BaseModel):
@@ -75,30 +75,12 @@ def models_router(services: Services) -> APIRouter:
     """The routes that list the models and control their breakers."""
     router = APIRouter(tags=["catalogue"])
 
-    @router.get(
-        "/v1/models",
-        operation_id="list_models",
-        response_model=None,
-        responses={200: {"model": ModelListResponse}, **problems(*AUTHENTICATED)},
-    )
     async def list_models(request: Request) -> Response:
         """List the models with breaker state, remaining quota and price."""
         await services.admit(request)
         data = [_model_document(status) for status in await services.models.statuses()]
-        return Response(
-            orjson.dumps({"object": "list", "data": data}), media_type="application/json"
-        )
+        return json_response({"object": "list", "data": data})
 
-    @router.put(
-        "/v1/models/{model_id:path}/breaker",
-        operation_id="order_breaker",
-        response_model=None,
-        openapi_extra=request_body(BreakerRequest, idempotent=False),
-        responses={
-            200: {"model": ModelResponse},
-            **problems(*JSON_BODY, "not_found", "store_unavailable"),
-        },
-    )
     async def order_breaker(request: Request, model_id: str) -> Response:
         """Force a model's circuit breaker open, disable it, or reset it, in every process.
 
@@ -109,8 +91,12 @@ def models_router(services: Services) -> APIRouter:
         wanted = validate(BreakerRequest, body.document)
         request.state.audit_detail = wanted.state
         status = await services.models.set_breaker(model_id, wanted.state)
-        return Response(orjson.dumps(_model_document(status)), media_type="application/json")
+        return json_response(_model_document(status))
 
+    commanded = (*JSON_BODY, "not_found", "store_unavailable")
+    route, breaker = partial(add_route, router), "/v1/models/{model_id:path}/breaker"
+    route("GET", "/v1/models", list_models, ModelListResponse, AUTHENTICATED)
+    route("PUT", breaker, order_breaker, ModelResponse, commanded, body=BreakerRequest)
     return router
 
 

@@ -15,6 +15,7 @@ from assay.api.judged_request import JudgedRoute, handle_judged_request
 from assay.api.problem_codes import JUDGED
 from assay.api.requests import CaseContext, JudgedFields, MetadataField, TextField
 from assay.api.responses import EXACT, transient_problem
+from assay.api.routes import add_route
 from assay.api.services import Services
 from assay.catalog.rankings import RankingItem, RankingSpec, rank
 from assay.criteria.base import Prose
@@ -28,7 +29,6 @@ from assay.domain.ranking import SystemRanking
 from assay.evaluation.comparer import comparison_calls
 from assay.evaluation.selection import panel_for
 from assay.http.limits import Limits
-from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
 from assay.http.problems import ProblemError, invalid_request
 
 ITEMS_MAX = 1_000
@@ -90,13 +90,6 @@ def rankings_router(services: Services, limits: Limits) -> APIRouter:
     """The route that ranks systems."""
     router = APIRouter(tags=["rankings"], route_class=JudgedRoute)
 
-    @router.post(
-        "/v1/rankings",
-        operation_id="create_ranking",
-        response_model=None,
-        responses={200: {"model": RankingResponse, **REPLAYED_RESPONSE}, **problems(*JUDGED)},
-        openapi_extra=request_body(RankingRequest),
-    )
     async def create_ranking(request: Request) -> Response:
         """Compare systems pair by pair, where ranks are open, and rank them by their strengths.
 
@@ -105,6 +98,10 @@ def rankings_router(services: Services, limits: Limits) -> APIRouter:
         """
         return await handle_judged_request(request, services, limits, RankingRequest, _rank)
 
+    add_route(
+        router, "POST", "/v1/rankings", create_ranking, RankingResponse, JUDGED,
+        body=RankingRequest, replayed=True,
+    )  # fmt: skip
     return router
 
 

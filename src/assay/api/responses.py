@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar, Generic, Literal, TypeVar, cast
 
 import orjson
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from assay.domain.comparison import Comparison, OrderVerdict
 from assay.domain.completion import Attempt
@@ -34,6 +34,24 @@ CAUSES_MAX = 8
 
 EXACT = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 """Every field is always present, and there are no others."""
+
+
+Entry = TypeVar("Entry")
+
+
+class Shape(BaseModel):
+    """A response without other members than those it names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ListResponse(Shape, Generic[Entry]):
+    """A page of a list."""
+
+    object: Literal["list"]
+    data: list[Entry]
+    has_more: bool
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from assay.domain.exact_json import dumps
 from assay.domain.problem_codes import ProblemCode
-from assay.http.openapi import problems, request_body
+from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
@@ -20,24 +20,29 @@ def add_route(
     method: str,
     path: str,
     endpoint: Callable[..., Awaitable[Response]],
-    response: type[BaseModel] | None,
+    response: type[Any] | None,
     codes: Sequence[ProblemCode],
     *,
     body: type[BaseModel] | None = None,
     status: int = 200,
     page: Paging | None = None,
     uploads: Iterable[str] = (),
+    parameters: Sequence[Mapping[str, Any]] = (),
+    replayed: bool = False,
 ) -> None:
     """Add a route that reads its body by hand; its operation is named like the endpoint.
 
-    `uploads` are the media types of a file that is its body.
+    `uploads` are the media types of a file that is its body. With `replayed`, it takes an
+    `Idempotency-Key`, and the response says whether it is that of an earlier request.
     """
-    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
+    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=replayed)
     if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
         given = extra.setdefault("requestBody", {"required": True, "content": {}})
         given["content"] |= content
-    if page is not None:
-        extra["parameters"] = page.parameters()
+    given_in_query = [*(page.parameters() if page else ()), *parameters]
+    if given_in_query:
+        extra["parameters"] = [*extra.get("parameters", ()), *given_in_query]
+    answer = {"model": response, **(REPLAYED_RESPONSE if replayed else {})}
     router.add_api_route(
         path,
         endpoint,
@@ -45,7 +50,7 @@ def add_route(
         operation_id=endpoint.__name__,
         status_code=status,
         response_model=None,
-        responses={**({status: {"model": response}} if response else {}), **problems(*codes)},
+        responses={**({status: answer} if response else {}), **problems(*codes)},
         openapi_extra=extra,
     )
 

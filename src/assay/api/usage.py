@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, get_args
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from assay.api.problem_codes import AUTHENTICATED
+from assay.api.routes import add_route, json_response
 from assay.api.services import Services
 from assay.domain.completion import Usage
 from assay.domain.errors import RequestError
@@ -20,7 +20,6 @@ from assay.domain.suggestions import did_you_mean
 from assay.domain.usage import Spent
 from assay.http.access import authenticate
 from assay.http.keys_file import NAME_CHARS_MAX, is_name
-from assay.http.openapi import problems
 from assay.http.problems import invalid_request
 
 Group = Literal["tenant", "day", "model", "criterion"]
@@ -84,16 +83,6 @@ def usage_router(services: Services) -> APIRouter:
     """The route that shows what judge calls took."""
     router = APIRouter(tags=["catalogue"])
 
-    @router.get(
-        "/v1/usage",
-        operation_id="get_usage",
-        response_model=None,
-        responses={
-            200: {"model": UsageResponse},
-            **problems(*AUTHENTICATED, "forbidden", "invalid_request", "store_unavailable"),
-        },
-        openapi_extra={"parameters": _parameters()},
-    )
     async def get_usage(request: Request) -> Response:
         """Calls, tokens and cost of judges, by day, model, criterion or tenant.
 
@@ -119,8 +108,10 @@ def usage_router(services: Services) -> APIRouter:
             ],
             "total": _shown(total),
         }
-        return Response(orjson.dumps(document), media_type="application/json")
+        return json_response(document)
 
+    codes = (*AUTHENTICATED, "forbidden", "invalid_request", "store_unavailable")
+    add_route(router, "GET", "/v1/usage", get_usage, UsageResponse, codes, parameters=_parameters())
     return router
 
 

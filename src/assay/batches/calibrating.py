@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from assay.calibration.options import CascadeGoal, ReportOptions, Tier
+from assay.catalog.certificates import thresholds_to_json
 from assay.catalog.judged_labels import CriterionVerdicts, JudgedBatch
 
 if TYPE_CHECKING:
-    from assay.calibration.report import CascadeGoal, LabelReport, RatingKind, Ratings
+    from assay.calibration.report import LabelReport, RatingKind, Ratings
 
 NO_LABELS = "No label of these cases by this criterion counts, so nothing can be said."
 NO_CASCADE = "No cascade judged these rows, so that there is nothing to certify."
@@ -26,38 +28,22 @@ SEVERAL_REVISIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a calibration is to contain; `drawn` are probabilities by the place of their rows."""
-
-    precision_min: float | None = None
-    confidence: float = 0.95
-    seed: int = 0
-    drawn: Mapping[int, float] | None = None
-    goal: Goal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """The guarantee that is wanted of a cascade; `attempts` counts this one, too."""
-
-    alpha: float
-    delta: float
-    unsure_cost_usd: float | None = None
-    attempts: int = 1
-
-
-def calibrated(judged: JudgedBatch, wanted: Wanted) -> dict[str, Any]:
-    """The figures of each criterion; disagreements name the places of their rows."""
+def calibrated(
+    judged: JudgedBatch, options: ReportOptions, goal: CascadeGoal | None = None
+) -> dict[str, Any]:
+    """The figures of each criterion; rows that were drawn or disagreed on go by their places."""
     several = len(judged.revisions)
-    if wanted.drawn is not None:
-        wanted = replace(wanted, drawn=_by_row(judged, wanted.drawn))
+    if options.drawn is not None:
+        drawn_at = options.drawn
+        rows = {row: drawn_at[at] for row, at in enumerate(judged.places) if at in drawn_at}
+        options = replace(options, drawn=rows)
     return {
         "rows": len(judged.item_ids),
         "revisions": judged.revisions,
         "statements": [SEVERAL_REVISIONS.format(several)] if several > 1 else [],
         "criteria": [
-            _criterion(name, verdicts, judged, wanted) for name, verdicts in judged.criteria.items()
+            _criterion(name, verdicts, judged, options, goal)
+            for name, verdicts in judged.criteria.items()
         ],
     }
 
@@ -83,7 +69,11 @@ def _by_row(judged: JudgedBatch, by_place: Mapping[int, float]) -> dict[int, flo
 
 
 def _criterion(
-    name: str, verdicts: CriterionVerdicts, judged: JudgedBatch, wanted: Wanted
+    name: str,
+    verdicts: CriterionVerdicts,
+    judged: JudgedBatch,
+    options: ReportOptions,
+    wanted: CascadeGoal | None,
 ) -> dict[str, Any]:
     from assay.calibration import report as statistics  # noqa: PLC0415  # numpy, for those who use it
 
@@ -92,10 +82,7 @@ def _criterion(
         judged.groups, verdicts.models, verdicts.passed, verdicts.labels, verdicts.scores,
         verdicts.values, verdicts.probabilities,
     )  # fmt: skip
-    options = statistics.ReportOptions(
-        wanted.precision_min, wanted.confidence, wanted.seed, wanted.drawn
-    )
-    goal, missing = (None, "") if wanted.goal is None else _cascade_goal(verdicts, wanted.goal)
+    goal, missing = (None, "") if wanted is None else _with_tiers(wanted, verdicts)
     found = statistics.report(given, ratings, options, goal)
     return {
         "criterion": name,
@@ -124,10 +111,8 @@ def _ratings(verdicts: CriterionVerdicts) -> Mapping[RatingKind, Ratings]:
     return found
 
 
-def _cascade_goal(verdicts: CriterionVerdicts, wanted: Goal) -> tuple[CascadeGoal | None, str]:
-    """The tiers as the labelled rows show them, or why they certify nothing."""
-    from assay.calibration.report import CascadeGoal, Tier  # noqa: PLC0415
-
+def _with_tiers(goal: CascadeGoal, verdicts: CriterionVerdicts) -> tuple[CascadeGoal | None, str]:
+    """The goal with the tiers as the labelled rows show them, or why they certify nothing."""
     if not verdicts.cascades:
         return None, NO_CASCADE
     if not all(map(_is_whole, verdicts.cascades.values())):
@@ -143,8 +128,7 @@ def _cascade_goal(verdicts: CriterionVerdicts, wanted: Goal) -> tuple[CascadeGoa
         )
         for number in range(count)
     ]
-    goal = CascadeGoal(tiers, wanted.alpha, wanted.delta, wanted.unsure_cost_usd, wanted.attempts)
-    return goal, ""
+    return replace(goal, tiers=tiers), ""
 
 
 def _is_whole(cascade: Mapping[str, Any]) -> bool:
@@ -161,10 +145,7 @@ def _shown(report: LabelReport, judged: JudgedBatch) -> dict[str, Any]:
         agreement["classes"] = [names[int(code)] for code in agreement["classes"]]
     certificate = document["certificate"]
     if certificate is not None and certificate["thresholds"] is not None:
-        # A tier whose threshold nothing reaches is not asked.
-        certificate["thresholds"] = [
-            None if math.isinf(value) else value for value in certificate["thresholds"]
-        ]
+        certificate["thresholds"] = thresholds_to_json(certificate["thresholds"])
     document["disagreements"] = [
         {"row": judged.places[row], "judge": judge, "people": people}
         for row, judge, people in report.disagreements

@@ -13,14 +13,15 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from assay.batches.calibrating import Wanted, calibrated, disagreements, label_report
+from assay.batches.calibrating import calibrated, disagreements, label_report
 from assay.batches.creation import BatchCreator, BatchRequestSpec
 from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import LastingBatches
+from assay.calibration.options import ReportOptions
 from assay.catalog.certificates import with_newest_certificate
 from assay.catalog.control_sets import CONTROL, ControlSet, change_control_set
 from assay.catalog.judged_labels import JudgedBatch, WantedLabels
-from assay.catalog.names import named_version
+from assay.catalog.names import find_version
 from assay.catalog.stores import OpenStores, Stores
 from assay.criteria import parse_criteria
 from assay.criteria.judge import judge_spec
@@ -124,8 +125,8 @@ class ControlSets:
     async def _look_after(self, stores: Stores, tenant: str, stored: StoredObject) -> None:
         try:
             control = ControlSet(**stored.document)
-            evaluator = await stores.evaluators.find(
-                tenant, *named_version(control.evaluator, "/evaluator")
+            evaluator = await find_version(
+                stores.evaluators, tenant, control.evaluator, "/evaluator"
             )
             if evaluator is None or evaluator.id != stored.parent:
                 await stores.objects.delete(tenant, CONTROL, stored.id)
@@ -163,8 +164,7 @@ class ControlSets:
 
     async def _spec(self, one: _Watched) -> BatchRequestSpec:
         control, spec = one.control, one.evaluator.spec
-        name, version = named_version(control.dataset, "/dataset")
-        dataset = await one.stores.datasets.find(one.tenant, name, version)
+        dataset = await find_version(one.stores.datasets, one.tenant, control.dataset, "/dataset")
         if dataset is None:
             raise RequestError("not_found", f"The dataset {control.dataset} is gone.")
         named = await with_newest_certificate(one.stores, one.tenant, one.evaluator, control.judge)
@@ -246,7 +246,7 @@ class _Watched:
 
 def compared(judged: JudgedBatch, control: ControlSet) -> tuple[int, int]:
     """The rows that can be compared, and how many differ from what people say."""
-    found = label_report(calibrated(judged, Wanted()), control.criterion, (control.of,))
+    found = label_report(calibrated(judged, ReportOptions()), control.criterion, (control.of,))
     return (0, 0) if found is None else disagreements(found)
 
 

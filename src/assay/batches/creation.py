@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,21 @@ class BatchCreator:
             raise
         return batch
 
+    @asynccontextmanager
+    async def filled(
+        self, spec: BatchRequestSpec, *, start: bool = True
+    ) -> AsyncIterator[NewBatch]:
+        """A new batch, to be filled within the block, and then started; a fault leaves nothing."""
+        batch = await self.create(spec)
+        try:
+            yield batch
+            if start:
+                await self._store.start(batch.id)
+            await self._store.durable(batch.id)
+        except BaseException:
+            await self.discard(batch)
+            raise
+
     async def fill(self, batch: NewBatch, dataset: DatasetVersion, wanted: ItemFilter) -> int:
         """Add the items of a dataset, each as a reference that is looked up when its turn comes."""
         datasets = (await self._open_stores()).datasets
@@ -184,7 +200,7 @@ def _shown(spec: BatchRequestSpec) -> dict[str, Any]:
     return {
         "criteria": outline(spec.parsed),
         "evaluator": spec.named and str(spec.named),
-        "dataset": dataset and f"{dataset.name}@{dataset.version}",
+        "dataset": dataset and dataset.reference,
         "name": spec.name,
         "generated_by": spec.generation and spec.generation.model,
         "retry_of": spec.retry_of,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.batches.lasting import LastingBatches
 from assay.catalog.control_sets import CONTROL
 from assay.catalog.evaluators import find_evaluator
 from assay.catalog.judged_labels import JudgedBatch, WantedLabels, judged_labels
-from assay.catalog.names import at, named_version
+from assay.catalog.names import find_version
 from assay.catalog.stores import OpenStores
-from assay.domain.batches import BATCH_ID, Batch, StoredResult
+from assay.domain.batches import BATCH_ID, Batch
 from assay.domain.exact_json import loads
 from assay.domain.records import DatasetVersion
+from assay.http.problems import invalid_request
 
-RESULTS_AT_ONCE = 500
 BATCHES_AT_ONCE, BATCHES_SEARCHED_MAX = 100, 10_000
 
 
@@ -32,7 +32,7 @@ class JudgedResults:
     @property
     def dataset_name(self) -> str | None:
         """The dataset with its version."""
-        return None if self.dataset is None else f"{self.dataset.name}@{self.dataset.version}"
+        return None if self.dataset is None else self.dataset.reference
 
 
 class LabelledBatches:
@@ -45,29 +45,24 @@ class LabelledBatches:
     async def find(self, tenant: str, batch_id: str) -> JudgedResults:
         """The batch, which must have ended; raises `RequestError`."""
         if not (batch := await self._found(tenant, batch_id)).ended:
-            raise at("/batch", f"the batch is {batch.status}: it must have ended")
+            raise invalid_request("/batch", f"the batch is {batch.status}: it must have ended")
         shown = loads(batch.shown)
         dataset = None
         if shown.get("dataset"):
-            name, version = named_version(shown["dataset"], "/dataset")
-            stores = await self._open_stores()
-            dataset = await stores.datasets.find(tenant, name, version)
+            store = (await self._open_stores()).datasets
+            dataset = await find_version(store, tenant, shown["dataset"], "/dataset")
         names = tuple(criterion["name"] for criterion in shown["criteria"])
         made_outputs = bool(shown.get("generated_by"))
         return JudgedResults(batch, dataset, shown.get("evaluator"), names, made_outputs)
 
     async def newest(self, tenant: str, evaluator: str, dataset: str) -> JudgedResults:
         """The newest ended batch of an evaluator over a dataset; raises `RequestError`."""
-        wanted_evaluator = await find_evaluator(self._open_stores, tenant, evaluator)
-        name, number = named_version(dataset, "/dataset")
-        version = await (await self._open_stores()).datasets.find(tenant, name, number)
-        if version is None:
-            raise at("/dataset", f"there is no dataset {dataset}")
-        both = (
-            f"{wanted_evaluator.name}@{wanted_evaluator.version}",
-            f"{version.name}@{version.version}",
-        )
-        before = ""
+        judge = await find_evaluator(self._open_stores, tenant, evaluator)
+        store = (await self._open_stores()).datasets
+        items = await find_version(store, tenant, dataset, "/dataset")
+        if items is None:
+            raise invalid_request("/dataset", f"there is no dataset {dataset}")
+        both, before = (judge.reference, items.reference), ""
         for _ in range(BATCHES_SEARCHED_MAX // BATCHES_AT_ONCE):
             page = await self._lasting.list(tenant, before, BATCHES_AT_ONCE)
             for batch in page:
@@ -79,7 +74,9 @@ class LabelledBatches:
             if len(page) < BATCHES_AT_ONCE:
                 break
             before = page[-1].id
-        raise at("/evaluator", f"no batch of {both[0]} over {both[1]} has ended: run one first")
+        raise invalid_request(
+            "/evaluator", f"no batch of {both[0]} over {both[1]} has ended: run one first"
+        )
 
     async def read(
         self, results: JudgedResults, criteria: Sequence[str], wanted: WantedLabels
@@ -87,7 +84,7 @@ class LabelledBatches:
         """The results of these criteria, with their labels."""
         batch = results.batch
         return await judged_labels(
-            await self._open_stores(), batch.tenant, batch.id, self._pages(batch),
+            await self._open_stores(), batch.tenant, batch.id, self._lasting.pages(batch),
             results.dataset, criteria, wanted, made_outputs=results.made_outputs,
         )  # fmt: skip
 
@@ -97,7 +94,6 @@ class LabelledBatches:
         if batch is None:
             return None
         page = await self._lasting.page(batch, row, 1)
-
         found = next((one.item_id for one in page.results if one.index == row), None)
         return found or None
 
@@ -105,13 +101,5 @@ class LabelledBatches:
         known = BATCH_ID.fullmatch(batch_id) is not None
         batch = await self._lasting.find(tenant, batch_id) if known else None
         if batch is None:
-            raise at("/batch", f"there is no batch {batch_id[:100]}")
+            raise invalid_request("/batch", f"there is no batch {batch_id[:100]}")
         return batch
-
-    async def _pages(self, batch: Batch) -> AsyncIterator[Sequence[StoredResult]]:
-        cursor, more = 0, True
-        while more:
-            page = await self._lasting.page(batch, cursor, RESULTS_AT_ONCE)
-            more = page.has_more and page.cursor > cursor
-            cursor = page.cursor
-            yield page.results

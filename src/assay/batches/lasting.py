@@ -6,17 +6,17 @@ dies, each row has its one result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import orjson
 
 from assay.catalog.stores import OpenStores
-from assay.domain.batches import BadRow, Batch, ResultPage, Sums
+from assay.domain.batches import BadRow, Batch, ResultPage, StoredResult, Sums
 from assay.domain.ids import now_ms
 from assay.domain.ports import BatchStore, JobQueue, ResultStore
 from assay.domain.records import RecordsUnavailable
 
-COPIED_AT_ONCE = 200
+RESULTS_AT_ONCE = 200
 
 
 class BatchArchive:
@@ -55,7 +55,7 @@ class BatchArchive:
         runs = (await self._open_stores()).runs
         cursor, more = await runs.copied(batch_id), True
         while cursor is not None and more:
-            page = await self._results.page(batch, cursor, COPIED_AT_ONCE)
+            page = await self._results.page(batch, cursor, RESULTS_AT_ONCE)
             is_there = await runs.add_results(batch_id, page.results, page.cursor)
             cursor, more = page.cursor if is_there else None, page.has_more
         if cursor is not None:  # else the batch was deleted meanwhile
@@ -97,6 +97,15 @@ class LastingBatches:
         if batch.recorded:
             return await (await self._open_stores()).runs.results(batch, cursor, limit)
         return await self._results.page(batch, cursor, limit)
+
+    async def pages(self, batch: Batch, cursor: int = 0) -> AsyncIterator[Sequence[StoredResult]]:
+        """All results from `cursor` on, a few at a time."""
+        more = True
+        while more:
+            page = await self.page(batch, cursor, RESULTS_AT_ONCE)
+            more = page.has_more and page.cursor > cursor
+            cursor = page.cursor
+            yield page.results
 
     async def known_ids(self, batch: Batch, ids: Sequence[str]) -> Collection[str]:
         """See `BatchStore.known_ids`."""

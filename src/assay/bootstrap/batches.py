@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
-from assay.api.batches.batches import batches_router
+from assay.api.batches.batches import BatchResource
 from assay.api.batches.comparison import batch_comparison_router
 from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
-from assay.api.batches.services import Batches, BatchRules
+from assay.api.batches.services import Batches
 from assay.api.calibrations.calibrations import Calibrations
 from assay.api.calibrations.control import Controls
 from assay.api.calibrations.draws import LabelDraws
@@ -35,7 +35,7 @@ from assay.domain.ids import now_ms, random_hex
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
-from assay.store.batches.erasure import RedisErasure
+from assay.store.batches.erasure import RedisEraser
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
 from assay.store.idempotency.leases import RedisIdempotency
@@ -46,24 +46,19 @@ RENEWALS_PER_LEASE = 4
 
 def build_batches(settings: Settings, services: Services, process: Process) -> Batches:
     """What the resources of batches work with."""
-    rules = BatchRules(
-        row_bytes_max=settings.server.max_body_bytes,
-        retention_s=settings.batches.retention_h * 3_600,
-        allow_private_webhooks=settings.batches.webhooks_to_private_hosts,
-    )
+    retention_s = settings.batches.retention_h * 3_600
     store = RedisBatches(process.redis, rows_max=settings.batches.rows_max)
     results = RedisResults(process.redis)
-    storage = RedisTenantStorage(process.redis, tenant_limits(settings), rules.retention_s)
+    storage = RedisTenantStorage(process.redis, tenant_limits(settings), retention_s)
     open_stores = process.records.open
     return Batches(
         services,
         process.limits,
         store,
         LastingBatches(store, results, open_stores),
-        BatchCreator(store, storage, open_stores, rules.retention_s),
-        process.judging.judges,
-        rules,
+        BatchCreator(store, storage, open_stores, retention_s),
         storage,
+        settings.batches.webhooks_to_private_hosts,
     )
 
 
@@ -72,7 +67,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
     labelled = LabelledBatches(batches.lasting, batches.open)
     return [
         batch_creation_router(batches),
-        batches_router(batches),
+        BatchResource(batches).router(),
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
@@ -81,7 +76,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),
         Controls(batches, labelled).router(),
-        Erasures(batches, RedisErasure(process.redis)).router(),
+        Erasures(batches, RedisEraser(process.redis)).router(),
     ]
 
 

@@ -26,7 +26,7 @@ def openai_routers(batches: Batches) -> list[APIRouter]:
         services.open_stores,
         batches.limits,
         BatchRuns(batches.store, batches.lasting, batches.creator, services.open_stores),
-        batches.rules.allow_private_webhooks,
+        batches.private_webhooks,
     )
     runs = EvalRuns(backend)
     resources = (Evals(backend), runs, OutputItems(backend, runs), Files(backend), Graders(backend))

@@ -1,4 +1,4 @@
-"""The records, which are loaded and opened at the first use: who does without them pays nothing."""
+"""The records, which are loaded and opened at the first use; until then they cost nothing."""
 
 from __future__ import annotations
 

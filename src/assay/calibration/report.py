@@ -20,6 +20,7 @@ from assay.calibration.agreement import (
 )
 from assay.calibration.cascade import Certificate, certify_cascade
 from assay.calibration.figures import Figure, Floats, Integers, group_codes
+from assay.calibration.options import CascadeGoal, ReportOptions
 from assay.calibration.prediction_powered import DebiasedMean, prediction_powered_mean
 from assay.calibration.thresholds import Reliability, Threshold, propose_threshold, reliability
 
@@ -55,39 +56,6 @@ class Ratings:
     annotators: list[str] = field(default_factory=list)
     values: list[float | str] = field(default_factory=list)
     random: list[bool] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """What one tier of a cascade said of the rows that have ratings, by row."""
-
-    passed: Mapping[int, bool | None]
-    labels: Mapping[int, str | None]
-    confidences: Mapping[int, float | None]
-    cost_usd: float
-    """Of one case, on average."""
-
-
-@dataclass(frozen=True, slots=True)
-class CascadeGoal:
-    """The certificate that is wanted; see `certify_cascade`."""
-
-    tiers: Sequence[Tier]
-    alpha: float
-    delta: float
-    unsure_cost_usd: float | None = None
-    attempts: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ReportOptions:
-    """What is wanted; `drawn` are the probabilities of rows that were drawn to be labelled."""
-
-    precision_min: float | None = None
-    confidence: float = 0.95
-    seed: int = 0
-    drawn: Mapping[int, float] | None = None
-    disagreements_max: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +219,14 @@ def _debiased(
     """With the labels of the draw, else with those whose giver says that they are a sample."""
     labelled = ~np.isnan(people)
     counted = np.zeros(len(people), dtype=bool)
-    chances = None
+    probabilities = None
     if options.drawn is None:
         counted[
             [row for row, random in zip(ratings.rows, ratings.random, strict=True) if random]
         ] = True
     else:
-        chances = np.ones(len(people))
-        chances[list(options.drawn)] = list(options.drawn.values())
+        probabilities = np.ones(len(people))
+        probabilities[list(options.drawn)] = list(options.drawn.values())
         counted[list(options.drawn)] = True
     left_out = int((labelled & ~counted).sum())
     skipped = 0 if options.drawn is None else int((counted & ~labelled).sum())
@@ -266,7 +234,7 @@ def _debiased(
         np.where(counted, people, np.nan),
         judge,
         codes,
-        probabilities=chances,
+        probabilities=probabilities,
         confidence=options.confidence,
     )
     told = {

@@ -52,15 +52,7 @@ async def newest_certificate(
     stores: Stores, tenant: str, evaluator: EvaluatorVersion
 ) -> StoredCertificate | None:
     """The newest certificate of the version; raises `RecordsUnavailable`."""
-    found = await stores.objects.page(
-        tenant,
-        CERTIFICATE,
-        evaluator.id,
-        after="",
-        limit=SEARCHED_MAX,
-        descending=True,
-        by_update=False,
-    )
+    found = await stores.objects.page(tenant, CERTIFICATE, evaluator.id, limit=SEARCHED_MAX)
     stored = (StoredCertificate(**one.document) for one in found)
     return next((one for one in stored if one.version == evaluator.version), None)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from pydantic import Field
+
+from assay.criteria.frozen import Frozen
 from assay.domain.evaluation import CriterionResult, Evaluation
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What is expected of one criterion; None: nothing. Scores are from 0 to 1."""
+class Expected(Frozen):
+    """What is expected of one criterion."""
 
     passed: bool | None = None
     label: str | None = None
-    score_min: float | None = None
-    score_max: float | None = None
+    score_min: float | None = Field(default=None, ge=0, le=1)
+    score_max: float | None = Field(default=None, ge=0, le=1)
 
     def fault(self, result: CriterionResult) -> str | None:
         """What is wrong with a scored result, in words."""
@@ -31,7 +32,7 @@ class Expectation:
         return None
 
 
-def faults(expected: Mapping[str, Expectation], evaluation: Evaluation) -> Iterator[str]:
+def faults(expected: Mapping[str, Expected], evaluation: Evaluation) -> Iterator[str]:
     """What differs from the expectations; a criterion without a verdict meets none."""
     results = {result.name: result for result in evaluation.results}
     for name, expectation in expected.items():

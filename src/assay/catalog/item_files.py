@@ -94,10 +94,9 @@ def parquet_rows(file: IO[bytes], _row_bytes_max: int) -> Iterator[tuple[int, Ro
         yield number + 1, f"must be Parquet: {str(error)[:200]}"
 
 
+JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 READERS: Mapping[str, Callable[[IO[bytes], int], Iterator[tuple[int, Row]]]] = {
-    "application/x-ndjson": json_lines,
-    "application/jsonl": json_lines,
-    "application/jsonlines": json_lines,
+    **dict.fromkeys(JSON_LINES, json_lines),
     "text/csv": csv_rows,
     "application/vnd.apache.parquet": parquet_rows,
 }

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 import orjson
 from pydantic import ValidationError
 
-from assay.catalog.names import at
 from assay.criteria.base import Finding
 from assay.criteria.deterministic.json_schema import JsonSchema
 from assay.criteria.deterministic.schema_validation import SchemaValidator
@@ -21,6 +20,7 @@ from assay.domain.evaluation import Case
 from assay.domain.exact_json import dumps
 from assay.domain.policy import Deadline
 from assay.evaluation.ports import Evaluates
+from assay.http.problems import invalid_request
 
 
 class ItemSchema(JsonSchema):
@@ -58,9 +58,10 @@ async def check_schema(
         check = ItemSchema(name="schema", schema=schema)
         await evaluator.compile([check], caller=caller, deadline=deadline)
     except ValidationError as error:
-        raise at(pointer, str(error.errors()[0]["msg"])) from None
+        raise invalid_request(pointer, str(error.errors()[0]["msg"])) from None
     except RequestError as error:
-        raise at(pointer, error.errors[0].message if error.errors else error.message) from None
+        message = error.errors[0].message if error.errors else error.message
+        raise invalid_request(pointer, message) from None
 
 
 async def schema_faults(

@@ -68,14 +68,16 @@ class CriterionVerdicts:
         row, judge = len(self.models), result.get("judge") or {}
         value, label = result.get("value"), result.get("label")
         score = _number(result.get("score"))
-        chance = _pass_probability(result, judge)
+        probability = _pass_probability(result, judge)
         self.models.append(judge.get("model") or "")
         self.passed.append(_number(result.get("passed")))
         self.scores.append(score)
         self.values.append(score if isinstance(value, bool) else _number(value, score))
-        self.probabilities.append(chance)
-        unsure = NAN if math.isnan(chance) else math.sqrt(chance * (1 - chance))
-        self.spreads.append(_number(judge.get("spread")) if math.isnan(chance) else unsure)
+        self.probabilities.append(probability)
+        if math.isnan(probability):
+            self.spreads.append(_number(judge.get("spread")))
+        else:
+            self.spreads.append(math.sqrt(probability * (1 - probability)))
         self.labels.append(label)
         if labels:
             self.explanations[row] = result.get("explanation") or ""
@@ -165,7 +167,7 @@ def _add(
     judged.item_ids.append(one.item_id)
     judged.groups.append((item.group if item else None) or "")
     for name, verdicts in judged.criteria.items():
-        verdicts.add(found.get(name, {}), [each for each in labels if each.criterion == name])
+        verdicts.add(found.get(name, {}), [label for label in labels if label.criterion == name])
 
 
 def _pass_probability(result: Mapping[str, Any], judge: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from assay.catalog.names import named_version
+from assay.catalog.names import find_version
 from assay.catalog.stores import Stores
 from assay.domain.exact_json import loads
 from assay.domain.records import ItemFilter
@@ -32,8 +32,7 @@ async def item_digests(
         by_dataset[reference].add(item_id)
     digests: dict[tuple[str, str], str] = {}
     for reference, ids in by_dataset.items():
-        name, number = named_version(reference, "/item/dataset")
-        version = await stores.datasets.find(tenant, name, number)
+        version = await find_version(stores.datasets, tenant, reference, "/item/dataset")
         if version is not None:
             chosen = ItemFilter(ids=tuple(ids))
             found = await stores.datasets.items(version, after=0, limit=len(ids), wanted=chosen)

@@ -68,9 +68,9 @@ def calibrate(
         wanted["cascade"] = {"alpha": alpha, "delta": delta}
     made = _from_service(url, api_key_file, lambda client: client.post("/v1/calibrations", wanted))
     _print(made, as_json=as_json, lines=_calibration_lines)
-    reports = [report for each in made["criteria"] for report in each["reports"]]
+    reports = [report for criterion in made["criteria"] for report in criterion["reports"]]
     certificates = [report["certificate"] for report in reports if report["certificate"]]
-    if alpha is not None and not any(each["thresholds"] for each in certificates):
+    if alpha is not None and not any(found["thresholds"] for found in certificates):
         raise typer.Exit(Exit.NOT_MET)
 
 
@@ -228,7 +228,7 @@ def _report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         )
         yield from _indented(mean["statements"])
     if (certificate := report["certificate"]) is not None:
-        thresholds = [_shown_threshold(each) for each in certificate["thresholds"] or ()]
+        thresholds = [_shown_threshold(value) for value in certificate["thresholds"] or ()]
         found = (
             f"certified with thresholds {', '.join(thresholds)}" if thresholds else "no certificate"
         )

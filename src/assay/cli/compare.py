@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +15,9 @@ from assay.cli.app import Exit, app, check_url, notice, usage_error
 from assay.cli.comparison_report import Format, rendered
 from assay.cli.rows import read_rows
 from assay.client import Client, RetryPolicy, ServiceError
-from assay.domain.batches import BATCH_ID_KIND
+from assay.domain.batches import BATCH_ID
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import dumps, loads
-
-BATCH_ID = re.compile(BATCH_ID_KIND + "_[0-9a-f]{32}")
 
 
 @app.command()

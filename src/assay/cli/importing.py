@@ -63,11 +63,6 @@ class Report:
     left: list[str] = field(default_factory=list)
 
 
-@import_app.callback()
-def _import() -> None:
-    """Bring records from an export, or from another tool."""
-
-
 @import_app.command("openai-evals")
 def openai_evals(
     folder: Annotated[

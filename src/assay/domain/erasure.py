@@ -1,4 +1,4 @@
-"""What somebody has the right to have removed, and the port to what removes it from the records."""
+"""What an erasure removes, and the port to what removes it from the records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Erasing:
+class ErasureTarget:
     """What is to be removed at once: all items with an id, or about a subject.
 
     An item is about the `subject` of its metadata.
@@ -34,6 +34,6 @@ class Erased:
 
 
 class RecordEraser(Protocol):
-    """Removes from the records what somebody has the right to have removed."""
+    """Removes from the records what an erasure names."""
 
-    async def erase(self, tenant: str, what: Erasing) -> Erased: ...
+    async def erase(self, tenant: str, what: ErasureTarget) -> Erased: ...

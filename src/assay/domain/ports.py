@@ -24,7 +24,7 @@ from assay.domain.batches import (
     WebhookClaim,
 )
 from assay.domain.completion import CallContext, Completion, Prompt, Usage
-from assay.domain.erasure import Erasing
+from assay.domain.erasure import ErasureTarget
 from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.events import Event
 from assay.domain.models import Model
@@ -241,10 +241,10 @@ class ResultStore(Protocol):
         ...
 
 
-class BatchErasure(Protocol):
-    """Removes rows that somebody has the right to have removed."""
+class BatchEraser(Protocol):
+    """Removes the rows of batches that an erasure names."""
 
-    async def erase(self, batch: Batch, what: Erasing) -> int:
+    async def erase(self, batch: Batch, what: ErasureTarget) -> int:
         """Remove rows with their results, and count them; raises `StoreUnavailable`."""
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.domain.errors import AssayError
@@ -27,11 +27,10 @@ class RecordsUnavailable(AssayError):
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluatorVersion:
-    """One version of a named evaluator.
+class NamedRecord:
+    """One version of what has a name and versions.
 
-    `spec` is its JSON: `criteria` and `judge` as they were sent, `examples` and `metadata`.
-    `created_ms` is of the version; `id` is that of the evaluator, and sorts by its age.
+    `created_ms` is of the version; `id` is that of the name, and sorts by its age.
     """
 
     id: str
@@ -39,6 +38,20 @@ class EvaluatorVersion:
     version: int
     created_ms: int
     description: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The name with the version, such as `quality@3`."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatorVersion(NamedRecord):
+    """One version of an evaluator.
+
+    `spec` is its JSON: `criteria` and `judge` as they were sent, `examples` and `metadata`.
+    """
+
     spec: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,7 +111,32 @@ class RunStore(Protocol):
         ...
 
 
-class EvaluatorStore(Protocol):
+Version_co = TypeVar("Version_co", bound=NamedRecord, covariant=True)
+
+
+class VersionStore(Protocol[Version_co]):
+    """Keeps what has a name and versions."""
+
+    async def find(self, tenant: str, name: str, version: int | None = None) -> Version_co | None:
+        """A version, by default the newest."""
+        ...
+
+    async def versions(
+        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
+    ) -> Sequence[Version_co]:
+        """Versions older than `before`, the newest first."""
+        ...
+
+    async def page(self, tenant: str, before: str, limit: int) -> Sequence[Version_co]:
+        """The newest version of each name made before the id `before`, the newest names first."""
+        ...
+
+    async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
+        """Hide the name with its versions, or remove it, hidden or not; False if there is none."""
+        ...
+
+
+class EvaluatorStore(VersionStore[EvaluatorVersion], Protocol):
     """Keeps evaluators; see `EvaluatorVersion`."""
 
     async def create(
@@ -111,26 +149,6 @@ class EvaluatorStore(Protocol):
         self, tenant: str, name: str, spec: Mapping[str, Any]
     ) -> EvaluatorVersion | None:
         """The next version; None if there is no evaluator of that name."""
-        ...
-
-    async def find(
-        self, tenant: str, name: str, version: int | None = None
-    ) -> EvaluatorVersion | None:
-        """A version, by default the newest."""
-        ...
-
-    async def versions(
-        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
-    ) -> Sequence[EvaluatorVersion]:
-        """Versions older than `before`, the newest first."""
-        ...
-
-    async def page(self, tenant: str, before: str, limit: int) -> Sequence[EvaluatorVersion]:
-        """The newest versions of evaluators older than the id `before`, the newest first."""
-        ...
-
-    async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
-        """Delete it with all versions; False if there is none. See `Erasing`."""
         ...
 
 
@@ -175,12 +193,12 @@ class ObjectStore(Protocol):
         self,
         tenant: str,
         kind: str,
-        parent: str,
+        parent: str = "",
         *,
-        after: str,
+        after: str = "",
         limit: int,
-        descending: bool,
-        by_update: bool,
+        descending: bool = True,
+        by_update: bool = False,
     ) -> Sequence[StoredObject]:
         """Objects in the order of their age or their last change, those after the id `after`."""
         ...
@@ -191,17 +209,12 @@ class ObjectStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetVersion:
+class DatasetVersion(NamedRecord):
     """One version of a dataset, with what all its versions have in common.
 
     Version 0 has no items. `uploads` are the uploads whose items it has.
     """
 
-    id: str
-    name: str
-    version: int
-    created_ms: int
-    description: str = ""
     schema: Mapping[str, Any] | None = None
     items: int = 0
     uploads: tuple[int, ...] = ()
@@ -257,7 +270,7 @@ class ItemsAdded:
     clashes: tuple[int, ...] = ()
 
 
-class DatasetStore(Protocol):
+class DatasetStore(VersionStore[DatasetVersion], Protocol):
     """Keeps datasets and their items.
 
     An upload is invisible until it is published as a version, so that it is all there or not at
@@ -268,22 +281,6 @@ class DatasetStore(Protocol):
         self, tenant: str, name: str, description: str, schema: Mapping[str, Any] | None
     ) -> DatasetVersion:
         """Version 0; raises `RequestError` (`conflict`) where the name is taken or reserved."""
-        ...
-
-    async def find(
-        self, tenant: str, name: str, version: int | None = None
-    ) -> DatasetVersion | None:
-        """A version, by default the newest."""
-        ...
-
-    async def versions(
-        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
-    ) -> Sequence[DatasetVersion]:
-        """Versions older than `before`, the newest first."""
-        ...
-
-    async def page(self, tenant: str, before: str, limit: int) -> Sequence[DatasetVersion]:
-        """The newest versions of datasets older than the id `before`, the newest first."""
         ...
 
     async def open_upload(self, dataset: DatasetVersion) -> int:
@@ -340,8 +337,4 @@ class DatasetStore(Protocol):
 
     async def item(self, tenant: str, place: int) -> StoredItem | None:
         """One item, whatever versions it belongs to; None if it was erased."""
-        ...
-
-    async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
-        """Delete it with all versions; False if there is none. See `Erasing`."""
         ...

@@ -122,13 +122,14 @@ def with_exact_numbers(document: dict[str, Any], raw: bytes) -> dict[str, Any]:
     return exact
 
 
-def require_media_type(request: Request, accepted: Sequence[str]) -> None:
-    """Refuse a body that is not of an `accepted` media type, or is compressed."""
+def require_media_type(request: Request, accepted: Sequence[str]) -> str:
+    """The body's media type; raises `ProblemError` for another one, or a compressed body."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if media_type not in accepted or encoding != "identity":
         detail = f"Send the body as 'Content-Type: {accepted[0]}', without a Content-Encoding."
         raise ProblemError(Problem("unsupported_media_type", detail))
+    return media_type
 
 
 def _sentence(error: orjson.JSONDecodeError) -> str:

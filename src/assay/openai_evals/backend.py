@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
@@ -26,60 +26,12 @@ from assay.http.access import Access
 from assay.http.body import read_json
 from assay.http.limits import Limits
 from assay.http.problems import fault_sentence, invalid_request
-from assay.judging.generation import Generation
+from assay.openai_evals.batch_runs import BatchRuns
 
 Model = TypeVar("Model", bound=BaseModel)
-RunStatus = Literal["queued", "in_progress", "completed", "canceled", "failed"]
 EVAL, RUN, FILE = "eval", "evalrun", "file"
 """Kinds of stored objects."""
 PAGE_DEFAULT, PAGE_MAX = 20, 100
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """How far a run is."""
-
-    status: RunStatus
-    total: int
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """The result of the row with this number, as a batch has it."""
-
-    number: int
-    document: Mapping[str, Any]
-
-
-class Runs(Protocol):
-    """Runs evaluators over datasets; every method raises `StoreUnavailable`."""
-
-    async def start(
-        self,
-        tenant: str,
-        name: str,
-        evaluator: str,
-        dataset: str,
-        generate: Generation | None,
-        webhook: Mapping[str, str] | None,
-    ) -> str:
-        """The id of a new run over the newest version of a dataset; raises `RequestError`."""
-        ...
-
-    async def find(self, tenant: str, run_id: str) -> RunState | None: ...
-
-    async def results(
-        self, tenant: str, run_id: str, after: int, limit: int
-    ) -> Sequence[RunResult]:
-        """Results in order, from row number `after` on, up to the first row that has none."""
-        ...
-
-    async def cancel(self, tenant: str, run_id: str) -> None:
-        """Stop what has not begun; raises `RequestError` (`conflict`) if it has ended."""
-        ...
-
-    async def delete(self, tenant: str, run_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +45,7 @@ class Backend:
     gate: TenantGate
     open_stores: OpenStores
     limits: Limits
-    runs: Runs
+    runs: BatchRuns
     private_webhooks: bool = False
 
     async def opened(self, request: Request) -> tuple[str, Stores]:
@@ -152,11 +104,6 @@ def router_of(prefix: str, *routes: tuple[str, str, Callable[..., Any]]) -> APIR
     for method, path, endpoint in routes:
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
     return router
-
-
-def not_found(kind: str, id_: str) -> RequestError:
-    """The error for an id that the tenant has not."""
-    return RequestError("not_found", f"No {kind} has the id {id_[:100]!r}.")
 
 
 def answer(document: Mapping[str, Any], status: int = 200) -> Response:

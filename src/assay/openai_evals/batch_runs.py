@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from assay.batches.creation import BatchCreator, BatchRequestSpec
 from assay.batches.lasting import LastingBatches
 from assay.catalog.stores import OpenStores
 from assay.criteria import parse_criteria
-from assay.domain.batches import Batch, BatchStatus
+from assay.domain.batches import BatchStatus
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import NamedVersion
 from assay.domain.exact_json import loads
 from assay.domain.ports import BatchStore
 from assay.domain.records import ALL_ITEMS
 from assay.judging.generation import Generation
-from assay.openai_evals.backend import RunResult, RunState, RunStatus, not_found
+from assay.openai_evals.errors import not_found
 
+RunStatus = Literal["queued", "in_progress", "completed", "canceled", "failed"]
 STATUSES: Mapping[BatchStatus, RunStatus] = {
     "open": "queued",
     "running": "in_progress",
@@ -27,8 +30,25 @@ STATUSES: Mapping[BatchStatus, RunStatus] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How far a run is."""
+
+    status: RunStatus
+    total: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The result of the row with this number, as a batch has it."""
+
+    number: int
+    document: Mapping[str, Any]
+
+
 class BatchRuns:
-    """See `Runs`."""
+    """Runs evaluators over datasets; every method raises `StoreUnavailable`."""
 
     def __init__(
         self,
@@ -51,6 +71,7 @@ class BatchRuns:
         generate: Generation | None,
         webhook: Mapping[str, str] | None,
     ) -> str:
+        """The id of a new run over the newest version of a dataset; raises `RequestError`."""
         stores = await self._open_stores()
         version = await stores.evaluators.find(tenant, evaluator)
         items = await stores.datasets.find(tenant, dataset)
@@ -67,17 +88,12 @@ class BatchRuns:
             name=name,
             webhook=webhook,
         )
-        batch = await self._creator.create(spec)
-        try:
+        async with self._creator.filled(spec) as batch:
             await self._creator.fill(batch, items, ALL_ITEMS)
-            await self._store.start(batch.id)
-            await self._store.durable(batch.id)
-        except BaseException:
-            await self._creator.discard(batch)
-            raise
         return batch.id
 
     async def find(self, tenant: str, run_id: str) -> RunState | None:
+        """How far a run is; None if it is gone."""
         batch = await self._lasting.find(tenant, run_id)
         if batch is None:
             return None
@@ -86,6 +102,7 @@ class BatchRuns:
     async def results(
         self, tenant: str, run_id: str, after: int, limit: int
     ) -> Sequence[RunResult]:
+        """Results in order, from row number `after` on, up to the first row that has none."""
         batch, more = await self._lasting.find(tenant, run_id), True
         while batch is not None and more:
             page = await self._lasting.page(batch, after, limit)
@@ -95,19 +112,17 @@ class BatchRuns:
         return ()
 
     async def cancel(self, tenant: str, run_id: str) -> None:
-        batch = await self._found(tenant, run_id)
+        """Stop what has not begun; raises `RequestError` for a run that is gone or has ended."""
+        batch = await self._lasting.find(tenant, run_id)
+        if batch is None:
+            raise not_found("run", run_id)
         if batch.ended:
             raise RequestError("invalid_request", "The run has ended.")
         await self._store.cancel(batch.id)
         await self._store.durable(batch.id)
 
     async def delete(self, tenant: str, run_id: str) -> None:
+        """Remove a run with its results."""
         batch = await self._lasting.find(tenant, run_id)
         if batch is not None:
             await self._lasting.delete(batch)
-
-    async def _found(self, tenant: str, run_id: str) -> Batch:
-        batch = await self._lasting.find(tenant, run_id)
-        if batch is None:
-            raise not_found("run", run_id)
-        return batch

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.domain.errors import RequestError
 from assay.http.problems import MEDIA_TYPE
 
 PATHS = re.compile(r"/v1/(?:evals|files|fine_tuning)(?:/.*)?")
@@ -68,6 +69,11 @@ async def _send_error(send: Send, start: Message, body: bytes) -> None:
     ]
     await send({**start, "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": document})
+
+
+def not_found(kind: str, id_: str) -> RequestError:
+    """The error for an id that the tenant has not."""
+    return RequestError("not_found", f"No {kind} has the id {id_[:100]!r}.")
 
 
 def error_document(problem: Mapping[str, Any], status: int) -> dict[str, Any]:

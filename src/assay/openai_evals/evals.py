@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, StringConstraints, ValidationError
 
 from assay.catalog.item_schema import check_schema
+from assay.catalog.stores import Stores
 from assay.criteria import parse_criteria
 from assay.criteria.base import NAME_CHARS_MAX
 from assay.criteria.frozen import Frozen
@@ -24,7 +25,6 @@ from assay.openai_evals.backend import (
     answer,
     caller_of,
     list_answer,
-    not_found,
     page_of,
     page_of_objects,
     read_body,
@@ -32,6 +32,7 @@ from assay.openai_evals.backend import (
     router_of,
     seconds,
 )
+from assay.openai_evals.errors import not_found
 from assay.openai_evals.graders import check_criteria
 
 CRITERIA_MAX = 64
@@ -134,24 +135,25 @@ class Evals:
     async def get(self, request: Request, eval_id: str) -> Response:
         """Read an eval."""
         tenant, stores = await self._backend.opened(request)
-        found = await stores.objects.find(tenant, EVAL, eval_id)
-        return answer(shown(_found(found, eval_id)))
+        return answer(shown(await find_eval(stores, tenant, eval_id)))
 
     async def update(self, request: Request, eval_id: str) -> Response:
         """Change the name or the metadata; the evaluator stays as it is."""
         tenant, stores = await self._backend.opened(request)
         wanted = await read_body(request, UpdateEval)
-        found = _found(await stores.objects.find(tenant, EVAL, eval_id), eval_id)
+        found = await find_eval(stores, tenant, eval_id)
         changes = wanted.model_dump(exclude_unset=True)
         if "name" in changes and not changes["name"]:
             del changes["name"]
         changed = await stores.objects.change(tenant, eval_id, {**found.document, **changes})
-        return answer(shown(_found(changed, eval_id)))
+        if changed is None:
+            raise not_found(EVAL, eval_id)
+        return answer(shown(changed))
 
     async def delete(self, request: Request, eval_id: str) -> Response:
         """Delete an eval with its runs."""
         tenant, stores = await self._backend.opened(request)
-        _found(await stores.objects.find(tenant, EVAL, eval_id), eval_id)
+        await find_eval(stores, tenant, eval_id)
         page = Page("", PAGE_MAX, descending=False, by_update=False, status="")
         while runs := await page_of_objects(stores, tenant, RUN, page, eval_id):
             for run in runs:
@@ -173,6 +175,14 @@ class Evals:
         await check_schema(self._backend.evaluator, config.item_schema, at, *terms)
         sample = anything if config.include_sample_schema else None
         return {"type": "custom", "schema": row_schema(config.item_schema, sample)}
+
+
+async def find_eval(stores: Stores, tenant: str, eval_id: str) -> StoredObject:
+    """An eval; raises `RequestError`."""
+    found = await stores.objects.find(tenant, EVAL, eval_id)
+    if found is None:
+        raise not_found(EVAL, eval_id)
+    return found
 
 
 def row_schema(item: Mapping[str, Any], sample: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -202,9 +212,3 @@ def _as_ours(criterion: Mapping[str, Any]) -> dict[str, Any]:
     """The criterion of our own contract, whose name is the id."""
     kept = {name: value for name, value in criterion.items() if name != "id"}
     return {**kept, "name": criterion["id"]}
-
-
-def _found(stored: StoredObject | None, eval_id: str) -> StoredObject:
-    if stored is None:
-        raise not_found(EVAL, eval_id)
-    return stored

@@ -27,13 +27,13 @@ from assay.openai_evals.backend import (
     Backend,
     answer,
     list_answer,
-    not_found,
     page_of,
     page_of_objects,
     router_of,
     seconds,
     validated,
 )
+from assay.openai_evals.errors import not_found
 
 CHUNK_ITEMS = 200
 BAD_LINES_MAX = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -85,7 +86,9 @@ class Graders:
             sent = await read_body(request, RunRequest)
             started_s = time.monotonic()
             reward, results, errors = await self._grade(request, sent)
-        usage = usage_by_model(results)
+        usage, total = usage_by_model(results), Counter[str]()
+        for used in usage.values():
+            total.update(used)
         named = [result.judge.model for result in results if result.judge]
         scores = {one.name: own_number(one) for one in results if one.status == "scored"}
         return answer(
@@ -98,7 +101,7 @@ class Graders:
                     "type": sent.grader["type"],
                     "execution_time": time.monotonic() - started_s,
                     "scores": scores,
-                    "token_usage": _total(usage) if usage else None,
+                    "token_usage": total or None,
                     "sampled_model_name": ", ".join(dict.fromkeys(named)) or None,
                     "errors": errors,
                 },
@@ -219,23 +222,12 @@ def _flags(result: CriterionResult) -> dict[str, Any]:
     return {"other_error": True}
 
 
-def usage_by_model(results: Sequence[CriterionResult]) -> dict[str, dict[str, int]]:
+def usage_by_model(results: Sequence[CriterionResult]) -> Mapping[str, Counter[str]]:
     """The tokens of each model that was asked; criteria that share a call share its attempts."""
     attempts = dict.fromkeys(
         attempt for result in results if result.judge for attempt in result.judge.attempts
     )
-    usage: dict[str, dict[str, int]] = {}
+    usage: dict[str, Counter[str]] = defaultdict(Counter)
     for attempt in attempts:
-        usage[attempt.model] = _sum(usage.get(attempt.model), tokens(asdict(attempt.usage)))
+        usage[attempt.model].update(tokens(asdict(attempt.usage)))
     return usage
-
-
-def _sum(one: Mapping[str, int] | None, other: Mapping[str, int]) -> dict[str, int]:
-    return {name: count + (one or {}).get(name, 0) for name, count in other.items()}
-
-
-def _total(usage: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] | None = None
-    for used in usage.values():
-        total = _sum(total, used)
-    return total or {}

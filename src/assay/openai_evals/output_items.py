@@ -18,15 +18,15 @@ from assay.judging.generation import Generation
 from assay.openai_evals.backend import (
     Backend,
     Page,
-    RunResult,
     answer,
     list_answer,
-    not_found,
     page_of,
     router_of,
     seconds,
 )
+from assay.openai_evals.batch_runs import RunResult
 from assay.openai_evals.data_sources import DataSource
+from assay.openai_evals.errors import not_found
 from assay.openai_evals.runs import EvalRuns
 from assay.openai_evals.summary import OWN_SCALE, item_status, tokens
 

@@ -15,24 +15,22 @@ from assay.domain.errors import FieldError, RequestError
 from assay.domain.ids import new_id
 from assay.domain.records import StoredObject
 from assay.openai_evals.backend import (
-    EVAL,
     RUN,
     Backend,
     Page,
-    RunState,
-    RunStatus,
     answer,
     caller_of,
     list_answer,
-    not_found,
     page_of,
     page_of_objects,
     read_body,
     router_of,
     seconds,
 )
+from assay.openai_evals.batch_runs import RunState, RunStatus
 from assay.openai_evals.data_sources import DataSource, FileContent
-from assay.openai_evals.evals import MetadataField, NameField
+from assay.openai_evals.errors import not_found
+from assay.openai_evals.evals import MetadataField, NameField, find_eval
 from assay.openai_evals.files import find_file, row_document, store_rows, stored_rows
 from assay.openai_evals.summary import EMPTY, RunSummary, add_result
 
@@ -71,10 +69,8 @@ class EvalRuns:
     async def create(self, request: Request, eval_id: str) -> Response:
         """Start a run over rows that all conform to the schema of the eval."""
         tenant, stores = await self._backend.opened(request)
-        wanted, sent = await read_body(request, CreateRun), None
-        found = await stores.objects.find(tenant, EVAL, eval_id)
-        if found is None:
-            raise not_found(EVAL, eval_id)
+        wanted = await read_body(request, CreateRun)
+        found = await find_eval(stores, tenant, eval_id)
         source = wanted.data_source.rows()
         generate = wanted.data_source.generate(self._backend.judges)
         run_id, webhook = new_id(RUN), None
@@ -82,10 +78,9 @@ class EvalRuns:
             webhook = wanted.webhook.to_webhook(allow_private=self._backend.private_webhooks)
         if isinstance(source, FileContent):
             dataset = run_id
-            rows = enumerate(source.content, 1)
             items = _listed([row.item for row in source.content])
             await self._check_rows(request, found.document["data_source_config"], items)
-            await store_rows(stores, tenant, dataset, iter(list(rows)))
+            await store_rows(stores, tenant, dataset, enumerate(source.content, 1))
         else:
             dataset = (await find_file(stores, tenant, source.id)).id
             items = _items_of(stores, tenant, dataset)
@@ -110,8 +105,7 @@ class EvalRuns:
     async def list(self, request: Request, eval_id: str) -> Response:
         """List runs, also those of one status only."""
         tenant, stores = await self._backend.opened(request)
-        if await stores.objects.find(tenant, EVAL, eval_id) is None:
-            raise not_found(EVAL, eval_id)
+        await find_eval(stores, tenant, eval_id)
         page = page_of(request, statuses=get_args(RunStatus))
         found: list[dict[str, Any]] = []
         while len(found) <= page.limit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypedDict
 
-from assay.openai_evals.backend import RunResult
+from assay.openai_evals.batch_runs import RunResult
 
 ItemStatus = Literal["pass", "fail", "error"]
 OWN_SCALE = ("score_model", "python")

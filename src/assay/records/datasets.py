@@ -31,7 +31,6 @@ from assay.domain.ids import now_ms
 from assay.domain.records import (
     ALL_ITEMS,
     DATASET_ID_KIND,
-    VERSION_MAX,
     DatasetVersion,
     ItemFilter,
     ItemsAdded,
@@ -56,40 +55,18 @@ BODIES_LOCK = 7_265_637
 _GONE = "The dataset was deleted while the items were uploaded."
 
 
-class RecordedDatasets:
+class RecordedDatasets(NamedTable[DatasetVersion]):
     """See `DatasetStore`."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._names = NamedTable(DATASET_ID_KIND, datasets, dataset_versions, "dataset_id")
+        tables = datasets, dataset_versions, "dataset_id"
+        super().__init__(database, DATASET_ID_KIND, *tables, _version)
 
     async def create(
         self, tenant: str, name: str, description: str, schema: Mapping[str, Any] | None
     ) -> DatasetVersion:
         of_name = {"description": description, "schema": schema, "newest": 0}
-        async with self._database.writing() as connection:
-            empty = {"items": 0, "uploads": []}
-            await self._names.create(connection, tenant, name, of_name, empty)
-            return _version(await self._names.find(connection, tenant, name))
-
-    async def find(
-        self, tenant: str, name: str, version: int | None = None
-    ) -> DatasetVersion | None:
-        async with self._database.reading() as connection:
-            row = await self._names.find(connection, tenant, name, version)
-        return None if row is None else _version(row)
-
-    async def versions(
-        self, tenant: str, name: str, before: int = VERSION_MAX, limit: int = 100
-    ) -> Sequence[DatasetVersion]:
-        async with self._database.reading() as connection:
-            found = await self._names.versions(connection, tenant, name, before, limit)
-        return [_version(row) for row in found]
-
-    async def page(self, tenant: str, before: str, limit: int) -> Sequence[DatasetVersion]:
-        async with self._database.reading() as connection:
-            found = await self._names.page(connection, tenant, before, limit)
-        return [_version(row) for row in found]
+        return await self._create(tenant, name, of_name, {"items": 0, "uploads": []})
 
     async def open_upload(self, dataset: DatasetVersion) -> int:
         new = {"dataset_id": dataset.id, "base": dataset.version, "created_ms": now_ms()}
@@ -101,7 +78,7 @@ class RecordedDatasets:
         self, upload: int, items: Sequence[NewItem], *, beside: Sequence[int] = ()
     ) -> ItemsAdded:
         async with self._database.writing() as connection:
-            tenant = await self._tenant(connection, upload)
+            tenant = (await self._upload(connection, upload)).tenant
             known = await _digests(connection, beside, [item.id for item in items])
             new: dict[str, NewItem] = {}
             clashes: list[int] = []
@@ -122,25 +99,24 @@ class RecordedDatasets:
     async def publish(self, upload: int, *, append: bool) -> DatasetVersion:
         async with self._database.writing() as connection:
             row = await self._upload(connection, upload)
-            before = await self._names.find(connection, row.tenant, row.name)
+            before = await self._find(connection, row.tenant, row.name)
             if before is None:
                 raise RequestError("conflict", _GONE)
             if append and before.version != row.base:
                 message = f"Version {before.version} was made meanwhile; append to that one."
                 raise RequestError("conflict", message)
-            claimed = await self._names.next_version(connection, row.tenant, row.name)
-            if claimed is None:
-                raise RequestError("conflict", _GONE)
             all_uploads = [*(before.uploads if append else ()), upload]
             counted = select(func.count()).where(dataset_items.c.upload_id.in_(all_uploads))
             values = {
                 "items": (await connection.execute(counted)).scalar_one(),
                 "uploads": all_uploads,
             }
-            await self._names.add_version(connection, claimed.id, claimed.newest, values)
+            made = await self._add_next(connection, row.tenant, row.name, values)
+            if made is None:
+                raise RequestError("conflict", _GONE)
             published = update(uploads).where(uploads.c.id == upload).values(published=1)
             await connection.execute(published)
-            return _version(await self._names.find(connection, row.tenant, row.name))
+            return made
 
     async def discard(self, upload: int) -> None:
         doomed = (uploads.c.id == upload, uploads.c.published == 0)
@@ -205,18 +181,12 @@ class RecordedDatasets:
         return None if row is None else _item(row)
 
     async def delete(self, tenant: str, name: str, *, erase: bool) -> bool:
-        async with self._database.writing() as connection:
-            hidden = await self._names.delete(connection, tenant, name, erase=False)
+        hidden = await super().delete(tenant, name, erase=False)
         if not erase:
             return hidden
-        await self._remove(datasets.c.tenant == tenant, datasets.c.name == name.replace("\0", "?"))
-        async with self._database.writing() as connection:
-            return await self._names.delete(connection, tenant, name, erase=True)
-
-    async def _remove(self, *wanted: ColumnElement[bool]) -> None:
-        """Remove the items of datasets."""
-        of_name = select(uploads.c.id).join(datasets).where(*wanted)
+        of_name = select(uploads.c.id).join(datasets).where(*self._named(tenant, name))
         await remove_items(self._database, dataset_items.c.upload_id.in_(of_name))
+        return await super().delete(tenant, name, erase=True)
 
     async def _upload(self, connection: AsyncConnection, upload: int) -> Row[Any]:
         both = uploads.join(datasets)
@@ -227,9 +197,6 @@ class RecordedDatasets:
         if row is None:
             raise RequestError("conflict", _GONE)
         return row
-
-    async def _tenant(self, connection: AsyncConnection, upload: int) -> str:
-        return str((await self._upload(connection, upload)).tenant)
 
 
 def _same_content(table: FromClause, other: FromClause) -> ColumnElement[bool]:
@@ -277,7 +244,7 @@ async def count_items(connection: AsyncConnection, changed: Sequence[int]) -> No
 
 
 async def _lock_bodies(connection: AsyncConnection, lock: str) -> None:
-    """Whoever removes content waits for those who add items: one of these may have it, too."""
+    """What removes content waits for what adds items, which may refer to the same content."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
         await connection.execute(text(f"SELECT {lock}({BODIES_LOCK})"))
 
@@ -341,9 +308,7 @@ def _conditions(version: DatasetVersion, wanted: ItemFilter) -> list[Any]:
     return conditions
 
 
-def _version(row: Row[Any] | None) -> DatasetVersion:
-    if row is None:  # it was written in this transaction
-        raise LookupError
+def _version(row: Row[Any]) -> DatasetVersion:
     return DatasetVersion(
         row.id,
         row.name,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, select, tuple_, update
+from sqlalchemy import Row, delete, literal, select, tuple_, update
 
 from assay.domain.ids import now_ms
 from assay.domain.records import StoredObject
 from assay.records.database import Database, dialect_of
-from assay.records.tables import objects
+from assay.records.tables import Key, objects
 
 
 class RecordedObjects:
@@ -58,12 +58,12 @@ class RecordedObjects:
         self,
         tenant: str,
         kind: str,
-        parent: str,
+        parent: str = "",
         *,
-        after: str,
+        after: str = "",
         limit: int,
-        descending: bool,
-        by_update: bool,
+        descending: bool = True,
+        by_update: bool = False,
     ) -> Sequence[StoredObject]:
         time = objects.c.updated_ms if by_update else objects.c.created_ms
         key = tuple_(time, objects.c.id)
@@ -71,7 +71,7 @@ class RecordedObjects:
         async with self._database.reading() as connection:
             if after:
                 of_last = select(time).where(objects.c.id == after, objects.c.tenant == tenant)
-                last = tuple_((await connection.scalar(of_last)) or 0, after)
+                last = tuple_((await connection.scalar(of_last)) or 0, literal(after, Key))
                 query = query.where(key < last if descending else key > last)
             order = (time, objects.c.id)
             query = query.order_by(*(one.desc() for one in order) if descending else order)

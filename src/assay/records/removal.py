@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from sqlalchemy import Text, cast, delete, literal, or_, select, tuple_, update
 
-from assay.domain.erasure import Erased, Erasing
+from assay.domain.erasure import Erased, ErasureTarget
 from assay.domain.errors import StoreUnavailable
 from assay.domain.exact_json import loads
 from assay.domain.ids import now_ms
@@ -96,7 +96,7 @@ class Eraser:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def erase(self, tenant: str, what: Erasing) -> Erased:
+    async def erase(self, tenant: str, what: ErasureTarget) -> Erased:
         if what.item_id is not None:
             item, label = dataset_items.c.item_id == what.item_id, labels.c.item_id == what.item_id
         else:
@@ -123,7 +123,7 @@ class Eraser:
         await self._erase_results(tenant, what)
         return Erased(items, said, examples)
 
-    async def _erase_results(self, tenant: str, what: Erasing) -> None:
+    async def _erase_results(self, tenant: str, what: ErasureTarget) -> None:
         """Remove the results of runs that hold the item or speak of the subject."""
         columns, place = results.c, ("", -1)
         owned = select(results).join(runs).where(runs.c.tenant == tenant)
@@ -143,7 +143,7 @@ class Eraser:
                 return
             place = (rows[-1].run_id, rows[-1].number)
 
-    async def _erase_examples(self, tenant: str, what: Erasing) -> int:
+    async def _erase_examples(self, tenant: str, what: ErasureTarget) -> int:
         """Remove the examples about the subject from versions of evaluators, one at a time."""
         if what.subject is None:
             return 0

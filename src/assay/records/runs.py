@@ -42,7 +42,7 @@ class RecordedRuns:
         ]
         further = case((runs.c.copied < copied, copied), else_=runs.c.copied)
         async with self._database.writing() as connection:
-            # First: it locks the run, so that nobody removes it before its results are there.
+            # First: it locks the run, so that it is not removed before its results are there.
             moved = await connection.execute(_kept(batch_id).values(copied=further))
             if rows and moved.rowcount:
                 await connection.execute(insert_new(connection, results), rows)

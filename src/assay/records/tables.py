@@ -5,11 +5,14 @@ A change here needs a migration; a test compares the two.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -18,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
     text,
@@ -41,6 +45,20 @@ Serial = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database counts up."""
 
 
+class Key(TypeDecorator[str]):
+    """An id or a name that a caller may send: one with a NUL, which PostgreSQL refuses, is unknown.
+
+    No id and no name has a question mark.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        _ = dialect
+        return None if value is None else value.replace("\0", "?")
+
+
 def _owner(table: str) -> ForeignKey:
     return ForeignKey(f"{table}.id", ondelete="CASCADE")
 
@@ -52,46 +70,43 @@ schema_info = Table(
     comment="The oldest schema whose programs can work with this one.",
 )
 
-evaluators = Table(
-    "evaluators",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("newest", Integer, nullable=False),
-    Column("deleted_ms", BigInteger),
-    UniqueConstraint("tenant", "name"),
-)
 
-evaluator_versions = Table(
-    "evaluator_versions",
-    metadata,
-    Column("evaluator_id", Text, _owner("evaluators"), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("spec", Ordered, nullable=False),
-)
+def _named(table: str, *own: Column[Any]) -> Table:
+    """What has a name, and versions in another table."""
+    return Table(
+        table,
+        metadata,
+        Column("id", Key, primary_key=True),
+        Column("tenant", Text, nullable=False),
+        Column("name", Key, nullable=False),
+        Column("description", Text, nullable=False),
+        *own,
+        Column("newest", Integer, nullable=False),
+        Column("deleted_ms", BigInteger),
+        UniqueConstraint("tenant", "name"),
+    )
 
-datasets = Table(
-    "datasets",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("schema", Ordered),
-    Column("newest", Integer, nullable=False),
-    Column("deleted_ms", BigInteger),
-    UniqueConstraint("tenant", "name"),
-)
 
-dataset_versions = Table(
+def _versions(table: str, owner: Table, key: str, *own: Column[Any]) -> Table:
+    return Table(
+        table,
+        metadata,
+        Column(key, Key, _owner(owner.name), primary_key=True),
+        Column("version", Integer, primary_key=True),
+        Column("created_ms", BigInteger, nullable=False),
+        *own,
+    )
+
+
+evaluators = _named("evaluators")
+evaluator_versions = _versions(
+    "evaluator_versions", evaluators, "evaluator_id", Column("spec", Ordered, nullable=False)
+)
+datasets = _named("datasets", Column("schema", Ordered))
+dataset_versions = _versions(
     "dataset_versions",
-    metadata,
-    Column("dataset_id", Text, _owner("datasets"), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("created_ms", BigInteger, nullable=False),
+    datasets,
+    "dataset_id",
     Column("items", Integer, nullable=False),
     Column("uploads", Document, nullable=False),
 )
@@ -99,7 +114,7 @@ dataset_versions = Table(
 runs = Table(
     "runs",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("copied", Integer, nullable=False, comment="The index of the next result to copy."),
@@ -122,10 +137,10 @@ results = Table(
 objects = Table(
     "objects",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("parent", Text, nullable=False, comment="The id of what it belongs to, or empty."),
+    Column("parent", Key, nullable=False, comment="The id of what it belongs to, or empty."),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Document, nullable=False),
@@ -172,7 +187,7 @@ _LABELLED = ("tenant", "dataset", "batch", "item_id", "digest", "criterion", "an
 labels = Table(
     "labels",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("dataset", Text, nullable=False, comment="Empty for items of batches and for cases."),

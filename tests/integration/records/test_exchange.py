@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete
 
 from assay.domain.batches import Batch, NewBatch, StoredResult, Sums
-from assay.domain.erasure import Erasing
+from assay.domain.erasure import ErasureTarget
 from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import new_id, now_ms
 from assay.domain.labels import HumanLabel
@@ -136,8 +136,8 @@ async def test_a_second_import_changes_nothing(database: Database):
     counts = await import_records(database._url, "acme", io.BytesIO(b"".join(lines)))
     assert set(counts.values()) == {0}
     assert await lines_of(database, "acme") == lines
-    await Eraser(database).erase("acme", Erasing("0-1"))
-    await Eraser(database).erase("acme", Erasing("i1"))
+    await Eraser(database).erase("acme", ErasureTarget("0-1"))
+    await Eraser(database).erase("acme", ErasureTarget("i1"))
     erased = await lines_of(database, "acme")
     counts = await import_records(database._url, "acme", io.BytesIO(b"".join(lines)))
     assert {name for name, count in counts.items() if count} == {"labels"}

@@ -47,6 +47,16 @@ async def test_an_object_is_found_changed_and_deleted(database):
     assert await page(store, kind="run", parent=id_) == []
 
 
+async def test_an_id_with_a_nul_is_unknown(database):
+    """PostgreSQL refuses such a text; here it is an id like any other that nothing has."""
+    store = RecordedObjects(database)
+    [id_] = await added(store, 1)
+    assert await store.find("acme", "eval", "a\0b") is None
+    assert await store.find("acme", "eval", id_, "a\0b") is None
+    assert not await store.delete("acme", "eval", "a\0b")
+    assert await page(store, after="a\0b") == [id_]
+
+
 async def test_pages_follow_each_other_in_both_orders(database):
     """By age or by the last change, without a gap and without a repetition."""
     store = RecordedObjects(database)

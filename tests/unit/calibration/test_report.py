@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from assay.calibration.report import (
-    CascadeGoal,
-    Ratings,
-    ReportOptions,
-    Tier,
-    Verdicts,
-    report,
-)
+from assay.calibration.options import CascadeGoal, ReportOptions, Tier
+from assay.calibration.report import Ratings, Verdicts, report
 
 NAN = float("nan")
 
@@ -159,7 +153,7 @@ class TestCascades:
         wrong = (sure < 0.3) & (rng.random(600) < 0.5)
         cheap = tier([bool(x) for x in people ^ wrong], sure.tolist(), 1.0)
         dear = tier([bool(x) for x in people], [None] * 600, 10.0)
-        goal = CascadeGoal([cheap, dear], 0.1, 0.1)
+        goal = CascadeGoal(0.1, 0.1, tiers=[cheap, dear])
         given = {"passed": ratings([bool(x) for x in people])}
         found = one(report(verdicts(people.astype(float)), given, ReportOptions(), goal))
         certificate = found.certificate
@@ -171,14 +165,14 @@ class TestCascades:
         """Rows without its verdict are not taken as right."""
         people = [True] * 200
         cheap = Tier({}, {}, {}, 1.0)
-        goal = CascadeGoal([cheap], 0.1, 0.1)
+        goal = CascadeGoal(0.1, 0.1, tiers=[cheap])
         given = {"passed": ratings(people)}
         found = one(report(verdicts([1.0] * 200), given, ReportOptions(), goal))
         assert found.certificate.thresholds is None
 
     def test_scores_have_no_certificate(self):
         """A disagreement is not defined for them, and the report says so."""
-        goal = CascadeGoal([tier([True], [1.0], 1.0)], 0.1, 0.1)
+        goal = CascadeGoal(0.1, 0.1, tiers=[tier([True], [1.0], 1.0)])
         given = {"score": ratings([0.5])}
         found = one(report(verdicts([1.0]), given, ReportOptions(), goal))
         assert found.certificate.thresholds is None

@@ -2,112 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.responses import BatchListResponse, BatchResponse, batch_document
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH, IDEMPOTENT
-from assay.api.routes import json_response
+from assay.api.routes import add_route, json_response, list_document
 from assay.batches.creation import retry_spec
-from assay.catalog.names import named_version
+from assay.catalog.names import find_version
 from assay.domain.batches import BATCH_ID, Batch
-from assay.domain.errors import AssayError, RequestError
+from assay.domain.errors import RequestError
 from assay.domain.events import BatchEnded
 from assay.domain.exact_json import loads
-from assay.http.openapi import REPLAYED_RESPONSE, problems
 from assay.http.pagination import Paging
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=BATCH_ID.pattern)
 
 
-def batches_router(batches: Batches) -> APIRouter:
-    """The routes of existing batches."""
-    router = APIRouter(tags=["batches"])
+class BatchResource:
+    """The resource of existing batches."""
 
-    @router.get(
-        "/v1/batches",
-        operation_id="list_batches",
-        response_model=None,
-        responses={200: {"model": BatchListResponse}, **problems(*BATCH, "invalid_request")},
-        openapi_extra={"parameters": PAGE.parameters()},
-    )
-    async def list_batches(request: Request) -> Response:
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def router(self) -> APIRouter:
+        """Its routes; to repeat a change of a batch's state is harmless."""
+        router = APIRouter(tags=["batches"])
+        route = partial(add_route, router)
+        one, listed = "/v1/batches/{batch_id}", (*BATCH, "invalid_request")
+        route("GET", "/v1/batches", self.list_batches, BatchListResponse, listed, page=PAGE)
+        route("GET", one, self.get_batch, BatchResponse, BATCH)
+        route("DELETE", one, self.delete_batch, None, (*BATCH, "forbidden"), status=204)
+        codes = (*BATCH, *IDEMPOTENT, "conflict")
+        change = partial(route, "POST", response=BatchResponse, codes=codes, replayed=True)
+        change(one + "/start", self.start_batch)
+        change(one + "/cancel", self.cancel_batch)
+        change(one + "/retry", self.retry_batch, status=201)
+        return router
+
+    async def list_batches(self, request: Request) -> Response:
         """List the tenant's batches, newest first."""
-        tenant = await batches.services.admit(request)
+        tenant = await self._batches.services.admit(request)
         cursor, limit = PAGE.cursor(request), PAGE.limit(request)
-        found = await batches.lasting.list(tenant, cursor, limit + 1)
-        data = [batch_document(batch) for batch in found[:limit]]
-        more = len(found) > limit
-        next_cursor = found[limit - 1].id if more else None
-        return json_response(
-            {"object": "list", "data": data, "has_more": more, "next_cursor": next_cursor}
-        )
+        found = await self._batches.lasting.list(tenant, cursor, limit + 1)
+        return json_response(list_document([batch_document(batch) for batch in found], limit))
 
-    @router.get(
-        "/v1/batches/{batch_id}",
-        operation_id="get_batch",
-        response_model=None,
-        responses={200: {"model": BatchResponse}, **problems(*BATCH)},
-    )
-    async def get_batch(request: Request, batch_id: str) -> Response:
+    async def get_batch(self, request: Request, batch_id: str) -> Response:
         """Read a batch: counts, score so far, cost, rate and estimated end."""
-        return json_response(await batches.describe(await batches.requested(request, batch_id)))
+        batch = await self._batches.requested(request, batch_id)
+        return json_response(await self._batches.describe(batch))
 
-    @router.delete(
-        "/v1/batches/{batch_id}",
-        operation_id="delete_batch",
-        status_code=204,
-        response_model=None,
-        responses=problems(*BATCH, "forbidden"),
-    )
-    async def delete_batch(request: Request, batch_id: str) -> Response:
+    async def delete_batch(self, request: Request, batch_id: str) -> Response:
         """Delete a batch with its rows and results, whatever its state."""
-        await batches.lasting.delete(await batches.requested(request, batch_id))
+        await self._batches.lasting.delete(await self._batches.requested(request, batch_id))
         return Response(status_code=204)
 
-    _add_changes(router, batches)
-    return router
-
-
-def _add_changes(router: APIRouter, batches: Batches) -> None:
-    """The routes that change a batch's state; to repeat one is harmless."""
-    documented: dict[str, Any] = {
-        "response_model": None,
-        "responses": {
-            200: {"model": BatchResponse, **REPLAYED_RESPONSE},
-            **problems(*BATCH, *IDEMPOTENT, "conflict"),
-        },
-    }
-
-    again = {**documented, "status_code": 201}
-    again["responses"] = {201: documented["responses"][200], **problems(*BATCH, "conflict")}
-
-    @router.post("/v1/batches/{batch_id}/start", operation_id="start_batch", **documented)
-    async def start_batch(request: Request, batch_id: str) -> Response:
+    async def start_batch(self, request: Request, batch_id: str) -> Response:
         """Start work on the rows that were uploaded."""
-        batch = await batches.requested(request, batch_id)
-        work = partial(_start, batches, batch)
-        return await batches.run_idempotently(request, batch.tenant, work)
+        return await self._change(request, batch_id, _start)
 
-    @router.post("/v1/batches/{batch_id}/cancel", operation_id="cancel_batch", **documented)
-    async def cancel_batch(request: Request, batch_id: str) -> Response:
+    async def cancel_batch(self, request: Request, batch_id: str) -> Response:
         """Cancel the rows that wait; rows in flight still get their result."""
-        batch = await batches.requested(request, batch_id)
-        work = partial(_cancel, batches, batch)
-        return await batches.run_idempotently(request, batch.tenant, work)
+        return await self._change(request, batch_id, _cancel)
 
-    @router.post("/v1/batches/{batch_id}/retry", operation_id="retry_batch", **again)
-    async def retry_batch(request: Request, batch_id: str) -> Response:
+    async def retry_batch(self, request: Request, batch_id: str) -> Response:
         """Judge the rows that have no complete result again, as a batch of their own.
 
         It needs a batch over a dataset: of others the rows are not kept.
         """
-        batch = await batches.requested(request, batch_id)
-        work = partial(_retry, batches, batch)
-        return await batches.run_idempotently(request, batch.tenant, work)
+        return await self._change(request, batch_id, _retry)
+
+    async def _change(
+        self,
+        request: Request,
+        batch_id: str,
+        change: Callable[[Batches, Batch], Awaitable[Response]],
+    ) -> Response:
+        batch = await self._batches.requested(request, batch_id)
+        work = partial(change, self._batches, batch)
+        return await self._batches.run_idempotently(request, batch.tenant, work)
 
 
 async def _start(batches: Batches, batch: Batch) -> Response:
@@ -133,20 +109,14 @@ async def _retry(batches: Batches, batch: Batch) -> Response:
         raise RequestError("conflict", "The batch has not ended.")
     if shown.get("dataset") is None or request is None:
         raise RequestError("conflict", "The batch is not over a dataset.")
-    name, version = named_version(shown["dataset"], "/dataset")
-    dataset = await (await batches.open()).datasets.find(batch.tenant, name, version)
+    store = (await batches.open()).datasets
+    dataset = await find_version(store, batch.tenant, shown["dataset"], "/dataset")
     if dataset is None:
         raise RequestError("conflict", f"The dataset {shown['dataset']} was deleted.")
     spec = retry_spec(batch, request, dataset)
-    made = await batches.creator.create(spec)
-    try:
+    async with batches.creator.filled(spec) as made:
         if not await batches.creator.fill_unscored(made, batch, batches.lasting, dataset):
             raise RequestError("conflict", "Every row of the batch is scored.")
-    except AssayError:
-        await batches.creator.discard(made)
-        raise
-    await batches.store.start(made.id)
-    await batches.store.durable(made.id)
     document = await batches.describe(await batches.found(batch.tenant, made.id))
     return json_response(document, 201, {"location": f"/v1/batches/{made.id}"})
 

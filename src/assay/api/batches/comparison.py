@@ -9,16 +9,15 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from assay.api.batches.responses import BatchComparisonResponse
-from assay.api.batches.results import pages
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH
+from assay.api.routes import add_route
 from assay.batches.comparison import BatchComparison
 from assay.batches.rows import BatchSpecError, load_batch_spec
 from assay.batches.run_results import RunResults
 from assay.domain.batches import BATCH_ID, Batch, StoredResult
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import dumps, loads
-from assay.http.openapi import problems
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
@@ -36,16 +35,6 @@ def batch_comparison_router(batches: Batches) -> APIRouter:
     """The route that compares two batches."""
     router = APIRouter(tags=["batches"])
 
-    @router.get(
-        "/v1/batches/{batch_id}/compare",
-        operation_id="compare_batches",
-        response_model=None,
-        responses={
-            200: {"model": BatchComparisonResponse},
-            **problems(*BATCH, "invalid_request", "conflict", "records_unavailable"),
-        },
-        openapi_extra={"parameters": [BASE, PAGE.parameters()[1]]},
-    )
     async def compare_batches(request: Request, batch_id: str) -> Response:
         """Compare a batch that has ended to an earlier one, `base`, by item id.
 
@@ -65,6 +54,11 @@ def batch_comparison_router(batches: Batches) -> APIRouter:
         comparison = await asyncio.to_thread(_compare, earlier, later, limit)
         return Response(dumps(comparison), media_type="application/json")
 
+    path, codes = "/v1/batches/{batch_id}/compare", (*BATCH, "invalid_request", "conflict")
+    add_route(
+        router, "GET", path, compare_batches, BatchComparisonResponse,
+        (*codes, "records_unavailable"), parameters=[BASE, PAGE.parameters()[1]],
+    )  # fmt: skip
     return router
 
 
@@ -91,7 +85,7 @@ async def _results(batches: Batches, batch: Batch) -> RunResults:
         dataset=shown.get("dataset"),
         definitions={one.name or one.type: one.model_dump_json() for one in criteria},
     )
-    async for page in pages(batches, batch):
+    async for page in batches.lasting.pages(batch):
         await asyncio.to_thread(_add, run, page)
     return run
 

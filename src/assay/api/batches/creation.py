@@ -18,11 +18,10 @@ from assay.api.validation import validate
 from assay.batches.creation import BatchRequestSpec
 from assay.batches.forecast import forecast
 from assay.catalog.evaluators import with_criteria
-from assay.catalog.names import at, named_version
+from assay.catalog.names import find_version
 from assay.criteria.judge import judge_spec
 from assay.domain.batches import NewBatch
 from assay.domain.completion import Caller
-from assay.domain.errors import AssayError
 from assay.domain.evaluation import NamedVersion
 from assay.domain.records import DatasetVersion
 from assay.evaluation.selection import judges_of
@@ -72,7 +71,8 @@ def batch_creation_router(batches: Batches) -> APIRouter:
             deadline=deadline_of(None, batches.limits),
         )
         if flag(request, "dry_run"):
-            return json_response(await forecast(spec, wanted.items, batches.judges, batches.open))
+            taken = await forecast(spec, wanted.items, batches.services.judges, batches.open)
+            return json_response(taken)
         work = partial(create, batches, spec, wanted.items, start=wanted.start)
         return await batches.run_idempotently(request, tenant, work, body.sha256)
 
@@ -92,15 +92,16 @@ async def _checked(
     too many calls for a row, and forbidden webhook targets.
     """
     calls_max = batches.services.gate.judge_calls_max(tenant)
-    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.judges, calls_max)
+    judges_of(wanted.criteria, judge_spec(wanted.judge), batches.services.judges, calls_max)
     if wanted.generate is not None:
-        wanted.generate.check(batches.judges)
+        wanted.generate.check(batches.services.judges)
     names = [criterion.name for criterion in wanted.criteria]
     for place, gate in enumerate(wanted.gates):
         if gate.criterion is not None and gate.criterion not in names:
-            raise at(f"/gates/{place}/criterion", "must be the name of one of the criteria")
+            raise invalid_request(
+                f"/gates/{place}/criterion", "must be the name of one of the criteria"
+            )
     stop, webhook = wanted.stop_when_certain, wanted.webhook
-    allowed = batches.rules.allow_private_webhooks
     return BatchRequestSpec(
         tenant,
         document["criteria"],
@@ -112,7 +113,7 @@ async def _checked(
         wanted.filter.to_filter(),
         wanted.name,
         wanted.metadata,
-        None if webhook is None else webhook.to_webhook(allow_private=allowed),
+        None if webhook is None else webhook.to_webhook(allow_private=batches.private_webhooks),
         gates=[gate.model_dump() for gate in wanted.gates],
         stop_when_certain=None if stop is None else stop.model_dump(),
         store=wanted.store,
@@ -122,10 +123,10 @@ async def _checked(
 async def _dataset(batches: Batches, tenant: str, wanted: BatchRequest) -> DatasetVersion | None:
     if wanted.dataset is None:
         return None
-    name, version = named_version(wanted.dataset, "/dataset")
-    found = await (await batches.open()).datasets.find(tenant, name, version)
+    store = (await batches.open()).datasets
+    found = await find_version(store, tenant, wanted.dataset, "/dataset")
     if found is None or not found.items:
-        raise at("/dataset", f"there is no dataset {wanted.dataset} with items")
+        raise invalid_request("/dataset", f"there is no dataset {wanted.dataset} with items")
     return found
 
 
@@ -133,12 +134,12 @@ async def create(
     batches: Batches, spec: BatchRequestSpec, items: list[dict[str, Any]], *, start: bool = True
 ) -> Response:
     """Create a batch and fill it; what cannot be filled leaves nothing."""
-    batch = await batches.creator.create(spec)
-    try:
-        await _fill(batches, batch, spec, items, start=start)
-    except AssayError:
-        await batches.creator.discard(batch)
-        raise
+    creator = batches.creator
+    if spec.dataset is None and not items:
+        batch = await creator.create(spec)
+    else:
+        async with creator.filled(spec, start=start) as batch:
+            await _fill(batches, batch, spec, items)
     created = await batches.describe(await batches.found(spec.tenant, batch.id))
     if spec.webhook is not None:
         created["webhook"]["secret"] = spec.webhook["secret"]
@@ -146,24 +147,14 @@ async def create(
 
 
 async def _fill(
-    batches: Batches,
-    batch: NewBatch,
-    spec: BatchRequestSpec,
-    items: list[dict[str, Any]],
-    *,
-    start: bool,
+    batches: Batches, batch: NewBatch, spec: BatchRequestSpec, items: list[dict[str, Any]]
 ) -> None:
     if spec.dataset is not None:
         if not await batches.creator.fill(batch, spec.dataset, spec.wanted):
-            raise at("/filter", "no item of the dataset passes it")
-    elif items:
-        report = await add_inline(batches, batch, items)
-        if not report.accepted:
-            first = report.bad[0]
-            message = f"no row is valid; the first: {first.message}"
-            raise invalid_request(f"/items/{first.line - 1}", message)
-    else:
+            raise invalid_request("/filter", "no item of the dataset passes it")
         return
-    if start:
-        await batches.store.start(batch.id)
-    await batches.store.durable(batch.id)
+    report = await add_inline(batches, batch, items)
+    if not report.accepted:
+        first = report.bad[0]
+        message = f"no row is valid; the first: {first.message}"
+        raise invalid_request(f"/items/{first.line - 1}", message)

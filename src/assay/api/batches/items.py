@@ -16,6 +16,7 @@ from assay.api.batches.responses import UploadResponse, render_upload
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH, BODY
 from assay.api.validation import first_fault, validate
+from assay.catalog.item_files import JSON_LINES
 from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.exact_json import dumps
@@ -28,7 +29,6 @@ CHUNK_BYTES = 512 * 1_024
 """Rows go to the store in chunks of this size; a chunk is checked and packed in a thread."""
 UPLOAD_BAD_ROWS_MAX = 1_000
 """An upload with more bad rows is stopped: it is probably the wrong file."""
-NDJSON = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ def batch_items_router(batches: Batches) -> APIRouter:
             "requestBody": {
                 "required": True,
                 "content": {
-                    NDJSON[0]: {
+                    JSON_LINES[0]: {
                         "schema": {"type": "string", "description": "One row (BatchRow) per line."}
                     }
                 },
@@ -68,11 +68,11 @@ def batch_items_router(batches: Batches) -> APIRouter:
     async def upload_batch_items(request: Request, batch_id: str) -> Response:
         """Add rows; to repeat an upload is harmless, since rows are known by their id."""
         batch = await batches.requested(request, batch_id)
-        require_media_type(request, NDJSON)
+        require_media_type(request, JSON_LINES)
         if batch.status != "open":
             raise RequestError("conflict", f"The batch is {batch.status}, not open.")
         report = UploadReport()
-        async for chunk in _chunks(read_lines(request.stream(), batches.rules.row_bytes_max)):
+        async for chunk in _chunks(read_lines(request.stream(), batches.limits.max_body_bytes)):
             await _add(batches, batch, chunk, report)
             if len(report.bad) > UPLOAD_BAD_ROWS_MAX:
                 raise _too_many_bad_rows(report)

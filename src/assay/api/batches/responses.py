@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from assay.api.responses import EXACT, EvaluationResponse
+from assay.api.responses import EXACT, EvaluationResponse, ListResponse, Shape
 from assay.batches.comparison import BatchComparison
 from assay.batches.gates import certain_verdicts, parse_gates
 from assay.batches.summary import NANO, summarize
@@ -25,11 +25,7 @@ SHOWN = ("name", "evaluator", "dataset", "generated_by", "retry_of")
 USAGE = tuple(each.name for each in fields(Usage))
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class BatchCountsResponse(_Shape):
+class BatchCountsResponse(Shape):
     """Rows by their result; `pending` rows are neither done nor cancelled."""
 
     total: int
@@ -43,7 +39,7 @@ class BatchCountsResponse(_Shape):
     retried: int = Field(description="Attempts repeated after a transient failure.")
 
 
-class GateResponse(_Shape):
+class GateResponse(Shape):
     """A gate of a batch, and what is known of it."""
 
     criterion: str | None
@@ -61,14 +57,14 @@ class GateResponse(_Shape):
     statement: str
 
 
-class SavedResponse(_Shape):
+class SavedResponse(Shape):
     """What a batch saved by its early end."""
 
     rows: int = Field(description="Rows that were not judged.")
     cost_usd: float = Field(description="Estimated from the rows that were judged.")
 
 
-class StopResponse(_Shape):
+class StopResponse(Shape):
     """How a batch may stop early, and what it saved by that."""
 
     alpha: float
@@ -76,7 +72,7 @@ class StopResponse(_Shape):
     saved: SavedResponse | None = Field(description="Null before the batch is `decided`.")
 
 
-class BatchResponse(_Shape):
+class BatchResponse(Shape):
     """A batch as it stands."""
 
     id: str
@@ -111,16 +107,11 @@ class BatchResponse(_Shape):
     metadata: dict[str, Any]
 
 
-class BatchListResponse(_Shape):
+class BatchListResponse(ListResponse[BatchResponse]):
     """Batches, newest first."""
 
-    object: Literal["list"]
-    data: list[BatchResponse]
-    has_more: bool
-    next_cursor: str | None
 
-
-class ModelForecast(_Shape):
+class ModelForecast(Shape):
     """What a batch would take of one model; the first of its judge that is asked."""
 
     model: str
@@ -131,7 +122,7 @@ class ModelForecast(_Shape):
     duration_s: float | None = Field(description="By its quota; null where it has none.")
 
 
-class ForecastResponse(_Shape):
+class ForecastResponse(Shape):
     """What a batch would take, estimated from some of its rows."""
 
     object: Literal["batch.forecast"]
@@ -150,7 +141,7 @@ class ForecastResponse(_Shape):
     duration_s: float | None
 
 
-class UploadResponse(_Shape):
+class UploadResponse(Shape):
     """How many rows of an upload were accepted, and which were not."""
 
     object: Literal["batch.upload"]
@@ -181,13 +172,8 @@ class BatchItemResponse(EvaluationResponse):
     group: str | None = None
 
 
-class BatchItemListResponse(_Shape):
+class BatchItemListResponse(ListResponse[BatchItemResponse]):
     """Results in the order of the items."""
-
-    object: Literal["list"]
-    data: list[BatchItemResponse]
-    has_more: bool
-    next_cursor: str | None
 
 
 def batch_document(

@@ -20,7 +20,6 @@ from assay.http.openapi import problems
 from assay.http.pagination import Paging
 
 PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,16}")
-STREAM_PAGE_ROWS = 200
 NDJSON = "application/x-ndjson"
 
 
@@ -96,11 +95,5 @@ async def pages(
     batches: Batches, batch: Batch, cursor: int = 0, wanted: ResultFilter | None = None
 ) -> AsyncIterator[Sequence[StoredResult]]:
     """All results from `cursor` on that are wanted, a few at a time."""
-    more = True
-    while more:
-        page = await batches.lasting.page(batch, cursor, STREAM_PAGE_ROWS)
-        more = page.has_more and page.cursor > cursor
-        cursor = page.cursor
-        yield (
-            page.results if wanted is None else await asyncio.to_thread(wanted.among, page.results)
-        )
+    async for found in batches.lasting.pages(batch, cursor):
+        yield found if wanted is None else await asyncio.to_thread(wanted.among, found)

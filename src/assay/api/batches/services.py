@@ -17,20 +17,11 @@ from assay.batches.lasting import LastingBatches
 from assay.catalog.stores import OpenStores
 from assay.domain.batches import BATCH_ID, BadRow, Batch
 from assay.domain.errors import RequestError
-from assay.domain.ports import BatchStore, Judges
+from assay.domain.ports import BatchStore
 from assay.domain.tenants import TenantStorage
 from assay.http.idempotency import run_idempotently
 from assay.http.limits import Limits
 from assay.http.readers import ReaderPlaces
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRules:
-    """What batches may be: bytes of a row, how long a batch is kept, and webhook targets."""
-
-    row_bytes_max: int
-    retention_s: float
-    allow_private_webhooks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +33,8 @@ class Batches:
     store: BatchStore
     lasting: LastingBatches
     creator: BatchCreator
-    judges: Judges
-    rules: BatchRules
     storage: TenantStorage
+    private_webhooks: bool
     readers: ReaderPlaces = field(default_factory=ReaderPlaces)
 
     @property

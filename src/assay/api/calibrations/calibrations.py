@@ -15,18 +15,18 @@ from assay.api.problem_codes import JSON_BODY, RECORD
 from assay.api.routes import add_route, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import validate
-from assay.batches.calibrating import Goal, Wanted, calibrated
+from assay.batches.calibrating import calibrated
 from assay.batches.labelled import JudgedResults, LabelledBatches
+from assay.calibration.options import CascadeGoal, ReportOptions
 from assay.catalog.certificates import StoredCertificate, save_certificate
 from assay.catalog.evaluators import find_evaluator
 from assay.catalog.judged_labels import WantedLabels
-from assay.catalog.names import at
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.records import CALIBRATION_ID_KIND, DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
 from assay.http.pagination import Paging
-from assay.http.problems import CLOSE, Problem, ProblemError
+from assay.http.problems import CLOSE, Problem, ProblemError, invalid_request
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=CALIBRATION_ID_KIND + "_[0-9a-f]{32}")
 NO_PLACE = "No certificate is kept: the batch needs a named evaluator, and one revision of it."
@@ -76,9 +76,8 @@ class Calibrations:
         tenant, limit = await self._services.admit(request), PAGE.limit(request)
         stores = await self._services.open_stores()
         found = await stores.objects.page(
-            tenant, CALIBRATION_ID_KIND, "", after=PAGE.cursor(request), limit=limit + 1,
-            descending=True, by_update=False,
-        )  # fmt: skip
+            tenant, CALIBRATION_ID_KIND, after=PAGE.cursor(request), limit=limit + 1
+        )
         return json_response(list_document([_document(one) for one in found], limit))
 
     async def get_calibration(self, request: Request, calibration_id: str) -> Response:
@@ -104,13 +103,13 @@ class Calibrations:
         drawn = await self._drawn(tenant, wanted.labels.draw, results)
         goal = None
         if wanted.cascade is not None:
-            goal = Goal(
+            goal = CascadeGoal(
                 wanted.cascade.alpha, wanted.cascade.delta, wanted.cascade.unsure_cost_usd,
                 1 + await self._earlier_attempts(tenant, results),
             )  # fmt: skip
         labels = wanted.labels.model_dump()
         judged = await self._labelled.read(results, criteria, WantedLabels.from_json(labels))
-        options = Wanted(wanted.precision_min, wanted.confidence, wanted.seed, drawn, goal)
+        options = ReportOptions(wanted.precision_min, wanted.confidence, wanted.seed, drawn)
         return {
             "batch": results.batch.id,
             "evaluator": results.evaluator,
@@ -119,7 +118,7 @@ class Calibrations:
             "confidence": wanted.confidence,
             "seed": wanted.seed,
             "cascade": wanted.cascade and wanted.cascade.model_dump(),
-            **await asyncio.to_thread(calibrated, judged, options),
+            **await asyncio.to_thread(calibrated, judged, options, goal),
         }
 
     async def _issue(self, tenant: str, id_: str, document: dict[str, Any]) -> str | None:
@@ -152,9 +151,9 @@ class Calibrations:
         if draw_id is None:
             return None
         objects = (await self._services.open_stores()).objects
-        draw = await objects.find(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?"))
+        draw = await objects.find(tenant, DRAW_ID_KIND, draw_id)
         if draw is None or draw.document["batch"] != results.batch.id:
-            raise at("/labels/draw", "there is no such draw from this batch")
+            raise invalid_request("/labels/draw", "there is no such draw from this batch")
         return dict(draw.document["drawn"])
 
     async def _earlier_attempts(self, tenant: str, results: JudgedResults) -> int:
@@ -163,10 +162,7 @@ class Calibrations:
         dataset = results.dataset_name
         of, tried = ("dataset", dataset) if dataset else ("batch", results.batch.id)
         while more:
-            page = await objects.page(
-                tenant, CALIBRATION_ID_KIND, "", after=after, limit=PAGE.largest,
-                descending=True, by_update=False,
-            )  # fmt: skip
+            page = await objects.page(tenant, CALIBRATION_ID_KIND, after=after, limit=PAGE.largest)
             count += sum(
                 bool(one.document["cascade"]) and one.document[of] == tried for one in page
             )

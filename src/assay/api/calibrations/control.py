@@ -13,12 +13,13 @@ from pydantic import Field
 
 from assay.api.batches.services import Batches
 from assay.api.calibrations.requests import Name, Share
-from assay.api.calibrations.responses import Shape
 from assay.api.problem_codes import JSON_BODY, RECORD
+from assay.api.responses import Shape
 from assay.api.routes import add_route, json_response
 from assay.api.validation import validate
-from assay.batches.calibrating import NO_LABELS, Wanted, calibrated, disagreements, label_report
+from assay.batches.calibrating import NO_LABELS, calibrated, disagreements, label_report
 from assay.batches.labelled import JudgedResults, LabelledBatches
+from assay.calibration.options import ReportOptions
 from assay.catalog.control_sets import (
     CONTROL,
     ControlSet,
@@ -27,7 +28,6 @@ from assay.catalog.control_sets import (
     put_control_set,
 )
 from assay.catalog.judged_labels import WantedLabels
-from assay.catalog.names import at
 from assay.criteria.frozen import Frozen
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import loads
@@ -39,6 +39,7 @@ from assay.domain.records import (
     StoredObject,
 )
 from assay.http.body import read_json
+from assay.http.problems import invalid_request
 
 ROWS_MIN, ROWS_MAX = 30, 10_000
 EVERY_H_MAX = 8_760
@@ -176,10 +177,14 @@ class Controls:
         document = await self._calibration(tenant, evaluator, wanted)
         report = label_report(document, wanted.criterion)
         if report is None:
-            raise at("/criterion", f"has no report of pass and fail or of classes. {NO_LABELS}")
+            raise invalid_request(
+                "/criterion", f"has no report of pass and fail or of classes. {NO_LABELS}"
+            )
         rows, differing = disagreements(report)
         if not ROWS_MIN <= rows <= ROWS_MAX:
-            raise at("/calibration", f"has {rows} labelled rows, not {ROWS_MIN} to {ROWS_MAX:,}")
+            raise invalid_request(
+                "/calibration", f"has {rows} labelled rows, not {ROWS_MIN} to {ROWS_MAX:,}"
+            )
         results, dataset = await self._results(tenant, document)
         judged = await self._labelled.read(
             results, [wanted.criterion], WantedLabels.from_json(document["labels"])
@@ -190,13 +195,15 @@ class Controls:
             [judged.item_ids[row] for row in labelled],
         )
         places = await stores.datasets.places(dataset, items[:ROWS_MAX])
-        now = await asyncio.to_thread(calibrated, judged, Wanted())
+        now = await asyncio.to_thread(calibrated, judged, ReportOptions())
         same = label_report(now, wanted.criterion, (report["of"],))
         if same is None or disagreements(same) != (rows, differing) or len(places) < rows:
-            raise at("/calibration", CHANGED)
+            raise invalid_request("/calibration", CHANGED)
         certified = (differing + 0.5) / (rows + 1)
         if certified >= CERTIFIED_MAX:
-            raise at("/criterion", f"the judge differs from people in {certified:.0%} of the rows")
+            raise invalid_request(
+                "/criterion", f"the judge differs from people in {certified:.0%} of the rows"
+            )
         worse = default_worse(certified) if wanted.worse is None else wanted.worse
         asked = loads(await self._batches.lasting.request(results.batch) or b"{}")
         return ControlSet(
@@ -212,7 +219,7 @@ class Controls:
         stores, id_ = await self._services.open_stores(), wanted.calibration.replace("\0", "?")
         found = await stores.objects.find(tenant, CALIBRATION_ID_KIND, id_)
         if found is None:
-            raise at("/calibration", "there is no such calibration")
+            raise invalid_request("/calibration", "there is no such calibration")
         document = found.document
         name, _, version = (document["evaluator"] or "").partition("@")
         # One of the same name may have been erased.
@@ -222,9 +229,9 @@ class Controls:
             or newer
             or await stores.evaluators.find(tenant, name, int(version)) is None
         ):
-            raise at("/calibration", f"is not of the evaluator {evaluator.name}")
+            raise invalid_request("/calibration", f"is not of the evaluator {evaluator.name}")
         if wanted.criterion not in {one["criterion"] for one in document["criteria"]}:
-            raise at("/criterion", "the calibration has no criterion of this name")
+            raise invalid_request("/criterion", "the calibration has no criterion of this name")
         return document
 
     async def _results(
@@ -233,9 +240,11 @@ class Controls:
         try:
             results = await self._labelled.find(tenant, document["batch"])
         except RequestError:
-            raise at("/calibration", "its batch is gone") from None
+            raise invalid_request("/calibration", "its batch is gone") from None
         if results.dataset is None or results.made_outputs:
-            raise at("/calibration", "its batch must be over a dataset whose items have outputs")
+            raise invalid_request(
+                "/calibration", "its batch must be over a dataset whose items have outputs"
+            )
         return results, results.dataset
 
 
@@ -253,11 +262,13 @@ def _chart(certified: float, worse: float, rows: int) -> dict[str, Any]:
 
     if worse < certified + WORSE_BY_MIN:
         least = f"must be at least {WORSE_BY_MIN} above the certified {certified:.3f}"
-        raise at("/worse", least)
+        raise invalid_request("/worse", least)
     try:
         return asdict(drift_chart(certified, worse, SETS_TO_FALSE_ALARM * rows))
     except ValueError as error:
-        raise at("/worse", f"with a certified {certified:.3f} there is no chart: {error}") from None
+        raise invalid_request(
+            "/worse", f"with a certified {certified:.3f} there is no chart: {error}"
+        ) from None
 
 
 def _shown(stored: StoredObject) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from assay.api.validation import validate
 from assay.batches.calibrating import drawn
 from assay.batches.labelled import LabelledBatches
 from assay.catalog.judged_labels import JudgedBatch, WantedLabels
-from assay.catalog.names import at
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, shown_time
 from assay.domain.records import DRAW_ID_KIND, StoredObject
 from assay.http.body import read_json
 from assay.http.pagination import Paging
+from assay.http.problems import invalid_request
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=DRAW_ID_KIND + "_[0-9a-f]{32}")
 
@@ -57,7 +57,7 @@ class LabelDraws:
         judged = await self._labelled.read(results, [criterion], WantedLabels())
         seed = secrets.randbelow(SEED_MAX) if wanted.seed is None else wanted.seed
         if not judged.item_ids:
-            raise at("/batch", "the batch has no results")
+            raise invalid_request("/batch", "the batch has no results")
         document = await asyncio.to_thread(
             drawn, judged, criterion, labels=wanted.labels, half_width=wanted.half_width,
             confidence=wanted.confidence, floor=wanted.floor, seed=seed,
@@ -85,7 +85,7 @@ class LabelDraws:
         """A draw, with the rows that have no label yet."""
         tenant = await self._services.admit(request)
         objects = (await self._services.open_stores()).objects
-        found = await objects.find(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?"))
+        found = await objects.find(tenant, DRAW_ID_KIND, draw_id)
         if found is None:
             raise RequestError("not_found", "No draw has this id.")
         results = await self._labelled.find(tenant, found.document["batch"])
@@ -96,7 +96,7 @@ class LabelDraws:
         """Forget a draw; its labels stay."""
         tenant = await self._services.admit(request)
         objects = (await self._services.open_stores()).objects
-        if not await objects.delete(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?")):
+        if not await objects.delete(tenant, DRAW_ID_KIND, draw_id):
             raise RequestError("not_found", "No draw has this id.")
         return Response(status_code=204)
 

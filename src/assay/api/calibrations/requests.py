@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from assay.api.requests import EvaluatorReference
 from assay.batches.labelled import JudgedResults, LabelledBatches
-from assay.catalog.names import at
 from assay.criteria.frozen import Frozen
 from assay.criteria.locations import require_one
+from assay.http.problems import invalid_request
 
 LABELS_DRAWN_MAX = 10_000
 SEED_MAX = 2**53 - 1
@@ -114,4 +114,4 @@ def chosen_criteria(results: JudgedResults, names: list[str] | None) -> tuple[st
 def check_criterion(results: JudgedResults, name: str, pointer: str) -> None:
     """Raises `RequestError` unless the batch has the criterion."""
     if name not in results.criteria:
-        raise at(pointer, "the batch has no criterion of this name")
+        raise invalid_request(pointer, "the batch has no criterion of this name")

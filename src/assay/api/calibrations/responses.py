@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Shape(BaseModel):
-    """A response without other members than those it names."""
-
-    model_config = ConfigDict(extra="forbid")
+from assay.api.responses import ListResponse, Shape
 
 
 class FigureResponse(Shape):
@@ -142,13 +138,8 @@ class CalibrationResponse(Shape):
     criteria: list[CriterionCalibrationResponse]
 
 
-class CalibrationListResponse(Shape):
+class CalibrationListResponse(ListResponse[dict[str, Any]]):
     """Calibrations, newest first; `item_id` is left out of disagreements."""
-
-    object: Literal["list"]
-    data: list[dict[str, Any]]
-    has_more: bool
-    next_cursor: str | None
 
 
 class LabelPlanResponse(Shape):

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from assay.domain.batches import Batch
-from assay.domain.erasure import Erasing
+from assay.domain.erasure import ErasureTarget
 from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
 from assay.store.batches.keys import RESULTS_PER_KEY, BatchKeys, row_key
@@ -25,13 +25,13 @@ ERASED = orjson.dumps(
 """Stands in the place of a result, so that the others keep theirs."""
 
 
-class RedisErasure:
-    """See `BatchErasure`."""
+class RedisEraser:
+    """See `BatchEraser`."""
 
     def __init__(self, client: Client) -> None:
         self._client: Any = client  # the library types replies for texts and bytes at once
 
-    async def erase(self, batch: Batch, what: Erasing) -> int:
+    async def erase(self, batch: Batch, what: ErasureTarget) -> int:
         keys = BatchKeys(batch.id)
         with store_unavailable():
             # A row that has a result has no content any more.
@@ -43,7 +43,7 @@ class RedisErasure:
                     count += await self._client.hdel(keys.bad, field)
         return count
 
-    async def _rows(self, keys: BatchKeys, what: Erasing) -> int:
+    async def _rows(self, keys: BatchKeys, what: ErasureTarget) -> int:
         """Remove the content of rows that have no result yet: their result will say so."""
         count = 0
         async for names in row_names(self._client, keys):
@@ -54,7 +54,9 @@ class RedisErasure:
                         count += await self._client.unlink(name)
         return count
 
-    async def _results(self, keys: BatchKeys, start: int, expires_ms: int, what: Erasing) -> int:
+    async def _results(
+        self, keys: BatchKeys, start: int, expires_ms: int, what: ErasureTarget
+    ) -> int:
         name = keys.results(start)
         meant = {
             index: row_key(unpack(packed)[0])
@@ -68,6 +70,6 @@ class RedisErasure:
         return len(meant)
 
 
-def _is_meant(packed: bytes, what: Erasing) -> bool:
+def _is_meant(packed: bytes, what: ErasureTarget) -> bool:
     item_id, body = unpack(packed)
     return what.covers(item_id, orjson.loads(body).get("metadata"))

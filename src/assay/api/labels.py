@@ -178,7 +178,7 @@ class HumanLabels:
         """Remove a label; one that it superseded stays superseded."""
         tenant = await self._services.admit(request)
         store = (await self._services.open_stores()).labels
-        if not await store.delete(tenant, label_id.replace("\0", "?")):
+        if not await store.delete(tenant, label_id):
             raise RequestError("not_found", "No label has this id.")
         return Response(status_code=204)
 

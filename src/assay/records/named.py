@@ -101,8 +101,7 @@ class NamedTable:
         return *self._named(tenant, name), self._table.c.deleted_ms.is_(None)
 
     def _named(self, tenant: str, name: str) -> tuple[Any, ...]:
-        # No name has a question mark, and PostgreSQL takes no NUL.
-        return self._table.c.tenant == tenant, self._table.c.name == name.replace("\0", "?")
+        return self._table.c.tenant == tenant, self._table.c.name == name
 
 
 async def _one(connection: AsyncConnection, statement: Executable) -> Row[Any] | None:

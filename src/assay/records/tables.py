@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
     text,
@@ -37,6 +39,18 @@ Document = JSON().with_variant(JSONB(), "postgresql")
 """JSON that can be searched."""
 Ordered = JSON()
 """JSON that keeps the order of its members, which a judge may be shown."""
+
+
+class Key(TypeDecorator[str]):
+    """Text by which callers ask for records. None has a question mark; PostgreSQL takes no NUL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return value and value.replace("\0", "?")
+
+
 Serial = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database counts up."""
 
@@ -57,7 +71,7 @@ evaluators = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", Key, nullable=False),
     Column("description", Text, nullable=False),
     Column("newest", Integer, nullable=False),
     Column("deleted_ms", BigInteger),
@@ -78,7 +92,7 @@ datasets = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", Key, nullable=False),
     Column("description", Text, nullable=False),
     Column("schema", Ordered),
     Column("newest", Integer, nullable=False),
@@ -122,10 +136,10 @@ results = Table(
 objects = Table(
     "objects",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("parent", Text, nullable=False, comment="The id of what it belongs to, or empty."),
+    Column("parent", Key, nullable=False, comment="The id of what it belongs to, or empty."),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Document, nullable=False),
@@ -172,7 +186,7 @@ _LABELLED = ("tenant", "dataset", "batch", "item_id", "digest", "criterion", "an
 labels = Table(
     "labels",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Key, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("dataset", Text, nullable=False, comment="Empty for items of batches and for cases."),

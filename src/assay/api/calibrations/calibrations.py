@@ -153,7 +153,7 @@ class Calibrations:
         if draw_id is None:
             return None
         objects = (await self._services.open_stores()).objects
-        draw = await objects.find(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?"))
+        draw = await objects.find(tenant, DRAW_ID_KIND, draw_id)
         if draw is None or draw.document["batch"] != results.batch.id:
             raise at("/labels/draw", "there is no such draw from this batch")
         return dict(draw.document["drawn"])

@@ -70,7 +70,7 @@ class LabelDraws:
         """A draw, with the rows that have no label yet."""
         tenant = await self._services.admit(request)
         objects = (await self._services.open_stores()).objects
-        found = await objects.find(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?"))
+        found = await objects.find(tenant, DRAW_ID_KIND, draw_id)
         if found is None:
             raise RequestError("not_found", "No draw has this id.")
         results = await self._labelled.find(tenant, found.document["batch"])
@@ -81,7 +81,7 @@ class LabelDraws:
         """Forget a draw; its labels stay."""
         tenant = await self._services.admit(request)
         objects = (await self._services.open_stores()).objects
-        if not await objects.delete(tenant, DRAW_ID_KIND, draw_id.replace("\0", "?")):
+        if not await objects.delete(tenant, DRAW_ID_KIND, draw_id):
             raise RequestError("not_found", "No draw has this id.")
         return Response(status_code=204)
 

@@ -13,7 +13,7 @@ from assay.catalog.labels import case_digest
 from assay.catalog.stores import Stores
 from assay.domain.batches import StoredResult
 from assay.domain.exact_json import loads
-from assay.domain.records import DatasetVersion, HumanLabel, StoredItem
+from assay.domain.records import SCORE_MAX, DatasetVersion, HumanLabel, StoredItem
 
 LABELS_AT_ONCE = 1_000
 NAN = math.nan
@@ -172,4 +172,6 @@ def _pass_probability(result: Mapping[str, Any], judge: Mapping[str, Any]) -> fl
 
 
 def _number(value: object, otherwise: float = NAN) -> float:
-    return float(value) if isinstance(value, int | float) else otherwise
+    if not isinstance(value, int | float):
+        return otherwise
+    return float(value) if abs(value) <= SCORE_MAX else NAN

@@ -16,6 +16,8 @@ from assay.domain.errors import AssayError
 EVALUATOR_ID_KIND, DATASET_ID_KIND, LABEL_ID_KIND = "evaluator", "dataset", "label"
 CALIBRATION_ID_KIND, DRAW_ID_KIND = "calibration", "draw"
 """The first parts of ids."""
+SCORE_MAX = 1e100
+"""The largest score that can be compared: the square of a larger one may overflow."""
 VERSION_MAX = 1_000_000_000
 """No version has this number: they are counted from 1."""
 

@@ -82,7 +82,7 @@ class TestCalibrations:
 
     async def test_labels_of_the_same_case_count_wherever_they_are(self, api: RecordsApi):
         """A label of a case that was sent by itself joins; one of another output does not."""
-        _, dataset, batch = await judged(api, 4)
+        _, _, batch = await judged(api, 4)
         (text,) = {each["input"] for each in await api.items(dataset)}
         for answer in (output(0), "something else"):
             item = {"case": {"input": text, "output": answer}}
@@ -94,7 +94,7 @@ class TestCalibrations:
 
     async def test_few_labels_are_told_first(self, api: RecordsApi):
         """Two labels give no interval, and the first statement says that they are too few."""
-        _, dataset, batch = await judged(api, 4)
+        _, _, batch = await judged(api, 4)
         await label(api, dataset, [0, 1])
         found = only(await api.ok("POST", "/v1/calibrations", {"batch": batch}))
         assert found["agreement"]["statements"][0].startswith("Only 2 labels")
@@ -253,6 +253,21 @@ class TestDraws:
         assert (await api.call("GET", path, tenant="two"))[0] == 404
         assert (await api.call("DELETE", path))[0] == 204
         assert (await api.call("GET", path))[0] == 404
+
+    async def test_erased_rows_are_not_drawn(self, api: RecordsApi):
+        """Nobody could label them; without others there is nothing to draw."""
+        _, _, batch = await judged(api, 4)
+        await api.ok("POST", "/v1/erasures", {"item": "1"})
+        wanted = {"batch": batch, "criterion": CRITERION, "labels": 9}
+        draw = await api.ok("POST", "/v1/labels/draws", wanted)
+        assert draw["rows"] == 3
+        assert [(each["row"], each["item_id"]) for each in draw["data"]] == [
+            (0, "0"), (2, "2"), (3, "3"),
+        ]  # fmt: skip
+        for item in "023":
+            await api.ok("POST", "/v1/erasures", {"item": item})
+        status, problem = await api.call("POST", "/v1/labels/draws", wanted)
+        assert (status, problem["errors"][0]["pointer"]) == (422, "/batch")
 
     async def test_a_plan_says_how_many(self, api: RecordsApi):
         """For an interval; one that all rows cannot give draws them all."""

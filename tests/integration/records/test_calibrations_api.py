@@ -82,7 +82,7 @@ class TestCalibrations:
 
     async def test_labels_of_the_same_case_count_wherever_they_are(self, api: RecordsApi):
         """A label of a case that was sent by itself joins; one of another output does not."""
-        _, _, batch = await judged(api, 4)
+        _, dataset, batch = await judged(api, 4)
         (text,) = {each["input"] for each in await api.items(dataset)}
         for answer in (output(0), "something else"):
             item = {"case": {"input": text, "output": answer}}
@@ -94,7 +94,7 @@ class TestCalibrations:
 
     async def test_few_labels_are_told_first(self, api: RecordsApi):
         """Two labels give no interval, and the first statement says that they are too few."""
-        _, _, batch = await judged(api, 4)
+        _, dataset, batch = await judged(api, 4)
         await label(api, dataset, [0, 1])
         found = only(await api.ok("POST", "/v1/calibrations", {"batch": batch}))
         assert found["agreement"]["statements"][0].startswith("Only 2 labels")

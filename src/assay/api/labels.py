@@ -27,7 +27,7 @@ from assay.criteria.frozen import Frozen
 from assay.criteria.locations import require_one
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
-from assay.domain.labels import LABEL_ID_KIND, HumanLabel
+from assay.domain.labels import LABEL_ID_KIND, SCORE_MAX, HumanLabel
 from assay.http.body import read_json, require_media_type
 from assay.http.pagination import Paging
 from assay.http.problems import bad_lines, invalid_request
@@ -76,7 +76,7 @@ class LabelRequest(Frozen):
     criterion: Given
     passed: StrictBool | None = None
     label: Given | None = None
-    score: float | None = Field(default=None, allow_inf_nan=False)
+    score: float | None = Field(default=None, ge=-SCORE_MAX, le=SCORE_MAX)
     preference: Literal["a", "b", "tie"] | None = None
     annotator: Given
     comment: str = Field(default="", max_length=COMMENT_CHARS_MAX)

@@ -170,7 +170,8 @@ def drawn(
     from assay.calibration.figures import LABELS_MIN  # noqa: PLC0415
 
     verdicts = judged.criteria[criterion]
-    rows = len(judged.item_ids)
+    there = [row for row, id_ in enumerate(judged.item_ids) if id_]  # others were erased
+    rows = len(there)
     plan = None
     if half_width is not None:
         people = {row: one.passed for row, one in verdicts.human if one.passed is not None}
@@ -187,11 +188,12 @@ def drawn(
             confidence=confidence,
         )  # fmt: skip
         labels = plan.labels or rows
-    draw = draw_rows(verdicts.spreads, min(labels or rows, rows), seed, floor=floor)
+    spreads = [verdicts.spreads[row] for row in there]
+    draw = draw_rows(spreads, min(labels or rows, rows), seed, floor=floor)
     return {
         "rows": rows,
         "seed": seed,
         "floor": floor,
         "plan": plan and asdict(plan),
-        "drawn": [[judged.places[row], float(draw.probabilities[row])] for row in draw.rows],
+        "drawn": [[judged.places[there[row]], float(draw.probabilities[row])] for row in draw.rows],
     }

@@ -25,10 +25,17 @@ RIDGE = 0.01
 STEPS_MAX = 100
 STEP_MAX = 2.0
 CONVERGED = 1e-9
+SMALLEST_ERROR = 1e-6
+"""A smaller standard error comes from rounding alone."""
 RESAMPLES = 500
 UNBOUNDED = (
     "Some systems won, or lost, every comparison with all others: only the ridge bounds their"
     " strengths, which therefore have no intervals."
+)
+FEW = "So few items do not show how they vary: there are no intervals."
+LEVEL = (
+    "All resamples give equal strengths: nothing tells the systems apart, and there are no"
+    " intervals."
 )
 
 
@@ -85,12 +92,13 @@ def rank_systems(
     statements = _statements(one, two, score, codes, systems, adaptive=adaptive)
     strengths = fit[0, :systems] - fit[0, :systems].mean()
     if group_count(codes) < GROUPS_MIN:
-        none = (*statements, "So few items do not show how they vary: there are no intervals.")
-        return Ranking(strengths, None, None, fit[0, -2], fit[0, -1], None, (), none)
+        return _without_intervals(strengths, fit[0], (*statements, FEW))
     drawn = _resampled(generator(seed, "ranking"), codes, place, (resamples, counts.size))
     found = fit_strengths(drawn.reshape(resamples, -1, 3), design, ridge, start=fit[0])
     theta = found[:, :systems] - found[:, :systems].mean(axis=1, keepdims=True)
     error, limit = _simultaneous(theta - strengths, confidence)
+    if error.max() < SMALLEST_ERROR:
+        return _without_intervals(strengths, fit[0], (*statements, LEVEL))
     gaps = strengths[:, None] - strengths
     gap_error, gap_limit = _simultaneous(theta[:, :, None] - theta[:, None] - gaps, confidence)
     above, below = gaps < -gap_limit * gap_error, gaps > gap_limit * gap_error
@@ -101,6 +109,10 @@ def rank_systems(
     return Ranking(
         strengths, intervals, ranges, fit[0, -2], fit[0, -1], gap_error, unresolved, statements
     )
+
+
+def _without_intervals(strengths: Floats, fit: Floats, said: tuple[str, ...]) -> Ranking:
+    return Ranking(strengths, None, None, fit[-2], fit[-1], None, (), said)
 
 
 def fit_strengths(

@@ -13,7 +13,7 @@ from assay.domain.evaluation import NamedVersion
 from assay.domain.ids import new_id
 from assay.domain.records import EvaluatorVersion, StoredObject
 
-CERTIFICATE = "certificate"
+CERTIFICATE, ATTEMPT = "certificate", "attempt"
 SEARCHED_MAX = 100
 """Among this many certificates of an evaluator, the newest ones, that of a version is searched."""
 
@@ -46,6 +46,23 @@ async def save_certificate(
     document = asdict(certificate)
     new = StoredObject(new_id(CERTIFICATE), CERTIFICATE, document, evaluator_id)
     return await stores.objects.add(tenant, new)
+
+
+async def count_attempt(stores: Stores, tenant: str, tried: str) -> int:
+    """How often a certificate was asked for on the labels of `tried`, with this time.
+
+    Each time is an object of its own, so that it counts even if its report is deleted.
+    """
+    await stores.objects.add(tenant, StoredObject(new_id(ATTEMPT), ATTEMPT, {}, tried))
+    after, count, more = "", 0, True
+    while more:
+        page = await stores.objects.page(
+            tenant, ATTEMPT, tried, after=after, limit=SEARCHED_MAX,
+            descending=False, by_update=False,
+        )  # fmt: skip
+        count += len(page)
+        more, after = len(page) == SEARCHED_MAX, page[-1].id if page else ""
+    return count
 
 
 async def newest_certificate(

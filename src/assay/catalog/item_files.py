@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -20,6 +21,8 @@ Row = dict[str, Any] | str
 
 CSV_JSON_COLUMNS = frozenset({"context", "metadata", "tools", "expected_tools", "reference"})
 """Columns whose cells may hold JSON, since a cell has no lists and objects."""
+UNNAMED = "every column must have a name of its own"
+INFINITE = "has a number that JSON cannot represent"
 PARQUET_ROWS = 200
 PARQUET_BATCH_BYTES = 4 * 1024 * 1024
 PARQUET_BUFFER_BYTES = 64 * 1024
@@ -60,8 +63,8 @@ def csv_rows(file: IO[bytes], row_bytes_max: int) -> Iterator[tuple[int, Row]]:
     reader = csv.reader(lines(), strict=True)
     try:
         header = next(reader, [])
-        if not all(header) or len(set(header)) < len(header):
-            yield 1, "every column must have a name of its own"
+        if not _are_names(header):
+            yield 1, UNNAMED
             return
         for record in reader:
             size = 0
@@ -75,7 +78,7 @@ def csv_rows(file: IO[bytes], row_bytes_max: int) -> Iterator[tuple[int, Row]]:
 
 
 def parquet_rows(file: IO[bytes], _row_bytes_max: int) -> Iterator[tuple[int, Row]]:
-    """A row for each row, numbered from 1; null is a missing field."""
+    """A row for each row, numbered from 1; null is a missing field, and so is NaN, as in pandas."""
     from pyarrow import ArrowException  # noqa: PLC0415  # 30 MB, for the few who send Parquet
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
@@ -83,18 +86,40 @@ def parquet_rows(file: IO[bytes], _row_bytes_max: int) -> Iterator[tuple[int, Ro
     try:
         # Otherwise a whole row group is read at once, and that may be the whole file.
         source = ParquetFile(file, buffer_size=PARQUET_BUFFER_BYTES, pre_buffer=False)
+        if not _are_names(source.schema_arrow.names):
+            yield 1, UNNAMED
+            return
         groups = map(source.metadata.row_group, range(source.num_row_groups))
         size = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
         at_once = max(1, min(PARQUET_ROWS, round(PARQUET_BATCH_BYTES / max(size, 1))))
         for batch in source.iter_batches(at_once, use_threads=False):
             for record in batch.to_pylist():
                 number += 1
-                yield number, {name: value for name, value in record.items() if value is not None}
+                row = {name: value for name, value in record.items() if not _is_missing(value)}
+                yield number, row if _is_finite(row) else INFINITE
     except (ArrowException, OSError) as error:
         yield number + 1, f"must be Parquet: {str(error)[:200]}"
 
 
 JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/jsonlines")
+
+
+def _are_names(columns: Sequence[str]) -> bool:
+    return all(columns) and len(set(columns)) == len(columns)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
 READERS: Mapping[str, Callable[[IO[bytes], int], Iterator[tuple[int, Row]]]] = {
     **dict.fromkeys(JSON_LINES, json_lines),
     "text/csv": csv_rows,

@@ -13,7 +13,7 @@ from assay.catalog.labels import case_digest
 from assay.catalog.stores import Stores
 from assay.domain.batches import StoredResult
 from assay.domain.exact_json import loads
-from assay.domain.labels import HumanLabel
+from assay.domain.labels import SCORE_MAX, HumanLabel
 from assay.domain.records import DatasetVersion, StoredItem
 
 LABELS_AT_ONCE = 1_000
@@ -180,4 +180,6 @@ def _pass_probability(result: Mapping[str, Any], judge: Mapping[str, Any]) -> fl
 
 
 def _number(value: object, otherwise: float = NAN) -> float:
-    return float(value) if isinstance(value, int | float) else otherwise
+    if not isinstance(value, int | float):
+        return otherwise
+    return float(value) if abs(value) <= SCORE_MAX else NAN

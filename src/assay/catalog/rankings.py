@@ -39,7 +39,6 @@ FIT_SHARE, FIT_S_MAX = 0.1, 1.0
 SHOWN_MAX = 100
 SAME_TEXT = (OrderVerdict("a", "tie"), OrderVerdict("b", "tie"))
 """The verdicts on two outputs that are equal, for which no judge is asked."""
-ALL_TIED = "Every comparison is a tie: nothing tells the systems apart, and there are no intervals."
 Number = TypeVar("Number", int, float)
 OUTCOMES: Mapping[Winner | None, float] = {"a": 1.0, "tie": 0.0, "b": -1.0}
 CUTS: Mapping[Reason | None, Stopped] = {
@@ -270,7 +269,7 @@ class _Ranker:
         from assay.calibration.ranking import rank_systems  # noqa: PLC0415  # loads the statistics
 
         first, second, outcomes, items = zip(*rows, strict=True)
-        fit = rank_systems(
+        return rank_systems(
             first,
             second,
             outcomes,
@@ -280,11 +279,6 @@ class _Ranker:
             resamples=RESAMPLES,
             adaptive=self.rounds > 1 and len(self.outcomes) < self.possible,
             seed=self._spec.seed,
-        )
-        if any(outcomes):
-            return fit
-        return replace(
-            fit, intervals=None, rank_ranges=None, statements=(*fit.statements, ALL_TIED)
         )
 
     def _open(self, fit: Ranking | None) -> Sequence[tuple[int, int]]:

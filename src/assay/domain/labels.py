@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 LABEL_ID_KIND = "label"
 """The first part of a label's id."""
+SCORE_MAX = 1e100
+"""The largest score that can be compared: the square of a larger one may overflow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,8 @@ def bad_lines(bad: Mapping[int, str]) -> RequestError:
     numbers = sorted(bad)
     shown = ", ".join(map(str, numbers[:BAD_LINES_MAX]))
     more = " and more" if len(numbers) > BAD_LINES_MAX else ""
-    detail = f"Nothing was stored, because these lines cannot be used: {shown}{more}."
+    detail = f"Nothing was stored, because these lines cannot be used: {shown}{more}. "
+    detail += fault_sentence(f"Line {numbers[0]}", bad[numbers[0]])
     faults = [FieldError("", f"line {number}: {bad[number]}") for number in numbers]
     return RequestError("invalid_request", detail, faults)
 

@@ -302,9 +302,13 @@ def _conditions(version: DatasetVersion, wanted: ItemFilter) -> list[Any]:
     if wanted.group is not None:
         conditions.append(columns.group == wanted.group)
     for name, value in wanted.metadata.items():
-        # SQLite has no booleans: true is found as 1.
-        alike = [value, int(value)] if isinstance(value, bool) else [value]
-        conditions.append(columns.metadata[name].in_([literal(one, Document) for one in alike]))
+        # Equal numbers have several spellings, and SQLite has no booleans: true is found as 1.
+        alike = [value]
+        if not isinstance(value, str):
+            alike = [one for one in (bool(value), int(value), float(value)) if one == value]
+        # The database that spells the item's value spells the wanted one, too: as 1.0e+16, say.
+        spelled = [literal({name: one}, Document)[name] for one in alike]
+        conditions.append(columns.metadata[name].in_(spelled))
     return conditions
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Row, delete, literal, select, tuple_, update
 from assay.domain.ids import now_ms
 from assay.domain.records import StoredObject
 from assay.records.database import Database, dialect_of
-from assay.records.tables import Key, objects
+from assay.records.tables import objects
 
 
 class RecordedObjects:
@@ -65,15 +65,20 @@ class RecordedObjects:
         descending: bool = True,
         by_update: bool = False,
     ) -> Sequence[StoredObject]:
-        time = objects.c.updated_ms if by_update else objects.c.created_ms
-        key = tuple_(time, objects.c.id)
+        # Ids sort by age, so that a page also follows one whose last object is deleted by now.
+        time, id_ = objects.c.updated_ms, objects.c.id
         query = select(objects).where(*_of(tenant, kind, parent))
         async with self._database.reading() as connection:
-            if after:
-                of_last = select(time).where(objects.c.id == after, objects.c.tenant == tenant)
-                last = tuple_((await connection.scalar(of_last)) or 0, literal(after, Key))
-                query = query.where(key < last if descending else key > last)
-            order = (time, objects.c.id)
+            order = (time, id_) if by_update else (id_,)
+            last: list[Any] = [literal(after, id_.type)]
+            if after and by_update:
+                of_last = select(time).where(id_ == after, objects.c.tenant == tenant)
+                updated = await connection.scalar(of_last)
+                # Without the last object, from the start: rather twice than never.
+                last = [updated, *last] if updated is not None else []
+            if after and last:
+                key, bound = tuple_(*order), tuple_(*last)
+                query = query.where(key < bound if descending else key > bound)
             query = query.order_by(*(one.desc() for one in order) if descending else order)
             return [_object(row) for row in await connection.execute(query.limit(limit))]
 

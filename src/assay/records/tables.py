@@ -41,22 +41,20 @@ Document = JSON().with_variant(JSONB(), "postgresql")
 """JSON that can be searched."""
 Ordered = JSON()
 """JSON that keeps the order of its members, which a judge may be shown."""
-Serial = BigInteger().with_variant(Integer(), "sqlite")
-"""A number that the database counts up."""
 
 
 class Key(TypeDecorator[str]):
-    """An id or a name that a caller may send: one with a NUL, which PostgreSQL refuses, is unknown.
-
-    No id and no name has a question mark.
-    """
+    """Text by which callers ask for records. None has a question mark; PostgreSQL takes no NUL."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        _ = dialect
-        return None if value is None else value.replace("\0", "?")
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return value and value.replace("\0", "?")
+
+
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that the database counts up."""
 
 
 def _owner(table: str) -> ForeignKey:

@@ -254,6 +254,21 @@ class TestDraws:
         assert (await api.call("DELETE", path))[0] == 204
         assert (await api.call("GET", path))[0] == 404
 
+    async def test_erased_rows_are_not_drawn(self, api: RecordsApi):
+        """Nobody could label them; without others there is nothing to draw."""
+        _, _, batch = await judged(api, 4)
+        await api.ok("POST", "/v1/erasures", {"item": "1"})
+        wanted = {"batch": batch, "criterion": CRITERION, "labels": 9}
+        draw = await api.ok("POST", "/v1/labels/draws", wanted)
+        assert draw["rows"] == 3
+        assert [(each["row"], each["item_id"]) for each in draw["data"]] == [
+            (0, "0"), (2, "2"), (3, "3"),
+        ]  # fmt: skip
+        for item in "023":
+            await api.ok("POST", "/v1/erasures", {"item": item})
+        status, problem = await api.call("POST", "/v1/labels/draws", wanted)
+        assert (status, problem["errors"][0]["pointer"]) == (422, "/batch")
+
     async def test_a_plan_says_how_many(self, api: RecordsApi):
         """For an interval; one that all rows cannot give draws them all."""
         _, _, batch = await judged(api)

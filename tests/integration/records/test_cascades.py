@@ -214,6 +214,7 @@ async def test_a_calibration_certifies_a_cascade(providers: Providers) -> None:
     assert refused["certificate"] is None
     (report,) = refused["criteria"][0]["reports"]
     assert "too few" in report["certificate"]["statement"]
+    await api.ok("DELETE", f"/v1/calibrations/{refused['id']}")
     wanted["cascade"]["alpha"] = 0.2
     issued = await api.ok("POST", "/v1/calibrations", wanted)
     (report,) = issued["criteria"][0]["reports"]
@@ -229,3 +230,25 @@ async def test_a_calibration_certifies_a_cascade(providers: Providers) -> None:
     refused = await api.ok("POST", "/v1/calibrations", {**wanted, "batch": later["id"]})
     assert refused["certificate"] is None
     assert "did not come to every tier" in refused["criteria"][0]["statements"][0]
+
+
+async def test_an_attempt_counts_in_all_versions_of_a_dataset(providers: Providers) -> None:
+    """Its versions share items and labels: one more item makes no labels that were never tried."""
+    api, plain = providers.api, [{"type": "rubric", "name": "right", "rubric": "It is right."}]
+    evaluator = await api.evaluator(plain, judge={"cascade": {"tiers": [CHEAP, DEAR]}})
+    providers.say((PASS,), dear=PASS)
+    dataset = await api.dataset({"id": "1", **CASE, "input": api.name()})
+    item = {"dataset": dataset, "id": "1"}
+    label = {"item": item, "criterion": "right", "annotator": "a", "passed": True}
+    await api.ok("POST", "/v1/labels", label)
+    attempts = []
+    for number in range(2):
+        batch, _ = await api.batch(evaluator=evaluator, dataset=dataset)
+        wanted = {"batch": batch["id"], "cascade": {"alpha": 0.1, "delta": 0.1}}
+        found = await api.ok("POST", "/v1/calibrations", wanted)
+        (report,) = found["criteria"][0]["reports"]
+        attempts.append(report["certificate"]["attempts"])
+        more = ndjson({"id": f"more {number}", **CASE, "input": api.name()})
+        headers = {"Content-Type": "application/x-ndjson"}
+        await api.ok("POST", f"/v1/datasets/{dataset}/items", data=more, headers=headers)
+    assert attempts == [1, 2]

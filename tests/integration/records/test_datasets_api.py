@@ -25,6 +25,16 @@ def parquet_of(*rows: dict) -> bytes:
     return file.getvalue()
 
 
+def _two_outputs() -> bytes:
+    file = io.BytesIO()
+    columns = [pa.array(["x"]), pa.array(["y"])]
+    parquet.write_table(pa.Table.from_arrays(columns, names=["output"] * 2), file)
+    return file.getvalue()
+
+
+TWO_OUTPUTS = _two_outputs()
+
+
 async def rejected(api: RecordsApi, content: bytes, kind: str = JSON_LINES, **fields) -> dict:
     """The problem of an upload into a new dataset, which is then still empty."""
     name = await api.dataset(**fields)
@@ -113,11 +123,11 @@ class TestForms:
         assert len(problem["errors"]) == 1
 
     async def test_parquet(self, api: RecordsApi):
-        """Nested values are kept, and null is a missing field."""
+        """Nested values are kept, and null and NaN are missing fields."""
         name = await api.dataset()
         rows = [
             {"id": "a", "output": "x", "context": ["p"], "deep": {"list": [{"n": 1}, None]}},
-            {"id": "b", "output": None, "context": None, "deep": None},
+            {"id": "b", "output": None, "context": None, "deep": None, "n": float("nan")},
         ]
         status, made = await api.upload(name, parquet_of(*rows), PARQUET)
         assert (status, made["items"]) == (200, 2), made
@@ -139,6 +149,10 @@ class TestForms:
             (parquet_of({"output": b"\xff"}), "line 1: "),
             (parquet_of({"output": "x" * 1_100_000}), "line 1: must have at most "),
             (parquet_of({"output": 5}), "line 1: /output: "),
+            (parquet_of({"output": "x", "n": float("inf")}), "line 1: has a number that JSON"),
+            (parquet_of({"output": "x", "n": [{"n": float("nan")}]}), "line 1: has a number"),
+            (parquet_of({"output": "x", "": "y"}), "every column must have a name of its own"),
+            (TWO_OUTPUTS, "every column must have a name of its own"),
         ],
     )
     async def test_parquet_that_cannot_be_read(self, api: RecordsApi, content, message):
@@ -181,7 +195,7 @@ class TestBadRows:
         ]
         problem = await rejected(api, b"\n".join(lines))
         numbers = ", ".join(map(str, range(2, 13)))
-        assert problem["detail"].endswith(f"these lines cannot be used: {numbers}.")
+        assert f"these lines cannot be used: {numbers}. Line 2: " in problem["detail"]
         told = faults(problem)
         assert [each.partition(":")[0] for each in told] == [f"line {n}" for n in range(2, 13)]
         assert "line 3: must be a JSON object" in told
@@ -190,7 +204,7 @@ class TestBadRows:
     async def test_a_wrong_file_is_not_read_to_its_end(self, api: RecordsApi):
         """After a thousand bad lines the rest is left."""
         problem = await rejected(api, b"nonsense\n" * 5_000)
-        assert problem["detail"].endswith("and more.")
+        assert " and more. Line 1: " in problem["detail"]
         assert len(problem["errors"]) == 20
 
     async def test_ids_stand_for_one_item(self, api: RecordsApi):

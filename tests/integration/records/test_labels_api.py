@@ -102,6 +102,7 @@ class TestItems:
             ({"score": 1}, "/score"),
             ({"passed": 1}, "/passed"),
             ({"passed": None, "score": "1e999"}, "/score"),
+            ({"passed": None, "score": -1e308}, "/score"),
             ({"passed": None, "preference": "c"}, "/preference"),
             ({"criterion": ""}, "/criterion"),
             ({"annotator": None}, "/annotator"),

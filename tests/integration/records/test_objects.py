@@ -106,3 +106,29 @@ async def test_a_change_with_a_token(database):
     assert (
         (await store.find("acme", "control", new.id)).document == again.document == {"token": "d"}
     )
+
+
+async def test_a_page_follows_one_whose_last_object_was_deleted(database):
+    """A caller who deletes all that a list shows, page by page, leaves nothing."""
+    for by_update in (False, True):
+        for descending in (False, True):
+            store = RecordedObjects(database)
+            left = set(await added(store, 5))
+            after = ""
+            while ids := await page(
+                store, after=after, limit=2, descending=descending, by_update=by_update
+            ):
+                for after in ids:
+                    assert await store.delete("acme", "eval", after)
+                left -= set(ids)
+            assert left == set()
+
+
+async def test_no_record_has_an_id_with_a_nul(database):
+    """It is not found, like any other id that nothing has."""
+    store = RecordedObjects(database)
+    assert await store.find("acme", "eval", "\0", "\0") is None
+    assert await store.change("acme", "\0", {}) is None
+    assert not await store.delete("acme", "eval", "\0")
+    for by_update in (False, True):
+        assert await page(store, after="\0", by_update=by_update) == []

@@ -180,6 +180,24 @@ class TestDatasets:
         assert await ids(metadata={"lang": "de' OR 1=1 --"}) == "c"
         assert await ids(metadata={"x') --": "de"}) == ""
 
+    async def test_items_are_filtered_by_equal_numbers(self, database: Database):
+        """However a number is written, on each database."""
+        store = RecordedDatasets(database)
+        written = [1, 1.0, True, 0.1 + 0.2, 1e16, 1_764_135_487_123_456_789, 1e300]
+        items = [item(line, str(line), metadata={"n": value}) for line, value in enumerate(written)]
+        version = await upload(store, await store.create("acme", "faq", "", None), *items)
+
+        async def ids(value) -> str:
+            wanted = ItemFilter(metadata={"n": value})
+            found = await store.items(version, after=0, limit=9, wanted=wanted)
+            return "".join(each.id for each in found)
+
+        assert await ids(1) == await ids(1.0) == await ids(True) == "012"
+        assert await ids(0.1 + 0.2) == "3"
+        assert await ids(10**16) == "4"
+        assert await ids(1_764_135_487_123_456_789) == "5"
+        assert await ids(1e300) == "6"
+
     async def test_erasing_removes_content_that_nothing_else_has(self, database: Database):
         """Content that another dataset has as well stays; the rest is gone from the table."""
         store = RecordedDatasets(database)

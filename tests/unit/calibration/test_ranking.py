@@ -122,6 +122,16 @@ def test_a_system_that_wins_everything_has_no_interval():
     assert any("only the ridge" in text for text in found.statements)
 
 
+def test_a_judge_that_looks_at_the_order_alone_tells_nothing_apart():
+    """Each pair in both orders, always won by the first: no interval of no width."""
+    item = np.repeat(np.arange(40), 2)
+    first = np.tile([0, 1], 40)
+    found = rank_systems(first, 1 - first, np.ones(80), item, 2)
+    assert (found.intervals, found.rank_ranges) == (None, None)
+    assert any("nothing tells the systems apart" in text for text in found.statements)
+    np.testing.assert_allclose(found.strengths, 0, atol=1e-6)
+
+
 def test_sets_that_never_met_are_named():
     """Strengths of unconnected systems cannot be compared."""
     item = np.arange(100)

@@ -50,7 +50,7 @@ class DatasetFilter(Frozen):
 
     split: str | None = None
     group: str | None = None
-    metadata: dict[str, str | float | bool] = Field(default={}, max_length=16)
+    metadata: dict[str, str | int | float | bool] = Field(default={}, max_length=16)
 
     def to_filter(self) -> ItemFilter:
         """The domain's value."""

@@ -18,7 +18,7 @@ from assay.api.validation import validate
 from assay.batches.calibrating import calibrated
 from assay.batches.labelled import JudgedResults, LabelledBatches
 from assay.calibration.options import CascadeGoal, ReportOptions
-from assay.catalog.certificates import StoredCertificate, save_certificate
+from assay.catalog.certificates import StoredCertificate, count_attempt, save_certificate
 from assay.catalog.evaluators import find_evaluator
 from assay.catalog.judged_labels import WantedLabels
 from assay.domain.errors import RequestError
@@ -103,9 +103,11 @@ class Calibrations:
         drawn = await self._drawn(tenant, wanted.labels.draw, results)
         goal = None
         if wanted.cascade is not None:
+            # Versions of a dataset share their items, and so the labels.
+            tried = results.batch.id if results.dataset is None else results.dataset.id
             goal = CascadeGoal(
                 wanted.cascade.alpha, wanted.cascade.delta, wanted.cascade.unsure_cost_usd,
-                1 + await self._earlier_attempts(tenant, results),
+                await count_attempt(await self._services.open_stores(), tenant, tried),
             )  # fmt: skip
         labels = wanted.labels.model_dump()
         judged = await self._labelled.read(results, criteria, WantedLabels.from_json(labels))
@@ -155,19 +157,6 @@ class Calibrations:
         if draw is None or draw.document["batch"] != results.batch.id:
             raise invalid_request("/labels/draw", "there is no such draw from this batch")
         return dict(draw.document["drawn"])
-
-    async def _earlier_attempts(self, tenant: str, results: JudgedResults) -> int:
-        """How often a certificate was asked for on these labels before."""
-        objects, after, count, more = (await self._services.open_stores()).objects, "", 0, True
-        dataset = results.dataset_name
-        of, tried = ("dataset", dataset) if dataset else ("batch", results.batch.id)
-        while more:
-            page = await objects.page(tenant, CALIBRATION_ID_KIND, after=after, limit=PAGE.largest)
-            count += sum(
-                bool(one.document["cascade"]) and one.document[of] == tried for one in page
-            )
-            more, after = len(page) == PAGE.largest, page[-1].id if page else ""
-        return count
 
     async def _shown(self, tenant: str, found: StoredObject) -> dict[str, Any]:
         """The calibration, with the items of its disagreements."""

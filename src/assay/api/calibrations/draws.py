@@ -56,7 +56,7 @@ class LabelDraws:
         check_criterion(results, criterion := wanted.criterion, "/criterion")
         judged = await self._labelled.read(results, [criterion], WantedLabels())
         seed = secrets.randbelow(SEED_MAX) if wanted.seed is None else wanted.seed
-        if not judged.item_ids:
+        if not any(judged.item_ids):
             raise invalid_request("/batch", "the batch has no results")
         document = await asyncio.to_thread(
             drawn, judged, criterion, labels=wanted.labels, half_width=wanted.half_width,

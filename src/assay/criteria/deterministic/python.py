@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -81,9 +81,12 @@ class Python(InRange, Check):
         inputs = {"sample": _sample(case), "item": dict(case.fields)}
         with self._session() as session:
             number = session.feed_run("grade(sample, item)", inputs=inputs, print_callback=_discard)
-        if not isinstance(number, int | float) or not math.isfinite(number):
-            shown = shortened(repr(number)) if isinstance(number, int | float) else type(number)
-            raise NotApplicable("check_error", f"grade returned {shown}, which is no number.")
+        # Not math.isfinite, which an integer of 309 digits overflows.
+        if not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
+            shown = repr(number) if isinstance(number, float) else type(number)
+            raise NotApplicable(
+                "check_error", f"grade returned {shown}, which is no finite number."
+            )
         return self.number_finding(float(number))
 
     @contextmanager

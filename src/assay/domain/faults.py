@@ -7,6 +7,7 @@ import traceback
 from assay.domain.events import InternalFault
 
 FAULT_PLACES = (
+    "audit",
     "batch_claim",
     "batch_gates",
     "batch_leases",

@@ -23,6 +23,7 @@ from assay.api.evaluators import Evaluators
 from assay.api.models import models_router
 from assay.api.rankings import rankings_router
 from assay.api.services import Services
+from assay.api.status import status_router
 from assay.api.usage import usage_router
 from assay.domain.errors import AssayError
 from assay.domain.problem_codes import ProblemCode
@@ -99,7 +100,8 @@ def create_app(
     for router in (
         *(route(services, limits) for route in JUDGED_ROUTERS),
         criteria_router(services),
-        *(models_router(services), usage_router(services), audit_router(services)),
+        *(models_router(services), status_router(services)),
+        *(usage_router(services), audit_router(services)),
         Evaluators(services, limits).router(),
         Datasets(services, limits).router(),
         *routers,

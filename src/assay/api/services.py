@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.requests import Request
 
@@ -33,6 +35,8 @@ class Services:
     load: Load = field(default_factory=Load)
     gate: TenantGate = OPEN_GATE
     open_stores: OpenStores = without_records
+    seen: Callable[[], Mapping[str, Any]] = dict
+    """What this process has seen since it started."""
     upload_bytes_max: int = 2**30
 
     async def admit(self, request: Request, needs: Role | None = None) -> str:

@@ -36,6 +36,7 @@ from assay.settings import AuthSettings, Settings
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.store.shared_secret import shared_secret
 from assay.telemetry.logging import EventLog
+from assay.telemetry.snapshot import snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def _services(settings: Settings, process: Process) -> Services:
         judges=process.judging.judges,
         open_stores=process.records.open,
         usage=process.usage,
+        seen=partial(snapshot, process.metrics.registry),
         audit=process.audit,
         upload_bytes_max=settings.records.upload_mb_max * 1024 * 1024,
         events=process.events,

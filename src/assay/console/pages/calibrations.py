@@ -58,9 +58,30 @@ async def calibrate(request: Request, api: Api) -> Response:
 
 
 async def calibration(request: Request, api: Api) -> Response:
-    """One report."""
+    """One report, with the control set that watches the evaluator since."""
     found = await api.get(f"/v1/calibrations/{request.path_params['calibration']}")
-    return page(request, "calibration.html", found=found, meanings=WORDS)
+    control = None
+    if found["evaluator"]:
+        control = await api.get_or_problem(_control(found["evaluator"]))
+    return page(request, "calibration.html", found=found, meanings=WORDS, control=control)
+
+
+async def watch(request: Request, api: Api) -> Response:
+    """Have the evaluator judge the labelled cases again and again, and watch for a change."""
+    form = {name: str(value) for name, value in (await request.form()).items()}
+    id_ = request.path_params["calibration"]
+    found = await api.get(f"/v1/calibrations/{id_}")
+    wanted = {
+        "calibration": id_, "criterion": form.get("criterion", ""),
+        "every_h": _number(form.get("every_h", "24")),
+    }  # fmt: skip
+    await api.call("PUT", _control(found["evaluator"] or ""), wanted)
+    root = request.scope.get("root_path", "")
+    return RedirectResponse(f"{root}/calibrations/{id_}#drift", HTTPStatus.SEE_OTHER)
+
+
+def _control(evaluator: str) -> str:
+    return f"/v1/evaluators/{evaluator.partition('@')[0]}/control"
 
 
 async def delete(request: Request, api: Api) -> Response:
@@ -82,5 +103,6 @@ PAGES = (
     ("/calibrations", calibrations, "GET"),
     ("/calibrations", calibrate, "POST"),
     ("/calibrations/{calibration}", calibration, "GET"),
+    ("/calibrations/{calibration}/control", watch, "POST"),
     ("/calibrations/{calibration}/delete", delete, "POST"),
 )

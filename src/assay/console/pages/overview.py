@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,21 +12,30 @@ from starlette.responses import Response
 from assay.console.api_calls import Api
 from assay.console.views import page
 
-BATCHES_SHOWN = 6
+BATCHES_SHOWN, DAYS_SHOWN = 6, 14
 
 
 async def overview(request: Request, api: Api) -> Response:
-    """Models, today's spending and the latest batches; what cannot be read says why."""
-    today = datetime.now(UTC).date().isoformat()
-    models, usage, batches = await asyncio.gather(
+    """Models, spending and the latest batches; what cannot be read says why."""
+    today = datetime.now(UTC).date()
+    days = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(DAYS_SHOWN))]
+    models, seen, usage, history, batches = await asyncio.gather(
         api.get("/v1/models"),
-        api.get_or_problem("/v1/usage", **{"from": today, "to": today, "group_by": "model"}),
+        api.get("/v1/status"),
+        api.get_or_problem("/v1/usage", **_usage(days[-1], days[-1], "model")),
+        api.get_or_problem("/v1/usage", **_usage(days[0], days[-1], "day")),
         api.get_or_problem("/v1/batches", limit=BATCHES_SHOWN),
     )
-    spent = {row["model"]: row for row in usage["data"]}
+    by_day = {row["day"]: row for row in history["data"]}
     return page(
-        request, "overview.html", models=models["data"], usage=usage, spent=spent, batches=batches
-    )
+        request, "overview.html", models=models["data"], seen=seen, usage=usage,
+        spent={row["model"]: row for row in usage["data"]}, batches=batches,
+        days=[(day, by_day.get(day, {"calls": 0, "cost_usd": 0.0})) for day in days],
+    )  # fmt: skip
+
+
+def _usage(first: str, last: str, group_by: str) -> dict[str, Any]:
+    return {"from": first, "to": last, "group_by": group_by}
 
 
 PAGES = (("/", overview, "GET"),)

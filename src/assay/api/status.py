@@ -1,0 +1,42 @@
+"""GET /v1/status: what this process has seen since it started."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from assay.api.problem_codes import AUTHENTICATED
+from assay.api.responses import Shape
+from assay.api.routes import add_route, json_response
+from assay.api.services import Services
+
+
+class StatusResponse(Shape):
+    """Counts of one process, of all tenants together; `/metrics` has more."""
+
+    object: Literal["status"]
+    requests: int
+    server_errors: int = Field(description="Answers with a status from 500 on.")
+    in_flight: int = Field(description="Requests that this process is answering.")
+    judged_p50_ms: float | None = Field(
+        description="Half of the evaluations and comparisons were answered within this time."
+    )
+    judged_p95_ms: float | None = Field(description="And 95 % of them.")
+    criteria_scored: int
+    criteria_unscored: dict[str, int] = Field(description="By the reason.")
+
+
+def status_router(services: Services) -> APIRouter:
+    """The route."""
+    router = APIRouter(tags=["catalogue"])
+
+    async def get_status(request: Request) -> Response:
+        """Show what this process has seen since it started: one of all that may answer."""
+        await services.admit(request)
+        seen = {"object": "status", "in_flight": services.load.requests, **services.seen()}
+        return json_response(seen)
+
+    add_route(router, "GET", "/v1/status", get_status, StatusResponse, AUTHENTICATED)
+    return router

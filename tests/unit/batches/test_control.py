@@ -139,7 +139,7 @@ async def main():
     async def open_stores():
         return SimpleNamespace(objects=Objects())
     await ControlSets(lambda: True, open_stores, *[None] * 5, Events()).look()
-    print([name for name in ("numpy", "scipy", "assay.calibration") if name in sys.modules])
+    print([name for name in ("numpy", "scipy") if name in sys.modules])
 
 asyncio.run(main())
 """

@@ -15,6 +15,7 @@ from assay.catalog.certificates import thresholds_to_json
 from assay.catalog.judged_labels import CriterionVerdicts, JudgedBatch
 
 if TYPE_CHECKING:
+    from assay.calibration.figures import Figure
     from assay.calibration.report import LabelReport, RatingKind, Ratings
 
 NO_LABELS = "No label of these cases by this criterion counts, so nothing can be said."
@@ -64,10 +65,6 @@ def disagreements(report: Mapping[str, Any]) -> tuple[int, int]:
     return rows, rows - sum(counts[place] for place, counts in enumerate(confusion))
 
 
-def _by_row(judged: JudgedBatch, by_place: Mapping[int, float]) -> dict[int, float]:
-    return {row: by_place[at] for row, at in enumerate(judged.places) if at in by_place}
-
-
 def _criterion(
     name: str,
     verdicts: CriterionVerdicts,
@@ -88,8 +85,21 @@ def _criterion(
         "criterion": name,
         "labels": sum(len(one.rows) for one in ratings.values()),
         "statements": ([] if found else [NO_LABELS]) + ([missing] if found and missing else []),
+        "flip_rate": asdict(_flip_rate(verdicts, judged, options))
+        if verdicts.is_pairwise
+        else None,
         "reports": [_shown(one, judged) for one in found],
     }
+
+
+def _flip_rate(verdicts: CriterionVerdicts, judged: JudgedBatch, options: ReportOptions) -> Figure:
+    from assay.calibration.agreement import flip_rate  # noqa: PLC0415
+
+    groups = [group or f"\0{row}" for row, group in enumerate(judged.groups)]
+    return flip_rate(
+        verdicts.straight, verdicts.swapped, groups,
+        confidence=options.confidence, seed=options.seed,
+    )  # fmt: skip
 
 
 def _ratings(verdicts: CriterionVerdicts) -> Mapping[RatingKind, Ratings]:

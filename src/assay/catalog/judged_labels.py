@@ -18,6 +18,8 @@ from assay.domain.records import DatasetVersion, StoredItem
 
 LABELS_AT_ONCE = 1_000
 NAN = math.nan
+_WORTH = ({"first": 1.0, "tie": 0.5, "second": 0.0}, {"first": 0.0, "tie": 0.5, "second": 1.0})
+"""What a vote's position is worth to the output: where it is shown first, and where second."""
 
 
 def _column() -> array[float]:
@@ -49,7 +51,8 @@ class CriterionVerdicts:
     """The results of one criterion, one for each row; NaN, None or an empty text is missing.
 
     `probabilities` are those of a pass, from votes or from the tokens of a yes or no; `spreads` say
-    how unsure the judge is. What is kept of labelled rows alone is a mapping by row.
+    how unsure the judge is. `straight` and `swapped` are the preferences for the output in both
+    orders of showing it beside another. What is kept of labelled rows alone is a mapping by row.
     """
 
     models: list[str] = field(default_factory=list)
@@ -58,10 +61,17 @@ class CriterionVerdicts:
     values: array[float] = field(default_factory=_column)
     probabilities: array[float] = field(default_factory=_column)
     spreads: array[float] = field(default_factory=_column)
+    straight: array[float] = field(default_factory=_column)
+    swapped: array[float] = field(default_factory=_column)
     labels: list[str | None] = field(default_factory=list)
     explanations: dict[int, str] = field(default_factory=dict)
     cascades: dict[int, dict[str, Any]] = field(default_factory=dict)
     human: list[tuple[int, HumanLabel]] = field(default_factory=list)
+
+    @property
+    def is_pairwise(self) -> bool:
+        """Whether some rows were judged in both orders."""
+        return not all(map(math.isnan, self.straight))
 
     def add(self, result: Mapping[str, Any], labels: Sequence[HumanLabel]) -> None:
         """Add the next row."""
@@ -78,6 +88,9 @@ class CriterionVerdicts:
             self.spreads.append(_number(judge.get("spread")))
         else:
             self.spreads.append(math.sqrt(probability * (1 - probability)))
+        straight, swapped = _both_orders(result, judge)
+        self.straight.append(straight)
+        self.swapped.append(swapped)
         self.labels.append(label)
         if labels:
             self.explanations[row] = result.get("explanation") or ""
@@ -177,6 +190,19 @@ def _pass_probability(result: Mapping[str, Any], judge: Mapping[str, Any]) -> fl
     if judge.get("score_method") == "logprobs" and isinstance(result.get("value"), bool):
         return _number(result.get("score"))
     return NAN
+
+
+def _both_orders(result: Mapping[str, Any], judge: Mapping[str, Any]) -> tuple[float, float]:
+    """Which text won in each order: 1 for the output, 0 for the other, 0.5 for a tie."""
+    votes = judge.get("votes") or ()
+    # Several votes on one order have an agreement.
+    of_orders = result.get("type") == "pairwise" and judge.get("agreement") is None
+    if not of_orders or len(votes) != len(_WORTH):
+        return NAN, NAN
+    straight, swapped = (
+        worth.get(vote["value"], NAN) for worth, vote in zip(_WORTH, votes, strict=True)
+    )
+    return straight, swapped
 
 
 def _number(value: object, otherwise: float = NAN) -> float:

@@ -164,6 +164,18 @@ class TestCalibrations:
         assert found["debiased"]["labels"] == ROWS // 2
         assert found["debiased"]["judge_only"]["value"] == 0.5
 
+    async def test_comparisons_have_a_flip_rate(self, api: RecordsApi):
+        """From both orders of each row; criteria of other types have none."""
+        rows = [{"id": str(n), "output": f"answer {n}", "reference": "another"} for n in range(12)]
+        dataset = await api.dataset(*rows)
+        pairwise = {"type": "pairwise", "name": "better", "rubric": "It is shorter."}
+        evaluator = await api.evaluator([pairwise, *POLITE])
+        batch, _ = await api.batch(evaluator=evaluator, dataset=dataset)
+        made = await api.ok("POST", "/v1/calibrations", {"batch": batch["id"]})
+        better, polite = made["criteria"]
+        assert 0 <= better["flip_rate"]["value"] <= 1
+        assert polite["flip_rate"] is None
+
     async def test_what_is_deleted_is_gone(self, api: RecordsApi):
         """A calibration is listed, and after deletion not found."""
         _, _, batch = await judged(api, 2)

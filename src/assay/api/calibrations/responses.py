@@ -113,6 +113,9 @@ class CriterionCalibrationResponse(Shape):
     criterion: str
     labels: int
     statements: list[str]
+    flip_rate: FigureResponse | None = Field(
+        description="Of comparisons: how often the winner changes with the order."
+    )
     reports: list[LabelReportResponse]
 
 

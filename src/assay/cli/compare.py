@@ -88,7 +88,12 @@ def _read(path: str) -> RunResults:
                 evaluated = row.id if row.id is not None else f"line-{row.case.get('line')}"
                 item_id = str(row.case.get("item_id", evaluated))
                 try:
-                    run.add(item_id, row.case.get("evaluation") or row.case)
+                    index = row.case.get("item_index")
+                    run.add(
+                        item_id,
+                        row.case.get("evaluation") or row.case,
+                        index if isinstance(index, int) else None,
+                    )
                 except RequestError as error:
                     usage_error(f"{path}: line {row.line}: {error}")
     except OSError as error:

@@ -64,7 +64,6 @@ class CriterionVerdicts:
     straight: array[float] = field(default_factory=_column)
     swapped: array[float] = field(default_factory=_column)
     labels: list[str | None] = field(default_factory=list)
-    explanations: dict[int, str] = field(default_factory=dict)
     cascades: dict[int, dict[str, Any]] = field(default_factory=dict)
     human: list[tuple[int, HumanLabel]] = field(default_factory=list)
 
@@ -93,7 +92,6 @@ class CriterionVerdicts:
         self.swapped.append(swapped)
         self.labels.append(label)
         if labels:
-            self.explanations[row] = result.get("explanation") or ""
             if judge.get("cascade"):
                 self.cascades[row] = judge["cascade"]
             self.human += [(row, one) for one in labels]

@@ -55,16 +55,18 @@ class Console:
             },
         )
 
-    async def api(self, request: Request) -> Api:
+    async def api(self, request: Request, *, takes_forms: bool = True) -> Api:
         """The API as the one who looks may use it.
 
-        Raises `ProblemError`: without a session, and for a form from elsewhere.
+        With `takes_forms`, the token may stand in a form, whose body is then read. Raises
+        `ProblemError`: without a session, and for a form from elsewhere.
         """
         session = self._sessions.find(request)
         request.state.session = session
         if request.method not in SAFE:
             token = request.headers.get(CSRF_HEADER)
-            if token is None and "form" in request.headers.get("content-type", ""):
+            content_type = request.headers.get("content-type", "")
+            if token is None and takes_forms and "form" in content_type:
                 token = str((await request.form()).get(CSRF_FIELD, ""))
             self._sessions.check(request, token)
         return Api(self._app, session.identity, request)
@@ -132,7 +134,7 @@ class Forwarder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        api = await self._console.api(request)
+        api = await self._console.api(request, takes_forms=False)
         path = scope["path"].removeprefix(scope["root_path"])
         if not path.startswith("/v1/"):
             raise HTTPException(HTTPStatus.NOT_FOUND)

@@ -129,6 +129,7 @@ class TestForms:
         token = await sign_in(browser)
         path, document = "/console/api/v1/datasets", {"name": api.name("dataset")}
         assert (await send(browser, path, json=document))[0] == 403
+        assert (await send(browser, path, {"csrf_token": token}))[0] == 403
         status, _, _ = await send(browser, path, json=document, headers={"X-CSRF-Token": token})
         assert status == 201
 

@@ -16,26 +16,6 @@ function notice(text) {
   setTimeout(() => shown.remove(), 6000);
 }
 
-/* The detail of a problem, or what the status says. */
-async function detail(response) {
-  try {
-    const problem = await response.json();
-    const first = (problem.errors || []).map((each) => `${each.pointer} ${each.message}`);
-    return first.slice(0, 5).join("; ") || problem.detail || problem.title;
-  } catch {
-    return `The service answered ${response.status}.`;
-  }
-}
-
-/* Sends to the API as the one who is signed in. */
-async function send(method, path, body, type) {
-  const headers = { "X-CSRF-Token": token() };
-  if (type) headers["Content-Type"] = type;
-  const response = await fetch(`${base()}/api${path}`, { method, body, headers });
-  if (!response.ok) throw new Error(await detail(response));
-  return response;
-}
-
 const TYPES = { jsonl: "application/x-ndjson", ndjson: "application/x-ndjson", csv: "text/csv", parquet: "application/vnd.apache.parquet" };
 
 /* What is wrong with an upload: the lines, or what the problem says. */

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from deploy.queries import OF_KUBERNETES, exported, recorded, rule_groups
-from fakes.service_process import clean_environment, free_port, running_service
+from fakes.ports import free_port
+from fakes.service_process import clean_environment, running_service
 
 PROMETHEUS = shutil.which("prometheus")
 START_TIMEOUT_S = 20

@@ -15,10 +15,11 @@ import aiohttp
 import pytest
 
 from fakes.batches import NDJSON, create, ended, file_of, upload
+from fakes.ports import free_port
 from fakes.providers.server import FaultServer
 from fakes.proxy import HAPROXY, running_proxy
 from fakes.redis_process import RedisProcess
-from fakes.service_process import ROOT, ServiceProcess, lasting_port, running_service
+from fakes.service_process import ROOT, ServiceProcess, running_service
 
 pytestmark = [
     pytest.mark.slow,
@@ -202,7 +203,7 @@ def redis(tmp_path):
 async def test_a_rolling_restart_loses_nothing(tmp_path: Path, redis):
     """Each process is replaced under load: large bodies, slow judges, uploads and downloads that
     are in progress are all answered in full, through a proxy that repeats nothing."""
-    ports = [(lasting_port(), lasting_port()) for _ in range(2)]
+    ports = [(free_port(), free_port()) for _ in range(2)]
     async with (
         FaultServer(requests_kept=0) as provider,
         contextlib.AsyncExitStack() as stack,

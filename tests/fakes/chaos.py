@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from fakes.ports import free_port
 from fakes.providers.server import FaultServer
 from fakes.redis_process import RedisProcess
-from fakes.service_process import clean_environment, free_port
+from fakes.service_process import clean_environment
 
 CONFIG = """
 [server]

@@ -17,7 +17,7 @@ from typing import TypeVar
 import asyncpg
 
 from assay.records.migrate import migrate
-from fakes.redis_process import free_port
+from fakes.ports import free_port
 
 T = TypeVar("T")
 

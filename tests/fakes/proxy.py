@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from fakes.service_process import free_port
+from fakes.ports import free_port
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 START_TIMEOUT_S = 10

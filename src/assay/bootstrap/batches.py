@@ -24,6 +24,7 @@ from assay.api.responses import render
 from assay.api.services import Services
 from assay.batches.control import ControlSets
 from assay.batches.creation import BatchCreator
+from assay.batches.kept_comparisons import KeptComparisons
 from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import BatchArchive, LastingBatches
 from assay.batches.rows import RowRetryPolicy, RowRunner
@@ -65,13 +66,14 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
 def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
     """The resources of batches, and those that look into them."""
     labelled = LabelledBatches(batches.lasting, batches.open)
+    comparisons = KeptComparisons(batches.lasting, batches.open, process.supervisor)
     return [
         batch_creation_router(batches),
         BatchResource(batches).router(),
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
-        batch_comparison_router(batches),
+        batch_comparison_router(batches, comparisons),
         HumanLabels(batches).router(),
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),

@@ -66,7 +66,10 @@ def compare(
 
 async def _get(opening: Client, path: str) -> dict[str, Any]:
     async with opening as client:
-        return await client.get(path)
+        # Each request waits for a while; only a comparison has criteria.
+        while "criteria" not in (found := await client.get(path)):
+            notice(f"assay: {found['rows_read']} of {found['rows']} rows are read")
+        return found
 
 
 def _compare_files(base: str, candidate: str, rows: int) -> dict[str, Any]:

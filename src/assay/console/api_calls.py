@@ -19,7 +19,7 @@ JSON, JSONL = "application/json", "application/x-ndjson"
 DOWNLOADS = {"jsonl": JSONL, "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 """Media types of the files that tables are downloaded as."""
 
-Query = Mapping[str, str | int | None]
+Query = Mapping[str, str | float | None]
 
 
 class ApiError(Exception):
@@ -39,7 +39,7 @@ class Api:
     identity: Identity
     request: Request
 
-    async def get(self, path: str, **query: str | int | None) -> Any:
+    async def get(self, path: str, **query: str | float | None) -> Any:
         """The document of a resource; raises `ApiError`."""
         return await self.call("GET", path, query=query)
 
@@ -47,7 +47,7 @@ class Api:
         """The document that the API answers with; raises `ApiError`."""
         return await self.call("POST", path, document)
 
-    async def get_or_problem(self, path: str, **query: str | int | None) -> Any:
+    async def get_or_problem(self, path: str, **query: str | float | None) -> Any:
         """The document, or the problem in its place: one part of a page may fail alone."""
         try:
             return await self.get(path, **query)

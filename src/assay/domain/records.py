@@ -16,6 +16,8 @@ from assay.domain.errors import AssayError
 EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
 CALIBRATION_ID_KIND, CONTROL_ID_KIND, DRAW_ID_KIND = "calibration", "control", "draw"
 """The first parts of ids."""
+COMPARISON, COMPARISON_ROWS = "comparison", "comparison_rows"
+"""Kinds of objects that are removed with anything they might show: they can be made again."""
 VERSION_MAX = 1_000_000_000
 """No version has this number: they are counted from 1."""
 
@@ -176,9 +178,12 @@ class ObjectStore(Protocol):
 
     async def change(
         self, tenant: str, id_: str, document: Mapping[str, Any], *,
-        updates: bool = True, token: str | None = None,
+        updates: bool = True, token: str | None = None, children: Sequence[StoredObject] = (),
     ) -> StoredObject | None:  # fmt: skip
-        """The object with another document if the old one has the `token`; `updates`: as of now."""
+        """The object with another document if the old one has the `token`; `updates`: as of now.
+
+        `children` are added with the change, or not at all.
+        """
         ...
 
     async def of_all(self, kind: str, after: str, limit: int) -> Sequence[tuple[str, StoredObject]]:

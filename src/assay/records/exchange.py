@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assay.domain.exact_json import dumps, loads
-from assay.domain.records import CONTROL_ID_KIND
+from assay.domain.records import COMPARISON, COMPARISON_ROWS, CONTROL_ID_KIND
 from assay.records.database import SCHEMA, create_engine, insert_new
 from assay.records.tables import (
     bodies,
@@ -49,6 +49,8 @@ TABLES = (
     labels, runs, results, objects,
 )  # fmt: skip
 _BY_NAME = {table.name: table for table in TABLES}
+LEFT_OUT = (CONTROL_ID_KIND, COMPARISON, COMPARISON_ROWS)
+"""Control sets name places of items, which an import gives anew; comparisons are made again."""
 TAKEN = "there are other records of the same names or ids already"
 
 
@@ -123,8 +125,7 @@ def _owned(table: Table, tenant: str) -> Select[Any]:
         "labels": (labels.c.tenant == tenant,),
         "runs": finished,
         "results": (results.c.run_id.in_(select(runs.c.id).where(*finished)),),
-        # A control set names places of items, which an import gives anew.
-        "objects": (objects.c.tenant == tenant, objects.c.kind != CONTROL_ID_KIND),
+        "objects": (objects.c.tenant == tenant, objects.c.kind.not_in(LEFT_OUT)),
     }
     return select(table).where(*wanted[table.name]).order_by(*table.primary_key.columns)
 

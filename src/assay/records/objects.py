@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, literal, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, delete, insert, literal, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from assay.domain.ids import now_ms
-from assay.domain.records import StoredObject
+from assay.domain.records import COMPARISON, COMPARISON_ROWS, StoredObject
 from assay.records.database import Database, dialect_of
 from assay.records.tables import objects
 
@@ -20,11 +21,7 @@ class RecordedObjects:
         self._database = database
 
     async def add(self, tenant: str, new: StoredObject) -> StoredObject:
-        now = now_ms()
-        values = {
-            "id": new.id, "tenant": tenant, "kind": new.kind, "parent": new.parent,
-            "created_ms": now, "updated_ms": now, "document": dict(new.document),
-        }  # fmt: skip
+        values = _values(tenant, new)
         async with self._database.writing() as connection:
             statement = dialect_of(connection).insert(objects).values(values)
             statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
@@ -38,6 +35,7 @@ class RecordedObjects:
         *,
         updates: bool = True,
         token: str | None = None,
+        children: Sequence[StoredObject] = (),
     ) -> StoredObject | None:
         values = {"document": dict(document)} | ({"updated_ms": now_ms()} if updates else {})
         changed = update(objects).where(objects.c.tenant == tenant, objects.c.id == id_)
@@ -46,6 +44,10 @@ class RecordedObjects:
         async with self._database.writing() as connection:
             found = await connection.execute(changed.values(values).returning(objects))
             row = found.one_or_none()
+            if row is not None and children:
+                await connection.execute(
+                    insert(objects), [_values(tenant, one) for one in children]
+                )
         return None if row is None else _object(row)
 
     async def find(self, tenant: str, kind: str, id_: str, parent: str = "") -> StoredObject | None:
@@ -99,6 +101,21 @@ class RecordedObjects:
             if found:
                 await connection.execute(of_it.where(columns.parent == id_))
         return bool(found)
+
+
+async def forget_comparisons(connection: AsyncConnection, *wanted: ColumnElement[bool]) -> None:
+    """Remove comparisons that are kept, and those that are being computed."""
+    # One after the other: the second statement sees the rows of a comparison that was just ready.
+    for kind in (COMPARISON, COMPARISON_ROWS):
+        await connection.execute(delete(objects).where(objects.c.kind == kind, *wanted))
+
+
+def _values(tenant: str, new: StoredObject) -> dict[str, Any]:
+    now = now_ms()
+    return {
+        "id": new.id, "tenant": tenant, "kind": new.kind, "parent": new.parent,
+        "created_ms": now, "updated_ms": now, "document": dict(new.document),
+    }  # fmt: skip
 
 
 def _of(tenant: str, kind: str, parent: str) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from assay.domain.records import RecordsUnavailable
 from assay.domain.supervision import SupervisedTask
 from assay.records.database import Database
 from assay.records.datasets import count_items, remove_items
+from assay.records.objects import forget_comparisons
 from assay.records.runs import REMOVED, remove_runs
 from assay.records.tables import (
     Document,
@@ -24,6 +25,7 @@ from assay.records.tables import (
     evaluator_versions,
     evaluators,
     labels,
+    objects,
     results,
     runs,
     uploads,
@@ -86,6 +88,7 @@ async def purge(database: Database, at_ms: int) -> None:
         await connection.execute(delete(uploads).where(*abandoned))
         await connection.execute(delete(datasets).where(deleted))
         gone = evaluators.c.deleted_ms < at_ms - RESERVED_MS
+        await forget_comparisons(connection, objects.c.created_ms < at_ms - RESERVED_MS)
         some = select(evaluators.c.id).where(gone).limit(NAMES_AT_ONCE)
         await connection.execute(delete(evaluators).where(evaluators.c.id.in_(some)))
 
@@ -121,6 +124,8 @@ class Eraser:
             await count_items(connection, affected)
         examples = await self._erase_examples(tenant, what)
         await self._erase_results(tenant, what)
+        async with self._database.writing() as connection:
+            await forget_comparisons(connection, objects.c.tenant == tenant)
         return Erased(items, said, examples)
 
     async def _erase_results(self, tenant: str, what: ErasureTarget) -> None:

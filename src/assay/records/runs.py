@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Row, Update, case, delete, insert, null, s
 
 from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.records.database import Database, insert_new
-from assay.records.tables import results, runs
+from assay.records.objects import forget_comparisons
+from assay.records.tables import objects, results, runs
 
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 """A page ends early if its results are larger, whatever limit was asked for."""
@@ -114,8 +115,11 @@ async def remove_runs(database: Database, *wanted: ColumnElement[bool]) -> None:
     """Remove runs: they are hidden at once, and their results go in short steps."""
     hidden = update(runs).where(*wanted).values(copied=REMOVED, batch=null(), sums=null())
     async with database.writing() as connection:
-        ids = (await connection.scalars(hidden.returning(runs.c.id))).all()
-    for id_ in ids:
+        found = (await connection.execute(hidden.returning(runs.c.id, runs.c.tenant))).all()
+        if found:
+            tenants = {row.tenant for row in found}
+            await forget_comparisons(connection, objects.c.tenant.in_(tenants))
+    for id_ in [row.id for row in found]:
         left = True
         while left:
             numbers = select(results.c.number).where(results.c.run_id == id_).limit(REMOVED_AT_ONCE)

@@ -2,64 +2,121 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+import re
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from assay.api.batches.responses import BatchComparisonResponse
+from assay.api.batches.responses import (
+    BatchComparisonResponse,
+    ChangedRowListResponse,
+    ComparisonProgressResponse,
+)
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH
-from assay.api.routes import add_route
-from assay.batches.comparison import BatchComparison
-from assay.batches.rows import BatchSpecError, load_batch_spec
-from assay.batches.run_results import RunResults
-from assay.domain.batches import BATCH_ID, Batch, StoredResult
+from assay.api.routes import add_route, json_response, text_parameters
+from assay.batches.kept_comparisons import KINDS, KeptComparison, KeptComparisons, Progress
+from assay.domain.batches import BATCH_ID, Batch
 from assay.domain.errors import RequestError
-from assay.domain.exact_json import dumps, loads
+from assay.domain.exact_json import loads
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
 VALUES_MAX = 1_000_000
 """Rows times criteria of one batch: larger ones are compared from files of their results."""
-PAGE = Paging(largest=1_000, default=20, cursor_pattern="")
-BASE = {
+PAGE = Paging(largest=1_000, default=20, cursor_pattern="[0-9]{1,9}")
+WAIT_S_MAX = 30
+WAIT_S = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
+BASE: dict[str, Any] = {
     "name": "base", "in": "query", "required": True,
     "schema": {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"},
     "description": "The batch to compare with.",
 }  # fmt: skip
+WAIT: dict[str, Any] = {
+    "name": "wait_s", "in": "query", "required": False,
+    "schema": {"type": "number", "minimum": 0, "maximum": WAIT_S_MAX, "default": WAIT_S_MAX},
+    "description": "How long to wait for a comparison that is being computed.",
+}  # fmt: skip
+CRITERION: dict[str, Any] = {
+    "name": "criterion", "in": "query", "required": True, "schema": {"type": "string"},
+}  # fmt: skip
+KIND: dict[str, Any] = {
+    "name": "kind", "in": "query", "required": True, "schema": {"enum": list(KINDS)},
+}  # fmt: skip
 
 
-def batch_comparison_router(batches: Batches) -> APIRouter:
-    """The route that compares two batches."""
+def batch_comparison_router(batches: Batches, comparisons: KeptComparisons) -> APIRouter:
+    """The routes that compare two batches."""
     router = APIRouter(tags=["batches"])
 
-    async def compare_batches(request: Request, batch_id: str) -> Response:
-        """Compare a batch that has ended to an earlier one, `base`, by item id.
-
-        For each criterion: the difference with its interval and test, and the rows that changed,
-        worst first, at most `limit` of each kind.
-        """
+    async def compared(request: Request, batch_id: str) -> KeptComparison | Response:
+        """The comparison that a request is about, or the response that it is being computed."""
         candidate = await batches.requested(request, batch_id)
-        base_id = request.query_params.get("base", "")
-        limit = PAGE.limit(request)
+        base_id, wait_s = request.query_params.get("base", ""), _wait_s(request)
         if base_id in ("", candidate.id):
             raise invalid_request("", "base must be the id of another batch")
         base = await batches.found(candidate.tenant, base_id)
         for batch in (base, candidate):
             _check(batch)
         batches.hold_reader(request, candidate.tenant)
-        earlier, later = [await _results(batches, batch) for batch in (base, candidate)]
-        comparison = await asyncio.to_thread(_compare, earlier, later, limit)
-        return Response(dumps(comparison), media_type="application/json")
+        found = await comparisons.find(base, candidate, wait_s)
+        if isinstance(found, Progress):
+            document = {
+                "object": "batch.comparison.progress",
+                "rows_read": found.rows_read, "rows": found.rows,
+            }  # fmt: skip
+            return json_response(document, HTTPStatus.ACCEPTED, {"Retry-After": "1"})
+        return found
+
+    async def compare_batches(request: Request, batch_id: str) -> Response:
+        """Compare a batch that has ended to an earlier one, `base`, by item id.
+
+        For each criterion: the difference with its interval and test, and the rows that changed,
+        worst first, at most `limit` of each kind. A comparison is computed once and kept for 30
+        days, or until something is erased; while it is computed, the response is a 202.
+        """
+        limit = PAGE.limit(request)
+        found = await compared(request, batch_id)
+        return found if isinstance(found, Response) else json_response(await found.with_rows(limit))
+
+    async def list_changed_rows(request: Request, batch_id: str) -> Response:
+        """List the rows of a criterion that are worse, better or unscored in one of two batches.
+
+        At most 10,000 of a kind are kept, the worst first.
+        """
+        limit, cursor = PAGE.limit(request), int(PAGE.cursor(request) or 0)
+        given = text_parameters(request, ("criterion", "kind"))
+        if given.get("kind") not in KINDS:
+            raise invalid_request("", f"kind must be one of {', '.join(KINDS)}")
+        found = await compared(request, batch_id)
+        if isinstance(found, Response):
+            return found
+        rows = await found.rows(given.get("criterion", ""), given["kind"], cursor, limit + 1)
+        more = len(rows) > limit
+        return json_response({
+            "object": "list", "data": rows[:limit], "has_more": more,
+            "next_cursor": str(cursor + limit) if more else None,
+        })  # fmt: skip
 
     path, codes = "/v1/batches/{batch_id}/compare", (*BATCH, "invalid_request", "conflict")
-    add_route(
-        router, "GET", path, compare_batches, BatchComparisonResponse,
-        (*codes, "records_unavailable"), parameters=[BASE, PAGE.parameters()[1]],
+    route = partial(
+        add_route, router, "GET", codes=(*codes, "records_unavailable"),
+        others={HTTPStatus.ACCEPTED: ComparisonProgressResponse},
     )  # fmt: skip
+    route(path, compare_batches, BatchComparisonResponse,
+          parameters=[BASE, WAIT, PAGE.parameters()[1]])  # fmt: skip
+    route(f"{path}/rows", list_changed_rows, ChangedRowListResponse,
+          page=PAGE, parameters=[BASE, CRITERION, KIND, WAIT])  # fmt: skip
     return router
+
+
+def _wait_s(request: Request) -> float:
+    given = request.query_params.get("wait_s", str(WAIT_S_MAX))
+    if not WAIT_S.fullmatch(given) or float(given) > WAIT_S_MAX:
+        raise invalid_request("", f"wait_s must be from 0 to {WAIT_S_MAX}")
+    return float(given)
 
 
 def _check(batch: Batch) -> None:
@@ -71,31 +128,3 @@ def _check(batch: Batch) -> None:
             f"The batch {batch.id} has more than {VALUES_MAX} values, as rows times criteria: "
             "download the results of both batches and use `assay compare` on the files.",
         )
-
-
-async def _results(batches: Batches, batch: Batch) -> RunResults:
-    shown: dict[str, Any] = loads(batch.shown)
-    try:
-        criteria = load_batch_spec(await batches.lasting.request(batch)).criteria
-    except BatchSpecError:
-        criteria = ()
-    run = RunResults(
-        batch.id,
-        shown.get("name"),
-        dataset=shown.get("dataset"),
-        definitions={one.name or one.type: one.model_dump_json() for one in criteria},
-    )
-    async for page in batches.lasting.pages(batch):
-        await asyncio.to_thread(_add, run, page)
-    return run
-
-
-def _add(run: RunResults, page: Sequence[StoredResult]) -> None:
-    for result in page:
-        run.add(result.item_id, loads(result.body), result.index)
-
-
-def _compare(base: RunResults, candidate: RunResults, rows_shown: int) -> BatchComparison:
-    from assay.batches.comparing import compare_results  # noqa: PLC0415  # loads the statistics
-
-    return compare_results(base, candidate, rows_shown)

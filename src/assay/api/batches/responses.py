@@ -10,7 +10,7 @@ import orjson
 from pydantic import ConfigDict, Field
 
 from assay.api.responses import EXACT, EvaluationResponse, ListResponse, Shape
-from assay.batches.comparison import BatchComparison
+from assay.batches.comparison import BatchComparison, ChangedRow
 from assay.batches.gates import certain_verdicts, parse_gates
 from assay.batches.summary import NANO, summarize
 from assay.domain.batches import BadRow, Batch, BatchStatus, StoredResult, Sums
@@ -158,6 +158,18 @@ class BatchComparisonResponse(BatchComparison):
     """Two batches compared by item."""
 
     __pydantic_config__: ClassVar[ConfigDict] = EXACT
+
+
+class ChangedRowListResponse(ListResponse[ChangedRow]):
+    """Rows of a criterion that changed, the worst first."""
+
+
+class ComparisonProgressResponse(Shape):
+    """A comparison that is being computed: ask again after `Retry-After`."""
+
+    object: Literal["batch.comparison.progress"]
+    rows_read: int
+    rows: int = Field(description="Of both batches.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,9 @@ from assay.console.views import as_text, number, page
 from assay.console.word_diff import word_diff
 
 BATCHES_SHOWN = 50
-ROWS_SHOWN, ROWS_SHOWN_MAX = 10, 1_000
+ROWS_SHOWN, ROWS_ON_PAGE = 10, 50
+WAIT_S = 0.1
+"""A small comparison is there by then; for another one the page shows its progress."""
 KINDS = (
     ("regressions", "Regressions"), ("improvements", "Improvements"),
     ("unscored", "Scored in one batch alone"),
@@ -24,22 +26,35 @@ KINDS = (
 async def compare(request: Request, api: Api) -> Response:
     """The choice of two batches, and their comparison."""
     base, candidate = (request.query_params.get(name, "") for name in ("base", "candidate"))
-    shown = request.query_params.get("rows", "")
-    rows = min(int(shown), ROWS_SHOWN_MAX) if shown.isdecimal() and int(shown) else ROWS_SHOWN
     batches = await api.get("/v1/batches", limit=BATCHES_SHOWN)
-    found, fault = None, ""
+    found, progress, fault = None, None, ""
     scores: list[dict[str, list[int]]] = []
     if base and candidate:
         try:
-            found = await api.get(f"/v1/batches/{candidate}/compare", base=base, limit=rows)
-            scores = [await _distributions(api, id_) for id_ in (base, candidate)]
+            path = f"/v1/batches/{candidate}/compare"
+            found = await api.get(path, base=base, limit=ROWS_SHOWN, wait_s=WAIT_S)
+            if "criteria" in found:
+                scores = [await _distributions(api, id_) for id_ in (base, candidate)]
+            else:
+                found, progress = None, found
         except ApiError as error:
             fault = str(error)
     return page(
         request, "compare.html", found=found, fault=fault, base_id=base, candidate_id=candidate,
-        batches=_choices(batches["data"], found), kinds=KINDS, rows=rows, rows_max=ROWS_SHOWN_MAX,
+        batches=_choices(batches["data"], found), kinds=KINDS, progress=progress,
         in_words=in_words, scores=scores,
     )  # fmt: skip
+
+
+async def compare_rows(request: Request, api: Api) -> Response:
+    """The rows of a criterion that changed in one way, page by page."""
+    names = ("base", "candidate", "criterion", "kind", "cursor")
+    query = {name: request.query_params.get(name, "") for name in names}
+    path = f"/v1/batches/{query['candidate']}/compare/rows"
+    given = {name: query[name] for name in ("base", "criterion", "kind", "cursor")}
+    found = await api.get(path, limit=ROWS_ON_PAGE, wait_s=WAIT_S, **given)
+    title = dict(KINDS).get(query["kind"], "")
+    return page(request, "compare_rows.html", found=found, query=query, title=title)
 
 
 async def compare_row(request: Request, api: Api) -> Response:
@@ -125,4 +140,8 @@ async def _case(api: Api, dataset: str | None, item_id: str | None) -> Any:
     return next(iter(listed["data"]), None)
 
 
-PAGES = (("/compare", compare, "GET"), ("/compare/row", compare_row, "GET"))
+PAGES = (
+    ("/compare", compare, "GET"),
+    ("/compare/rows", compare_rows, "GET"),
+    ("/compare/row", compare_row, "GET"),
+)

@@ -24,6 +24,7 @@ from assay.batches.run_results import MEASURES, Column, RunResults, differences_
 from assay.calibration.comparison import RunComparison, benjamini_hochberg, compare_runs
 from assay.calibration.figures import Floats, Integers
 from assay.domain.errors import RequestError
+from assay.domain.unasked import unasked
 
 SIGNIFICANCE = 0.05
 Pairs = Mapping[Measure, tuple[Floats, Floats]]
@@ -211,7 +212,8 @@ def _statements(
             "the smallest detectable difference mostly goes unnoticed."
         )
     if base.simulated or candidate.simulated:
-        yield "Verdicts are SIMULATED: no model was asked, and the comparison means nothing."
+        word = unasked(base.unasked | candidate.unasked)
+        yield f"Verdicts are {word}: no model was asked, and the comparison means nothing."
     if any(candidate.groups.get(item, group) != group for item, group in base.groups.items()):
         yield "Some items have another group in the candidate; the candidate's groups are used."
 

@@ -79,6 +79,8 @@ class RunResults:
         self.columns: dict[str, Column] = {}
         self.revisions: Counter[str] = Counter()
         self.simulated = False
+        self.unasked: set[str] = set()
+        """The providers of verdicts for which no model was asked."""
 
     def add(self, item_id: str, result: Mapping[str, Any], index: int | None = None) -> None:
         """Add the result of an item, with its place in the batch; raises `RequestError` for what is
@@ -99,7 +101,10 @@ class RunResults:
             raise RequestError("invalid_request", "must be a result of a batch") from None
         if (group := result.get("group")) is not None:
             self.groups[item_id] = str(group)
-        self.simulated = self.simulated or bool(result.get("simulated"))
+        if result.get("simulated"):
+            self.simulated = True
+            judges = [one.get("judge") or {} for one in result.get("results") or ()]
+            self.unasked |= {str(one["provider"]) for one in judges if one.get("provider")}
 
     def complete(self) -> None:
         """Give every criterion a value for every row."""

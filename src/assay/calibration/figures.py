@@ -121,6 +121,18 @@ def exact_share_interval(count: int, n: int, confidence: float) -> tuple[float, 
     return low, high
 
 
+def share_figure(hits: NDArray[np.bool_], codes: Integers, confidence: float) -> Figure:
+    """A share: exact where each case is its own group or all are alike, else cluster-robust."""
+    found, groups = mean_figure(hits.astype(np.float64), codes, confidence), group_count(codes)
+    if found.value is not None and (len(hits) == groups or found.value in (0, 1)):
+        count = round(found.value * groups)
+        return Figure(found.value, exact_share_interval(count, groups, confidence))
+    if found.interval is None:
+        return found
+    low, high = found.interval
+    return Figure(found.value, (max(0.0, low), min(1.0, high)))
+
+
 def bootstrap(
     measure: Callable[[Integers], Mapping[str, float]],
     codes: Integers,

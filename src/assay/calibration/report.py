@@ -209,8 +209,10 @@ def _ceiling(
 def _threshold(
     verdicts: Verdicts, people: Floats, codes: Integers, options: ReportOptions
 ) -> Threshold:
-    precision_min, seed = options.precision_min, options.seed
-    return propose_threshold(verdicts.scores, people, codes, precision_min=precision_min, seed=seed)
+    return propose_threshold(
+        verdicts.scores, people, codes, precision_min=options.precision_min,
+        confidence=options.confidence, seed=options.seed,
+    )  # fmt: skip
 
 
 def _debiased(

@@ -9,15 +9,28 @@ from numpy.typing import ArrayLike
 
 from assay.calibration.agreement import Agreement, label_agreement
 from assay.calibration.figures import (
+    Figure,
     Floats,
     Integers,
     equally_long,
     generator,
     group_codes,
     numbers,
+    share_figure,
 )
 
 NOISE_DRAWS = 200
+CURVE_POINTS_MAX = 25
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The figures of one threshold; their intervals hold for it alone, not for all at once."""
+
+    threshold: float
+    precision: Figure
+    recall: Figure
+    accuracy: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,8 @@ class Threshold:
     value: float | None
     agreement: Agreement | None
     statement: str
+    curve: tuple[CurvePoint, ...] = ()
+    """What others would give, on the half that did not choose, or on all if none did."""
 
 
 def halves(codes: Integers, seed: int) -> tuple[Integers, Integers]:
@@ -42,6 +57,7 @@ def propose_threshold(
     groups: ArrayLike | None = None,
     *,
     precision_min: float | None = None,
+    confidence: float = 0.95,
     seed: int = 0,
 ) -> Threshold:
     """The threshold with the highest κ, or the lowest one whose precision is at least a value.
@@ -59,17 +75,42 @@ def propose_threshold(
     tuning, test = halves(codes, seed)
     if len(np.unique(human[tuning])) < 2 or np.ptp(score[tuning]) == 0:  # noqa: PLR2004
         nothing = "No threshold: the half that chooses has one label or one score only."
-        return Threshold(None, None, nothing)
+        return Threshold(None, None, nothing, threshold_curve(score, human, codes, confidence))
+    curve = threshold_curve(score[test], human[test], codes[test], confidence)
     value, best = _choose(score[tuning], human[tuning], precision_min)
     if value is None:
         said = f"No threshold reaches a precision of {precision_min:g} (the best is {best:.3g})."
-        return Threshold(None, None, said)
+        return Threshold(None, None, said, curve)
     agreement = label_agreement((score[test] >= value) * 1.0, human[test], codes[test], seed=seed)
     said = f"Chosen on {len(tuning)} labels, reported on {len(test)} others."
     precision = agreement.figures["precision"]
     if precision_min and (precision.interval is None or precision.interval[0] < precision_min):
         said += f" They do not show a precision of {precision_min:g}: see its interval."
-    return Threshold(value, agreement, said)
+    return Threshold(value, agreement, said, curve)
+
+
+def threshold_curve(
+    score: Floats, human: Floats, codes: Integers, confidence: float
+) -> tuple[CurvePoint, ...]:
+    """Precision, recall and accuracy at each score that there is, or at some evenly spread ones.
+
+    Scores of at least the threshold pass; nothing may be missing.
+    """
+    values = np.unique(score)
+    if len(values) > CURVE_POINTS_MAX:
+        spread = np.linspace(0, len(values) - 1, CURVE_POINTS_MAX).round().astype(int)
+        values = values[spread]
+    people = human == 1
+
+    def point(value: float) -> CurvePoint:
+        judge = score >= value
+        shares = ((people, judge), (judge, people), (judge == people, people | True))
+        precision, recall, accuracy = (
+            share_figure(hits[rows], codes[rows], confidence) for hits, rows in shares
+        )
+        return CurvePoint(value, precision, recall, accuracy)
+
+    return tuple(map(point, values.tolist()))
 
 
 def _choose(

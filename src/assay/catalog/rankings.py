@@ -19,6 +19,7 @@ from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import CostBudget, Deadline
 from assay.domain.ranking import RankedSystem, Stopped, SystemRanking, UnscoredComparison
 from assay.domain.tenants import TenantLimited
+from assay.domain.unasked import unasked
 from assay.evaluation.ports import Compares
 from assay.judging.concurrency import side_by_side
 
@@ -342,7 +343,9 @@ class _Ranker:
             if outputs < len(self._spec.items):
                 yield f"{name} has outputs for {outputs} of {len(self._spec.items)} items only."
         if any(one.simulated for one in comparisons):
-            yield "Verdicts are SIMULATED: no model was asked, and the ranking means nothing."
+            judges = [order.judge for one in comparisons for order in one.orders]
+            word = unasked({judge.provider for judge in judges if judge})
+            yield f"Verdicts are {word}: no model was asked, and the ranking means nothing."
 
 
 def _shown(match: _Match, order: OrderVerdict) -> tuple[int, int, float]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.cli.app import Exit, notice, printable
+from assay.domain.unasked import unasked
 
 CRITERIA_MAX = 1_000
 TABLE_COLUMNS = 120
@@ -65,6 +66,7 @@ class Summary:
         self.rows = CriterionTotals()
         self.criteria: dict[str, CriterionTotals] = {}
         self.simulated = 0
+        self.unasked: set[str] = set()
 
     def add_evaluation(self, evaluation: Mapping[str, Any]) -> None:
         """Count the response of an evaluation."""
@@ -73,7 +75,9 @@ class Summary:
         results = evaluation.get("results")
         for result in results if isinstance(results, list) else ():
             if isinstance(result, dict):
-                self.simulated += result.get("simulated") is True
+                if result.get("simulated") is True:
+                    self.simulated += 1
+                    self.unasked.add(str((result.get("judge") or {}).get("provider")))
                 scored = result.get("status") == "scored"
                 reason = str(result.get("reason") or result.get("status"))
                 self._totals(str(result.get("name"))).add(result, None if scored else reason)
@@ -95,7 +99,10 @@ def show(summary: Summary, console: Console) -> None:
     if summary.rows.total:
         console.print(_table(summary))
     if summary.simulated:
-        notice(f"assay: {summary.simulated} verdicts are SIMULATED: no model was called")
+        notice(
+            f"assay: {summary.simulated} verdicts are {unasked(summary.unasked)}: "
+            "no model was called"
+        )
 
 
 @dataclass(frozen=True, slots=True)

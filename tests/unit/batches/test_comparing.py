@@ -235,3 +235,7 @@ def test_simulated_verdicts_and_other_groups_are_told():
     said = " ".join(compare_results(base, candidate, 5).statements)
     assert "SIMULATED" in said
     assert "another group" in said
+    recorded = result("i0", polite={"score": 1, "judge": {"provider": "recorded"}})
+    base = run_of({**recorded, "simulated": True})
+    said = " ".join(compare_results(base, run_of(result("i0", polite=1)), 5).statements)
+    assert ("RECORDED" in said, "SIMULATED" in said) == (True, False)

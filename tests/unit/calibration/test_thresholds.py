@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from assay.calibration.thresholds import halves, propose_threshold, reliability
+from assay.calibration.thresholds import CURVE_POINTS_MAX, halves, propose_threshold, reliability
 
 
 def scores(n, seed=0):
@@ -107,3 +107,35 @@ def test_bad_probabilities_are_errors_and_missing_ones_a_statement():
     with pytest.raises(ValueError, match="probabilities"):
         reliability([1.2], [1])
     assert reliability([np.nan], [1]).error is None
+
+
+def test_a_curve_shows_what_other_thresholds_give():
+    """On the half that did not choose: recall falls, the chosen one has the reported figures."""
+    score, human = scores(400)
+    score = score.round(1)
+    found = propose_threshold(score, human)
+    curve = found.curve
+    assert 10 < len(curve) <= CURVE_POINTS_MAX
+    recalls = [point.recall.value for point in curve]
+    assert recalls == sorted(recalls, reverse=True)
+    assert recalls[0] == 1
+    for point in curve:
+        low, high = point.precision.interval
+        assert 0 <= low <= point.precision.value <= high <= 1
+    for name in ("precision", "recall", "accuracy"):
+        reported = found.agreement.figures[name].value
+        ends = [getattr(point, name).value for point in curve if point.threshold == found.value]
+        assert ends in ([], [pytest.approx(reported)])
+
+
+def test_a_curve_does_not_count_rows_of_a_group_as_independent():
+    """Ten copies of each case leave the figures, and do not narrow their intervals tenfold."""
+    score, human = scores(60)
+    alone = propose_threshold(score, human).curve
+    groups = np.tile(np.arange(60), 10)
+    copied = propose_threshold(np.tile(score, 10), np.tile(human, 10), groups).curve
+
+    def width(curve):
+        return np.mean([np.ptp(p.accuracy.interval) for p in curve if p.accuracy.interval])
+
+    assert width(copied) > 0.7 * width(alone)

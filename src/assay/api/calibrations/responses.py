@@ -30,12 +30,26 @@ class AgreementResponse(Shape):
     )
 
 
+class CurvePointResponse(Shape):
+    """What one threshold would give."""
+
+    threshold: float
+    precision: FigureResponse
+    recall: FigureResponse
+    accuracy: FigureResponse
+
+
 class ThresholdResponse(Shape):
     """A proposed threshold, chosen on half of the labels and reported on the other."""
 
     value: float | None
     agreement: AgreementResponse | None
     statement: str
+    curve: list[CurvePointResponse] = Field(
+        default=[],
+        description="At other thresholds, on the half that did not choose; each interval holds for "
+        "its point alone. Reports of earlier versions have none.",
+    )
 
 
 class ReliabilityResponse(Shape):

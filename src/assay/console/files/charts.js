@@ -30,6 +30,20 @@ const CHARTS = {
       Plot.dot(rows, { x: (row) => row[0], y: (row) => row[1], r: (row) => row[2], fill: accent, fillOpacity: 0.7 }),
     ],
   }),
+  /* Threshold, and three shares, each with low and high; their names are those of the columns. */
+  curve: (rows, width, figure) => {
+    const names = [...figure.querySelectorAll("thead th[data-line]")].map((cell) => cell.textContent), strokes = [accent, "var(--open)", "var(--fail)"];
+    const marks = names.flatMap((name, place) => {
+      const at = 1 + 3 * place, known = rows.filter((row) => row[at] !== "");
+      return [
+        Plot.areaY(known.filter((row) => row[at + 1] !== ""), { x: (row) => row[0], y1: (row) => row[at + 1], y2: (row) => row[at + 2], fill: strokes[place], fillOpacity: 0.12 }),
+        Plot.line(known, { x: (row) => row[0], y: (row) => row[at], stroke: strokes[place], strokeWidth: 2, strokeDasharray: ["", "6 3", "2 3"][place], marker: "dot" }),
+        Plot.text(known.slice(-1), { x: (row) => row[0], y: (row) => row[at], text: () => name, fill: strokes[place], textAnchor: "start", dx: 8 }),
+      ];
+    });
+    if (figure.dataset.chosen) marks.push(Plot.ruleX([Number(figure.dataset.chosen)], { stroke: soft, strokeDasharray: "4 4" }));
+    return { width, height: 260, marginRight: 80, x: { label: "threshold →" }, y: { domain: [0, 1], grid: true, label: null }, marks };
+  },
   /* Name, count. */
   bars: (rows, width) => ({
     width: Math.min(width, 480), height: 200, x: { label: null, domain: rows.map((row) => row[0]) }, y: { grid: true, label: null },

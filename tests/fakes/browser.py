@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WITHOUT_CHROMIUM = "there is no Chromium here: bin/extras installs one"
 
 
 @contextlib.asynccontextmanager
-async def chromium(url: str, **options: Any) -> AsyncIterator[BrowserContext]:
+async def chromium(url: str, troubles: str = "", **options: Any) -> AsyncIterator[BrowserContext]:
     """A window whose pages may load nothing but what `url` serves.
 
-    Faults of scripts, and requests to other hosts, fail the test at the end.
+    Faults of scripts, and requests to other hosts, fail the test at the end; a line on the console
+    does not if the pattern `troubles` is found in it.
     """
     faults: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = await browser.new_context(base_url=url, **options)
         context.on("weberror", lambda error: faults.append(str(error.error)))
-        context.on("console", lambda line: faults.append(line.text) if line.type == "error" else 0)
+
+        def said(line: ConsoleMessage) -> None:
+            expected = troubles and re.search(troubles, line.text)
+            if line.type == "error" and not expected:
+                faults.append(line.text)
+
+        context.on("console", said)
         context.on(
             "request",
             lambda request: None if request.url.startswith(url) else faults.append(request.url),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from assay.api.batches.batches import BatchResource
-from assay.api.batches.comparison import batch_comparison_router
+from assay.api.batches.comparison import BatchComparisons
 from assay.api.batches.creation import batch_creation_router
 from assay.api.batches.items import batch_items_router
 from assay.api.batches.progress import batch_progress_router
@@ -73,7 +73,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         batch_items_router(batches),
         batch_results_router(batches),
         batch_progress_router(batches),
-        batch_comparison_router(batches, comparisons),
+        BatchComparisons(batches, comparisons).router(),
         HumanLabels(batches).router(),
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),

@@ -111,7 +111,8 @@ class Console:
             here = request.url.path.removeprefix(root).strip("/")
             target = f"{root}/sign-in" + (f"?next={quote(here)}" if here else "")
             if "hx-request" in request.headers:
-                return Response(status_code=401, headers={"hx-redirect": target})
+                # The page stays as it is, with what was entered: its script offers to sign in.
+                return Response(status_code=401)
             return RedirectResponse(target, HTTPStatus.SEE_OTHER)
         return _problem_page(request, problem.status, PROBLEM_TYPES[problem.code].title,
                              problem.detail, [])  # fmt: skip

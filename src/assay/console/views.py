@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from assay.console.sessions import Session
-from assay.domain.unasked import unasked
 
 HERE = Path(__file__).parent
 FILES = HERE / "files"
@@ -101,7 +100,6 @@ def templates() -> Environment:
         "as_text": as_text,
         "excerpt": excerpt,
         "marked": marked,
-        "unasked": lambda provider: unasked([provider]).lower(),
     }
     return environment
 

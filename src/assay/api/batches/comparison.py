@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -47,30 +48,28 @@ KIND: dict[str, Any] = {
 }  # fmt: skip
 
 
-def batch_comparison_router(batches: Batches, comparisons: KeptComparisons) -> APIRouter:
-    """The routes that compare two batches."""
-    router = APIRouter(tags=["batches"])
+class BatchComparisons:
+    """The resource of comparisons of two batches."""
 
-    async def compared(request: Request, batch_id: str) -> KeptComparison | Response:
-        """The comparison that a request is about, or the response that it is being computed."""
-        candidate = await batches.requested(request, batch_id)
-        base_id, wait_s = request.query_params.get("base", ""), _wait_s(request)
-        if base_id in ("", candidate.id):
-            raise invalid_request("", "base must be the id of another batch")
-        base = await batches.found(candidate.tenant, base_id)
-        for batch in (base, candidate):
-            _check(batch)
-        batches.hold_reader(request, candidate.tenant)
-        found = await comparisons.find(base, candidate, wait_s)
-        if isinstance(found, Progress):
-            document = {
-                "object": "batch.comparison.progress",
-                "rows_read": found.rows_read, "rows": found.rows,
-            }  # fmt: skip
-            return json_response(document, HTTPStatus.ACCEPTED, {"Retry-After": "1"})
-        return found
+    def __init__(self, batches: Batches, comparisons: KeptComparisons) -> None:
+        self._batches = batches
+        self._comparisons = comparisons
 
-    async def compare_batches(request: Request, batch_id: str) -> Response:
+    def router(self) -> APIRouter:
+        """Its routes."""
+        router = APIRouter(tags=["batches"])
+        path, codes = "/v1/batches/{batch_id}/compare", (*BATCH, "invalid_request", "conflict")
+        route = partial(
+            add_route, router, "GET", codes=(*codes, "records_unavailable"),
+            others={HTTPStatus.ACCEPTED: ComparisonProgressResponse},
+        )  # fmt: skip
+        route(path, self.compare_batches, BatchComparisonResponse,
+              parameters=[BASE, WAIT, PAGE.parameters()[1]])  # fmt: skip
+        route(f"{path}/rows", self.list_changed_rows, ChangedRowListResponse,
+              page=PAGE, parameters=[BASE, CRITERION, KIND, WAIT])  # fmt: skip
+        return router
+
+    async def compare_batches(self, request: Request, batch_id: str) -> Response:
         """Compare a batch that has ended to an earlier one, `base`, by item id.
 
         For each criterion: the difference with its interval and test, and the rows that changed,
@@ -78,10 +77,12 @@ def batch_comparison_router(batches: Batches, comparisons: KeptComparisons) -> A
         days, or until something is erased; while it is computed, the response is a 202.
         """
         limit = PAGE.limit(request)
-        found = await compared(request, batch_id)
-        return found if isinstance(found, Response) else json_response(await found.with_rows(limit))
+        found = await self._found(request, batch_id)
+        if isinstance(found, Progress):
+            return _progress(found)
+        return json_response(await found.with_rows(limit))
 
-    async def list_changed_rows(request: Request, batch_id: str) -> Response:
+    async def list_changed_rows(self, request: Request, batch_id: str) -> Response:
         """List the rows of a criterion that are worse, better or unscored in one of two batches.
 
         At most 10,000 of a kind are kept, the worst first.
@@ -90,9 +91,9 @@ def batch_comparison_router(batches: Batches, comparisons: KeptComparisons) -> A
         given = text_parameters(request, ("criterion", "kind"))
         if given.get("kind") not in KINDS:
             raise invalid_request("", f"kind must be one of {', '.join(KINDS)}")
-        found = await compared(request, batch_id)
-        if isinstance(found, Response):
-            return found
+        found = await self._found(request, batch_id)
+        if isinstance(found, Progress):
+            return _progress(found)
         rows = await found.rows(given.get("criterion", ""), given["kind"], cursor, limit + 1)
         more = len(rows) > limit
         return json_response({
@@ -100,16 +101,22 @@ def batch_comparison_router(batches: Batches, comparisons: KeptComparisons) -> A
             "next_cursor": str(cursor + limit) if more else None,
         })  # fmt: skip
 
-    path, codes = "/v1/batches/{batch_id}/compare", (*BATCH, "invalid_request", "conflict")
-    route = partial(
-        add_route, router, "GET", codes=(*codes, "records_unavailable"),
-        others={HTTPStatus.ACCEPTED: ComparisonProgressResponse},
-    )  # fmt: skip
-    route(path, compare_batches, BatchComparisonResponse,
-          parameters=[BASE, WAIT, PAGE.parameters()[1]])  # fmt: skip
-    route(f"{path}/rows", list_changed_rows, ChangedRowListResponse,
-          page=PAGE, parameters=[BASE, CRITERION, KIND, WAIT])  # fmt: skip
-    return router
+    async def _found(self, request: Request, batch_id: str) -> KeptComparison | Progress:
+        """The comparison that a request is about, or how far it is."""
+        candidate = await self._batches.requested(request, batch_id)
+        base_id, wait_s = request.query_params.get("base", ""), _wait_s(request)
+        if base_id in ("", candidate.id):
+            raise invalid_request("", "base must be the id of another batch")
+        base = await self._batches.found(candidate.tenant, base_id)
+        for batch in (base, candidate):
+            _check(batch)
+        self._batches.hold_reader(request, candidate.tenant)
+        return await self._comparisons.find(base, candidate, wait_s)
+
+
+def _progress(found: Progress) -> Response:
+    about = {"object": "batch.comparison.progress", **asdict(found)}
+    return json_response(about, HTTPStatus.ACCEPTED, {"Retry-After": "1"})
 
 
 def _wait_s(request: Request) -> float:

@@ -102,7 +102,8 @@ document.addEventListener("click", async (event) => {
     const places = [...document.querySelectorAll("[data-criterion] input[type=hidden]")].map((each) => parseInt(each.name.slice(1), 10));
     const query = new URLSearchParams({ type: document.getElementById("next-type").value, place: Math.max(-1, ...places) + 1 });
     const response = await fetch(`${base()}/playground/criterion?${query}`, { headers: { "HX-Request": "true" } });
-    document.getElementById("criteria").insertAdjacentHTML("beforeend", await response.text());
+    if (response.status === 401) offerSignIn();
+    else document.getElementById("criteria").insertAdjacentHTML("beforeend", await response.text());
   }
   const remove = event.target.closest?.("[data-remove]");
   if (remove) remove.closest(remove.dataset.remove).remove();
@@ -123,3 +124,33 @@ function reachable() {
 document.addEventListener("DOMContentLoaded", reachable);
 document.addEventListener("htmx:after:settle", reachable);
 addEventListener("resize", reachable);
+
+/* A session ends while a page is open: the page stays as it is, and goes on with the next session. */
+function offerSignIn() {
+  if (document.getElementById("signed-out")) return;
+  const shown = document.createElement("div"), link = document.createElement("a");
+  shown.id = "signed-out";
+  link.href = `${base()}/sign-in`;
+  link.target = "_blank";
+  link.textContent = "Sign in";
+  shown.append("You are signed out: the key was revoked or has expired. What you entered is still here. ", link, " in another tab, then try again.");
+  document.getElementById("notices").append(shown);
+}
+document.addEventListener("htmx:before:response", (event) => {
+  if (event.detail.ctx.response.status !== 401) return;
+  event.preventDefault();
+  offerSignIn();
+});
+document.addEventListener("htmx:error", (event) => {
+  if (event.detail.ctx?.status?.startsWith("error")) notice("The service did not answer. What you entered is still here: try again.");
+});
+addEventListener("focus", async () => {
+  const shown = document.getElementById("signed-out");
+  if (!shown) return;
+  const response = await fetch(`${base()}/models`);
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html").body.dataset.csrf;
+  if (!fresh) return;
+  document.body.dataset.csrf = fresh;
+  document.querySelectorAll("[name=csrf_token]").forEach((field) => { field.value = fresh; });
+  shown.remove();
+});

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -38,6 +39,8 @@ async def compare(request: Request, api: Api) -> Response:
             else:
                 found, progress = None, found
         except ApiError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
             fault = str(error)
     return page(
         request, "compare.html", found=found, fault=fault, base_id=base, candidate_id=candidate,

@@ -61,9 +61,13 @@ async def new_version(request: Request, api: Api) -> Response:
 
 
 async def add_version(request: Request, api: Api) -> Response:
-    """Save a new version."""
-    path = _path(request)
-    made = await api.post(f"{path}/versions", _spec(read_json(await request.form(), "version")))
+    """Save a new version; where somebody else has saved one meanwhile, only when told again."""
+    path, form = _path(request), await request.form()
+    known, newest = form.getlist("newest"), (await api.get(path))["version"]
+    if known and known[-1] != str(newest):
+        name = request.path_params["name"]
+        return page(request, "evaluator_newer.html", name=name, first=known[0], newest=newest)
+    made = await api.post(f"{path}/versions", _spec(read_json(form, "version")))
     return go(request, f"evaluators/{made['name']}")
 
 

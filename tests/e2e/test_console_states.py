@@ -1,4 +1,4 @@
-"""The console in a real browser while something goes wrong, or changes, under an open page."""
+"""The console in a real browser: by keyboard alone, and while things change under an open page."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from fakes.browser import CHROMIUM, WITHOUT_CHROMIUM, chromium
 from fakes.postgres_process import PostgresProcess, postgres_programs
 from fakes.providers.server import FaultServer
+from fakes.records_api import until
 from fakes.redis_process import RedisProcess
 from fakes.service_process import ServiceProcess, running_service
 
@@ -49,6 +50,14 @@ models = ["first/judge"]
 CRITERIA = [{"type": "contains", "name": "yes", "value": "yes"}]
 
 
+HAS_VISIBLE_FOCUS = """() => {
+  const style = getComputedStyle(document.activeElement);
+  return (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1)
+    || style.boxShadow !== "none";
+}"""
+TABS_MAX = 60
+
+
 @dataclass
 class Scene:
     """A service whose every part can be ended."""
@@ -68,6 +77,16 @@ class Scene:
             await sign_in(page, "first")
             await page.get_by_role("heading", name="Overview").wait_for()
             yield window, page
+
+    async def until_revoked(self, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        async with aiohttp.ClientSession(self.service.url, headers=headers) as session:
+
+            async def is_revoked() -> bool:
+                async with session.get("/v1/models") as answer:
+                    return answer.status == 401
+
+            await until(is_revoked)
 
     async def call(self, method: str, path: str, document=None, lines=None):
         headers = {"Authorization": "Bearer first"}
@@ -91,6 +110,19 @@ async def sign_in(page: Page, key: str) -> None:
     await page.get_by_role("button", name="Sign in").click()
 
 
+async def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until it is reached; whatever has the focus on the way shows it."""
+    for _ in range(TABS_MAX):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("document.activeElement === document.body"):
+            continue
+        reached = await page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+        assert await page.evaluate(HAS_VISIBLE_FOCUS), reached
+        if await wanted.evaluate("element => element === document.activeElement"):
+            return
+    raise AssertionError(f"{wanted} is not reached by Tab")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("console")
@@ -111,6 +143,37 @@ async def scene(tmp_path_factory):
         finally:
             redis.stop()
             postgres.stop()
+
+
+async def test_a_case_is_judged_by_keyboard_alone(scene: Scene):
+    """From signing in to a judged case that is saved as an evaluator, the focus always visible."""
+    async with chromium(scene.service.url) as window:
+        page = await window.new_page()
+        keys = page.keyboard
+        await page.goto("/console/sign-in?next=playground")
+        await keys.type("first")
+        await keys.press("Enter")
+        await page.get_by_role("heading", name="Playground").wait_for()
+        await tab_to(page, page.get_by_role("link", name="Skip to the content"))
+        await keys.press("Enter")
+        await tab_to(page, page.get_by_label("Output"))
+        await keys.type("A polite answer.")
+        await tab_to(page, page.get_by_label("Type of the criterion to add"))
+        await expect(page.get_by_label("Type of the criterion to add")).to_have_value("contains")
+        await tab_to(page, page.get_by_role("button", name="Add", exact=True))
+        await keys.press("Enter")
+        await expect(page.get_by_label("value")).to_be_focused()
+        await keys.type("polite")
+        await tab_to(page, page.get_by_role("button", name="Judge", exact=True))
+        await keys.press("Enter")
+        await page.locator("#result").get_by_text("Overall").wait_for()
+        await tab_to(page, page.get_by_label("Name of the evaluator"))
+        await keys.type("by-keyboard")
+        await tab_to(page, page.get_by_role("button", name="Save"))
+        await keys.press("Enter")
+        await page.locator("#result").get_by_text("by-keyboard@1").wait_for()
+    found = await scene.call("GET", "/v1/evaluators/by-keyboard")
+    assert [one["type"] for one in found["criteria"]] == ["rubric", "contains"]
 
 
 async def test_redis_goes_away_under_an_open_page(scene: Scene):
@@ -152,12 +215,18 @@ async def test_a_provider_fails(scene: Scene):
         await page.goto("/console/playground")
         await page.get_by_label("Output").fill("yes")
         await scene.provider.play("500")
-        await page.get_by_role("button", name="Judge", exact=True).click()
-        result = page.locator("#result article")
+        judge = page.get_by_role("button", name="Judge", exact=True)
+        await judge.click()
+        await expect(page.get_by_role("alert")).to_contain_text("No judge is available")
+        await expect(page.get_by_role("alert").locator("tbody tr").first).to_contain_text("judge")
+        await page.get_by_role("button", name="Add").click()
+        await page.get_by_label("value").fill("yes")
+        await judge.click()
+        result = page.locator("#result article").first
         await expect(result.locator(".badge").first).to_have_text("unscored")
-        await expect(result).to_contain_text("provider error")
+        await expect(result).to_contain_text("providers unavailable")
         await result.locator("summary").click()
-        await expect(result.locator("tbody tr").first).to_contain_text("judge-1")
+        await expect(result.locator("tbody tr").first).to_contain_text("server error")
         await scene.provider.play("none")
 
 
@@ -165,16 +234,15 @@ async def test_a_key_is_revoked_under_an_open_form(scene: Scene):
     """The page says so and offers to sign in; with the next key the same form is sent."""
     async with scene.window() as (window, page):
         await page.goto("/console/evaluators/new")
-        await page.get_by_label("Name").fill("survivor")
-        await page.get_by_label("Criteria").fill(json.dumps(CRITERIA))
+        await page.get_by_role("textbox", name="Name").fill("survivor")
+        await page.get_by_label("Criteria").fill(json.dumps({"criteria": CRITERIA}))
         write_keys(scene.keys, "second")
         try:
             save = page.get_by_role("button", name="Save")
             signed_out = page.get_by_text("You are signed out")
-            async with asyncio.timeout(30):
-                while not await signed_out.count():
-                    await save.click()
-                    await page.wait_for_timeout(300)
+            await scene.until_revoked("first")
+            await save.click()
+            await signed_out.wait_for()
             async with window.expect_page() as opening:
                 await page.get_by_role("link", name="Sign in").click()
             other = await opening.value
@@ -187,6 +255,7 @@ async def test_a_key_is_revoked_under_an_open_form(scene: Scene):
             await page.get_by_role("heading", name="survivor").wait_for()
         finally:
             write_keys(scene.keys, "first")
+            await scene.until_revoked("second")
 
 
 async def test_two_tabs(scene: Scene):

@@ -152,16 +152,20 @@ async def _failed(request: Request, error: Exception) -> Response:
         title = str(problem.get("title") or "The service did not answer")
         return _problem_page(
             request, error.status, title, str(problem.get("detail") or ""),
-            problem.get("errors") or [],
+            problem.get("errors") or [], problem.get("attempts") or [],
         )  # fmt: skip
     status = error.status_code if isinstance(error, HTTPException) else 500
     return _problem_page(request, status, HTTPStatus(status).phrase, "", [])
 
 
 def _problem_page(
-    request: Request, status: int, title: str, detail: str, errors: Sequence[object]
-) -> Response:
-    return page(request, "problem.html", status=status, title=title, detail=detail, errors=errors)
+    request: Request, status: int, title: str, detail: str,
+    errors: Sequence[object], attempts: Sequence[object] = (),
+) -> Response:  # fmt: skip
+    return page(
+        request, "problem.html", status=status, title=title, detail=detail, errors=errors,
+        attempts=attempts,
+    )  # fmt: skip
 
 
 def _inside(target: str) -> str:

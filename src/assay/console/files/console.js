@@ -102,11 +102,16 @@ document.addEventListener("click", async (event) => {
     const places = [...document.querySelectorAll("[data-criterion] input[type=hidden]")].map((each) => parseInt(each.name.slice(1), 10));
     const query = new URLSearchParams({ type: document.getElementById("next-type").value, place: Math.max(-1, ...places) + 1 });
     const response = await fetch(`${base()}/playground/criterion?${query}`, { headers: { "HX-Request": "true" } });
-    if (response.status === 401) offerSignIn();
-    else document.getElementById("criteria").insertAdjacentHTML("beforeend", await response.text());
+    if (response.status === 401) { offerSignIn(); return; }
+    const criteria = document.getElementById("criteria");
+    criteria.insertAdjacentHTML("beforeend", await response.text());
+    criteria.lastElementChild?.querySelector("input:not([type=hidden]), textarea, select")?.focus();
   }
   const remove = event.target.closest?.("[data-remove]");
-  if (remove) remove.closest(remove.dataset.remove).remove();
+  if (remove) {
+    remove.closest(remove.dataset.remove).remove();
+    document.querySelector("[data-add-criterion]")?.focus();
+  }
 });
 
 /* What cannot be undone is asked first. */

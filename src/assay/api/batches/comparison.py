@@ -18,17 +18,19 @@ from assay.batches.run_results import RunResults
 from assay.domain.batches import BATCH_ID, Batch, StoredResult
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import dumps, loads
+from assay.http.openapi import query_parameter
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
 VALUES_MAX = 1_000_000
 """Rows times criteria of one batch: larger ones are compared from files of their results."""
 PAGE = Paging(largest=1_000, default=20, cursor_pattern="")
-BASE = {
-    "name": "base", "in": "query", "required": True,
-    "schema": {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"},
-    "description": "The batch to compare with.",
-}  # fmt: skip
+BASE = query_parameter(
+    "base",
+    "The batch to compare with.",
+    {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"},
+    required=True,
+)
 
 
 def batch_comparison_router(batches: Batches) -> APIRouter:

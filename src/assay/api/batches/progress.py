@@ -14,7 +14,7 @@ from assay.domain.batches import Batch
 from assay.domain.errors import StoreUnavailable
 from assay.domain.exact_json import dumps
 from assay.domain.records import RecordsUnavailable
-from assay.http.openapi import problems
+from assay.http.openapi import problems, text_content
 
 EVENTS = "text/event-stream"
 POLL_S = 0.5
@@ -34,8 +34,9 @@ def batch_progress_router(batches: Batches) -> APIRouter:
         "/v1/batches/{batch_id}/events",
         operation_id="stream_batch_events",
         response_model=None,
+        response_class=StreamingResponse,
         responses={
-            200: {"content": {EVENTS: {}}},
+            200: {"content": text_content([EVENTS])},
             NO_CONTENT: {"description": "The last event was sent before: nothing is left."},
             **problems(*BATCH),
         },
@@ -45,6 +46,7 @@ def batch_progress_router(batches: Batches) -> APIRouter:
                     "name": "Last-Event-ID",
                     "in": "header",
                     "required": False,
+                    "description": "The `id` of the last event that was received.",
                     "schema": {"type": "string"},
                 }
             ]

@@ -86,7 +86,6 @@ def create_app(
         title="Assay",
         version=__version__,
         description="Scores the outputs of language models against criteria.",
-        openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -157,7 +156,7 @@ def _described_once(app: FastAPI) -> Callable[[], dict[str, Any]]:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             examples = files("assay.api").joinpath("examples.json").read_bytes()
-            app.openapi_schema = describe(app, json.loads(examples))
+            app.openapi_schema = describe(app, TAGS, json.loads(examples))
         return app.openapi_schema
 
     return openapi

@@ -109,11 +109,11 @@ def problems(*codes: ProblemCode) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def describe(app: FastAPI, examples: Mapping[str, Any]) -> dict[str, Any]:
+def describe(app: FastAPI, tags: Mapping[str, str], examples: Mapping[str, Any]) -> dict[str, Any]:
     """The whole document, with the schemas of bodies and problems, and the API key.
 
-    `examples` has, by operation, a `request` by media type, and `responses` by status and media
-    type.
+    `tags` describes tags by their names. `examples` has, by operation, a `request` by media type,
+    and `responses` by status and media type.
     """
     document = get_openapi(
         title=app.title,
@@ -121,7 +121,7 @@ def describe(app: FastAPI, examples: Mapping[str, Any]) -> dict[str, Any]:
         openapi_version="3.1.0",
         description=app.description,
         routes=app.routes,
-        tags=app.openapi_tags,
+        tags=[{"name": name, "description": text} for name, text in tags.items()],
     )
     for methods in document["paths"].values():
         for operation in methods.values():

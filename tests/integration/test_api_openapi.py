@@ -88,7 +88,7 @@ def test_every_body_has_an_example_that_is_valid(document):
         examples += [content["example"]] if "example" in content else []
         if not examples and media_type != BINARY:
             faults.append(f"{place} {media_type}: no example")
-        schema = absolute(content["schema"])
+        schema = absolute(content.get("schema", {}))
         validator = jsonschema_rs.Draft202012Validator(schema, registry=resolver)
         for example in examples:
             checked += 1

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from assay.api.dataset_items import CHUNK_ITEMS, DatasetItem, item_document, next_chunk
-from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
+from assay.api.evaluators import VERSION, VERSION_SCHEMA, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
 from assay.api.responses import ListResponse, Shape
@@ -122,9 +122,8 @@ class Datasets:
         router = APIRouter(tags=["datasets"])
         route = partial(add_route, router)
         base, one, items = "/v1/datasets", "/v1/datasets/{name}", "/v1/datasets/{name}/items"
-        version = query_parameter(
-            "version", "A version; without it, the newest one.", {"type": "integer", "minimum": 0}
-        )
+        about = "A version; without it, the newest one."
+        version = query_parameter("version", about, VERSION_SCHEMA)
         listed, uploaded = (*RECORD, "invalid_request"), (*BODY, *RECORD, "conflict")
         made = (*JSON_BODY, *RECORD, "conflict")
         created = partial(route, "POST", status=201, body=DatasetRequest)

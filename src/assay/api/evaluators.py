@@ -44,6 +44,7 @@ EXAMPLES_AT_ONCE = 8
 DESCRIPTION_CHARS_MAX = 4_000
 
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
+VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": VERSION_MAX}
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Description = Annotated[str, Field(max_length=DESCRIPTION_CHARS_MAX)]
@@ -165,9 +166,7 @@ class Evaluators:
         test = version + "/test"
         route("POST", test, self.test_evaluator_version, EvaluatorTestResponse, (*JUDGED, *RECORD))
         ends = [
-            query_parameter(
-                name, text, {"type": "string", "pattern": f"^{VERSION.pattern}$"}, required=True
-            )
+            query_parameter(name, text, VERSION_SCHEMA, required=True)
             for name, text in (("from", "The earlier version."), ("to", "The later version."))
         ]
         route(

@@ -14,7 +14,7 @@ from assay.domain.batches import Batch
 from assay.domain.errors import StoreUnavailable
 from assay.domain.exact_json import dumps
 from assay.domain.records import RecordsUnavailable
-from assay.http.openapi import problems, text_content
+from assay.http.openapi import problems
 
 EVENTS = "text/event-stream"
 POLL_S = 0.5
@@ -36,7 +36,7 @@ def batch_progress_router(batches: Batches) -> APIRouter:
         response_model=None,
         response_class=StreamingResponse,
         responses={
-            200: {"content": text_content([EVENTS])},
+            200: {"content": {EVENTS: {}}},
             NO_CONTENT: {"description": "The last event was sent before: nothing is left."},
             **problems(*BATCH),
         },

@@ -146,8 +146,9 @@ export class Connection {
   async #receive<T>(path: string, init: RequestInit, call: Call): Promise<T> {
     let text = "";
     for await (const chunk of this.#chunks(path, init, call)) text = limited(text + chunk);
+    if (init.method === "DELETE") return undefined as T; // there is nothing to say
     try {
-      return (text ? JSON.parse(text) : undefined) as T;
+      return JSON.parse(text) as T;
     } catch {
       throw malformed("The response is not JSON.");
     }

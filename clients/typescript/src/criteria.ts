@@ -5,7 +5,7 @@ import type { components } from "./schema.js";
 export type Criteria = NonNullable<components["schemas"]["EvaluationRequest"]["criteria"]>;
 export type Criterion = Extract<Criteria, unknown[]>[number];
 
-const NAME_CHARS_MAX = 64;
+const NAME_CHARS_MAX = 40;
 
 /**
  * The criteria, where each text becomes a rubric that is named by its first words.

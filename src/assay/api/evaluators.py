@@ -44,7 +44,7 @@ EXAMPLES_AT_ONCE = 8
 DESCRIPTION_CHARS_MAX = 4_000
 
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
-VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": VERSION_MAX}
+VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": VERSION_MAX - 1}
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Description = Annotated[str, Field(max_length=DESCRIPTION_CHARS_MAX)]

@@ -1,6 +1,6 @@
 /** `client.batches`: rows that are judged together, and outlast this process. */
 
-import { type CallOptions, type Connection, LINES, pathOf, sleep } from "./connection.js";
+import { type CallOptions, type Connection, LINES, parsed, pathOf, sleep } from "./connection.js";
 import { type Criteria, named } from "./criteria.js";
 import { InvalidRequest, type Fault, TimedOut } from "./errors.js";
 import { EvaluationResult, type ItemDocument } from "./results.js";
@@ -104,7 +104,7 @@ export class Batch {
         const query = { ...filter, cursor };
         const call = { ...options, query, accept: LINES };
         for await (const line of this.#connection.lines(this.#path("results"), call)) {
-          const document = JSON.parse(line) as ItemDocument;
+          const document = parsed<ItemDocument>(line);
           cursor = document.item_index + 1;
           failures = 0;
           yield new EvaluationResult(document);

@@ -131,7 +131,7 @@ export class Connection {
     if (this.#apiKey) headers.Authorization = `Bearer ${this.#apiKey}`;
     // With `store: false` the service takes no key, because it would keep the response.
     const kept = (call.json as { store?: boolean } | undefined)?.store !== false;
-    if (call.keyed && kept) headers["Idempotency-Key"] = crypto.randomUUID();
+    if (call.keyed && kept) headers["Idempotency-Key"] = randomKey();
     // A redirect would carry the key and the caller's texts to another host.
     const init = { method, headers, redirect: "manual" as const };
     if (call.lines !== undefined) {
@@ -147,11 +147,7 @@ export class Connection {
     let text = "";
     for await (const chunk of this.#chunks(path, init, call)) text = limited(text + chunk);
     if (init.method === "DELETE") return undefined as T; // there is nothing to say
-    try {
-      return JSON.parse(text) as T;
-    } catch {
-      throw malformed("The response is not JSON.");
-    }
+    return parsed<T>(text);
   }
 
   async *#chunks(path: string, init: RequestInit, call: Call): AsyncGenerator<string> {
@@ -237,7 +233,22 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-export function malformed(detail: string): ServiceError {
+/** The value of JSON; throws `ServiceError`. */
+export function parsed<T>(text: string): T {
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    throw malformed("The response is not JSON.");
+  }
+}
+
+/** Not `crypto.randomUUID`, which pages without TLS do not have. */
+function randomKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function malformed(detail: string): ServiceError {
   return new ServiceError({ code: "malformed_answer", detail, status: 200 });
 }
 

@@ -33,7 +33,7 @@ test("a refused call is repeated with the same idempotency key, after the time i
     const keys = new Set(requests.map((one) => one.headers["idempotency-key"]));
     assert.equal(requests.length, 3);
     assert.equal(keys.size, 1);
-    assert.match([...keys][0] as string, /^[0-9a-f-]{36}$/);
+    assert.match([...keys][0] as string, /^[0-9a-f]{32}$/);
     assert.equal(requests[0]?.headers.authorization, `Bearer ${KEY}`);
   });
 });
@@ -93,7 +93,7 @@ test("a silent service ends the call, and so does the caller", async () => {
 });
 
 test("the caller ends the pause before a retry", async () => {
-  const limited = json(429, { ...LIMITED, retry_after_s: 50 });
+  const limited = json(429, { ...LIMITED, retry_after_s: 30 });
   await withFake([limited], async ({ url, requests }) => {
     const signal = AbortSignal.timeout(200);
     const call = new Assay({ url }).models({ signal });

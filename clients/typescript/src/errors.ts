@@ -46,7 +46,8 @@ export class ServiceError extends Error {
   readonly requestId: string | undefined;
 
   constructor({ code, detail, status = 0, errors = [], retryAfterMs, requestId }: ErrorFields) {
-    const shown = errors.slice(0, FAULTS_SHOWN_MAX).map((one) => `${one.pointer}: ${one.message}`);
+    const untold = errors.filter(({ message }) => !detail.includes(message));
+    const shown = untold.slice(0, FAULTS_SHOWN_MAX).map((one) => `${one.pointer}: ${one.message}`);
     super(`${code}: ${detail}${shown.length ? ` (${shown.join("; ")})` : ""}`);
     this.name = new.target.name;
     this.code = code;

@@ -12,6 +12,7 @@ import {
   type Row,
   Unauthorized,
 } from "assay-judge";
+import { withFake } from "./fake.js";
 
 const client = new Assay();
 const polite = { type: "contains", name: "polite", value: "please" } as const;
@@ -67,8 +68,13 @@ test("problems are errors with the field at fault", async () => {
   assert.match(error.requestId ?? "", /^req_/);
   await assert.rejects(client.datasets.get("none"), NotFound);
   await assert.rejects(new Assay({ apiKey: "wrong" }).models(), Unauthorized);
-  const nowhere = new Assay({ url: "http://127.0.0.1:9", retry: { attemptsMax: 1 } });
-  await assert.rejects(nowhere.models(), ConnectionFailed);
+  let url = "";
+  await withFake([], async (fake) => void ({ url } = fake));
+  const nowhere = new Assay({ url, retry: { attemptsMax: 2, backoffMs: 1 } });
+  await assert.rejects(nowhere.models(), (caught: unknown) => {
+    assert.ok(caught instanceof ConnectionFailed);
+    return /^unreachable: .*ECONNREFUSED/.test(caught.message);
+  });
 });
 
 test("many rows are judged some at a time, in order", async () => {

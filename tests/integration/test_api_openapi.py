@@ -17,7 +17,11 @@ from fakes.service_process import running_service
 GOLDEN = Path(__file__).parents[1] / "golden" / "openapi.json"
 RENEW = """\
 tests/golden/openapi.json differs from the service. Where the change is meant, renew it:
-PYTHONPATH=src:tests python -m fakes.openapi > tests/golden/openapi.json"""
+PYTHONPATH=src:tests python -m fakes.openapi > tests/golden/openapi.json
+and the types of clients/typescript by npm run generate."""
+RECORD = """\
+To record what a service sends and responds with (tests/fakes/openapi_examples.py):
+PYTHONPATH=src:tests python -m fakes.openapi_examples"""
 
 
 BINARY = "application/vnd.apache.parquet"
@@ -96,7 +100,7 @@ def test_every_body_has_an_example_that_is_valid(document):
                 f"{place} {media_type}: {error.message}" for error in validator.iter_errors(example)
             ]
     assert checked > 500
-    assert not faults, "\n".join(faults)
+    assert not faults, "\n".join([*faults, RECORD])
 
 
 def test_every_problem_has_an_example(document):

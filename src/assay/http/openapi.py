@@ -143,7 +143,7 @@ def describe(app: FastAPI, tags: Mapping[str, str], examples: Mapping[str, Any])
 
 def _complete(operation: dict[str, Any], examples: Mapping[str, Any]) -> None:
     """Give an operation its summary and its examples, and take a false response from it."""
-    first, _, rest = operation.pop("description").partition("\n\n")
+    first, _, rest = operation.pop("description", operation["summary"]).partition("\n\n")
     operation["summary"] = " ".join(first.split()).removesuffix(".")
     if rest:
         operation["description"] = rest

@@ -7,7 +7,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from assay.bootstrap.document import openapi_document
 from assay.http.keys_file import new_key
+from fakes.browser import CHROMIUM, WITHOUT_CHROMIUM, chromium
 from fakes.service_process import running_service
 
 HERE = Path(__file__).parent
@@ -72,3 +74,17 @@ async def test_generated_requests_get_documented_answers(tmp_path, phase):
     assert f"Selected: {operations}/{operations}" in said, said
     assert "generated" in said, said
     assert done.returncode == 0, said
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM)
+async def test_the_docs_page_works_without_any_other_host(tmp_path):
+    """In a browser it shows every operation with its examples, and loads nothing from elsewhere."""
+    async with running_service(tmp_path) as service, chromium(service.url) as browser:
+        page = await browser.new_page()
+        await page.goto("/docs")
+        await page.locator(".opblock").first.wait_for()
+        assert await page.locator(".opblock").count() == sum(
+            map(len, openapi_document()["paths"].values())
+        )
+        await page.locator("#operations-evaluations-create_evaluation button").first.click()
+        await page.get_by_text("Answers the question.").first.wait_for()

@@ -15,6 +15,7 @@ import uvicorn
 
 from assay.api.app import CODES_BY_STATUS, create_app
 from assay.api.services import Services
+from assay.bootstrap.document import openapi_document
 from assay.domain.audit import ActionPage
 from assay.domain.completion import Attempt, Usage
 from assay.domain.errors import RequestError
@@ -170,8 +171,7 @@ class Api:
 @functools.cache
 def documented_codes(path: str, status: int) -> frozenset[str]:
     """The problems of a status that the OpenAPI document names for posts to a path."""
-    app = create_app(fake_services(ScriptedEvaluator(), RecordedEvents()), limits_with())
-    described = app.openapi()["paths"].get(path)
+    described = openapi_document()["paths"].get(path)
     if described is None:
         return frozenset(CODES_BY_STATUS.values())
     return frozenset(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -54,6 +56,18 @@ The console forwards what a page uploads.
 """
 
 
+TAGS = {
+    "evaluations": "Judge one output.",
+    "comparisons": "Choose the better one of two outputs.",
+    "rankings": "Rank systems by their outputs.",
+    "evaluators": "Criteria with a name and versions.",
+    "datasets": "Cases with a name and versions.",
+    "batches": "Judge many outputs, and read and compare results.",
+    "labels": "What people say of cases, and which cases to label next.",
+    "calibrations": "How far a judge agrees with people.",
+    "erasures": "Remove what is kept of an item or about a person.",
+    "catalogue": "Criteria, models, and what the service has done.",
+}
 EXPOSED_HEADERS = (
     *("X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"),
     *("Idempotency-Replayed", "Location"),
@@ -141,7 +155,8 @@ def _described_once(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = describe(app)
+            examples = files("assay.api").joinpath("examples.json").read_bytes()
+            app.openapi_schema = describe(app, TAGS, json.loads(examples))
         return app.openapi_schema
 
     return openapi

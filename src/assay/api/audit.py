@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
@@ -14,18 +14,19 @@ from assay.api.responses import EXACT
 from assay.api.routes import json_response, text_parameters
 from assay.api.services import Services
 from assay.domain.audit import Action
-from assay.http.openapi import problems
+from assay.http.openapi import problems, query_parameter
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
 PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,15}-[0-9]{1,10}")
-FILTERS: list[dict[str, Any]] = [
-    {"name": "action", "in": "query", "required": False, "schema": {"type": "string"},
-     "description": "Only this one, such as `delete_dataset`."},
-    {"name": "since", "in": "query", "required": False,
-     "schema": {"type": "string", "format": "date-time"},
-     "description": "Only from this time on; a date begins at midnight in UTC."},
-]  # fmt: skip
+FILTERS = [
+    query_parameter("action", "Only this one, such as `delete_dataset`."),
+    query_parameter(
+        "since",
+        "Only from this time on; a date begins at midnight in UTC.",
+        {"type": "string", "format": "date-time"},
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,18 @@ from pydantic import ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from assay.api.dataset_items import CHUNK_ITEMS, DatasetItem, item_document, next_chunk
-from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
+from assay.api.evaluators import VERSION, VERSION_SCHEMA, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import BODY, JSON_BODY, RECORD
 from assay.api.responses import ListResponse, Shape
-from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
+from assay.api.routes import (
+    ERASE,
+    add_route,
+    flag,
+    json_response,
+    list_document,
+    text_parameters,
+)
 from assay.api.services import Services
 from assay.api.uploads import Uploads
 from assay.api.validation import validate
@@ -37,6 +44,7 @@ from assay.domain.records import (
 )
 from assay.http.body import read_json, require_media_type
 from assay.http.limits import Limits
+from assay.http.openapi import query_parameter
 from assay.http.pagination import Paging
 from assay.http.problems import BAD_LINES_MAX, bad_lines, invalid_request
 from assay.http.readers import ReaderPlaces
@@ -44,6 +52,13 @@ from assay.http.readers import ReaderPlaces
 PAGE = Paging(largest=100, default=20, cursor_pattern=DATASET_ID_KIND + "_[0-9a-f]{32}")
 ITEMS_PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,18}")
 NDJSON = "application/x-ndjson"
+
+
+ITEM_FILTERS = {
+    "split": "Only items of this split.",
+    "group": "Only items of this group.",
+    "id": "Only the item with this id.",
+}
 
 
 class DatasetRequest(Frozen):
@@ -107,17 +122,27 @@ class Datasets:
         router = APIRouter(tags=["datasets"])
         route = partial(add_route, router)
         base, one, items = "/v1/datasets", "/v1/datasets/{name}", "/v1/datasets/{name}/items"
+        about = "A version; without it, the newest one."
+        version = query_parameter("version", about, VERSION_SCHEMA)
         listed, uploaded = (*RECORD, "invalid_request"), (*BODY, *RECORD, "conflict")
         made = (*JSON_BODY, *RECORD, "conflict")
         created = partial(route, "POST", status=201, body=DatasetRequest)
         created(base, self.create_dataset, DatasetResponse, made)
         many = partial(route, "GET", response=DatasetListResponse, codes=listed)
         many(base, self.list_datasets, page=PAGE)
-        route("GET", one, self.get_dataset, DatasetResponse, listed)
-        route("DELETE", one, self.delete_dataset, None, (*listed, "forbidden"), status=204)
+        route("GET", one, self.get_dataset, DatasetResponse, listed, parameters=[version])
+        route(
+            "DELETE", one, self.delete_dataset, None, (*listed, "forbidden"), status=204,
+            parameters=[ERASE],
+        )  # fmt: skip
         many(one + "/versions", self.list_dataset_versions, page=VERSIONS_PAGE)
-        route("GET", items, self.list_items, DatasetItemListResponse, listed, page=ITEMS_PAGE)
-        route("GET", one + "/splits", self.list_splits, SplitListResponse, listed)
+        wanted = [query_parameter(name, text) for name, text in ITEM_FILTERS.items()]
+        route(
+            "GET", items, self.list_items, DatasetItemListResponse, listed, page=ITEMS_PAGE,
+            downloads=[NDJSON], parameters=[version, *wanted],
+        )  # fmt: skip
+        splits = one + "/splits"
+        route("GET", splits, self.list_splits, SplitListResponse, listed, parameters=[version])
         route("PUT", items, self.replace_items, DatasetResponse, uploaded, uploads=READERS)
         route("POST", items, self.append_items, DatasetResponse, uploaded, uploads=READERS)
         return router
@@ -169,7 +194,7 @@ class Datasets:
         """
         cursor, limit = ITEMS_PAGE.cursor(request), ITEMS_PAGE.limit(request)
         store, version = await self._requested(request, name)
-        given = text_parameters(request, ("split", "group", "id"))
+        given = text_parameters(request, ITEM_FILTERS)
         ids = (given["id"],) if "id" in given else ()
         wanted = ItemFilter(split=given.get("split"), group=given.get("group"), ids=ids)
         if NDJSON in request.headers.get("accept", ""):

@@ -16,7 +16,7 @@ from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import JSON_BODY, JUDGED, RECORD
 from assay.api.requests import CaseFields, Metadata
 from assay.api.responses import EvaluationResponse, ListResponse, Shape
-from assay.api.routes import add_route, flag, json_response, list_document
+from assay.api.routes import ERASE, add_route, flag, json_response, list_document
 from assay.api.services import Services
 from assay.api.validation import validate
 from assay.catalog.certificates import with_newest_certificate
@@ -34,6 +34,7 @@ from assay.domain.records import EVALUATOR_ID_KIND, VERSION_MAX, EvaluatorVersio
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
 from assay.http.limits import Limits
+from assay.http.openapi import query_parameter
 from assay.http.pagination import Paging
 
 PAGE = Paging(largest=100, default=20, cursor_pattern=EVALUATOR_ID_KIND + "_[0-9a-f]{32}")
@@ -43,6 +44,7 @@ EXAMPLES_AT_ONCE = 8
 DESCRIPTION_CHARS_MAX = 4_000
 
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
+VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": VERSION_MAX - 1}
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Description = Annotated[str, Field(max_length=DESCRIPTION_CHARS_MAX)]
@@ -152,7 +154,10 @@ class Evaluators:
         many = partial(route, "GET", response=EvaluatorListResponse, codes=listed)
         many(base, self.list_evaluators, page=PAGE)
         route("GET", one, self.get_evaluator, EvaluatorResponse, RECORD)
-        route("DELETE", one, self.delete_evaluator, None, (*listed, "forbidden"), status=204)
+        route(
+            "DELETE", one, self.delete_evaluator, None, (*listed, "forbidden"), status=204,
+            parameters=[ERASE],
+        )  # fmt: skip
         versions, diff = one + "/versions", one + "/diff"
         body = EvaluatorVersionRequest
         made(versions, self.add_evaluator_version, EvaluatorResponse, saved, body=body)
@@ -160,7 +165,14 @@ class Evaluators:
         route("GET", version, self.get_evaluator_version, EvaluatorResponse, RECORD)
         test = version + "/test"
         route("POST", test, self.test_evaluator_version, EvaluatorTestResponse, (*JUDGED, *RECORD))
-        route("GET", diff, self.compare_evaluator_versions, EvaluatorDiffResponse, listed)
+        ends = [
+            query_parameter(name, text, VERSION_SCHEMA, required=True)
+            for name, text in (("from", "The earlier version."), ("to", "The later version."))
+        ]
+        route(
+            "GET", diff, self.compare_evaluator_versions, EvaluatorDiffResponse, listed,
+            parameters=ends,
+        )  # fmt: skip
         return router
 
     async def create_evaluator(self, request: Request) -> Response:

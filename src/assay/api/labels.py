@@ -29,6 +29,7 @@ from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.labels import LABEL_ID_KIND, SCORE_MAX, HumanLabel
 from assay.http.body import read_json, require_media_type
+from assay.http.openapi import query_flag, query_parameter
 from assay.http.pagination import Paging
 from assay.http.problems import bad_lines, invalid_request
 
@@ -130,10 +131,16 @@ class HumanLabels:
         router = APIRouter(tags=["labels"])
         route = partial(add_route, router)
         codes = (*JSON_BODY, *RECORD, "store_unavailable")
-        create = partial(route, "POST", "/v1/labels", self.create_labels, LabelResponse, codes)
+        answer = LabelResponse | LabelListResponse
+        create = partial(route, "POST", "/v1/labels", self.create_labels, answer, codes)
         create(body=LabelRequest, status=201, uploads=JSON_LINES[:1])
         listed, one = (*RECORD, "invalid_request"), "/v1/labels/{label_id}"
-        route("GET", "/v1/labels", self.list_labels, LabelListResponse, listed, page=PAGE)
+        wanted = [query_parameter(name, f"Only labels of this {name}.") for name in FILTERS]
+        superseded = query_flag("superseded", "Labels that were corrected, not those that stand.")
+        route(
+            "GET", "/v1/labels", self.list_labels, LabelListResponse, listed, page=PAGE,
+            parameters=[*wanted, superseded],
+        )  # fmt: skip
         route("DELETE", one, self.delete_label, None, (*RECORD, "forbidden"), status=204)
         return router
 

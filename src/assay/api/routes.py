@@ -10,9 +10,18 @@ from pydantic import BaseModel
 
 from assay.domain.exact_json import dumps
 from assay.domain.problem_codes import ProblemCode
-from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
+from assay.http.openapi import (
+    IDEMPOTENCY_KEY,
+    REPLAYED_RESPONSE,
+    problems,
+    query_flag,
+    request_body,
+    text_content,
+)
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
+
+ERASE = query_flag("erase", "Free the name at once, and keep nothing.")
 
 
 def add_route(
@@ -20,34 +29,38 @@ def add_route(
     method: str,
     path: str,
     endpoint: Callable[..., Awaitable[Response]],
-    response: type[Any] | None,
+    response: Any,
     codes: Sequence[ProblemCode],
     *,
     body: type[BaseModel] | None = None,
     status: int = 200,
     page: Paging | None = None,
     uploads: Iterable[str] = (),
+    downloads: Iterable[str] = (),
     parameters: Sequence[Mapping[str, Any]] = (),
     replayed: bool = False,
     others: Mapping[int, type[Any]] | None = None,
 ) -> None:
     """Add a route that reads its body by hand; its operation is named like the endpoint.
 
-    `uploads` are the media types of a file that is its body. With `replayed`, it takes an
-    `Idempotency-Key`, and the response says whether it is that of an earlier request.
+    `response` is the model of its body, or None for a response without one. `uploads` are the media
+    types of a file that is its body, `downloads` those of a response besides JSON. With `replayed`,
+    it takes an `Idempotency-Key`, and the response says whether it is that of an earlier request.
     `others` are responses with other statuses than `status`.
     """
-    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=replayed)
-    if content := {kind: {"schema": {"type": "string"}} for kind in uploads}:
-        given = extra.setdefault("requestBody", {"required": True, "content": {}})
-        given["content"] |= content
-    given_in_query = [*(page.parameters() if page else ()), *parameters]
-    if given_in_query:
-        extra["parameters"] = [*extra.get("parameters", ()), *given_in_query]
+    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
+    if content := text_content(uploads):
+        sent = extra.setdefault("requestBody", {"required": True, "content": {}})
+        sent["content"] |= content
+    keyed = [IDEMPOTENCY_KEY] if replayed else []
+    if given := [*keyed, *(page.parameters() if page else ()), *parameters]:
+        extra["parameters"] = given
     bodies: dict[int | str, dict[str, Any]] = {
         code: {"model": one} for code, one in (others or {}).items()
     }
     answer = {"model": response, **(REPLAYED_RESPONSE if replayed else {})}
+    if downloads:
+        answer["content"] = text_content(downloads)
     router.add_api_route(
         path,
         endpoint,

@@ -20,6 +20,7 @@ from assay.domain.suggestions import did_you_mean
 from assay.domain.usage import Spent
 from assay.http.access import authenticate
 from assay.http.keys_file import NAME_CHARS_MAX, is_name
+from assay.http.openapi import query_parameter
 from assay.http.problems import invalid_request
 
 Group = Literal["tenant", "day", "model", "criterion"]
@@ -192,7 +193,7 @@ def _parameters() -> list[dict[str, Any]]:
         "uniqueItems": True,
         "default": ["day"],
     }
-    described = {
+    described: dict[str, tuple[dict[str, Any], str]] = {
         "from": (day, f"First day, in UTC. Default: {DAYS} days with the last one."),
         "to": (day, f"Last day, in UTC; at most {DAYS_MAX} days in all. Default: today."),
         "group_by": (groups, "What the rows tell apart, with commas. `tenant`: for operators."),
@@ -203,11 +204,7 @@ def _parameters() -> list[dict[str, Any]]:
     }
     return [
         {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "schema": schema,
-            "description": text,
+            **query_parameter(name, text, schema),
             **({"explode": False} if name == "group_by" else {}),
         }
         for name, (schema, text) in described.items()

@@ -63,7 +63,7 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
     )
 
 
-def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
+def batch_routers(batches: Batches, eraser: RedisEraser) -> list[APIRouter]:
     """The resources of batches, and those that look into them."""
     labelled = LabelledBatches(batches.lasting, batches.open)
     comparisons = KeptComparisons(batches.lasting, batches.open, process.supervisor)
@@ -78,7 +78,7 @@ def batch_routers(batches: Batches, process: Process) -> list[APIRouter]:
         LabelDraws(batches.services, labelled).router(),
         Calibrations(batches.services, labelled).router(),
         Controls(batches, labelled).router(),
-        Erasures(batches, RedisEraser(process.redis)).router(),
+        Erasures(batches, eraser).router(),
     ]
 
 

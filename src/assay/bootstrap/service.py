@@ -33,6 +33,7 @@ from assay.http.server import listen, serve, serving
 from assay.openai_evals.errors import OpenAIErrors
 from assay.resilience.directory import ModelLayers
 from assay.settings import AuthSettings, Settings
+from assay.store.batches.erasure import RedisEraser
 from assay.store.idempotency.leases import RedisIdempotency
 from assay.store.shared_secret import shared_secret
 from assay.telemetry.logging import EventLog
@@ -68,7 +69,7 @@ async def open_service(
         app = create_app(
             services,
             process.limits,
-            [*batch_routers(batches, process), *openai_routers(batches)],
+            [*batch_routers(batches, RedisEraser(process.redis)), *openai_routers(batches)],
             settings.server.cors_origins,
         )
         app.add_middleware(OpenAIErrors)

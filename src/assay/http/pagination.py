@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from assay.http.openapi import query_parameter
 from assay.http.problems import invalid_request
 
 LIMIT = re.compile(r"[0-9]{1,9}")
@@ -40,6 +41,6 @@ class Paging:
         cursor = {"type": "string", "pattern": f"^{self.cursor_pattern}$"}
         size = {"type": "integer", "minimum": 1, "maximum": self.largest, "default": self.default}
         return [
-            {"name": "cursor", "in": "query", "required": False, "schema": cursor},
-            {"name": "limit", "in": "query", "required": False, "schema": size},
+            query_parameter("cursor", "`next_cursor` of the page before.", cursor),
+            query_parameter("limit", "Entries of the page.", size),
         ]

@@ -6,7 +6,6 @@ import re
 from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -22,6 +21,7 @@ from assay.batches.kept_comparisons import KINDS, KeptComparison, KeptComparison
 from assay.domain.batches import BATCH_ID, Batch
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import loads
+from assay.http.openapi import query_parameter
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
@@ -30,22 +30,21 @@ VALUES_MAX = 1_000_000
 PAGE = Paging(largest=1_000, default=20, cursor_pattern="[0-9]{1,9}")
 WAIT_S_MAX = 30
 WAIT_S = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
-BASE: dict[str, Any] = {
-    "name": "base", "in": "query", "required": True,
-    "schema": {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"},
-    "description": "The batch to compare with.",
-}  # fmt: skip
-WAIT: dict[str, Any] = {
-    "name": "wait_s", "in": "query", "required": False,
-    "schema": {"type": "number", "minimum": 0, "maximum": WAIT_S_MAX, "default": WAIT_S_MAX},
-    "description": "How long to wait for a comparison that is being computed.",
-}  # fmt: skip
-CRITERION: dict[str, Any] = {
-    "name": "criterion", "in": "query", "required": True, "schema": {"type": "string"},
-}  # fmt: skip
-KIND: dict[str, Any] = {
-    "name": "kind", "in": "query", "required": True, "schema": {"enum": list(KINDS)},
-}  # fmt: skip
+BASE = query_parameter(
+    "base",
+    "The batch to compare with.",
+    {"type": "string", "pattern": f"^{BATCH_ID.pattern}$"},
+    required=True,
+)
+WAIT = query_parameter(
+    "wait_s",
+    "How long to wait for a comparison that is being computed.",
+    {"type": "number", "minimum": 0, "maximum": WAIT_S_MAX, "default": WAIT_S_MAX},
+)
+CRITERION = query_parameter(
+    "criterion", "The criterion whose rows are listed.", {"type": "string"}, required=True
+)
+KIND = query_parameter("kind", "What became of the rows.", {"enum": list(KINDS)}, required=True)
 
 
 class BatchComparisons:

@@ -27,7 +27,7 @@ from assay.domain.records import DatasetVersion
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed
-from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
+from assay.http.openapi import REPLAYED_RESPONSE, problems, query_flag, request_body
 from assay.http.problems import invalid_request
 
 CREATED = 201
@@ -37,7 +37,7 @@ def batch_creation_router(batches: Batches) -> APIRouter:
     """The route that creates batches."""
     router = APIRouter(tags=["batches"])
     extra = request_body(BatchRequest)
-    dry_run = {"name": "dry_run", "in": "query", "schema": {"type": "boolean", "default": False}}
+    dry_run = query_flag("dry_run", "Create nothing, and say what the batch would take.")
 
     @router.post(
         "/v1/batches",

@@ -34,6 +34,7 @@ def batch_progress_router(batches: Batches) -> APIRouter:
         "/v1/batches/{batch_id}/events",
         operation_id="stream_batch_events",
         response_model=None,
+        response_class=StreamingResponse,
         responses={
             200: {"content": {EVENTS: {}}},
             NO_CONTENT: {"description": "The last event was sent before: nothing is left."},
@@ -45,6 +46,7 @@ def batch_progress_router(batches: Batches) -> APIRouter:
                     "name": "Last-Event-ID",
                     "in": "header",
                     "required": False,
+                    "description": "The `id` of the last event that was received.",
                     "schema": {"type": "string"},
                 }
             ]

@@ -184,7 +184,24 @@ class BatchItemResponse(EvaluationResponse):
     group: str | None = None
 
 
-class BatchItemListResponse(ListResponse[BatchItemResponse]):
+class RowErrorResponse(Shape):
+    """Why there is no evaluation of a row."""
+
+    code: str
+    message: str
+
+
+class FailedItemResponse(Shape):
+    """A row without an evaluation."""
+
+    item_id: str
+    item_index: int
+    object: Literal["evaluation"]
+    status: Literal["failed"]
+    error: RowErrorResponse
+
+
+class BatchItemListResponse(ListResponse[BatchItemResponse | FailedItemResponse]):
     """Results in the order of the items."""
 
 

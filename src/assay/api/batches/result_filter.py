@@ -15,6 +15,7 @@ from assay.api.routes import text_parameters
 from assay.batches.lasting import LastingBatches
 from assay.domain.batches import Batch, ResultPage, StoredResult
 from assay.domain.exact_json import loads
+from assay.http.openapi import query_parameter
 from assay.http.problems import invalid_request
 
 SCANNED_ROWS_MAX = 2_000
@@ -42,8 +43,8 @@ class ResultFilter(BaseModel):
         None, description="Why a criterion is unscored or skipped, or a row failed."
     )
     passed: bool | None = Field(None, description="Whether the evaluation or criterion passed.")
-    score_min: float | None = Field(None, ge=0, le=1)
-    score_max: float | None = Field(None, ge=0, le=1)
+    score_min: float | None = Field(None, ge=0, le=1, description="The lowest score.")
+    score_max: float | None = Field(None, ge=0, le=1, description="The highest score.")
     q: str | None = Field(
         None, min_length=1, max_length=QUERY_CHARS_MAX,
         description="A text within an explanation, a label, the item's id or the generated output; "
@@ -71,12 +72,14 @@ class ResultFilter(BaseModel):
     def parameters(cls) -> list[dict[str, Any]]:
         """The OpenAPI parameters."""
         properties = cls.model_json_schema()["properties"]
-        shown: list[dict[str, Any]] = []
-        for name, schema in properties.items():
-            kind = next(one for one in schema["anyOf"] if one.get("type") != "null")
-            about = {"description": text} if (text := schema.get("description")) else {}
-            shown.append({"name": name, "in": "query", "required": False, "schema": kind, **about})
-        return shown
+        return [
+            query_parameter(
+                name,
+                schema["description"],
+                next(one for one in schema["anyOf"] if one.get("type") != "null"),
+            )
+            for name, schema in properties.items()
+        ]
 
     def passes(self, result: StoredResult) -> bool:
         """Whether the result meets the conditions."""

@@ -16,7 +16,7 @@ from assay.api.batches.tables import TABLES, columns
 from assay.api.problem_codes import BATCH
 from assay.domain.batches import Batch, StoredResult
 from assay.domain.exact_json import loads
-from assay.http.openapi import problems
+from assay.http.openapi import problems, text_content
 from assay.http.pagination import Paging
 
 PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,16}")
@@ -34,7 +34,7 @@ def batch_results_router(batches: Batches) -> APIRouter:
         responses={
             200: {
                 "model": BatchItemListResponse,
-                "content": {kind: {"schema": {"type": "string"}} for kind in (NDJSON, *TABLES)},
+                "content": text_content((NDJSON, *TABLES)),
             },
             **problems(*BATCH, "invalid_request"),
         },

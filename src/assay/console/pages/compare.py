@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from assay.console.api_calls import Api, ApiError
+from assay.console.forms import read_count
 from assay.console.views import as_text, number, page
 from assay.console.word_diff import word_diff
 
@@ -24,8 +25,7 @@ KINDS = (
 async def compare(request: Request, api: Api) -> Response:
     """The choice of two batches, and their comparison."""
     base, candidate = (request.query_params.get(name, "") for name in ("base", "candidate"))
-    shown = request.query_params.get("rows", "")
-    rows = min(int(shown), ROWS_SHOWN_MAX) if shown.isdecimal() and int(shown) else ROWS_SHOWN
+    rows = min(read_count(request.query_params.get("rows")) or ROWS_SHOWN, ROWS_SHOWN_MAX)
     batches = await api.get("/v1/batches", limit=BATCHES_SHOWN)
     found, fault = None, ""
     scores: list[dict[str, list[int]]] = []

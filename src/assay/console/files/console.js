@@ -124,6 +124,11 @@ function reachable() {
 for (const kind of ["DOMContentLoaded", "toggle", "htmx:after:settle"]) document.addEventListener(kind, reachable, true);
 addEventListener("resize", reachable);
 
+/* A browser takes minutes to find the direction of a megabyte. */
+document.addEventListener("paste", (event) => {
+  if (event.clipboardData.getData("text").length > 50000) event.target.removeAttribute("dir");
+}, true);
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (!button) return;

@@ -1,0 +1,158 @@
+"""The console under hands that are hasty, and texts that are long, in a real browser."""
+
+import asyncio
+import json
+
+import pytest
+
+from fakes.browser import CHROMIUM, WITHOUT_CHROMIUM, chromium
+from fakes.service_process import running_service
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason=WITHOUT_CHROMIUM),
+    pytest.mark.timeout(180),
+]
+
+QUOTES = "It's \"quoted\" `echo no` $HOME \\n !! مرحبا 你好 👩‍👩‍👧\n\tline two"
+LONG = "W" * 1_000_000
+CRITERIA = [{"type": "contains", "name": "has_w", "value": "W"}]
+
+
+async def fill(request, *items: dict, batches: int = 0) -> list[str]:
+    """A dataset `cases` with the items, an evaluator `has-w`, and ids of batches over them."""
+    await request.post("/v1/datasets", data={"name": "cases"})
+    lines = "\n".join(map(json.dumps, items))
+    headers = {"Content-Type": "application/x-ndjson"}
+    await request.put("/v1/datasets/cases/items", data=lines, headers=headers)
+    await request.post("/v1/evaluators", data={"name": "has-w", "criteria": CRITERIA})
+    wanted = {"evaluator": "has-w", "dataset": "cases"}
+    ids = [
+        (await (await request.post("/v1/batches", data=wanted)).json())["id"]
+        for _ in range(batches)
+    ]
+    for id_ in ids:
+        while (await (await request.get(f"/v1/batches/{id_}")).json())["finished_at"] is None:
+            await asyncio.sleep(0.1)
+    return ids
+
+
+async def test_a_form_is_sent_once(tmp_path):
+    """However often its button is pressed, and Enter in the name of an evaluator saves it."""
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        await fill(page.request, {"id": "0", "output": "W"}, batches=1)
+        await page.goto("/console/playground")
+        await page.get_by_label("Output").fill("W")
+        await page.get_by_role("button", name="Add").last.dblclick()
+        await page.locator("#result").get_by_text("has 2 items").wait_for()
+        await page.wait_for_load_state("networkidle")
+        dataset = await (await page.request.get("/v1/datasets/cases")).json()
+        assert dataset["version"] == 2
+        await page.get_by_label("Name of the evaluator").fill("hasty")
+        await page.keyboard.press("Enter")
+        await page.locator("#result").get_by_text("hasty@1").wait_for()
+
+        await page.goto("/console/labels")
+        await page.get_by_role("button", name="Draw and begin").dblclick()
+        await page.get_by_text("labelled by me").wait_for()
+        draws = await (await page.request.get("/v1/labels/draws")).json()
+        assert len(draws["data"]) == 1
+
+
+async def test_the_request_runs_in_a_shell_as_it_is_copied(tmp_path):
+    """With quotes, scripts of all directions, and texts longer than an argument may be."""
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        for output in (QUOTES, LONG[:200_000]):
+            await page.goto("/console/playground")
+            await page.get_by_role("button", name="Add").first.click()
+            await page.get_by_label("value").fill(output[-8:])
+            await page.get_by_role("button", name="Remove").first.click()
+            await page.get_by_label("Output").fill(output)
+            await page.get_by_role("button", name="Judge").click()
+            await page.locator("#result").get_by_text("Overall").wait_for()
+            command = await page.locator("#curl").text_content()
+            shell = await asyncio.create_subprocess_exec(
+                "bash", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+            said, _ = await shell.communicate((command or "").encode())
+            assert json.loads(said)["results"][0]["passed"] is True
+
+
+async def test_long_texts_open_quickly_and_are_judged_whole(tmp_path):
+    """A megabyte without a space, in each page that shows a case; the playground cuts nothing."""
+    items = ({"id": "long", "input": LONG, "output": LONG, "context": ["one", "two"]},)
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        base, candidate = await fill(page.request, *items, batches=2)
+        draw = await page.request.post(
+            "/v1/labels/draws", data={"batch": base, "criterion": "has_w", "labels": 1}
+        )
+        rows = f"base={base}&candidate={candidate}&base_row=0&candidate_row=0"
+        for path in (
+            f"compare/row?{rows}", f"labels/{(await draw.json())['id']}?row=0",
+            f"batches/{base}/rows/0", "datasets/cases/item?version=1&id=long",
+        ):  # fmt: skip
+            await page.goto(f"/console/{path}")
+            await page.get_by_text("more characters").first.wait_for()
+        await page.get_by_role("link", name="Judge in the playground").click()
+        output = page.get_by_label("Output")
+        await output.wait_for()
+        assert await output.input_value() == LONG
+        context = page.get_by_label("Context, as JSON")
+        assert json.loads(await context.input_value()) == ["one", "two"]
+
+
+async def test_keys_of_labelling_leave_buttons_alone(tmp_path):
+    """Space presses the button that has the focus, and a key that is held down presses once."""
+    items = [{"id": str(n), "output": "W"} for n in range(5)]
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        (batch,) = await fill(page.request, *items, batches=1)
+        wanted = {"batch": batch, "criterion": "has_w", "labels": 5}
+        draw = await (await page.request.post("/v1/labels/draws", data=wanted)).json()
+        await page.goto(f"/console/labels/{draw['id']}")
+        await page.get_by_role("button", name="fail").focus()
+        await page.keyboard.press("Space")
+        await page.get_by_text("1 of 5 labelled").wait_for()
+        (label,) = (await (await page.request.get("/v1/labels")).json())["data"]
+        assert label["passed"] is False
+        await page.keyboard.down("1")
+        await page.get_by_text("2 of 5 labelled").wait_for()
+        await page.keyboard.down("1")  # repeats
+        await page.keyboard.up("1")
+        await page.keyboard.press("v")
+        await page.get_by_role("heading", name="The judge").wait_for()
+        await page.get_by_text("2 of 5 labelled").wait_for()
+
+
+async def test_uploads_that_go_wrong_say_so(tmp_path):
+    """The wrong type, several files at once, rows that cannot be read, and a cancelled one."""
+
+    def file(name: str, content: bytes) -> dict:
+        return {"name": name, "mimeType": "", "buffer": content}
+
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        await page.request.post("/v1/datasets", data={"name": "cases"})
+        await page.goto("/console/datasets/cases")
+        field = page.locator("[data-upload] input[type=file]")
+        status = page.locator("[data-upload] [role=status]")
+        await field.set_input_files(file("cases.exe", b"MZ"))
+        await status.get_by_text("Choose a file that ends with").wait_for()
+        await page.evaluate(
+            """() => {
+                const transfer = new DataTransfer();
+                transfer.items.add(new File(["{}"], "a.jsonl"));
+                transfer.items.add(new File(["{}"], "b.jsonl"));
+                document.querySelector("[data-upload]").dispatchEvent(
+                    new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+            }"""
+        )
+        await status.get_by_text("One file at a time").wait_for()
+        await page.route("**/items", lambda _: None)  # never answered
+        await field.set_input_files(file("cases.jsonl", b'{"output": "W"}\n' * 100))
+        await status.get_by_role("button", name="Cancel").click()
+        await status.get_by_text("Cancelled").wait_for()
+        dataset = await (await page.request.get("/v1/datasets/cases")).json()
+        assert not dataset["items"]

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 
-QUOTES = "It's \"quoted\" `echo no` $HOME \\n !! مرحبا 你好 👩‍👩‍👧\n\tline two"
+QUOTES = 'It\'s "quoted" `echo no` $HOME \\n !! مرحبا 你好 👩‍👩‍👧\n\tline two'
 LONG = "W" * 1_000_000
 CRITERIA = [{"type": "contains", "name": "has_w", "value": "W"}]
 

@@ -92,9 +92,10 @@ async def _given(request: Request, api: Api) -> dict[str, Any]:
     items = await api.get(path, version=query.get("version"), id=query.get("id"))
     item: dict[str, Any] = next(iter(items["data"]), {})
     case = {name: item[name] for name in CASE_FIELDS if item.get(name) not in (None, "")}
-    match case.get("context"):
-        case [str() as passage]:
-            case["context"] = passage
+    for name in ("reference", "context"):
+        match case.get(name):
+            case [str() as text]:
+                case[name] = text
     return case
 
 

@@ -3,8 +3,10 @@
 import asyncio
 import json
 
+import aiohttp
 import pytest
 
+from fakes.batches import NDJSON, ended
 from fakes.browser import CHROMIUM, WITHOUT_CHROMIUM, chromium
 from fakes.service_process import running_service
 
@@ -18,29 +20,24 @@ LONG = "W" * 1_000_000
 CRITERIA = [{"type": "contains", "name": "has_w", "value": "W"}]
 
 
-async def fill(request, *items: dict, batches: int = 0) -> list[str]:
+async def fill(url: str, *items: dict, batches: int = 0) -> list[str]:
     """A dataset `cases` with the items, an evaluator `has-w`, and ids of batches over them."""
-    await request.post("/v1/datasets", data={"name": "cases"})
-    lines = "\n".join(map(json.dumps, items))
-    headers = {"Content-Type": "application/x-ndjson"}
-    await request.put("/v1/datasets/cases/items", data=lines, headers=headers)
-    await request.post("/v1/evaluators", data={"name": "has-w", "criteria": CRITERIA})
-    wanted = {"evaluator": "has-w", "dataset": "cases"}
-    ids = [
-        (await (await request.post("/v1/batches", data=wanted)).json())["id"]
-        for _ in range(batches)
-    ]
-    for id_ in ids:
-        while (await (await request.get(f"/v1/batches/{id_}")).json())["finished_at"] is None:
-            await asyncio.sleep(0.1)
-    return ids
+    async with aiohttp.ClientSession(url) as session:
+        await session.post("/v1/datasets", json={"name": "cases"})
+        lines = "\n".join(map(json.dumps, items)).encode()
+        await session.put("/v1/datasets/cases/items", data=lines, headers=NDJSON)
+        await session.post("/v1/evaluators", json={"name": "has-w", "criteria": CRITERIA})
+        wanted = {"evaluator": "has-w", "dataset": "cases"}
+        made = [await (await session.post("/v1/batches", json=wanted)).json()
+                for _ in range(batches)]  # fmt: skip
+        return [(await ended(session, batch))["id"] for batch in made]
 
 
 async def test_a_form_is_sent_once(tmp_path):
     """However often its button is pressed, and Enter in the name of an evaluator saves it."""
     async with running_service(tmp_path) as service, chromium(service.url) as window:
         page = await window.new_page()
-        await fill(page.request, {"id": "0", "output": "W"}, batches=1)
+        await fill(service.url, {"id": "0", "output": "W"}, batches=1)
         await page.goto("/console/playground")
         await page.get_by_label("Output").fill("W")
         await page.get_by_role("button", name="Add").last.dblclick()
@@ -84,7 +81,7 @@ async def test_long_texts_open_quickly_and_are_judged_whole(tmp_path):
     items = ({"id": "long", "input": LONG, "output": LONG, "context": ["one", "two"]},)
     async with running_service(tmp_path) as service, chromium(service.url) as window:
         page = await window.new_page()
-        base, candidate = await fill(page.request, *items, batches=2)
+        base, candidate = await fill(service.url, *items, batches=2)
         draw = await page.request.post(
             "/v1/labels/draws", data={"batch": base, "criterion": "has_w", "labels": 1}
         )
@@ -108,7 +105,7 @@ async def test_keys_of_labelling_leave_buttons_alone(tmp_path):
     items = [{"id": str(n), "output": "W"} for n in range(5)]
     async with running_service(tmp_path) as service, chromium(service.url) as window:
         page = await window.new_page()
-        (batch,) = await fill(page.request, *items, batches=1)
+        (batch,) = await fill(service.url, *items, batches=1)
         wanted = {"batch": batch, "criterion": "has_w", "labels": 5}
         draw = await (await page.request.post("/v1/labels/draws", data=wanted)).json()
         await page.goto(f"/console/labels/{draw['id']}")
@@ -156,3 +153,49 @@ async def test_uploads_that_go_wrong_say_so(tmp_path):
         await status.get_by_text("Cancelled").wait_for()
         dataset = await (await page.request.get("/v1/datasets/cases")).json()
         assert not dataset["items"]
+
+
+async def test_a_page_that_renews_itself_disturbs_nobody(tmp_path):
+    """What was opened stays open, and what had the focus has it; an unseen tab asks nothing."""
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        await fill(service.url, {"id": "0", "output": "W"}, batches=1)
+        await page.request.post(
+            "/v1/evaluations", data={"output": "x", "criteria": ["It is polite."]}
+        )
+        await page.clock.install()
+        await page.goto("/console/")
+        await page.locator("summary").first.click()
+        await page.locator("#live a.clip").first.focus()
+        async with page.expect_response("**/console/"):
+            await page.clock.run_for(6_000)
+        await page.wait_for_load_state("networkidle")
+        assert await page.locator("details").first.get_attribute("open") is not None
+        assert await page.evaluate("document.activeElement.className") == "clip"
+        await page.evaluate(
+            "Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })"
+        )
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.clock.run_for(20_000)
+        await page.evaluate("delete document.hidden")
+        async with page.expect_response("**/console/"):
+            await page.clock.run_for(6_000)
+        assert len(asked) == 1
+
+
+async def test_what_takes_long_can_be_cancelled(tmp_path):
+    """A judgement in the playground shows that it is under way, and ends at a press."""
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        page = await window.new_page()
+        await page.goto("/console/playground")
+        await page.get_by_label("Output").fill("W")
+        await page.route("**/console/playground", lambda _: None)  # never answered
+        await page.get_by_role("button", name="Judge").click()
+        result = page.locator("#result")
+        await result.get_by_role("progressbar").wait_for()
+        await result.get_by_role("button", name="Cancel").click()
+        await result.get_by_text("Cancelled").wait_for()
+        await page.unroute("**/console/playground")
+        await page.get_by_role("button", name="Judge").click()
+        await result.get_by_text("Overall").wait_for()

@@ -170,7 +170,8 @@ class TestForms:
 
 
 NONSENSE = (
-    "-1", "1e9", "²", "nan", "9" * 30, "9" * 5000, "../../v1/models", "a/b?c#d", "\0", "[]", HOSTILE,
+    "-1", "1e9", "²", "nan", "9" * 30, "9" * 5000, "../../v1/models", "a/b?c#d", "\0", "[]",
+    HOSTILE,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ const token = () => document.body.dataset.csrf;
 
 htmx.config.includeIndicatorCSS = false;
 htmx.config.defaultTimeout = 0; // a judge may think for long, and can be cancelled
+htmx.config.morphIgnore.push("open", "tabindex"); // what somebody opened stays open when a page renews itself
 document.addEventListener("htmx:config:request", (event) => {
   event.detail.ctx.request.headers["X-CSRF-Token"] = token();
 });
@@ -37,6 +38,9 @@ document.addEventListener("htmx:before:request", (event) => {
   shown.append(by.dataset.progress, bar, stop);
   target.replaceChildren(shown);
 });
+
+/* In a narrow window the navigation scrolls. */
+document.addEventListener("DOMContentLoaded", () => document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" }));
 
 /* A form is sent once. */
 document.addEventListener("submit", (event) => {

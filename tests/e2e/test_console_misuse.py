@@ -199,3 +199,24 @@ async def test_what_takes_long_can_be_cancelled(tmp_path):
         await page.unroute("**/console/playground")
         await page.get_by_role("button", name="Judge").click()
         await result.get_by_text("Overall").wait_for()
+
+
+async def test_a_problem_leaves_the_case_that_is_labelled(tmp_path):
+    """Undo of a label that is gone says so above the case, and labelling goes on."""
+    async with running_service(tmp_path) as service, chromium(service.url, problems=True) as window:
+        page = await window.new_page()
+        items = [{"id": str(n), "output": "W"} for n in range(3)]
+        (batch,) = await fill(service.url, *items, batches=1)
+        wanted = {"batch": batch, "criterion": "has_w", "labels": 3}
+        draw = await (await page.request.post("/v1/labels/draws", data=wanted)).json()
+        await page.goto(f"/console/labels/{draw['id']}")
+        await page.keyboard.press("1")
+        await page.get_by_text("1 of 3 labelled").wait_for()
+        (label,) = (await (await page.request.get("/v1/labels")).json())["data"]
+        await page.request.delete(f"/v1/labels/{label['id']}")
+        await page.keyboard.press("u")
+        await page.locator("#fault").get_by_text("No label has this id").wait_for()
+        await page.keyboard.press("1")
+        await page.locator("#fault > *").wait_for(state="detached")
+        (label,) = (await (await page.request.get("/v1/labels")).json())["data"]
+        assert label["passed"] is True

@@ -15,17 +15,28 @@ WITHOUT_CHROMIUM = "there is no Chromium here: bin/extras installs one"
 
 
 @contextlib.asynccontextmanager
-async def chromium(url: str, **options: Any) -> AsyncIterator[BrowserContext]:
+async def chromium(
+    url: str, *, problems: bool = False, **options: Any
+) -> AsyncIterator[BrowserContext]:
     """A window whose pages may load nothing but what `url` serves.
 
-    Faults of scripts, and requests to other hosts, fail the test at the end.
+    Faults of scripts, requests to other hosts and, without `problems`, answers with a problem
+    fail the test at the end.
     """
     faults: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = await browser.new_context(base_url=url, **options)
         context.on("weberror", lambda error: faults.append(str(error.error)))
-        context.on("console", lambda line: faults.append(line.text) if line.type == "error" else 0)
+        unloaded = "Failed to load resource" if problems else "\0"
+        context.on(
+            "console",
+            lambda line: (
+                faults.append(line.text)
+                if line.type == "error" and unloaded not in line.text
+                else None
+            ),
+        )
         context.on(
             "request",
             lambda request: None if request.url.startswith(url) else faults.append(request.url),

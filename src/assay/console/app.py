@@ -20,7 +20,7 @@ from assay.console.forms import FormFault
 from assay.console.sessions import CSRF_FIELD, CSRF_HEADER, SAFE, Sessions
 from assay.console.views import FILES, page
 from assay.http.access import Access
-from assay.http.problems import PROBLEM_TYPES, ProblemError
+from assay.http.problems import ProblemError
 
 View = Callable[[Request, Api], Awaitable[Response]]
 LONG = {"cache-control": "public, max-age=31536000, immutable"}
@@ -114,8 +114,8 @@ class Console:
             if "hx-request" in request.headers:
                 return Response(status_code=401, headers={"hx-redirect": target})
             return RedirectResponse(target, HTTPStatus.SEE_OTHER)
-        return _problem_page(request, problem.status, PROBLEM_TYPES[problem.code].title,
-                             problem.detail, [])  # fmt: skip
+        title = "The form was not accepted"
+        return _problem_page(request, problem.status, title, problem.detail, [])
 
 
 class LastingFiles(StaticFiles):

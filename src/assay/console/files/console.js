@@ -20,6 +20,13 @@ document.addEventListener("htmx:error", (event) => {
   if (by && !by.getAttribute("hx-trigger")) notice("The service did not answer. Nothing is known of what it did.");
 });
 
+/* A problem has no part that a page selects: it stands above what it concerns, which stays. */
+document.addEventListener("htmx:after:request", (event) => {
+  const { ctx } = event.detail, fault = document.getElementById("fault");
+  fault.replaceChildren();
+  if (ctx.select && ctx.response.status >= 400) Object.assign(ctx, { select: null, target: fault, swap: "innerHTML" });
+});
+
 /* What takes long says so in its target, and can be cancelled: `data-progress="Judging …"`. */
 document.addEventListener("htmx:before:request", (event) => {
   const { sourceElement: by, target } = event.detail.ctx;

@@ -17,7 +17,7 @@ CASE_FIELDS = (
     "input", "output", "reference", "context", "tools", "expected_tools", "metadata", "fields",
     "sample",
 )  # fmt: skip
-ITEMS_SHOWN = 50
+ITEMS_SHOWN, ITEMS_AT_ONCE = 50, 1_000
 VERSIONS_SHOWN = 100
 GROUPING = ("split", "group")
 FILTERS = ("version", *GROUPING)
@@ -77,7 +77,8 @@ async def download(request: Request, api: Api) -> Response:
     name = request.path_params["name"]
     if request.path_params["kind"] == "csv":
         path, query = f"{_path(request)}/items", request.query_params
-        return await table(api, path, name, "csv", query, columns=("id", *CASE_FIELDS, *GROUPING))
+        columns = ("id", *CASE_FIELDS, *GROUPING)
+        return await table(api, path, name, "csv", query, columns=columns, limit=ITEMS_AT_ONCE)
     return Download(api, f"{_path(request)}/items", name, "jsonl")
 
 

@@ -45,13 +45,14 @@ async def table(
     query: Mapping[str, str],
     *,
     columns: Sequence[str] = (),
+    limit: int = PAGE,
     paged: bool = True,
 ) -> Response:
     """A list of the API as a file; raises `ApiError` before anything is sent.
 
     Without `columns`, a table has the fields of its first entries: where all have the same.
     """
-    query = {**query, "limit": str(PAGE)} if paged else query
+    query = {**query, "limit": str(limit)} if paged else query
     first = await api.get(path, **query)
 
     async def lines() -> AsyncIterator[bytes]:

@@ -220,3 +220,15 @@ async def test_a_problem_leaves_the_case_that_is_labelled(tmp_path):
         await page.locator("#fault > *").wait_for(state="detached")
         (label,) = (await (await page.request.get("/v1/labels")).json())["data"]
         assert label["passed"] is True
+
+
+async def test_the_cookie_of_another_service_does_not_lock_somebody_out(tmp_path):
+    """Browsers send it to every port of a host; a service without keys opens all the same."""
+    async with running_service(tmp_path) as service, chromium(service.url) as window:
+        cookie = {"name": "assay_session", "value": "ImFi.of.another", "url": service.url}
+        await window.add_cookies([{**cookie, "url": f"{service.url}/console"}])
+        page = await window.new_page()
+        await page.goto("/console/datasets")
+        await page.get_by_label("Name").fill("cases")
+        await page.get_by_role("button", name="Create").click()
+        await page.get_by_role("heading", name="cases").wait_for()

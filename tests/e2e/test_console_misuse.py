@@ -1,6 +1,7 @@
 """The console under hands that are hasty, and texts that are long, in a real browser."""
 
 import asyncio
+import io
 import json
 
 import aiohttp
@@ -25,7 +26,7 @@ async def fill(url: str, *items: dict, batches: int = 0) -> list[str]:
     async with aiohttp.ClientSession(url) as session:
         await session.post("/v1/datasets", json={"name": "cases"})
         lines = "\n".join(map(json.dumps, items)).encode()
-        await session.put("/v1/datasets/cases/items", data=lines, headers=NDJSON)
+        await session.put("/v1/datasets/cases/items", data=io.BytesIO(lines), headers=NDJSON)
         await session.post("/v1/evaluators", json={"name": "has-w", "criteria": CRITERIA})
         wanted = {"evaluator": "has-w", "dataset": "cases"}
         made = [await (await session.post("/v1/batches", json=wanted)).json()

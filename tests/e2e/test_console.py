@@ -16,7 +16,7 @@ pytestmark = [
 
 HOSTILE = "<img src=x onerror=alert(1)> مرحبا 你好 " + "long " * 400
 PAGES = (
-    "", "playground", "evaluators", "evaluators/new", "datasets", "batches", "batches/new",
+    "", "playground", "evaluators", "evaluators/_new", "datasets", "batches", "batches/new",
     "compare", "labels", "calibrations", "models",
 )  # fmt: skip
 

@@ -33,6 +33,7 @@ from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.process import Process
 from assay.domain.ids import now_ms, random_hex
+from assay.domain.supervision import Supervisor
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
@@ -63,10 +64,10 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
     )
 
 
-def batch_routers(batches: Batches, eraser: RedisEraser) -> list[APIRouter]:
+def batch_routers(batches: Batches, eraser: RedisEraser, supervisor: Supervisor) -> list[APIRouter]:
     """The resources of batches, and those that look into them."""
     labelled = LabelledBatches(batches.lasting, batches.open)
-    comparisons = KeptComparisons(batches.lasting, batches.open, process.supervisor)
+    comparisons = KeptComparisons(batches.lasting, batches.open, supervisor)
     return [
         batch_creation_router(batches),
         BatchResource(batches).router(),

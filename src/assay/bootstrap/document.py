@@ -26,4 +26,6 @@ def unconnected_app() -> FastAPI:
     limits = limits_from_settings(Settings())
     services = Services(*[absent] * 9)
     batches = Batches(services, limits, *[absent] * 5)
-    return create_app(services, limits, [*batch_routers(batches, absent), *openai_routers(batches)])
+    return create_app(
+        services, limits, [*batch_routers(batches, absent, absent), *openai_routers(batches)]
+    )

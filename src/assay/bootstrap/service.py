@@ -69,7 +69,10 @@ async def open_service(
         app = create_app(
             services,
             process.limits,
-            [*batch_routers(batches, RedisEraser(process.redis)), *openai_routers(batches)],
+            [
+                *batch_routers(batches, RedisEraser(process.redis), process.supervisor),
+                *openai_routers(batches),
+            ],
             settings.server.cors_origins,
         )
         app.add_middleware(OpenAIErrors)

@@ -13,11 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.console.views import HEADERS
 from assay.http.access import IDENTITY, Identity
 
 JSON, JSONL = "application/json", "application/x-ndjson"
 DOWNLOADS = {"jsonl": JSONL, "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 """Media types of the files that tables are downloaded as."""
+
+GUARDS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+ERRORS_FROM = 400
 
 Query = Mapping[str, str | float | None]
 
@@ -75,10 +79,7 @@ class Api:
         ]
         answer = _Answer()
         await self.app(scope, _body(body), answer.take)
-        content = orjson.loads(answer.body) if answer.body else None
-        if answer.status >= 400:  # noqa: PLR2004  # errors begin here
-            raise ApiError(answer.status, content if isinstance(content, dict) else {})
-        return content
+        return answer.document()
 
     async def forward(
         self, path: str, receive: Receive, send: Send, accept: bytes | None = None
@@ -90,7 +91,14 @@ class Api:
         if accept is not None:
             others = [pair for pair in scope["headers"] if pair[0] != b"accept"]
             scope["headers"] = [*others, (b"accept", accept)]
-        await self.app(scope, receive, send)
+
+        async def guarded(message: Message) -> None:
+            # A text of a caller must be no page of the console's origin.
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *GUARDS]}
+            await send(message)
+
+        await self.app(scope, receive, guarded)
 
     def scope(self, method: str, path: str, query: bytes) -> Scope:
         """The scope of a call on behalf of the one who looks."""
@@ -119,17 +127,29 @@ class Download(Response):
         self._api = api
         self._path = path
         self._accept = DOWNLOADS[kind].encode()
-        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
-        self._shown = f'attachment; filename="{safe}.{kind}"'.encode()
+        self._shown = attachment(name, kind).encode()
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        problem = _Answer()
+
         async def named(message: Message) -> None:
+            if problem.status or message.get("status", 0) >= ERRORS_FROM:
+                await problem.take(message)
+                return
             if message["type"] == "http.response.start":
                 shown = (b"content-disposition", self._shown)
                 message = {**message, "headers": [*message["headers"], shown]}
             await send(message)
 
         await self._api.forward(self._path, receive, named, self._accept)
+        if problem.status:
+            problem.document()
+
+
+def attachment(name: str, kind: str) -> str:
+    """The header that makes an answer a file."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return f'attachment; filename="{safe}.{kind}"'
 
 
 class _Answer:
@@ -144,6 +164,13 @@ class _Answer:
             self.status = message["status"]
         else:
             self.body += message.get("body", b"")
+
+    def document(self) -> Any:
+        """What was answered; raises `ApiError`."""
+        content = orjson.loads(self.body) if self.body else None
+        if self.status >= ERRORS_FROM:
+            raise ApiError(self.status, content if isinstance(content, dict) else {})
+        return content
 
 
 def _body(content: bytes) -> Receive:

@@ -20,7 +20,7 @@ from assay.console.forms import FormFault
 from assay.console.sessions import CSRF_FIELD, CSRF_HEADER, SAFE, Sessions
 from assay.console.views import FILES, page
 from assay.http.access import Access
-from assay.http.problems import PROBLEM_TYPES, ProblemError
+from assay.http.problems import ProblemError
 
 View = Callable[[Request, Api], Awaitable[Response]]
 LONG = {"cache-control": "public, max-age=31536000, immutable"}
@@ -68,7 +68,7 @@ class Console:
             content_type = request.headers.get("content-type", "")
             if token is None and takes_forms and "form" in content_type:
                 token = str((await request.form()).get(CSRF_FIELD, ""))
-            self._sessions.check(request, token)
+            self._sessions.check(request, session, token)
         return Api(self._app, session.identity, request)
 
     def _opened(self, view: View) -> Callable[[Request], Awaitable[Response]]:
@@ -80,7 +80,7 @@ class Console:
     async def _sign_in(self, request: Request) -> Response:
         """Exchange a key for a session. Without one there is nothing that a forged form gains."""
         target = request.query_params.get("next", "")
-        fault = ""
+        fault, status = "", HTTPStatus.OK.value
         if request.method == "POST":
             form: FormData = await request.form()
             home = request.scope.get("root_path", "")
@@ -88,10 +88,9 @@ class Console:
             try:
                 self._sessions.open(request, str(form.get("key", "")), response)
             except ProblemError as error:
-                fault = error.problem.detail
+                fault, status = error.problem.detail, error.problem.status
             else:
                 return response
-        status = HTTPStatus.UNAUTHORIZED if fault else HTTPStatus.OK
         return page(request, "sign_in.html", status=status, fault=fault, next=_inside(target))
 
     async def _sign_out(self, request: Request) -> Response:
@@ -109,13 +108,15 @@ class Console:
         root = request.scope.get("root_path", "")
         if problem.code == "unauthenticated":
             here = request.url.path.removeprefix(root).strip("/")
+            if request.url.query and request.method in SAFE:
+                here += f"?{request.url.query}"
             target = f"{root}/sign-in" + (f"?next={quote(here)}" if here else "")
             if "hx-request" in request.headers:
                 # The page stays as it is, with what was entered: its script offers to sign in.
                 return Response(status_code=401)
             return RedirectResponse(target, HTTPStatus.SEE_OTHER)
-        return _problem_page(request, problem.status, PROBLEM_TYPES[problem.code].title,
-                             problem.detail, [])  # fmt: skip
+        title = "The form was not accepted"
+        return _problem_page(request, problem.status, title, problem.detail, [])
 
 
 class LastingFiles(StaticFiles):
@@ -169,5 +170,7 @@ def _problem_page(
 
 
 def _inside(target: str) -> str:
-    """A path of the console, and never another host's."""
-    return "" if "//" in target or "\\" in target or ":" in target else target.strip("/")
+    """A path of the console with its query, and never another host's."""
+    path, mark, query = target.partition("?")
+    outside = "//" in path or "\\" in path or ":" in path
+    return "" if outside else path.strip("/") + mark + query

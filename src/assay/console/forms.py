@@ -14,6 +14,7 @@ from assay.console.views import words
 Kind = Literal["line", "text", "number", "choice", "flag", "json"]
 LONG = frozenset({"rubric", "question", "instructions", "prompt", "source", "statement"})
 """Texts that need more than a line."""
+DIGITS_MAX = 10
 _MISSING: Any = object()
 
 
@@ -78,6 +79,12 @@ def read_number(form: FormData, name: str) -> float | None:
         return float(text) if text else None
     except ValueError:
         raise FormFault(f"{words(name).capitalize()} must be a number") from None
+
+
+def read_count(text: str | None, otherwise: int = 0) -> int:
+    """The number of a row or of rows in a URL or a form; `otherwise` for everything else."""
+    text = text or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < DIGITS_MAX else otherwise
 
 
 def read_texts(form: FormData, names: Collection[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,13 @@ class Session:
 
     identity: Identity
     csrf_token: str
-    signed_in: bool
+    owner: str
+    """Digest of the key that signed in, or `OPEN`."""
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether there is something to sign out of."""
+        return self.owner != OPEN
 
 
 class Sessions:
@@ -42,7 +49,12 @@ class Sessions:
         self._tokens = URLSafeTimedSerializer(secret, salt="csrf")
 
     def open(self, request: Request, key: str, response: Response) -> None:
-        """Sign in with an API key; raises `ProblemError` (`unauthenticated`)."""
+        """Sign in with an API key.
+
+        Raises `ProblemError`: `unauthenticated`, and `forbidden` for the form of another site,
+        which would have somebody work as a tenant that is not theirs.
+        """
+        _check_origin(request)
         digest = key_digest(key.strip())
         self._access.holder(digest)
         response.set_cookie(
@@ -50,7 +62,8 @@ class Sessions:
             str(self._cookies.dumps(digest)),
             max_age=SESSION_S,
             path=request.scope.get("root_path", "") or "/",
-            secure=request.url.scheme == "https",
+            # Behind a proxy that ends TLS, only the browser knows of it.
+            secure="https" in (request.url.scheme, urlsplit(_origin(request)).scheme),
             httponly=True,
             samesite="lax",
         )
@@ -61,37 +74,43 @@ class Sessions:
 
     def find(self, request: Request) -> Session:
         """The session of a request; raises `ProblemError` (`unauthenticated`)."""
-        cookie = request.cookies.get(COOKIE)
-        if cookie is None:
-            # Where keys are not needed, everyone on this machine is known.
-            return self._session(self._access.identify(request.headers), OPEN)
-        try:
-            digest = str(self._cookies.loads(cookie, max_age=SESSION_S))
-        except BadSignature:
-            raise ProblemError(Problem("unauthenticated", "The session has ended.")) from None
-        return self._session(self._access.holder(digest), digest)
+        identity, owner = self._known(request)
+        return Session(identity, str(self._tokens.dumps(owner)), owner)
 
-    def _session(self, identity: Identity, owner: str) -> Session:
-        return Session(identity, str(self._tokens.dumps(owner)), owner != OPEN)
+    def _known(self, request: Request) -> tuple[Identity, str]:
+        # A cookie that counts no more is as none: browsers send it to every port of a host, so it
+        # may be that of another service.
+        with contextlib.suppress(BadSignature, ProblemError):
+            digest = self._cookies.loads(request.cookies.get(COOKIE, ""), max_age=SESSION_S)
+            return self._access.holder(str(digest)), str(digest)
+        # Where keys are not needed, everyone on this machine is known.
+        return self._access.identify(request.headers), OPEN
 
-    def check(self, request: Request, token: Any) -> None:
+    def check(self, request: Request, session: Session, token: Any) -> None:
         """Raise `ProblemError` (`forbidden`) unless the request comes from a page of the session.
 
         Both the token and what the browser says of the origin must be right.
         """
-        cookie = request.cookies.get(COOKIE)
         try:
-            owner = OPEN if cookie is None else self._cookies.loads(cookie, max_age=SESSION_S)
             given = self._tokens.loads(str(token or ""), max_age=SESSION_S)
         except BadSignature:
             raise _forged() from None
-        site = request.headers.get("sec-fetch-site")
-        origin = request.headers.get("origin")
-        elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-        if not hmac.compare_digest(str(owner), str(given)) or elsewhere:
+        if not hmac.compare_digest(session.owner, str(given)):
             raise _forged()
-        if site not in (None, "same-origin"):
-            raise _forged()
+        _check_origin(request)
+
+
+def _check_origin(request: Request) -> None:
+    """Raise `ProblemError` (`forbidden`) if the browser says that another site sent the form."""
+    origin = _origin(request)
+    if origin and urlsplit(origin).netloc != request.headers.get("host"):
+        raise _forged()
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise _forged()
+
+
+def _origin(request: Request) -> str:
+    return request.headers.get("origin", "")
 
 
 def _forged() -> ProblemError:

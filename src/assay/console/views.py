@@ -88,6 +88,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # A browser takes minutes to find the direction of a megabyte.
+    environment.globals["text_chars_max"] = TEXT_CHARS_MAX
     environment.filters |= {
         "number": number,
         "percent": percent,

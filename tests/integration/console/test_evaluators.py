@@ -26,6 +26,14 @@ async def test_evaluators_are_listed_newest_first_in_pages(console):
     assert f'evaluators/{names[0]}"' in (await console.get("evaluators", cursor=cursor)).text
 
 
+async def test_no_name_hides_an_evaluator(console):
+    """Every name has a page, and the form of a new one has a path that no name can have."""
+    for name in ("new", "a..b", "x.csv"):
+        await console.api.ok("POST", "/v1/evaluators", {"name": name, "criteria": CONTAINS})
+        assert f"<h1>{name}</h1>" in (await console.get(f"evaluators/{name}")).text
+    assert "<h1>New evaluator</h1>" in (await console.get("evaluators/_new")).text
+
+
 async def test_a_version_is_readable_and_its_texts_are_escaped(console):
     """Criteria stand as fields, also those that were sent as a text alone."""
     name = await console.api.evaluator([*RUBRIC, "Kind."], judge="both", description=HOSTILE)

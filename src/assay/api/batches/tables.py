@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from assay.domain.batches import StoredResult
 from assay.domain.exact_json import loads
+from assay.http.csv_row import csv_row
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 OF_ROW: Mapping[str, type] = {
@@ -89,20 +88,7 @@ def _record(result: StoredResult) -> dict[str, Any]:
 
 
 def _csv(records: Iterable[Mapping[str, Any]], shape: Columns) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    for record in records:
-        writer.writerow([_cell(record.get(name)) for name in shape])
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    """A cell; a text that a spreadsheet would run as a formula is quoted."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
+    return "".join(csv_row(map(record.get, shape)) for record in records).encode()
 
 
 def _parquet_writer(

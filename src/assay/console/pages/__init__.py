@@ -17,6 +17,7 @@ from assay.console.pages import (
     models,
     overview,
     playground,
+    tables,
 )
 from assay.http.access import Access
 
@@ -25,7 +26,7 @@ def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
     """The console over the API `app`; `secret` signs its sessions."""
     modules = (
         *(overview, playground, evaluators, datasets, batches, compare, labels, calibrations),
-        *(models, audit),
+        *(models, audit, tables),
     )
     pages = [one for module in modules for one in module.PAGES]
     return Console(app, access, secret).build(pages)

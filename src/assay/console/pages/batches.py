@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from assay.console.api_calls import DOWNLOADS, Api, Download
-from assay.console.forms import FormFault, read_json, read_number, read_texts
+from assay.console.forms import FormFault, read_count, read_json, read_number, read_texts
 from assay.console.pages.datasets import CASE_FIELDS
 from assay.console.views import go, page
 
@@ -84,7 +84,9 @@ async def progress(request: Request, api: Api) -> Response:
 
 async def row(request: Request, api: Api) -> Response:
     """The result of one row beside its case, which a dataset has."""
-    index = request.path_params["index"]
+    index = read_count(request.path_params["index"], otherwise=-1)
+    if index < 0:
+        raise HTTPException(404)
     one = await api.get(_path(request))
     found = await api.get(f"{_path(request)}/results", cursor=index, limit=1)
     result = next((row for row in found["data"] if row["item_index"] == index), None)
@@ -203,7 +205,7 @@ PAGES = (
     ("/batches/forecast", forecast, "POST"),
     ("/batches/{id}", batch, "GET"),
     ("/batches/{id}/progress", progress, "GET"),
-    ("/batches/{id}/rows/{index:int}", row, "GET"),
+    ("/batches/{id}/rows/{index}", row, "GET"),
     ("/batches/{id}/results.{kind}", download, "GET"),
     ("/batches/{id}/delete", delete, "POST"),
     ("/batches/{id}/{command}", command, "POST"),

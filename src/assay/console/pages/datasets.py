@@ -10,15 +10,17 @@ from starlette.responses import Response
 
 from assay.console.api_calls import Api, Download
 from assay.console.forms import read_json, read_texts
+from assay.console.pages.tables import table
 from assay.console.views import go, page
 
 CASE_FIELDS = (
     "input", "output", "reference", "context", "tools", "expected_tools", "metadata", "fields",
     "sample",
 )  # fmt: skip
-ITEMS_SHOWN = 50
+ITEMS_SHOWN, ITEMS_AT_ONCE = 50, 1_000
 VERSIONS_SHOWN = 100
-FILTERS = ("version", "split", "group")
+GROUPING = ("split", "group")
+FILTERS = ("version", *GROUPING)
 
 
 async def datasets(request: Request, api: Api) -> Response:
@@ -71,8 +73,12 @@ async def item(request: Request, api: Api) -> Response:
 
 
 async def download(request: Request, api: Api) -> Response:
-    """All items that the query names, as JSON Lines."""
+    """All items that the query names."""
     name = request.path_params["name"]
+    if request.path_params["kind"] == "csv":
+        path, query = f"{_path(request)}/items", request.query_params
+        columns = ("id", *CASE_FIELDS, *GROUPING)
+        return await table(api, path, name, "csv", query, columns=columns, limit=ITEMS_AT_ONCE)
     return Download(api, f"{_path(request)}/items", name, "jsonl")
 
 
@@ -92,6 +98,6 @@ PAGES = (
     ("/datasets/{name}", dataset, "GET"),
     ("/datasets/{name}/splits", splits, "GET"),
     ("/datasets/{name}/item", item, "GET"),
-    ("/datasets/{name}/items.jsonl", download, "GET"),
+    ("/datasets/{name}/items.{kind}", download, "GET"),
     ("/datasets/{name}/delete", delete, "POST"),
 )

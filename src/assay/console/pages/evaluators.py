@@ -149,7 +149,7 @@ def _path(request: Request) -> str:
 PAGES = (
     ("/evaluators", evaluators, "GET"),
     ("/evaluators", create, "POST"),
-    ("/evaluators/new", new, "GET"),
+    ("/evaluators/_new", new, "GET"),  # no evaluator has this name
     ("/evaluators/{name}", evaluator, "GET"),
     ("/evaluators/{name}/edit", new_version, "GET"),
     ("/evaluators/{name}/versions", add_version, "POST"),

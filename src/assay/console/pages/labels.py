@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from assay.console.api_calls import Api
+from assay.console.forms import read_count, read_number
 from assay.console.views import page
 
 LABELS_AT_ONCE = 1_000
 BATCHES_SHOWN = 20
 ANNOTATOR_DEFAULT = "me"
+LABELS_DEFAULT = 30
 KEYS = "123456789"
 
 
@@ -33,10 +35,9 @@ async def draw(request: Request, api: Api) -> Response:
     """Draw rows, and begin with the first."""
     form = await request.form()
     batch, _, criterion = str(form.get("results", "")).partition(" ")
-    count = str(form.get("labels") or "30")
     made = await api.post("/v1/labels/draws", {
         "batch": batch, "criterion": criterion,
-        "labels": float(count) if count.replace(".", "", 1).isdigit() else count,
+        "labels": read_number(form, "labels") or LABELS_DEFAULT,
     })  # fmt: skip
     root = request.scope.get("root_path", "")
     return RedirectResponse(f"{root}/labels/{made['id']}", HTTPStatus.SEE_OTHER)
@@ -82,7 +83,7 @@ async def _next(
     rows = [row for row in found["data"] if row["item_id"]]
     left = [row for row in rows if row["item_id"] not in done]
     wanted = request.query_params.get("row", "")
-    later = [row for row in left if not after or row["row"] > int(after)]
+    later = [row for row in left if not after or row["row"] > read_count(after)]
     chosen = next((row for row in rows if str(row["row"]) == wanted), None)
     chosen = chosen or next(iter(later or left), None)
     case = result = None

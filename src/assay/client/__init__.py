@@ -1,16 +1,16 @@
-"""The HTTP client of the API, on which the command line is built."""
+"""The client of a service: `Assay` and, for asyncio, `AsyncAssay`."""
 
-from assay.client.batches import BatchClient, RowUpload
-from assay.client.errors import ServiceError
-from assay.client.http import ApiKey, Client, RetryPolicy
+from assay.client.asynchronous.client import AsyncAssay
 from assay.client.ordered import for_each_in_order
+from assay.client.results import CriterionVerdict, EvaluationResult
+from assay.client.synchronous.client import Assay
+from assay.client.wire import RetryPolicy
 
 __all__ = [
-    "ApiKey",
-    "BatchClient",
-    "Client",
+    "Assay",
+    "AsyncAssay",
+    "CriterionVerdict",
+    "EvaluationResult",
     "RetryPolicy",
-    "RowUpload",
-    "ServiceError",
     "for_each_in_order",
 ]

@@ -26,7 +26,7 @@ LABELS_MAX = 1_000
 """Labels of one request."""
 
 
-class AsyncRecords:
+class AsyncStoredResource:
     """Records of one kind, under `/v1/<kind>`."""
 
     kind: str
@@ -50,7 +50,7 @@ class AsyncRecords:
         return AsyncPages(self._connection, path, query, lambda document: document)
 
 
-class AsyncEvaluatorsResource(AsyncRecords):
+class AsyncEvaluatorsResource(AsyncStoredResource):
     """`client.evaluators`: criteria with a judge, a name and versions."""
 
     kind = "evaluators"
@@ -81,7 +81,7 @@ class AsyncEvaluatorsResource(AsyncRecords):
         return await self._connection.post(path)
 
 
-class AsyncDatasetsResource(AsyncRecords):
+class AsyncDatasetsResource(AsyncStoredResource):
     """`client.datasets`: cases with a name and versions."""
 
     kind = "datasets"
@@ -109,7 +109,7 @@ class AsyncDatasetsResource(AsyncRecords):
         return self._pages(wire.path_of(self.kind, name, "versions"), {})
 
 
-class AsyncLabelsResource(AsyncRecords):
+class AsyncLabelsResource(AsyncStoredResource):
     """`client.labels`: what people say of cases."""
 
     kind = "labels"
@@ -138,7 +138,7 @@ class AsyncLabelsResource(AsyncRecords):
         return self._pages(wire.path_of(self.kind, "draws"), query)
 
 
-class AsyncCalibrationsResource(AsyncRecords):
+class AsyncCalibrationsResource(AsyncStoredResource):
     """`client.calibrations`: how far judges agree with labels."""
 
     kind = "calibrations"

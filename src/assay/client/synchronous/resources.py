@@ -23,7 +23,7 @@ LABELS_MAX = 1_000
 """Labels of one request."""
 
 
-class Records:
+class StoredResource:
     """Records of one kind, under `/v1/<kind>`."""
 
     kind: str
@@ -47,7 +47,7 @@ class Records:
         return Pages(self._connection, path, query, lambda document: document)
 
 
-class EvaluatorsResource(Records):
+class EvaluatorsResource(StoredResource):
     """`client.evaluators`: criteria with a judge, a name and versions."""
 
     kind = "evaluators"
@@ -78,7 +78,7 @@ class EvaluatorsResource(Records):
         return self._connection.post(path)
 
 
-class DatasetsResource(Records):
+class DatasetsResource(StoredResource):
     """`client.datasets`: cases with a name and versions."""
 
     kind = "datasets"
@@ -106,7 +106,7 @@ class DatasetsResource(Records):
         return self._pages(wire.path_of(self.kind, name, "versions"), {})
 
 
-class LabelsResource(Records):
+class LabelsResource(StoredResource):
     """`client.labels`: what people say of cases."""
 
     kind = "labels"
@@ -135,7 +135,7 @@ class LabelsResource(Records):
         return self._pages(wire.path_of(self.kind, "draws"), query)
 
 
-class CalibrationsResource(Records):
+class CalibrationsResource(StoredResource):
     """`client.calibrations`: how far judges agree with labels."""
 
     kind = "calibrations"

@@ -74,14 +74,14 @@ def row_lines(rows: Rows, known: frozenset[str], *, numbered: bool = False) -> I
         yield to_json({**name, **to_case(row, known)}) + b"\n"
 
 
-def named(criteria: Criteria | None) -> Criteria | None:
-    """The criteria, where each text becomes a rubric that is named by its first words.
+def named(criteria: Criteria | None) -> list[OneCriterion] | None:
+    """The criteria as a list, where each text becomes a rubric that is named by its first words.
 
     "Polite." is `polite` in the result, where the service would call it `rubric`.
     """
-    if criteria is None or isinstance(criteria, Mapping):
-        return criteria
-    listed = [criteria] if isinstance(criteria, str) else list(criteria)
+    if criteria is None:
+        return None
+    listed = [criteria] if isinstance(criteria, str | Mapping) else list(criteria)
     taken = {one.get("name") for one in listed if not isinstance(one, str)}
     return [_named(one, taken) if isinstance(one, str) else one for one in listed]
 

@@ -66,7 +66,9 @@ def add_missing(name: str) -> None:
         usage_error(f"`assay {name}` needs the service: {INSTALL}")
 
     anything = {"allow_extra_args": True, "ignore_unknown_options": True}
-    app.command(name, help=f"Needs {INSTALL}.", context_settings=anything)(missing)
+    app.command(name, help="Needs the service, which is not installed.", context_settings=anything)(
+        missing
+    )
 
 
 def check_url(url: str) -> None:

@@ -56,9 +56,10 @@ class ServiceError(AssayError):
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        shown = self.errors[:FAULTS_SHOWN_MAX]
-        faults = "; ".join(f"{fault.get('pointer')}: {fault.get('message')}" for fault in shown)
-        return f"{self.code}: {self.detail}{faults and f' ({faults})'}"
+        faults = [f"{fault.get('pointer')}: {fault.get('message')}" for fault in self.errors]
+        # The detail of a single fault is the fault itself.
+        shown = [fault for fault in faults if fault not in self.detail][:FAULTS_SHOWN_MAX]
+        return f"{self.code}: {self.detail}" + (f" ({'; '.join(shown)})" if shown else "")
 
     def to_dict(self) -> dict[str, Any]:
         """The error as a results file contains it."""

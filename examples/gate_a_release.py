@@ -36,7 +36,7 @@ def judge(client: Assay, name: str, answers: dict[str, str]) -> BatchHandle:
 with Assay() as client:
     before, after = judge(client, "release 1", BEFORE), judge(client, "release 2", AFTER)
     for criterion in after.compare(before)["criteria"]:
-        print(f"{criterion['criterion']}: {criterion['regressions']['total']} rows are worse")
+        print(f"{criterion['name']}: {criterion['regressions']['total']} rows are worse")
     for result in after.results():
         for criterion in result:
             if criterion.passed is False:

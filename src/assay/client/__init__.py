@@ -1,4 +1,4 @@
-"""The client of a service: `Assay` and, for asyncio, `AsyncAssay`."""
+"""The public Python client, `Assay` and `AsyncAssay`, on which the command line is built."""
 
 from assay.client.asynchronous.batches import AsyncBatchHandle
 from assay.client.asynchronous.client import AsyncAssay

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from assay.client.wire import to_json
+from assay.errors import to_error
 
 OneCriterion = str | Mapping[str, Any]
 Criteria: TypeAlias = OneCriterion | Sequence[OneCriterion]
@@ -55,6 +56,8 @@ def records(rows: Rows) -> Iterator[Mapping[str, Any]]:
 
 def to_case(row: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     """The fields of a row without empty cells; unknown columns are the case's `fields`."""
+    if not isinstance(row, Mapping):
+        raise to_error("bad_row", f"A row must be a mapping, not {type(row).__name__}.")
     case: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in row.items():

@@ -118,6 +118,7 @@ async def async_in_order(
     finally:
         for task in window:
             task.cancel()
+        await asyncio.gather(*window, return_exceptions=True)
 
 
 def in_order(

@@ -107,8 +107,15 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON of what tables hold as well: numbers of numpy, and the text of anything unknown."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY)
+    """JSON of what tables hold as well: numbers of numpy, and the text of anything unknown.
+
+    Raises `InvalidRequest` for what JSON cannot hold, such as half a surrogate pair.
+    """
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(value, default=str, option=options)
+    except orjson.JSONEncodeError as error:
+        raise to_error("invalid_request", f"The request cannot be JSON: {error}") from None
 
 
 def json_object(body: bytes) -> dict[str, Any]:

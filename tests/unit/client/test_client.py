@@ -189,11 +189,13 @@ async def test_many_rows_come_back_in_order_with_their_errors(service, client):
     """A failed row is a result with the error, and no more rows than allowed are at work."""
     orders = ["slow", "pass", "refuse:422:invalid_request", "fail", "unscored", "slow"]
     rows = [{"id": n, "input": order, "output": "x"} for n, order in enumerate(orders)]
+    rows += [{"id": 6, "input": "pass", "output": "\ud800"}, "no mapping"]
     async with client(service.url) as asked:
         results = [one async for one in asked.evaluate_many(iter(rows), "Tone.", concurrency=2)]
-    assert [one.item_id for one in results] == [str(n) for n in range(6)]
-    assert [one.passed for one in results] == [True, True, None, False, None, True]
-    assert isinstance(results[2].error, InvalidRequest)
+    assert [one.item_id for one in results] == [*map(str, range(7)), None]
+    assert [one.passed for one in results] == [True, True, None, False, None, True, None, None]
+    faulty = [n for n, one in enumerate(results) if isinstance(one.error, InvalidRequest)]
+    assert faulty == [2, 6, 7]
     assert results[4].unscored == {"tone": "judge_parse_error"}
     assert service.at_work_max <= 2
 

@@ -139,10 +139,11 @@ class AsyncAssay(AsyncConnection):
     async def _evaluate_row(
         self, common: Mapping[str, Any], row: Mapping[str, Any]
     ) -> EvaluationResult:
-        body = {**common, **to_case(row, REQUEST_FIELDS | {"id"})}
-        item_id = body.pop("id", None)
-        shown_id = None if item_id is None else str(item_id)
+        shown_id: str | None = None
         try:
+            body = {**common, **to_case(row, REQUEST_FIELDS | {"id"})}
+            item_id = body.pop("id", None)
+            shown_id = None if item_id is None else str(item_id)
             document = await self.request("POST", "/v1/evaluations", body)
         except ServiceError as error:
             return EvaluationResult.from_error(error, shown_id)

@@ -15,7 +15,7 @@ from assay.client.progress import show_progress
 from assay.client.results import EvaluationResult
 from assay.client.synchronous.connection import Connection, Pages
 from assay.domain.batches import ENDED
-from assay.errors import ServiceError, to_error
+from assay.errors import InvalidRequest, ServiceError, to_error
 
 POLL_S, POLL_S_MAX, POLL_GROWTH = 0.1, 2.0, 1.5
 
@@ -186,7 +186,7 @@ class BatchesResource:
                 )
             )
             batch.raw = self._connection.post(f"{path}/start")
-        except BaseException:
+        except InvalidRequest:
             batch.delete()
             raise
         return batch

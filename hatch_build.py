@@ -4,13 +4,22 @@ from pathlib import Path
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-EXTRAS = ("azure", "bedrock", "vertex")
+EXTRAS = {
+    "server": ("runtime", "embedded"),
+    "azure": ("azure",),
+    "bedrock": ("bedrock",),
+    "vertex": ("vertex",),
+}
+"""The base is the client alone; each extra is made of some of the lists."""
 
 
 class RuntimeRequirements(MetadataHookInterface):
     def update(self, metadata: dict[str, object]) -> None:
-        metadata["dependencies"] = self._read("runtime")
-        metadata["optional-dependencies"] = {extra: self._read(extra) for extra in EXTRAS}
+        metadata["dependencies"] = self._read("client")
+        metadata["optional-dependencies"] = {
+            extra: [line for name in names for line in self._read(name)]
+            for extra, names in EXTRAS.items()
+        }
 
     def _read(self, name: str) -> list[str]:
         lines = (Path(self.root) / "requirements" / f"{name}.in").read_text().splitlines()

@@ -50,14 +50,18 @@ def picture(layers: list[list[str]]) -> str:
 
 
 def table(layers: list[list[str]]) -> str:
-    """What each room holds, in the words of its package's docstring."""
-    rows = [f"| `{room}/` | {contents(room)} |" for rooms in layers for room in rooms]
+    """What each room holds, in the words of its docstring."""
+    rows = [contents(room) for rooms in layers for room in rooms]
     return "\n".join(("| room | contents |", "| --- | --- |", *rows))
 
 
 def contents(room: str) -> str:
-    package = ast.parse((ROOT / "src" / "assay" / room / "__init__.py").read_text())
-    return (ast.get_docstring(package) or "").partition("\n")[0]
+    """The row of a room, which is a package or a module."""
+    path = ROOT / "src" / "assay" / room
+    is_package = path.is_dir()
+    module = path / "__init__.py" if is_package else path.with_suffix(".py")
+    said = ast.get_docstring(ast.parse(module.read_text())) or ""
+    return f"| `{room}{'/' if is_package else '.py'}` | {said.partition(chr(10))[0]} |"
 
 
 if __name__ == "__main__":

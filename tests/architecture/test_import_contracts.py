@@ -24,6 +24,11 @@ VIOLATIONS = {
     "Calibration is arithmetic": ("src/assay/calibration/seeded.py", "import assay.domain"),
     "The console reaches": ("src/assay/console/seeded.py", "import assay.records"),
     "The plumbing of HTTP": ("src/assay/http/seeded.py", "import assay.domain.evaluation"),
+    "The client runs": ("src/assay/client/seeded.py", "import fastapi"),
+    "The client's two forms": (
+        "src/assay/client/asynchronous/seeded.py",
+        "import assay.client.synchronous",
+    ),
     "Providers do not know": ("src/assay/providers/openai.py", "import assay.providers.gemini"),
 }
 

@@ -162,7 +162,7 @@ async def judged_report(model: str) -> str:
         async def judged(case: Case) -> tuple[bool, bool, bool]:
             given = {name: value for name in FIELDS if (value := getattr(case, name))}
             row = {**given, "criteria": criterion, "judge": {"models": [model]}}
-            [result] = (await client.post("/v1/evaluations", row))["results"]
+            [result] = (await client.request("POST", "/v1/evaluations", row))["results"]
             seen = any(sign["source"] == "judge" for sign in result["suspect"])
             return result["passed"] is False, result["passed"] is None, seen
 

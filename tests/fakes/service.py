@@ -2,7 +2,8 @@
 
 The `input` of a case decides: `fail` and `pass` score 0 and 1, `unscored` is not scored,
 `refuse:N:CODE` answers a problem, `busy` answers 503 the first time, `slow` takes a while,
-`hang` never answers, `die` drops the connection; anything else scores 0.5.
+`hang` never answers, `redirect` points to the same address, `die` drops the connection; anything
+else scores 0.5.
 """
 
 import asyncio
@@ -83,7 +84,7 @@ class FakeService:
             return problem(401, "unauthenticated")
         body = await request.json()
         self.bodies.append(body)
-        self.idempotency_keys.append(request.headers["Idempotency-Key"])
+        self.idempotency_keys.append(request.headers.get("Idempotency-Key"))
         order, _, rest = str(body.get("input")).partition(":")
         self.tries[body.get("input")] += 1
         if "output" not in body:
@@ -94,6 +95,8 @@ class FakeService:
             return problem(int(status), code)
         if order == "busy" and self.tries[body["input"]] == 1:
             return problem(503, "overloaded", headers={"Retry-After": self.retry_after})
+        if order == "redirect":
+            raise web.HTTPTemporaryRedirect("/v1/evaluations")
         if order == "die":
             request.transport.abort()
         if order in ("slow", "hang"):

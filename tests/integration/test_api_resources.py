@@ -11,7 +11,7 @@ from assay.api.models import ModelListResponse
 from assay.api.responses import EvaluationResponse
 from assay.criteria import CRITERIA
 from assay.domain.completion import Caller
-from assay.domain.errors import AssayError, RequestError
+from assay.domain.errors import DomainError, RequestError
 from assay.domain.evaluation import Case, CriterionResult, JudgeSpec
 from assay.domain.events import InternalFault
 from assay.http.keys_file import KeysFile, new_key
@@ -141,7 +141,7 @@ async def test_an_unknown_model_is_reported_with_the_engines_code():
         assert (status, problem["code"]) == (422, "unknown_model")
 
 
-@pytest.mark.parametrize("kind", [ZeroDivisionError, AssayError])
+@pytest.mark.parametrize("kind", [ZeroDivisionError, DomainError])
 async def test_a_fault_of_ours_shows_nothing_and_is_reported_without_text(kind):
     """The caller gets an id to ask with; the event says where it broke, without the message."""
     async with running_api() as api:

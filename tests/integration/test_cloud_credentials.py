@@ -326,7 +326,7 @@ async def test_a_missing_library_is_named_by_its_extra(
 ) -> None:
     """At the start, and only where it is needed: Azure and Vertex with a key do without."""
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=rf"providers\.cloud: .*assay-judge\[{extra}\]"):
+    with pytest.raises(ValueError, match=rf"providers\.cloud: .*assay-judge\[server,{extra}\]"):
         cloud.client(dialect)
     if dialect != "bedrock":
         monkeypatch.setenv("CLOUD_KEY", "cloud-0123456789-key")

@@ -27,7 +27,7 @@ from assay.api.rankings import rankings_router
 from assay.api.services import Services
 from assay.api.status import status_router
 from assay.api.usage import usage_router
-from assay.domain.errors import AssayError
+from assay.domain.errors import DomainError
 from assay.domain.problem_codes import ProblemCode
 from assay.http.admission import Admission
 from assay.http.disconnect import CancelOnDisconnect
@@ -121,7 +121,7 @@ def create_app(
         *routers,
     ):
         app.include_router(router)
-    for kind in (AssayError, ProblemError, HTTPException):
+    for kind in (DomainError, ProblemError, HTTPException):
         app.add_exception_handler(kind, _answer_error)
     app.openapi = _described_once(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app

@@ -22,7 +22,7 @@ from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.completion import Caller
 from assay.domain.errors import (
     TRANSIENT_REASONS,
-    AssayError,
+    DomainError,
     ModelError,
     NotApplicable,
     RequestError,
@@ -79,7 +79,7 @@ class RowRetryPolicy:
         return min(pause_s, self.backoff_max_s) * random.uniform(0.75, 1.25)  # noqa: S311  # jitter
 
 
-class BatchSpecError(AssayError):
+class BatchSpecError(DomainError):
     """The stored request of a batch cannot be read: none of its rows can be evaluated."""
 
     code = "invalid_request"

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from assay.cli.app import app
+from assay.cli.app import add_missing, app
 
 COMMANDS = (
     *("serve", "worker", "evaluate", "batch", "keys", "migrate", "models", "export", "import"),
@@ -18,5 +18,10 @@ def main() -> None:
     # Load only the called command: a health check every few seconds must not load the service.
     called = [name for name in COMMANDS if name in sys.argv[1:2]]
     for name in called or COMMANDS:
-        import_module(f"assay.cli.{MODULES.get(name, name)}")
+        try:
+            import_module(f"assay.cli.{MODULES.get(name, name)}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("assay"):
+                raise
+            add_missing(name)
     app()

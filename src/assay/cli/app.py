@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Annotated, NoReturn
 
@@ -10,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from assay import __version__
+from assay.errors import INSTALL
 
 
 class Exit(IntEnum):
@@ -43,6 +46,29 @@ def usage_error(message: str) -> NoReturn:
     """Exit because the command was called with wrong arguments."""
     notice(f"assay: {message}")
     raise typer.Exit(Exit.USAGE)
+
+
+@contextmanager
+def needs_server() -> Iterator[None]:
+    """Exit if an import in the block fails because only the client is installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("assay"):
+            raise
+        usage_error(f"this needs the service: {INSTALL}")
+
+
+def add_missing(name: str) -> None:
+    """Add a command of the service where only the client is installed: it says what to do."""
+
+    def missing() -> None:
+        usage_error(f"`assay {name}` needs the service: {INSTALL}")
+
+    anything = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command(name, help="Needs the service, which is not installed.", context_settings=anything)(
+        missing
+    )
 
 
 def check_url(url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,7 +16,9 @@ from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, size_bytes, stream_rows
 from assay.cli.summary import Bounds, Summary, conclude, show
-from assay.client import BatchClient, RetryPolicy, RowUpload, ServiceError
+from assay.client import AsyncAssay, RetryPolicy
+from assay.client.wire import NDJSON
+from assay.errors import ServiceError
 
 batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
 app.add_typer(batch_app, name="batch")
@@ -76,7 +78,7 @@ def run(
     job = BatchJob(source, request, follows, out, gate)
     check_url(url)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
-    client = BatchClient(url, options.key_from(api_key_file), retry_policy=retry_policy)
+    client = AsyncAssay(url, options.key_from(api_key_file), retry_policy=retry_policy)
     try:
         code = asyncio.run(_run(job, client))
     except KeyboardInterrupt:
@@ -103,26 +105,32 @@ def _request(criteria: list[Any], judge: str | None, gate: Bounds, *, stop: bool
     return request
 
 
-async def _run(job: BatchJob, opening: BatchClient) -> Exit:
+async def _run(job: BatchJob, opening: AsyncAssay) -> Exit:
     console = Console(stderr=True)
     async with opening as client:
-        batch = await client.create(job.request)
+        batch = await client.post("/v1/batches", **job.request)
         notice(f"assay: batch {batch['id']}")
         left_out = await _upload(job, client, batch["id"], console)
-        await client.start(batch["id"])
+        await client.post(f"/v1/batches/{batch['id']}/start")
         if not job.watch:
             return Exit.INCOMPLETE if left_out else Exit.OK
-        ended = await _follow(client, batch, console)
+        ended = await _follow(client, batch["id"], console)
         summary = await _results(job, client, batch["id"])
     return _conclude(job, ended, summary, left_out)
 
 
-async def _upload(job: BatchJob, client: BatchClient, batch_id: str, console: Console) -> int:
+async def _upload(job: BatchJob, client: AsyncAssay, batch_id: str, console: Console) -> int:
     """Send the rows; return the number of bad ones."""
     bad: list[str] = []
     with display_for(console, size_bytes(job.source)) as display:
-        upload = RowUpload(lambda: _lines(job.source, display, bad), job.source != STDIN)
-        response = await client.upload(batch_id, upload)
+        # A retry adds no row twice, because the service knows rows by their ids.
+        response = await client.request(
+            "PUT",
+            f"/v1/batches/{batch_id}/items",
+            content=lambda: _lines(job.source, display, bad),
+            headers={"Content-Type": NDJSON},
+            repeatable=job.source != STDIN,
+        )
         bad += [f"line {row['line']}: {row['message']}" for row in response["bad_rows"]]
         for fault in bad[:FAULTS_SHOWN_MAX]:
             display.say(printable(fault))
@@ -150,24 +158,25 @@ async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator
         display.update(sent, len(bad), row.end)
 
 
-async def _follow(client: BatchClient, batch: dict[str, Any], console: Console) -> dict[str, Any]:
+async def _follow(client: AsyncAssay, batch_id: str, console: Console) -> Mapping[str, Any]:
     """Show progress until the batch ends."""
-    total = (await client.find(batch["id"]))["counts"]["total"]
-    with display_for(console, total) as display:
-        async for latest in client.follow(batch["id"]):
-            batch = latest
-            counts = batch["counts"]
+    batch = await client.batches.get(batch_id)
+    with display_for(console, batch.raw["counts"]["total"]) as display:
+        async for latest in batch.follow():
+            counts = latest.raw["counts"]
             done = counts["total"] - counts["pending"]
             display.update(done, counts["unscored"] + counts["failed"], done)
-    return batch
+    return batch.raw
 
 
-async def _results(job: BatchJob, client: BatchClient, batch_id: str) -> Summary:
+async def _results(job: BatchJob, client: AsyncAssay, batch_id: str) -> Summary:
     """Write the results and summarise them."""
     summary = Summary()
     file = None if job.out is None else await asyncio.to_thread(open, job.out, "wb")
     try:
-        async for result in client.results(batch_id):
+        batch = await client.batches.get(batch_id)
+        async for read in batch.results():
+            result = read.raw
             if file is not None:
                 file.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
             if "error" in result:
@@ -180,7 +189,7 @@ async def _results(job: BatchJob, client: BatchClient, batch_id: str) -> Summary
     return summary
 
 
-def _conclude(job: BatchJob, batch: dict[str, Any], summary: Summary, left_out: int) -> Exit:
+def _conclude(job: BatchJob, batch: Mapping[str, Any], summary: Summary, left_out: int) -> Exit:
     """Show the summary and choose the exit code."""
     show(summary, Console())
     if batch["status"] not in ("completed", "decided"):

@@ -13,8 +13,9 @@ import typer
 
 from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
-from assay.client import Client, RetryPolicy, ServiceError
-from assay.client.http import json_object, read_body
+from assay.client import AsyncAssay
+from assay.client.wire import NDJSON, given
+from assay.errors import ServiceError
 
 labels_app = typer.Typer(help="What people say of cases.", no_args_is_help=True)
 app.add_typer(labels_app, name="labels")
@@ -61,12 +62,12 @@ def calibrate(
         usage_error("--alpha and --delta belong together")
     wanted: dict[str, Any] = {
         **_results(batch, evaluator, dataset),
-        "labels": _given(draw=draw, split=split),
-        **_given(precision_min=precision_min),
+        "labels": given(draw=draw, split=split),
+        **given(precision_min=precision_min),
     }
     if alpha is not None:
         wanted["cascade"] = {"alpha": alpha, "delta": delta}
-    made = _from_service(url, api_key_file, lambda client: client.post("/v1/calibrations", wanted))
+    made = _from_service(url, api_key_file, lambda client: client.calibrations.create(**wanted))
     _print(made, as_json=as_json, lines=_calibration_lines)
     reports = [report for criterion in made["criteria"] for report in criterion["reports"]]
     certificates = [report["certificate"] for report in reports if report["certificate"]]
@@ -99,9 +100,9 @@ def draw_labels(
     wanted = {
         "criterion": criterion,
         **_results(batch, evaluator, dataset),
-        **_given(labels=count, half_width=half_width, seed=seed),
+        **given(labels=count, half_width=half_width, seed=seed),
     }
-    made = _from_service(url, api_key_file, lambda client: client.post("/v1/labels/draws", wanted))
+    made = _from_service(url, api_key_file, lambda client: client.labels.draw(**wanted))
     if out is not None:
         rows = [row for row in made["data"] if not row["labelled"]]
         lines = [orjson.dumps(_to_fill_in(made, row)) + b"\n" for row in rows]
@@ -125,11 +126,11 @@ def add_labels(
     except OSError as error:
         usage_error(f"{source}: {error.strerror}")
 
-    async def send(client: Client) -> dict[str, Any]:
-        headers = {"Content-Type": "application/x-ndjson"}
-        sent = client.request("POST", "/v1/labels", data=content, headers=headers)
-        async with sent as response:
-            return json_object(await read_body(response))
+    async def send(client: AsyncAssay) -> dict[str, Any]:
+        headers = {"Content-Type": NDJSON}
+        return await client.request(
+            "POST", "/v1/labels", content=content, headers=headers, repeatable=False
+        )
 
     added = _from_service(url, api_key_file, send)
     notice(f"assay: {len(added['data'])} labels added")
@@ -138,24 +139,19 @@ def add_labels(
 def _results(batch: str | None, evaluator: str | None, dataset: str | None) -> dict[str, Any]:
     if (batch is None) == (evaluator is None) or (evaluator is None) != (dataset is None):
         usage_error("give --batch, or --evaluator and --dataset")
-    return _given(batch=batch, evaluator=evaluator, dataset=dataset)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    return given(batch=batch, evaluator=evaluator, dataset=dataset)
 
 
 def _from_service(
     url: str,
     api_key_file: Path | None,
-    work: Callable[[Client], Awaitable[dict[str, Any]]],
+    work: Callable[[AsyncAssay], Awaitable[dict[str, Any]]],
 ) -> dict[str, Any]:
     """What the service answers; exits if it refuses."""
     check_url(url)
 
     async def run() -> dict[str, Any]:
-        policy = RetryPolicy(response_timeout_s=600.0)
-        async with Client(url, options.key_from(api_key_file), retry_policy=policy) as client:
+        async with AsyncAssay(url, options.key_from(api_key_file), timeout_s=600.0) as client:
             return await work(client)
 
     try:

@@ -11,13 +11,13 @@ import typer
 
 from assay.batches.run_results import RunResults
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice, usage_error
+from assay.cli.app import Exit, app, check_url, needs_server, notice, usage_error
 from assay.cli.comparison_report import Format, rendered
 from assay.cli.rows import read_rows
-from assay.client import Client, RetryPolicy, ServiceError
+from assay.client import AsyncAssay, RetryPolicy
 from assay.domain.batches import BATCH_ID
 from assay.domain.errors import RequestError
-from assay.domain.exact_json import dumps, loads
+from assay.errors import ServiceError
 
 
 @app.command()
@@ -52,9 +52,8 @@ def compare(
         if all(by_id):
             check_url(url)
             policy = RetryPolicy(retry_for_s=retry_for_s)
-            client = Client(url, options.key_from(api_key_file), retry_policy=policy)
-            path = f"/v1/batches/{candidate}/compare?base={base}&limit={rows}"
-            comparison = asyncio.run(_get(client, path))
+            client = AsyncAssay(url, options.key_from(api_key_file), retry_policy=policy)
+            comparison = asyncio.run(_compare_batches(client, base, candidate, rows))
         else:
             comparison = _compare_files(base, candidate, rows)
     except (ServiceError, RequestError) as error:
@@ -64,16 +63,21 @@ def compare(
     raise typer.Exit(_conclude(comparison, any_regression, allow_simulated))
 
 
-async def _get(opening: Client, path: str) -> dict[str, Any]:
+async def _compare_batches(
+    opening: AsyncAssay, base: str, candidate: str, rows: int
+) -> dict[str, Any]:
     async with opening as client:
+        path = f"/v1/batches/{candidate}/compare"
         # Each request waits for a while; only a comparison has criteria.
-        while "criteria" not in (found := await client.get(path)):
+        while "criteria" not in (found := await client.get(path, base=base, limit=rows)):
             notice(f"assay: {found['rows_read']} of {found['rows']} rows are read")
         return found
 
 
 def _compare_files(base: str, candidate: str, rows: int) -> dict[str, Any]:
-    from assay.batches.comparing import compare_results  # noqa: PLC0415  # slow: only if used
+    with needs_server():
+        from assay.batches.comparing import compare_results  # noqa: PLC0415  # slow: only if used
+        from assay.domain.exact_json import dumps, loads  # noqa: PLC0415
 
     runs = [_read(path) for path in (base, candidate)]
     document: dict[str, Any] = loads(dumps(compare_results(runs[0], runs[1], rows)))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
-import orjson
 import typer
 
 from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice
-from assay.client import BatchClient, ServiceError
-from assay.client.http import json_object, read_body
+from assay.client import AsyncAssay
 from assay.demo.cases import PHRASES, SEED, Assistant, demo_cases
+from assay.errors import NotFound, ServiceError
 
 MODELS = ("careful", "hasty", "assistant-1", "assistant-2")
 RECORDED: Mapping[str, Mapping[str, Any]] = {
@@ -50,7 +48,7 @@ BATCHES: tuple[tuple[str, int, Assistant], ...] = (
 """Their names, the version of the evaluator, and who answers."""
 GATES = [{"criterion": "helpful", "min_pass_rate": 0.75}]
 ANNOTATORS = ("mira", "jonas")
-LABELLED, DRAWN, PAGE = 60, 30, 100
+LABELLED, DRAWN = 60, 30
 
 
 @app.command()
@@ -65,16 +63,16 @@ def demo(
     """
     check_url(url)
     try:
-        asyncio.run(_fill(BatchClient(url, options.key_from(api_key_file))))
+        asyncio.run(_fill(AsyncAssay(url, options.key_from(api_key_file))))
     except ServiceError as error:
         notice(f"assay: {error}")
         raise typer.Exit(Exit.INCOMPLETE) from None
     notice(f"assay: the demonstration is ready: {url.rstrip('/')}/console/")
 
 
-async def _fill(opening: BatchClient) -> None:
+async def _fill(opening: AsyncAssay) -> None:
     async with opening as client:
-        models = {model["id"] for model in (await client.get("/v1/models"))["data"]}
+        models = {model["id"] for model in await client.models()}
         if not models.issuperset(RECORDED["models"]):
             notice("assay: the service has no recorded judges: start it with `assay serve --demo`")
             raise typer.Exit(Exit.INCOMPLETE)
@@ -83,19 +81,22 @@ async def _fill(opening: BatchClient) -> None:
         batches = await _batches(client)
         for batch, (_, _, assistant) in zip(batches[:2], BATCHES, strict=False):
             await _labels(client, batch, assistant)
-        if not await _has(client, "/v1/labels/draws", batches[1]):
+        drawn = [draw["batch"] async for draw in client.labels.draws()]
+        if batches[1] not in drawn:
             wanted = {"batch": batches[1], "criterion": "follows_policy", "labels": DRAWN}
-            await client.post("/v1/labels/draws", {**wanted, "seed": SEED % 1_000})
+            await client.labels.draw(**wanted, seed=SEED % 1_000)
+        calibrated = [made["batch"] async for made in client.calibrations.list()]
         for batch in batches[:2]:
-            if not await _has(client, "/v1/calibrations", batch):
-                await client.post("/v1/calibrations", {"batch": batch})
+            if batch not in calibrated:
+                await client.calibrations.create(batch)
 
 
-async def _dataset(client: BatchClient) -> None:
-    found = await _or_none(client, f"/v1/datasets/{DATASET}")
-    if found is None:
+async def _dataset(client: AsyncAssay) -> None:
+    try:
+        found = await client.datasets.get(DATASET)
+    except NotFound:
         text = "Questions to an invented shop for bicycles, written for this demonstration."
-        found = await client.post("/v1/datasets", {"name": DATASET, "description": text})
+        found = await client.datasets.create(DATASET, description=text)
     if found["version"]:
         return
     items = [
@@ -109,50 +110,42 @@ async def _dataset(client: BatchClient) -> None:
         }
         for case in demo_cases()
     ]
-    await _upload(client, "PUT", f"/v1/datasets/{DATASET}/items", items)
+    await client.datasets.upload(DATASET, items)
 
 
-async def _evaluator(client: BatchClient) -> None:
-    found = await _or_none(client, f"/v1/evaluators/{EVALUATOR}")
-    if found is None:
+async def _evaluator(client: AsyncAssay) -> None:
+    try:
+        found = await client.evaluators.get(EVALUATOR)
+    except NotFound:
         text = "Is an answer of the support helpful, right and short?"
-        found = await client.post(
-            "/v1/evaluators", {"name": EVALUATOR, "description": text, **VERSIONS[0]}
-        )
+        found = await client.evaluators.create(EVALUATOR, description=text, **VERSIONS[0])
     if found["version"] < len(VERSIONS):
-        await client.post(f"/v1/evaluators/{EVALUATOR}/versions", VERSIONS[1])
+        await client.evaluators.add_version(EVALUATOR, **VERSIONS[1])
 
 
-async def _batches(client: BatchClient) -> list[str]:
+async def _batches(client: AsyncAssay) -> list[str]:
     """The ids of the batches, which have ended."""
-    listed = (await client.get(f"/v1/batches?limit={PAGE}"))["data"]
-    known = {batch["name"]: batch["id"] for batch in listed if batch["status"] != "cancelled"}
-    ids: list[str] = []
+    known = {
+        one.raw["name"]: one async for one in client.batches.list() if one.status != "cancelled"
+    }
     for name, version, assistant in BATCHES:
         if name not in known:
-            made = await client.create(
-                {
-                    "name": name,
-                    "evaluator": f"{EVALUATOR}@{version}",
-                    "dataset": f"{DATASET}@1",
-                    "generate": {
-                        "model": f"recorded/{assistant}",
-                        "messages": [{"role": "user", "content": "{{item.input}}"}],
-                    },
-                    "gates": GATES,
-                }
+            known[name] = await client.batches.create(
+                name=name,
+                evaluator=f"{EVALUATOR}@{version}",
+                dataset=f"{DATASET}@1",
+                generate={
+                    "model": f"recorded/{assistant}",
+                    "messages": [{"role": "user", "content": "{{item.input}}"}],
+                },
+                gates=GATES,
             )
-            known[name] = made["id"]
-        ids.append(known[name])
-    for id_ in ids:
-        async for _ in client.follow(id_):
-            """Until its end."""
-    return ids
+    return [(await known[name].wait()).id for name, _, _ in BATCHES]
 
 
-async def _labels(client: BatchClient, batch: str, assistant: Assistant) -> None:
+async def _labels(client: AsyncAssay, batch: str, assistant: Assistant) -> None:
     """What two people say of a random sample of the batch's rows."""
-    if (await client.get(f"/v1/labels?batch={batch}&limit=1"))["data"]:
+    async for _ in client.labels.list(batch=batch, limit=1):
         return
     sample = random.Random(SEED).sample(demo_cases(), LABELLED)  # noqa: S311  # repeatable
     labels = [
@@ -168,27 +161,4 @@ async def _labels(client: BatchClient, batch: str, assistant: Assistant) -> None
         for annotator in ANNOTATORS
         for criterion in PHRASES
     ]
-    await _upload(client, "POST", "/v1/labels", labels)
-
-
-async def _upload(
-    client: BatchClient, method: str, path: str, rows: list[dict[str, Any]]
-) -> dict[str, Any]:
-    content = b"\n".join(map(orjson.dumps, rows))
-    headers = {"Content-Type": "application/x-ndjson"}
-    async with client.request(method, path, data=content, headers=headers) as response:
-        return json_object(await read_body(response))
-
-
-async def _has(client: BatchClient, path: str, batch: str) -> bool:
-    listed = (await client.get(f"{path}?limit={PAGE}"))["data"]
-    return any(one["batch"] == batch for one in listed)
-
-
-async def _or_none(client: BatchClient, path: str) -> dict[str, Any] | None:
-    try:
-        return await client.get(path)
-    except ServiceError as error:
-        if error.status == HTTPStatus.NOT_FOUND:
-            return None
-        raise
+    await client.labels.add(labels)

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice
+from assay.cli.app import Exit, app, check_url, needs_server, notice
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.summary import Bounds, conclude, show
-from assay.client import Client, RetryPolicy
+from assay.client import AsyncAssay, RetryPolicy
 
 CONCURRENCY_MAX = 1_000
 
@@ -72,15 +72,15 @@ def _client(
     config: Path | None,
     retry_policy: RetryPolicy,
     concurrency: int,
-) -> AbstractAsyncContextManager[Client]:
+) -> AbstractAsyncContextManager[AsyncAssay]:
     """A client of the service at `url`, or of one that is started in this process."""
     if not url:
-        from assay.cli.in_process import open_in_process  # noqa: PLC0415  # slow: only if used
-
+        with needs_server():
+            from assay.cli.in_process import open_in_process  # noqa: PLC0415  # slow: only if used
         return open_in_process(config, retry_policy, concurrency)
     check_url(url)
     key = options.key_from(api_key_file)
-    return Client(url, key, retry_policy=retry_policy, connections_max=concurrency)
+    return AsyncAssay(url, key, retry_policy=retry_policy, connections_max=concurrency)
 
 
 def _conclude(outcome: Outcome, out: str | None, gate: Bounds) -> Exit:

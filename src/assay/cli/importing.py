@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiohttp
 import orjson
 import typer
 
 from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
-from assay.client import ApiKey, Client, ServiceError
-from assay.client.http import json_object, read_body
+from assay.client import AsyncAssay
+from assay.errors import ServiceError
 
 OPENAI_URL = "https://api.openai.com/v1"
 PAGE = 100
@@ -123,7 +122,7 @@ async def _read_account() -> Export:
     if not secret:
         raise ValueError("set OPENAI_API_KEY, or give a folder")
     export = Export()
-    async with Client(os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, ApiKey(secret)) as client:
+    async with AsyncAssay(os.environ.get("OPENAI_BASE_URL") or OPENAI_URL, secret) as client:
         async for made in _pages(client, "/evals"):
             export.add(made)
             async for run in _pages(client, f"/evals/{made['id']}/runs"):
@@ -134,26 +133,25 @@ async def _read_account() -> Export:
     return export
 
 
-async def _pages(client: Client, path: str) -> AsyncIterator[dict[str, Any]]:
-    query = f"?limit={PAGE}"
+async def _pages(client: AsyncAssay, path: str) -> AsyncIterator[dict[str, Any]]:
+    after: str | None = None
     while True:
-        async with client.request("GET", path + query) as response:
-            page = json_object(await read_body(response))
+        page = await client.get(path, limit=PAGE, after=after)
         data = page.get("data") or []
         for one in data:
             yield one
         if not data or not page.get("has_more"):
             return
-        query = f"?limit={PAGE}&after={data[-1]['id']}"
+        after = data[-1]["id"]
 
 
-async def _bring(export: Export, url: str, key: ApiKey | None, *, judge_again: bool) -> Report:
+async def _bring(export: Export, url: str, key: str, *, judge_again: bool) -> Report:
     report = Report()
-    async with Client(url, key) as client:
+    async with AsyncAssay(url, key) as client:
         for old in export.of("eval"):
             name = f"eval {old['id']} ({old.get('name') or 'without a name'})"
             try:
-                made = await client.post("/v1/evals", eval_request(old))
+                made = await client.request("POST", "/v1/evals", eval_request(old))
             except ServiceError as error:
                 report.left.append(f"{name}: {error.detail}")
                 continue
@@ -165,7 +163,7 @@ async def _bring(export: Export, url: str, key: ApiKey | None, *, judge_again: b
 
 async def _bring_run(
     export: Export,
-    client: Client,
+    client: AsyncAssay,
     run: Mapping[str, Any],
     eval_id: str,
     report: Report,
@@ -177,16 +175,20 @@ async def _bring_run(
     if not rows:
         report.left.append(f"{name}: its rows are not in the export")
         return
-    form = aiohttp.FormData({"purpose": "evals"})
-    form.add_field("file", b"\n".join(map(orjson.dumps, rows)), filename=f"{run['id']}.jsonl")
+    content = b"\n".join(map(orjson.dumps, rows))
     try:
-        async with client.request("POST", "/v1/files", data=form) as response:
-            file = json_object(await read_body(response))
+        file = await client.request(
+            "POST",
+            "/v1/files",
+            data={"purpose": "evals"},
+            files={"file": (f"{run['id']}.jsonl", content)},
+            repeatable=False,
+        )
         report.brought.append(f"{name} has its {len(rows)} rows in the dataset {file['id']}")
         if judge_again:
             source = {"type": "jsonl", "source": {"type": "file_id", "id": file["id"]}}
             body = {"name": run.get("name") or run["id"], "data_source": source}
-            made = await client.post(f"/v1/evals/{eval_id}/runs", body)
+            made = await client.request("POST", f"/v1/evals/{eval_id}/runs", body)
             report.brought.append(f"{name} is judged again as {made['id']}")
     except ServiceError as error:
         report.left.append(f"{name}: {error.detail}")

@@ -9,13 +9,13 @@ from pathlib import Path
 from assay.bootstrap import open_local, start_logging
 from assay.cli.app import notice
 from assay.cli.configuration import read_settings
-from assay.client import Client, RetryPolicy
+from assay.client import AsyncAssay, RetryPolicy
 from assay.settings import Settings
 
 
 def open_in_process(
     config: Path | None, retry_policy: RetryPolicy, concurrency: int
-) -> AbstractAsyncContextManager[Client]:
+) -> AbstractAsyncContextManager[AsyncAssay]:
     """A client of a service that `config` or the default file configures; exits if invalid."""
     settings = read_settings(config, log_level="warning")
     if settings.simulated:
@@ -26,10 +26,10 @@ def open_in_process(
 @asynccontextmanager
 async def _opened(
     settings: Settings, retry_policy: RetryPolicy, concurrency: int
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[AsyncAssay]:
     start_logging(settings)
     async with (
         open_local(settings) as url,
-        Client(url, retry_policy=retry_policy, connections_max=concurrency) as client,
+        AsyncAssay(url, "", retry_policy=retry_policy, connections_max=concurrency) as client,
     ):
         yield client

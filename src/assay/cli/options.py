@@ -13,7 +13,7 @@ import typer
 
 from assay.cli.app import usage_error
 from assay.cli.rows import STDIN
-from assay.client import ApiKey, RetryPolicy
+from assay.client import RetryPolicy, wire
 
 JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
 """How an option begins that is meant as JSON, and not as a rubric such as `[Tone] It is polite`."""
@@ -30,7 +30,7 @@ ApiKeyFile = Annotated[
     Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
 ]
 JudgeOption = Annotated[str | None, typer.Option(help="Name of a configured judge.")]
-DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_URL = wire.DEFAULT_URL
 Url = Annotated[str, typer.Option(envvar="ASSAY_URL", help="URL of the service.")]
 
 
@@ -95,13 +95,13 @@ def check_files(source: str, out: str | None) -> None:
         usage_error("--out would overwrite the input")
 
 
-def key_from(api_key_file: Path | None) -> ApiKey | None:
-    """The key in the file or in $ASSAY_API_KEY, or None; exits if it is malformed."""
+def key_from(api_key_file: Path | None) -> str:
+    """The key in the file or in $ASSAY_API_KEY, or an empty text; exits if it is malformed."""
     try:
         if api_key_file is not None:
-            return ApiKey.from_file(api_key_file)
+            return wire.checked_key(api_key_file.read_text("utf-8"))
         secret = os.environ.get("ASSAY_API_KEY", "").strip()
-        return ApiKey(secret) if secret else None
+        return wire.checked_key(secret) if secret else ""
     except OSError as error:
         usage_error(f"{api_key_file}: {error.strerror}")
     except ValueError as error:

@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from assay.bootstrap import export_records, import_records
 from assay.cli import options
-from assay.cli.app import app, notice, usage_error
-from assay.cli.configuration import read_settings
+from assay.cli.app import app, needs_server, notice, usage_error
 from assay.cli.importing import import_app
 
 Tenant = Annotated[str, typer.Option(help="Whose records.")]
@@ -26,6 +24,9 @@ def export(
     config: options.ConfigFile = None,
 ) -> None:
     """Write all records of a tenant as JSON Lines."""
+    with needs_server():
+        from assay.bootstrap import export_records  # noqa: PLC0415
+        from assay.cli.configuration import read_settings  # noqa: PLC0415
     try:
         settings = read_settings(config)
         if output is None:
@@ -45,6 +46,9 @@ def import_(
     config: options.ConfigFile = None,
 ) -> None:
     """Add the records of an export to a tenant: all that are new, or none if a name is taken."""
+    with needs_server():
+        from assay.bootstrap import import_records  # noqa: PLC0415
+        from assay.cli.configuration import read_settings  # noqa: PLC0415
     try:
         with source.open("rb") as file:
             counts = import_records(read_settings(config), tenant, file)

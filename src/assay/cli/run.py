@@ -19,7 +19,8 @@ from assay.cli.app import printable
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, Row, size_bytes, stream_rows
 from assay.cli.summary import Summary
-from assay.client import Client, ServiceError, for_each_in_order
+from assay.client import AsyncAssay, for_each_in_order
+from assay.errors import ServiceError, to_error
 
 FATAL_CODES = frozenset(
     {"unauthenticated", "forbidden", "not_found", "unknown_criterion", "unknown_model"}
@@ -69,7 +70,7 @@ class _Stopped(Exception):
     """Ends the run; the outcome has the reason."""
 
 
-async def run(job: Job, opening: AbstractAsyncContextManager[Client]) -> Outcome:
+async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Outcome:
     """Score all rows; on SIGINT or SIGTERM, keep the results so far."""
     task = asyncio.current_task()
     if task is not None:
@@ -96,11 +97,12 @@ async def run(job: Job, opening: AbstractAsyncContextManager[Client]) -> Outcome
     return outcome
 
 
-async def _score(row: Row, defaults: dict[str, Any], client: Client) -> RowOutcome:
+async def _score(row: Row, defaults: dict[str, Any], client: AsyncAssay) -> RowOutcome:
     if row.case is None:
-        return RowOutcome(row, error=ServiceError("bad_row", row.fault))
+        return RowOutcome(row, error=to_error("bad_row", row.fault))
     try:
-        return RowOutcome(row, await client.post("/v1/evaluations", {**defaults, **row.case}))
+        body = {**defaults, **row.case}
+        return RowOutcome(row, await client.request("POST", "/v1/evaluations", body))
     except ServiceError as error:
         return RowOutcome(row, error=error)
 
@@ -137,14 +139,9 @@ class _Collector:
 
     def _show(self, row: Row, error: ServiceError) -> None:
         if self._failed <= FAULTS_SHOWN_MAX:
-            self._display.say(printable(f"line {row.line}: {error}{_first_fault(error)}"))
+            self._display.say(printable(f"line {row.line}: {error}"))
         if self._failed == FAULTS_SHOWN_MAX:
             self._display.say("(further failed rows are counted but not shown)")
-
-
-def _first_fault(error: ServiceError) -> str:
-    first = error.errors[0] if error.errors else {}
-    return f" ({first.get('pointer')}: {first.get('message')})" if first else ""
 
 
 @contextlib.contextmanager

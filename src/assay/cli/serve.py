@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
+import threading
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -52,10 +54,16 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Configure the recorded judges of `assay demo`.")
     ] = False,
+    stop_with_stdin: Annotated[
+        bool,
+        typer.Option("--stop-with-stdin", help="Stop when stdin closes, as with who started it."),
+    ] = False,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; exit 0 if everything in flight was finished."""
     if demo and judge:
         usage_error("--demo and --judge exclude each other")
+    if stop_with_stdin:
+        threading.Thread(target=_stop_with_stdin, daemon=True).start()
     try:
         with local_model() if judge else nullcontext() as model_url:
             settings = read_settings(
@@ -73,6 +81,12 @@ def serve(
     except (OSError, EmbeddedError, LocalModelError, ValueError) as error:
         usage_error(str(error))
     raise typer.Exit(0 if drained else 1)
+
+
+def _stop_with_stdin() -> None:
+    while os.read(sys.stdin.fileno(), 1_024):
+        """Nothing is sent; it closes with the process that holds it."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _simulated(settings: Settings) -> str:

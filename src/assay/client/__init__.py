@@ -1,16 +1,20 @@
-"""The HTTP client of the API, on which the command line is built."""
+"""The public Python client, `Assay` and `AsyncAssay`, on which the command line is built."""
 
-from assay.client.batches import BatchClient, RowUpload
-from assay.client.errors import ServiceError
-from assay.client.http import ApiKey, Client, RetryPolicy
+from assay.client.asynchronous.batches import AsyncBatchHandle
+from assay.client.asynchronous.client import AsyncAssay
 from assay.client.ordered import for_each_in_order
+from assay.client.results import CriterionVerdict, EvaluationResult
+from assay.client.synchronous.batches import BatchHandle
+from assay.client.synchronous.client import Assay
+from assay.client.wire import RetryPolicy
 
 __all__ = [
-    "ApiKey",
-    "BatchClient",
-    "Client",
+    "Assay",
+    "AsyncAssay",
+    "AsyncBatchHandle",
+    "BatchHandle",
+    "CriterionVerdict",
+    "EvaluationResult",
     "RetryPolicy",
-    "RowUpload",
-    "ServiceError",
     "for_each_in_order",
 ]

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import time
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -84,3 +95,76 @@ async def _take_finished(tasks: list[asyncio.Task[T]], take: Callable[[T], None]
     for task in tasks:
         if not task.cancelled() and task.exception() is None:
             take(task.result())
+
+
+async def async_in_order(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[T]], concurrency: int
+) -> AsyncGenerator[T, None]:
+    """The results of `work` on each item, in input order, `concurrency` at a time."""
+    slots = asyncio.Semaphore(concurrency)
+    window: deque[asyncio.Task[T]] = deque()
+
+    async def in_slot(item: Item) -> T:
+        async with slots:
+            return await work(item)
+
+    try:
+        for item in items:
+            window.append(asyncio.create_task(in_slot(item)))
+            if len(window) >= concurrency * WINDOW_PER_SLOT:
+                yield await window.popleft()
+        while window:
+            yield await window.popleft()
+    finally:
+        for task in window:
+            task.cancel()
+        await asyncio.gather(*window, return_exceptions=True)
+
+
+def in_order(
+    items: Iterable[Item], work: Callable[[Item], T], concurrency: int
+) -> Generator[T, None, None]:
+    """As `async_in_order`, in threads."""
+    window: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(concurrency, "assay") as pool:
+        try:
+            for item in items:
+                window.append(pool.submit(work, item))
+                if len(window) >= concurrency * WINDOW_PER_SLOT:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
+
+
+async def async_iterate(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """The items, for what takes an async iterable."""
+    for item in items:
+        yield item
+
+
+def iterate(items: Iterable[Item]) -> Iterator[Item]:
+    """The items."""
+    return iter(items)
+
+
+async def async_sleep(seconds: float) -> None:
+    """Wait, and let others work."""
+    await asyncio.sleep(seconds)
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
+
+
+async def async_call(function: Callable[[], T]) -> T:
+    """The result of a function that blocks, from a thread of its own."""
+    return await asyncio.to_thread(function)
+
+
+def call(function: Callable[[], T]) -> T:
+    """The result of a function that blocks."""
+    return function()

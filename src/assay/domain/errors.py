@@ -1,6 +1,6 @@
 """The error tree.
 
-    AssayError                     code, safe message
+    DomainError                    code, safe message
     ├── RequestError               the caller's request is at fault; costs nothing
     ├── StoreUnavailable           Redis does not answer
     └── ModelError                 a model gave no usable completion
@@ -89,7 +89,7 @@ most, and one that passes by itself explains the least.
 MOST_TELLING_FIRST: tuple[Reason, ...] = get_args(Reason)
 
 
-class AssayError(Exception):
+class DomainError(Exception):
     """Base of all errors; `message` is safe to show to a caller.
 
     With the code `internal` it is not shown.
@@ -110,7 +110,7 @@ class FieldError:
     message: str
 
 
-class RequestError(AssayError):
+class RequestError(DomainError):
     """The request is at fault: what it says, or the state of what it names."""
 
     def __init__(self, code: ProblemCode, message: str, errors: Sequence[FieldError] = ()) -> None:
@@ -119,7 +119,7 @@ class RequestError(AssayError):
         self.errors = tuple(errors)
 
 
-class StoreUnavailable(AssayError):
+class StoreUnavailable(DomainError):
     """Redis does not answer, and the operation needs it."""
 
     code = "store_unavailable"
@@ -134,7 +134,7 @@ class NotApplicable(Exception):
         self.message = message
 
 
-class ModelError(AssayError):
+class ModelError(DomainError):
     """A model gave no usable completion; the class attributes say what to do about it.
 
     `outcome` is what the attempt is called in results and metrics. `sent` is False where the

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
-from assay.domain.errors import AssayError
+from assay.domain.errors import DomainError
 
 EVALUATOR_ID_KIND, DATASET_ID_KIND = "evaluator", "dataset"
 CALIBRATION_ID_KIND, CONTROL_ID_KIND, DRAW_ID_KIND = "calibration", "control", "draw"
@@ -22,7 +22,7 @@ VERSION_MAX = 1_000_000_000
 """No version has this number: they are counted from 1."""
 
 
-class RecordsUnavailable(AssayError):
+class RecordsUnavailable(DomainError):
     """The database of records does not answer, and the operation needs it."""
 
     code = "records_unavailable"

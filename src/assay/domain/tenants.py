@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from assay.domain.errors import AssayError
+from assay.domain.errors import DomainError
 
 JUDGE_CALLS_MAX = 256
 """Judge calls of one request, unless the settings say otherwise."""
@@ -25,7 +25,7 @@ class TenantLimits:
     idempotency_keys_max: int | None = None
 
 
-class TenantLimited(AssayError):
+class TenantLimited(DomainError):
     """The tenant has reached a limit of its own: `quota` of what `limit` names.
 
     In a minute, for `requests` and `judge-calls`; at the same time, for all others.

@@ -1,6 +1,6 @@
 """Problem documents (RFC 9457), and the one table from codes to HTTP statuses.
 
-Errors reach a caller in one of two ways. `AssayError`, the error tree of the domain, says what is
+Errors reach a caller in one of two ways. `DomainError`, the error tree of the domain, says what is
 wrong with the content of a request or with the work on it; resources raise only these.
 `ProblemError` says what is wrong with the HTTP exchange: authentication, headers, sizes, times and
 admission. It may carry headers, which the domain does not know. `problem_of` turns both into
@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from assay.domain.completion import Attempt
-from assay.domain.errors import AssayError, FieldError, ModelError, RequestError
+from assay.domain.errors import DomainError, FieldError, ModelError, RequestError
 from assay.domain.problem_codes import ProblemCode
 from assay.domain.tenants import TenantLimited
 from assay.http.rate_limits import rate_limit_fields
@@ -112,7 +112,7 @@ def problem_of(error: Exception) -> Problem:
     """The problem that an error becomes; an internal one shows nothing of the inside."""
     if isinstance(error, ProblemError):
         return error.problem
-    if not isinstance(error, AssayError) or error.code == "internal":
+    if not isinstance(error, DomainError) or error.code == "internal":
         return INTERNAL
     if isinstance(error, TenantLimited):
         fields = rate_limit_fields(

@@ -108,7 +108,7 @@ def import_extra(extra: str, module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise ValueError(
-            f"needs a library that is not installed: pip install 'assay-judge[{extra}]'"
+            f"needs a library that is not installed: pip install 'assay-judge[server,{extra}]'"
         ) from None
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from assay.domain.completion import Attempt
 from assay.domain.errors import (
-    AssayError,
     DeadlineExceeded,
+    DomainError,
     FieldError,
     NoCandidate,
     Overloaded,
@@ -68,7 +68,7 @@ def test_there_is_a_golden_file_for_nothing_else():
         (DeadlineExceeded("late"), "deadline_exceeded", None),
         (NoCandidate([RateLimited("slow down", retry_after_s=3)]), "providers_unavailable", 3),
         (ProblemError(Problem("body_too_large", "no")), "body_too_large", None),
-        (AssayError("secret"), "internal", None),
+        (DomainError("secret"), "internal", None),
         (ZeroDivisionError("secret"), "internal", None),
     ],
 )

@@ -1,0 +1,1 @@
+"""The client; `bin/sync-client` makes `assay.client.synchronous` from this package."""

@@ -1,0 +1,1 @@
+"""Made from `assay.client.asynchronous` by bin/sync-client: change it there."""

@@ -118,7 +118,13 @@ class AsyncBatchHandle:
     async def compare(self, base: AsyncBatchHandle | str, *, limit: int = 20) -> dict[str, Any]:
         """What changed from the batch `base` to this one, by criterion and row by row."""
         base_id = base if isinstance(base, str) else base.id
-        return await self._connection.get(f"{self._path}/compare", base=base_id, limit=limit)
+        path = f"{self._path}/compare"
+        # Each request waits for a while; only a comparison has criteria.
+        while "criteria" not in (
+            found := await self._connection.get(path, base=base_id, limit=limit)
+        ):
+            pass
+        return found
 
     async def cancel(self) -> Self:
         """Cancel the rows that wait; rows in flight still get their result."""

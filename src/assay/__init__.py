@@ -1,3 +1,3 @@
 """Assay: an evaluation service for the outputs of language models."""
 
-__version__ = "0.1.0"
+__version__ = "0.9.0"

@@ -250,6 +250,33 @@ async def test_a_comment_that_is_refused_does_not_decide(job: Job):
     assert "✅" in (job.folder / "summary.md").read_text()
 
 
+@with_a_service
+async def test_the_page_has_the_same_for_any_shell(job: Job, base: str):
+    """Its lines run as they are, and end with 0 and both reports."""
+    page = (ROOT / "docs" / "continuous-integration.md").read_text()
+    (script,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (job.folder / "criteria.json").write_text(job.environ["ASSAY_ACTION_CRITERIA"])
+    (job.folder / "base.jsonl").symlink_to(base)
+    environ = {**job.environ, "ASSAY_URL": job.environ["ASSAY_ACTION_URL"]}
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, cwd=job.folder, env=environ
+    )
+    assert await process.wait() == 0
+    assert (job.folder / "report.md").is_file()
+    assert (job.folder / "junit.xml").is_file()
+
+
+def test_the_examples_of_the_page_name_inputs_that_there_are():
+    """Its workflows are YAML, and no input of the action is misspelt."""
+    page = (ROOT / "docs" / "continuous-integration.md").read_text()
+    workflow, _ = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    step = workflow["jobs"]["gate"]["steps"][-1]
+    inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
+    assert step["with"].keys() <= inputs.keys()
+    assert step["uses"].endswith(f"@v{assay.__version__}")
+    assert {name for name, one in inputs.items() if one.get("required")} <= step["with"].keys()
+
+
 def test_a_long_report_is_cut_for_the_comment():
     """GitHub takes 65,536 characters; the summary has them all."""
     gate = runpy.run_path(str(ACTION / "gate.py"))

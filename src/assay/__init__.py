@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from assay.client import Assay, AsyncAssay
 
 __all__ = ["Assay", "AsyncAssay", "__version__"]
-__version__ = "0.1.0"
+__version__ = "0.9.0"
 
 
 def __getattr__(name: str) -> Any:

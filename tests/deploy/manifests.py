@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +19,23 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 RENDERED = KUBERNETES / "rendered"
 OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 
+CHART = ROOT / "deploy" / "helm" / "assay"
+HELM = shutil.which("helm", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+DEV_SETTINGS = KUBERNETES / "overlays" / "dev" / "assay.toml"
+RELEASES = {
+    "helm": ["--namespace=assay"],
+    "helm-keda": ["--namespace=assay", "--set=autoscaler=keda"],
+    "helm-dev": [
+        *("--namespace=assay", f"--values={CHART / 'values-dev.yaml'}"),
+        f"--set-file=config={DEV_SETTINGS}",
+    ],
+    "helm-other": ["--namespace=other", f"--values={Path(__file__).parent / 'values.yaml'}"],
+}
+"""Releases of the chart: with its defaults, as the overlays are, and with values of every kind."""
+
+INSTALLATIONS = [*OVERLAYS, *(RELEASES if HELM else ())]
+SCALED = [name for name in INSTALLATIONS if not name.endswith("dev")]
+
 Manifest = dict[str, Any]
 
 # The same loader in C where it was built: eight times as fast.
@@ -22,9 +43,19 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
-def rendered(overlay: str) -> list[Manifest]:
-    """Every object of an overlay; read once, to be looked at only."""
-    return list(yaml.load_all((RENDERED / f"{overlay}.yaml").read_text(), Loader=LOADER))
+def rendered(installation: str) -> list[Manifest]:
+    """Every object of an overlay or a release; read once, to be looked at only."""
+    if installation in RELEASES:
+        text = helm_template(*RELEASES[installation]).stdout
+    else:
+        text = (RENDERED / f"{installation}.yaml").read_text()
+    return [item for item in yaml.load_all(text, Loader=LOADER) if item]
+
+
+def helm_template(*options: str) -> subprocess.CompletedProcess[str]:
+    """What helm makes of the chart, or says against it."""
+    command = [str(HELM), "template", "assay", str(CHART), *options]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:
@@ -61,10 +92,10 @@ def settings(objects: list[Manifest]) -> Manifest:
 
 
 def cases() -> Iterator[tuple[str, Manifest]]:
-    """Each workload of each overlay, for parametrised tests."""
-    for overlay in OVERLAYS:
-        for workload in workloads(rendered(overlay)):
-            yield overlay, workload
+    """Each workload of each installation, for parametrised tests."""
+    for installation in INSTALLATIONS:
+        for workload in workloads(rendered(installation)):
+            yield installation, workload
 
 
 def name_of_case(value: object) -> str:

@@ -10,7 +10,9 @@ from assay.evaluation.sandbox.pool import WORKERS_MAX
 from assay.evaluation.sandbox.process import RESIDENT_BYTES_MAX
 from assay.settings import load
 from deploy.manifests import (
+    INSTALLATIONS,
     OVERLAYS,
+    SCALED,
     cases,
     containers,
     name_of_case,
@@ -23,7 +25,7 @@ from deploy.manifests import (
 )
 
 every_workload = pytest.mark.parametrize(("overlay", "workload"), list(cases()), ids=name_of_case)
-every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+every_overlay = pytest.mark.parametrize("overlay", INSTALLATIONS)
 
 RESTRICTED_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"}
 CLOSING_S = 15
@@ -51,9 +53,9 @@ def test_pods_are_restricted(overlay, workload):
         assert not any("hostPort" in port for port in container.get("ports", []))
 
 
-@every_overlay
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_namespace_enforces_it(overlay):
-    """Kubernetes itself refuses a pod that is less."""
+    """Kubernetes itself refuses a pod that is less. A chart has no namespace of its own."""
     (namespace,) = of_kind(rendered(overlay), "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -122,7 +124,7 @@ def test_uploads_fit_on_the_disk(overlay):
     assert most_mb < mb(size) <= mb(limit)
 
 
-@pytest.mark.parametrize("overlay", [name for name in OVERLAYS if name != "dev"])
+@pytest.mark.parametrize("overlay", SCALED)
 def test_a_job_migrates_the_records(overlay):
     """It runs the pods' own image with the pods' own URL, and leaves in time for the next one."""
     objects = rendered(overlay)

@@ -7,7 +7,7 @@ import subprocess
 import kubernetes_validate
 import pytest
 
-from deploy.manifests import KUBERNETES, OVERLAYS, ROOT, rendered
+from deploy.manifests import INSTALLATIONS, KUBERNETES, OVERLAYS, ROOT, rendered
 
 KUBERNETES_VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 
@@ -17,6 +17,7 @@ CUSTOM = {
     ("monitoring.coreos.com/v1", "PodMonitor"): {"selector", "podMetricsEndpoints"},
     ("monitoring.coreos.com/v1", "PrometheusRule"): {"groups"},
     ("keda.sh/v1alpha1", "ScaledObject"): {"scaleTargetRef", "triggers"},
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): {"parentRefs", "hostnames", "rules"},
 }
 
 
@@ -37,7 +38,7 @@ def test_every_overlay_is_rendered_and_nothing_else():
 
 
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", INSTALLATIONS)
 def test_every_object_is_valid(overlay, version):
     """Strict schemas of the last four Kubernetes versions take every object but custom ones."""
     for item in rendered(overlay):
@@ -58,7 +59,7 @@ def test_the_validation_refuses_what_is_wrong():
         kubernetes_validate.validate(wrong, KUBERNETES_VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", INSTALLATIONS)
 def test_custom_objects_have_what_their_controllers_need(overlay):
     """Each is of a kind we know, with a proper name and its indispensable fields."""
     for item in rendered(overlay):

@@ -1,5 +1,6 @@
 """What refers to each other fits: selectors, ports, autoscalers, budgets, network policies."""
 
+import hashlib
 import re
 
 import pytest
@@ -7,9 +8,10 @@ import yaml
 from promql_parser import VectorSelector
 
 from deploy.manifests import (
+    INSTALLATIONS,
     KUBERNETES,
-    OVERLAYS,
     ROOT,
+    SCALED,
     Manifest,
     containers,
     named,
@@ -22,8 +24,7 @@ from deploy.manifests import (
 )
 from deploy.queries import Query, nodes
 
-every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
-SCALED = [name for name in OVERLAYS if name != "dev"]
+every_overlay = pytest.mark.parametrize("overlay", INSTALLATIONS)
 
 
 def labels_of(workload: Manifest) -> Manifest:
@@ -135,7 +136,7 @@ def test_the_api_scales_on_what_more_pods_can_mend():
     assert (cpu["container"], cpu["target"]["averageUtilization"]) == ("assay", 70)
 
 
-@pytest.mark.parametrize("overlay", ["hpa-prometheus-adapter", "keda"])
+@pytest.mark.parametrize("overlay", SCALED)
 def test_the_quota_is_divided_by_the_most_pods_that_there_can_be(overlay):
     """Without Redis each pod takes its part; a smaller number would exceed the quota."""
     objects = rendered(overlay)
@@ -268,17 +269,20 @@ def test_every_pod_is_scraped(overlay):
             assert endpoint["port"] in port_names(workload)
 
 
-def test_a_changed_configuration_rolls_the_pods():
-    """The ConfigMap's name carries a hash of its content, and the pods mount that very name."""
-    for overlay in OVERLAYS:
-        objects = rendered(overlay)
-        (config,) = [e for e in of_kind(objects, "ConfigMap") if "assay.toml" in e["data"]]
-        assert config["metadata"]["name"].startswith("assay-config-")
-        for workload in of_kind(objects, "Deployment"):
-            mounted = [
-                v["configMap"]["name"] for v in pod_of(workload)["volumes"] if "configMap" in v
-            ]
-            assert mounted == [config["metadata"]["name"]]
+@every_overlay
+def test_a_changed_configuration_rolls_the_pods(overlay):
+    """The pods mount the ConfigMap, and carry a hash of its content: in its name with kustomize,
+    as an annotation with Helm."""
+    objects = rendered(overlay)
+    (config,) = [e for e in of_kind(objects, "ConfigMap") if "assay.toml" in e["data"]]
+    name, text = config["metadata"]["name"], config["data"]["assay.toml"]
+    for workload in of_kind(objects, "Deployment"):
+        volumes = pod_of(workload)["volumes"]
+        mounted = [volume["configMap"]["name"] for volume in volumes if "configMap" in volume]
+        assert mounted[0] == name
+        annotations = workload["spec"]["template"]["metadata"].get("annotations", {})
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        assert name.startswith("assay-config-") or annotations["checksum/config"] == digest
 
 
 def test_the_adapter_serves_what_the_autoscalers_ask_for():

@@ -122,7 +122,11 @@ export class Batch {
   /** What changed from the batch `base` to this one, by criterion and row by row. */
   async compare(base: Batch | string, options: CallOptions = {}): Promise<BatchComparison> {
     const query = { base: typeof base === "string" ? base : base.id };
-    return this.#connection.send("GET", this.#path("compare"), { ...options, query });
+    for (;;) {
+      // Each request waits for a while; only a comparison has criteria.
+      const found = await this.#connection.send<Partial<BatchComparison>>("GET", this.#path("compare"), { ...options, query });
+      if (found.criteria) return found as BatchComparison;
+    }
   }
 
   /** Cancel the rows that wait; rows in flight still get their result. */

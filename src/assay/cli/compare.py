@@ -34,6 +34,8 @@ def compare(
     any_regression: Annotated[
         bool, typer.Option("--any-regression", help="Gate: no row may be worse.")
     ] = False,
+    junit: Annotated[Path | None, typer.Option(help="File for a report as JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="File for a report as Markdown.")] = None,
     allow_simulated: options.AllowSimulated = False,
     retry_for_s: options.RetryFor = options.RETRY_FOR_S,
 ) -> None:
@@ -60,6 +62,8 @@ def compare(
         notice(f"assay: nothing is compared: {error}")
         raise typer.Exit(Exit.INCOMPLETE) from None
     sys.stdout.write(rendered(comparison, report, any_regression=any_regression))
+    _write(junit, rendered(comparison, "junit", any_regression=any_regression))
+    _write(markdown, rendered(comparison, "markdown", any_regression=any_regression))
     raise typer.Exit(_conclude(comparison, any_regression, allow_simulated))
 
 
@@ -106,6 +110,14 @@ def _read(path: str) -> RunResults:
     except OSError as error:
         usage_error(f"{path}: {error.strerror}")
     return run
+
+
+def _write(path: Path | None, report: str) -> None:
+    try:
+        if path is not None:
+            path.write_text(report, encoding="utf-8")
+    except OSError as error:
+        usage_error(f"{path}: {error.strerror}")
 
 
 def _conclude(comparison: dict[str, Any], any_regression: bool, allow_simulated: bool) -> Exit:

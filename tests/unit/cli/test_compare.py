@@ -37,6 +37,17 @@ def test_a_significant_regression_fails_the_gate(assay, files):
         assert words in done.stdout
 
 
+def test_reports_are_written_to_files_beside_the_table(assay, files):
+    """One run gives all three, and a folder that is missing is named."""
+    words = ("compare", "base.jsonl", "worse.jsonl")
+    done = assay(*words, "--junit", "junit.xml", "--markdown", "report.md")
+    assert done.returncode == 1, done.stderr
+    assert "Comparison" in done.stdout
+    assert parsed((files / "junit.xml").read_text()).get("failures") == "1"
+    assert (files / "report.md").read_text().startswith("| criterion |")
+    assert assay(*words, "--junit", "missing/junit.xml").returncode == 2
+
+
 def test_any_worse_row_fails_where_that_is_asked_for(assay, files):
     """One lost pass of forty may be chance."""
     done = assay("compare", "base.jsonl", "one.jsonl", "--format", "json")

@@ -97,10 +97,10 @@ def check_files(source: str, out: str | None, *reports: Path | None) -> None:
             usage_error(f"{report}: a report needs the name of a file in a folder that exists")
     if source == STDIN:
         return
-    for written in filter(None, (out, *reports)):
-        path = Path(written)
-        if written != STDIN and path.exists() and path.samefile(source):
-            usage_error(f"{written} would overwrite the input")
+    paths = [*filter(None, reports), *([] if out in (None, STDIN) else [Path(str(out))])]
+    for path in paths:
+        if path.exists() and path.samefile(source):
+            usage_error(f"{path} would overwrite the input")
 
 
 def key_from(api_key_file: Path | None) -> str:

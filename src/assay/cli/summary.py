@@ -39,6 +39,10 @@ class Bounds:
     def has_bounds(self) -> bool:
         return self.min_score is not None or self.min_pass_rate is not None
 
+    def refuses(self, summary: Summary) -> bool:
+        """Whether simulated verdicts stand in the way: by default they are no verdicts."""
+        return self.has_bounds and bool(summary.simulated) and not self.allow_simulated
+
     def to_gates(self) -> list[dict[str, float]]:
         """The gates of a batch; every mean reaches a bound of 0."""
         bounds = {"min_score": self.min_score, "min_pass_rate": self.min_pass_rate}
@@ -60,11 +64,8 @@ class Bounds:
 
 
 def conclude(summary: Summary, gate: Bounds, decided: Sequence[Mapping[str, Any]] = ()) -> Exit:
-    """The exit code for complete results, or for those of a batch whose gates are `decided`.
-
-    Simulated verdicts are no verdicts: by default a gate over them is neither met nor missed.
-    """
-    if gate.has_bounds and summary.simulated and not gate.allow_simulated:
+    """The exit code for complete results, or for those of a batch whose gates are `decided`."""
+    if gate.refuses(summary):
         notice("assay: gate refused: verdicts are simulated. To try it, add --allow-simulated")
         return Exit.INCOMPLETE
     rows = summary.rows

@@ -79,13 +79,12 @@ class Report:
     def add(self, name: str, case: Mapping[str, Any], evaluation: Mapping[str, Any]) -> None:
         """Add a row with the response of its evaluation."""
         self.summary.add_evaluation(evaluation)
-        results = evaluation.get("results") or ()
-        self._keep(name, outcome_of(evaluation), case, lambda: tuple(map(_verdict, results)))
+        self._keep(outcome_of(evaluation), lambda: reported(name, case, evaluation))
 
     def add_failure(self, name: str, case: Mapping[str, Any], code: str, message: str) -> None:
         """Add a row without an evaluation."""
         self.summary.add_failure(code)
-        self._keep(name, "unscored", case, tuple, message)
+        self._keep("unscored", lambda: ReportedRow(name, "unscored", *_texts(case), (), message))
 
     def rows(self, outcome: Outcome) -> list[ReportedRow]:
         """The rows kept, in the order in which they were added."""
@@ -95,18 +94,20 @@ class Report:
         """How many rows of an outcome are not shown if at most `shown_max` are."""
         return max(0, self.counts[outcome] - shown_max)
 
-    def _keep(
-        self,
-        name: str,
-        outcome: Outcome,
-        case: Mapping[str, Any],
-        verdicts: Callable[[], tuple[RowVerdict, ...]],
-        error: str = "",
-    ) -> None:
+    def _keep(self, outcome: Outcome, to_row: Callable[[], ReportedRow]) -> None:
         self.counts[outcome] += 1
         if self._keep_rows and self.counts[outcome] <= ROWS_KEPT_MAX:
-            texts = _text(case.get("input")), _text(case.get("output"))
-            self._rows[outcome].append(ReportedRow(name, outcome, *texts, verdicts(), error))
+            self._rows[outcome].append(to_row())
+
+
+def reported(name: str, case: Mapping[str, Any], evaluation: Mapping[str, Any]) -> ReportedRow:
+    """The row of a case with the response of its evaluation."""
+    verdicts = tuple(map(_verdict, evaluation.get("results") or ()))
+    return ReportedRow(name, outcome_of(evaluation), *_texts(case), verdicts)
+
+
+def _texts(case: Mapping[str, Any]) -> tuple[str, str]:
+    return _text(case.get("input")), _text(case.get("output"))
 
 
 def outcome_of(evaluation: Mapping[str, Any]) -> Outcome:

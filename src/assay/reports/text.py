@@ -40,3 +40,14 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> It
     yield "|" + " --- |" * len(headings)
     for cells in rows:
         yield "| " + " | ".join(map(plain, cells)) + " |"
+
+
+def text_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table in columns: words to the left, numbers to the right."""
+    shown = [headings, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    numeric = [all(row[place][:1].isdigit() for row in shown[1:]) for place in range(len(headings))]
+    for row in shown:
+        cells = zip(row, widths, numeric, strict=True)
+        aligned = (f"{cell:{'>' if right else '<'}{width}}" for cell, width, right in cells)
+        yield "  ".join(aligned).rstrip()

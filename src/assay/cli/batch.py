@@ -15,10 +15,11 @@ from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, size_bytes, stream_rows
-from assay.cli.summary import Bounds, Summary, conclude, show
+from assay.cli.summary import Bounds, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
 from assay.client.wire import NDJSON
 from assay.errors import ServiceError
+from assay.reports.totals import Summary
 
 batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
 app.add_typer(batch_app, name="batch")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
-from xml.etree import ElementTree as ET
 
 import orjson
 from rich.console import Console
@@ -15,13 +13,13 @@ from rich.text import Text
 
 from assay.cli.app import printable
 from assay.cli.summary import TABLE_COLUMNS
+from assay.reports.junit import JUnitCase, junit_xml
+from assay.reports.text import markdown_table, plain
 
 Format = Literal["table", "json", "markdown", "junit"]
 Comparison = Mapping[str, Any]
 HEADINGS = ("criterion", "measure", "base", "candidate", "difference", "95 % interval",
             "p adjusted", "rows", "worse", "better", "verdict")  # fmt: skip
-MARKUP = re.compile(r"([\\`*_{}\[\]<>()#|~&!])")
-"""What Markdown would read as markup in a name."""
 
 
 def rendered(comparison: Comparison, report: Format, *, any_regression: bool) -> str:
@@ -49,39 +47,30 @@ def _table(comparison: Comparison) -> str:
 
 
 def _markdown(comparison: Comparison) -> Iterator[str]:
-    yield "| " + " | ".join(HEADINGS) + " |"
-    yield "|" + " --- |" * len(HEADINGS)
-    for cells in _cells(comparison):
-        yield "| " + " | ".join(MARKUP.sub(r"\\\1", cell) for cell in cells) + " |"
+    yield from markdown_table(HEADINGS, _cells(comparison))
     yield ""
     for line in _lines(comparison):
-        yield "- " + MARKUP.sub(r"\\\1", line)
+        yield f"- {plain(line)}"
 
 
 def _junit(comparison: Comparison, any_regression: bool) -> str:
     """A test case for each criterion: failed if it is worse, an error if nothing can be said."""
-    criteria = comparison["criteria"]
-    suite = ET.Element("testsuite", name="assay compare", tests=str(len(criteria)))
-    runs = " to ".join(printable(comparison[run]["id"]) for run in ("candidate", "base"))
-    failures = errors = 0
-    for criterion in criteria:
-        case = ET.SubElement(suite, "testcase", classname=runs, name=printable(criterion["name"]))
-        verdicts = {one["verdict"] for one in criterion["differences"]}
-        worse = "regression" in verdicts or (any_regression and criterion["regressions"]["total"])
-        text = "\n".join(_criterion_lines(criterion))
-        if worse:
-            failures += 1
-            message = f"rows that are worse: {criterion['regressions']['total']}"
-            ET.SubElement(case, "failure", message=message).text = text
-        elif verdicts == {None}:
-            errors += 1
-            ET.SubElement(case, "error", message="nothing can be tested").text = text
-        else:
-            ET.SubElement(case, "system-out").text = text
-    suite.attrib |= {"failures": str(failures), "errors": str(errors)}
+    runs = " to ".join(comparison[run]["id"] for run in ("candidate", "base"))
+    cases = (_test_case(runs, criterion, any_regression) for criterion in comparison["criteria"])
     said = (*comparison["warnings"], *comparison["statements"])
-    ET.SubElement(suite, "system-out").text = "\n".join(map(printable, said))
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    return junit_xml("assay compare", cases, said)
+
+
+def _test_case(runs: str, criterion: Mapping[str, Any], any_regression: bool) -> JUnitCase:
+    verdicts = {one["verdict"] for one in criterion["differences"]}
+    text = "\n".join(_criterion_lines(criterion))
+    worse = criterion["regressions"]["total"]
+    if "regression" in verdicts or (any_regression and worse):
+        message = f"rows that are worse: {worse}"
+        return JUnitCase(runs, criterion["name"], "failure", message, text)
+    if verdicts == {None}:
+        return JUnitCase(runs, criterion["name"], "error", "nothing can be tested", text)
+    return JUnitCase(runs, criterion["name"], "passed", text=text)
 
 
 def _cells(comparison: Comparison) -> Iterator[list[str]]:

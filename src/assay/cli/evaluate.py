@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +12,12 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, needs_server, notice
+from assay.cli.app import Exit, app, check_url, needs_server, notice, usage_error
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.summary import Bounds, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
+from assay.reports.writers import write_report
 
 CONCURRENCY_MAX = 1_000
 
@@ -46,6 +48,9 @@ def evaluate(
     config: Annotated[
         Path | None, typer.Option(help="Configuration for scoring in this process.")
     ] = None,
+    report: options.HtmlReport = None,
+    junit: options.JUnitReport = None,
+    markdown: options.MarkdownReport = None,
 ) -> None:
     """Score each row of FILE.jsonl: {"id"?, "input"?, "output", "reference"?, …}.
 
@@ -59,11 +64,15 @@ def evaluate(
     defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
     if judge is not None:
         defaults["judge"] = judge
-    options.check_files(source, out)
+    options.check_files(source, out, report, junit, markdown)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = _client(url, api_key_file, config, retry_policy, concurrency)
-    outcome = asyncio.run(run(Job(source, out, defaults, concurrency), client))
-    raise typer.Exit(_conclude(outcome, out, Bounds(min_score, min_pass_rate, allow_simulated)))
+    reports = {"html": report, "junit": junit, "markdown": markdown}
+    job = Job(source, out, defaults, concurrency, keep_rows=any(reports.values()))
+    outcome = asyncio.run(run(job, client))
+    gate = Bounds(min_score, min_pass_rate, allow_simulated)
+    _write(outcome, gate, reports)
+    raise typer.Exit(_conclude(outcome, out, gate))
 
 
 def _client(
@@ -83,12 +92,30 @@ def _client(
     return AsyncAssay(url, key, retry_policy=retry_policy, connections_max=concurrency)
 
 
+def _write(outcome: Outcome, gate: Bounds, reports: Mapping[str, Path | None]) -> None:
+    """Write the reports, also of a run that stopped; exits if a file cannot be written."""
+    report = outcome.report
+    if outcome.stopped:
+        report.statements.append(f"The run stopped: {outcome.stopped}")
+    if outcome.interrupted:
+        report.statements.append("The run was interrupted.")
+    if gate.refuses(report.summary):
+        report.statements.append("The gate is refused, because verdicts are simulated.")
+    else:
+        missed = gate.missed(report.summary.rows)
+        report.statements += [f"Gate not met: {bound}." for bound in missed]
+    try:
+        write_report(report, **reports)
+    except OSError as error:
+        usage_error(f"{error.filename}: {error.strerror}")
+
+
 def _conclude(outcome: Outcome, out: str | None, gate: Bounds) -> Exit:
     """Show the summary and choose the exit code."""
-    show(outcome.summary, Console(stderr=out == STDIN))
+    show(outcome.report.summary, Console(stderr=out == STDIN))
     if outcome.stopped:
         notice(f"assay: stopped: {outcome.stopped}")
     if outcome.interrupted:
-        notice(f"assay: interrupted after {outcome.summary.rows.total} rows")
+        notice(f"assay: interrupted after {outcome.report.summary.rows.total} rows")
         return Exit.INTERRUPTED
-    return Exit.INCOMPLETE if outcome.stopped else conclude(outcome.summary, gate)
+    return Exit.INCOMPLETE if outcome.stopped else conclude(outcome.report.summary, gate)

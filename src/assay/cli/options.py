@@ -52,6 +52,9 @@ AllowSimulated = Annotated[
 RetryFor = Annotated[
     float, typer.Option(min=0, max=3600, help="How long to retry a call, in seconds.")
 ]
+HtmlReport = Annotated[Path | None, typer.Option(help="File for a report as a page of HTML.")]
+JUnitReport = Annotated[Path | None, typer.Option(help="File for a report as JUnit XML.")]
+MarkdownReport = Annotated[Path | None, typer.Option(help="File for a report as Markdown.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -83,16 +86,21 @@ def read_criteria(given: list[str]) -> list[Any]:
     return criteria
 
 
-def check_files(source: str, out: str | None) -> None:
-    """Exit if the input does not exist, or if the output would overwrite it."""
+def check_files(source: str, out: str | None, *reports: Path | None) -> None:
+    """Exit if the input does not exist, if the output would overwrite it, or reports cannot be."""
     if source != STDIN and not Path(source).exists():
         usage_error(f"{source}: file not found")
     if source != STDIN and Path(source).is_dir():
         usage_error(f"{source}: is a directory")
-    if out is None or STDIN in (source, out):
+    for report in filter(None, reports):
+        if not report.parent.is_dir() or report.is_dir():
+            usage_error(f"{report}: a report needs the name of a file in a folder that exists")
+    if source == STDIN:
         return
-    if Path(out).exists() and Path(out).samefile(source):
-        usage_error("--out would overwrite the input")
+    paths = [*filter(None, reports), *([] if out in (None, STDIN) else [Path(str(out))])]
+    for path in paths:
+        if path.exists() and path.samefile(source):
+            usage_error(f"{path} would overwrite the input")
 
 
 def key_from(api_key_file: Path | None) -> str:

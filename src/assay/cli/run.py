@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,9 +18,9 @@ from rich.console import Console
 from assay.cli.app import printable
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, Row, size_bytes, stream_rows
-from assay.cli.summary import Summary
 from assay.client import AsyncAssay, for_each_in_order
 from assay.errors import ServiceError, to_error
+from assay.reports.report import Report
 
 FATAL_CODES = frozenset(
     {"unauthenticated", "forbidden", "not_found", "unknown_criterion", "unknown_model"}
@@ -37,13 +37,15 @@ class Job:
     out: str | None
     defaults: dict[str, Any]
     concurrency: int
+    keep_rows: bool = False
+    """Whether the report has the rows, as its files do."""
 
 
 @dataclass(slots=True)
 class Outcome:
     """The result of a run; `stopped` says why it ended early."""
 
-    summary: Summary = field(default_factory=Summary)
+    report: Report
     stopped: str = ""
     interrupted: bool = False
 
@@ -76,7 +78,7 @@ async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Out
     if task is not None:
         with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    outcome = Outcome()
+    outcome = Outcome(Report(f"assay evaluate {job.source}", keep_rows=job.keep_rows))
     console = Console(stderr=True)
     try:
         with _opened(job.out) as file, display_for(console, size_bytes(job.source)) as display:
@@ -122,13 +124,15 @@ class _Collector:
             self._file.write(result.to_line())
             self._file.flush()
         self._rows += 1
+        row = result.row
+        named = (f"line {row.line}" if row.id is None else str(row.id), row.case or {})
         if result.error is not None:
             self._failed += 1
-            self._outcome.summary.add_failure(result.error.code)
-            self._show(result.row, result.error)
+            self._outcome.report.add_failure(*named, result.error.code, str(result.error))
+            self._show(row, result.error)
         elif result.evaluation is not None:
-            self._outcome.summary.add_evaluation(result.evaluation)
-        self._display.update(self._rows, self._failed, result.row.end)
+            self._outcome.report.add(*named, result.evaluation)
+        self._display.update(self._rows, self._failed, row.end)
         if (
             result.error is not None
             and result.error.code in FATAL_CODES

@@ -1,11 +1,9 @@
-"""Totals over all rows: an unscored result counts as unscored, never as 0."""
+"""The totals of a run as a table, and the gate over them."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -14,82 +12,10 @@ from rich.text import Text
 
 from assay.cli.app import Exit, notice, printable
 from assay.domain.unasked import unasked
+from assay.reports.totals import REASONS_SHOWN_MAX, CriterionTotals, Summary
 
-CRITERIA_MAX = 1_000
 TABLE_COLUMNS = 120
-REASONS_SHOWN_MAX = 8
-REST = "(further criteria)"
 ROUNDING = 1e-9
-
-
-@dataclass(slots=True)
-class CriterionTotals:
-    """Totals of one criterion, or of whole rows."""
-
-    scores: int = 0
-    score_sum: float = 0.0
-    passed: int = 0
-    failed: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    cost_usd: float = 0.0
-
-    def add(self, result: Mapping[str, Any], reason: str | None) -> None:
-        """Count a result; `reason` says why it is unscored, or is None."""
-        self.cost_usd += _number(result.get("cost_usd")) or 0.0
-        score = _number(result.get("score"))
-        if reason is not None or score is None:
-            self.left_out[reason or "score_missing"] += 1
-            return
-        self.scores += 1
-        self.score_sum += score
-        self.passed += result.get("passed") is True
-        self.failed += result.get("passed") is False
-
-    @property
-    def total(self) -> int:
-        return self.scores + self.left_out.total()
-
-    @property
-    def mean(self) -> float | None:
-        return self.score_sum / self.scores if self.scores else None
-
-    @property
-    def pass_rate(self) -> float | None:
-        decided = self.passed + self.failed
-        return self.passed / decided if decided else None
-
-
-class Summary:
-    """Totals of rows and of every criterion; its size does not grow with the rows."""
-
-    def __init__(self) -> None:
-        self.rows = CriterionTotals()
-        self.criteria: dict[str, CriterionTotals] = {}
-        self.simulated = 0
-        self.unasked: set[str] = set()
-
-    def add_evaluation(self, evaluation: Mapping[str, Any]) -> None:
-        """Count the response of an evaluation."""
-        has_score = _number(evaluation.get("score")) is not None
-        self.rows.add(evaluation, None if has_score else "no_criterion_scored")
-        results = evaluation.get("results")
-        for result in results if isinstance(results, list) else ():
-            if isinstance(result, dict):
-                if result.get("simulated") is True:
-                    self.simulated += 1
-                    self.unasked.add(str((result.get("judge") or {}).get("provider")))
-                scored = result.get("status") == "scored"
-                reason = str(result.get("reason") or result.get("status"))
-                self._totals(str(result.get("name"))).add(result, None if scored else reason)
-
-    def add_failure(self, code: str) -> None:
-        """Count a row without an evaluation."""
-        self.rows.left_out[code] += 1
-
-    def _totals(self, name: str) -> CriterionTotals:
-        if name not in self.criteria and len(self.criteria) >= CRITERIA_MAX:
-            name = REST
-        return self.criteria.setdefault(name, CriterionTotals())
 
 
 def show(summary: Summary, console: Console) -> None:
@@ -117,6 +43,10 @@ class Bounds:
     def has_bounds(self) -> bool:
         return self.min_score is not None or self.min_pass_rate is not None
 
+    def refuses(self, summary: Summary) -> bool:
+        """Whether simulated verdicts stand in the way: by default they are no verdicts."""
+        return self.has_bounds and bool(summary.simulated) and not self.allow_simulated
+
     def to_gates(self) -> list[dict[str, float]]:
         """The gates of a batch; every mean reaches a bound of 0."""
         bounds = {"min_score": self.min_score, "min_pass_rate": self.min_pass_rate}
@@ -138,11 +68,8 @@ class Bounds:
 
 
 def conclude(summary: Summary, gate: Bounds, decided: Sequence[Mapping[str, Any]] = ()) -> Exit:
-    """The exit code for complete results, or for those of a batch whose gates are `decided`.
-
-    Simulated verdicts are no verdicts: by default a gate over them is neither met nor missed.
-    """
-    if gate.has_bounds and summary.simulated and not gate.allow_simulated:
+    """The exit code for complete results, or for those of a batch whose gates are `decided`."""
+    if gate.refuses(summary):
         notice("assay: gate refused: verdicts are simulated. To try it, add --allow-simulated")
         return Exit.INCOMPLETE
     rows = summary.rows
@@ -184,10 +111,3 @@ def _cells(name: str, totals: CriterionTotals) -> list[Text]:
         why,
     )
     return [Text(printable(cell)) for cell in shown]
-
-
-def _number(value: Any) -> float | None:
-    """The value if it is a finite number, else None: NaN never reaches a mean."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from assay.domain.row_files import Row
 from assay.api.dataset_items import CHUNK_ITEMS, DatasetItem, item_document, next_chunk
 from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
@@ -20,7 +21,7 @@ from assay.api.routes import add_route, flag, json_response, list_document, text
 from assay.api.services import Services
 from assay.api.uploads import Uploads
 from assay.api.validation import validate
-from assay.catalog.item_files import READERS, Row
+from assay.catalog.item_files import READERS
 from assay.catalog.item_schema import check_schema, schema_faults
 from assay.criteria.frozen import Frozen
 from assay.domain.completion import Caller

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
+from assay.domain.row_files import Row
 from assay.api.batches.requests import ItemId
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import JSON_BODY, RECORD
@@ -20,7 +21,7 @@ from assay.api.requests import CaseFields, EvaluatorReference, Metadata
 from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.validation import first_fault, validate
-from assay.catalog.item_files import JSON_LINES, Row, json_lines
+from assay.catalog.item_files import JSON_LINES, json_lines
 from assay.catalog.labels import case_digest, item_digests
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen

@@ -14,7 +14,7 @@ from rich.console import Console
 from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
-from assay.cli.rows import STDIN, size_bytes, stream_rows
+from assay.cli.rows import Source, stream_rows
 from assay.cli.summary import Bounds, Summary, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
 from assay.client.wire import NDJSON
@@ -28,11 +28,12 @@ app.add_typer(batch_app, name="batch")
 class BatchJob:
     """The rows, the request that creates the batch, and what to wait for."""
 
-    source: str
+    source: Source
     request: dict[str, Any]
     watch: bool
     out: str | None
     gate: Bounds
+    quiet: bool
 
 
 @batch_app.callback()
@@ -42,9 +43,10 @@ def _batch() -> None:
 
 @batch_app.command("run")
 def run(
-    source: options.Source,
+    source: options.SourceFile,
     *,
     criteria: options.CriteriaOption,
+    form: options.FormatOption = None,
     url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
     judge: options.JudgeOption = None,
@@ -58,10 +60,12 @@ def run(
     ] = False,
     allow_simulated: options.AllowSimulated = False,
     retry_for_s: options.RetryFor = options.RETRY_FOR_S,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Upload FILE.jsonl as a batch: {"id"?, "input"?, "output", "group"?, …}, and start it.
+    """Upload the rows of a file as a batch, and start it.
 
-    A row without an id gets one from its line: line-1. Without --watch, --out and the gates, the
+    A row has the fields "id"?, "input"?, "output", "group"?, "reference"?, … of a case; a column
+    of a table with another name is in the case's "fields". A row without an id gets one from its line: line-1. Without --watch, --out and the gates, the
     command prints the id of the batch and exits; the batch continues.
 
     With --stop-when-certain, the batch ends as soon as it is certain, with an error of at most
@@ -71,11 +75,11 @@ def run(
     score, the batch did not complete, or the gate is refused because verdicts are simulated; 130
     interrupted, and the batch continues.
     """
-    options.check_files(source, out)
+    read = options.read_source(source, form, out)
     gate = Bounds(min_score, min_pass_rate, allow_simulated)
-    request = _request(options.read_criteria(criteria), judge, gate, stop=stop_when_certain)
+    request = _request(options.read_criteria(criteria, quiet=quiet), judge, gate, stop=stop_when_certain)
     follows = watch or out is not None or gate.has_bounds
-    job = BatchJob(source, request, follows, out, gate)
+    job = BatchJob(read, request, follows, out, gate, quiet)
     check_url(url)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = AsyncAssay(url, options.key_from(api_key_file), retry_policy=retry_policy)
@@ -114,7 +118,7 @@ async def _run(job: BatchJob, opening: AsyncAssay) -> Exit:
         await client.post(f"/v1/batches/{batch['id']}/start")
         if not job.watch:
             return Exit.INCOMPLETE if left_out else Exit.OK
-        ended = await _follow(client, batch["id"], console)
+        ended = await _follow(client, batch["id"], console, quiet=job.quiet)
         summary = await _results(job, client, batch["id"])
     return _conclude(job, ended, summary, left_out)
 
@@ -122,14 +126,14 @@ async def _run(job: BatchJob, opening: AsyncAssay) -> Exit:
 async def _upload(job: BatchJob, client: AsyncAssay, batch_id: str, console: Console) -> int:
     """Send the rows; return the number of bad ones."""
     bad: list[str] = []
-    with display_for(console, size_bytes(job.source)) as display:
+    with display_for(console, job.source.size_bytes, quiet=job.quiet) as display:
         # A retry adds no row twice, because the service knows rows by their ids.
         response = await client.request(
             "PUT",
             f"/v1/batches/{batch_id}/items",
             content=lambda: _lines(job.source, display, bad),
             headers={"Content-Type": NDJSON},
-            repeatable=job.source != STDIN,
+            repeatable=not job.source.is_stdin,
         )
         bad += [f"line {row['line']}: {row['message']}" for row in response["bad_rows"]]
         for fault in bad[:FAULTS_SHOWN_MAX]:
@@ -140,7 +144,7 @@ async def _upload(job: BatchJob, client: AsyncAssay, batch_id: str, console: Con
     return left_out
 
 
-async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator[bytes]:
+async def _lines(source: Source, display: Display, bad: list[str]) -> AsyncIterator[bytes]:
     """The rows to send: one line for each line of the file, so that line numbers agree."""
     bad.clear()
     sent, line = 0, 0
@@ -158,10 +162,12 @@ async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator
         display.update(sent, len(bad), row.end)
 
 
-async def _follow(client: AsyncAssay, batch_id: str, console: Console) -> Mapping[str, Any]:
+async def _follow(
+    client: AsyncAssay, batch_id: str, console: Console, *, quiet: bool
+) -> Mapping[str, Any]:
     """Show progress until the batch ends."""
     batch = await client.batches.get(batch_id)
-    with display_for(console, batch.raw["counts"]["total"]) as display:
+    with display_for(console, batch.raw["counts"]["total"], quiet=quiet) as display:
         async for latest in batch.follow():
             counts = latest.raw["counts"]
             done = counts["total"] - counts["pending"]

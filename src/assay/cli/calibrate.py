@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ import typer
 
 from assay.cli import options
 from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
+from assay.cli.rows import STDIN
 from assay.client import AsyncAssay
 from assay.client.wire import NDJSON, given
 from assay.errors import ServiceError
@@ -115,14 +117,14 @@ def draw_labels(
 
 @labels_app.command("add")
 def add_labels(
-    source: options.Source,
+    source: options.SourceFile,
     *,
     url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
 ) -> None:
     """Add labels from a file, one as JSON on each line: all of them, or none."""
     try:
-        content = Path(source).read_bytes()
+        content = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
         usage_error(f"{source}: {error.strerror}")
 

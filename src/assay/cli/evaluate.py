@@ -22,9 +22,10 @@ CONCURRENCY_MAX = 1_000
 
 @app.command()
 def evaluate(
-    source: options.Source,
+    source: options.SourceFile,
     *,
     criteria: options.CriteriaOption,
+    form: options.FormatOption = None,
     url: Annotated[
         str | None,
         typer.Option(
@@ -46,23 +47,25 @@ def evaluate(
     config: Annotated[
         Path | None, typer.Option(help="Configuration for scoring in this process.")
     ] = None,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Score each row of FILE.jsonl: {"id"?, "input"?, "output", "reference"?, …}.
+    """Score each row of a file, and use the result as a gate.
 
-    "criteria" and "judge" of a row override the options. Each line of --out has the row's "line"
+    A row has the fields "id"?, "input"?, "output", "reference"?, … of a case; a column of a table
+    with another name is in the case's "fields". "criteria" and "judge" of a row override the options. Each line of --out has the row's "line"
     and "id", and its "evaluation" or its "error", in the order of the input.
 
     Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong
     arguments; 3 some rows have no score, the run stopped early, or the gate is refused because
     verdicts are simulated; 130 interrupted, with the results so far.
     """
-    defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
+    defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria, quiet=quiet)}
     if judge is not None:
         defaults["judge"] = judge
-    options.check_files(source, out)
+    read = options.read_source(source, form, out)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = _client(url, api_key_file, config, retry_policy, concurrency)
-    outcome = asyncio.run(run(Job(source, out, defaults, concurrency), client))
+    outcome = asyncio.run(run(Job(read, out, defaults, concurrency, quiet), client))
     raise typer.Exit(_conclude(outcome, out, Bounds(min_score, min_pass_rate, allow_simulated)))
 
 

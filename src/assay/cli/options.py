@@ -11,20 +11,28 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from assay.cli.app import usage_error
-from assay.cli.rows import STDIN
+from assay.cli.app import notice, usage_error
+from assay.cli.rows import STDIN, Format, Source, require_parquet
 from assay.client import RetryPolicy, wire
 
 JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
 """How an option begins that is meant as JSON, and not as a rubric such as `[Tone] It is polite`."""
+SHOWN_CHARS = 60
 RETRY_FOR_S = RetryPolicy().retry_for_s
 
-Source = Annotated[
-    str, typer.Argument(metavar="FILE.jsonl", help="Rows as JSON Lines; - reads stdin.")
+SourceFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="Rows as JSON Lines, CSV or Parquet; - reads stdin.")
+]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="Format of FILE. Default: by its name, or by its beginning."),
 ]
 CriteriaOption = Annotated[
     list[str],
-    typer.Option(help="A rubric as text, criteria as JSON, or @file.json with criteria."),
+    typer.Option(help="A rubric in words, criteria as JSON, or @file with one of the two."),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show errors and the result, but no progress.")
 ]
 ApiKeyFile = Annotated[
     Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
@@ -63,36 +71,52 @@ MetricsPort = Annotated[
 ]
 
 
-def read_criteria(given: list[str]) -> list[Any]:
-    """The `criteria` field of a request: each text unchanged, each JSON and @file as its value."""
+def read_criteria(given: list[str], *, quiet: bool = False) -> list[Any]:
+    """The `criteria` field of a request: words unchanged, JSON as its value; says which it took."""
     criteria: list[Any] = []
     for option in given:
-        if not option.startswith("@") and not JSON_START.match(option):
-            criteria.append(option)
-            continue
-        try:
-            text = Path(option[1:]).read_bytes() if option.startswith("@") else option
-            read = orjson.loads(text)
-        except OSError as error:
-            usage_error(f"--criteria {option}: {error.strerror}")
-        except orjson.JSONDecodeError as error:
-            usage_error(f"--criteria {option}: not valid JSON: {error}")
-        criteria.extend(read if isinstance(read, list) else [read])
+        read = _criteria_in(option)
+        criteria += read if isinstance(read, list) else [read]
+        if not quiet:
+            taken = "a rubric in words"
+            if not isinstance(read, str):
+                count = len(read) if isinstance(read, list) else 1
+                taken = f"{count} criteria as JSON" if count > 1 else "a criterion as JSON"
+            shown = option if len(option) <= SHOWN_CHARS else f"{option[:SHOWN_CHARS]}…"
+            notice(f"assay: --criteria {shown}: {taken}")
     if not criteria or not all(isinstance(item, str | dict) and item for item in criteria):
         usage_error("--criteria: each must be a non-empty text or a non-empty JSON object")
     return criteria
 
 
-def check_files(source: str, out: str | None) -> None:
-    """Exit if the input does not exist, or if the output would overwrite it."""
-    if source != STDIN and not Path(source).exists():
-        usage_error(f"{source}: file not found")
-    if source != STDIN and Path(source).is_dir():
-        usage_error(f"{source}: is a directory")
-    if out is None or STDIN in (source, out):
-        return
-    if Path(out).exists() and Path(out).samefile(source):
-        usage_error("--out would overwrite the input")
+def _criteria_in(option: str) -> Any:
+    """The value of JSON, or the words; exits if a file cannot be read or JSON is wrong."""
+    try:
+        text = Path(option[1:]).read_text("utf-8").strip() if option.startswith("@") else option
+        is_json = option.startswith("@") and option.endswith(".json")
+        return orjson.loads(text) if is_json or JSON_START.match(text) else text
+    except (OSError, UnicodeDecodeError) as error:
+        usage_error(f"--criteria {option}: {getattr(error, 'strerror', 'must be UTF-8')}")
+    except orjson.JSONDecodeError as error:
+        usage_error(f"--criteria {option}: not valid JSON: {error}")
+
+
+def read_source(path: str, form: Format | None, out: str | None) -> Source:
+    """The input; exits if there is none, if it cannot be read, or if `out` would overwrite it."""
+    source = Source(path, form)
+    if not source.is_stdin and not Path(path).exists():
+        usage_error(f"{path}: file not found")
+    if not source.is_stdin and Path(path).is_dir():
+        usage_error(f"{path}: is a directory")
+    if out is not None and STDIN not in (path, out):
+        if Path(out).exists() and Path(out).samefile(path):
+            usage_error("--out would overwrite the input")
+    try:
+        if source.named_format == "parquet":
+            require_parquet(path)
+    except OSError as error:
+        usage_error(f"{path}: {error.strerror}")
+    return source
 
 
 def key_from(api_key_file: Path | None) -> str:

@@ -13,7 +13,8 @@ from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.responses import StreamingResponse
 
-from assay.catalog.item_files import Row, json_lines
+from assay.domain.row_files import Row
+from assay.catalog.item_files import json_lines
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen
 from assay.domain.errors import FieldError, RequestError

@@ -11,17 +11,27 @@ import orjson
 import typer
 from rich.console import Console
 
-from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
+from assay.cli import listing, options
+from assay.cli.app import Exit, app, check_url, examples, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import Source, stream_rows
 from assay.cli.summary import Bounds, Summary, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
-from assay.client.wire import NDJSON
+from assay.client.wire import NDJSON, given
 from assay.errors import ServiceError
 
 batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
 app.add_typer(batch_app, name="batch")
+BatchId = Annotated[str, typer.Argument(help="The id of the batch.")]
+COLUMNS = {
+    **{"id": "id", "status": "status", "rows": "counts.total", "waiting": "counts.pending"},
+    **{"score": "score", "pass rate": "pass_rate", "cost USD": "cost_usd"},
+    **{"evaluator": "evaluator", "dataset": "dataset", "created": "created_at", "name": "name"},
+}
+RUN_EXAMPLES = examples(
+    'assay batch run cases.csv --criteria "The answer is polite." --watch',
+    "assay batch run cases.jsonl --criteria @criteria.json --out results.jsonl --min-score 0.8",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,66 @@ def _batch() -> None:
     """Score a file of rows as one batch, which survives restarts of the service."""
 
 
-@batch_app.command("run")
+@batch_app.command("list", epilog=examples("assay batch list", "assay batch list --json | jq .id"))
+def list_batches(
+    limit: listing.Limit = listing.LIMIT,
+    as_json: listing.JsonLines = False,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """List the batches, newest first."""
+    with listing.service(url, api_key_file) as client:
+        found = (batch.raw for batch in client.batches.list())
+        listing.print_listing(found, COLUMNS, limit=limit, as_json=as_json)
+
+
+@batch_app.command("show", epilog=examples("assay batch show batch_01…"))
+def show_batch(
+    batch: BatchId,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """Print a batch as JSON."""
+    with listing.service(url, api_key_file) as client:
+        listing.print_document(client.batches.get(batch).raw)
+
+
+@batch_app.command(
+    "results",
+    epilog=examples(
+        "assay batch results batch_01… --out results.jsonl",
+        "assay batch results batch_01… --failed | jq .item_id",
+    ),
+)
+def batch_results(
+    batch: BatchId,
+    criterion: Annotated[
+        str | None, typer.Option(help="Only rows with a result of this criterion.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only rows that did not pass.")] = False,
+    out: listing.OutFile = "-",
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """Write the results of a batch so far as JSON Lines, in the order of the rows."""
+    filters = given(criterion=criterion, passed="false" if failed else None)
+    with listing.service(url, api_key_file) as client:
+        found = client.batches.get(batch).results(**filters)
+        listing.save_lines((result.raw for result in found), out)
+
+
+@batch_app.command("cancel", epilog=examples("assay batch cancel batch_01…"))
+def cancel_batch(
+    batch: BatchId,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """Cancel the rows that wait; rows in flight still get their result. Prints the batch."""
+    with listing.service(url, api_key_file) as client:
+        listing.print_document(client.batches.get(batch).cancel().raw)
+
+
+@batch_app.command("run", epilog=RUN_EXAMPLES)
 def run(
     source: options.SourceFile,
     *,

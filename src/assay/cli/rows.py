@@ -33,7 +33,6 @@ SUFFIXES: dict[str, Format] = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
 }
 PARQUET_START = b"PAR1"
-KNOWN_COLUMNS = REQUEST_FIELDS | ROW_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,8 @@ class Source:
 
     path: str
     format: Format | None = None
+    columns: frozenset[str] = REQUEST_FIELDS | ROW_FIELDS
+    """Those that are fields of a case; a table may have others."""
 
     @property
     def is_stdin(self) -> bool:
@@ -77,12 +78,14 @@ class Source:
             if found == "parquet":
                 require_parquet(self.path)
                 with _seekable(file) as whole:
-                    yield from read_rows(whole, found)
+                    yield from read_rows(whole, found, self.columns)
             else:
-                yield from read_rows(file, found)
+                yield from read_rows(file, found, self.columns)
 
 
-def read_rows(file: IO[bytes], form: Format = "jsonl") -> Iterator[Row]:
+def read_rows(
+    file: IO[bytes], form: Format = "jsonl", columns: frozenset[str] = frozenset()
+) -> Iterator[Row]:
     """The rows of an open file; the unknown columns of a table are the `fields` of its cases."""
     tells = file.seekable()
     for line, value in READERS[form](file, LINE_BYTES_MAX):
@@ -92,7 +95,7 @@ def read_rows(file: IO[bytes], form: Format = "jsonl") -> Iterator[Row]:
             continue
         try:
             # Cells can hold what JSON cannot: bytes that are no text, and dates.
-            row = value if form == "jsonl" else orjson.loads(to_json(to_case(value, KNOWN_COLUMNS)))
+            row = value if form == "jsonl" else orjson.loads(to_json(to_case(value, columns)))
         except orjson.JSONEncodeError:
             yield Row(line, end, fault="must be UTF-8")
             continue
@@ -153,7 +156,7 @@ def _format_of(file: IO[bytes]) -> Format:
         return "parquet"
     names = start.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].strip().split(b",")
     columns = {name.strip(b' "').decode("utf-8", "replace") for name in names}
-    return "csv" if columns & KNOWN_COLUMNS else "jsonl"
+    return "csv" if columns & (REQUEST_FIELDS | ROW_FIELDS) else "jsonl"
 
 
 @contextlib.contextmanager

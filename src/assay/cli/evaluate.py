@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, needs_server, notice
+from assay.cli.app import Exit, app, check_url, examples, needs_server, notice
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.summary import Bounds, conclude, show
@@ -20,7 +20,13 @@ from assay.client import AsyncAssay, RetryPolicy
 CONCURRENCY_MAX = 1_000
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'assay evaluate cases.csv --criteria "The answer is polite." --min-pass-rate 0.9',
+        "assay evaluate cases.jsonl --criteria @criteria.json --out results.jsonl",
+        """cat cases.jsonl | assay evaluate - --criteria '{"type": "json_valid"}' --out -""",
+    )
+)
 def evaluate(
     source: options.SourceFile,
     *,

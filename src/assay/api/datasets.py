@@ -11,7 +11,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from assay.domain.row_files import Row
 from assay.api.dataset_items import CHUNK_ITEMS, DatasetItem, item_document, next_chunk
 from assay.api.evaluators import VERSION, VERSIONS_PAGE, Description, Name
 from assay.api.judged_request import deadline_of
@@ -36,6 +35,7 @@ from assay.domain.records import (
     DatasetVersion,
     ItemFilter,
 )
+from assay.domain.row_files import Row
 from assay.http.body import read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.pagination import Paging

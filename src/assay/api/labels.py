@@ -13,7 +13,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.domain.row_files import Row
 from assay.api.batches.requests import ItemId
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import JSON_BODY, RECORD
@@ -29,6 +28,7 @@ from assay.criteria.locations import require_one
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.labels import LABEL_ID_KIND, SCORE_MAX, HumanLabel
+from assay.domain.row_files import Row
 from assay.http.body import read_json, require_media_type
 from assay.http.pagination import Paging
 from assay.http.problems import bad_lines, invalid_request

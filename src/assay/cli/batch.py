@@ -24,9 +24,17 @@ batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_he
 app.add_typer(batch_app, name="batch")
 BatchId = Annotated[str, typer.Argument(help="The id of the batch.")]
 COLUMNS = {
-    **{"id": "id", "status": "status", "rows": "counts.total", "waiting": "counts.pending"},
-    **{"score": "score", "pass rate": "pass_rate", "cost USD": "cost_usd"},
-    **{"evaluator": "evaluator", "dataset": "dataset", "created": "created_at", "name": "name"},
+    "id": "id",
+    "status": "status",
+    "rows": "counts.total",
+    "waiting": "counts.pending",
+    "score": "score",
+    "pass rate": "pass_rate",
+    "cost USD": "cost_usd",
+    "evaluator": "evaluator",
+    "dataset": "dataset",
+    "created": "created_at",
+    "name": "name",
 }
 RUN_EXAMPLES = examples(
     'assay batch run cases.csv --criteria "The answer is polite." --watch',
@@ -133,9 +141,10 @@ def run(
 ) -> None:
     """Upload the rows of a file as a batch, and start it.
 
-    A row has the fields "id"?, "input"?, "output", "group"?, "reference"?, … of a case; a column
-    of a table with another name is in the case's "fields". A row without an id gets one from its line: line-1. Without --watch, --out and the gates, the
-    command prints the id of the batch and exits; the batch continues.
+    A row has the fields "id"?, "input"?, "output", "group"?, "reference"?, … of a case; a column of
+    a table with another name is in the case's "fields". A row without an id gets one from its line:
+    line-1. Without --watch, --out and the gates, the command prints the id of the batch and exits;
+    the batch continues.
 
     With --stop-when-certain, the batch ends as soon as it is certain, with an error of at most
     5 %, that the gate is met or is not.
@@ -146,7 +155,9 @@ def run(
     """
     read = options.read_source(source, form, out)
     gate = Bounds(min_score, min_pass_rate, allow_simulated)
-    request = _request(options.read_criteria(criteria, quiet=quiet), judge, gate, stop=stop_when_certain)
+    request = _request(
+        options.read_criteria(criteria, quiet=quiet), judge, gate, stop=stop_when_certain
+    )
     follows = watch or out is not None or gate.has_bounds
     job = BatchJob(read, request, follows, out, gate, quiet)
     check_url(url)

@@ -27,13 +27,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the response as 
 
 
 LABEL_COLUMNS = {
-    **{"id": "id", "batch": "item.batch", "dataset": "item.dataset", "row": "item.item_id"},
-    **{"item": "item.id", "criterion": "criterion", "annotator": "annotator"},
-    **{"passed": "passed", "label": "label", "score": "score", "comment": "comment"},
+    "id": "id",
+    "batch": "item.batch",
+    "dataset": "item.dataset",
+    "row": "item.item_id",
+    "item": "item.id",
+    "criterion": "criterion",
+    "annotator": "annotator",
+    "passed": "passed",
+    "label": "label",
+    "score": "score",
+    "comment": "comment",
 }
 DRAW_COLUMNS = {
-    **{"id": "id", "batch": "batch", "dataset": "dataset", "criterion": "criterion"},
-    **{"drawn": "size", "rows": "rows", "created": "created_at"},
+    "id": "id",
+    "batch": "batch",
+    "dataset": "dataset",
+    "criterion": "criterion",
+    "drawn": "size",
+    "rows": "rows",
+    "created": "created_at",
 }
 
 

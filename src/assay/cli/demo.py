@@ -59,7 +59,8 @@ def demo(
 ) -> None:
     """Fill a service that was started with `assay serve --demo`.
 
-    What is there already is kept. Exit codes: 0 it is filled; 2 wrong arguments; 3 the service refused or did not answer.
+    What is there already is kept. Exit codes: 0 it is filled; 2 wrong arguments; 3 the service
+    refused or did not answer.
     """
     check_url(url)
     try:

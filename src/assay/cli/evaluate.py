@@ -58,8 +58,9 @@ def evaluate(
     """Score each row of a file, and use the result as a gate.
 
     A row has the fields "id"?, "input"?, "output", "reference"?, … of a case; a column of a table
-    with another name is in the case's "fields". "criteria" and "judge" of a row override the options. Each line of --out has the row's "line"
-    and "id", and its "evaluation" or its "error", in the order of the input.
+    with another name is in the case's "fields". "criteria" and "judge" of a row override the
+    options. Each line of --out has the row's "line" and "id", and its "evaluation" or its "error",
+    in the order of the input.
 
     Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong
     arguments; 3 some rows have no score, the run stopped early, or the gate is refused because

@@ -64,7 +64,9 @@ class Report:
 
 @import_app.command(
     "openai-evals",
-    epilog=examples("assay import openai-evals", "assay import openai-evals exported/ --judge-again"),
+    epilog=examples(
+        "assay import openai-evals", "assay import openai-evals exported/ --judge-again"
+    ),
 )
 def openai_evals(
     folder: Annotated[

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -112,7 +111,9 @@ def _print_table(entries: Iterable[Mapping[str, Any]], columns: Mapping[str, str
 
 
 def _cell(entry: Mapping[str, Any], path: str) -> str:
-    value = reduce(_member, path.split("."), entry)
+    value: Any = entry
+    for name in path.split("."):
+        value = _member(value, name)
     if isinstance(value, list):
         return ", ".join(str(_member(one, "name") or _member(one, "type") or one) for one in value)
     if isinstance(value, bool):

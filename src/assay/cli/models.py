@@ -51,7 +51,7 @@ def models(
     settings = read_settings(config, log_level="error")
     start_logging(settings)
     try:
-        found = asyncio.run(_look(settings, checks=not no_check))
+        found = asyncio.run(look(settings, checks=not no_check))
     except (OSError, EmbeddedError, ValueError) as error:
         usage_error(str(error))
     rows, listings = found
@@ -66,7 +66,7 @@ def models(
     raise typer.Exit(Exit.NOT_MET if failed else Exit.OK)
 
 
-async def _look(
+async def look(
     settings: Settings, *, checks: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Names]]:
     """The models in their order, and what each provider lists."""

@@ -108,9 +108,9 @@ def read_source(path: str, form: Format | None, out: str | None) -> Source:
         usage_error(f"{path}: file not found")
     if not source.is_stdin and Path(path).is_dir():
         usage_error(f"{path}: is a directory")
-    if out is not None and STDIN not in (path, out):
-        if Path(out).exists() and Path(out).samefile(path):
-            usage_error("--out would overwrite the input")
+    both = out is not None and STDIN not in (path, out)
+    if both and Path(out or "").exists() and Path(out or "").samefile(path):
+        usage_error("--out would overwrite the input")
     try:
         if source.named_format == "parquet":
             require_parquet(path)

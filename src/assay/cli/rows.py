@@ -71,9 +71,7 @@ class Source:
 
     def rows(self) -> Iterator[Row]:
         """Every row that is not blank, valid or not; raises `OSError`."""
-        # A thread that waits in sys.stdin would crash the interpreter at exit.
-        opened = open(0, "rb", closefd=False) if self.is_stdin else Path(self.path).open("rb")
-        with opened as file:
+        with self._open() as file:
             found = self.named_format or _format_of(file)
             if found == "parquet":
                 require_parquet(self.path)
@@ -81,6 +79,10 @@ class Source:
                     yield from read_rows(whole, found, self.columns)
             else:
                 yield from read_rows(file, found, self.columns)
+
+    def _open(self) -> IO[bytes]:
+        # A thread that waits in sys.stdin would crash the interpreter at exit.
+        return open(0, "rb", closefd=False) if self.is_stdin else Path(self.path).open("rb")
 
 
 def read_rows(

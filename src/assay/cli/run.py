@@ -95,7 +95,9 @@ async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Out
     except _Stopped:
         pass
     except OSError as error:
-        outcome.stopped = f"{error.filename or job.out or job.source.path}: {error.strerror or error}"
+        outcome.stopped = (
+            f"{error.filename or job.out or job.source.path}: {error.strerror or error}"
+        )
     return outcome
 
 

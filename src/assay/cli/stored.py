@@ -18,12 +18,18 @@ Name = Annotated[str, typer.Argument(help="Its name, or name@version.")]
 PlainName = Annotated[str, typer.Argument(help="Its name.")]
 Description = Annotated[str | None, typer.Option(help="What it is for.")]
 EVALUATOR_COLUMNS = {
-    **{"name": "name", "version": "version", "criteria": "criteria"},
-    **{"created": "created_at", "description": "description"},
+    "name": "name",
+    "version": "version",
+    "criteria": "criteria",
+    "created": "created_at",
+    "description": "description",
 }
 DATASET_COLUMNS = {
-    **{"name": "name", "version": "version", "items": "items"},
-    **{"created": "created_at", "description": "description"},
+    "name": "name",
+    "version": "version",
+    "items": "items",
+    "created": "created_at",
+    "description": "description",
 }
 
 evaluators_app = typer.Typer(

@@ -20,7 +20,10 @@ from assay.client import AsyncAssay, RetryPolicy
 from assay.client.wire import NDJSON, given
 from assay.errors import ServiceError
 
-batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
+batch_app = typer.Typer(
+    help="Score the rows of a file as one batch, which outlasts this process.",
+    no_args_is_help=True,
+)
 app.add_typer(batch_app, name="batch")
 BatchId = Annotated[str, typer.Argument(help="The id of the batch.")]
 COLUMNS = {
@@ -52,11 +55,6 @@ class BatchJob:
     out: str | None
     gate: Bounds
     quiet: bool
-
-
-@batch_app.callback()
-def _batch() -> None:
-    """Score a file of rows as one batch, which survives restarts of the service."""
 
 
 @batch_app.command("list", epilog=examples("assay batch list", "assay batch list --json | jq .id"))

@@ -18,6 +18,8 @@ from assay.client import RetryPolicy, wire
 JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
 """How an option begins that is meant as JSON, and not as a rubric such as `[Tone] It is polite`."""
 SHOWN_CHARS = 60
+WORDS_SUFFIXES = (".txt", ".md")
+"""Of a file with a rubric; another one holds JSON."""
 RETRY_FOR_S = RetryPolicy().retry_for_s
 
 SourceFile = Annotated[
@@ -29,7 +31,9 @@ FormatOption = Annotated[
 ]
 CriteriaOption = Annotated[
     list[str],
-    typer.Option(help="A rubric in words, criteria as JSON, or @file with one of the two."),
+    typer.Option(
+        help="A rubric in words, criteria as JSON, @file.json, or @file.txt with a rubric."
+    ),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show errors and the result, but no progress.")
@@ -92,9 +96,10 @@ def read_criteria(given: list[str], *, quiet: bool = False) -> list[Any]:
 def _criteria_in(option: str) -> Any:
     """The value of JSON, or the words; exits if a file cannot be read or JSON is wrong."""
     try:
-        text = Path(option[1:]).read_text("utf-8").strip() if option.startswith("@") else option
-        is_json = option.startswith("@") and option.endswith(".json")
-        return orjson.loads(text) if is_json or JSON_START.match(text) else text
+        if option.startswith("@"):
+            text = Path(option[1:]).read_text("utf-8").strip()
+            return text if option.endswith(WORDS_SUFFIXES) else orjson.loads(text)
+        return orjson.loads(option) if JSON_START.match(option) else option
     except (OSError, UnicodeDecodeError) as error:
         usage_error(f"--criteria {option}: {getattr(error, 'strerror', 'must be UTF-8')}")
     except orjson.JSONDecodeError as error:

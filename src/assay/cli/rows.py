@@ -156,7 +156,10 @@ def _format_of(file: IO[bytes]) -> Format:
     start = cast("BufferedReader", file).peek(len(PARQUET_START))
     if start.startswith(PARQUET_START):
         return "parquet"
-    names = start.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].strip().split(b",")
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"{"):
+        return "jsonl"
+    names = start.partition(b"\n")[0].strip().split(b",")
     columns = {name.strip(b' "').decode("utf-8", "replace") for name in names}
     return "csv" if columns & (REQUEST_FIELDS | ROW_FIELDS) else "jsonl"
 

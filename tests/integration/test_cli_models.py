@@ -127,7 +127,7 @@ async def test_without_checks_nothing_is_called(host: Host, tmp_path: Path) -> N
     config = CONFIG.format(url=host.url) + MISSPELT
     for option in ("--list", "--no-check"):
         status, out, _ = await run(tmp_path, config, option, "--json")
-        first, second = json.loads(out)["models"]
+        first, second = map(json.loads, out.splitlines())
         assert (status, host.asked) == (0, [])
         assert (first["listed"], first["did_you_mean"], first["check"]) == (True, None, None)
         assert (second["listed"], second["did_you_mean"]) == (False, "gpt-6-luna")
@@ -146,7 +146,7 @@ async def test_an_embedding_model_is_shown_as_one(host: Host, tmp_path: Path) ->
     assert "embeds texts" in shown
     assert "takes" not in shown
     _, out, _ = await run(tmp_path, config, "--list", "--json")
-    assert [row["kind"] for row in json.loads(out)["models"]] == ["chat", "embedding"]
+    assert [json.loads(line)["kind"] for line in out.splitlines()] == ["chat", "embedding"]
 
 
 async def test_a_key_that_is_refused_is_said_and_not_shown(host: Host, tmp_path: Path) -> None:

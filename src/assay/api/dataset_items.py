@@ -12,10 +12,10 @@ from pydantic import Field
 from assay.api.batches.requests import GROUP_CHARS_MAX, ItemId
 from assay.api.requests import CaseFields, OptionalOutput, present
 from assay.api.validation import field_names, first_fault, validate
-from assay.catalog.item_files import Row
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import dumps, loads
 from assay.domain.records import NewItem, StoredItem
+from assay.domain.row_files import Row
 from assay.http.body import check_structure
 from assay.http.limits import Limits
 

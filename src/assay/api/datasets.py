@@ -27,7 +27,7 @@ from assay.api.routes import (
 from assay.api.services import Services
 from assay.api.uploads import Uploads
 from assay.api.validation import validate
-from assay.catalog.item_files import READERS, Row
+from assay.catalog.item_files import READERS
 from assay.catalog.item_schema import check_schema, schema_faults
 from assay.criteria.frozen import Frozen
 from assay.domain.completion import Caller
@@ -42,6 +42,7 @@ from assay.domain.records import (
     DatasetVersion,
     ItemFilter,
 )
+from assay.domain.row_files import Row
 from assay.http.body import read_json, require_media_type
 from assay.http.limits import Limits
 from assay.http.openapi import query_parameter

@@ -20,7 +20,7 @@ from assay.api.requests import CaseFields, EvaluatorReference, Metadata
 from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, flag, json_response, list_document, text_parameters
 from assay.api.validation import first_fault, validate
-from assay.catalog.item_files import JSON_LINES, Row, json_lines
+from assay.catalog.item_files import JSON_LINES, json_lines
 from assay.catalog.labels import case_digest, item_digests
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen
@@ -28,6 +28,7 @@ from assay.criteria.locations import require_one
 from assay.domain.errors import RequestError
 from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.labels import LABEL_ID_KIND, SCORE_MAX, HumanLabel
+from assay.domain.row_files import Row
 from assay.http.body import read_json, require_media_type
 from assay.http.openapi import query_flag, query_parameter
 from assay.http.pagination import Paging

@@ -7,16 +7,21 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from assay import __version__
 from assay.api.problem_codes import AUTHENTICATED
 from assay.api.responses import Shape
 from assay.api.routes import add_route, json_response
 from assay.api.services import Services
+from assay.http.access import Role, authenticate
 
 
 class StatusResponse(Shape):
     """Counts of one process, of all tenants together; `/metrics` has more."""
 
     object: Literal["status"]
+    version: str = Field(description="The version of the service.")
+    tenant: str = Field(description="For whom the API key of this request acts.")
+    role: Role = Field(description="What it permits.")
     requests: int
     server_errors: int = Field(description="Answers with a status from 500 on.")
     in_flight: int = Field(description="Requests that this process is answering.")
@@ -35,7 +40,9 @@ def status_router(services: Services) -> APIRouter:
     async def get_status(request: Request) -> Response:
         """Show what this process has seen since it started: one of all that may answer."""
         await services.admit(request)
-        seen = {"object": "status", "in_flight": services.load.requests, **services.seen()}
+        caller = authenticate(request, services.access)
+        about = {"version": __version__, "tenant": caller.tenant, "role": caller.role}
+        seen = {"object": "status", **about, "in_flight": services.load.requests, **services.seen()}
         return json_response(seen)
 
     add_route(router, "GET", "/v1/status", get_status, StatusResponse, AUTHENTICATED)

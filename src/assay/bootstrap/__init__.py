@@ -1,5 +1,6 @@
 """The composition root: the only place where the parts of the service meet."""
 
+from assay.bootstrap.doctor import examine
 from assay.bootstrap.from_settings import provider_config
 from assay.bootstrap.process import start_logging
 from assay.bootstrap.records import export_records, import_records, migrate_records
@@ -11,6 +12,7 @@ from assay.resilience.directory import ModelLayers
 __all__ = [
     "EmbeddedError",
     "ModelLayers",
+    "examine",
     "export_records",
     "import_records",
     "migrate_records",

@@ -38,6 +38,11 @@ app = typer.Typer(
 )
 
 
+def examples(*commands: str) -> str:
+    """The end of a command's help."""
+    return "\n\n".join(("Examples:", *(f"$ {command}" for command in commands)))
+
+
 def notice(message: str) -> None:
     """Print a message to stderr, with control characters escaped."""
     Console(stderr=True, soft_wrap=True).print(Text(printable(message)))

@@ -11,41 +11,118 @@ import orjson
 import typer
 from rich.console import Console
 
-from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
+from assay.cli import listing, options
+from assay.cli.app import Exit, app, check_url, examples, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
-from assay.cli.rows import STDIN, size_bytes, stream_rows
+from assay.cli.rows import Source, stream_rows
 from assay.cli.summary import Bounds, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
-from assay.client.wire import NDJSON
+from assay.client.wire import NDJSON, given
 from assay.errors import ServiceError
 from assay.reports.totals import Summary
 
-batch_app = typer.Typer(help="Score a file of rows as one batch.", no_args_is_help=True)
+batch_app = typer.Typer(
+    help="Score the rows of a file as one batch, which outlasts this process.",
+    no_args_is_help=True,
+)
 app.add_typer(batch_app, name="batch")
+BatchId = Annotated[str, typer.Argument(help="The id of the batch.")]
+COLUMNS = {
+    "id": "id",
+    "status": "status",
+    "rows": "counts.total",
+    "waiting": "counts.pending",
+    "score": "score",
+    "pass rate": "pass_rate",
+    "cost USD": "cost_usd",
+    "evaluator": "evaluator",
+    "dataset": "dataset",
+    "created": "created_at",
+    "name": "name",
+}
+RUN_EXAMPLES = examples(
+    'assay batch run cases.csv --criteria "The answer is polite." --watch',
+    "assay batch run cases.jsonl --criteria @criteria.json --out results.jsonl --min-score 0.8",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchJob:
     """The rows, the request that creates the batch, and what to wait for."""
 
-    source: str
+    source: Source
     request: dict[str, Any]
     watch: bool
     out: str | None
     gate: Bounds
+    quiet: bool
 
 
-@batch_app.callback()
-def _batch() -> None:
-    """Score a file of rows as one batch, which survives restarts of the service."""
+@batch_app.command("list", epilog=examples("assay batch list", "assay batch list --json | jq .id"))
+def list_batches(
+    limit: listing.Limit = listing.LIMIT,
+    as_json: listing.JsonLines = False,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """List the batches, newest first."""
+    with listing.service(url, api_key_file) as client:
+        found = (batch.raw for batch in client.batches.list())
+        listing.print_listing(found, COLUMNS, limit=limit, as_json=as_json)
 
 
-@batch_app.command("run")
+@batch_app.command("show", epilog=examples("assay batch show batch_01…"))
+def show_batch(
+    batch: BatchId,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """Print a batch as JSON."""
+    with listing.service(url, api_key_file) as client:
+        listing.print_document(client.batches.get(batch).raw)
+
+
+@batch_app.command(
+    "results",
+    epilog=examples(
+        "assay batch results batch_01… --out results.jsonl",
+        "assay batch results batch_01… --failed | jq .item_id",
+    ),
+)
+def batch_results(
+    batch: BatchId,
+    criterion: Annotated[
+        str | None, typer.Option(help="Only rows with a result of this criterion.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only rows that did not pass.")] = False,
+    out: listing.OutFile = "-",
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """Write the results of a batch so far as JSON Lines, in the order of the rows."""
+    filters = given(criterion=criterion, passed="false" if failed else None)
+    with listing.service(url, api_key_file) as client:
+        found = client.batches.get(batch).results(**filters)
+        listing.save_lines((result.raw for result in found), out)
+
+
+@batch_app.command("cancel", epilog=examples("assay batch cancel batch_01…"))
+def cancel_batch(
+    batch: BatchId,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """Cancel the rows that wait; rows in flight still get their result. Prints the batch."""
+    with listing.service(url, api_key_file) as client:
+        listing.print_document(client.batches.get(batch).cancel().raw)
+
+
+@batch_app.command("run", epilog=RUN_EXAMPLES)
 def run(
-    source: options.Source,
+    source: options.SourceFile,
     *,
     criteria: options.CriteriaOption,
+    form: options.FormatOption = None,
     url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
     judge: options.JudgeOption = None,
@@ -59,11 +136,14 @@ def run(
     ] = False,
     allow_simulated: options.AllowSimulated = False,
     retry_for_s: options.RetryFor = options.RETRY_FOR_S,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Upload FILE.jsonl as a batch: {"id"?, "input"?, "output", "group"?, …}, and start it.
+    """Upload the rows of a file as a batch, and start it.
 
-    A row without an id gets one from its line: line-1. Without --watch, --out and the gates, the
-    command prints the id of the batch and exits; the batch continues.
+    A row has the fields "id"?, "input"?, "output", "group"?, "reference"?, … of a case; a column of
+    a table with another name is in the case's "fields". A row without an id gets one from its line:
+    line-1. Without --watch, --out and the gates, the command prints the id of the batch and exits;
+    the batch continues.
 
     With --stop-when-certain, the batch ends as soon as it is certain, with an error of at most
     5 %, that the gate is met or is not.
@@ -72,11 +152,13 @@ def run(
     score, the batch did not complete, or the gate is refused because verdicts are simulated; 130
     interrupted, and the batch continues.
     """
-    options.check_files(source, out)
+    read = options.read_source(source, form, out)
     gate = Bounds(min_score, min_pass_rate, allow_simulated)
-    request = _request(options.read_criteria(criteria), judge, gate, stop=stop_when_certain)
+    request = _request(
+        options.read_criteria(criteria, quiet=quiet), judge, gate, stop=stop_when_certain
+    )
     follows = watch or out is not None or gate.has_bounds
-    job = BatchJob(source, request, follows, out, gate)
+    job = BatchJob(read, request, follows, out, gate, quiet)
     check_url(url)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = AsyncAssay(url, options.key_from(api_key_file), retry_policy=retry_policy)
@@ -115,7 +197,7 @@ async def _run(job: BatchJob, opening: AsyncAssay) -> Exit:
         await client.post(f"/v1/batches/{batch['id']}/start")
         if not job.watch:
             return Exit.INCOMPLETE if left_out else Exit.OK
-        ended = await _follow(client, batch["id"], console)
+        ended = await _follow(client, batch["id"], console, quiet=job.quiet)
         summary = await _results(job, client, batch["id"])
     return _conclude(job, ended, summary, left_out)
 
@@ -123,14 +205,14 @@ async def _run(job: BatchJob, opening: AsyncAssay) -> Exit:
 async def _upload(job: BatchJob, client: AsyncAssay, batch_id: str, console: Console) -> int:
     """Send the rows; return the number of bad ones."""
     bad: list[str] = []
-    with display_for(console, size_bytes(job.source)) as display:
+    with display_for(console, job.source.size_bytes, quiet=job.quiet) as display:
         # A retry adds no row twice, because the service knows rows by their ids.
         response = await client.request(
             "PUT",
             f"/v1/batches/{batch_id}/items",
             content=lambda: _lines(job.source, display, bad),
             headers={"Content-Type": NDJSON},
-            repeatable=job.source != STDIN,
+            repeatable=not job.source.is_stdin,
         )
         bad += [f"line {row['line']}: {row['message']}" for row in response["bad_rows"]]
         for fault in bad[:FAULTS_SHOWN_MAX]:
@@ -141,7 +223,7 @@ async def _upload(job: BatchJob, client: AsyncAssay, batch_id: str, console: Con
     return left_out
 
 
-async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator[bytes]:
+async def _lines(source: Source, display: Display, bad: list[str]) -> AsyncIterator[bytes]:
     """The rows to send: one line for each line of the file, so that line numbers agree."""
     bad.clear()
     sent, line = 0, 0
@@ -159,10 +241,12 @@ async def _lines(source: str, display: Display, bad: list[str]) -> AsyncIterator
         display.update(sent, len(bad), row.end)
 
 
-async def _follow(client: AsyncAssay, batch_id: str, console: Console) -> Mapping[str, Any]:
+async def _follow(
+    client: AsyncAssay, batch_id: str, console: Console, *, quiet: bool
+) -> Mapping[str, Any]:
     """Show progress until the batch ends."""
     batch = await client.batches.get(batch_id)
-    with display_for(console, batch.raw["counts"]["total"]) as display:
+    with display_for(console, batch.raw["counts"]["total"], quiet=quiet) as display:
         async for latest in batch.follow():
             counts = latest.raw["counts"]
             done = counts["total"] - counts["pending"]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
-from assay.client import AsyncAssay
+from assay.cli import listing, options
+from assay.cli.app import Exit, app, examples, notice, printable, usage_error
+from assay.cli.rows import STDIN
 from assay.client.wire import NDJSON, given
-from assay.errors import ServiceError
 
 labels_app = typer.Typer(help="What people say of cases.", no_args_is_help=True)
 app.add_typer(labels_app, name="labels")
@@ -28,7 +26,37 @@ DatasetOption = Annotated[str | None, typer.Option(help="With --evaluator: a dat
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the response as JSON.")]
 
 
-@app.command("calibrate")
+LABEL_COLUMNS = {
+    "id": "id",
+    "batch": "item.batch",
+    "dataset": "item.dataset",
+    "row": "item.item_id",
+    "item": "item.id",
+    "criterion": "criterion",
+    "annotator": "annotator",
+    "passed": "passed",
+    "label": "label",
+    "score": "score",
+    "comment": "comment",
+}
+DRAW_COLUMNS = {
+    "id": "id",
+    "batch": "batch",
+    "dataset": "dataset",
+    "criterion": "criterion",
+    "drawn": "size",
+    "rows": "rows",
+    "created": "created_at",
+}
+
+
+@app.command(
+    "calibrate",
+    epilog=examples(
+        "assay calibrate --batch batch_01…",
+        "assay calibrate --evaluator polite --dataset questions --precision-min 0.95",
+    ),
+)
 def calibrate(
     *,
     batch: BatchOption = None,
@@ -67,7 +95,8 @@ def calibrate(
     }
     if alpha is not None:
         wanted["cascade"] = {"alpha": alpha, "delta": delta}
-    made = _from_service(url, api_key_file, lambda client: client.calibrations.create(**wanted))
+    with listing.service(url, api_key_file) as client:
+        made = client.calibrations.create(**wanted)
     _print(made, as_json=as_json, lines=_calibration_lines)
     reports = [report for criterion in made["criteria"] for report in criterion["reports"]]
     certificates = [report["certificate"] for report in reports if report["certificate"]]
@@ -75,7 +104,49 @@ def calibrate(
         raise typer.Exit(Exit.NOT_MET)
 
 
-@labels_app.command("draw")
+@labels_app.command(
+    "list",
+    epilog=examples(
+        "assay labels list --dataset questions", "assay labels list --json | jq .annotator"
+    ),
+)
+def list_labels(
+    *,
+    batch: Annotated[str | None, typer.Option(help="Only of rows of this batch.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only of items of this dataset.")] = None,
+    criterion: Annotated[str | None, typer.Option(help="Only by this criterion.")] = None,
+    annotator: Annotated[str | None, typer.Option(help="Only of this person.")] = None,
+    limit: listing.Limit = listing.LIMIT,
+    as_json: listing.JsonLines = False,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """List the labels that stand, newest first."""
+    filters = given(batch=batch, dataset=dataset, criterion=criterion, annotator=annotator)
+    with listing.service(url, api_key_file) as client:
+        found = client.labels.list(**filters)
+        listing.print_listing(found, LABEL_COLUMNS, limit=limit, as_json=as_json)
+
+
+@labels_app.command("draws", epilog=examples("assay labels draws"))
+def list_draws(
+    limit: listing.Limit = listing.LIMIT,
+    as_json: listing.JsonLines = False,
+    url: options.Url = options.DEFAULT_URL,
+    api_key_file: options.ApiKeyFile = None,
+) -> None:
+    """List the draws of rows to label, newest first."""
+    with listing.service(url, api_key_file) as client:
+        found = client.labels.draws()
+        listing.print_listing(found, DRAW_COLUMNS, limit=limit, as_json=as_json)
+
+
+@labels_app.command(
+    "draw",
+    epilog=examples(
+        "assay labels draw --batch batch_01… --criterion polite --labels 50 --out to-label.jsonl"
+    ),
+)
 def draw_labels(
     *,
     criterion: Annotated[str, typer.Option(help="The criterion to label by.")],
@@ -102,7 +173,8 @@ def draw_labels(
         **_results(batch, evaluator, dataset),
         **given(labels=count, half_width=half_width, seed=seed),
     }
-    made = _from_service(url, api_key_file, lambda client: client.labels.draw(**wanted))
+    with listing.service(url, api_key_file) as client:
+        made = client.labels.draw(**wanted)
     if out is not None:
         rows = [row for row in made["data"] if not row["labelled"]]
         lines = [orjson.dumps(_to_fill_in(made, row)) + b"\n" for row in rows]
@@ -113,26 +185,24 @@ def draw_labels(
     _print(made, as_json=as_json, lines=_draw_lines)
 
 
-@labels_app.command("add")
+@labels_app.command("add", epilog=examples("assay labels add labelled.jsonl"))
 def add_labels(
-    source: options.Source,
+    source: options.SourceFile,
     *,
     url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
 ) -> None:
     """Add labels from a file, one as JSON on each line: all of them, or none."""
     try:
-        content = Path(source).read_bytes()
+        content = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
         usage_error(f"{source}: {error.strerror}")
 
-    async def send(client: AsyncAssay) -> dict[str, Any]:
+    with listing.service(url, api_key_file) as client:
         headers = {"Content-Type": NDJSON}
-        return await client.request(
+        added = client.request(
             "POST", "/v1/labels", content=content, headers=headers, repeatable=False
         )
-
-    added = _from_service(url, api_key_file, send)
     notice(f"assay: {len(added['data'])} labels added")
 
 
@@ -142,25 +212,6 @@ def _results(batch: str | None, evaluator: str | None, dataset: str | None) -> d
     return given(batch=batch, evaluator=evaluator, dataset=dataset)
 
 
-def _from_service(
-    url: str,
-    api_key_file: Path | None,
-    work: Callable[[AsyncAssay], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
-    """What the service answers; exits if it refuses."""
-    check_url(url)
-
-    async def run() -> dict[str, Any]:
-        async with AsyncAssay(url, options.key_from(api_key_file), timeout_s=600.0) as client:
-            return await work(client)
-
-    try:
-        return asyncio.run(run())
-    except ServiceError as error:
-        notice(f"assay: {error}")
-        raise typer.Exit(Exit.INCOMPLETE) from error
-
-
 def _print(
     document: Mapping[str, Any],
     *,
@@ -168,7 +219,7 @@ def _print(
     lines: Callable[[Mapping[str, Any]], Iterator[str]],
 ) -> None:
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        listing.print_document(document)
         return
     for line in lines(document):
         typer.echo(printable(line))

@@ -11,7 +11,7 @@ import typer
 
 from assay.batches.run_results import RunResults
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, needs_server, notice, usage_error
+from assay.cli.app import Exit, app, check_url, examples, needs_server, notice, usage_error
 from assay.cli.comparison_report import Format, rendered
 from assay.cli.rows import read_rows
 from assay.client import AsyncAssay, RetryPolicy
@@ -20,7 +20,12 @@ from assay.domain.errors import RequestError
 from assay.errors import ServiceError
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "assay compare main.jsonl branch.jsonl --format markdown",
+        "assay compare batch_01… batch_02… --any-regression",
+    )
+)
 def compare(
     base: Annotated[str, typer.Argument(help="The earlier run: a batch's id, or a file.")],
     candidate: Annotated[str, typer.Argument(help="The run that is compared to it.")],

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice
+from assay.cli.app import Exit, app, check_url, examples, notice
 from assay.client import AsyncAssay
 from assay.demo.cases import PHRASES, SEED, Assistant, demo_cases
 from assay.errors import NotFound, ServiceError
@@ -51,15 +51,16 @@ ANNOTATORS = ("mira", "jonas")
 LABELLED, DRAWN = 60, 30
 
 
-@app.command()
+@app.command(epilog=examples("assay demo --url http://127.0.0.1:8080"))
 def demo(
     *,
     url: options.Url = options.DEFAULT_URL,
     api_key_file: options.ApiKeyFile = None,
 ) -> None:
-    """Fill a service that was started with `assay serve --demo`. What is there already is kept.
+    """Fill a service that was started with `assay serve --demo`.
 
-    Exit codes: 0 it is filled; 2 wrong arguments; 3 the service refused or did not answer.
+    What is there already is kept. Exit codes: 0 it is filled; 2 wrong arguments; 3 the service
+    refused or did not answer.
     """
     check_url(url)
     try:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, needs_server, notice, usage_error
+from assay.cli.app import Exit, app, check_url, examples, needs_server, notice, usage_error
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.summary import Bounds, conclude, show
@@ -22,11 +22,18 @@ from assay.reports.writers import write_report
 CONCURRENCY_MAX = 1_000
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'assay evaluate cases.csv --criteria "The answer is polite." --min-pass-rate 0.9',
+        "assay evaluate cases.jsonl --criteria @criteria.json --out results.jsonl",
+        """cat cases.jsonl | assay evaluate - --criteria '{"type": "json_valid"}' --out -""",
+    )
+)
 def evaluate(
-    source: options.Source,
+    source: options.SourceFile,
     *,
     criteria: options.CriteriaOption,
+    form: options.FormatOption = None,
     url: Annotated[
         str | None,
         typer.Option(
@@ -51,24 +58,27 @@ def evaluate(
     report: options.HtmlReport = None,
     junit: options.JUnitReport = None,
     markdown: options.MarkdownReport = None,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Score each row of FILE.jsonl: {"id"?, "input"?, "output", "reference"?, …}.
+    """Score each row of a file, and use the result as a gate.
 
-    "criteria" and "judge" of a row override the options. Each line of --out has the row's "line"
-    and "id", and its "evaluation" or its "error", in the order of the input.
+    A row has the fields "id"?, "input"?, "output", "reference"?, … of a case; a column of a table
+    with another name is in the case's "fields". "criteria" and "judge" of a row override the
+    options. Each line of --out has the row's "line" and "id", and its "evaluation" or its "error",
+    in the order of the input.
 
     Exit codes: 0 all rows have a score and the gate is met; 1 the gate is not met; 2 wrong
     arguments; 3 some rows have no score, the run stopped early, or the gate is refused because
     verdicts are simulated; 130 interrupted, with the results so far.
     """
-    defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria)}
+    defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria, quiet=quiet)}
     if judge is not None:
         defaults["judge"] = judge
-    options.check_files(source, out, report, junit, markdown)
+    read = options.read_source(source, form, out, report, junit, markdown)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = _client(url, api_key_file, config, retry_policy, concurrency)
     reports = {"html": report, "junit": junit, "markdown": markdown}
-    job = Job(source, out, defaults, concurrency, keep_rows=any(reports.values()))
+    job = Job(read, out, defaults, concurrency, quiet=quiet, keep_rows=any(reports.values()))
     outcome = asyncio.run(run(job, client))
     gate = Bounds(min_score, min_pass_rate, allow_simulated)
     _write(outcome, gate, reports)

@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, notice, printable, usage_error
+from assay.cli.app import Exit, app, check_url, examples, notice, printable, usage_error
 from assay.client import AsyncAssay
 from assay.errors import ServiceError
 
@@ -62,7 +62,12 @@ class Report:
     left: list[str] = field(default_factory=list)
 
 
-@import_app.command("openai-evals")
+@import_app.command(
+    "openai-evals",
+    epilog=examples(
+        "assay import openai-evals", "assay import openai-evals exported/ --judge-again"
+    ),
+)
 def openai_evals(
     folder: Annotated[
         Path | None,

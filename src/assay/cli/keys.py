@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from assay.cli.app import app, notice, usage_error
-from assay.http.keys_file import new_key
+from assay.cli import listing
+from assay.cli.app import app, examples, notice, usage_error
+from assay.domain.ids import shown_time
+from assay.http.keys_file import FINGERPRINT_CHARS, new_key, parse_keys
 
 keys_app = typer.Typer(help="API keys of tenants.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
@@ -17,7 +20,37 @@ app.add_typer(keys_app, name="keys")
 KEYS_FILE_MODE = 0o600
 
 
-@keys_app.command()
+@keys_app.command(
+    "list", epilog=examples("assay keys list keys.txt", "assay keys list keys.txt --json")
+)
+def list_keys(
+    keys_file: Annotated[Path, typer.Argument(help="The keys file (auth.keys_file).")],
+    as_json: listing.JsonLines = False,
+) -> None:
+    """List the keys that a file allows, by the beginnings of their hashes; says what is unclear."""
+    try:
+        keys, faults = parse_keys(keys_file.read_text("utf-8-sig", errors="replace"))
+    except OSError as error:
+        usage_error(f"{keys_file}: {error.strerror}")
+    found = [
+        {
+            "hash": digest[:FINGERPRINT_CHARS],
+            "tenant": key.tenant,
+            "role": key.role,
+            "name": key.key_name,
+            "expires": None if key.expires_s == math.inf else shown_time(int(key.expires_s * 1e3)),
+        }
+        for digest, key in keys.items()
+    ]
+    columns = {name: name for name in ("hash", "tenant", "role", "name", "expires")}
+    listing.print_listing(found, columns, limit=max(len(found), 1), as_json=as_json)
+    for fault in faults:
+        notice(f"assay: {keys_file}: {fault}")
+
+
+@keys_app.command(
+    epilog=examples("assay keys create --tenant search --keys-file keys.txt --role write")
+)
 def create(
     tenant: Annotated[str, typer.Option(help="The tenant that gets the key.")],
     keys_file: Annotated[

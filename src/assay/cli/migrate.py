@@ -6,13 +6,16 @@ import typer
 
 from assay.bootstrap import migrate_records
 from assay.cli import options
-from assay.cli.app import app, usage_error
+from assay.cli.app import app, examples, usage_error
 from assay.cli.configuration import read_settings
 
 
-@app.command()
+@app.command(epilog=examples("assay migrate --config assay.toml"))
 def migrate(config: options.ConfigFile = None) -> None:
-    """Bring the schema of the records up to date; to repeat it is harmless."""
+    """Bring the schema of the records up to date.
+
+    To repeat it is harmless. Exit codes: 0 it is up to date; 2 it cannot be migrated.
+    """
     try:
         migrate_records(read_settings(config))
     except (OSError, ValueError) as error:

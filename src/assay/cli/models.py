@@ -9,12 +9,11 @@ from dataclasses import asdict
 from itertools import zip_longest
 from typing import Annotated, Any, cast, get_args
 
-import orjson
 import typer
 
 from assay.bootstrap import EmbeddedError, ModelLayers, open_models, provider_config, start_logging
-from assay.cli import options
-from assay.cli.app import Exit, app, printable, usage_error
+from assay.cli import listing, options
+from assay.cli.app import Exit, app, examples, printable, usage_error
 from assay.cli.configuration import read_settings
 from assay.domain.completion import CallContext, Caller, Completion, Prompt, Turn
 from assay.domain.errors import ModelError
@@ -33,7 +32,7 @@ Names = list[str] | str
 """What a provider lists, or why that is not known."""
 
 
-@app.command()
+@app.command(epilog=examples("assay models", "assay models --no-check --available --json"))
 def models(
     config: options.ConfigFile = None,
     no_check: Annotated[
@@ -42,9 +41,9 @@ def models(
     available: Annotated[
         bool, typer.Option("--available", help="Show what each provider lists, too.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: listing.JsonLines = False,
 ) -> None:
-    """List the configured models, and check each with one call of a few tokens.
+    """List the configured models, and check each with one small call.
 
     A check shows that a model's address, key and name are right. Exit codes: 0 every model
     answered; 1 one did not; 2 the configuration is invalid.
@@ -52,13 +51,13 @@ def models(
     settings = read_settings(config, log_level="error")
     start_logging(settings)
     try:
-        found = asyncio.run(_look(settings, checks=not no_check))
+        found = asyncio.run(look(settings, checks=not no_check))
     except (OSError, EmbeddedError, ValueError) as error:
         usage_error(str(error))
     rows, listings = found
     if as_json:
-        document = {"models": rows} | ({"available": listings} if available else {})
-        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        offers = [{"provider": name, "available": names} for name, names in listings.items()]
+        listing.write_lines([*rows, *(offers if available else [])], sys.stdout.buffer)
     else:
         lines = [line for row in rows for line in _shown(row)]
         lines += _shown_listings(listings) if available else []
@@ -67,7 +66,7 @@ def models(
     raise typer.Exit(Exit.NOT_MET if failed else Exit.OK)
 
 
-async def _look(
+async def look(
     settings: Settings, *, checks: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Names]]:
     """The models in their order, and what each provider lists."""

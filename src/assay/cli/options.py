@@ -11,20 +11,32 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from assay.cli.app import usage_error
-from assay.cli.rows import STDIN
+from assay.cli.app import notice, usage_error
+from assay.cli.rows import STDIN, Format, Source, require_parquet
 from assay.client import RetryPolicy, wire
 
 JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
 """How an option begins that is meant as JSON, and not as a rubric such as `[Tone] It is polite`."""
+SHOWN_CHARS = 60
+WORDS_SUFFIXES = (".txt", ".md")
+"""Of a file with a rubric; another one holds JSON."""
 RETRY_FOR_S = RetryPolicy().retry_for_s
 
-Source = Annotated[
-    str, typer.Argument(metavar="FILE.jsonl", help="Rows as JSON Lines; - reads stdin.")
+SourceFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="Rows as JSON Lines, CSV or Parquet; - reads stdin.")
+]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="Format of FILE. Default: by its name, or by its beginning."),
 ]
 CriteriaOption = Annotated[
     list[str],
-    typer.Option(help="A rubric as text, criteria as JSON, or @file.json with criteria."),
+    typer.Option(
+        help="A rubric in words, criteria as JSON, @file.json, or @file.txt with a rubric."
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show errors and the result, but no progress.")
 ]
 ApiKeyFile = Annotated[
     Path | None, typer.Option(help="File with the API key. Default: $ASSAY_API_KEY.")
@@ -66,41 +78,57 @@ MetricsPort = Annotated[
 ]
 
 
-def read_criteria(given: list[str]) -> list[Any]:
-    """The `criteria` field of a request: each text unchanged, each JSON and @file as its value."""
+def read_criteria(given: list[str], *, quiet: bool = False) -> list[Any]:
+    """The `criteria` field of a request: words unchanged, JSON as its value; says which it took."""
     criteria: list[Any] = []
     for option in given:
-        if not option.startswith("@") and not JSON_START.match(option):
-            criteria.append(option)
-            continue
-        try:
-            text = Path(option[1:]).read_bytes() if option.startswith("@") else option
-            read = orjson.loads(text)
-        except OSError as error:
-            usage_error(f"--criteria {option}: {error.strerror}")
-        except orjson.JSONDecodeError as error:
-            usage_error(f"--criteria {option}: not valid JSON: {error}")
-        criteria.extend(read if isinstance(read, list) else [read])
+        read = _criteria_in(option)
+        criteria += read if isinstance(read, list) else [read]
+        if not quiet:
+            taken = "a rubric in words"
+            if not isinstance(read, str):
+                count = len(read) if isinstance(read, list) else 1
+                taken = f"{count} criteria as JSON" if count > 1 else "a criterion as JSON"
+            shown = option if len(option) <= SHOWN_CHARS else f"{option[:SHOWN_CHARS]}…"
+            notice(f"assay: --criteria {shown}: {taken}")
     if not criteria or not all(isinstance(item, str | dict) and item for item in criteria):
         usage_error("--criteria: each must be a non-empty text or a non-empty JSON object")
     return criteria
 
 
-def check_files(source: str, out: str | None, *reports: Path | None) -> None:
-    """Exit if the input does not exist, if the output would overwrite it, or reports cannot be."""
-    if source != STDIN and not Path(source).exists():
-        usage_error(f"{source}: file not found")
-    if source != STDIN and Path(source).is_dir():
-        usage_error(f"{source}: is a directory")
+def _criteria_in(option: str) -> Any:
+    """The value of JSON, or the words; exits if a file cannot be read or JSON is wrong."""
+    try:
+        if option.startswith("@"):
+            text = Path(option[1:]).read_text("utf-8").strip()
+            return text if option.endswith(WORDS_SUFFIXES) else orjson.loads(text)
+        return orjson.loads(option) if JSON_START.match(option) else option
+    except (OSError, UnicodeDecodeError) as error:
+        usage_error(f"--criteria {option}: {getattr(error, 'strerror', 'must be UTF-8')}")
+    except orjson.JSONDecodeError as error:
+        usage_error(f"--criteria {option}: not valid JSON: {error}")
+
+
+def read_source(path: str, form: Format | None, out: str | None, *reports: Path | None) -> Source:
+    """The input; exits if it cannot be read, or if `out` or one of `reports` cannot be written."""
+    source = Source(path, form)
+    if not source.is_stdin and not Path(path).exists():
+        usage_error(f"{path}: file not found")
+    if not source.is_stdin and Path(path).is_dir():
+        usage_error(f"{path}: is a directory")
     for report in filter(None, reports):
         if not report.parent.is_dir() or report.is_dir():
             usage_error(f"{report}: a report needs the name of a file in a folder that exists")
-    if source == STDIN:
-        return
-    paths = [*filter(None, reports), *([] if out in (None, STDIN) else [Path(str(out))])]
-    for path in paths:
-        if path.exists() and path.samefile(source):
-            usage_error(f"{path} would overwrite the input")
+    written = [*filter(None, reports), *([] if out in (None, STDIN) else [Path(str(out))])]
+    for file in () if source.is_stdin else written:
+        if file.exists() and file.samefile(path):
+            usage_error(f"{file} would overwrite the input")
+    try:
+        if source.named_format == "parquet":
+            require_parquet(path)
+    except OSError as error:
+        usage_error(f"{path}: {error.strerror}")
+    return source
 
 
 def key_from(api_key_file: Path | None) -> str:

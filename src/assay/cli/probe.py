@@ -9,20 +9,23 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.app import Exit, app, check_url, notice
+from assay.cli.app import Exit, app, check_url, examples, notice
 
 READY_URL = "http://127.0.0.1:9090/readyz"
 TIMEOUT_S = 2.0
 
 
-@app.command()
+@app.command(epilog=examples("assay probe --url http://127.0.0.1:9090/readyz"))
 def probe(
     url: Annotated[str, typer.Option(help="URL to check.")] = READY_URL,
     timeout_s: Annotated[
         float, typer.Option(min=0.1, max=60, help="Timeout in seconds.")
     ] = TIMEOUT_S,
 ) -> None:
-    """Exit with 0 if the service answers with 200, else with 1."""
+    """Exit with 0 if the service is ready: a health check for containers.
+
+    Exit codes: 0 it answers with 200; 1 it does not; 2 wrong arguments.
+    """
     check_url(url)
     # The check stays in its container, so a proxy from the environment does not apply.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run on stderr: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,37 @@ LINE_EVERY_S = 10.0
 FAULTS_SHOWN_MAX = 20
 
 
-class Bar:
+class Display:
+    """Shows nothing but what is said; the `done` of an update is how much of `total` is done."""
+
+    def __init__(self, console: Console, total: int | None) -> None:
+        self._console = console
+        self._total = total
+        self._started_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def update(self, rows: int, failed: int, done: int) -> None:
+        """Show how far the run is."""
+
+    def say(self, message: str) -> None:
+        """Print a line."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def _counts(self, rows: int, failed: int) -> str:
+        elapsed_s = max(time.monotonic() - self._started_s, 0.001)
+        return f"{failed} failed, {rows / elapsed_s:.1f} rows/s"
+
+
+class Bar(Display):
     """A progress bar that follows the bytes of the input, whose rows are not counted."""
 
-    def __init__(self, console: Console, total_bytes: int | None) -> None:
+    def __init__(self, console: Console, total: int | None) -> None:
+        super().__init__(console, total)
         self._progress = Progress(
             BarColumn(),
             TextColumn("{task.description}"),
@@ -23,7 +50,7 @@ class Bar:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._progress.add_task("0 rows", total=total_bytes)
+        self._task = self._progress.add_task("0 rows", total=total)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -32,51 +59,41 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def update(self, rows: int, failed: int, done_bytes: int) -> None:
-        self._progress.update(
-            self._task, completed=done_bytes, description=f"{rows} rows, {failed} failed"
-        )
-
-    def say(self, message: str) -> None:
-        self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
+    def update(self, rows: int, failed: int, done: int) -> None:
+        shown = f"{rows} rows, {self._counts(rows, failed)}"
+        self._progress.update(self._task, completed=done, description=shown)
 
 
-class Lines:
+class Lines(Display):
     """A line at the start, one every few seconds, and one at the end."""
 
-    def __init__(self, console: Console, total_bytes: int | None) -> None:
-        self._console = console
-        self._total_bytes = total_bytes
-        self._started_s = time.monotonic()
+    def __init__(self, console: Console, total: int | None) -> None:
+        super().__init__(console, total)
         self._shown_s = float("-inf")
         self._last = (0, 0, 0)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._show()
 
-    def update(self, rows: int, failed: int, done_bytes: int) -> None:
-        self._last = (rows, failed, done_bytes)
+    def update(self, rows: int, failed: int, done: int) -> None:
+        self._last = (rows, failed, done)
         if time.monotonic() - self._shown_s >= LINE_EVERY_S:
             self._show()
 
-    def say(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
-
     def _show(self) -> None:
         self._shown_s = time.monotonic()
-        rows, failed, done_bytes = self._last
-        share = f" ({done_bytes / self._total_bytes:.0%})" if self._total_bytes else ""
-        elapsed_s = max(self._shown_s - self._started_s, 0.001)
-        self.say(f"{rows} rows{share}, {failed} failed, {rows / elapsed_s:.1f} rows/s")
+        rows, failed, done = self._last
+        share, left = "", ""
+        if self._total:
+            share = f" ({done / self._total:.0%})"
+        if self._total and 0 < done < self._total:
+            left_s = (self._shown_s - self._started_s) * (self._total / done - 1)
+            left = f", about {left_s:.0f} s left"
+        self.say(f"{rows} rows{share}, {self._counts(rows, failed)}{left}")
 
 
-Display = Bar | Lines
-"""Shows progress; the `done_bytes` of an update is how much of the input has been read."""
-
-
-def display_for(console: Console, total_bytes: int | None) -> Display:
-    """The display for a console; `total_bytes` is None if the size of the input is unknown."""
-    return Bar(console, total_bytes) if console.is_terminal else Lines(console, total_bytes)
+def display_for(console: Console, total: int | None, *, quiet: bool = False) -> Display:
+    """The display for a console; `total` is None if the size of the input is unknown."""
+    if quiet:
+        return Display(console, total)
+    return Bar(console, total) if console.is_terminal else Lines(console, total)

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from assay.cli import options
-from assay.cli.app import app, needs_server, notice, usage_error
+from assay.cli.app import app, examples, needs_server, notice, usage_error
 from assay.cli.importing import import_app
 
 Tenant = Annotated[str, typer.Option(help="Whose records.")]
 
 
-@app.command("export")
+@app.command("export", epilog=examples("assay export --tenant search --output search.jsonl"))
 def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; without it, stdout.")
@@ -39,7 +39,7 @@ def export(
     notice(f"{count} rows exported.")
 
 
-@import_app.command("records")
+@import_app.command("records", epilog=examples("assay import records search.jsonl --tenant search"))
 def import_(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="What `assay export` wrote.")],
     tenant: Tenant = "default",

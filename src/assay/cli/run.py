@@ -17,7 +17,7 @@ from rich.console import Console
 
 from assay.cli.app import printable
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
-from assay.cli.rows import STDIN, Row, size_bytes, stream_rows
+from assay.cli.rows import STDIN, Row, Source, stream_rows
 from assay.client import AsyncAssay, for_each_in_order
 from assay.errors import ServiceError, to_error
 from assay.reports.report import Report
@@ -33,10 +33,11 @@ FATAL_CODES = frozenset(
 class Job:
     """The input, the output, and the fields that every request has."""
 
-    source: str
+    source: Source
     out: str | None
     defaults: dict[str, Any]
     concurrency: int
+    quiet: bool = False
     keep_rows: bool = False
     """Whether the report has the rows, as its files do."""
 
@@ -78,10 +79,11 @@ async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Out
     if task is not None:
         with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    outcome = Outcome(Report(f"assay evaluate {job.source}", keep_rows=job.keep_rows))
+    outcome = Outcome(Report(f"assay evaluate {job.source.path}", keep_rows=job.keep_rows))
     console = Console(stderr=True)
     try:
-        with _opened(job.out) as file, display_for(console, size_bytes(job.source)) as display:
+        display = display_for(console, job.source.size_bytes, quiet=job.quiet)
+        with _opened(job.out) as file, display:
             async with opening as client:
                 collector = _Collector(outcome, file, display)
                 await for_each_in_order(
@@ -95,7 +97,9 @@ async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Out
     except _Stopped:
         pass
     except OSError as error:
-        outcome.stopped = f"{error.filename or job.out or job.source}: {error.strerror or error}"
+        outcome.stopped = (
+            f"{error.filename or job.out or job.source.path}: {error.strerror or error}"
+        )
     return outcome
 
 

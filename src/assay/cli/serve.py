@@ -18,7 +18,7 @@ import uvloop
 
 from assay.bootstrap import EmbeddedError, run_service, start_logging
 from assay.cli import options
-from assay.cli.app import app, usage_error
+from assay.cli.app import app, examples, usage_error
 from assay.cli.configuration import read_settings
 from assay.cli.demo import RECORDED
 from assay.cli.local_model import WARNING, LocalModelError, local_judge, local_model
@@ -38,7 +38,11 @@ EXAMPLE = {
 }
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "assay serve", "assay serve --demo", "assay serve --config assay.toml --port 8080"
+    )
+)
 def serve(
     config: options.ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -59,7 +63,10 @@ def serve(
         typer.Option("--stop-with-stdin", help="Stop when stdin closes, as with who started it."),
     ] = False,
 ) -> None:
-    """Run the service until SIGTERM or Ctrl-C; exit 0 if everything in flight was finished."""
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Exit codes: 0 everything in flight was finished; 1 something was not; 2 it cannot start.
+    """
     if demo and judge:
         usage_error("--demo and --judge exclude each other")
     if stop_with_stdin:

@@ -11,17 +11,20 @@ import uvloop
 
 from assay.bootstrap import run_worker, start_logging
 from assay.cli import options
-from assay.cli.app import app, usage_error
+from assay.cli.app import app, examples, usage_error
 from assay.cli.configuration import read_settings
 
 
-@app.command()
+@app.command(epilog=examples("assay worker --config assay.toml"))
 def worker(
     config: options.ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address of health checks and metrics.")] = None,
     metrics_port: options.MetricsPort = None,
 ) -> None:
-    """Work on rows of batches until SIGTERM or Ctrl-C; then finish them or give them back."""
+    """Work on rows of batches until SIGTERM or Ctrl-C.
+
+    Then the rows in hand are finished, or given back to other workers.
+    """
     settings = read_settings(config, host=host, metrics_port=metrics_port)
     start_logging(settings)
     try:

@@ -13,13 +13,14 @@ from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.responses import StreamingResponse
 
-from assay.catalog.item_files import Row, json_lines
+from assay.catalog.item_files import json_lines
 from assay.catalog.stores import Stores
 from assay.criteria.frozen import Frozen
 from assay.domain.errors import FieldError, RequestError
 from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import new_id, now_ms
 from assay.domain.records import DatasetVersion, NewItem, StoredItem, StoredObject
+from assay.domain.row_files import Row
 from assay.http.body import check_structure, require_media_type
 from assay.http.problems import invalid_request
 from assay.openai_evals.backend import (

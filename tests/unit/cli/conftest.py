@@ -5,18 +5,11 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from fakes.cli_environment import environment
 from fakes.service import FakeService
-
-SOURCE = Path(__file__).parents[3] / "src"
-
-
-def environment(**extra):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ASSAY_")}
-    return {**kept, "PYTHONPATH": str(SOURCE), "PYTHONIOENCODING": "utf-8", **extra}
 
 
 @pytest.fixture
@@ -48,7 +41,7 @@ def assay(tmp_path):
 def assay_on_a_terminal(tmp_path):
     """Start the command on a terminal and wait for it; returns all that it drew."""
 
-    def start(*arguments):
+    def start(*arguments, env=None):
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "assay", *arguments],
@@ -56,7 +49,7 @@ def assay_on_a_terminal(tmp_path):
             stdout=theirs,
             stderr=theirs,
             cwd=tmp_path,
-            env=environment(TERM="xterm-256color", COLUMNS="100"),
+            env=environment(TERM="xterm-256color", COLUMNS="100", **(env or {})),
         )
         os.close(theirs)
         drawn = b""

@@ -174,7 +174,11 @@ async def _batches(recorder: Recorder) -> str:
     await call("list_batch_results", "GET", f"{one}/results?limit=2")
     for accepted in (LINES, CSV):
         await call("list_batch_results", "GET", f"{one}/results", accept=accepted)
-    await call("compare_batches", "GET", f"{one}/compare?base={base}")
+    compared = f"{one}/compare?base={base}"
+    changed = f"{one}/compare/rows?base={base}&criterion=polite&kind=regressions"
+    for operation, path in (("compare_batches", compared), ("list_changed_rows", changed)):
+        await call(operation, "GET", f"{path}&wait_s=0")
+        await call(operation, "GET", path)
     made = await call("create_batch", "POST", "batches", {"criteria": [POLITE]}, kept=False)
     one = f"batches/{made['id']}"
     rows = _lines([{"id": "1", **CASE}, {"id": "2", **CASE}])

@@ -55,7 +55,7 @@ class Export:
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """What was brought, and what was not, with the reason."""
 
     brought: list[str] = field(default_factory=list)
@@ -150,8 +150,8 @@ async def _pages(client: AsyncAssay, path: str) -> AsyncIterator[dict[str, Any]]
         after = data[-1]["id"]
 
 
-async def _bring(export: Export, url: str, key: str, *, judge_again: bool) -> Report:
-    report = Report()
+async def _bring(export: Export, url: str, key: str, *, judge_again: bool) -> ImportReport:
+    report = ImportReport()
     async with AsyncAssay(url, key) as client:
         for old in export.of("eval"):
             name = f"eval {old['id']} ({old.get('name') or 'without a name'})"
@@ -171,7 +171,7 @@ async def _bring_run(
     client: AsyncAssay,
     run: Mapping[str, Any],
     eval_id: str,
-    report: Report,
+    report: ImportReport,
     *,
     judge_again: bool,
 ) -> None:

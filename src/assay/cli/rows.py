@@ -20,7 +20,7 @@ import orjson
 from assay.client.cases import REQUEST_FIELDS, ROW_FIELDS, to_case
 from assay.client.wire import to_json
 from assay.domain.row_files import csv_rows, json_lines, parquet_rows
-from assay.errors import INSTALL
+from assay.errors import INSTALL, InvalidRequest
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
 AHEAD_MAX = 16
@@ -98,7 +98,7 @@ def read_rows(
         try:
             # Cells can hold what JSON cannot: bytes that are no text, and dates.
             row = value if form == "jsonl" else orjson.loads(to_json(to_case(value, columns)))
-        except orjson.JSONEncodeError:
+        except InvalidRequest:
             yield Row(line, end, fault="must be UTF-8")
             continue
         identifier = row.pop("id", None)

@@ -162,18 +162,22 @@ def run(
     check_url(url)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = AsyncAssay(url, options.key_from(api_key_file), retry_policy=retry_policy)
+    raise typer.Exit(_finished(job, client))
+
+
+def _finished(job: BatchJob, client: AsyncAssay) -> Exit:
+    """The exit code of the run, which says why it stopped early."""
     try:
-        code = asyncio.run(_run(job, client))
+        return asyncio.run(_run(job, client))
     except KeyboardInterrupt:
         notice("assay: interrupted; the batch continues")
-        code = Exit.INTERRUPTED
+        return Exit.INTERRUPTED
     except ServiceError as error:
         notice(f"assay: stopped: {error}")
-        code = Exit.INCOMPLETE
     except OSError as error:
-        notice(f"assay: stopped: {error.filename or source}: {error.strerror or error}")
-        code = Exit.INCOMPLETE
-    raise typer.Exit(code)
+        named = error.filename or job.source.path
+        notice(f"assay: stopped: {named}: {error.strerror or error}")
+    return Exit.INCOMPLETE
 
 
 def _request(criteria: list[Any], judge: str | None, gate: Bounds, *, stop: bool) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from assay import __version__
 from assay.cli import listing, options
 from assay.cli.app import Exit, app, check_url, examples, needs_server, printable
 from assay.client import Assay, RetryPolicy
-from assay.domain.findings import CLOCK_S_MAX, Finding, clock
+from assay.domain.diagnosis import CLOCK_S_MAX, Diagnosis, clock
 from assay.errors import Forbidden, NotFound, ServiceError, Unauthorized
 
 STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
@@ -77,11 +77,11 @@ def doctor(
     raise typer.Exit(Exit.NOT_MET if "wrong" in found else Exit.OK)
 
 
-async def _all(findings: AsyncIterator[Finding], *, as_json: bool) -> list[str]:
+async def _all(findings: AsyncIterator[Diagnosis], *, as_json: bool) -> list[str]:
     return [_shown(finding, as_json=as_json) async for finding in findings]
 
 
-def _shown(finding: Finding, *, as_json: bool) -> str:
+def _shown(finding: Diagnosis, *, as_json: bool) -> str:
     """Print a finding at once, since the next one may take a while; returns its state."""
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(asdict(finding), option=orjson.OPT_APPEND_NEWLINE))
@@ -94,48 +94,48 @@ def _shown(finding: Finding, *, as_json: bool) -> str:
     return finding.state
 
 
-async def _installation(config: Path | None, *, calls: bool) -> AsyncIterator[Finding]:
+async def _installation(config: Path | None, *, calls: bool) -> AsyncIterator[Diagnosis]:
     """What is found on this machine; without valid settings, only what is wrong with them."""
     from assay.bootstrap import EmbeddedError, examine, start_logging  # noqa: PLC0415
     from assay.cli.models import look  # noqa: PLC0415
     from assay.settings import SettingsError, load, misspelt_variables  # noqa: PLC0415
 
     for sentence in misspelt_variables(os.environ):
-        yield Finding("environment", "warning", sentence, "rename it")
+        yield Diagnosis("environment", "warning", sentence, "rename it")
     try:
         settings = load(config, os.environ, {"telemetry": {"log_level": "error"}})
     except SettingsError as error:
         for line in str(error).splitlines():
-            yield Finding("configuration", "wrong", line, "docs/configuration.md has all keys")
+            yield Diagnosis("configuration", "wrong", line, "docs/configuration.md has all keys")
         return
     start_logging(settings)
-    yield Finding("configuration", "ok", f"{len(settings.models)} models, all settings are valid")
+    yield Diagnosis("configuration", "ok", f"{len(settings.models)} models, all settings are valid")
     async for finding in examine(settings):
         yield finding
     try:
         rows, _ = await look(settings, checks=calls)
     except (OSError, EmbeddedError, ValueError) as error:
-        yield Finding("models", "wrong", str(error), "correct the setting that it names")
+        yield Diagnosis("models", "wrong", str(error), "correct the setting that it names")
         return
     for row in rows:
         yield _model(row, settings.providers[row["provider"]].api_key_env)
 
 
-def _model(row: dict[str, Any], key_variable: str) -> Finding:
+def _model(row: dict[str, Any], key_variable: str) -> Diagnosis:
     subject, check = f"model {row['id']}", row["check"]
     if row["simulated"]:
         remedy = "configure a model, or set the API key of a provider in the environment"
-        return Finding(subject, "warning", "verdicts are SIMULATED", remedy)
+        return Diagnosis(subject, "warning", "verdicts are SIMULATED", remedy)
     if check is None or check["ok"]:
         message = "is not asked" if check is None else f"answered in {check['latency_ms']:g} ms"
-        return Finding(subject, "ok", message)
+        return Diagnosis(subject, "ok", message)
     remedy = f"check its address, its name and its key ({key_variable or 'api_key_file'})"
     if row["did_you_mean"]:
         remedy = f"the provider lists {row['did_you_mean']!r}: correct the model's name"
-    return Finding(subject, "wrong", check["error"], remedy)
+    return Diagnosis(subject, "wrong", check["error"], remedy)
 
 
-def _service(url: str, ready_url: str | None, key: str) -> Iterator[Finding]:
+def _service(url: str, ready_url: str | None, key: str) -> Iterator[Diagnosis]:
     """What is found of a running service, by its API and its health check."""
     yield from _ready(url, ready_url)
     try:
@@ -143,32 +143,32 @@ def _service(url: str, ready_url: str | None, key: str) -> Iterator[Finding]:
             with client.stream("GET", "/v1/status") as response:
                 then = response.headers.get("Date", "")
                 status = orjson.loads(response.read())
-            yield Finding("service", "ok", f"{status['requests']} requests since its start")
+            yield Diagnosis("service", "ok", f"{status['requests']} requests since its start")
             yield from _identity(status)
             yield from _clock(then)
             for model in client.models():
                 yield _breaker(model)
     except ServiceError as error:
         remedy = ROLES.get(type(error), "check --url, and that `assay serve` runs there")
-        yield Finding("service", "wrong", str(error), remedy)
+        yield Diagnosis("service", "wrong", str(error), remedy)
     except (ValueError, KeyError):
         remedy = "--url must be that of the API, without a path"
-        yield Finding("service", "wrong", "what answers there is not Assay", remedy)
+        yield Diagnosis("service", "wrong", "what answers there is not Assay", remedy)
 
 
-def _identity(status: dict[str, Any]) -> Iterator[Finding]:
+def _identity(status: dict[str, Any]) -> Iterator[Diagnosis]:
     version = status.get("version", "unknown")
     if version == __version__:
-        yield Finding("version", "ok", f"service and client are {version}")
+        yield Diagnosis("version", "ok", f"service and client are {version}")
     else:
         message = f"the service is {version}, and this client {__version__}"
-        yield Finding("version", "warning", message, "install the version of the service here")
+        yield Diagnosis("version", "warning", message, "install the version of the service here")
     if "role" in status:
         message = f"it acts for the tenant {status['tenant']} with the role {status['role']}"
-        yield Finding("API key", "ok", message)
+        yield Diagnosis("API key", "ok", message)
 
 
-def _clock(date: str) -> Iterator[Finding]:
+def _clock(date: str) -> Iterator[Diagnosis]:
     try:
         then_s = parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError):
@@ -176,15 +176,15 @@ def _clock(date: str) -> Iterator[Finding]:
     yield clock("that of the service", time.time() - then_s, CLOCK_S_MAX)
 
 
-def _breaker(model: dict[str, Any]) -> Finding:
+def _breaker(model: dict[str, Any]) -> Diagnosis:
     subject = f"model {model['id']}"
     if model["breaker"] == "closed":
-        return Finding(subject, "ok", "is called")
+        return Diagnosis(subject, "ok", "is called")
     message = f"its breaker is {model['breaker']}: its provider fails, or refuses the key"
-    return Finding(subject, "warning", message, "see the log of the service, or `assay models`")
+    return Diagnosis(subject, "warning", message, "see the log of the service, or `assay models`")
 
 
-def _ready(url: str, ready_url: str | None) -> Iterator[Finding]:
+def _ready(url: str, ready_url: str | None) -> Iterator[Diagnosis]:
     asked = ready_url or f"http://{urlsplit(url).hostname}:{OPERATIONS_PORT}/readyz"
     check_url(asked)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -196,17 +196,17 @@ def _ready(url: str, ready_url: str | None) -> Iterator[Finding]:
     except (OSError, ValueError) as error:
         if ready_url is not None:
             remedy = "check --ready-url: the port is server.metrics_port"
-            yield Finding("health check", "wrong", f"{asked} does not answer: {error}", remedy)
+            yield Diagnosis("health check", "wrong", f"{asked} does not answer: {error}", remedy)
         return
     try:
         state = orjson.loads(body)["status"]
     except (ValueError, KeyError, TypeError):
         if ready_url is not None:
             message = f"{asked} is not the health check of Assay"
-            yield Finding("health check", "wrong", message, "check --ready-url")
+            yield Diagnosis("health check", "wrong", message, "check --ready-url")
         return
     if state == "serving":
-        yield Finding("health check", "ok", f"{asked}: {state}")
+        yield Diagnosis("health check", "ok", f"{asked}: {state}")
     else:
         remedy = "see the log of the service; degraded: Redis does not take writes"
-        yield Finding("health check", "wrong", f"{asked}: {state}", remedy)
+        yield Diagnosis("health check", "wrong", f"{asked}: {state}", remedy)

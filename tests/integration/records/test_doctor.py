@@ -13,7 +13,7 @@ from aiohttp import web
 from sqlalchemy import text
 
 from assay.bootstrap import examine
-from assay.domain.findings import Finding
+from assay.domain.diagnosis import Diagnosis
 from assay.records.database import create_engine
 from assay.settings import load
 from fakes.postgres_process import PostgresProcess
@@ -24,12 +24,12 @@ from integration.records.conftest import migrated_url
 SECRET = "sesame-0123456789"
 
 
-async def found(folder: Path, **sections: Mapping[str, Any]) -> list[Finding]:
+async def found(folder: Path, **sections: Mapping[str, Any]) -> list[Diagnosis]:
     config = {"server": {"data_dir": folder, "port": 0, "metrics_port": 0}, **sections}
     return [finding async for finding in examine(load(None, {}, config))]
 
 
-def of(findings: list[Finding], subject: str) -> list[tuple[str, str]]:
+def of(findings: list[Diagnosis], subject: str) -> list[tuple[str, str]]:
     return [(one.state, one.message) for one in findings if one.subject == subject]
 
 

@@ -9,7 +9,7 @@ State = Literal["ok", "warning", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """The state of one thing, and how to mend it."""
 
     subject: str
@@ -24,12 +24,12 @@ FAR_CLOCK_S_MAX = 30.0
 """From a host elsewhere: cloud providers refuse signatures that are minutes old."""
 
 
-def clock(beside: str, ahead_s: float, ahead_s_max: float) -> Finding:
+def clock(beside: str, ahead_s: float, ahead_s_max: float) -> Diagnosis:
     """The state of this machine's clock, which is that far ahead of another one."""
     if abs(ahead_s) <= ahead_s_max:
-        return Finding("clock", "ok", f"agrees with {beside}")
+        return Diagnosis("clock", "ok", f"agrees with {beside}")
     where = "ahead of" if ahead_s > 0 else "behind"
-    return Finding(
+    return Diagnosis(
         "clock",
         "warning",
         f"is {abs(ahead_s):.0f} s {where} {beside}",

@@ -42,7 +42,11 @@ def house() -> str:
 
 def picture(layers: list[list[str]]) -> str:
     """One box for each layer, the highest on top."""
-    lines = ["```mermaid", "flowchart TB"]
+    lines = [
+        "```mermaid",
+        "flowchart TB",
+        "  accTitle: The layers of src/assay, the highest on top",
+    ]
     for number, rooms in enumerate(layers):
         lines += [f'  subgraph layer{number}[" "]', *(f"    {room}" for room in rooms), "  end"]
     lines.append("  " + " --> ".join(f"layer{number}" for number in range(len(layers))))

@@ -1,0 +1,143 @@
+"""Builds the documentation into `site/`: stages the pages, adds the generated ones, runs Zensical.
+
+A broken link, a missing anchor or picture, an asset of another host and every warning fail.
+
+Usage: bin/docs [--serve]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import mmdr
+
+from reference_pages import pages
+
+ROOT = Path(__file__).parents[2]
+STAGE = ROOT / "build" / "docs"
+SITE = ROOT / "site"
+BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/results/growth.svg")
+"""What the pages link to outside of docs/."""
+PICTURE = re.compile(
+    r'<picture>\s*<source[^>]* srcset="([^"]+)">\s*<img src="([^"]+)" alt="([^"]+)">\s*</picture>'
+)
+MERMAID = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
+THEMES = {"light": "neutral", "dark": "dark"}
+
+
+def main() -> None:
+    stage(STAGE)
+    built = subprocess.run(  # noqa: S603  # the program of this environment
+        [Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"],
+        cwd=STAGE, check=False, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"},
+    )  # fmt: skip
+    if built.returncode or "warning" in (built.stdout + built.stderr).lower():
+        sys.exit(built.stdout or built.stderr)
+    shutil.rmtree(SITE, ignore_errors=True)
+    shutil.move(STAGE / "site", SITE)
+    if faults := broken(SITE):
+        sys.exit("\n".join(faults))
+    print(f"bin/docs: {len(list(SITE.rglob('*.html')))} pages in {SITE}")
+    if "--serve" in sys.argv:
+        handler = partial(SimpleHTTPRequestHandler, directory=SITE)
+        server = ThreadingHTTPServer(("127.0.0.1", 8000), handler)
+        print("bin/docs: http://127.0.0.1:8000/index.html")
+        server.serve_forever()
+
+
+def stage(folder: Path) -> None:
+    """Every page and picture as the site has them, in `folder`/docs."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(
+        ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.py", "site", "__pycache__")
+    )
+    for name in BESIDE:
+        target = folder / "docs" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    for path, text in pages().items():
+        (folder / "docs" / path).write_text(text)
+    (folder / "docs" / "diagrams").mkdir()
+    for page in (folder / "docs").rglob("*.md"):
+        page.write_text(adapted(page.read_text(), page.parent == folder / "docs", folder / "docs"))
+    shutil.copytree(ROOT / "docs" / "site" / "assets", folder / "docs" / "assets")
+    shutil.copy(ROOT / "docs" / "site" / "zensical.toml", folder)
+
+
+def adapted(text: str, top: bool, folder: Path) -> str:
+    """Links as they hold in the site; pictures and diagrams in both colour schemes."""
+    if top:
+        text = re.sub(r"\]\((?:\.\./|docs/)", "](", text)
+    text = PICTURE.sub(r"![\3](\2#only-light)\n![\3](\1#only-dark)", text)
+    return MERMAID.sub(lambda found: drawn(found[1], folder / "diagrams", "" if top else "../"), text)
+
+
+def drawn(source: str, folder: Path, up: str) -> str:
+    """Two pictures of a Mermaid diagram; its `accTitle` says what it shows."""
+    title = re.search(r"accTitle: (.+)", source)
+    if title is None:
+        sys.exit(f"a diagram has no accTitle:\n{source}")
+    name = hashlib.sha256(source.encode()).hexdigest()[:12]
+    links = []
+    for scheme, theme in THEMES.items():
+        svg = mmdr.render(f'%%{{init: {{"theme": "{theme}"}}}}%%\n{source}').svg()
+        (folder / f"{name}-{scheme}.svg").write_text(svg)
+        links.append(f"![{title[1]}]({up}diagrams/{name}-{scheme}.svg#only-{scheme})")
+    return "\n".join(links)
+
+
+class Page(HTMLParser):
+    """The anchors of a page, and what it points to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.links: list[str] = []
+        self.assets: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value for name, value in attrs if value}
+        self.anchors.update(found[name] for name in ("id", "name") if name in found)
+        if tag == "a" and "href" in found:
+            self.links.append(found["href"])
+        elif tag == "link" and found.get("rel") not in ("canonical", "prev", "next"):
+            self.assets.append(found["href"])
+        elif "src" in found:
+            self.assets.append(found["src"])
+
+
+def broken(site: Path) -> list[str]:
+    """Links, anchors and assets that lead nowhere, and assets that another host has."""
+    read = {path: Page(path.read_text()) for path in site.rglob("*.html") if path.name != "404.html"}
+    faults = []
+    for path, page in read.items():
+        where = path.relative_to(site)
+        for link in page.links + page.assets:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                if link in page.assets and parts.scheme != "data":
+                    faults.append(f"{where}: {link} is at another host")
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            if not target.exists():
+                faults.append(f"{where}: {link} does not exist")
+            elif parts.fragment and target in read and link not in page.assets:
+                if unquote(parts.fragment) not in read[target].anchors:
+                    faults.append(f"{where}: {link} has no such heading")
+    return faults
+
+
+if __name__ == "__main__":
+    main()

@@ -79,7 +79,9 @@ def adapted(text: str, top: bool, folder: Path) -> str:
     if top:
         text = re.sub(r"\]\((?:\.\./|docs/)", "](", text)
     text = PICTURE.sub(r"![\3](\2#only-light)\n![\3](\1#only-dark)", text)
-    return MERMAID.sub(lambda found: drawn(found[1], folder / "diagrams", "" if top else "../"), text)
+    return MERMAID.sub(
+        lambda found: drawn(found[1], folder / "diagrams", "" if top else "../"), text
+    )
 
 
 def drawn(source: str, folder: Path, up: str) -> str:
@@ -119,7 +121,9 @@ class Page(HTMLParser):
 
 def broken(site: Path) -> list[str]:
     """Links, anchors and assets that lead nowhere, and assets that another host has."""
-    read = {path: Page(path.read_text()) for path in site.rglob("*.html") if path.name != "404.html"}
+    read = {
+        path: Page(path.read_text()) for path in site.rglob("*.html") if path.name != "404.html"
+    }
     faults = []
     for path, page in read.items():
         where = path.relative_to(site)

@@ -14,16 +14,21 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import typer.main
 from typer.cli import get_docs_for_click
 
-from assay import cli
+from assay import calibration, cli
 from assay.criteria import CRITERIA
 
 ROOT = Path(__file__).parents[2]
-PYTHON_MODULES = ("assay.client", "assay.errors", "assay.calibration")
+PYTHON_MODULES = (
+    "assay.client",
+    "assay.errors",
+    *(f"assay.calibration.{module.name}" for module in iter_modules(calibration.__path__)),
+)
 CRITERION = "a [criterion](criteria.md)"
 METHODS = ("get", "post", "put", "patch", "delete")
 EXAMPLE_CHARS_MAX = 6_000
@@ -61,7 +66,7 @@ def http_page(document: Mapping[str, Any]) -> str:
 
 
 def operation(method: str, path: str, spec: Mapping[str, Any]) -> str:
-    parts = [f"### `{method.upper()} {path}`", prose(spec.get("summary", "")) + "."]
+    parts = [f"### `{method.upper()} {path}`", prose(spec.get("summary", "")).rstrip(".") + "."]
     if spec.get("description"):
         parts.append(prose(spec["description"]))
     if spec.get("parameters"):
@@ -101,7 +106,10 @@ def content(title: str, kinds: Mapping[str, Any]) -> Iterator[str]:
 
 def schemas_page(schemas: Mapping[str, Any]) -> str:
     """A table of fields for each schema but those of criteria, which have a page."""
-    parts = ["# Schemas", "The bodies of the [HTTP API](http.md). Criteria are [elsewhere](criteria.md)."]
+    parts = [
+        "# Schemas",
+        "The bodies of the [HTTP API](http.md). Criteria are [elsewhere](criteria.md).",
+    ]
     for name, schema in sorted(schemas.items()):
         kind = schema.get("properties", {}).get("type", {}).get("const")
         if kind in CRITERIA:
@@ -114,7 +122,9 @@ def schemas_page(schemas: Mapping[str, Any]) -> str:
         parts.append("| field | type | meaning |\n| --- | --- | --- |")
         for field, spec in schema["properties"].items():
             star = " *required*" if field in required else ""
-            parts[-1] += f"\n| `{field}`{star} | {typed(spec)} | {cell(spec.get('description', ''))} |"
+            parts[-1] += (
+                f"\n| `{field}`{star} | {typed(spec)} | {cell(spec.get('description', ''))} |"
+            )
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -146,6 +156,8 @@ def cli_page() -> str:
     command = typer.main.get_command(cli.app)
     context = typer.Context(command, info_name="assay")
     text = get_docs_for_click(obj=command, ctx=context, name="assay", title="Command line")
+    # The list of commands has their help cut; the page's own table of contents has them all.
+    text = re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", text)
     return re.sub(r"```console\n\$ ", "```text\n", text)
 
 
@@ -157,11 +169,16 @@ def python_page() -> str:
         parts += [f"## `{name}`", described(module)]
         offered = getattr(module, "__all__", None) or [
             one for one, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == name
+            if written_in(value) == name and not one.startswith("_")
         ]  # fmt: skip
         for one in offered:
             parts += exported(one, getattr(module, one))
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def written_in(value: Any) -> str | None:
+    """The module that a class or function was written in."""
+    return value.__module__ if inspect.isclass(value) or inspect.isfunction(value) else None
 
 
 def exported(name: str, value: Any) -> Iterator[str]:
@@ -175,18 +192,15 @@ def exported(name: str, value: Any) -> Iterator[str]:
     if not inspect.isclass(value):
         return
     for method, member in inspect.getmembers(value, inspect.isroutine):
-        if not method.startswith("_") and method in {m for c in value.__mro__[:-1] for m in vars(c)}:
-            if inspect.isbuiltin(member) or not inspect.getdoc(member):
-                continue
+        ours = str(getattr(member, "__module__", "")).startswith("assay.")
+        if ours and not method.startswith("_"):
             yield signature(f"{name}.{method}", member)
             yield described(member)
 
 
 def signature(name: str, value: Any) -> str:
-    try:
-        return f"```text\n{name}{inspect.signature(value)}\n```"
-    except ValueError:
-        return f"```text\n{name}\n```"
+    written = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(value)))
+    return f"```text\n{name}{written.replace('(self, ', '(').replace('(self)', '()')}\n```"
 
 
 def described(value: Any) -> str:
@@ -202,13 +216,18 @@ def described(value: Any) -> str:
 def decisions_page() -> str:
     """The titles of the decisions, in their order."""
     files = sorted((ROOT / "docs" / "adr").glob("*.md"))
-    rows = [f"- [{path.read_text().partition(chr(10))[0].lstrip('# ')}]({path.name})" for path in files]
-    return "# Decisions\n\nWhy Assay is built as it is, one page for each decision.\n\n" + "\n".join(rows)
+    rows = [
+        f"- [{path.read_text().partition(chr(10))[0].lstrip('# ')}]({path.name})" for path in files
+    ]
+    return (
+        "# Decisions\n\nWhy Assay is built as it is, one page for each decision.\n\n"
+        + "\n".join(rows)
+    )
 
 
 def prose(text: str) -> str:
     """Text whose angle brackets are no tags."""
-    return re.sub(r"<(?=[A-Za-z/])", "&lt;", text.strip().rstrip("."))
+    return re.sub(r"<(?=[A-Za-z/])", "&lt;", text.strip())
 
 
 def cell(text: str) -> str:

@@ -55,7 +55,7 @@ def section(row: dict) -> str:
         facts += [f"  - {each['label']}: {each['description']}" for each in row["levels"]]
     text = re.sub(r"^Args:.*", "", row["description"], flags=re.DOTALL)
     shown = json.dumps(row["example"], ensure_ascii=False)
-    return f"### `{row['type']}`\n\n{text}\n\n" + "\n".join(facts) + f"\n\n    {shown}"
+    return f"### `{row['type']}`\n\n{text}\n\n" + "\n".join(facts) + f"\n\n```json\n{shown}\n```"
 
 
 def test_the_page_is_the_catalogue():

@@ -6,8 +6,6 @@ docstrings of the packages.
 Usage: bin/house [--check]
 """
 
-# ruff: noqa: INP001  # a script beside the page that it writes, not a package
-
 from __future__ import annotations
 
 import ast

@@ -1,4 +1,4 @@
-"""Pages of the site that are generated: the HTTP API, the command line, the Python API, the decisions.
+"""Pages of the site that are generated: HTTP, the command line, the Python API, the decisions.
 
 Nothing here is kept in the repository: the sources are the OpenAPI document, the commands' own help
 and the docstrings, so that no page can differ from the code.
@@ -57,8 +57,7 @@ def http_page(document: Mapping[str, Any]) -> str:
             found.setdefault(tag, []).append(operation(method, path, methods[method]))
     parts = [
         "# HTTP reference",
-        "Every operation of the OpenAPI document, which a service has at `/openapi.json`. "
-        "[HTTP API](api.md) explains how to use them.",
+        "Every operation of `/openapi.json`. [HTTP API](api.md) explains how to use them.",
     ]
     for tag, operations in found.items():
         parts += [f"## {tag.capitalize()}", known.get(tag, ""), *operations]

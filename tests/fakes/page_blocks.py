@@ -51,12 +51,13 @@ async def run_blocks(
     """Run commands and programs in one shell, so that variables last; compare what they print.
 
     They run in `folder`/work. Each has to end with its status, and the shell stops at the first
-    that does not.
+    that does not. A problem as the answer to curl is such an end.
     """
     script = ["cd work"]
     printed: Path | None = None
     shown: list[tuple[Block, Path | None]] = []
     (folder / "work").mkdir()
+    (folder / ".curlrc").write_text("fail-with-body\nshow-error\n")
     for number, block in enumerate(blocks):
         if block.language in OUTPUT:
             shown.append((block, printed))
@@ -67,12 +68,12 @@ async def run_blocks(
         wanted = block.value if block.mark == "status" else "0"
         script.append(
             f"{run} > {printed}; status=$?\n"
-            f"[ $status = {wanted} ] || {{ echo {block.place}: status $status; exit 1; }}"
+            f"[ $status = {wanted} ] || {{ echo {block.place}: status $status; cat {printed}; exit 1; }}"
         )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shell = await asyncio.create_subprocess_exec(
         "bash", "-c", "\n".join(script), cwd=folder,
-        env={**clean_environment(), "PATH": path, **(environ or {})},
+        env={**clean_environment(), "PATH": path, "CURL_HOME": str(folder), **(environ or {})},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await shell.communicate()

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -20,11 +21,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mmdr
-from reference_pages import pages
+from reference_pages import pages as generated
 
 ROOT = Path(__file__).parents[2]
 STAGE = ROOT / "build" / "docs"
-SITE = ROOT / "site"
+SITE = ROOT.resolve() / "site"
 BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/results/growth.svg")
 """What the pages link to outside of docs/."""
 PICTURE = re.compile(
@@ -64,7 +65,7 @@ def stage(folder: Path) -> None:
         target = folder / "docs" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, target)
-    for path, text in pages().items():
+    for path, text in generated().items():
         (folder / "docs" / path).write_text(text)
     (folder / "docs" / "diagrams").mkdir()
     for page in (folder / "docs").rglob("*.md"):
@@ -123,26 +124,30 @@ class Page(HTMLParser):
 
 def broken(site: Path) -> list[str]:
     """Links, anchors and assets that lead nowhere, and assets that another host has."""
-    read = {
-        path: Page(path.read_text()) for path in site.rglob("*.html") if path.name != "404.html"
-    }
+    paths = [path for path in site.rglob("*.html") if path.name != "404.html"]
+    pages = {path: Page(path.read_text()) for path in paths}
     faults = []
-    for path, page in read.items():
-        where = path.relative_to(site)
-        for link in page.links + page.assets:
-            parts = urlsplit(link)
-            if parts.scheme or parts.netloc:
-                if link in page.assets and parts.scheme != "data":
-                    faults.append(f"{where}: {link} is at another host")
-                continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            target = target / "index.html" if target.is_dir() else target
-            if not target.exists():
-                faults.append(f"{where}: {link} does not exist")
-            elif link in page.links and target in read:
-                if parts.fragment and unquote(parts.fragment) not in read[target].anchors:
-                    faults.append(f"{where}: {link} has no such heading")
+    for path, page in pages.items():
+        links = [(link, fault_of(link, path, pages)) for link in page.links]
+        assets = [(asset, fault_of(asset, path, pages)) for asset in page.assets]
+        elsewhere = [(asset, "is at another host") for asset in page.assets if "//" in asset]
+        found = [(link, fault) for link, fault in links + assets + elsewhere if fault]
+        faults += [f"{path.relative_to(site)}: {link} {fault}" for link, fault in found]
     return faults
+
+
+def fault_of(link: str, path: Path, pages: Mapping[Path, Page]) -> str:
+    """What is wrong with a link of the page at `path`; empty if it leads somewhere."""
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        return ""
+    target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+    target = target / "index.html" if target.is_dir() else target
+    if not target.exists():
+        return "does not exist"
+    wanted = unquote(parts.fragment)
+    known = not wanted or target not in pages or wanted in pages[target].anchors
+    return "" if known else "has no such heading"
 
 
 if __name__ == "__main__":

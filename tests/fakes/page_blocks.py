@@ -68,7 +68,7 @@ async def run_blocks(
         wanted = block.value if block.mark == "status" else "0"
         script.append(
             f"{run} > {printed}; status=$?\n"
-            f"[ $status = {wanted} ] || {{ echo {block.place}: status $status; cat {printed}; exit 1; }}"
+            f"[ $status = {wanted} ] || {{ cat {printed}; echo {block.place}: $status; exit 1; }}"
         )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shell = await asyncio.create_subprocess_exec(

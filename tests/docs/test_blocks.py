@@ -35,6 +35,7 @@ OWN_TESTS = {
     "criteria.md": ("tests/docs/test_criteria_page.py", {"toml"}),
     "deploy.md": ("tests/deploy/test_page.py", {"sh"}),
     "operations.md": ("tests/docs/test_operations_page.py", {"sh"}),
+    "README.md": ("tests/docs/test_readme.py", {"bash", "json"}),
     "tutorial.md": ("tests/e2e/test_tutorial.py", RUN | OUTPUT),
 }
 """Pages whose blocks of these languages have a test that looks more closely."""

@@ -21,6 +21,7 @@ import promql_parser
 import pytest
 import yaml
 
+from assay.api.batches.requests import BatchRequest
 from assay.settings import load
 from fakes.page_blocks import FENCED, OUTPUT, ROOT, RUN, Block, blocks_of, run_blocks
 from fakes.service_process import running_service
@@ -40,6 +41,9 @@ OWN_TESTS = {
 }
 """Pages whose blocks of these languages have a test that looks more closely."""
 SCHEMAS = json.loads((ROOT / "tests" / "golden" / "openapi.json").read_text())["components"]
+BATCH = BatchRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+# Until the OpenAPI document has the routes of batches.
+SCHEMAS["schemas"] = {"BatchRequest": BATCH} | BATCH.pop("$defs") | SCHEMAS["schemas"]
 ADDRESS = re.compile(r"(?:http://)?(?:127\.0\.0\.1|localhost):8080")
 
 

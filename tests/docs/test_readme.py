@@ -1,4 +1,4 @@
-"""The README's example runs unchanged; the README and the API page show the response of the service.
+"""The README's example runs unchanged; README and API page show the response of the service.
 
 `ASSAY_RENEW_GOLDEN=1 pytest tests/docs/test_readme.py` writes the whole response again.
 """

@@ -21,6 +21,7 @@ import promql_parser
 import pytest
 import yaml
 
+from assay.api.batches.requests import BatchRequest
 from assay.settings import load
 from fakes.page_blocks import FENCED, OUTPUT, ROOT, RUN, Block, blocks_of, run_blocks
 from fakes.service_process import running_service
@@ -35,10 +36,14 @@ OWN_TESTS = {
     "criteria.md": ("tests/docs/test_criteria_page.py", {"toml"}),
     "deploy.md": ("tests/deploy/test_page.py", {"sh"}),
     "operations.md": ("tests/docs/test_operations_page.py", {"sh"}),
+    "README.md": ("tests/docs/test_readme.py", {"bash", "json"}),
     "tutorial.md": ("tests/e2e/test_tutorial.py", RUN | OUTPUT),
 }
 """Pages whose blocks of these languages have a test that looks more closely."""
 SCHEMAS = json.loads((ROOT / "tests" / "golden" / "openapi.json").read_text())["components"]
+BATCH = BatchRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+# Until the OpenAPI document has the routes of batches.
+SCHEMAS["schemas"] = {"BatchRequest": BATCH} | BATCH.pop("$defs") | SCHEMAS["schemas"]
 ADDRESS = re.compile(r"(?:http://)?(?:127\.0\.0\.1|localhost):8080")
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.summary import Bounds, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
+from assay.client.wire import given
 from assay.reports.writers import write_report
 
 CONCURRENCY_MAX = 1_000
@@ -42,9 +43,7 @@ def evaluate(
     ] = None,
     api_key_file: options.ApiKeyFile = None,
     judge: options.JudgeOption = None,
-    out: Annotated[
-        str | None, typer.Option(help="File for results as JSON Lines; - is stdout.")
-    ] = None,
+    out: Annotated[str | None, typer.Option(help="File for results; - is stdout.")] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, max=CONCURRENCY_MAX, help="Rows scored at the same time.")
     ] = 16,
@@ -71,9 +70,7 @@ def evaluate(
     arguments; 3 some rows have no score, the run stopped early, or the gate is refused because
     verdicts are simulated; 130 interrupted, with the results so far.
     """
-    defaults: dict[str, Any] = {"criteria": options.read_criteria(criteria, quiet=quiet)}
-    if judge is not None:
-        defaults["judge"] = judge
+    defaults = given(criteria=options.read_criteria(criteria, quiet=quiet), judge=judge)
     read = options.read_source(source, form, out, report, junit, markdown)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
     client = _client(url, api_key_file, config, retry_policy, concurrency)

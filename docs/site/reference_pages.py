@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -163,7 +162,7 @@ def cli_page() -> str:
 def python_page() -> str:
     """What the public modules offer, from their docstrings."""
     parts = ["# Python API", "What the modules export, with their docstrings."]
-    for name in filter(find_spec, PYTHON_MODULES):
+    for name in PYTHON_MODULES:
         module = import_module(name)
         parts += [f"## `{name}`", described(module)]
         offered = getattr(module, "__all__", None) or [

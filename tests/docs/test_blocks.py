@@ -21,7 +21,6 @@ import promql_parser
 import pytest
 import yaml
 
-from assay.api.batches.requests import BatchRequest
 from assay.settings import load
 from fakes.page_blocks import FENCED, OUTPUT, ROOT, RUN, Block, blocks_of, run_blocks
 from fakes.service_process import running_service
@@ -37,13 +36,14 @@ OWN_TESTS = {
     "deploy.md": ("tests/deploy/test_page.py", {"sh"}),
     "operations.md": ("tests/docs/test_operations_page.py", {"sh"}),
     "README.md": ("tests/docs/test_readme.py", {"bash", "json"}),
+    "continuous-integration.md": ("tests/deploy/test_github_action.py", {"sh"}),
+    "pytest.md": ("tests/docs/test_pytest_page.py", {"bash", "python"}),
+    "python.md": ("tests/docs/test_python_page.py", {"python", "text"}),
     "tutorial.md": ("tests/e2e/test_tutorial.py", RUN | OUTPUT),
+    "typescript.md": ("tests/e2e/test_typescript_client.py", {"ts"}),
 }
 """Pages whose blocks of these languages have a test that looks more closely."""
 SCHEMAS = json.loads((ROOT / "tests" / "golden" / "openapi.json").read_text())["components"]
-BATCH = BatchRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-# Until the OpenAPI document has the routes of batches.
-SCHEMAS["schemas"] = {"BatchRequest": BATCH} | BATCH.pop("$defs") | SCHEMAS["schemas"]
 ADDRESS = re.compile(r"(?:http://)?(?:127\.0\.0\.1|localhost):8080")
 
 

@@ -174,8 +174,9 @@ async def _batches(recorder: Recorder) -> str:
     await call("list_batch_results", "GET", f"{one}/results?limit=2")
     for accepted in (LINES, CSV):
         await call("list_batch_results", "GET", f"{one}/results", accept=accepted)
+    # The first one who asks does not wait; what was compared once is kept.
     compared = f"{one}/compare?base={base}"
-    changed = f"{one}/compare/rows?base={base}&criterion=polite&kind=regressions"
+    changed = f"batches/{base}/compare/rows?base={batch}&criterion=polite&kind=regressions"
     for operation, path in (("compare_batches", compared), ("list_changed_rows", changed)):
         await call(operation, "GET", f"{path}&wait_s=0")
         await call(operation, "GET", path)

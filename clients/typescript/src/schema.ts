@@ -105,9 +105,30 @@ export interface paths {
         /**
          * Compare a batch that has ended to an earlier one, `base`, by item id
          * @description For each criterion: the difference with its interval and test, and the rows that changed,
-         *     worst first, at most `limit` of each kind.
+         *     worst first, at most `limit` of each kind. A comparison is computed once and kept for 30
+         *     days, or until something is erased; while it is computed, the response is a 202.
          */
         get: operations["compare_batches"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batches/{batch_id}/compare/rows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the rows of a criterion that are worse, better or unscored in one of two batches
+         * @description At most 10,000 of a kind are kept, the worst first.
+         */
+        get: operations["list_changed_rows"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1727,6 +1748,23 @@ export interface components {
             item_id: string;
         };
         /**
+         * ChangedRowListResponse
+         * @description Rows of a criterion that changed, the worst first.
+         */
+        ChangedRowListResponse: {
+            /** Data */
+            data: components["schemas"]["ChangedRow"][];
+            /** Has More */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor: string | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
+        };
+        /**
          * ChangedRows
          * @description How many rows, and the first of them.
          */
@@ -2270,6 +2308,24 @@ export interface components {
             rows: number;
             /** Simulated */
             simulated: boolean;
+        };
+        /**
+         * ComparisonProgressResponse
+         * @description A comparison that is being computed: ask again after `Retry-After`.
+         */
+        ComparisonProgressResponse: {
+            /**
+             * Object
+             * @constant
+             */
+            object: "batch.comparison.progress";
+            /**
+             * Rows
+             * @description Of both batches.
+             */
+            rows: number;
+            /** Rows Read */
+            rows_read: number;
         };
         /**
          * ComparisonRequest
@@ -3507,6 +3563,17 @@ export interface components {
              * @default 1
              */
             weight: number;
+        };
+        /**
+         * CurvePointResponse
+         * @description What one threshold would give.
+         */
+        CurvePointResponse: {
+            accuracy: components["schemas"]["FigureResponse"];
+            precision: components["schemas"]["FigureResponse"];
+            recall: components["schemas"]["FigureResponse"];
+            /** Threshold */
+            threshold: number;
         };
         /**
          * DatasetFilter
@@ -9085,10 +9152,26 @@ export interface components {
             /** Requests */
             requests: number;
             /**
+             * Role
+             * @description What it permits.
+             * @enum {string}
+             */
+            role: "read" | "write" | "operator";
+            /**
              * Server Errors
              * @description Answers with a status from 500 on.
              */
             server_errors: number;
+            /**
+             * Tenant
+             * @description For whom the API key of this request acts.
+             */
+            tenant: string;
+            /**
+             * Version
+             * @description The version of the service.
+             */
+            version: string;
         };
         /**
          * StepCount
@@ -9607,6 +9690,12 @@ export interface components {
          */
         ThresholdResponse: {
             agreement: components["schemas"]["AgreementResponse"] | null;
+            /**
+             * Curve
+             * @description At other thresholds, on the half that did not choose; each interval holds for its point alone. Reports of earlier versions have none.
+             * @default []
+             */
+            curve?: components["schemas"]["CurvePointResponse"][];
             /** Statement */
             statement: string;
             /** Value */
@@ -11319,6 +11408,8 @@ export interface operations {
             query: {
                 /** @description The batch to compare with. */
                 base: string;
+                /** @description How long to wait for a comparison that is being computed. */
+                wait_s?: number;
                 /** @description Entries of the page. */
                 limit?: number;
             };
@@ -11337,6 +11428,122 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["BatchComparisonResponse"];
+                };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonProgressResponse"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `conflict` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_request` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable`, `records_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_changed_rows: {
+        parameters: {
+            query: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description Entries of the page. */
+                limit?: number;
+                /** @description The batch to compare with. */
+                base: string;
+                /** @description The criterion whose rows are listed. */
+                criterion: string;
+                /** @description What became of the rows. */
+                kind: "regressions" | "improvements" | "unscored";
+                /** @description How long to wait for a comparison that is being computed. */
+                wait_s?: number;
+            };
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedRowListResponse"];
+                };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComparisonProgressResponse"];
                 };
             };
             /** @description `unauthenticated` */

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import assay.client  # noqa: F401  # a run of pytester forgets the modules that it loads first
 from fakes.service import FakeService
 
 pytest_plugins = ["pytester"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import assay.client  # noqa: F401  # a run of pytester forgets the modules that it loads first
 from fakes.service import FakeService
 
 pytest_plugins = ["pytester"]
@@ -198,6 +197,7 @@ def test_a_wrong_marker_is_found_before_anything_is_judged(run, service, argumen
 
 
 CASES = """
+import httpcore2  # noqa: F401  # which httpx2 loads late: pytester forgets what its runs load
 import pytest
 from assay.pytest_plugin import assay_cases
 @pytest.mark.parametrize("case", assay_cases("cases.jsonl"))

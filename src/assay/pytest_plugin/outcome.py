@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from assay.pytest_plugin.judgements import JudgedCall
+from assay.pytest_plugin.judgements import JudgedRequest
 from assay.pytest_plugin.options import Options
 from assay.pytest_plugin.recordings import Entry, cached, read_entries, write_entries
 from assay.reports.report import Report, counted
@@ -29,7 +29,7 @@ class RunOutcome:
         self._used: dict[str, Entry] = {}
         self._notices: list[str] = []
 
-    def add(self, judgement: JudgedCall) -> None:
+    def add(self, judgement: JudgedRequest) -> None:
         """Count a judgement, and keep it if a file is to have it."""
         entry, origin = judgement["entry"], judgement["origin"]
         self._origins[origin] += 1

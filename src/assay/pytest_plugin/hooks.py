@@ -9,7 +9,7 @@ import pytest
 
 from assay.pytest_plugin.fixture import AssayFixture, Unscored
 from assay.pytest_plugin.options import NO_SERVICE, Options, add_options, read_options
-from assay.pytest_plugin.sampling import Sampling, sampling_of
+from assay.pytest_plugin.sampling import SampledTest, sampling_of
 
 if TYPE_CHECKING:
     from assay.client.local import LocalService
@@ -24,7 +24,7 @@ HINT = """
   This is neither passed nor failed, and fails the test so that it is seen: to have it otherwise,
   use --assay-unscored=skip or --assay-unscored=xfail."""
 SESSION = pytest.StashKey["PluginSession"]()
-SAMPLING = pytest.StashKey[Sampling | None]()
+SAMPLING = pytest.StashKey[SampledTest | None]()
 JUDGEMENTS = "assay_judgements"
 """The attribute of a test's report in which judgements come from the processes of xdist."""
 
@@ -174,7 +174,7 @@ class PluginSession:
         if self._judgements is not None:
             self._judgements.sample = sample
 
-    def _conclude(self, sampling: Sampling) -> None:
+    def _conclude(self, sampling: SampledTest) -> None:
         if sampling.verdict is False:
             pytest.fail(str(sampling), pytrace=False)
         if sampling.verdict is None:

@@ -24,7 +24,7 @@ from assay.pytest_plugin.recordings import (
 JUDGED = frozenset({"/v1/evaluations", "/v1/comparisons"})
 
 
-class Judgement(TypedDict):
+class JudgedRequest(TypedDict):
     """What a request led to, in types that can be sent between processes."""
 
     test: str
@@ -43,9 +43,9 @@ class Judgements:
         self._options = options
         self._replayed = read_entries(options.replay)
         self._cached = read_entries(options.cache)
-        self._pending: list[Judgement] = []
+        self._pending: list[JudgedRequest] = []
 
-    def drain(self) -> list[Judgement]:
+    def drain(self) -> list[JudgedRequest]:
         """What was judged since the last call."""
         pending, self._pending = self._pending, []
         return pending

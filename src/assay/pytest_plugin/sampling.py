@@ -14,7 +14,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
-class Sampling:
+class SampledTest:
     """How often a test runs, and how its samples came out."""
 
     samples: int = 1
@@ -52,7 +52,7 @@ class Sampling:
         return "\n".join((f"{head}; min_pass_rate is {self.min_pass_rate:g}.", *shown))
 
 
-def sampling_of(item: pytest.Item) -> Sampling | None:
+def sampling_of(item: pytest.Item) -> SampledTest | None:
     """What the marker `assay` says; None without one; raises `pytest.UsageError`."""
     marker = item.get_closest_marker("assay")
     if marker is None:
@@ -68,4 +68,4 @@ def sampling_of(item: pytest.Item) -> Sampling | None:
         fault = "min_pass_rate must be above 0 and at most 1"
     if fault:
         raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.assay: {fault}")
-    return Sampling(samples, rate)
+    return SampledTest(samples, rate)

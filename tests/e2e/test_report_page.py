@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.reports.report import Report
+from assay.reports.report import RunReport
 from assay.reports.writers import write_report
 from fakes.browser import CHROMIUM, WITHOUT_CHROMIUM, chromium, inaccessible
 
@@ -19,7 +19,7 @@ def result(name, score, passed, status):
 
 @pytest.fixture
 def page_file(tmp_path):
-    report = Report("assay evaluate rows.jsonl", keep_rows=True)
+    report = RunReport("assay evaluate rows.jsonl", keep_rows=True)
     report.statements.append("Gate not met: pass rate at most 0.6667 is below 0.9.")
     for number in range(12):
         score, passed, status = VERDICTS[number % 3]

@@ -20,7 +20,7 @@ from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, Row, Source, stream_rows
 from assay.client import AsyncAssay, for_each_in_order
 from assay.errors import ServiceError, to_error
-from assay.reports.report import Report
+from assay.reports.report import RunReport
 
 FATAL_CODES = frozenset(
     {"unauthenticated", "forbidden", "not_found", "unknown_criterion", "unknown_model"}
@@ -46,7 +46,7 @@ class Job:
 class Outcome:
     """The result of a run; `stopped` says why it ended early."""
 
-    report: Report
+    report: RunReport
     stopped: str = ""
     interrupted: bool = False
 
@@ -79,7 +79,7 @@ async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Out
     if task is not None:
         with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    outcome = Outcome(Report(f"assay evaluate {job.source.path}", keep_rows=job.keep_rows))
+    outcome = Outcome(RunReport(f"assay evaluate {job.source}", keep_rows=job.keep_rows))
     console = Console(stderr=True)
     try:
         display = display_for(console, job.source.size_bytes, quiet=job.quiet)

@@ -9,7 +9,7 @@ from typing import Any
 from assay.pytest_plugin.judgements import JudgedRequest
 from assay.pytest_plugin.options import Options
 from assay.pytest_plugin.recordings import Entry, cached, read_entries, write_entries
-from assay.reports.report import Report, counted
+from assay.reports.report import RunReport, counted
 from assay.reports.text import shortened, text_table
 from assay.reports.totals import CriterionTotals
 from assay.reports.writers import write_report
@@ -24,7 +24,7 @@ class RunOutcome:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._report = Report("pytest", keep_rows=options.report is not None)
+        self._report = RunReport("pytest", keep_rows=options.report is not None)
         self._origins: Counter[str] = Counter()
         self._used: dict[str, Entry] = {}
         self._notices: list[str] = []

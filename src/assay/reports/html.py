@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 from assay.reports.report import (
     HEADINGS,
     Outcome,
-    Report,
     ReportedRow,
+    RunReport,
     counted,
     criteria_cells,
 )
@@ -29,7 +29,7 @@ BAR_WIDTH, CHART_HEIGHT, LABEL_HEIGHT = 32, 96, 16
 Content = str | ET.Element
 
 
-def to_html(report: Report, made_at: datetime | None = None) -> str:
+def to_html(report: RunReport, made_at: datetime | None = None) -> str:
     """The page; `made_at` is now if it is not given."""
     when = (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC")
     main = _element("main", _element("h1", report.title), _element("p", when, role="soft"))
@@ -68,7 +68,7 @@ def _element(tag: str, *content: Content, role: str = "", **attributes: str) -> 
     return element
 
 
-def _figures(report: Report) -> ET.Element:
+def _figures(report: RunReport) -> ET.Element:
     summary = report.summary
     mean = summary.rows.mean
     shown = [
@@ -127,7 +127,7 @@ def _bins(totals: CriterionTotals) -> list[str]:
     ]
 
 
-def _rows(report: Report, outcome: Outcome) -> list[ET.Element]:
+def _rows(report: RunReport, outcome: Outcome) -> list[ET.Element]:
     """The rows of an outcome, as far as they are shown."""
     rows = report.rows(outcome)[:ROWS_IN_PAGE_MAX]
     if not rows:

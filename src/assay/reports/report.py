@@ -64,7 +64,7 @@ class ReportedRow:
             yield f"{verdict.name} {verdict}{explained}"
 
 
-class Report:
+class RunReport:
     """What was judged under one title; rows are kept if `keep_rows`."""
 
     def __init__(self, title: str, *, keep_rows: bool) -> None:
@@ -122,7 +122,7 @@ def criteria_cells(summary: Summary) -> Iterator[tuple[str, ...]]:
         yield _cells(name, totals)
 
 
-def counted(report: Report) -> str:
+def counted(report: RunReport) -> str:
     """The counts and the cost in a sentence."""
     shown = ", ".join(f"{report.counts[outcome]:,} {outcome}" for outcome in OUTCOMES)
     cost = f"{shown}; {report.summary.rows.cost_usd:.4f} USD."

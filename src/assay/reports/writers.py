@@ -12,8 +12,8 @@ from assay.reports.report import (
     HEADINGS,
     OUTCOMES,
     Outcome,
-    Report,
     ReportedRow,
+    RunReport,
     counted,
     criteria_cells,
 )
@@ -30,7 +30,7 @@ JUNIT: Mapping[Outcome, Literal["passed", "failure", "error"]] = {
 
 
 def write_report(
-    report: Report,
+    report: RunReport,
     *,
     html: Path | None = None,
     junit: Path | None = None,
@@ -43,7 +43,7 @@ def write_report(
             path.write_text(to_text(report), "utf-8", errors="backslashreplace")
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: RunReport) -> str:
     """A table of the criteria, and the first rows that failed or are unscored."""
     lines = [f"## {plain(report.title)}", ""]
     lines += [f"- {plain(statement)}" for statement in (*report.statements, counted(report))]
@@ -60,7 +60,7 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_junit(report: Report) -> str:
+def to_junit(report: RunReport) -> str:
     """A test case for each row: a failure if it failed, an error if it is unscored."""
     cases = [
         JUnitCase(report.title, row.name, JUNIT[outcome], row.at_fault, _at_length(row))

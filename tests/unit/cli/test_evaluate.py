@@ -291,3 +291,29 @@ def wait_until(condition):
             return
         time.sleep(0.02)
     pytest.fail("did not happen")
+
+
+def test_reports_are_written_also_of_a_gate_that_is_missed(assay, rows, service, tmp_path):
+    """A page, JUnit XML and Markdown, with the gate and the rows that did not pass."""
+    path = rows(case("pass"), case("fail"), case("unscored"), "no JSON")
+    files = ("--report", "r.html", "--junit", "r.xml", "--markdown", "r.md")
+    ran = assay(
+        "evaluate", path, "--criteria=tone", "--url", service.url, "--min-score=0.9", *files
+    )
+    assert ran.returncode == 1, ran.stderr
+    for name in files[1::2]:
+        text = (tmp_path / name).read_text("utf-8")
+        assert "Gate not met: score at most 0.7500 is below 0.9" in text.replace("\\", "")
+        assert "fail-0" in text.replace("\\", "")
+        assert "bad\\_row" in text or "bad_row" in text
+
+
+@pytest.mark.parametrize("option", ["--report", "--junit", "--markdown"])
+def test_a_report_that_cannot_be_written_costs_nothing(assay, rows, service, option):
+    """A folder that is not there, or the input itself, is a wrong argument."""
+    path = rows(case("pass"))
+    for target in ("nowhere/report", path):
+        ran = assay("evaluate", path, "--criteria=t", "--url", service.url, option, target)
+        assert ran.returncode == 2, ran.stderr
+    assert not service.bodies
+    assert path.read_text()

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from assay.reports.html import to_html
-from assay.reports.report import ROWS_KEPT_MAX, Report
+from assay.reports.report import ROWS_KEPT_MAX, RunReport
 from assay.reports.text import text_table
 from assay.reports.writers import to_junit, to_markdown, write_report
 
@@ -33,7 +33,7 @@ def evaluation(score, name="polite", explanation="So it is.", **more):
 
 @pytest.fixture
 def report():
-    made = Report("assay evaluate rows.jsonl", keep_rows=True)
+    made = RunReport("assay evaluate rows.jsonl", keep_rows=True)
     made.statements.append("Gate not met.")
     made.add("q1", {"input": "How?", "output": "Well."}, evaluation(1.0))
     made.add("q2", {"output": "Badly."}, evaluation(0.25))
@@ -73,7 +73,7 @@ def test_markdown_has_a_table_and_the_rows(report):
 
 def test_texts_of_callers_are_only_text(tmp_path: Path):
     """Markup, control characters and halves of characters stand as text in all three forms."""
-    report = Report(HOSTILE, keep_rows=True)
+    report = RunReport(HOSTILE, keep_rows=True)
     case = {"input": HOSTILE, "output": HOSTILE}
     report.add(HOSTILE, case, evaluation(0.0, HOSTILE, HOSTILE))
     report.add_failure(HOSTILE, case, "bad_row", HOSTILE)
@@ -102,7 +102,7 @@ def test_the_page_needs_no_other_host(report):
 
 def test_simulated_verdicts_are_marked():
     """Each form says that no model was called."""
-    report = Report("pytest", keep_rows=True)
+    report = RunReport("pytest", keep_rows=True)
     report.add("q1", {}, evaluation(1.0, simulated=True))
     for text in (to_html(report, AT), to_junit(report), to_markdown(report)):
         assert "1 verdicts are simulated" in text
@@ -110,7 +110,7 @@ def test_simulated_verdicts_are_marked():
 
 def test_rows_beyond_the_limit_are_counted():
     """A file of millions of rows gives a report of bounded size, which says what it leaves out."""
-    report = Report("assay evaluate", keep_rows=True)
+    report = RunReport("assay evaluate", keep_rows=True)
     for number in range(ROWS_KEPT_MAX + 3):
         report.add(str(number), {"output": "x" * 5_000}, evaluation(0.0))
     assert len(report.rows("failed")) == ROWS_KEPT_MAX

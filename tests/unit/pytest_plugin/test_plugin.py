@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from fakes.service import FakeService
 
 pytest_plugins = ["pytester"]
+# A run of pytester forgets the modules that it loads first, and httpx2 loads some when it is used.
+httpx2.Client().close()
 SRC = Path(__file__).parents[3] / "src"
 PLUGIN = ("-p", "assay.pytest_plugin.hooks")
 CHECK = "def test_it(assay):\n    assay.check(input={!r}, output='x', criteria='Polite.')\n"

@@ -1558,6 +1558,16 @@ export interface components {
             statements: string[];
         };
         /**
+         * CallTimesResponse
+         * @description How long the calls of a model took; null where it is above the last bound.
+         */
+        CallTimesResponse: {
+            /** P50 Ms */
+            p50_ms: number | null;
+            /** P95 Ms */
+            p95_ms: number | null;
+        };
+        /**
          * Cascade
          * @description Judges from cheap to dear: the next one is asked where the one before is unsure.
          */
@@ -9120,6 +9130,13 @@ export interface components {
          * @description Counts of one process, of all tenants together; `/metrics` has more.
          */
         StatusResponse: {
+            /**
+             * Calls
+             * @description Calls of providers, by model.
+             */
+            calls: {
+                [key: string]: components["schemas"]["CallTimesResponse"];
+            };
             /** Criteria Scored */
             criteria_scored: number;
             /**
@@ -9172,6 +9189,13 @@ export interface components {
              * @description The version of the service.
              */
             version: string;
+            /**
+             * Waiting
+             * @description Calls that wait, by what they wait for.
+             */
+            waiting: {
+                [key: string]: number;
+            };
         };
         /**
          * StepCount

@@ -15,6 +15,13 @@ from assay.api.services import Services
 from assay.http.access import Role, authenticate
 
 
+class CallTimesResponse(Shape):
+    """How long the calls of a model took; null where it is above the last bound."""
+
+    p50_ms: float | None
+    p95_ms: float | None
+
+
 class StatusResponse(Shape):
     """Counts of one process, of all tenants together; `/metrics` has more."""
 
@@ -29,6 +36,8 @@ class StatusResponse(Shape):
         description="Half of the evaluations and comparisons were answered within this time."
     )
     judged_p95_ms: float | None = Field(description="And 95 % of them.")
+    calls: dict[str, CallTimesResponse] = Field(description="Calls of providers, by model.")
+    waiting: dict[str, int] = Field(description="Calls that wait, by what they wait for.")
     criteria_scored: int
     criteria_unscored: dict[str, int] = Field(description="By the reason.")
 

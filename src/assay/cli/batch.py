@@ -32,8 +32,6 @@ COLUMNS = {
     "status": "status",
     "rows": "counts.total",
     "waiting": "counts.pending",
-    "score": "score",
-    "pass rate": "pass_rate",
     "cost USD": "cost_usd",
     "evaluator": "evaluator",
     "dataset": "dataset",

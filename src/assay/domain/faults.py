@@ -15,6 +15,7 @@ FAULT_PLACES = (
     "batch_worker",
     "breaker_fleet",
     "check",
+    "comparison",
     "control_sets",
     "event_loop_lag",
     "idempotency_release",

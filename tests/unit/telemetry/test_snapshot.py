@@ -2,15 +2,16 @@
 
 import pytest
 
-from assay.domain.completion import Caller
-from assay.domain.events import CriterionFinished, RequestFinished
+from assay.domain.completion import Caller, Usage
+from assay.domain.events import AttemptFinished, CriterionFinished, RequestFinished
+from assay.domain.models import Model
 from assay.telemetry.metrics import LabelUniverse, Metrics
 from assay.telemetry.snapshot import snapshot
 
 
 @pytest.fixture
 def metrics():
-    found = Metrics(LabelUniverse(("rubric",)), "test")
+    found = Metrics(LabelUniverse(("rubric",), (Model("openai/judge", "openai", "judge"),)), "test")
     found.add_routes([("POST", "/v1/evaluations"), ("GET", "/v1/models")])
     return found
 
@@ -23,7 +24,7 @@ def test_nothing_is_known_before_the_first_request(metrics):
     """Times are null, not 0."""
     assert snapshot(metrics.registry) == {
         "requests": 0, "server_errors": 0, "judged_p50_ms": None, "judged_p95_ms": None,
-        "criteria_scored": 0, "criteria_unscored": {},
+        "calls": {}, "waiting": {}, "criteria_scored": 0, "criteria_unscored": {},
     }  # fmt: skip
 
 
@@ -52,3 +53,16 @@ def test_unscored_criteria_have_their_reasons(metrics):
     found = snapshot(metrics.registry)
     assert found["criteria_scored"] == 1
     assert found["criteria_unscored"] == {"judge_unsure": 2}
+
+
+def test_calls_and_what_waits_are_told(metrics):
+    """By model, and by what is waited for; what nothing waits for is left out."""
+    for seconds in (0.2, 0.2, 9):
+        metrics.emit(
+            AttemptFinished(Caller(), "openai", "openai/judge", "ok", seconds, None, Usage(1, 1), 0.0)
+        )
+    waiting = {("openai/judge", "breaker"): 0.0, ("openai/judge", "provider_quota"): 3.0}
+    metrics.watch(lambda: {"assay_queue_depth": waiting})
+    found = snapshot(metrics.registry)
+    assert found["calls"] == {"openai/judge": {"p50_ms": 250.0, "p95_ms": 10_000.0}}
+    assert found["waiting"] == {"provider_quota": 3}

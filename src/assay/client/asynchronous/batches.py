@@ -60,7 +60,7 @@ class AsyncBatchHandle:
     def __repr__(self) -> str:
         counts = self.raw["counts"]
         done = f"{counts['total'] - counts['pending']} of {counts['total']} rows"
-        return f"<batch {self.id}: {self.status}, {done}, score {self.score}>"
+        return f"<batch {self.id}: {self.status}, {done}>"
 
     async def refresh(self) -> Self:
         """Read the batch again."""

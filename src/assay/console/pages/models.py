@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,8 +13,8 @@ from assay.console.views import go, page
 
 async def models(request: Request, api: Api) -> Response:
     """All models."""
-    found = await api.get("/v1/models")
-    return page(request, "models.html", models=found["data"])
+    found, seen = await asyncio.gather(api.get("/v1/models"), api.get("/v1/status"))
+    return page(request, "models.html", models=found["data"], calls=seen["calls"])
 
 
 async def command(request: Request, api: Api) -> Response:

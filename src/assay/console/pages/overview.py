@@ -26,10 +26,13 @@ async def overview(request: Request, api: Api) -> Response:
         api.get_or_problem("/v1/usage", **_usage(days[0], days[-1], "day")),
         api.get_or_problem("/v1/batches", limit=BATCHES_SHOWN),
     )
+    tenants: dict[str, Any] = {"data": []}
+    if api.identity.role == "operator":
+        tenants = await api.get_or_problem("/v1/usage", **_usage(days[-1], days[-1], "tenant"))
     by_day = {row["day"]: row for row in history["data"]}
     return page(
         request, "overview.html", models=models["data"], seen=seen, usage=usage,
-        spent={row["model"]: row for row in usage["data"]}, batches=batches,
+        tenants=tenants, spent={row["model"]: row for row in usage["data"]}, batches=batches,
         days=[(day, by_day.get(day, {"calls": 0, "cost_usd": 0.0})) for day in days],
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Takes the pictures of the console that stand in the documentation; see `bin/screenshots`."""
+"""Takes the pictures that stand in the documentation; see `bin/screenshots`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Any
 import aiohttp
 
 from fakes.browser import CHROMIUM, WITHOUT_CHROMIUM, chromium
+from fakes.page_blocks import ROOT, blocks_of, run_blocks
 from fakes.service_process import clean_environment, running_service
 
 SIZE = {"width": 1280, "height": 860}
 
 
 async def take(folder: Path) -> None:
-    """One picture of each main page, in light and dark."""
+    """One picture of each main page and of the tutorial's report, in light and dark."""
     with TemporaryDirectory() as work:
+        report = await report_of_the_tutorial(Path(work))
         async with running_service(Path(work), options=["--demo"]) as service:
             demo = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "assay", "demo", "--url", service.url,
@@ -33,6 +35,17 @@ async def take(folder: Path) -> None:
                         await page.goto(f"/console/{path}")
                         await page.wait_for_load_state("networkidle")
                         await page.screenshot(path=folder / f"console-{name}-{scheme}.png")
+                    page = await window.new_page()  # without the console's policy
+                    await page.set_content(report)
+                    await page.screenshot(path=folder / f"report-{scheme}.png")
+
+
+async def report_of_the_tutorial(folder: Path) -> str:
+    """What its commands write as the report, with this checkout in place of what they install."""
+    blocks = list(blocks_of(ROOT / "docs" / "tutorial.md"))
+    ran = [block for block in blocks if "pip install" not in block.text]
+    await run_blocks(ran, folder)
+    return (folder / "work" / "report.html").read_text()
 
 
 async def pages_of(url: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,20 +17,6 @@ from assay.errors import NotFound
 Name = Annotated[str, typer.Argument(help="Its name, or name@version.")]
 PlainName = Annotated[str, typer.Argument(help="Its name.")]
 Description = Annotated[str | None, typer.Option(help="What it is for.")]
-EVALUATOR_COLUMNS = {
-    "name": "name",
-    "version": "version",
-    "criteria": "criteria",
-    "created": "created_at",
-    "description": "description",
-}
-DATASET_COLUMNS = {
-    "name": "name",
-    "version": "version",
-    "items": "items",
-    "created": "created_at",
-    "description": "description",
-}
 
 evaluators_app = typer.Typer(
     help="Criteria with a judge, a name and versions.", no_args_is_help=True
@@ -40,19 +26,48 @@ app.add_typer(evaluators_app, name="evaluators")
 app.add_typer(datasets_app, name="datasets")
 
 
-@evaluators_app.command(
-    "list", epilog=examples("assay evaluators list", "assay evaluators list --json | jq .name")
-)
-def list_evaluators(
-    limit: listing.Limit = listing.LIMIT,
-    as_json: listing.JsonLines = False,
-    url: options.Url = options.DEFAULT_URL,
-    api_key_file: options.ApiKeyFile = None,
+def _add_list_and_delete(
+    group: typer.Typer, kind: Literal["evaluators", "datasets"], content: str
 ) -> None:
-    """List the evaluators, newest first."""
-    with listing.service(url, api_key_file) as client:
-        found = client.evaluators.list()
-        listing.print_listing(found, EVALUATOR_COLUMNS, limit=limit, as_json=as_json)
+    """Add what both kinds have; `content` is the field that says what a version holds."""
+    one = f"{'an' if kind == 'evaluators' else 'a'} {kind[:-1]}"
+    columns = {name: name for name in ("name", "version", content)}
+    columns |= {"created": "created_at", "description": "description"}
+
+    @group.command(
+        "list",
+        help=f"List the {kind}, newest first.",
+        epilog=examples(f"assay {kind} list", f"assay {kind} list --json | jq .{content}"),
+    )
+    def list_entries(
+        limit: listing.Limit = listing.LIMIT,
+        as_json: listing.JsonLines = False,
+        url: options.Url = options.DEFAULT_URL,
+        api_key_file: options.ApiKeyFile = None,
+    ) -> None:
+        with listing.service(url, api_key_file) as client:
+            found = getattr(client, kind).list()
+            listing.print_listing(found, columns, limit=limit, as_json=as_json)
+
+    @group.command(
+        "delete",
+        help=f"Delete {one} with all its versions.",
+        epilog=examples(f"assay {kind} delete old-name --yes"),
+    )
+    def delete(
+        name: PlainName,
+        yes: listing.Yes = False,
+        url: options.Url = options.DEFAULT_URL,
+        api_key_file: options.ApiKeyFile = None,
+    ) -> None:
+        listing.confirm(f"Delete the {kind[:-1]} {name} with all its versions?", yes=yes)
+        with listing.service(url, api_key_file) as client:
+            getattr(client, kind).delete(name)
+        notice(f"assay: the {kind[:-1]} {name} is deleted")
+
+
+_add_list_and_delete(evaluators_app, "evaluators", "criteria")
+_add_list_and_delete(datasets_app, "datasets", "items")
 
 
 @evaluators_app.command("show", epilog=examples("assay evaluators show support-quality@2"))
@@ -99,35 +114,6 @@ def create_evaluator(
         save = client.evaluators.add_version if new_version else client.evaluators.create
         fields = {} if description is None else {"description": description}
         listing.print_document(save(name, read, judge=judge, **fields))
-
-
-@evaluators_app.command("delete", epilog=examples("assay evaluators delete polite --yes"))
-def delete_evaluator(
-    name: PlainName,
-    yes: listing.Yes = False,
-    url: options.Url = options.DEFAULT_URL,
-    api_key_file: options.ApiKeyFile = None,
-) -> None:
-    """Delete an evaluator with all its versions."""
-    listing.confirm(f"Delete the evaluator {name} with all its versions?", yes=yes)
-    with listing.service(url, api_key_file) as client:
-        client.evaluators.delete(name)
-    notice(f"assay: the evaluator {name} is deleted")
-
-
-@datasets_app.command(
-    "list", epilog=examples("assay datasets list", "assay datasets list --json | jq .items")
-)
-def list_datasets(
-    limit: listing.Limit = listing.LIMIT,
-    as_json: listing.JsonLines = False,
-    url: options.Url = options.DEFAULT_URL,
-    api_key_file: options.ApiKeyFile = None,
-) -> None:
-    """List the datasets, newest first."""
-    with listing.service(url, api_key_file) as client:
-        found = client.datasets.list()
-        listing.print_listing(found, DATASET_COLUMNS, limit=limit, as_json=as_json)
 
 
 @datasets_app.command("show", epilog=examples("assay datasets show support-questions"))
@@ -189,20 +175,6 @@ def download_dataset(
     plain, version = _named(name)
     with listing.service(url, api_key_file) as client:
         listing.save_lines(client.datasets.items(plain, **version), out)
-
-
-@datasets_app.command("delete", epilog=examples("assay datasets delete questions --yes"))
-def delete_dataset(
-    name: PlainName,
-    yes: listing.Yes = False,
-    url: options.Url = options.DEFAULT_URL,
-    api_key_file: options.ApiKeyFile = None,
-) -> None:
-    """Delete a dataset with all its versions."""
-    listing.confirm(f"Delete the dataset {name} with all its versions?", yes=yes)
-    with listing.service(url, api_key_file) as client:
-        client.datasets.delete(name)
-    notice(f"assay: the dataset {name} is deleted")
 
 
 class _Items:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from assay.cli import listing, options
-from assay.cli.app import Exit, app, check_url, examples, notice, printable, usage_error
+from assay.cli.app import Exit, app, examples, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import Source, stream_rows
 from assay.cli.summary import Bounds, conclude, show
@@ -157,9 +157,8 @@ def run(
     )
     follows = watch or out is not None or gate.has_bounds
     job = BatchJob(read, request, follows, out, gate, quiet)
-    check_url(url)
     retry_policy = RetryPolicy(retry_for_s=retry_for_s)
-    client = AsyncAssay(url, options.key_from(api_key_file), retry_policy=retry_policy)
+    client = options.client_for(AsyncAssay, url, api_key_file, retry_policy=retry_policy)
     raise typer.Exit(_finished(job, client))
 
 

@@ -11,7 +11,7 @@ import typer
 
 from assay.batches.run_results import RunResults
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, examples, needs_server, notice, usage_error
+from assay.cli.app import Exit, app, examples, needs_server, notice, usage_error
 from assay.cli.comparison_report import Format, rendered
 from assay.cli.rows import read_rows
 from assay.client import AsyncAssay, RetryPolicy
@@ -57,9 +57,8 @@ def compare(
         usage_error("BASE and CANDIDATE must both be ids of batches, or both files")
     try:
         if all(by_id):
-            check_url(url)
             policy = RetryPolicy(retry_for_s=retry_for_s)
-            client = AsyncAssay(url, options.key_from(api_key_file), retry_policy=policy)
+            client = options.client_for(AsyncAssay, url, api_key_file, retry_policy=policy)
             comparison = asyncio.run(_compare_batches(client, base, candidate, rows))
         else:
             comparison = _compare_files(base, candidate, rows)

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, examples, notice
+from assay.cli.app import Exit, app, examples, notice
 from assay.client import AsyncAssay
 from assay.demo.cases import PHRASES, SEED, Assistant, demo_cases
 from assay.errors import NotFound, ServiceError
@@ -62,9 +62,8 @@ def demo(
     What is there already is kept. Exit codes: 0 it is filled; 2 wrong arguments; 3 the service
     refused or did not answer.
     """
-    check_url(url)
     try:
-        asyncio.run(_fill(AsyncAssay(url, options.key_from(api_key_file))))
+        asyncio.run(_fill(options.client_for(AsyncAssay, url, api_key_file)))
     except ServiceError as error:
         notice(f"assay: {error}")
         raise typer.Exit(Exit.INCOMPLETE) from None

@@ -71,9 +71,9 @@ def doctor(
             import assay.bootstrap  # noqa: F401, PLC0415  # seconds: only if used
         found = asyncio.run(_all(_installation(config, calls=not no_calls), as_json=as_json))
     else:
-        check_url(url)
-        key = options.key_from(api_key_file)
-        found = [_shown(finding, as_json=as_json) for finding in _service(url, ready_url, key)]
+        policy = RetryPolicy(retry_for_s=0)
+        client = options.client_for(Assay, url, api_key_file, timeout_s=10.0, retry_policy=policy)
+        found = [_shown(finding, as_json=as_json) for finding in _service(client, ready_url)]
     raise typer.Exit(Exit.NOT_MET if "wrong" in found else Exit.OK)
 
 
@@ -135,11 +135,11 @@ def _model(row: dict[str, Any], key_variable: str) -> Diagnosis:
     return Diagnosis(subject, "wrong", check["error"], remedy)
 
 
-def _service(url: str, ready_url: str | None, key: str) -> Iterator[Diagnosis]:
+def _service(opening: Assay, ready_url: str | None) -> Iterator[Diagnosis]:
     """What is found of a running service, by its API and its health check."""
-    yield from _ready(url, ready_url)
+    yield from _ready(opening.url, ready_url)
     try:
-        with Assay(url, key, timeout_s=10.0, retry_policy=RetryPolicy(retry_for_s=0)) as client:
+        with opening as client:
             with client.stream("GET", "/v1/status") as response:
                 then = response.headers.get("Date", "")
                 status = orjson.loads(response.read())

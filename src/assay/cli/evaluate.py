@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, examples, needs_server, notice, usage_error
+from assay.cli.app import Exit, app, examples, needs_server, notice, usage_error
 from assay.cli.rows import STDIN
 from assay.cli.run import Job, Outcome, run
 from assay.cli.summary import Bounds, conclude, show
@@ -94,9 +94,8 @@ def _client(
         with needs_server():
             from assay.cli.in_process import open_in_process  # noqa: PLC0415  # slow: only if used
         return open_in_process(config, retry_policy, concurrency)
-    check_url(url)
-    key = options.key_from(api_key_file)
-    return AsyncAssay(url, key, retry_policy=retry_policy, connections_max=concurrency)
+    settings = {"retry_policy": retry_policy, "connections_max": concurrency}
+    return options.client_for(AsyncAssay, url, api_key_file, **settings)
 
 
 def _write(outcome: Outcome, gate: Bounds, reports: Mapping[str, Path | None]) -> None:

@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from assay.cli import options
-from assay.cli.app import Exit, app, check_url, examples, notice, printable, usage_error
+from assay.cli.app import Exit, app, examples, notice, printable, usage_error
 from assay.client import AsyncAssay
 from assay.errors import ServiceError
 
@@ -89,13 +89,12 @@ def openai_evals(
     Prints what could not be brought, and why. Scores are not brought: with --judge-again, Assay
     judges the same outputs.
     """
-    check_url(url)
+    client = options.client_for(AsyncAssay, url, api_key_file)
     try:
         export = read_folder(folder) if folder else asyncio.run(_read_account())
     except (OSError, ValueError, ServiceError) as error:
         usage_error(f"the evals cannot be read: {error}")
-    key = options.key_from(api_key_file)
-    report = asyncio.run(_bring(export, url, key, judge_again=judge_again))
+    report = asyncio.run(_bring(export, client, judge_again=judge_again))
     for line in report.brought:
         typer.echo(printable(line))
     for line in report.left:
@@ -150,9 +149,9 @@ async def _pages(client: AsyncAssay, path: str) -> AsyncIterator[dict[str, Any]]
         after = data[-1]["id"]
 
 
-async def _bring(export: Export, url: str, key: str, *, judge_again: bool) -> ImportReport:
+async def _bring(export: Export, opening: AsyncAssay, *, judge_again: bool) -> ImportReport:
     report = ImportReport()
-    async with AsyncAssay(url, key) as client:
+    async with opening as client:
         for old in export.of("eval"):
             name = f"eval {old['id']} ({old.get('name') or 'without a name'})"
             try:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.cli import options
-from assay.cli.app import Exit, check_url, notice, printable, usage_error
+from assay.cli.app import Exit, notice, printable, usage_error
 from assay.cli.rows import STDIN
 from assay.client import Assay
 from assay.errors import ServiceError
@@ -34,9 +34,8 @@ LIMIT = 100
 @contextmanager
 def service(url: str, api_key_file: Path | None) -> Iterator[Assay]:
     """A client of the service; exits if it refuses a call or does not answer."""
-    check_url(url)
     try:
-        with Assay(url, options.key_from(api_key_file), timeout_s=TIMEOUT_S) as client:
+        with options.client_for(Assay, url, api_key_file, timeout_s=TIMEOUT_S) as client:
             yield client
     except ServiceError as error:
         notice(f"assay: {error}")

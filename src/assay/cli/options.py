@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
 
 from assay.cli.app import notice, usage_error
 from assay.cli.rows import STDIN, Format, Source, require_parquet
-from assay.client import RetryPolicy, wire
+from assay.client import Assay, AsyncAssay, RetryPolicy, wire
 
 JSON_START = re.compile(r'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')
 """How an option begins that is meant as JSON, and not as a rubric such as `[Tone] It is polite`."""
@@ -21,6 +20,7 @@ SHOWN_CHARS = 60
 WORDS_SUFFIXES = (".txt", ".md")
 """Of a file with a rubric; another one holds JSON."""
 RETRY_FOR_S = RetryPolicy().retry_for_s
+Client = TypeVar("Client", Assay, AsyncAssay)
 
 SourceFile = Annotated[
     str, typer.Argument(metavar="FILE", help="Rows as JSON Lines, CSV or Parquet; - reads stdin.")
@@ -131,13 +131,14 @@ def read_source(path: str, form: Format | None, out: str | None, *reports: Path 
     return source
 
 
-def key_from(api_key_file: Path | None) -> str:
-    """The key in the file or in $ASSAY_API_KEY, or an empty text; exits if it is malformed."""
+def client_for(kind: type[Client], url: str, api_key_file: Path | None, **settings: Any) -> Client:
+    """A client of the service at `url`; exits if the URL or the key is malformed.
+
+    Without a file, the client takes the key from `ASSAY_API_KEY`.
+    """
     try:
-        if api_key_file is not None:
-            return wire.checked_key(api_key_file.read_text("utf-8"))
-        secret = os.environ.get("ASSAY_API_KEY", "").strip()
-        return wire.checked_key(secret) if secret else ""
+        key = None if api_key_file is None else wire.checked_key(api_key_file.read_text("utf-8"))
+        return kind(url, key, **settings)
     except OSError as error:
         usage_error(f"{api_key_file}: {error.strerror}")
     except ValueError as error:

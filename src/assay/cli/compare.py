@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from assay.cli import options
 from assay.cli.app import Exit, app, examples, needs_server, notice, usage_error
 from assay.cli.comparison_report import Format, rendered
 from assay.cli.rows import read_rows
-from assay.client import AsyncAssay, RetryPolicy
+from assay.client import Assay, RetryPolicy
 from assay.domain.batches import BATCH_ID
 from assay.domain.errors import RequestError
 from assay.errors import ServiceError
@@ -58,8 +57,9 @@ def compare(
     try:
         if all(by_id):
             policy = RetryPolicy(retry_for_s=retry_for_s)
-            client = options.client_for(AsyncAssay, url, api_key_file, retry_policy=policy)
-            comparison = asyncio.run(_compare_batches(client, base, candidate, rows))
+            with options.client_for(Assay, url, api_key_file, retry_policy=policy) as client:
+                batch = client.batches.get(candidate)
+                comparison = batch.compare(base, limit=rows, progress=True)
         else:
             comparison = _compare_files(base, candidate, rows)
     except (ServiceError, RequestError) as error:
@@ -69,17 +69,6 @@ def compare(
     _write(junit, rendered(comparison, "junit", any_regression=any_regression))
     _write(markdown, rendered(comparison, "markdown", any_regression=any_regression))
     raise typer.Exit(_conclude(comparison, any_regression, allow_simulated))
-
-
-async def _compare_batches(
-    opening: AsyncAssay, base: str, candidate: str, rows: int
-) -> dict[str, Any]:
-    async with opening as client:
-        path = f"/v1/batches/{candidate}/compare"
-        # Each request waits for a while; only a comparison has criteria.
-        while "criteria" not in (found := await client.get(path, base=base, limit=rows)):
-            notice(f"assay: {found['rows_read']} of {found['rows']} rows are read")
-        return found
 
 
 def _compare_files(base: str, candidate: str, rows: int) -> dict[str, Any]:

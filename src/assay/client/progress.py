@@ -1,4 +1,4 @@
-"""The progress of a batch, as a line on stderr."""
+"""The progress of a batch or of a comparison, on stderr."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def show_progress(batch: Mapping[str, Any], *, ended: bool) -> None:
         parts.append(f"{batch['cost_usd']:.4f} USD, {batch['status']}")
     sys.stderr.write("\r" + ", ".join(parts).ljust(WIDTH) + ("\n" if ended else ""))
     sys.stderr.flush()
+
+
+def show_rows_read(comparison: Mapping[str, Any]) -> None:
+    """Write how far the results of two batches are read."""
+    sys.stderr.write(f"assay: {comparison['rows_read']} of {comparison['rows']} rows are read\n")

@@ -12,7 +12,7 @@ from assay.client import wire
 from assay.client.asynchronous.connection import AsyncConnection, AsyncPages
 from assay.client.cases import ROW_FIELDS, Criteria, Judge, Rows, named, row_lines
 from assay.client.ordered import async_iterate, async_sleep
-from assay.client.progress import show_progress
+from assay.client.progress import show_progress, show_rows_read
 from assay.client.results import EvaluationResult
 from assay.domain.batches import ENDED
 from assay.errors import InvalidRequest, ServiceError, to_error
@@ -115,15 +115,19 @@ class AsyncBatchHandle:
                     raise
                 await async_sleep(wait_s)
 
-    async def compare(self, base: AsyncBatchHandle | str, *, limit: int = 20) -> dict[str, Any]:
-        """What changed from the batch `base` to this one, by criterion and row by row."""
-        base_id = base if isinstance(base, str) else base.id
+    async def compare(
+        self, base: AsyncBatchHandle | str, *, limit: int = 20, progress: bool = False
+    ) -> dict[str, Any]:
+        """What changed from `base` to this one, with `limit` rows of each kind and criterion.
+
+        With `progress`, stderr shows how many rows are read.
+        """
+        query = {"base": base if isinstance(base, str) else base.id, "limit": limit}
         path = f"{self._path}/compare"
         # Each request waits for a while; only a comparison has criteria.
-        while "criteria" not in (
-            found := await self._connection.get(path, base=base_id, limit=limit)
-        ):
-            pass
+        while "criteria" not in (found := await self._connection.get(path, **query)):
+            if progress:
+                show_rows_read(found)
         return found
 
     async def cancel(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from assay.cli import listing, options
 from assay.cli.app import Exit, app, examples, notice, printable, usage_error
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
-from assay.cli.rows import Source, stream_rows
+from assay.cli.rows import STDIN, Source, open_output, stream_rows
 from assay.cli.summary import Bounds, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
 from assay.client.wire import NDJSON, given
@@ -258,8 +259,7 @@ async def _follow(
 async def _results(job: BatchJob, client: AsyncAssay, batch_id: str) -> Summary:
     """Write the results and summarise them."""
     summary = Summary()
-    file = None if job.out is None else await asyncio.to_thread(open, job.out, "wb")
-    try:
+    with nullcontext() if job.out is None else open_output(job.out) as file:
         batch = await client.batches.get(batch_id)
         async for read in batch.results():
             result = read.raw
@@ -269,15 +269,12 @@ async def _results(job: BatchJob, client: AsyncAssay, batch_id: str) -> Summary:
                 summary.add_failure(str(result["error"].get("code")))
             else:
                 summary.add_evaluation(result)
-    finally:
-        if file is not None:
-            file.close()
     return summary
 
 
 def _conclude(job: BatchJob, batch: Mapping[str, Any], summary: Summary, left_out: int) -> Exit:
     """Show the summary and choose the exit code."""
-    show(summary, Console())
+    show(summary, Console(stderr=job.out == STDIN))
     if batch["status"] not in ("completed", "decided"):
         notice(f"assay: the batch is {batch['status']}")
         return Exit.INCOMPLETE

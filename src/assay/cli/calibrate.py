@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from assay.cli import listing, options
@@ -177,11 +176,7 @@ def draw_labels(
         made = client.labels.draw(**wanted)
     if out is not None:
         rows = [row for row in made["data"] if not row["labelled"]]
-        lines = [orjson.dumps(_to_fill_in(made, row)) + b"\n" for row in rows]
-        try:
-            out.write_bytes(b"".join(lines))
-        except OSError as error:
-            usage_error(f"{out}: {error.strerror}")
+        listing.save_lines((_to_fill_in(made, row) for row in rows), str(out))
     _print(made, as_json=as_json, lines=_draw_lines)
 
 

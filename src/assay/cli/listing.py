@@ -17,7 +17,7 @@ from rich.text import Text
 
 from assay.cli import options
 from assay.cli.app import Exit, notice, printable, usage_error
-from assay.cli.rows import STDIN
+from assay.cli.rows import STDIN, open_output
 from assay.client import Assay
 from assay.errors import ServiceError
 
@@ -77,15 +77,13 @@ def write_lines(documents: Iterable[Mapping[str, Any]], file: IO[bytes]) -> int:
 
 def save_lines(documents: Iterable[Mapping[str, Any]], out: str) -> None:
     """Write documents as JSON Lines to a file or stdout; exits if it cannot be written."""
-    if out == STDIN:
-        write_lines(documents, sys.stdout.buffer)
-        return
     try:
-        with Path(out).open("wb") as file:
+        with open_output(out) as file:
             count = write_lines(documents, file)
     except OSError as error:
         usage_error(f"{out}: {error.strerror}")
-    notice(f"assay: {count} rows in {out}")
+    if out != STDIN:
+        notice(f"assay: {count} rows in {out}")
 
 
 def confirm(question: str, *, yes: bool) -> None:

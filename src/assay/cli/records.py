@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from assay.cli import options
 from assay.cli.app import app, examples, needs_server, notice, usage_error
 from assay.cli.importing import import_app
+from assay.cli.rows import STDIN, open_output
 
 Tenant = Annotated[str, typer.Option(help="Whose records.")]
 
@@ -29,11 +29,8 @@ def export(
         from assay.cli.configuration import read_settings  # noqa: PLC0415
     try:
         settings = read_settings(config)
-        if output is None:
-            count = export_records(settings, tenant, sys.stdout.buffer)
-        else:
-            with output.open("wb") as file:
-                count = export_records(settings, tenant, file)
+        with open_output(STDIN if output is None else str(output)) as file:
+            count = export_records(settings, tenant, file)
     except (OSError, ValueError) as error:
         usage_error(f"the records cannot be exported: {error}")
     notice(f"{count} rows exported.")

@@ -145,6 +145,11 @@ async def stream_rows(source: Source) -> AsyncGenerator[Row, None]:
             queue.get_nowait()
 
 
+def open_output(out: str) -> IO[bytes]:
+    """The file to write; `-` is stdout."""
+    return open(1, "wb", closefd=False) if out == STDIN else Path(out).open("wb")
+
+
 def require_parquet(path: str) -> None:
     """Raises `OSError` if nothing that reads Parquet is installed."""
     if importlib.util.find_spec("pyarrow") is None:

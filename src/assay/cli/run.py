@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import orjson
 from rich.console import Console
 
 from assay.cli.app import printable
 from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
-from assay.cli.rows import STDIN, Row, Source, stream_rows
+from assay.cli.rows import Row, Source, open_output, stream_rows
 from assay.client import AsyncAssay, for_each_in_order
 from assay.errors import ServiceError, to_error
 from assay.reports.report import RunReport
@@ -83,7 +80,8 @@ async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Out
     console = Console(stderr=True)
     try:
         display = display_for(console, job.source.size_bytes, quiet=job.quiet)
-        with _opened(job.out) as file, display:
+        output = contextlib.nullcontext() if job.out is None else open_output(job.out)
+        with output as file, display:
             async with opening as client:
                 collector = _Collector(outcome, file, display)
                 await for_each_in_order(
@@ -116,7 +114,7 @@ async def _score(row: Row, defaults: dict[str, Any], client: AsyncAssay) -> RowO
 class _Collector:
     """Counts, writes and shows results in order; stops the run at a fatal error."""
 
-    def __init__(self, outcome: Outcome, file: BinaryIO | None, display: Display) -> None:
+    def __init__(self, outcome: Outcome, file: IO[bytes] | None, display: Display) -> None:
         self._outcome = outcome
         self._file = file
         self._display = display
@@ -150,14 +148,3 @@ class _Collector:
             self._display.say(printable(f"line {row.line}: {error}"))
         if self._failed == FAULTS_SHOWN_MAX:
             self._display.say("(further failed rows are counted but not shown)")
-
-
-@contextlib.contextmanager
-def _opened(out: str | None) -> Iterator[BinaryIO | None]:
-    if out is None:
-        yield None
-    elif out == STDIN:
-        yield sys.stdout.buffer
-    else:
-        with Path(out).open("wb") as file:
-            yield file

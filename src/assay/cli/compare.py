@@ -38,8 +38,8 @@ def compare(
     any_regression: Annotated[
         bool, typer.Option("--any-regression", help="Gate: no row may be worse.")
     ] = False,
-    junit: Annotated[Path | None, typer.Option(help="File for a report as JUnit XML.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="File for a report as Markdown.")] = None,
+    junit: options.JUnitReport = None,
+    markdown: options.MarkdownReport = None,
     allow_simulated: options.AllowSimulated = False,
     retry_for_s: options.RetryFor = options.RETRY_FOR_S,
 ) -> None:

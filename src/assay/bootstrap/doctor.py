@@ -55,11 +55,11 @@ def _files(settings: Settings) -> Iterator[Diagnosis]:
     else:
         message = f"{there} cannot be written by this user"
         yield Diagnosis("data directory", "wrong", message, "set server.data_dir, or chown it")
-    secrets = {"redis.url_file": settings.redis.url_file, "records.url_file": None}
-    secrets["records.url_file"] = settings.records.url_file
+    secrets = [("redis.url_file", settings.redis.url_file)]
+    secrets += [("records.url_file", settings.records.url_file)]
     for name, provider in settings.providers.items():
-        secrets[f"providers.{name}.api_key_file"] = provider.api_key_file
-    for name, path in secrets.items():
+        secrets.append((f"providers.{name}.api_key_file", provider.api_key_file))
+    for name, path in secrets:
         if path is not None:
             yield _secret_file(name, path)
     if settings.auth.keys_file is not None:

@@ -6,8 +6,6 @@ import asyncio
 import os
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from email.utils import parsedate_to_datetime
@@ -23,6 +21,7 @@ from rich.text import Text
 from assay import __version__
 from assay.cli import listing, options
 from assay.cli.app import Exit, app, check_url, examples, needs_server, printable
+from assay.cli.probe import NO_RESPONSE, ask_health
 from assay.client import Assay, RetryPolicy
 from assay.domain.diagnosis import CLOCK_S_MAX, Diagnosis, clock
 from assay.errors import Forbidden, NotFound, ServiceError, Unauthorized
@@ -187,13 +186,9 @@ def _breaker(model: dict[str, Any]) -> Diagnosis:
 def _ready(url: str, ready_url: str | None) -> Iterator[Diagnosis]:
     asked = ready_url or f"http://{urlsplit(url).hostname}:{OPERATIONS_PORT}/readyz"
     check_url(asked)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(asked, timeout=READY_S_MAX) as response:
-            body = response.read(1_000)
-    except urllib.error.HTTPError as error:
-        body = error.read(1_000)
-    except (OSError, ValueError) as error:
+        _, body = ask_health(asked, READY_S_MAX)
+    except NO_RESPONSE as error:
         if ready_url is not None:
             remedy = "check --ready-url: the port is server.metrics_port"
             yield Diagnosis("health check", "wrong", f"{asked} does not answer: {error}", remedy)

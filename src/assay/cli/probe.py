@@ -13,6 +13,8 @@ from assay.cli.app import Exit, app, check_url, examples, notice
 
 READY_URL = "http://127.0.0.1:9090/readyz"
 TIMEOUT_S = 2.0
+BODY_BYTES_MAX = 1_000
+NO_RESPONSE = (OSError, http.client.HTTPException, ValueError)
 
 
 @app.command(epilog=examples("assay probe --url http://127.0.0.1:9090/readyz"))
@@ -27,17 +29,23 @@ def probe(
     Exit codes: 0 it answers with 200; 1 it does not; 2 wrong arguments.
     """
     check_url(url)
-    # The check stays in its container, so a proxy from the environment does not apply.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=timeout_s) as response:
-            status = response.status
-    except urllib.error.HTTPError as error:
-        status = error.code
-        error.close()
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        status, _ = ask_health(url, timeout_s)
+    except NO_RESPONSE as error:
         notice(f"assay: no response from {url}: {error}")
         raise typer.Exit(Exit.NOT_MET) from None
     if status != http.client.OK:
         notice(f"assay: {url} answered with status {status}")
         raise typer.Exit(Exit.NOT_MET)
+
+
+def ask_health(url: str, timeout_s: float) -> tuple[int, bytes]:
+    """The status and the body of a health check; raises one of `NO_RESPONSE`."""
+    # The check stays in its container, so a proxy from the environment does not apply.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=timeout_s) as response:
+            return response.status, response.read(BODY_BYTES_MAX)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(BODY_BYTES_MAX)

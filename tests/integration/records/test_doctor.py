@@ -144,6 +144,21 @@ async def test_a_key_that_is_refused_is_wrong_and_not_shown(tmp_path: Path) -> N
         await runner.cleanup()
 
 
+async def test_a_health_check_that_speaks_no_http_is_a_finding(tmp_path: Path) -> None:
+    """A port of something else, such as Redis, is said to be wrong."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"-ERR unknown command\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        code, findings = await doctor(tmp_path, "--url", url, "--ready-url", f"{url}/readyz")
+    assert code == 1
+    assert [one["state"] for one in findings] == ["wrong", "wrong"]
+
+
 async def test_a_running_service_is_checked_by_its_url(tmp_path: Path) -> None:
     """Its readiness, version and clock, and the role of the key; a wrong URL says what to mend."""
     async with running_service(tmp_path) as service:

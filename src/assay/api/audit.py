@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from assay.api.problem_codes import AUTHENTICATED
 from assay.api.responses import EXACT
-from assay.api.routes import json_response, text_parameters
+from assay.api.routes import add_route, json_response, text_parameters
 from assay.api.services import Services
 from assay.domain.audit import Action
-from assay.http.openapi import problems, query_parameter
+from assay.http.openapi import query_parameter
 from assay.http.pagination import Paging
 from assay.http.problems import invalid_request
 
@@ -52,16 +52,6 @@ def audit_router(services: Services) -> APIRouter:
     """The route that lists actions."""
     router = APIRouter(tags=["catalogue"])
 
-    @router.get(
-        "/v1/audit",
-        operation_id="list_actions",
-        response_model=None,
-        responses={
-            200: {"model": ActionListResponse},
-            **problems(*AUTHENTICATED, "forbidden", "invalid_request", "store_unavailable"),
-        },
-        openapi_extra={"parameters": [*FILTERS, *PAGE.parameters()]},
-    )
     async def list_actions(request: Request) -> Response:
         """List what was done, in all tenants, that cannot be undone or concerns others.
 
@@ -84,6 +74,11 @@ def audit_router(services: Services) -> APIRouter:
             }
         )
 
+    codes = (*AUTHENTICATED, "forbidden", "invalid_request", "store_unavailable")
+    add_route(
+        router, "GET", "/v1/audit", list_actions, ActionListResponse, codes,
+        parameters=[*FILTERS, *PAGE.parameters()],
+    )  # fmt: skip
     return router
 
 

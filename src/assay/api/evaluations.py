@@ -8,13 +8,13 @@ from assay.api.judged_request import JudgedRoute, handle_judged_request
 from assay.api.problem_codes import JUDGED
 from assay.api.requests import EvaluationRequest
 from assay.api.responses import EvaluationResponse, render, transient_problem
+from assay.api.routes import add_route
 from assay.api.services import Services
 from assay.criteria.judge import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.evaluation import NamedVersion
 from assay.domain.policy import Deadline
 from assay.http.limits import Limits
-from assay.http.openapi import REPLAYED_RESPONSE, problems, request_body
 from assay.http.problems import ProblemError
 
 
@@ -27,18 +27,11 @@ def evaluations_router(services: Services, limits: Limits) -> APIRouter:
         return await handle_judged_request(request, services, limits, EvaluationRequest, _evaluate)
 
     for path, name in (("/v1/evaluations", "create_evaluation"), ("/evaluate", "evaluate")):
-        router.add_api_route(
-            path,
-            create_evaluation,
-            methods=["POST"],
+        add_route(
+            router, "POST", path, create_evaluation, EvaluationResponse,
+            (*JUDGED, "unknown_criterion"), body=EvaluationRequest, replayed=True,
             operation_id=name,
-            response_model=None,
-            responses={
-                200: {"model": EvaluationResponse, **REPLAYED_RESPONSE},
-                **problems(*JUDGED, "unknown_criterion"),
-            },
-            openapi_extra=request_body(EvaluationRequest),
-        )
+        )  # fmt: skip
     return router
 
 

@@ -39,25 +39,24 @@ def add_route(
     downloads: Iterable[str] = (),
     parameters: Sequence[Mapping[str, Any]] = (),
     replayed: bool = False,
-    others: Mapping[int, type[Any]] | None = None,
+    others: Mapping[int | str, dict[str, Any]] | None = None,
+    operation_id: str | None = None,
 ) -> None:
-    """Add a route that reads its body by hand; its operation is named like the endpoint.
+    """Add a route that reads its body by hand; its operation is named like the endpoint
+    unless it has an `operation_id`.
 
     `response` is the model of its body, or None for a response without one. `uploads` are the media
     types of a file that is its body, `downloads` those of a response besides JSON. With `replayed`,
     it takes an `Idempotency-Key`, and the response says whether it is that of an earlier request.
     `others` are responses with other statuses than `status`.
     """
-    extra: dict[str, Any] = {} if body is None else request_body(body, idempotent=False)
+    extra: dict[str, Any] = {} if body is None else request_body(body)
     if content := text_content(uploads):
         sent = extra.setdefault("requestBody", {"required": True, "content": {}})
         sent["content"] |= content
     keyed = [IDEMPOTENCY_KEY] if replayed else []
     if given := [*keyed, *(page.parameters() if page else ()), *parameters]:
         extra["parameters"] = given
-    bodies: dict[int | str, dict[str, Any]] = {
-        code: {"model": one} for code, one in (others or {}).items()
-    }
     answer = {"model": response, **(REPLAYED_RESPONSE if replayed else {})}
     if downloads:
         answer["content"] = text_content(downloads)
@@ -65,10 +64,10 @@ def add_route(
         path,
         endpoint,
         methods=[method],
-        operation_id=endpoint.__name__,
+        operation_id=operation_id or endpoint.__name__,
         status_code=status,
         response_model=None,
-        responses={**({status: answer} if response else {}), **bodies, **problems(*codes)},
+        responses={**({status: answer} if response else {}), **(others or {}), **problems(*codes)},
         openapi_extra=extra,
     )
 

@@ -59,15 +59,11 @@ class ProblemDocument(BaseModel):
 _documented: dict[str, type[BaseModel]] = {}
 
 
-def request_body(model: type[BaseModel], *, idempotent: bool = True) -> dict[str, Any]:
-    """The `openapi_extra` of a route whose body is read by hand.
-
-    `idempotent`: the route accepts an `Idempotency-Key`.
-    """
+def request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The `openapi_extra` of a route whose body is read by hand."""
     _documented[model.__name__] = model
     content = {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
-    body: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
-    return {**body, "parameters": [IDEMPOTENCY_KEY]} if idempotent else body
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def query_parameter(

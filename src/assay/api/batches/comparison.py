@@ -60,7 +60,7 @@ class BatchComparisons:
         path, codes = "/v1/batches/{batch_id}/compare", (*BATCH, "invalid_request", "conflict")
         route = partial(
             add_route, router, "GET", codes=(*codes, "records_unavailable"),
-            others={HTTPStatus.ACCEPTED: ComparisonProgressResponse},
+            others={HTTPStatus.ACCEPTED: {"model": ComparisonProgressResponse}},
         )  # fmt: skip
         route(path, self.compare_batches, BatchComparisonResponse,
               parameters=[BASE, WAIT, PAGE.parameters()[1]])  # fmt: skip

@@ -13,7 +13,7 @@ from assay.api.batches.responses import BatchResponse, ForecastResponse
 from assay.api.batches.services import Batches
 from assay.api.judged_request import deadline_of
 from assay.api.problem_codes import IDEMPOTENT, JSON_BODY
-from assay.api.routes import flag, json_response
+from assay.api.routes import add_route, flag, json_response
 from assay.api.validation import validate
 from assay.batches.creation import BatchRequestSpec
 from assay.batches.forecast import forecast
@@ -27,7 +27,7 @@ from assay.domain.records import DatasetVersion
 from assay.evaluation.selection import judges_of
 from assay.http.body import read_json
 from assay.http.idempotency import is_keyed
-from assay.http.openapi import REPLAYED_RESPONSE, problems, query_flag, request_body
+from assay.http.openapi import query_flag
 from assay.http.problems import invalid_request
 
 CREATED = 201
@@ -36,24 +36,7 @@ CREATED = 201
 def batch_creation_router(batches: Batches) -> APIRouter:
     """The route that creates batches."""
     router = APIRouter(tags=["batches"])
-    extra = request_body(BatchRequest)
-    dry_run = query_flag("dry_run", "Create nothing, and say what the batch would take.")
 
-    @router.post(
-        "/v1/batches",
-        operation_id="create_batch",
-        status_code=CREATED,
-        response_model=None,
-        responses={
-            CREATED: {"model": BatchResponse, **REPLAYED_RESPONSE},
-            200: {"model": ForecastResponse, "description": "With `dry_run=true`."},
-            **problems(
-                *(*JSON_BODY, *IDEMPOTENT, "unknown_criterion", "unknown_model", "conflict"),
-                "records_unavailable",
-            ),
-        },
-        openapi_extra={**extra, "parameters": [*extra["parameters"], dry_run]},
-    )
     async def create_batch(request: Request) -> Response:
         """Create a batch: with `items` or a `dataset` it starts at once, else rows are uploaded.
 
@@ -76,6 +59,14 @@ def batch_creation_router(batches: Batches) -> APIRouter:
         work = partial(create, batches, spec, wanted.items, start=wanted.start)
         return await batches.run_idempotently(request, tenant, work, body.sha256)
 
+    add_route(
+        router, "POST", "/v1/batches", create_batch, BatchResponse,
+        (*JSON_BODY, *IDEMPOTENT, "unknown_criterion", "unknown_model", "conflict",
+         "records_unavailable"),
+        body=BatchRequest, status=CREATED, replayed=True,
+        others={200: {"model": ForecastResponse, "description": "With `dry_run=true`."}},
+        parameters=[query_flag("dry_run", "Create nothing, and say what the batch would take.")],
+    )  # fmt: skip
     return router
 
 

@@ -14,9 +14,9 @@ from assay.api.batches.result_filter import ResultFilter, filtered_page
 from assay.api.batches.services import Batches
 from assay.api.batches.tables import TABLES, columns
 from assay.api.problem_codes import BATCH
+from assay.api.routes import add_route
 from assay.domain.batches import Batch, StoredResult
 from assay.domain.exact_json import loads
-from assay.http.openapi import problems, text_content
 from assay.http.pagination import Paging
 
 PAGE = Paging(largest=1_000, default=100, cursor_pattern="[0-9]{1,16}")
@@ -27,19 +27,6 @@ def batch_results_router(batches: Batches) -> APIRouter:
     """The route that results are read from."""
     router = APIRouter(tags=["batches"])
 
-    @router.get(
-        "/v1/batches/{batch_id}/results",
-        operation_id="list_batch_results",
-        response_model=None,
-        responses={
-            200: {
-                "model": BatchItemListResponse,
-                "content": text_content((NDJSON, *TABLES)),
-            },
-            **problems(*BATCH, "invalid_request"),
-        },
-        openapi_extra={"parameters": [*PAGE.parameters(), *ResultFilter.parameters()]},
-    )
     async def list_batch_results(request: Request, batch_id: str) -> Response:
         """List results in the order of the items.
 
@@ -66,6 +53,11 @@ def batch_results_router(batches: Batches) -> APIRouter:
                 return StreamingResponse(rows, media_type=media_type)
         return await _page(batches, batch, cursor, limit, wanted)
 
+    add_route(
+        router, "GET", "/v1/batches/{batch_id}/results", list_batch_results, BatchItemListResponse,
+        (*BATCH, "invalid_request"), page=PAGE, downloads=(NDJSON, *TABLES),
+        parameters=ResultFilter.parameters(),
+    )  # fmt: skip
     return router
 
 

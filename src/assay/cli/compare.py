@@ -13,6 +13,7 @@ from assay.cli import options
 from assay.cli.app import Exit, app, examples, needs_server, notice, usage_error
 from assay.cli.comparison_report import Format, rendered
 from assay.cli.rows import read_rows
+from assay.cli.summary import GATE_REFUSED
 from assay.client import Assay, RetryPolicy
 from assay.domain.batches import BATCH_ID
 from assay.domain.errors import RequestError
@@ -116,7 +117,7 @@ def _write(path: Path | None, report: str) -> None:
 def _conclude(comparison: dict[str, Any], any_regression: bool, allow_simulated: bool) -> Exit:
     simulated = comparison["base"]["simulated"] or comparison["candidate"]["simulated"]
     if simulated and not allow_simulated:
-        notice("assay: gate refused: verdicts are simulated. To try it, add --allow-simulated")
+        notice(GATE_REFUSED)
         return Exit.INCOMPLETE
     worse = any(criterion["regressions"]["total"] for criterion in comparison["criteria"])
     if comparison["regression"] or (any_regression and worse):

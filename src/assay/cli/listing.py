@@ -1,4 +1,4 @@
-"""What the service keeps, on stdout: a listing as a table or JSON Lines, a document as JSON."""
+"""Prints what the service keeps: a listing as a table or JSON Lines, a document as JSON."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from assay.errors import ServiceError
 
 TIMEOUT_S = 600.0
 TABLE_COLUMNS = 240
-"""Of a table that is not shown on a terminal: nothing is cut off."""
+"""The width of a table where there is no terminal: wide enough to cut nothing off."""
 JsonLines = Annotated[bool, typer.Option("--json", help="Print the documents as JSON Lines.")]
-Limit = Annotated[int, typer.Option(min=1, help="The most entries that are shown.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Limit = Annotated[int, typer.Option(min=1, help="Maximum number of entries to show.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 OutFile = Annotated[str, typer.Option("--out", "-o", help="File to write; - is stdout.")]
 LIMIT = 100
 
@@ -57,7 +57,7 @@ def print_listing(
     else:
         _print_table(shown, columns)
     if next(left, None) is not None:
-        notice(f"assay: the first {limit} entries; there are more: --limit")
+        notice(f"assay: these are the first {limit} entries; --limit shows more")
 
 
 def print_document(document: Mapping[str, Any]) -> None:
@@ -87,11 +87,11 @@ def save_lines(documents: Iterable[Mapping[str, Any]], out: str) -> None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Exit unless the user wants it; where nobody can answer, --yes must say so."""
+    """Exit unless the user agrees; without a terminal, only --yes agrees."""
     if yes:
         return
     if not sys.stdin.isatty():
-        usage_error("nobody can be asked here: add --yes")
+        usage_error("there is no terminal to confirm this on: add --yes")
     typer.confirm(question, abort=True, err=True)
 
 

@@ -15,6 +15,7 @@ from assay.domain.unasked import unasked
 from assay.reports.totals import REASONS_SHOWN_MAX, CriterionTotals, Summary
 
 TABLE_COLUMNS = 120
+GATE_REFUSED = "assay: gate refused: verdicts are simulated. To try it, add --allow-simulated"
 ROUNDING = 1e-9
 
 
@@ -70,7 +71,7 @@ class Bounds:
 def conclude(summary: Summary, gate: Bounds, decided: Sequence[Mapping[str, Any]] = ()) -> Exit:
     """The exit code for complete results, or for those of a batch whose gates are `decided`."""
     if gate.refuses(summary):
-        notice("assay: gate refused: verdicts are simulated. To try it, add --allow-simulated")
+        notice(GATE_REFUSED)
         return Exit.INCOMPLETE
     rows = summary.rows
     failed = [one["statement"] for one in decided if one["verdict"] == "failed"]

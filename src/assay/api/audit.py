@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from assay.api.problem_codes import AUTHENTICATED
 from assay.api.responses import EXACT
-from assay.api.routes import add_route, json_response, text_parameters
+from assay.api.routes import add_route, json_response, page_document, text_parameters
 from assay.api.services import Services
 from assay.domain.audit import Action
 from assay.http.openapi import query_parameter
@@ -63,16 +63,8 @@ def audit_router(services: Services) -> APIRouter:
         given = text_parameters(request, ("action", "since"))
         since_ms = _time_ms(given["since"]) if "since" in given else 0
         found = await services.audit.page(before, limit, since_ms, given.get("action", ""))
-        return json_response(
-            {
-                "object": "list",
-                "data": [
-                    {"id": id_, "object": "action", **asdict(one)} for id_, one in found.actions
-                ],
-                "has_more": found.next_cursor is not None,
-                "next_cursor": found.next_cursor,
-            }
-        )
+        data = [{"id": id_, "object": "action", **asdict(one)} for id_, one in found.actions]
+        return json_response(page_document(data, found.next_cursor))
 
     codes = (*AUTHENTICATED, "forbidden", "invalid_request", "store_unavailable")
     add_route(

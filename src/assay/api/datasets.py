@@ -22,6 +22,7 @@ from assay.api.routes import (
     flag,
     json_response,
     list_document,
+    page_document,
     text_parameters,
 )
 from assay.api.services import Services
@@ -203,15 +204,8 @@ class Datasets:
             lines = _lines(store, version, int(cursor or 0), wanted)
             return StreamingResponse(lines, media_type=NDJSON)
         found = await store.items(version, after=int(cursor or 0), limit=limit + 1, wanted=wanted)
-        more = len(found) > limit
-        return json_response(
-            {
-                "object": "list",
-                "data": [item_document(item) for item in found[:limit]],
-                "has_more": more,
-                "next_cursor": str(found[limit - 1].place) if more else None,
-            }
-        )
+        next_cursor = str(found[limit - 1].place) if len(found) > limit else None
+        return json_response(page_document(list(map(item_document, found[:limit])), next_cursor))
 
     async def list_splits(self, request: Request, name: str) -> Response:
         """Count the items of each split, of the newest version or of `?version=`."""

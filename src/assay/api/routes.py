@@ -86,13 +86,15 @@ def list_document(
 
     `cursor` is the member by which the next page goes on.
     """
-    more = len(found) > limit
-    return {
-        "object": "list",
-        "data": found[:limit],
-        "has_more": more,
-        "next_cursor": str(found[limit - 1][cursor]) if more else None,
-    }
+    return page_document(
+        found[:limit], str(found[limit - 1][cursor]) if len(found) > limit else None
+    )
+
+
+def page_document(data: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:
+    """A page of a list; `next_cursor` is None for the last page."""
+    has_more = next_cursor is not None
+    return {"object": "list", "data": data, "has_more": has_more, "next_cursor": next_cursor}
 
 
 def flag(request: Request, name: str) -> bool:

@@ -16,7 +16,7 @@ from assay.api.batches.responses import (
 )
 from assay.api.batches.services import Batches
 from assay.api.problem_codes import BATCH
-from assay.api.routes import add_route, json_response, text_parameters
+from assay.api.routes import add_route, json_response, page_document, text_parameters
 from assay.batches.kept_comparisons import KINDS, KeptComparison, KeptComparisons, Progress
 from assay.domain.batches import BATCH_ID, Batch
 from assay.domain.errors import RequestError
@@ -94,11 +94,8 @@ class BatchComparisons:
         if isinstance(found, Progress):
             return _progress(found)
         rows = await found.rows(given.get("criterion", ""), given["kind"], cursor, limit + 1)
-        more = len(rows) > limit
-        return json_response({
-            "object": "list", "data": rows[:limit], "has_more": more,
-            "next_cursor": str(cursor + limit) if more else None,
-        })  # fmt: skip
+        next_cursor = str(cursor + limit) if len(rows) > limit else None
+        return json_response(page_document(rows[:limit], next_cursor))
 
     async def _found(self, request: Request, batch_id: str) -> KeptComparison | Progress:
         """The comparison that a request is about, or how far it is."""

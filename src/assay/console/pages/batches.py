@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from assay.console.api_calls import DOWNLOADS, Api, Download
 from assay.console.forms import FormFault, read_count, read_json, read_number, read_texts
-from assay.console.pages.datasets import CASE_FIELDS
+from assay.console.pages.datasets import CASE_FIELDS, find_item
 from assay.console.views import go, page
 
 ROWS_SHOWN = 50
@@ -88,17 +88,10 @@ async def row(request: Request, api: Api) -> Response:
     if index < 0:
         raise HTTPException(404)
     one = await api.get(_path(request))
-    found = await api.get(f"{_path(request)}/results", cursor=index, limit=1)
-    result = next((row for row in found["data"] if row["item_index"] == index), None)
+    result = await find_result(api, one["id"], index)
     if result is None:
         raise HTTPException(404)
-    case: Any = None
-    if one["dataset"] and result["item_id"]:
-        name, _, version = one["dataset"].partition("@")
-        items = await api.get_or_problem(
-            f"/v1/datasets/{name}/items", version=version, id=result["item_id"]
-        )
-        case = next(iter(items["data"]), None)
+    case = await find_item(api, one["dataset"], result["item_id"])
     return page(
         request, "row.html", one=one, row=_row(result), result=result, case=case,
         marks=_marks(result, request.query_params.get("q", "")), case_fields=CASE_FIELDS,
@@ -188,6 +181,12 @@ def _marks(result: Mapping[str, Any], searched: str) -> list[str]:
         if criterion.get("judge") is None and isinstance(criterion.get("value"), str):
             found.append(criterion["value"])
     return [text for text in found if text]
+
+
+async def find_result(api: Api, batch_id: str, index: int) -> dict[str, Any] | None:
+    """The result of a row; None while there is none."""
+    found = await api.get(f"/v1/batches/{batch_id}/results", cursor=index, limit=1)
+    return next((row for row in found["data"] if row["item_index"] == index), None)
 
 
 def _reasons(summary: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from assay.console.api_calls import Api, ApiError
+from assay.console.forms import read_count
+from assay.console.pages.batches import find_result
+from assay.console.pages.datasets import find_item
 from assay.console.views import as_text, number, page
 from assay.console.word_diff import word_diff
 
@@ -115,12 +118,9 @@ async def _distributions(api: Api, batch_id: str) -> dict[str, list[int]]:
 async def _side(api: Api, batch_id: str, row: str) -> dict[str, Any]:
     """A row of a batch: its result, its case and its output; None where they are not kept."""
     batch = await api.get(f"/v1/batches/{batch_id}")
-    listed: Any = {"data": []}
-    if row.isdecimal():
-        listed = await api.get(f"/v1/batches/{batch_id}/results", cursor=row, limit=1)
-    found = (one for one in listed["data"] if str(one["item_index"]) == row)
-    result: dict[str, Any] = next(found, {})
-    case = await _case(api, batch["dataset"], result.get("item_id"))
+    index = read_count(row, otherwise=-1)
+    result = {} if index < 0 else await find_result(api, batch_id, index) or {}
+    case = await find_item(api, batch["dataset"], result.get("item_id"))
     made = (result.get("generated") or {}).get("output")
     output = (case or {}).get("output") if made is None else made
     return {
@@ -129,18 +129,6 @@ async def _side(api: Api, batch_id: str, row: str) -> dict[str, Any]:
         "case": case,
         "output": None if output is None else as_text(output),
     }
-
-
-async def _case(api: Api, dataset: str | None, item_id: str | None) -> Any:
-    """The item of a dataset; None where the batch had rows of its own."""
-    if not (dataset and item_id):
-        return None
-    name, _, version = dataset.partition("@")
-    try:
-        listed = await api.get(f"/v1/datasets/{name}/items", version=version, id=item_id)
-    except ApiError:  # the dataset was deleted since: the results stay
-        return None
-    return next(iter(listed["data"]), None)
 
 
 PAGES = (

@@ -88,6 +88,15 @@ async def delete(request: Request, api: Api) -> Response:
     return go(request, "datasets")
 
 
+async def find_item(api: Api, dataset: str | None, item_id: str | None) -> Any:
+    """The case of a batch's row; None where the batch had no dataset, or it is deleted since."""
+    if not (dataset and item_id):
+        return None
+    name, _, version = dataset.partition("@")
+    found = await api.get_or_problem(f"/v1/datasets/{name}/items", version=version, id=item_id)
+    return next(iter(found["data"]), None)
+
+
 def _path(request: Request) -> str:
     return f"/v1/datasets/{request.path_params['name']}"
 

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from assay.console.api_calls import Api
 from assay.console.forms import read_count, read_number
+from assay.console.pages.batches import find_result
 from assay.console.views import page
 
 LABELS_AT_ONCE = 1_000
@@ -90,12 +91,9 @@ async def _next(
     choices: Sequence[Mapping[str, str]] = ()
     if chosen is not None:
         case = await _case(api, found, chosen)
-        page_ = await api.get(
-            f"/v1/batches/{found['batch']}/results", cursor=chosen["row"], limit=1
-        )
-        results = [one for each in page_["data"] for one in each.get("results", ())]
-        result = next((one for one in results if one["name"] == found["criterion"]), None)
-        made = next((each["generated"] for each in page_["data"] if each.get("generated")), None)
+        row = await find_result(api, found["batch"], chosen["row"]) or {}
+        results = (one for one in row.get("results", ()) if one["name"] == found["criterion"])
+        result, made = next(results, None), row.get("generated")
         case = case if made is None else {**(case or {}), "output": made["output"]}
         choices = await _choices(api, found, batch)
     return page(
@@ -118,7 +116,8 @@ async def _labelled(
             "/v1/labels", **{of: name}, criterion=found["criterion"], annotator=annotator,
             limit=LABELS_AT_ONCE, cursor=cursor,
         )  # fmt: skip
-        items |= {each["item"].get("id") or each["item"].get("item_id") for each in listed["data"]}
+        labelled = (label["item"] for label in listed["data"])
+        items |= {item.get("id") or item.get("item_id") for item in labelled}
         cursor = listed["next_cursor"]
     return items
 

@@ -33,12 +33,7 @@ from assay.domain.faults import internal_fault
 from assay.domain.ids import new_id, now_ms
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink, IdempotencyStore, Judges, StoredResponse
-from assay.domain.records import (
-    EvaluatorVersion,
-    ItemFilter,
-    RecordsUnavailable,
-    StoredObject,
-)
+from assay.domain.records import EvaluatorVersion, ItemFilter, RecordsUnavailable, StoredObject
 from assay.domain.supervision import SupervisedTask
 from assay.domain.tenants import TenantLimited
 from assay.evaluation.revision import present_revision

@@ -13,13 +13,7 @@ from typing import Any, ClassVar
 import orjson
 
 from assay.domain.completion import Prompt
-from assay.domain.errors import (
-    ContextExceeded,
-    KeyRejected,
-    ModelMissing,
-    RateLimited,
-    ServerError,
-)
+from assay.domain.errors import ContextExceeded, KeyRejected, ModelMissing, RateLimited, ServerError
 from assay.domain.images import Image
 from assay.domain.models import Model
 from assay.domain.sampling import Sampling

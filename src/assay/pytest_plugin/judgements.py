@@ -13,13 +13,7 @@ from typing import Any, Literal, TypedDict
 from assay.client import Assay, wire
 from assay.errors import ServiceError
 from assay.pytest_plugin.options import Options
-from assay.pytest_plugin.recordings import (
-    Entry,
-    RecordingError,
-    read_entries,
-    stable,
-    to_entry,
-)
+from assay.pytest_plugin.recordings import Entry, RecordingError, read_entries, stable, to_entry
 
 JUDGED = frozenset({"/v1/evaluations", "/v1/comparisons"})
 

@@ -10,16 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from sqlalchemy import (
-    ColumnElement,
-    LargeBinary,
-    Row,
-    Select,
-    Table,
-    exists,
-    insert,
-    select,
-)
+from sqlalchemy import ColumnElement, LargeBinary, Row, Select, Table, exists, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 

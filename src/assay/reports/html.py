@@ -10,14 +10,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from xml.etree import ElementTree as ET
 
-from assay.reports.report import (
-    HEADINGS,
-    Outcome,
-    ReportedRow,
-    RunReport,
-    counted,
-    criteria_cells,
-)
+from assay.reports.report import HEADINGS, Outcome, ReportedRow, RunReport, counted, criteria_cells
 from assay.reports.text import printable, printable_lines
 from assay.reports.totals import BINS, CriterionTotals
 

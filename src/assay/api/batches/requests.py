@@ -5,13 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    Field,
-    StrictBool,
-    StringConstraints,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import Field, StrictBool, StringConstraints, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present

@@ -32,12 +32,7 @@ from assay.criteria.frozen import Frozen
 from assay.domain.errors import RequestError
 from assay.domain.exact_json import loads
 from assay.domain.ids import id_time_ms, shown_time
-from assay.domain.records import (
-    CALIBRATION_ID_KIND,
-    DatasetVersion,
-    EvaluatorVersion,
-    StoredObject,
-)
+from assay.domain.records import CALIBRATION_ID_KIND, DatasetVersion, EvaluatorVersion, StoredObject
 from assay.http.body import read_json
 from assay.http.problems import invalid_request
 

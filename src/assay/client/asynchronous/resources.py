@@ -11,14 +11,7 @@ from typing import Any
 
 from assay.client import wire
 from assay.client.asynchronous.connection import AsyncConnection, AsyncPages
-from assay.client.cases import (
-    ITEM_FIELDS,
-    Criteria,
-    Judge,
-    Rows,
-    named,
-    row_lines,
-)
+from assay.client.cases import ITEM_FIELDS, Criteria, Judge, Rows, named, row_lines
 from assay.client.ordered import async_iterate
 
 Document = dict[str, Any]

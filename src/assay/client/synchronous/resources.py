@@ -7,14 +7,7 @@ from itertools import islice
 from typing import Any
 
 from assay.client import wire
-from assay.client.cases import (
-    ITEM_FIELDS,
-    Criteria,
-    Judge,
-    Rows,
-    named,
-    row_lines,
-)
+from assay.client.cases import ITEM_FIELDS, Criteria, Judge, Rows, named, row_lines
 from assay.client.ordered import iterate
 from assay.client.synchronous.connection import Connection, Pages
 

@@ -7,15 +7,7 @@ from typing import Any, cast
 
 import orjson
 
-from assay.domain.batches import (
-    ROW_STATUSES,
-    Added,
-    BadRow,
-    Batch,
-    BatchStatus,
-    NewBatch,
-    NewRow,
-)
+from assay.domain.batches import ROW_STATUSES, Added, BadRow, Batch, BatchStatus, NewBatch, NewRow
 from assay.domain.errors import RequestError
 from assay.domain.ids import id_time_ms, now_ms
 from assay.redis.client import Client

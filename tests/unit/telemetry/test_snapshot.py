@@ -59,7 +59,9 @@ def test_calls_and_what_waits_are_told(metrics):
     """By model, and by what is waited for; what nothing waits for is left out."""
     for seconds in (0.2, 0.2, 9):
         metrics.emit(
-            AttemptFinished(Caller(), "openai", "openai/judge", "ok", seconds, None, Usage(1, 1), 0.0)
+            AttemptFinished(
+                Caller(), "openai", "openai/judge", "ok", seconds, None, Usage(1, 1), 0.0
+            )
         )
     waiting = {("openai/judge", "breaker"): 0.0, ("openai/judge", "provider_quota"): 3.0}
     metrics.watch(lambda: {"assay_queue_depth": waiting})

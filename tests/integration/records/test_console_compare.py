@@ -1,5 +1,6 @@
 """The console's page that compares two batches."""
 
+import asyncio
 import re
 
 import aiohttp
@@ -24,16 +25,20 @@ async def run(api: RecordsApi, *outputs: str, **fields):
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def get(api: RecordsApi):
-    """Reads pages of the console as the tenant `one`."""
+    """Reads pages of the console as the tenant `one`, and again while a comparison is made."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(api.url, cookie_jar=jar) as session:
         async with session.post("/console/sign-in", data={"key": "key-of-one"}) as answer:
             assert answer.status == 200
 
         async def read(path: str, status: int = 200, **query: str) -> str:
-            async with session.get(f"/console/{path}", params=query) as answer:
-                assert answer.status == status
-                return await answer.text()
+            while True:
+                async with session.get(f"/console/{path}", params=query) as answer:
+                    assert answer.status == status
+                    text = await answer.text()
+                if "Comparing: " not in text:
+                    return text
+                await asyncio.sleep(0.05)
 
         yield read
 

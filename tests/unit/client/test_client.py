@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import pickle
 import socket
 import threading
@@ -242,6 +243,31 @@ def test_a_wrong_address_is_refused(url):
     """The client says at once what an address looks like."""
     with pytest.raises(ValueError, match="must start with http"):
         Assay(url)
+
+
+@pytest.mark.parametrize("url", ["http://host:port", "http://[::1", "http://a\nb", "http://h?a=b"])
+def test_an_address_that_cannot_be_called_is_refused(url):
+    """At once, and not at the first call with an error of the library for HTTP."""
+    with pytest.raises(ValueError, match="the URL of the service"):
+        Assay(url)
+    assert Assay(" http://host/\n").url == "http://host"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_has_connections_of_its_own(service):
+    """On those of its parent, it could read the verdict of another case."""
+    with Assay(service.url, "k-1") as asked:
+        asked.evaluate(input="pass", **CASE)
+        of_parent = asked._http
+        if (pid := os.fork()) == 0:
+            passed = False
+            try:
+                passed = asked.evaluate(input="pass", **CASE).passed is True
+            finally:
+                os._exit(0 if passed and asked._http is not of_parent else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert asked.evaluate(input="pass", **CASE).passed
+        assert asked._http is of_parent
 
 
 def test_a_key_never_shows_itself(monkeypatch):

@@ -287,6 +287,12 @@ def test_each_code_of_a_problem_has_its_error():
     assert type(to_error("new_code", "…", 418)) is ServiceError
 
 
+def test_a_fault_of_the_whole_request_has_no_pointer():
+    """Its message stands alone, without a colon before it."""
+    error = to_error("invalid_request", "Wrong.", 400, ({"pointer": "", "message": "line 1: bad"},))
+    assert str(error) == "invalid_request: Wrong. (line 1: bad)"
+
+
 def test_an_error_survives_pickling():
     """It comes back from another process as it was."""
     error = to_error("overloaded", "busy", 503, ({"pointer": "/a", "message": "b"},), 2.0)

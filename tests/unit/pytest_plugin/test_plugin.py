@@ -248,6 +248,13 @@ def test_a_report_makes_its_folder(run, pytester):
     assert "polite" in (pytester.path / "new/folder/report.html").read_text()
 
 
+def test_a_report_that_is_a_folder_is_refused_before_anything_is_judged(run, service):
+    """The run costs nothing, and does not end well without its report."""
+    ran = run(CHECK.format("pass"), "--assay-report", ".")
+    assert (ran.ret, service.bodies) == (pytest.ExitCode.USAGE_ERROR, [])
+    ran.stderr.fnmatch_lines(["*--assay-report: * is a folder*"])
+
+
 def test_without_a_service_three_ways_are_named(run, monkeypatch):
     """The error says what to do."""
     monkeypatch.delenv("ASSAY_URL")

@@ -66,10 +66,12 @@ def service_url(url: str | None) -> str:
     chosen = (url or os.environ.get("ASSAY_URL") or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = httpx2.URL(chosen)
-    except httpx2.InvalidURL as error:
-        raise ValueError(f"the URL of the service is not valid: {error}") from None
+    except httpx2.InvalidURL:  # whose message may have a part of a password
+        raise ValueError("the URL of the service has no valid host or port") from None
     if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
-        raise ValueError("the URL of the service must start with http:// or https:// and a host")
+        raise ValueError(
+            "the URL of the service must start with http:// or https:// and a host, without a query"
+        )
     return chosen
 
 

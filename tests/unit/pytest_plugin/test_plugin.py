@@ -188,6 +188,14 @@ def test_a_rate_counts_a_first_sample_that_fails(run, service):
     assert len(service.bodies) == 5
 
 
+@pytest.mark.parametrize("outcome", ["skip", "xfail"])
+def test_a_sample_that_ends_the_test_ends_it(run, outcome):
+    """Its own `pytest.xfail` or `pytest.skip` says nothing of the output, so it counts for none."""
+    text = f"import pytest\n@pytest.mark.assay(samples=3)\ndef test_it(): pytest.{outcome}('known')"
+    ended = {"skip": "skipped", "xfail": "xfailed"}[outcome]
+    run(text).assert_outcomes(**{ended: 1})
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

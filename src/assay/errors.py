@@ -56,7 +56,10 @@ class ServiceError(AssayError):
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
-        faults = [f"{fault.get('pointer')}: {fault.get('message')}" for fault in self.errors]
+        faults = [
+            f"{fault.get('pointer') or ''}: {fault.get('message')}".removeprefix(": ")
+            for fault in self.errors
+        ]
         # The detail of a single fault is the fault itself.
         shown = [fault for fault in faults if fault not in self.detail][:FAULTS_SHOWN_MAX]
         return f"{self.code}: {self.detail}" + (f" ({'; '.join(shown)})" if shown else "")

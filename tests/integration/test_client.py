@@ -90,6 +90,21 @@ def test_a_batch_with_a_bad_row_is_not_begun(client):
     assert len(list(client.batches.list())) == before
 
 
+def test_a_batch_whose_rows_end_in_an_error_leaves_nothing(client):
+    """Whether the rows raise it, or there are none."""
+
+    def rows():
+        yield {"output": "good"}
+        raise ZeroDivisionError
+
+    before = len(list(client.batches.list()))
+    with pytest.raises(ZeroDivisionError):
+        client.batches.create(CONTAINS, rows=rows())
+    with pytest.raises(Conflict, match="no rows"):
+        client.batches.create(CONTAINS, rows=[])
+    assert len(list(client.batches.list())) == before
+
+
 def test_waiting_has_an_end(client):
     """A batch that is not started never ends: the wait does, and the batch can be cancelled."""
     batch = client.batches.create(CONTAINS)
@@ -168,6 +183,25 @@ def test_a_private_service_leaves_nothing(folder):
     client.close()
     assert service._process.returncode is not None
     assert not service._log.parent.exists()
+
+
+def test_a_fork_leaves_the_private_service_to_its_parent(folder):
+    """A child that closes the client, or ends, takes nothing from it."""
+    with Assay.local() as client:
+        if (pid := os.fork()) == 0:
+            client.close()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert client._local is not None
+        assert client._local._log.exists()
+        assert client.evaluate(output="good", criteria=CONTAINS).passed
+
+
+def test_wrong_settings_start_no_private_service(folder, monkeypatch):
+    """The error comes before a service that nobody would close."""
+    monkeypatch.setattr(LocalService, "__init__", lambda *_: pytest.fail("started"))
+    with pytest.raises(TypeError, match="timeout"):
+        Assay.local(timeout=5)
 
 
 def test_a_private_service_says_why_it_does_not_start(folder):

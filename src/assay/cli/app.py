@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -78,9 +79,14 @@ def add_missing(name: str) -> None:
 
 
 def check_url(url: str) -> None:
-    """Exit if the value of --url is not an HTTP URL."""
-    if not url.startswith(("http://", "https://")):
-        usage_error("--url must start with http:// or https://")
+    """Exit if the value of --url is no URL that the client takes, which is not loaded for it."""
+    try:
+        parts = urlsplit(url)
+        is_called = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_called = False
+    if not is_called or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+        usage_error("--url must start with http:// or https:// and a valid host, without a query")
 
 
 def _show_version(value: bool) -> None:

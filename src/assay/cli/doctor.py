@@ -184,7 +184,8 @@ def _breaker(model: dict[str, Any]) -> Diagnosis:
 
 
 def _ready(url: str, ready_url: str | None) -> Iterator[Diagnosis]:
-    asked = ready_url or f"http://{urlsplit(url).hostname}:{OPERATIONS_PORT}/readyz"
+    host = urlsplit(url).hostname or ""
+    asked = ready_url or f"http://{f'[{host}]' if ':' in host else host}:{OPERATIONS_PORT}/readyz"
     check_url(asked)
     try:
         _, body = ask_health(asked, READY_S_MAX)

@@ -100,7 +100,7 @@ def _criteria_in(option: str) -> Any:
     """The value of JSON, or the words; exits if a file cannot be read or JSON is wrong."""
     try:
         if option.startswith("@"):
-            text = Path(option[1:]).read_text("utf-8").strip()
+            text = Path(option[1:]).read_text("utf-8-sig").strip()
             return text if option.endswith(WORDS_SUFFIXES) else orjson.loads(text)
         return orjson.loads(option) if JSON_START.match(option) else option
     except (OSError, UnicodeDecodeError) as error:

@@ -98,8 +98,8 @@ def read_rows(
         try:
             # Cells can hold what JSON cannot: bytes that are no text, and dates.
             row = value if form == "jsonl" else orjson.loads(to_json(to_case(value, columns)))
-        except InvalidRequest:
-            yield Row(line, end, fault="must be UTF-8")
+        except InvalidRequest as error:
+            yield Row(line, end, fault=error.detail if error.code == "bad_row" else "must be UTF-8")
             continue
         identifier = row.pop("id", None)
         if isinstance(identifier, str | int | None):
@@ -129,7 +129,7 @@ async def stream_rows(source: Source) -> AsyncGenerator[Row, None]:
                     return
                 put(row)
             put(None)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # raised again where the rows are awaited
             put(error)
 
     # A daemon, because nothing can stop a thread that waits for a pipe.

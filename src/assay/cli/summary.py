@@ -79,6 +79,8 @@ def conclude(summary: Summary, gate: Bounds, decided: Sequence[Mapping[str, Any]
     if missed:
         notice("assay: gate not met: " + "; ".join(missed))
         return Exit.NOT_MET
+    if not rows.total:
+        notice("assay: there are no rows, so nothing is judged")
     undecided = gate.min_pass_rate is not None and rows.passed + rows.failed < rows.total
     undecided |= any(one["verdict"] == "undecided" for one in decided)
     return Exit.INCOMPLETE if rows.left_out or not rows.total or undecided else Exit.OK

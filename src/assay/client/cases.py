@@ -16,6 +16,8 @@ Judge: TypeAlias = str | Mapping[str, Any]
 """The name of a judge, or its specification."""
 
 NAME_CHARS_MAX = 40
+NOT_SEVERAL = (str, bytes, Mapping, int, float)
+EMPTY_CELLS = frozenset({"NAType", "NaTType"})
 CASE_FIELDS = frozenset(
     {"output", "actual_output", "response", "input", "user_input", "context", "reference"}
     | {"retrieval_context", "retrieved_contexts", "expected", "expected_output", "ground_truth"}
@@ -61,13 +63,20 @@ def to_case(row: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     case: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in row.items():
-        # A table without a value has None or NaN there, and NaN differs from itself.
-        if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124
-            continue
-        (case if name in known else others)[str(name)] = value
+        if not _is_missing(value):
+            (case if name in known else others)[str(name)] = value
     if others:
-        case["fields"] = {**others, **case.get("fields", {})}
+        fields = case.get("fields", {})
+        if not isinstance(fields, Mapping):
+            raise to_error("bad_row", "fields must be an object.")
+        case["fields"] = {**others, **fields}
     return case
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell of a table is empty: NaN differs from itself, and pandas has its own."""
+    is_nan = isinstance(value, float) and value != value  # noqa: PLR0124
+    return value is None or is_nan or type(value).__name__ in EMPTY_CELLS
 
 
 def row_lines(rows: Rows, known: frozenset[str], *, numbered: bool = False) -> Iterator[bytes]:
@@ -84,8 +93,8 @@ def named(criteria: Criteria | None) -> list[OneCriterion] | None:
     """
     if criteria is None:
         return None
-    listed = [criteria] if isinstance(criteria, str | Mapping) else list(criteria)
-    taken = {one.get("name") for one in listed if not isinstance(one, str)}
+    listed: list[Any] = [criteria] if isinstance(criteria, NOT_SEVERAL) else list(criteria)
+    taken = {str(one.get("name")) for one in listed if isinstance(one, Mapping)}
     return [_named(one, taken) if isinstance(one, str) else one for one in listed]
 
 

@@ -6,6 +6,7 @@ import atexit
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,11 +38,12 @@ class LocalService:
         """Start it and wait until it is ready; raises `LocalServiceError`."""
         if importlib.util.find_spec("fastapi") is None:
             raise LocalServiceError(f"the service is not installed: {INSTALL}")
-        self._folder = tempfile.TemporaryDirectory(prefix="assay-")
-        self._log = Path(self._folder.name) / "service.log"
+        self._pid = os.getpid()
+        self._folder = Path(tempfile.mkdtemp(prefix="assay-"))
+        self._log = self._folder / "service.log"
         free = ["--port", "0", "--metrics-port", "0", "--host", "127.0.0.1"]
         command = [sys.executable, "-m", "assay", "serve", "--stop-with-stdin", *free]
-        command += ["--data-dir", str(Path(self._folder.name) / "data"), *options]
+        command += ["--data-dir", str(self._folder / "data"), *options]
         kept = {name: text for name, text in os.environ.items() if name not in CLIENT_VARIABLES}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603  # our own program
@@ -55,7 +57,9 @@ class LocalService:
             raise
 
     def close(self) -> None:
-        """End the service and remove its data."""
+        """End the service and remove its data; a fork leaves both to the process it is of."""
+        if self._pid != os.getpid():
+            return
         atexit.unregister(self.close)
         self._process.terminate()
         try:
@@ -65,7 +69,7 @@ class LocalService:
             self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ready(self) -> str:
         """The URL, once the service is ready."""

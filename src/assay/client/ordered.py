@@ -24,6 +24,8 @@ T = TypeVar("T")
 WINDOW_PER_SLOT = 4
 """Items held per concurrent one: a slow item delays the results behind it, not the work."""
 
+NO_CONCURRENCY = "concurrency must be at least 1"
+
 
 async def for_each_in_order(
     items: AsyncGenerator[Item, None],
@@ -100,7 +102,12 @@ async def _take_finished(tasks: list[asyncio.Task[T]], take: Callable[[T], None]
 async def async_in_order(
     items: Iterable[Item], work: Callable[[Item], Awaitable[T]], concurrency: int
 ) -> AsyncGenerator[T, None]:
-    """The results of `work` on each item, in input order, `concurrency` at a time."""
+    """The results of `work` on each item, in input order, `concurrency` at a time.
+
+    Raises `ValueError` if that is none.
+    """
+    if concurrency < 1:
+        raise ValueError(NO_CONCURRENCY)
     slots = asyncio.Semaphore(concurrency)
     window: deque[asyncio.Task[T]] = deque()
 
@@ -125,18 +132,24 @@ def in_order(
     items: Iterable[Item], work: Callable[[Item], T], concurrency: int
 ) -> Generator[T, None, None]:
     """As `async_in_order`, in threads."""
+    if concurrency < 1:
+        raise ValueError(NO_CONCURRENCY)
     window: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(concurrency, "assay") as pool:
-        try:
-            for item in items:
-                window.append(pool.submit(work, item))
-                if len(window) >= concurrency * WINDOW_PER_SLOT:
-                    yield window.popleft().result()
-            while window:
+    pool = ThreadPoolExecutor(concurrency, "assay")
+    interrupted = False
+    try:
+        for item in items:
+            window.append(pool.submit(work, item))
+            if len(window) >= concurrency * WINDOW_PER_SLOT:
                 yield window.popleft().result()
-        finally:
-            for future in window:
-                future.cancel()
+        while window:
+            yield window.popleft().result()
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        # Whoever interrupts does not wait for the calls in flight, which may take a minute.
+        pool.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 async def async_iterate(items: Iterable[Item]) -> AsyncIterator[Item]:

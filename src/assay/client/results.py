@@ -101,6 +101,10 @@ class EvaluationResult:
         known = ", ".join(criterion.name for criterion in self.criteria)
         raise KeyError(f"{name!r}; the criteria are: {known}")
 
+    def __contains__(self, wanted: object) -> bool:
+        """Whether there is such a criterion, by its name or itself."""
+        return any(wanted in (one, one.name) for one in self.criteria)
+
     def __iter__(self) -> Iterator[CriterionVerdict]:
         return iter(self.criteria)
 

@@ -10,9 +10,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import httpx2
 import orjson
 
 from assay import __version__
@@ -31,6 +35,8 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 JITTER_SHARE = 0.25
 KEY_CHARS_MAX = 512
 DETAIL_CHARS_MAX = 500
+TEXTUAL = (Decimal, date, timedelta, PurePath)
+"""Types whose text says the same as their value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +63,15 @@ class RetryPolicy:
 
 def service_url(url: str | None) -> str:
     """The URL given, or `ASSAY_URL`, or that of a service on this machine."""
-    chosen = (url or os.environ.get("ASSAY_URL") or DEFAULT_URL).rstrip("/")
-    if urlsplit(chosen).scheme not in ("http", "https") or not urlsplit(chosen).hostname:
-        raise ValueError("the URL of the service must start with http:// or https:// and a host")
+    chosen = (url or os.environ.get("ASSAY_URL") or DEFAULT_URL).strip().rstrip("/")
+    try:
+        parts = httpx2.URL(chosen)
+    except httpx2.InvalidURL:  # whose message may have a part of a password
+        raise ValueError("the URL of the service has no valid host or port") from None
+    if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
+        raise ValueError(
+            "the URL of the service must start with http:// or https:// and a host, without a query"
+        )
     return chosen
 
 
@@ -107,15 +119,24 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> bytes:
-    """JSON of what tables hold as well: numbers of numpy, and the text of anything unknown.
+    """JSON of what tables hold as well: numbers of numpy, dates, decimals, and text as bytes.
 
-    Raises `InvalidRequest` for what JSON cannot hold, such as half a surrogate pair.
+    Raises `InvalidRequest` for what JSON cannot hold, such as half a surrogate pair or an object
+    of another library: its `repr` is nobody's text, and must not be judged.
     """
     options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     try:
-        return orjson.dumps(value, default=str, option=options)
+        return orjson.dumps(value, default=_text_of, option=options)
     except orjson.JSONEncodeError as error:
         raise to_error("invalid_request", f"The request cannot be JSON: {error}") from None
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, TEXTUAL):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def json_object(body: bytes) -> dict[str, Any]:

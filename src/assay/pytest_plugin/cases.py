@@ -22,7 +22,8 @@ def assay_cases(path: str | Path) -> list[Any]:
     frame = inspect.currentframe()
     caller = frame.f_back.f_globals.get("__file__", "") if frame and frame.f_back else ""
     file = Path(caller).parent / path
-    lines = file.read_text("utf-8-sig").splitlines()
+    # Not splitlines: a text may have other line separators inside.
+    lines = file.read_text("utf-8-sig").split("\n")
     cases = [_case(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not cases:
         raise ValueError(f"{file} has no cases")
@@ -31,8 +32,10 @@ def assay_cases(path: str | Path) -> list[Any]:
 
 def _case(file: Path, number: int, line: str) -> Any:
     try:
-        row = dict(json.loads(line))
-    except (ValueError, TypeError) as error:
+        row = json.loads(line)
+    except ValueError as error:
         raise ValueError(f"{file}, line {number}: must be a JSON object: {error}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{file}, line {number}: must be a JSON object")  # noqa: TRY004  # of the file
     case = {name: value for name, value in row.items() if name not in NO_FIELDS}
     return pytest.param(case, id=str(row.get("id", f"line-{number}")))

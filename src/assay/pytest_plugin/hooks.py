@@ -120,6 +120,7 @@ class PluginSession:
         if sampling is None or sampling.samples == 1 or self._in_samples:
             return (yield)
         self._in_samples = True
+        called = None
         try:
             for sample in range(sampling.samples):
                 self._set_sample(sample)

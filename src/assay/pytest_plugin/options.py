@@ -75,6 +75,9 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError(
             f"--assay-replay: there is no {replay}; --assay-record {replay} writes it"
         )
+    report = _path(config, given["report"], saved["report"])
+    if report is not None and report.is_dir():
+        raise pytest.UsageError(f"--assay-report: {report} is a folder; name a file")
     return Options(
         url,
         local,
@@ -82,7 +85,7 @@ def read_options(config: pytest.Config) -> Options:
         bool(given["allow_simulated"] or saved["allow_simulated"]),
         unscored,
         _cache_file(config) if given["cache"] or saved["cache"] else None,
-        report=_path(config, given["report"], saved["report"]),
+        report=report,
         **paths,
     )
 

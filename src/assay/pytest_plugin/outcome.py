@@ -56,6 +56,7 @@ class RunOutcome:
             if options.cache is not None:
                 write_entries(options.cache, cached(used, read_entries(options.cache)))
             if options.report is not None:
+                options.report.parent.mkdir(parents=True, exist_ok=True)
                 write_report(self._report, html=options.report)
                 self._notices.append(f"The report is {options.report}.")
         except OSError as error:

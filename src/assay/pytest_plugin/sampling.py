@@ -30,6 +30,8 @@ class SampledTest:
                 self.passed += 1
             case Unscored():
                 self.unscored.append(str(error))
+            case pytest.xfail.Exception():  # pytest makes it a kind of failure
+                raise error
             case AssertionError() | pytest.fail.Exception():
                 self.failed.append(str(error))
             case _:

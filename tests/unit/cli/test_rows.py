@@ -1,5 +1,6 @@
 """Rows of the command line: JSON Lines, CSV and Parquet, from files and from a pipe."""
 
+import asyncio
 import io
 import json
 import subprocess
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from assay.cli.rows import Source, read_rows
+from assay.cli.rows import Source, read_rows, stream_rows
 from fakes.cli_environment import environment
 
 CSV = 'id,output,context,topic,reference\n1,"Paris,\nof course",in France,geo,\n2,London,,,Rome\n'
@@ -40,6 +41,25 @@ def test_what_is_no_text_spoils_its_row_alone(tmp_path):
     """A cell that is not UTF-8 cannot be sent."""
     (tmp_path / "a.csv").write_bytes(b"id,output\n1,\xff\n2,fine\n")
     assert [fault for _, _, fault in of(tmp_path / "a.csv")] == ["must be UTF-8", ""]
+
+
+def test_a_text_as_fields_spoils_its_row_alone(assay, service, tmp_path):
+    """The error names the column, and the command ends."""
+    (tmp_path / "a.csv").write_text("input,output,fields,topic\npass,x,text,t\npass,x,,t\n")
+    ran = assay("evaluate", "a.csv", "--criteria", "Tone.", "--url", service.url)
+    assert (ran.returncode, len(service.bodies)) == (3, 1)
+    assert "line 2: bad_row: fields must be an object" in ran.stderr
+
+
+def test_a_failure_while_rows_are_read_ends_the_run():
+    """Whatever it is, it is raised where the rows are awaited."""
+
+    class Broken(Source):
+        def rows(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(anext(stream_rows(Broken("a"))))
 
 
 @pytest.mark.parametrize(("name"), ["a.parquet", "a"])

@@ -1,6 +1,7 @@
 """What callers have, as the service takes it."""
 
 import json
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -20,8 +21,10 @@ from assay.client.cases import (
     row_lines,
     to_case,
 )
+from assay.client.wire import to_json
 from assay.criteria import parse_criteria
 from assay.criteria.base import NAME_CHARS_MAX
+from assay.errors import InvalidRequest
 
 
 def names(model):
@@ -94,3 +97,29 @@ def test_named_criteria_are_valid_and_ask_the_same(texts):
     parsed = parse_criteria(sent)
     assert [one.rubric for one in parsed] == texts
     assert all(len(one.name) <= NAME_CHARS_MAX for one in parsed)
+
+
+def test_the_empty_cells_of_pandas_are_left_out():
+    """A missing text is not judged as the text `<NA>`."""
+    row = {"output": "a", "reference": pd.NA, "day": pd.NaT}
+    assert to_case(row, CASE_FIELDS) == {"output": "a"}
+
+
+def test_fields_that_are_no_object_spoil_their_row():
+    """Other columns cannot be added to a text; the error names the field."""
+    with pytest.raises(InvalidRequest, match="fields must be an object"):
+        to_case({"output": "a", "fields": "x", "topic": "y"}, CASE_FIELDS)
+
+
+@pytest.mark.parametrize("value", [object(), {1}, b"\xff", Exception("x")])
+def test_what_has_no_form_in_json_is_refused(value):
+    """Its `repr` is not judged in its place."""
+    with pytest.raises(InvalidRequest, match="cannot be JSON"):
+        to_json({"output": value})
+    assert to_json({"output": b"x", "price": Decimal("1.50")}) == b'{"output":"x","price":"1.50"}'
+
+
+@pytest.mark.parametrize("criteria", [5, None, [None], [5], [["a"]], [{"name": ["a"]}, "Polite."]])
+def test_criteria_of_a_wrong_kind_go_to_the_service(criteria):
+    """It says what is wrong with them, where a failure here would not."""
+    assert named(criteria) is None or len(named(criteria)) in (1, 2)

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import pickle
 import socket
 import threading
@@ -244,6 +245,31 @@ def test_a_wrong_address_is_refused(url):
         Assay(url)
 
 
+@pytest.mark.parametrize("url", ["http://host:port", "http://[::1", "http://a\nb", "http://h?a=b"])
+def test_an_address_that_cannot_be_called_is_refused(url):
+    """At once, and not at the first call with an error of the library for HTTP."""
+    with pytest.raises(ValueError, match="the URL of the service"):
+        Assay(url)
+    assert Assay(" http://host/\n").url == "http://host"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_has_connections_of_its_own(service):
+    """On those of its parent, it could read the verdict of another case."""
+    with Assay(service.url, "k-1") as asked:
+        asked.evaluate(input="pass", **CASE)
+        of_parent = asked._http
+        if (pid := os.fork()) == 0:
+            passed = False
+            try:
+                passed = asked.evaluate(input="pass", **CASE).passed is True
+            finally:
+                os._exit(0 if passed and asked._http is not of_parent else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert asked.evaluate(input="pass", **CASE).passed
+        assert asked._http is of_parent
+
+
 def test_a_key_never_shows_itself(monkeypatch):
     """Neither the client nor the error about a bad key holds it."""
     with Assay("http://user:s3cret@host", "s3cret-key") as client:
@@ -259,6 +285,12 @@ def test_each_code_of_a_problem_has_its_error():
     assert set(get_args(ProblemCode)) <= set(ERRORS)
     assert type(to_error("new_code", "…", 404)) is ERRORS["not_found"]
     assert type(to_error("new_code", "…", 418)) is ServiceError
+
+
+def test_a_fault_of_the_whole_request_has_no_pointer():
+    """Its message stands alone, without a colon before it."""
+    error = to_error("invalid_request", "Wrong.", 400, ({"pointer": "", "message": "line 1: bad"},))
+    assert str(error) == "invalid_request: Wrong. (line 1: bad)"
 
 
 def test_an_error_survives_pickling():

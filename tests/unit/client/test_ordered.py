@@ -1,12 +1,13 @@
 """Bounded concurrency over a stream."""
 
 import asyncio
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.client.ordered import WINDOW_PER_SLOT, for_each_in_order
+from assay.client.ordered import WINDOW_PER_SLOT, async_in_order, for_each_in_order, in_order
 
 
 async def stream(items):
@@ -103,3 +104,27 @@ async def test_an_error_anywhere_ends_the_run_and_leaves_nothing_behind(where):
         await for_each_in_order(items(), work, take, 3)
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1
+
+
+def test_an_interruption_waits_for_no_call():
+    """Ctrl-C is raised at once, while a call in flight is not yet answered."""
+    gate = threading.Event()
+
+    def rows():
+        yield "in flight"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(rows(), lambda _: gate.wait(30), 1))
+    assert not gate.is_set()
+    assert [one for one in threading.enumerate() if one.name.startswith("assay")]
+    gate.set()
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+async def test_nothing_at_a_time_is_refused(concurrency):
+    """It would wait for ever."""
+    with pytest.raises(ValueError, match="concurrency"):
+        list(in_order([1], str, concurrency))
+    with pytest.raises(ValueError, match="concurrency"):
+        await anext(async_in_order([1], asyncio.sleep, concurrency))

@@ -32,6 +32,9 @@ def test_a_result_is_read_by_the_names_of_its_criteria():
     assert (result.passed, result.score, result.cost_usd) == (None, 0.5, 0.25)
     assert result["facts"].model == "m"
     assert [one.name for one in result] == ["tone", "facts"]
+    assert "facts" in result
+    assert result["facts"] in result
+    assert "style" not in result
     assert result.unscored == {"facts": "judge_refused"}
     assert result.raw["new_field"] == {"of": "a later service"}
     with pytest.raises(KeyError, match="the criteria are: tone, facts"):

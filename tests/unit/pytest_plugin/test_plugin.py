@@ -182,6 +182,20 @@ def test_async_tests_are_sampled(run, service, plugin):
     assert len(service.bodies) == 3
 
 
+def test_a_rate_counts_a_first_sample_that_fails(run, service):
+    """It is a sample like the others."""
+    run(RATE.format(orders=["fail", "pass", "pass", "fail", "pass"])).assert_outcomes(passed=1)
+    assert len(service.bodies) == 5
+
+
+@pytest.mark.parametrize("outcome", ["skip", "xfail"])
+def test_a_sample_that_ends_the_test_ends_it(run, outcome):
+    """Its own `pytest.xfail` or `pytest.skip` says nothing of the output, so it counts for none."""
+    text = f"import pytest\n@pytest.mark.assay(samples=3)\ndef test_it(): pytest.{outcome}('known')"
+    ended = {"skip": "skipped", "xfail": "xfailed"}[outcome]
+    run(text).assert_outcomes(**{ended: 1})
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -225,6 +239,28 @@ def test_a_file_without_cases_is_an_error(run, pytester, content, said):
     ran = run(CASES)
     ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines([f"*cases.jsonl*{said}*"])
+
+
+def test_a_text_with_a_line_separator_is_one_line(run, service, pytester):
+    """JSON Lines end at a line feed alone."""
+    case = {"input": "pass", "output": "a\u2028b\u0085c"}
+    text = json.dumps(case, ensure_ascii=False) + "\r\n"
+    (pytester.path / "cases.jsonl").write_text(text, "utf-8", newline="")
+    run(CASES).assert_outcomes(passed=1)
+    assert service.bodies[0]["output"] == case["output"]
+
+
+def test_a_report_makes_its_folder(run, pytester):
+    """As a record does: what was paid for is not lost."""
+    run(CHECK.format("pass"), "--assay-report", "new/folder/report.html").assert_outcomes(passed=1)
+    assert "polite" in (pytester.path / "new/folder/report.html").read_text()
+
+
+def test_a_report_that_is_a_folder_is_refused_before_anything_is_judged(run, service):
+    """The run costs nothing, and does not end well without its report."""
+    ran = run(CHECK.format("pass"), "--assay-report", ".")
+    assert (ran.ret, service.bodies) == (pytest.ExitCode.USAGE_ERROR, [])
+    ran.stderr.fnmatch_lines(["*--assay-report: * is a folder*"])
 
 
 def test_without_a_service_three_ways_are_named(run, monkeypatch):

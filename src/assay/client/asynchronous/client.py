@@ -26,7 +26,7 @@ from assay.client.cases import (
 from assay.client.local import LocalService
 from assay.client.ordered import async_call, async_in_order
 from assay.client.results import EvaluationResult
-from assay.client.wire import given
+from assay.client.wire import DEFAULT_URL, given
 from assay.errors import ServiceError
 
 
@@ -48,9 +48,9 @@ class AsyncAssay(AsyncConnection):
         its data in a temporary one, and takes further `options` of `assay serve`, such as
         `["--demo"]`. `settings` are those of the client. Raises `LocalServiceError`.
         """
-        service = await async_call(partial(LocalService, options))
-        client = cls(service.url, **settings)
-        client._local = service
+        client = cls(DEFAULT_URL, **settings)  # before the service: wrong settings start none
+        client._local = await async_call(partial(LocalService, options))
+        client.url = client._local.url
         return client
 
     async def close(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 import httpx2
@@ -38,13 +40,15 @@ class AsyncConnection:
         self.url = wire.service_url(url)
         self.retry_policy = retry_policy
         # A redirect would carry the key and the caller's texts to another host.
-        self._http = httpx2.AsyncClient(
+        self._to_http = partial(
+            httpx2.AsyncClient,
             headers=wire.call_headers(api_key),
             timeout=httpx2.Timeout(timeout_s, connect=wire.CONNECT_TIMEOUT_S, pool=None),
             limits=httpx2.Limits(max_connections=connections_max),
             follow_redirects=False,
             trust_env=wire.uses_proxies(self.url),
         )
+        self._http, self._pid = self._to_http(), os.getpid()
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,6 +121,9 @@ class AsyncConnection:
         self, method: str, path: str, **options: Any
     ) -> AsyncIterator[httpx2.Response]:
         """One request, whose response is read in the block; raises `ServiceError`."""
+        if self._pid != os.getpid():
+            # A fork shares the connections of its parent, and would read the parent's responses.
+            self._http, self._pid = self._to_http(), os.getpid()
         try:
             async with self._http.stream(method, self.url + path, **options) as response:
                 if not response.is_success:

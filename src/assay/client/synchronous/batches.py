@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import orjson
@@ -15,7 +16,7 @@ from assay.client.progress import show_progress, show_rows_read
 from assay.client.results import EvaluationResult
 from assay.client.synchronous.connection import Connection, Pages
 from assay.domain.batches import ENDED
-from assay.errors import InvalidRequest, ServiceError, to_error
+from assay.errors import ServiceError, to_error
 
 POLL_S, POLL_S_MAX, POLL_GROWTH = 0.1, 2.0, 1.5
 
@@ -183,7 +184,7 @@ class BatchesResource:
         return batch if rows is None else self._filled(batch, rows)
 
     def _filled(self, batch: BatchHandle, rows: Rows) -> BatchHandle:
-        """The batch, started with the rows; it is removed if one is invalid."""
+        """The batch, started with the rows; it is removed if that fails."""
         path = wire.path_of("batches", batch.id)
         try:
             wire.refuse_bad_rows(
@@ -196,8 +197,11 @@ class BatchesResource:
                 )
             )
             batch.raw = self._connection.post(f"{path}/start")
-        except InvalidRequest:
-            batch.delete()
+        except Exception as error:
+            # After a lost connection it may have started.
+            if not isinstance(error, ServiceError) or error.code not in wire.LOST:
+                with suppress(ServiceError):
+                    batch.delete()
             raise
         return batch
 

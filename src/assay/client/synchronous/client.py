@@ -26,7 +26,7 @@ from assay.client.synchronous.resources import (
     EvaluatorsResource,
     LabelsResource,
 )
-from assay.client.wire import given
+from assay.client.wire import DEFAULT_URL, given
 from assay.errors import ServiceError
 
 
@@ -48,9 +48,9 @@ class Assay(Connection):
         its data in a temporary one, and takes further `options` of `assay serve`, such as
         `["--demo"]`. `settings` are those of the client. Raises `LocalServiceError`.
         """
-        service = call(partial(LocalService, options))
-        client = cls(service.url, **settings)
-        client._local = service
+        client = cls(DEFAULT_URL, **settings)  # before the service: wrong settings start none
+        client._local = call(partial(LocalService, options))
+        client.url = client._local.url
         return client
 
     def close(self) -> None:

@@ -233,7 +233,7 @@ async def test_a_provider_fails(scene: Scene):
 async def test_a_key_is_revoked_under_an_open_form(scene: Scene):
     """The page says so and offers to sign in; with the next key the same form is sent."""
     async with scene.window() as (window, page):
-        await page.goto("/console/evaluators/new")
+        await page.goto("/console/evaluators/_new")
         await page.get_by_role("textbox", name="Name").fill("survivor")
         await page.get_by_label("Criteria").fill(json.dumps({"criteria": CRITERIA}))
         write_keys(scene.keys, "second")

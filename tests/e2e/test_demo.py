@@ -116,7 +116,7 @@ async def test_pages_of_comparisons_and_of_operators_can_be_read_by_everyone(tmp
                 await page.get_by_role("link", name="order breaker").first.wait_for()
                 await is_legible()
                 await page.goto(f"/console/compare?base={base}&candidate={candidate}")
-                assert await page.locator("figure svg").count() > 0
+                await page.locator("figure svg").first.wait_for()
                 await page.locator("tbody a.clip").first.press("Enter")
                 await page.get_by_role("heading", name="Candidate: Assistant 2").wait_for()
                 assert await page.locator("ins.added").count() > 0

@@ -23,7 +23,7 @@ IDEMPOTENCY_KEY: Mapping[str, Any] = {
     "in": "header",
     "required": False,
     "description": "A repeated request with the same key and body gets the first response.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 REPLAYED_RESPONSE: Mapping[str, Any] = {
     "headers": {

@@ -102,7 +102,7 @@ async def test_what_is_computed_says_how_far_it_is(api: RecordsApi):
     assert documented.faults(ComparisonProgressResponse, found) == []
     assert found["rows"] == 2 * ROWS
     assert (await api.ok("GET", path))["items_common"] == ROWS
-    for wrong in ("-1", "31", "x", "1e1", "", "٣"):
+    for wrong in ("-1", "31", "x", "1e2", "nan", "", "٣"):
         assert (await api.call("GET", f"{path}&wait_s={wrong}"))[0] == 422
     rows = path.replace("compare?", "compare/rows?")
     for query, status in (

@@ -29,7 +29,7 @@ VALUES_MAX = 1_000_000
 """Rows times criteria of one batch: larger ones are compared from files of their results."""
 PAGE = Paging(largest=1_000, default=20, cursor_pattern="[0-9]{1,9}")
 WAIT_S_MAX = 30
-WAIT_S = re.compile(r"[0-9]{1,2}(\.[0-9]{1,9})?")
+NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,400})?(e[-+]?[0-9]{1,3})?", re.IGNORECASE)
 BASE = query_parameter(
     "base",
     "The batch to compare with.",
@@ -117,7 +117,7 @@ def _progress(found: Progress) -> Response:
 
 def _wait_s(request: Request) -> float:
     given = request.query_params.get("wait_s", str(WAIT_S_MAX))
-    if not WAIT_S.fullmatch(given) or float(given) > WAIT_S_MAX:
+    if not NUMBER.fullmatch(given) or not 0 <= float(given) <= WAIT_S_MAX:
         raise invalid_request("", f"wait_s must be from 0 to {WAIT_S_MAX}")
     return float(given)
 

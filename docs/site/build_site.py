@@ -42,7 +42,7 @@ def main() -> None:
         cwd=STAGE, check=False, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"},
     )  # fmt: skip
     if built.returncode or "warning" in (built.stdout + built.stderr).lower():
-        sys.exit(built.stdout or built.stderr)
+        sys.exit(built.stdout + built.stderr)
     shutil.rmtree(SITE, ignore_errors=True)
     shutil.move(STAGE / "site", SITE)
     if faults := broken(SITE):

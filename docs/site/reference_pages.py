@@ -41,7 +41,7 @@ def pages() -> dict[str, str]:
         "http.md": http_page(document),
         "schemas.md": schemas_page(document["components"]["schemas"]),
         "cli.md": cli_page(),
-        "python.md": python_page(),
+        "python-api.md": python_page(),
         "adr/index.md": decisions_page(),
     }
 

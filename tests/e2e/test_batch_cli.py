@@ -79,6 +79,15 @@ async def test_invalid_rows_are_reported_by_line_and_leave_the_run_incomplete(as
     assert json.loads(lines[-1])["item_id"] == "line-13"
 
 
+async def test_a_batch_that_cannot_start_is_removed(assay):
+    """A file without a single valid row leaves no open batch behind."""
+    for text in ("", '{"id": "bad"}\n'):
+        (assay.folder / "none.jsonl").write_text(text)
+        code, _, errors = await assay("none.jsonl")
+        assert (code, "stopped" in errors) == (3, True), errors
+    assert (await assay("--json", command=("batch", "list")))[1] == ""
+
+
 async def test_without_watch_the_batch_continues(assay):
     """The command ends once the batch is started."""
     code, table, errors = await assay("good.jsonl")

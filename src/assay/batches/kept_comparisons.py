@@ -38,6 +38,8 @@ ROWS_KEPT_MAX = 10_000
 """Changed rows of one kind and criterion, the worst first; further ones are only counted."""
 ITEMS_KEPT_MAX = 1_000
 ROWS_AT_ONCE = 100
+KEPT_MAX = 100
+"""Comparisons of a tenant: to look at pairs of batches must not fill the database."""
 AT_ONCE = 2
 """Comparisons that one process computes at a time: each holds the columns of two batches."""
 POLL_S = 0.5
@@ -149,6 +151,7 @@ class KeptComparisons:
 
     async def _compute(self, id_: str, base: Batch, candidate: Batch) -> None:
         objects, token = (await self._open_stores()).objects, random_hex(8)
+        await _make_room(objects, candidate.tenant)
         note: Mapping[str, Any] = {"token": token, "rows_read": 0}
         await objects.add(candidate.tenant, StoredObject(id_, COMPARISON, note))
         change = partial(objects.change, candidate.tenant, id_, token=token)
@@ -182,6 +185,15 @@ class KeptComparisons:
             dataset=shown.get("dataset"),
             definitions={one.name or one.type: one.model_dump_json() for one in criteria},
         )
+
+
+async def _make_room(objects: ObjectStore, tenant: str) -> None:
+    """Remove the comparison that was made longest ago if there are as many as may be kept."""
+    kept = await objects.page(
+        tenant, COMPARISON, limit=KEPT_MAX, descending=False, by_update=True
+    )  # fmt: skip
+    if len(kept) == KEPT_MAX:
+        await objects.delete(tenant, COMPARISON, kept[0].id)
 
 
 def _add(run: RunResults, page: Sequence[StoredResult]) -> None:

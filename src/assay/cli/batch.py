@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from assay.cli.progress import FAULTS_SHOWN_MAX, Display, display_for
 from assay.cli.rows import STDIN, Source, open_output, stream_rows
 from assay.cli.summary import Bounds, conclude, show
 from assay.client import AsyncAssay, RetryPolicy
-from assay.client.wire import NDJSON, given
+from assay.client.wire import LOST, NDJSON, given
 from assay.errors import ServiceError
 from assay.reports.totals import Summary
 
@@ -195,13 +196,26 @@ async def _run(job: BatchJob, opening: AsyncAssay) -> Exit:
     async with opening as client:
         batch = await client.post("/v1/batches", **job.request)
         notice(f"assay: batch {batch['id']}")
-        left_out = await _upload(job, client, batch["id"], console)
-        await client.post(f"/v1/batches/{batch['id']}/start")
+        left_out = await _started(job, client, batch["id"], console)
         if not job.watch:
             return Exit.INCOMPLETE if left_out else Exit.OK
         ended = await _follow(client, batch["id"], console, quiet=job.quiet)
         summary = await _results(job, client, batch["id"])
     return _conclude(job, ended, summary, left_out)
+
+
+async def _started(job: BatchJob, client: AsyncAssay, batch_id: str, console: Console) -> int:
+    """Send the rows and start the batch, or remove it; return the number of bad rows."""
+    try:
+        left_out = await _upload(job, client, batch_id, console)
+        await client.post(f"/v1/batches/{batch_id}/start")
+    except (OSError, ServiceError) as error:
+        # After a lost connection it may have started.
+        if not isinstance(error, ServiceError) or error.code not in LOST:
+            with contextlib.suppress(ServiceError):
+                await client.request("DELETE", f"/v1/batches/{batch_id}")
+        raise
+    return left_out
 
 
 async def _upload(job: BatchJob, client: AsyncAssay, batch_id: str, console: Console) -> int:

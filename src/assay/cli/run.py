@@ -76,7 +76,7 @@ async def run(job: Job, opening: AbstractAsyncContextManager[AsyncAssay]) -> Out
     if task is not None:
         with contextlib.suppress(NotImplementedError):  # no signal handlers on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    outcome = Outcome(RunReport(f"assay evaluate {job.source}", keep_rows=job.keep_rows))
+    outcome = Outcome(RunReport(f"assay evaluate {job.source.path}", keep_rows=job.keep_rows))
     console = Console(stderr=True)
     try:
         display = display_for(console, job.source.size_bytes, quiet=job.quiet)

@@ -182,7 +182,7 @@ class ObjectStore(Protocol):
     ) -> StoredObject | None:  # fmt: skip
         """The object with another document if the old one has the `token`; `updates`: as of now.
 
-        `children` are added with the change, or not at all.
+        `children` take the place of those it has, with the change or not at all.
         """
         ...
 

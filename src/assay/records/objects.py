@@ -45,6 +45,9 @@ class RecordedObjects:
             found = await connection.execute(changed.values(values).returning(objects))
             row = found.one_or_none()
             if row is not None and children:
+                # Another process may have been ready in the meantime, with the same ones.
+                of_it = objects.c.tenant == tenant, objects.c.parent == id_
+                await connection.execute(delete(objects).where(*of_it))
                 await connection.execute(
                     insert(objects), [_values(tenant, one) for one in children]
                 )

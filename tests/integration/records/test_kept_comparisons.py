@@ -8,6 +8,7 @@ from sqlalchemy import delete, event, insert
 from sqlalchemy.engine import Engine
 
 from assay.api.batches.responses import ChangedRowListResponse, ComparisonProgressResponse
+from assay.batches import kept_comparisons
 from assay.batches.kept_comparisons import ROWS_AT_ONCE
 from assay.domain.batches import NewBatch, StoredResult
 from assay.domain.ids import new_id
@@ -167,12 +168,32 @@ async def test_a_comparison_of_a_dead_process_is_begun_anew(api: RecordsApi):
     await database.aclose()
 
 
+async def test_the_oldest_makes_room(api: RecordsApi, monkeypatch):
+    """A tenant keeps so many comparisons, with their rows, and no more."""
+    pairs = [await recorded_pair(api) for _ in range(2)]
+    database = Database(api.records_url, embedded=False)
+    async with database.writing() as connection:
+        await forget_comparisons(connection)
+    await database.aclose()
+    monkeypatch.setattr(kept_comparisons, "KEPT_MAX", 1)
+    for base, candidate in pairs:
+        path = f"/v1/batches/{candidate}/compare?base={base}"
+        assert (await api.ok("GET", path))["items_common"] == ROWS
+    store = (await api.service.services.open_stores()).objects
+    (kept,) = await store.page("one", COMPARISON, limit=10)
+    assert {one.parent for _, one in await store.of_all("comparison_rows", "", 100)} <= {kept.id}
+    assert json.loads(kept.document["body"])["candidate"]["id"] == pairs[1][1]
+
+
 @pytest.mark.asyncio(loop_scope="function")
 async def test_nothing_is_kept_of_what_was_forgotten_meanwhile(database: Database):
-    """A comparison that was noted before an erasure and is ready after it leaves nothing."""
+    """A comparison that was noted before an erasure and is ready after it leaves nothing.
+
+    One that another process has finished meanwhile is kept once.
+    """
     store = RecordedObjects(database)
     rows = StoredObject("rows_1", "comparison_rows", {"rows": "[]"}, "comparison_1")
-    for erased in (False, True):
+    for erased in (False, False, True):
         await store.add("acme", StoredObject("comparison_1", COMPARISON, {"token": "t"}))
         if erased:
             async with database.writing() as connection:

@@ -305,6 +305,7 @@ def test_reports_are_written_also_of_a_gate_that_is_missed(assay, rows, service,
         text = (tmp_path / name).read_text("utf-8")
         assert "Gate not met: score at most 0.7500 is below 0.9" in text.replace("\\", "")
         assert "fail-0" in text.replace("\\", "")
+        assert f"assay evaluate {path}" in text.replace("\\", "")
         assert "bad\\_row" in text or "bad_row" in text
 
 

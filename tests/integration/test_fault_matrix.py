@@ -24,6 +24,7 @@ from assay.domain.errors import (
     AnswerRefused,
     AnswerTruncated,
     ModelError,
+    ProviderSilent,
     StreamBroken,
 )
 from assay.domain.evaluation import CriterionResult, JudgeSpec
@@ -40,8 +41,10 @@ from fakes.providers.server import PATHS, PROTOCOLS, FaultServer
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
-TIMEOUT_S = 12.0
+TIMEOUT_S = 30.0
 SILENCE_S = 1.0
+PATIENT_SILENCE_S = 20.0
+"""Where silence is not the fault: longer than a busy machine stands still."""
 SIDE_BY_SIDE = 8
 ASKED = EvaluationRequest.model_validate(
     {"input": "Which town?", "output": "Paris.", "criteria": ["The answer is correct."]}
@@ -93,10 +96,11 @@ async def opened(
     first: FaultServer,
     second: FaultServer,
     failing: int = 1,
+    silence_s: float = PATIENT_SILENCE_S,
 ) -> AsyncIterator[JudgedByTwo]:
     # Names of their own keep the breakers and buckets of the cases apart in one Redis.
     name = uuid.uuid4().hex
-    provider = {"silence_timeout_s": SILENCE_S, "stream": stream}
+    provider = {"silence_timeout_s": PATIENT_SILENCE_S, "stream": stream}
     model = {"requests_per_minute": 60_000, "name": "judge-1"}
     failing_model = {**model, "name": CLOUD_MODELS.get(dialect, "judge-1")}
     firsts = [f"{name}/first-{number}" for number in range(failing)]
@@ -105,6 +109,7 @@ async def opened(
             "providers": {
                 "first": {
                     **provider,
+                    "silence_timeout_s": silence_s,
                     **CLOUD_SETTINGS.get(dialect, {"dialect": dialect}),
                     "base_url": first.base_url(dialect),
                     "api_key_env": "MATRIX_KEY",
@@ -128,6 +133,11 @@ async def opened(
             yield JudgedByTwo(judging, events)
     finally:
         await client.aclose()
+
+
+def silence_s(name: str) -> float:
+    """How long the first provider may be silent: short only where the fault is silence."""
+    return SILENCE_S if FAULTS[name].raises is ProviderSilent else PATIENT_SILENCE_S
 
 
 def meaning(name: str, dialect: str, stream: bool) -> type[ModelError] | None:
@@ -174,7 +184,9 @@ async def ends_as_the_table_says(
     async with FaultServer() as first, FaultServer() as second:
         first.drip_s = 0.02
         await first.play(name)
-        async with opened(redis.url, dialect, stream, first, second) as panel:
+        async with opened(
+            redis.url, dialect, stream, first, second, silence_s=silence_s(name)
+        ) as panel:
             deadline = Deadline.after(TIMEOUT_S)
             score = await panel.judge()
             assert deadline.remaining_s() > 0
@@ -213,7 +225,9 @@ async def test_five_models_in_any_trouble_leave_the_verdict_to_the_sixth(redis):
             return
         async with FaultServer() as first, FaultServer() as second:
             await first.play(name)
-            async with opened(redis.url, "openai", True, first, second, failing=5) as panel:
+            async with opened(
+                redis.url, "openai", True, first, second, failing=5, silence_s=silence_s(name)
+            ) as panel:
                 score = await panel.judge()
         models = [attempt.model for attempt in score.judge.attempts]
         assert (score.status, score.judge.provider) == ("scored", "second")
@@ -243,7 +257,9 @@ async def test_redis_gone_and_the_first_provider_in_trouble(tmp_path, fault):
     try:
         async with FaultServer() as first, FaultServer() as second:
             await first.play(fault)
-            async with opened(server.url, "openai", True, first, second) as panel:
+            async with opened(
+                server.url, "openai", True, first, second, silence_s=silence_s(fault)
+            ) as panel:
                 server.kill()
                 score = await panel.judge()
     finally:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
-from operator import add
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.images import Image
@@ -61,7 +60,7 @@ class Turn:
 
     @property
     def has_images(self) -> bool:
-        return any(isinstance(part, Image) for part in self.parts)
+        return Image in map(type, self.parts)
 
     def blocks(self) -> list[Turn | Image]:
         """Its images, and what stands between them as turns of text alone, in order."""
@@ -79,7 +78,7 @@ class Turn:
     @property
     def size(self) -> int:
         """Length in characters, without joining the parts; an image has those of its base64."""
-        return sum(len(part.data if isinstance(part, Image) else part) for part in self.parts)
+        return sum(map(len, self.parts))
 
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -120,10 +119,17 @@ class Usage:
     )
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*map(add, astuple(self), astuple(other)))
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.thinking_tokens + other.thinking_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
 
     def part(self, number: int, count: int) -> Usage:
         """Part `number` (from 0) of `count` parts that add up to the whole."""
+        if count == 1:
+            return self
         return Usage(
             *(tokens * (number + 1) // count - tokens * number // count for tokens in astuple(self))
         )

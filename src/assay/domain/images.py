@@ -75,6 +75,13 @@ class Image:
         data = data or base64.b64encode(content).decode()
         return cls(digest, detail, "", format_, data, width, height)
 
+    def __len__(self) -> int:
+        """Characters of its base64."""
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return True
+
     @property
     def media_type(self) -> str:
         return f"image/{self.format}"

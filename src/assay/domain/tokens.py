@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from assay.domain.completion import Prompt
@@ -20,7 +21,7 @@ def estimated_tokens(parts: Iterable[str | Image]) -> int:
 
 def prompt_tokens(prompt: Prompt[Any]) -> int:
     """The estimate for all turns of a prompt."""
-    return estimated_tokens(part for turn in prompt.turns for part in turn.parts)
+    return estimated_tokens(chain.from_iterable([turn.parts for turn in prompt.turns]))
 
 
 def _size(part: str | Image) -> float:

@@ -41,4 +41,10 @@ def templates() -> str:
 
 def render(version: str, **values: Any) -> str:
     """The text of a prompt such as `rubric.v1`; an unknown value raises `UndefinedError`."""
-    return _template(version).render(**values).strip()
+    return _template(version).render(values).strip() if values else _constant(version)
+
+
+@cache
+def _constant(version: str) -> str:
+    """The text of a prompt without values."""
+    return _template(version).render().strip()

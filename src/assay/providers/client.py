@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -103,7 +102,8 @@ class ProviderClient:
             async with idle as timeout, self._slots:
                 request, secrets = await self._authorised(path, headers, credentials, body)
                 timeout.send()
-                async with self._response(request) as response:
+                response = await self._send(request)
+                try:
                     if config.stream:
                         timeout.wait()
                     accumulator.quota_left = quota_left(response.headers)
@@ -111,6 +111,11 @@ class ProviderClient:
                         response, accumulator, timeout, secrets=secrets, stream=config.stream
                     )
                     await reader.read_response()
+                except BaseException:
+                    # The rest is not wanted, and a closed connection tells the provider so.
+                    response.close()
+                    raise
+                response.release()
         except KeyRejected:
             credentials.forget()
             raise
@@ -150,17 +155,6 @@ class ProviderClient:
         # What follows the scheme of a header is its secret.
         secrets = [value.rpartition(" ")[2] for value in authorising.values()]
         return OutgoingRequest(url, sent, body), [*secrets, *config.secrets()]
-
-    @asynccontextmanager
-    async def _response(self, request: OutgoingRequest) -> AsyncIterator[aiohttp.ClientResponse]:
-        response = await self._send(request)
-        try:
-            yield response
-        except BaseException:
-            # The rest is not wanted, and a closed connection tells the provider so.
-            response.close()
-            raise
-        response.release()
 
     async def _send(self, request: OutgoingRequest) -> aiohttp.ClientResponse:
         config, limit_s = self.config, self.config.connect_timeout_s

@@ -102,7 +102,7 @@ class ResponseReader:
             raise self._broken("sent malformed JSON") from None
         if not isinstance(value, dict):
             raise self._broken("sent JSON that is not an object")
-        if (error := embedded_error(value)) is not None:
+        if b"error" in data and (error := embedded_error(value)) is not None:
             raise self._failure(ProviderError.read(None, error, {}))
         return value
 

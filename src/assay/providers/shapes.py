@@ -22,7 +22,7 @@ def list_of(value: Any) -> Sequence[Any]:
 
 def first_of(value: Any) -> Mapping[str, Any]:
     """The first object of a list of objects."""
-    return mapping_of(next(iter(list_of(value)), None))
+    return mapping_of(value[0]) if isinstance(value, list) and value else {}
 
 
 def text_of(value: Any) -> str:

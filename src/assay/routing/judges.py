@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NoReturn
 
 from assay.domain.errors import RequestError
@@ -14,6 +15,10 @@ from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate
 from assay.routing.router import Router
 from assay.routing.strategies import ORDERS
+
+
+PANELS_KEPT = 256
+"""Specifications whose panels are kept for the next request that has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,16 @@ class ConfiguredJudges:
         self._candidates = {candidate.model.id: candidate for candidate in candidates}
         self._judges = judges
         self._events = events
+        self._panels = lru_cache(PANELS_KEPT)(self._panel)
 
     def panel(self, spec: JudgeSpec) -> Sequence[PanelMember]:
         """A router over the models that `spec` names, or each model of a panel by itself.
 
         No other model answers in place of a member of a panel.
         """
+        return self._panels(spec)
+
+    def _panel(self, spec: JudgeSpec) -> Sequence[PanelMember]:
         judge = self._judge(spec)
         chosen = self._candidates_of(judge, spec.kind)
         if judge.strategy != "panel":

@@ -7,6 +7,7 @@ stays text (`Bare`). Anything else raises `ValueError`: nothing is completed and
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -41,12 +42,22 @@ class Pairs(list[tuple[str, Any]]):
         return [value for key, value in self if key.lower() == name.lower()]
 
 
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no value of JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=Pairs, parse_constant=_no_constant, strict=False)
+
+
 def read_value(text: str, at: int) -> tuple[Any, int]:
     """The value that begins at a place, and where it ends; objects are `Pairs`.
 
     Raises `ValueError` where it is cut off or broken.
     """
-    return _value(text, at, 0)
+    try:
+        return _JSON.raw_decode(text, at)
+    except (ValueError, RecursionError):  # what is not quite JSON is read with more tolerance
+        return _value(text, at, 0)
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:

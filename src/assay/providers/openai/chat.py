@@ -43,26 +43,36 @@ class OpenAIStream(StreamAccumulator):
 
     def _read(self, chunk: Any, part: str) -> None:
         self.served_by = text_of(chunk.get("model")) or self.served_by
-        self.usage = usage_of(chunk, "prompt", "completion") or self.usage
+        if chunk.get("usage"):
+            self.usage = usage_of(chunk, "prompt", "completion") or self.usage
         choice = first_of(chunk.get("choices"))
         message = mapping_of(choice.get(part))
-        self._write_content(message.get("content"))
-        self.write(message.get("refusal"), self.refusal)
-        for place, call in enumerate(map(mapping_of, list_of(message.get("tool_calls")))):
+        if content := message.get("content"):
+            self._write_content(content)
+        if refusal := message.get("refusal"):
+            self.write(refusal, self.refusal)
+        if calls := message.get("tool_calls"):
+            self._add_calls(calls)
+        if logprobs := choice.get("logprobs"):
+            self.add_logprobs(token_logprobs, mapping_of(logprobs).get("content") or ())
+        self.finish(choice.get("finish_reason"))
+
+    def _add_calls(self, calls: Any) -> None:
+        for place, call in enumerate(map(mapping_of, list_of(calls))):
             function = mapping_of(call.get("function"))
             key = call.get("index", place)
             self.add_call(key, call.get("id"), function.get("name"), function.get("arguments"))
-        if tokens := mapping_of(choice.get("logprobs")).get("content"):
-            self.add_logprobs(token_logprobs, tokens)
-        self.finish(choice.get("finish_reason"))
 
     def _write_content(self, content: Any) -> None:
         """A text or a list of parts; parts of other types, such as thinking, are not the answer."""
         for part in content if isinstance(content, list) else (content,):
+            if isinstance(part, str):
+                self.write(part)
+                continue
             fields = mapping_of(part)
             match fields.get("type", "text"):
                 case "text" | "output_text":
-                    self.write(part if isinstance(part, str) else fields.get("text"))
+                    self.write(fields.get("text"))
                 case "refusal":
                     self.write(fields.get("refusal"), self.refusal)
 

@@ -6,22 +6,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import io
 import json
 import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
+import structlog
 import uvloop
 
+import assay
 from assay.bootstrap import open_service
 from assay.settings import load
 from fakes.redis_process import RedisProcess
 from fakes.service_process import ROOT
 
+PACKAGE = str(Path(assay.__file__).parent)
 TEXT_BYTES = 1_048_576
 CHUNK_BYTES = 65_536
 """What the server hands on at a time."""
@@ -32,6 +38,10 @@ COPIES_MAX = 1.3
 """Memory of a request over its body's size, where the text is held once."""
 EVALUATIONS = 20
 BACKGROUND_CALLS_PER_S = 8
+OWN_FRAMES_MAX = 950
+"""Calls of our own functions that one evaluation of 2 KB takes."""
+VALUES_MAX = 80
+"""Value objects that it makes."""
 SCRIPT_CALLS = 1
 """For each evaluation: the reservation before the call. Settlements share calls."""
 
@@ -231,5 +241,53 @@ def test_an_evaluation_makes_one_call_and_one_visit_to_redis(tmp_path):
             aside = BACKGROUND_CALLS_PER_S * (1 + time.monotonic() - started_s)
             assert SCRIPT_CALLS * EVALUATIONS <= visits < SCRIPT_CALLS * EVALUATIONS + aside
             assert await fewest_tasks() == tasks
+
+    in_the_services_loop(work)
+
+
+@dataclass
+class Frames:
+    """Counts the functions that are called: our own, and those that make value objects."""
+
+    own: int = 0
+    values: int = 0
+
+    def __call__(self, frame: Any, event: str, _: Any) -> None:
+        if event != "call":
+            return
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            self.own += 1
+        elif frame.f_code.co_filename == "<string>" and frame.f_code.co_name == "__init__":
+            self.values += 1
+
+
+@pytest.fixture
+def log_as_served():
+    """Lines from the level info on, as in a service."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        logger_factory=structlog.WriteLoggerFactory(io.StringIO()),
+    )
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("log_as_served")
+def test_an_evaluation_takes_a_bounded_number_of_frames_and_value_objects(tmp_path):
+    """The way of a request is as long as it was: a change that adds steps to it fails here."""
+
+    async def work() -> None:
+        async with subject(tmp_path) as service:
+            for number in range(EVALUATIONS):
+                await service.evaluate(request_body(2_000, number))
+            frames = Frames()
+            sys.setprofile(frames)
+            try:
+                for number in range(EVALUATIONS):
+                    await service.evaluate(request_body(2_000, EVALUATIONS + number))
+            finally:
+                sys.setprofile(None)
+        assert 100 < frames.own / EVALUATIONS <= OWN_FRAMES_MAX, frames
+        assert 10 < frames.values / EVALUATIONS <= VALUES_MAX, frames
 
     in_the_services_loop(work)

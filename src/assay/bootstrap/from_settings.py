@@ -154,7 +154,7 @@ def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
     query = _template(name, "query", provider.query | version)
     body = _template(name, "body", provider.body)
     proxy = _template(name, "proxy", provider.proxy or from_environment)
-    templates = (headers, query, body, proxy)
+    templates = [part for part in (headers, query, body, proxy) if part.secrets()]
     files = (provider.ca_file, provider.client_cert_file, provider.client_key_file)
     try:
         tls = Tls(*files) if any(files) else None

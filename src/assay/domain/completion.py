@@ -262,17 +262,18 @@ class Prompt(Generic[T]):
 
     def for_model(self, model: Model) -> Prompt[T]:
         """The prompt as this model is asked; the schema is left out where it takes none."""
-        asked = replace(
+        answer = self.answer if model.capabilities.schema else None
+        ending, turns = self.plain if answer is None else self.structured, self.turns
+        if ending is not None:
+            *before, last = turns
+            turns = (*before, Turn(last.role, (*last.parts, ending.instruction)))
+        return replace(
             self,
+            turns=turns,
             read=partial(self.read, forms=model.reading) if model.reading else self.read,
-            answer=self.answer if model.capabilities.schema else None,
+            answer=answer,
             sampling=self.sampling.for_model(model),
         )
-        if asked.ending is None:
-            return asked
-        *before, last = self.turns
-        ended = Turn(last.role, (*last.parts, asked.ending.instruction))
-        return replace(asked, turns=(*before, ended))
 
     def without(self, refused: frozenset[str]) -> Prompt[T]:
         """The prompt for a model whose API refuses these parameters.

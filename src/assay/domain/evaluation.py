@@ -7,8 +7,8 @@ them field by field, and makes its OpenAPI schemas from them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from assay.domain.cascade import CascadeCertificate, CascadeRecord, Thresholds
@@ -76,8 +76,11 @@ class Case:
         The case holds the very strings of `values`: nothing is copied but lists. Raises
         `RequestError` for too many images.
         """
-        given = ((field.name, values.get(field.name)) for field in fields(cls))
-        kept = {name: _kept(name, value) for name, value in given if value is not None}
+        kept = {}
+        for name in cls.__slots__:
+            value = values.get(name)
+            if value is not None:
+                kept[name] = _kept(name, value) if isinstance(value, list | tuple) else value
         case = cls(**kept)
         if len(case.images) > IMAGES_MAX:
             raise RequestError("invalid_request", f"A case can have {IMAGES_MAX} images.")
@@ -89,6 +92,7 @@ class Case:
         return [
             image
             for value in (self.input, self.context, self.reference, self.output)
+            if isinstance(value, tuple)
             for image in images_in(value)
         ]
 
@@ -110,10 +114,8 @@ class Case:
         )
 
 
-def _kept(name: str, value: Any) -> Any:
-    """The value of a field of a case, with its images as such."""
-    if not isinstance(value, list | tuple):
-        return value
+def _kept(name: str, value: Sequence[Any]) -> Any:
+    """The list of a field of a case, with its images as such."""
     match name:
         case "input" | "output":
             return tuple(replaced(value, image_in))

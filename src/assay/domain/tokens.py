@@ -16,16 +16,18 @@ SAMPLE_CHARS = 4_096
 
 def estimated_tokens(parts: Iterable[str | Image]) -> int:
     """UTF-8 bytes of all texts, divided by four and rounded up, and the tokens of all images."""
-    return math.ceil(sum(map(_size, parts)) / BYTES_PER_TOKEN)
+    size = 0.0
+    for part in parts:
+        if isinstance(part, Image):
+            size += part.tokens * BYTES_PER_TOKEN
+        else:
+            size += len(part) if part.isascii() else text_bytes(part)
+    return math.ceil(size / BYTES_PER_TOKEN)
 
 
 def prompt_tokens(prompt: Prompt[Any]) -> int:
     """The estimate for all turns of a prompt."""
     return estimated_tokens(chain.from_iterable([turn.parts for turn in prompt.turns]))
-
-
-def _size(part: str | Image) -> float:
-    return part.tokens * BYTES_PER_TOKEN if isinstance(part, Image) else text_bytes(part)
 
 
 def text_bytes(text: str) -> float:

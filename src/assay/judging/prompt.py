@@ -79,24 +79,19 @@ def to_prompt(
     content = tuple(part for piece in question.content for part in piece)
     numbered = ("sample", sample) if sample else ()
     marker = random_hex(MARKER_BYTES) if question.reasoning else ""
-    prompt = Prompt(
+    scales, reasons = question.scales, question.reasoning
+    return Prompt(
         turns=(
             Turn("system", (render(SYSTEM),)),
             Turn("user", (opening, *delimited(question.content, mark), asking)),
         ),
         sampling=sampling,
         read=_Reader(question, marker),
+        answer=answer_schema(scales) if reasons else None,
+        structured=structured_ending(scales) if reasons else None,
+        plain=marked_ending(scales, marker) if reasons else bare_ending(scales[""]),
         marker=marker,
         key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
-    )
-    scales = question.scales
-    if not question.reasoning:
-        return replace(prompt, plain=bare_ending(scales[""]))
-    return replace(
-        prompt,
-        answer=answer_schema(scales),
-        structured=structured_ending(scales),
-        plain=marked_ending(scales, marker),
     )
 
 

@@ -25,7 +25,7 @@ from assay.providers.body import Chunk, JsonPayload
 from assay.providers.connect_timeout import ConnectTimeout, tracing
 from assay.providers.connection_failures import connection_failure
 from assay.providers.credentials import Credentials, OutgoingRequest
-from assay.providers.idle_timeout import idle_timeout
+from assay.providers.idle_timeout import IdleTimeout
 from assay.providers.rate_limits import quota_left
 from assay.providers.response_reader import ResponseReader
 from assay.providers.stream_accumulator import StreamAccumulator, Timing
@@ -97,7 +97,7 @@ class ProviderClient:
         connection. Raises the `ModelError` that a failure means.
         """
         config = self.config
-        idle = idle_timeout(config.provider, deadline, config.silence_timeout_s, thinking_s)
+        idle = IdleTimeout(config.provider, deadline, config.silence_timeout_s, thinking_s)
         try:
             async with idle as timeout, self._slots:
                 request, secrets = await self._authorised(path, headers, credentials, body)

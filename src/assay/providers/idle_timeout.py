@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 from assay.domain.errors import DeadlineExceeded, ProviderSilent
 from assay.domain.policy import Deadline
@@ -18,28 +18,54 @@ GRAIN_S = 0.002
 
 
 class IdleTimeout:
-    """Records when bytes arrive; its times are those of the performance counter.
+    """Bounds a block, and records when bytes arrive, in times of the performance counter.
 
+    Raises `DeadlineExceeded` or `ProviderSilent` for the clock that ran out.
     The first byte of a model that thinks is the first of its answer: what comes before it, such as
     events about its thinking, ends no wait.
     """
 
     def __init__(
         self,
-        timeout: asyncio.Timeout,
+        provider: str,
         deadline: Deadline,
         silence_s: float,
         thinking_s: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timeout = timeout
+        self._timeout = asyncio.timeout(None)
+        self._provider = provider
         self._deadline = deadline
         self._silence_s = silence_s
         self._thinking_s = thinking_s
         self.patience_s = silence_s if thinking_s is None else thinking_s
-        self._due_s = self._loop.time() + deadline.remaining_s()
-        self._timer = self._loop.call_at(self._due_s, self._look)
         self.sent_s = self.first_byte_s = self.ended_s = 0.0
+
+    async def __aenter__(self) -> Self:
+        left_s = self._deadline.remaining_s()
+        if left_s <= 0:
+            raise DeadlineExceeded(f"no time was left to ask {self._provider}")
+        await self._timeout.__aenter__()
+        self._due_s = self._loop.time() + left_s
+        self._timer = self._loop.call_at(self._due_s, self._look)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            if self._deadline.remaining_s() <= GRAIN_S:
+                late = DeadlineExceeded(f"{self._provider} did not answer before the deadline")
+                late.idle_s = self.idle_s
+                raise late from None
+            silent = f"{self._provider} was silent for {self.patience_s:g} s"
+            raise ProviderSilent(silent) from None
 
     @property
     def idle_s(self) -> float:
@@ -74,9 +100,6 @@ class IdleTimeout:
         """The answer is complete: neither clock can fail it any more."""
         self.ended_s = self.ended_s or time.perf_counter()
         self.first_byte_s = self.first_byte_s or self.ended_s
-        self.stop()
-
-    def stop(self) -> None:
         self._timer.cancel()
 
     def _arm(self, due_s: float) -> None:
@@ -88,27 +111,3 @@ class IdleTimeout:
             self._arm(self._due_s)
         else:
             self._timeout.reschedule(self._loop.time())
-
-
-@asynccontextmanager
-async def idle_timeout(
-    provider: str, deadline: Deadline, silence_s: float, thinking_s: float | None = None
-) -> AsyncIterator[IdleTimeout]:
-    """Bound a block; raises `DeadlineExceeded` or `ProviderSilent` for the clock that ran out."""
-    if deadline.remaining_s() <= 0:
-        raise DeadlineExceeded(f"no time was left to ask {provider}")
-    idle: IdleTimeout | None = None
-    try:
-        async with asyncio.timeout(None) as timeout:
-            idle = IdleTimeout(timeout, deadline, silence_s, thinking_s)
-            try:
-                yield idle
-            finally:
-                idle.stop()
-    except TimeoutError:
-        if deadline.remaining_s() <= GRAIN_S:
-            late = DeadlineExceeded(f"{provider} did not answer before the deadline")
-            late.idle_s = idle.idle_s if idle else 0.0
-            raise late from None
-        patience_s = idle.patience_s if idle else silence_s
-        raise ProviderSilent(f"{provider} was silent for {patience_s:g} s") from None

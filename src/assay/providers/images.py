@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -67,15 +67,17 @@ class ImageFetcher:
         self._session: aiohttp.ClientSession | None = None
         self._cases = asyncio.Semaphore(CASES_MAX)
 
-    @asynccontextmanager
-    async def loaded(
+    def loaded(
         self, cases: Sequence[Case], deadline: Deadline
-    ) -> AsyncIterator[Sequence[Case]]:
+    ) -> AbstractAsyncContextManager[Sequence[Case]]:
         """See `Images`."""
         named = {image.url: image for case in cases for image in case.images if image.url}
-        if not named:
-            yield cases
-            return
+        return self._fetched(cases, named, deadline) if named else nullcontext(cases)
+
+    @asynccontextmanager
+    async def _fetched(
+        self, cases: Sequence[Case], named: Mapping[str, Image], deadline: Deadline
+    ) -> AsyncIterator[Sequence[Case]]:
         try:
             async with asyncio.timeout(deadline.remaining_s()):
                 await self._cases.acquire()

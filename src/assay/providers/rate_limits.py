@@ -33,14 +33,14 @@ def quota_left(headers: Mapping[str, str]) -> Costs:
 
 
 def _least(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:
-    amounts = (_amount(headers.get(name)) for name in names)
-    return min((amount for amount in amounts if amount is not None), default=None)
+    amounts = [_amount(headers[name]) for name in names if name in headers]
+    return min([amount for amount in amounts if amount is not None], default=None)
 
 
-def _amount(text: str | None) -> float | None:
+def _amount(text: str) -> float | None:
     """The count in a header; None for anything else that a gateway may write."""
     try:
-        amount = float(text or "")
+        amount = float(text)
     except ValueError:
         return None
     return max(amount, 0.0) if math.isfinite(amount) else None

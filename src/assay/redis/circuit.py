@@ -10,7 +10,7 @@ from assay.domain.errors import StoreUnavailable
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.outages import OUTAGES, UNAVAILABLE
 from assay.redis.scripts import ScriptRunner, load_script
-from assay.redis.time_budget import CALL_BUDGET_S, within_budget
+from assay.redis.time_budget import CALL_BUDGET_S, TimeBudget
 
 PROBE = load_script(__package__, "probe")
 CALLS_MAX = 32
@@ -64,7 +64,7 @@ class RedisCircuit:
             async with self._slots:
                 if self._closed:
                     try:
-                        async with within_budget(self._budget_s):
+                        async with TimeBudget(self._budget_s):
                             return await command()
                     except OUTAGES as outage:
                         self._open()
@@ -85,7 +85,7 @@ class RedisCircuit:
         while not task.stopping:
             try:
                 for limit_s in (FIRST_PROBE_S, self._budget_s):
-                    async with within_budget(limit_s):
+                    async with TimeBudget(limit_s):
                         await self._probe()
             except OUTAGES:
                 await asyncio.sleep(PROBE_EVERY_S)

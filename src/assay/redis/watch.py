@@ -10,7 +10,7 @@ from assay.domain.supervision import SupervisedTask
 from assay.redis.circuit import write_probe
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
-from assay.redis.time_budget import within_budget
+from assay.redis.time_budget import TimeBudget
 
 EVERY_S = 1.0
 ANSWER_S = 1.0
@@ -29,7 +29,7 @@ class StoreWatch:
         while not task.stopping:
             fault = ""
             try:
-                async with within_budget(ANSWER_S):
+                async with TimeBudget(ANSWER_S):
                     await self._probe()
             except OUTAGES as outage:
                 fault = str(outage) or type(outage).__name__

@@ -19,7 +19,7 @@ from assay.domain.models import Model
 from assay.domain.ports import ChatModel
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
-from assay.redis.time_budget import CALL_BUDGET_S, within_budget
+from assay.redis.time_budget import CALL_BUDGET_S, TimeBudget
 from assay.resilience.coalesced import without_cost
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class Cached:
         if time.monotonic() < self._paused_until_s:
             return None
         try:
-            async with within_budget(self._budget_s):
+            async with TimeBudget(self._budget_s):
                 return await command()
         except OUTAGES:
             self._paused_until_s = time.monotonic() + PAUSE_S

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -90,8 +90,8 @@ class Limited:
         """
         if not self._quota.buckets:
             return await self._inner.complete(prompt, context)
-        async with self._sending_time(prompt, context) as reservation:
-            return await self._send(prompt, context, reservation)
+        reservation = await self._sending_time(prompt, context)
+        return await self._send(prompt, context, reservation)
 
     async def status(self) -> QuotaStatus:
         """What is left of the quota; raises `StoreUnavailable`."""
@@ -106,10 +106,7 @@ class Limited:
         await self._messages.aclose()
         await self._settlements.aclose()
 
-    @asynccontextmanager
-    async def _sending_time(
-        self, prompt: Prompt[Any], context: CallContext
-    ) -> AsyncIterator[Reserved]:
+    async def _sending_time(self, prompt: Prompt[Any], context: CallContext) -> Reserved:
         """Wait for the sending time; a call that is not sent after all gives its quota back."""
         asked_s = time.monotonic()
         reservation = await self._reserve(prompt, context)
@@ -124,7 +121,7 @@ class Limited:
             raise DeadlineExceeded("The deadline passed in the wait for quota.")
         waited_s = time.monotonic() - asked_s
         self._events.emit(QuotaWaited(context.caller, self._model.id, waited_s, reservation.bucket))
-        yield reservation
+        return reservation
 
     async def _send(
         self, prompt: Prompt[T], context: CallContext, reservation: Reserved

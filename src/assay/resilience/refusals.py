@@ -13,7 +13,7 @@ from assay.domain.ports import EventSink
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
-from assay.redis.time_budget import CALL_BUDGET_S, within_budget
+from assay.redis.time_budget import CALL_BUDGET_S, TimeBudget
 
 KEY = "assay:v1:{refusals}"
 """A hash; a field is a provider, a model's name there and a parameter, as JSON."""
@@ -52,7 +52,7 @@ class Refusals:
         if not fields:
             return
         try:
-            async with within_budget(CALL_BUDGET_S):
+            async with TimeBudget(CALL_BUDGET_S):
                 await self._redis.hset(KEY, mapping=fields)
                 await self._redis.expire(KEY, KEPT_S)
         except OUTAGES:
@@ -74,7 +74,7 @@ class Refusals:
 
     async def _load(self) -> None:
         try:
-            async with within_budget(1.0):
+            async with TimeBudget(1.0):
                 fields = await self._redis.hgetall(KEY)
         except OUTAGES:
             return

@@ -34,9 +34,8 @@ class SlidingCounts:
     def totals(self) -> tuple[int, ...]:
         """The sum of each kind over the window."""
         self._forget()
-        return tuple(
-            sum(counts[kind] for _, counts in self._buckets) for kind in range(self._kinds)
-        )
+        counted = [counts for _, counts in self._buckets]
+        return tuple(map(sum, zip(*counted))) if counted else (0,) * self._kinds  # noqa: B905  # all have one length
 
     def clear(self) -> None:
         self._buckets.clear()

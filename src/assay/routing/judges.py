@@ -16,7 +16,6 @@ from assay.routing.candidates import Candidate
 from assay.routing.router import Router
 from assay.routing.strategies import ORDERS
 
-
 PANELS_KEPT = 256
 """Specifications whose panels are kept for the next request that has them."""
 

@@ -86,6 +86,8 @@ class Router:
                     )
             else:
                 candidate.latency.add(completion.latency_ms)
+                if not run.failures:
+                    return completion
                 return replace(completion, attempts=(*run.attempts, *completion.attempts))
         raise NoCandidate(run.failures or [DeadlineExceeded("No time was left to ask a judge.")])
 

@@ -6,7 +6,7 @@ import secrets
 
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
-from assay.redis.time_budget import within_budget
+from assay.redis.time_budget import TimeBudget
 
 SECRET_BYTES = 32
 START_BUDGET_S = 1.0
@@ -17,7 +17,7 @@ async def shared_secret(redis: Client, name: str) -> bytes:
     """The secret of this name; without Redis, one that this process alone has."""
     key, own = f"assay:v1:{{secret:{name}}}", secrets.token_bytes(SECRET_BYTES)
     try:
-        async with within_budget(START_BUDGET_S):
+        async with TimeBudget(START_BUDGET_S):
             await redis.set(key, own, nx=True)
             shared = await redis.get(key)
     except OUTAGES:

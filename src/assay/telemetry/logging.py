@@ -30,7 +30,7 @@ from assay.domain.events import (
     UsageLost,
     WebhookAttempted,
 )
-from assay.telemetry.redaction import escape_values, mask_secrets
+from assay.telemetry.redaction import redacted
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -39,8 +39,7 @@ SILENCED = ("uvicorn.access", "aiohttp.access")
 SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
-    mask_secrets,
-    escape_values,
+    redacted,
 )
 """The processors of our own lines and of those from the standard library's loggers."""
 REROUTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio", "aiohttp")
@@ -84,8 +83,14 @@ def configure_logging(
         logging.getLogger(name).disabled = True
 
 
-Line = tuple[Level, str, dict[str, Any]]
-"""The level of a line, its event and its fields."""
+LEVELS: Mapping[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+Line = tuple[Level, str, Callable[[], dict[str, Any]]]
+"""The level of a line, its event and what makes its fields, where the line is written at all."""
 
 
 class EventLog:
@@ -99,60 +104,56 @@ class EventLog:
         to_line = LINES.get(type(event))
         if to_line is not None:
             level, name, fields = to_line(event)
-            getattr(self._log, level)(name, **fields)
-
-    def _records_degraded(self, event: RecordsDegraded) -> None:
-        if event.available:
-            self._log.info("records_recovered")
-        else:
-            self._log.error("records_unavailable", error=event.fault)
+            if self._log.is_enabled_for(LEVELS[level]):
+                getattr(self._log, level)(name, **fields())
 
 
 def _request_finished(event: RequestFinished) -> Line:
-    fields = _fields(event, "caller", "method", "route", "status", "seconds", "body_bytes")
-    return "info", "request", fields | ({"key": event.key_name} if event.key_name else {})
+    names = ("caller", "method", "route", "status", "seconds", "body_bytes")
+    key = {"key": event.key_name} if event.key_name else {}
+    return "info", "request", lambda: _fields(event, *names) | key
 
 
 def _action_taken(event: ActionTaken) -> Line:
-    return "info", "audit", asdict(event.action)
+    return "info", "audit", lambda: asdict(event.action)
 
 
 def _attempt_finished(event: AttemptFinished) -> Line:
     names = ("caller", "provider", "host", "model", "outcome", "error", "message", "seconds")
-    fields = _fields(event, *names, "usage", "cost_usd")
-    return "debug" if event.outcome == "ok" else "warning", "attempt", fields
+    level: Level = "debug" if event.outcome == "ok" else "warning"
+    return level, "attempt", lambda: _fields(event, *names, "usage", "cost_usd")
 
 
 def _breaker_changed(event: BreakerChanged) -> Line:
-    fields = _fields(event, "model", "from_state", "to_state", "reason")
-    return "info" if event.to_state == "closed" else "warning", "breaker", fields
+    level: Level = "info" if event.to_state == "closed" else "warning"
+    return level, "breaker", lambda: _fields(event, "model", "from_state", "to_state", "reason")
 
 
 def _key_quarantined(event: KeyQuarantined) -> Line:
     fields = _fields(event, "provider", "model") | {"set_aside_s": event.seconds}
-    return "error", "provider_key_rejected", fields
+    return "error", "provider_key_rejected", lambda: fields
 
 
 def _webhook_attempted(event: WebhookAttempted) -> Line:
-    fields = _fields(event, "batch_id", "outcome", "tries")
-    return "info" if event.outcome == "delivered" else "warning", "webhook", fields
+    level: Level = "info" if event.outcome == "delivered" else "warning"
+    return level, "webhook", lambda: _fields(event, "batch_id", "outcome", "tries")
 
 
 def _internal_fault(event: InternalFault) -> Line:
     fields = {"error": event.error_type, "exception": event.trace}
-    return "error", "internal_fault", fields | _fields(event, "where", "request_id")
+    return "error", "internal_fault", lambda: fields | _fields(event, "where", "request_id")
 
 
 def _store_degraded(event: StoreDegraded) -> Line:
     if event.available:
-        return "info", "store_recovered", {}
-    return "error", "store_unavailable", {"error": event.fault}
+        return "info", "store_recovered", dict
+    return "error", "store_unavailable", lambda: {"error": event.fault}
 
 
 def _records_degraded(event: RecordsDegraded) -> Line:
     if event.available:
-        return "info", "records_recovered", {}
-    return "error", "records_unavailable", {"error": event.fault}
+        return "info", "records_recovered", dict
+    return "error", "records_unavailable", lambda: {"error": event.fault}
 
 
 def _fields(event: Event, *names: str) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def _fields(event: Event, *names: str) -> dict[str, Any]:
 
 
 def _line(level: Level, name: str, *fields: str) -> Callable[[Any], Line]:
-    return lambda event: (level, name, _fields(event, *fields))
+    return lambda event: (level, name, lambda: _fields(event, *fields))
 
 
 LINES: Mapping[type, Callable[[Any], Line]] = {

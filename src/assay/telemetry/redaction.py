@@ -21,35 +21,37 @@ _SECRET_TEXT = re.compile(
     |\bAIza[A-Za-z0-9_\-]{20,}""",
     re.IGNORECASE | re.VERBOSE,
 )
+_WORD = re.compile(r"[a-z0-9/.:]{0,40}")
+"""A plain word, such as a route or a host: too plain for a key, a password or a control."""
 # C0, DEL and C1 controls, line and paragraph separators, and the marks that reorder text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def mask_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Mask values whose name or form says that they are secret."""
+def redacted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Mask what is secret by its name or its form, and escape control characters.
+
+    So no value ends its line or controls the terminal.
+    """
     for name, value in event.items():
-        if name.startswith("_"):
+        if isinstance(value, int | float | None) or name.startswith("_"):
             continue
         if _is_secret(name):
             event[name] = MASK
-        elif not isinstance(value, bool | int | float | None):
-            event[name] = mask(str(value))
+            continue
+        text = str(value)
+        if not _WORD.fullmatch(text):
+            is_trace = name == "exception"
+            text = _cut(
+                escape(mask(text), keep="\n" if is_trace else ""),
+                TRACE_CHARS_MAX if is_trace else VALUE_CHARS_MAX,
+            )
+        event[name] = text
     return event
 
 
 @lru_cache(maxsize=1_024)
 def _is_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
-
-
-def escape_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Escape control characters, so that no value ends its line or controls the terminal."""
-    for name, value in event.items():
-        if isinstance(value, str):
-            is_trace = name == "exception"
-            escaped = escape(value, keep="\n" if is_trace else "")
-            event[name] = _cut(escaped, TRACE_CHARS_MAX if is_trace else VALUE_CHARS_MAX)
-    return event
 
 
 def mask(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from assay.domain.errors import DeadlineExceeded, ProviderSilent
 from assay.domain.policy import Deadline
-from assay.providers.idle_timeout import IdleTimeout, idle_timeout
+from assay.providers.idle_timeout import IdleTimeout
 
 LONG_S = 30.0
 
@@ -36,7 +36,7 @@ class Call:
 
     async def listen(self, deadline: Deadline, silence_s: float, times: int = 0) -> None:
         """Send, receive `times` bytes, 20 ms apart, and then wait for ever for another one."""
-        async with idle_timeout("openai", deadline, silence_s) as self.idle:
+        async with IdleTimeout("openai", deadline, silence_s) as self.idle:
             self.idle.send()
             self.received_s = time.monotonic()
             for _ in range(times):
@@ -53,7 +53,7 @@ async def test_silence_counts_from_the_request():
 
 async def test_bytes_that_keep_coming_are_no_silence():
     """However long it takes in all: each byte starts the time anew."""
-    async with idle_timeout("openai", Deadline.after(LONG_S), 0.5) as idle:
+    async with IdleTimeout("openai", Deadline.after(LONG_S), 0.5) as idle:
         idle.send()
         sent_s = time.monotonic()
         await receive(idle, 12, 0.1)
@@ -81,7 +81,7 @@ async def test_the_deadline_is_kept_though_bytes_keep_coming(silence_s):
 async def test_the_deadline_is_kept_before_anything_is_sent():
     """The wait for a connection is no silence of the provider's."""
     with pytest.raises(DeadlineExceeded) as exceeded:
-        async with idle_timeout("openai", Deadline.after(0.1), 0.01) as idle:
+        async with IdleTimeout("openai", Deadline.after(0.1), 0.01) as idle:
             await for_ever()
     assert exceeded.value.idle_s == idle.idle_s == 0
 
@@ -97,7 +97,7 @@ async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
 
 async def test_a_complete_answer_is_not_failed_any_more():
     """Neither clock runs on once the last byte has arrived."""
-    async with idle_timeout("openai", Deadline.after(0.1), 0.05) as idle:
+    async with IdleTimeout("openai", Deadline.after(0.1), 0.05) as idle:
         idle.send()
         idle.ended()
         await asyncio.sleep(0.2)
@@ -108,7 +108,7 @@ async def test_no_time_left_asks_nobody():
     """The block is not entered at all."""
     entered = False
     with pytest.raises(DeadlineExceeded):
-        async with idle_timeout("openai", Deadline.after(-1), LONG_S):
+        async with IdleTimeout("openai", Deadline.after(-1), LONG_S):
             entered = True
     assert not entered
 
@@ -128,7 +128,7 @@ async def beginning(idle: IdleTimeout) -> None:
 
 
 async def thought(happens: Callable[[IdleTimeout], Awaitable[None]], thinking_s: float) -> None:
-    async with idle_timeout("openai", Deadline.after(LONG_S), 0.1, thinking_s) as idle:
+    async with IdleTimeout("openai", Deadline.after(LONG_S), 0.1, thinking_s) as idle:
         idle.send()
         await happens(idle)
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from assay.redis.time_budget import within_budget
+from assay.redis.time_budget import TimeBudget
 
 
 async def test_an_answer_that_came_while_the_loop_was_stalled_counts() -> None:
@@ -18,7 +18,7 @@ async def test_an_answer_that_came_while_the_loop_was_stalled_counts() -> None:
     reader, writer = await asyncio.open_connection(sock=ours)
     threading.Timer(0.02, theirs.sendall, (b"+OK",)).start()
     asyncio.get_running_loop().call_soon(time.sleep, 0.3)
-    async with within_budget(0.05):
+    async with TimeBudget(0.05):
         assert await reader.read(3) == b"+OK"
     writer.close()
     theirs.close()
@@ -27,9 +27,9 @@ async def test_an_answer_that_came_while_the_loop_was_stalled_counts() -> None:
 async def test_silence_ends_with_the_budget() -> None:
     """Once where the loop is awake; at most once more where it was stalled."""
     with pytest.raises(TimeoutError):
-        async with within_budget(0.02):
+        async with TimeBudget(0.02):
             await asyncio.Event().wait()
     asyncio.get_running_loop().call_soon(time.sleep, 0.1)
     with pytest.raises(TimeoutError):
-        async with within_budget(0.02):
+        async with TimeBudget(0.02):
             await asyncio.Event().wait()

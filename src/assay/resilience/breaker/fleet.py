@@ -24,7 +24,7 @@ from assay.domain.ports import BreakerCommand
 from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
-from assay.redis.time_budget import CALL_BUDGET_S, within_budget
+from assay.redis.time_budget import CALL_BUDGET_S, TimeBudget
 from assay.resilience.breaker.breaker import JITTER_SHARE, Breaker, FleetView, ProbeLease
 
 SHARE = load_script(__package__, "prelude", "share")
@@ -166,7 +166,7 @@ class BreakerFleet:
     async def _run(self, script: Script, breaker: Breaker, *arguments: Argument) -> Sequence[Any]:
         jitter = random.uniform(1 - JITTER_SHARE, 1 + JITTER_SHARE)  # noqa: S311 -- no secret
         with store_unavailable():
-            async with within_budget(self._budget_s):
+            async with TimeBudget(self._budget_s):
                 reply: Sequence[Any] = await script.run(
                     self._redis,
                     _keys(breaker.model_id),

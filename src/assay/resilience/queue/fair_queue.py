@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
 from assay.domain.completion import Caller
@@ -99,6 +99,29 @@ class QueueTurn:
         self._overtaken.set()
 
 
+class _KeptTurn:
+    """Waits for a turn, and keeps it until the end of the block."""
+
+    def __init__(
+        self, queue: FairQueue, turn: QueueTurn, deadline: Deadline, service_s: float
+    ) -> None:
+        self._queue = queue
+        self._turn = turn
+        self._deadline = deadline
+        self._service_s = service_s
+
+    async def __aenter__(self) -> QueueTurn:
+        try:
+            await self._queue.obtain(self._turn, self._deadline, self._service_s)
+        except BaseException:
+            self._queue.leave(self._turn)
+            raise
+        return self._turn
+
+    async def __aexit__(self, *_: object) -> None:
+        self._queue.leave(self._turn)
+
+
 class FairQueue:
     """Gives turns to callers: `width` at a time, in the order of `FairOrder`."""
 
@@ -168,10 +191,9 @@ class FairQueue:
         before = self._order.before(caller).cost
         return (before + cost) * self._pace.s_per_cost / self._width
 
-    @asynccontextmanager
-    async def turn(
+    def turn(
         self, caller: Caller, cost: float, size: int, deadline: Deadline, service_s: float = 0.0
-    ) -> AsyncIterator[QueueTurn]:
+    ) -> AbstractAsyncContextManager[QueueTurn]:
         """Wait for a turn and keep it until the end of the block.
 
         `cost` is positive, in the unit in which tenants are served alike; `size` in bytes;
@@ -182,17 +204,15 @@ class FairQueue:
         it does.
         """
         call = QueuedCall(caller, max(cost, 1e-9), size, self._clock_s())
-        turn = QueueTurn(call, self._clock_s)
-        try:
-            await self._obtain(turn, deadline, service_s)
-            self._events.emit(
-                WaitFinished(caller, self._model_id, self._waiting_for, turn.waited_s)
-            )
-            yield turn
-        finally:
-            self._leave(turn)
+        return _KeptTurn(self, QueueTurn(call, self._clock_s), deadline, service_s)
 
-    async def _obtain(self, turn: QueueTurn, deadline: Deadline, service_s: float) -> None:
+    async def obtain(self, turn: QueueTurn, deadline: Deadline, service_s: float) -> None:
+        """Wait for the turn, which has to be left again even where this fails."""
+        await self._wait(turn, deadline, service_s)
+        caller = turn.call.caller
+        self._events.emit(WaitFinished(caller, self._model_id, self._waiting_for, turn.waited_s))
+
+    async def _wait(self, turn: QueueTurn, deadline: Deadline, service_s: float) -> None:
         call = turn.call
         patience_s = deadline.remaining_s() - service_s
         if call.caller.priority == "interactive":
@@ -255,7 +275,7 @@ class FairQueue:
         if not turn.granted.done():
             turn.granted.set_result(None)
 
-    def _leave(self, turn: QueueTurn) -> None:
+    def leave(self, turn: QueueTurn) -> None:
         """Take a call out, wherever it is; the next one gets its turn at once."""
         if self._waiting.pop(turn.call, None) is not None:
             self._order.remove(turn.call)

@@ -23,7 +23,7 @@ from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES, store_unavailable
 from assay.redis.scripts import load_script
-from assay.redis.time_budget import within_budget
+from assay.redis.time_budget import TimeBudget
 
 KEYS = load_script(__package__, "keys")
 STREAM, KNOWN_KEYS = "assay:v1:{audit}:actions", "assay:v1:{audit}:keys"
@@ -68,7 +68,7 @@ class RedisAudit:
         for _ in range(SEARCHED_MAX // READ_AT_ONCE):
             newest = f"({before}" if before else "+"
             with store_unavailable():
-                async with within_budget(CALL_S_MAX):
+                async with TimeBudget(CALL_S_MAX):
                     entries = await self._redis.xrevrange(STREAM, newest, since_ms, READ_AT_ONCE)
             for id_, fields in entries:
                 one = Action(**json.loads(fields[b"action"]))
@@ -95,7 +95,7 @@ class RedisAudit:
         with suppress(*OUTAGES):
             while self._waiting:
                 event = self._waiting[0]
-                async with within_budget(CALL_S_MAX):
+                async with TimeBudget(CALL_S_MAX):
                     if isinstance(event, KeysLoaded):
                         await self._look_at_keys(event)
                     else:

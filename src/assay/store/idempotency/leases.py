@@ -18,7 +18,7 @@ from assay.domain.tenants import TenantLimited, TenantLimits
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES, store_unavailable
 from assay.redis.scripts import Argument, Script, load_script
-from assay.redis.time_budget import within_budget
+from assay.redis.time_budget import TimeBudget
 from assay.store.packing import pack, unpack
 
 CLAIM = load_script(__package__, "claim")
@@ -166,7 +166,7 @@ class RedisIdempotencyLease:
             await self._run(script, *arguments)
 
     async def _run(self, script: Script, *arguments: Argument) -> Any:
-        async with within_budget(CALL_S):
+        async with TimeBudget(CALL_S):
             return await script.run(self._client, self._keys, arguments)
 
 

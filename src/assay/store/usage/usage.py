@@ -26,7 +26,7 @@ from assay.domain.usage import Spent, UsageKey
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES, store_unavailable
 from assay.redis.scripts import Argument, load_script
-from assay.redis.time_budget import within_budget
+from assay.redis.time_budget import TimeBudget
 
 ADD = load_script(__package__, "add")
 TENANTS = "assay:v1:{usage}:tenants"
@@ -102,7 +102,7 @@ class RedisUsage:
         async with self._writes:
             with suppress(*OUTAGES):
                 while self._cut():
-                    async with within_budget(CALL_S_MAX):
+                    async with TimeBudget(CALL_S_MAX):
                         await self._add(self._additions[0])
                     self._additions.popleft()
                 self._report()
@@ -120,7 +120,7 @@ class RedisUsage:
             chunk = pairs[start : start + READ_AT_ONCE]
             with store_unavailable():
                 pipe = self._redis.pipeline(transaction=False)
-                async with within_budget(CALL_S_MAX), pipe:
+                async with TimeBudget(CALL_S_MAX), pipe:
                     for tenant, day in chunk:
                         pipe.hgetall(_key(tenant, day))
                     hashes = await pipe.execute()

@@ -1,8 +1,9 @@
 """The floor: the least that FastAPI, uvicorn and aiohttp can do for the same job.
 
 Usage: python bench/floor.py PORT STUB_PORT
-It reads the case, writes the chat completion, forwards it and reads the answer, with orjson and
-aiohttp. It has no keys, quota, breaker, metrics, checks, limits or error handling.
+It reads the case, writes the chat completion, forwards it and reads the answer, with aiohttp and
+the parsers that the service has for the same bodies. It has no keys, quota, breaker, metrics,
+checks, limits or error handling.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import aiohttp
 import orjson
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from pydantic_core import from_json
+
+from assay.http.body import prefers_pydantic
 
 URL = f"http://127.0.0.1:{sys.argv[2]}/v1/chat/completions"
 
@@ -31,7 +35,8 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/forward")
 async def forward(request: Request) -> Response:
-    case = orjson.loads(await request.body())
+    raw = await request.body()
+    case = from_json(raw, cache_strings="keys") if prefers_pydantic(raw) else orjson.loads(raw)
     turns = [
         {"role": "system", "content": case["criteria"][0]["rubric"]},
         {"role": "user", "content": case["output"]},

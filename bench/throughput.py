@@ -9,7 +9,7 @@ from typing import Any
 import payloads
 import processes
 import report
-from contest import Contender, assay_orders, contest, ratio
+from contest import Contender, assay_orders, contest, ratio, spread
 from load import Orders
 from options import Options
 from peer import KEY, litellm, version
@@ -17,21 +17,23 @@ from processes import Server, load
 
 DELAY_S = 0.05
 CEILING_S = 1.0
+BOUND_MIN = 3.0
+"""So many callers with this delay could make three times the requests that the floor answers."""
 
 
 def evaluate_1mb(options: Options, folder: Path) -> None:
-    """1 MB of plain prose, 32 connections."""
-    compare("evaluate-1mb", payloads.prose(payloads.MB), 32, options, folder)
+    """1 MB of plain prose, 96 connections."""
+    compare("evaluate-1mb", payloads.prose(payloads.MB), 96, options, folder)
 
 
 def evaluate_1mb_escapes(options: Options, folder: Path) -> None:
-    """1 MB full of escapes, 32 connections."""
-    compare("evaluate-1mb-escapes", payloads.escapes(payloads.MB), 32, options, folder)
+    """1 MB full of escapes, 48 connections."""
+    compare("evaluate-1mb-escapes", payloads.escapes(payloads.MB), 48, options, folder)
 
 
 def evaluate_2kb(options: Options, folder: Path) -> None:
-    """2 KB of prose, 64 connections."""
-    compare("evaluate-2kb", payloads.prose(2 * payloads.KB), 64, options, folder)
+    """2 KB of prose, 256 connections."""
+    compare("evaluate-2kb", payloads.prose(2 * payloads.KB), 256, options, folder)
 
 
 def compare(name: str, text: str, connections: int, options: Options, folder: Path) -> None:
@@ -73,11 +75,21 @@ def show_figures(
     ours, *others = contenders
     ratios = {other.name: ratio(ours, other) for other in others}
     cpu = {other.name: ratio(ours, other, "cpu_ms") for other in others}
-    notes = [f"{value:.2f} × {other} (CPU {cpu[other]:.2f} ×)" for other, value in ratios.items()]
+    notes = [
+        f"CPU {cpu[other]:.2f} × and {value:.2f} × the requests of {other}"
+        for other, value in ratios.items()
+    ]
+    bound = about["clients"] / DELAY_S
+    best = spread(others[0].rounds, "rate")["max"]
+    enough = "" if bound >= BOUND_MIN * best else ": too few callers for an honest ratio"
+    notes.append(
+        f"bound of the callers: {bound:,.0f} requests/s, {bound / best:.1f} × floor{enough}"
+    )
     notes.append(f"the stub and the generator alone: {ceiling:,.0f} requests/s")
     title = (
         f"{name}: {about['bytes']:,} bytes, {about['clients']} clients, stub {DELAY_S * 1e3:g} ms"
     )
     report.show(title, report.throughput_table(contenders), notes)
     rounds = {contender.name: contender.rounds for contender in contenders}
-    report.keep(name, about | {"ratios": ratios, "stub_ceiling": ceiling, "rounds": rounds})
+    figures = {"cpu_ratios": cpu, "ratios": ratios, "bound": bound, "stub_ceiling": ceiling}
+    report.keep(name, about | figures | {"rounds": rounds})

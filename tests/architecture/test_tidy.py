@@ -1,6 +1,8 @@
 """Rules of the code base that no linter knows; each is also shown failing on a seeded violation."""
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -130,3 +132,13 @@ def test_locks_name_no_registry():
         pins = [line for line in text.splitlines() if "==" in line and not line.startswith(" ")]
         assert pins
         assert all(line.rstrip().endswith("\\") for line in pins), "a pin without hashes"
+
+
+@pytest.mark.parametrize(
+    "script", ["run", "chaos", "fleet", "interactive_first", "soak", "sending_times"]
+)
+def test_each_bench_starts(script):
+    """A move in the package that breaks a bench is noticed at once: it is not run every day."""
+    command = [sys.executable, f"bench/{script}.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

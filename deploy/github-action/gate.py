@@ -27,6 +27,7 @@ TIMEOUT_S = 30
 LINKS = re.compile(r"[@#]|://|www\.|GH-", re.IGNORECASE)
 """What GitHub turns into a mention, a reference or a link, even where Markdown is escaped."""
 VERDICTS = {0: "✅ The gate is met", 1: "❌ The gate is not met"}
+NO_BOUND = "☑️ All rows have a score, and there is no bound to meet"
 UNDECIDED = "⚠️ The gate could not be decided"
 
 
@@ -103,9 +104,17 @@ def harmless(text: str) -> str:
     return LINKS.sub(lambda found: found[0][0] + "\u200b" + found[0][1:], text)
 
 
+def verdict(code: int, comparison: str | None) -> str:
+    """What the gate says in words."""
+    bounded = option("MIN_SCORE") or option("MIN_PASS_RATE")
+    if code == 0 and not bounded and (comparison is None or option("REGRESSION") == "none"):
+        return NO_BOUND
+    return VERDICTS.get(code, UNDECIDED)
+
+
 def report(code: int, table: str, comparison: str | None) -> str:
     """The comment, as Markdown."""
-    lines = [f"### Assay: {option('NAME')}", "", f"**{VERDICTS.get(code, UNDECIDED)}.**", ""]
+    lines = [f"### Assay: {option('NAME')}", "", f"**{verdict(code, comparison)}.**", ""]
     if comparison is None:
         lines.append("There are no results of the base to compare with.")
     else:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 
 import pytest
@@ -32,6 +33,7 @@ async def assay(tmp_path):
             return process.returncode, output.decode(), errors.decode()
 
         run.folder = tmp_path
+        run.url = service.url
         yield run
 
 
@@ -120,3 +122,17 @@ async def test_two_batches_of_a_service_are_compared(assay):
     assert (await assay(*ids, "--any-regression", command=("compare",)))[0] == 1
     code, _, errors = await assay(ids[0], "batch_" + "0" * 32, command=("compare",))
     assert (code, "No batch has this id" in errors) == (3, True)
+
+
+async def test_an_interrupt_says_what_became_of_the_batch(assay):
+    """While the rows are still sent, no batch continues."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "assay", "batch", "run", "-", "--criteria", "@criteria.json",
+        cwd=assay.folder, env={**clean_environment(), "ASSAY_URL": assay.url},
+        stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert b"assay: batch batch_" in await process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    said = (await process.stderr.read()).decode()
+    assert "interrupted; the batch is not started" in said
+    assert await process.wait() == 130

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from assay import Assay, AsyncAssay
+from assay.client import wire
 from assay.client.local import LocalService
 from assay.errors import Conflict, InvalidRequest, LocalServiceError, NotFound, TimedOut
 from fakes.service_process import ROOT, clean_environment
@@ -231,3 +232,16 @@ def test_a_private_service_ends_with_its_parent(folder):
         while True:
             socket.create_connection(("127.0.0.1", port), 5).close()
             time.sleep(0.05)
+
+
+def test_a_private_service_is_not_shown_the_key_of_another(folder, monkeypatch):
+    """`ASSAY_API_KEY` belongs to the service of `ASSAY_URL`; a key for this one is a setting."""
+    monkeypatch.setenv("ASSAY_API_KEY", "of-another-service")
+    seen = []
+    monkeypatch.setattr(LocalService, "__init__", lambda *_: None)
+    monkeypatch.setattr(LocalService, "url", "http://127.0.0.1:9", raising=False)
+    monkeypatch.setattr(LocalService, "close", lambda *_: None)
+    monkeypatch.setattr(wire, "call_headers", lambda key: seen.append(key) or {})
+    Assay.local().close()
+    Assay.local(api_key="its-own").close()
+    assert seen == ["", "its-own"]

@@ -107,12 +107,13 @@ class KeptComparisons:
         self._lasting = lasting
         self._open_stores = open_stores
         self._supervisor = supervisor
-        self._computed: dict[str, asyncio.Event] = {}
+        self._computed: dict[str, asyncio.Future[None]] = {}
 
     async def find(self, base: Batch, candidate: Batch, wait_s: float) -> KeptComparison | Progress:
         """The comparison of two batches that have ended, or how far it is after `wait_s`.
 
-        Raises `RequestError` if they cannot be compared, and `RecordsUnavailable`.
+        Raises `RequestError` if they cannot be compared, `RecordsUnavailable`, and what the
+        computation in this process raised.
         """
         objects = (await self._open_stores()).objects
         tenant, id_ = candidate.tenant, _comparison_id(base, candidate)
@@ -131,23 +132,32 @@ class KeptComparisons:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
                 return progress
-            computed = self._computed.get(id_, asyncio.Event())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(computed.wait(), min(left_s, POLL_S))
+            computed = self._computed.get(id_) or asyncio.get_running_loop().create_future()
+            await asyncio.wait({computed}, timeout=min(left_s, POLL_S))
+            if computed.done():
+                computed.result()
 
     def _begin(self, id_: str, base: Batch, candidate: Batch) -> None:
         if id_ not in self._computed and len(self._computed) < AT_ONCE:
-            self._computed[id_] = asyncio.Event()
+            self._computed[id_] = asyncio.get_running_loop().create_future()
             work = partial(self._work, id_, base, candidate)
             self._supervisor.start("comparison", work, restarts=False)
 
     async def _work(self, id_: str, base: Batch, candidate: Batch, _: SupervisedTask) -> None:
+        computed = self._computed[id_]
         try:
             # Who waits for it meets the same outage and says so.
             with suppress(RecordsUnavailable, StoreUnavailable):
                 await self._compute(id_, base, candidate)
+        except Exception as error:
+            computed.set_exception(error)
+            computed.exception()  # retrieved here, since nobody may be waiting
+            await (await self._open_stores()).objects.delete(candidate.tenant, COMPARISON, id_)
+            raise
         finally:
-            self._computed.pop(id_).set()
+            del self._computed[id_]
+            if not computed.done():
+                computed.set_result(None)
 
     async def _compute(self, id_: str, base: Batch, candidate: Batch) -> None:
         objects, token = (await self._open_stores()).objects, random_hex(8)

@@ -46,7 +46,7 @@ RUN_EXAMPLES = examples(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchJob:
     """The rows, the request that creates the batch, and what to wait for."""
 
@@ -56,6 +56,8 @@ class BatchJob:
     out: str | None
     gate: Bounds
     quiet: bool
+    standing: str = "no batch was made"
+    """What is true of the batch if the command is interrupted now."""
 
 
 @batch_app.command("list", epilog=examples("assay batch list", "assay batch list --json | jq .id"))
@@ -150,7 +152,7 @@ def run(
 
     Exit codes: 0 the gate is met; 1 the gate is not met; 2 wrong arguments; 3 some rows have no
     score, the batch did not complete, or the gate is refused because verdicts are simulated; 130
-    interrupted, and the batch continues.
+    interrupted, and the batch continues if it was started.
     """
     read = options.read_source(source, form, out)
     gate = Bounds(min_score, min_pass_rate, allow_simulated)
@@ -169,7 +171,7 @@ def _finished(job: BatchJob, client: AsyncAssay) -> Exit:
     try:
         return asyncio.run(_run(job, client))
     except KeyboardInterrupt:
-        notice("assay: interrupted; the batch continues")
+        notice(f"assay: interrupted; {job.standing}")
         return Exit.INTERRUPTED
     except ServiceError as error:
         notice(f"assay: stopped: {error}")
@@ -196,6 +198,7 @@ async def _run(job: BatchJob, opening: AsyncAssay) -> Exit:
     async with opening as client:
         batch = await client.post("/v1/batches", **job.request)
         notice(f"assay: batch {batch['id']}")
+        job.standing = "the batch is not started"
         left_out = await _started(job, client, batch["id"], console)
         if not job.watch:
             return Exit.INCOMPLETE if left_out else Exit.OK
@@ -208,7 +211,9 @@ async def _started(job: BatchJob, client: AsyncAssay, batch_id: str, console: Co
     """Send the rows and start the batch, or remove it; return the number of bad rows."""
     try:
         left_out = await _upload(job, client, batch_id, console)
+        job.standing = "the batch may be started"
         await client.post(f"/v1/batches/{batch_id}/start")
+        job.standing = "the batch continues"
     except (OSError, ServiceError) as error:
         # After a lost connection it may have started.
         if not isinstance(error, ServiceError) or error.code not in LOST:

@@ -116,10 +116,10 @@ def read_source(path: str, form: Format | None, out: str | None, *reports: Path 
         usage_error(f"{path}: file not found")
     if not source.is_stdin and Path(path).is_dir():
         usage_error(f"{path}: is a directory")
-    for report in filter(None, reports):
-        if not report.parent.is_dir() or report.is_dir():
-            usage_error(f"{report}: a report needs the name of a file in a folder that exists")
     written = [*filter(None, reports), *([] if out in (None, STDIN) else [Path(str(out))])]
+    for file in written:
+        if not file.parent.is_dir() or file.is_dir():
+            usage_error(f"{file}: is not the name of a file in a folder that exists")
     for file in () if source.is_stdin else written:
         if file.exists() and file.samefile(path):
             usage_error(f"{file} would overwrite the input")

@@ -202,3 +202,16 @@ async def test_nothing_is_kept_of_what_was_forgotten_meanwhile(database: Databas
         assert (await change is None) is erased
         found = await store.find("acme", "comparison_rows", "rows_1", "comparison_1")
         assert (found is None) is erased
+
+
+async def test_a_fault_in_the_computation_is_an_error_and_no_endless_progress(
+    api: RecordsApi, monkeypatch
+):
+    """Who waits gets a 500; the next view computes it again, and finds it."""
+    base, candidate = await recorded_pair(api)
+    path = f"/v1/batches/{candidate}/compare?base={base}"
+    with monkeypatch.context() as broken:
+        broken.setattr(kept_comparisons, "_compare", lambda *_: 1 / 0)
+        for _ in range(2):
+            assert (await api.call("GET", path))[0] == 500
+    assert (await api.ok("GET", path))["items_common"] == ROWS

@@ -48,7 +48,8 @@ class AsyncAssay(AsyncConnection):
         its data in a temporary one, and takes further `options` of `assay serve`, such as
         `["--demo"]`. `settings` are those of the client. Raises `LocalServiceError`.
         """
-        client = cls(DEFAULT_URL, **settings)  # before the service: wrong settings start none
+        # Before the service: wrong settings start none. The key in the environment is another's.
+        client = cls(DEFAULT_URL, **{"api_key": "", **settings})
         client._local = await async_call(partial(LocalService, options))
         client.url = client._local.url
         return client

@@ -193,7 +193,7 @@ class Evaluator:
                 started_s = time.monotonic()
                 outcome = await self._check(check, case, caller, deadline)
                 seconds = time.monotonic() - started_s
-                finished[index] = self._finish(check, outcome, caller, seconds)
+                finished[index] = self._finish(check, outcome, caller, seconds, away=checks is away)
 
         checks = {
             index: placed.criterion
@@ -335,10 +335,12 @@ class Evaluator:
         caller: Caller,
         seconds: float,
         suspect: tuple[Suspicion, ...] = (),
+        *,
+        away: bool = False,
     ) -> _Finished:
         result = to_result(criterion, outcome, latency_ms=to_ms(seconds), suspect=suspect)
         self._events.emit(
-            CriterionFinished(caller, result.type, result.status, result.reason, seconds)
+            CriterionFinished(caller, result.type, result.status, result.reason, seconds, away)
         )
         return _Finished(result, outcome.retry if result.reason in TRANSIENT_REASONS else None)
 

@@ -30,6 +30,7 @@ from assay.domain.events import (
     UsageLost,
     WebhookAttempted,
 )
+from assay.domain.trace_context import CURRENT
 from assay.telemetry.redaction import escape_values, mask_secrets
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -47,18 +48,24 @@ REROUTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio", "aiohttp")
 
 
 def configure_logging(
-    level: Level = "info", stream: TextIO | None = None, *, as_json: bool | None = None
+    level: Level = "info",
+    stream: TextIO | None = None,
+    *,
+    as_json: bool | None = None,
+    correlated: bool = False,
 ) -> None:
     """Write our lines and those of uvicorn and asyncio to `stream` (stderr) in one format.
 
-    With `as_json` None, the format is JSON lines unless the stream is a terminal. Start uvicorn
+    With `as_json` None, the format is JSON lines unless the stream is a terminal. `correlated`
+    lines have the ids of the trace in which they are written. Start uvicorn
     with `log_config=None`, or it installs its own handlers again.
     """
     stream = stream or sys.stderr
     renderer = _renderer(not stream.isatty() if as_json is None else as_json)
+    shared = (*SHARED, _add_trace) if correlated else SHARED
     # Our own lines bypass the standard library, which would build each of them twice.
     structlog.configure(
-        processors=[structlog.processors.add_log_level, *SHARED, renderer],
+        processors=[structlog.processors.add_log_level, *shared, renderer],
         logger_factory=structlog.WriteLoggerFactory(stream),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
@@ -69,7 +76,7 @@ def configure_logging(
             foreign_pre_chain=[
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
-                *SHARED,
+                *shared,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
@@ -82,6 +89,15 @@ def configure_logging(
         logging.getLogger(name).propagate = True
     for name in SILENCED:
         logging.getLogger(name).disabled = True
+
+
+def _add_trace(
+    _: structlog.typing.WrappedLogger, __: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    trace = CURRENT.get()
+    if trace is not None:
+        line["trace_id"], line["span_id"] = trace.trace_id, trace.span_id
+    return line
 
 
 Line = tuple[Level, str, dict[str, Any]]
@@ -100,12 +116,6 @@ class EventLog:
         if to_line is not None:
             level, name, fields = to_line(event)
             getattr(self._log, level)(name, **fields)
-
-    def _records_degraded(self, event: RecordsDegraded) -> None:
-        if event.available:
-            self._log.info("records_recovered")
-        else:
-            self._log.error("records_unavailable", error=event.fault)
 
 
 def _request_finished(event: RequestFinished) -> Line:

@@ -20,7 +20,7 @@ from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
 from assay.domain.models import Model
 from assay.domain.ports import BreakerState
-from assay.telemetry.labels import OTHER, Family, Labels, Values, one_of
+from assay.telemetry.labels import OTHER, Exemplar, Family, Labels, Values, one_of, untraced
 from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
@@ -59,7 +59,8 @@ class LabelUniverse:
 class Metrics:
     """An `EventSink` that counts, on a registry of its own."""
 
-    def __init__(self, known: LabelUniverse, version: str) -> None:
+    def __init__(self, known: LabelUniverse, version: str, exemplar: Exemplar = untraced) -> None:
+        self._exemplar = exemplar
         self.registry = prometheus.CollectorRegistry()
         prometheus.ProcessCollector(registry=self.registry)
         build = {"version": version, "python": platform.python_version()}
@@ -103,7 +104,7 @@ class Metrics:
                 self._requests(route, method, status)
 
     def _count_requests(self) -> None:
-        self._routes = Labels(("route",), {})
+        self._routes, exemplar = Labels(("route",), {}), self._exemplar
         method = one_of("method", METHODS)
         status = Labels(("status",), {status: (str(status),) for status in range(100, 600)})
         self._requests = self._counter(
@@ -119,7 +120,7 @@ class Metrics:
         self._on(
             events.RequestFinished,
             lambda event: self._requests(event.route, event.method, event.status).inc(),
-            lambda event: self._request_seconds(event.route).observe(event.seconds),
+            lambda event: self._request_seconds(event.route).observe(event.seconds, exemplar()),
             lambda event: self._request_body_bytes(event.route).observe(event.body_bytes),
         )
         shed = self._counter(
@@ -157,7 +158,7 @@ class Metrics:
         self._on(
             events.CriterionFinished,
             lambda event: criteria(event.type, (event.status, event.reason or NO_REASON)).inc(),
-            lambda event: seconds(event.type).observe(event.seconds),
+            lambda event: seconds(event.type).observe(event.seconds, self._exemplar()),
         )
         reached = {None: ("none",)} | {tier: (str(tier),) for tier in range(TIERS_MAX)}
         cascades = self._counter(
@@ -205,9 +206,9 @@ class Metrics:
 
         def finish(event: events.AttemptFinished) -> None:
             attempts(event.model, event.outcome).inc()
-            seconds(event.model).observe(event.seconds)
+            seconds(event.model).observe(event.seconds, self._exemplar())
             if event.first_byte_seconds is not None:
-                first_byte(event.model).observe(event.first_byte_seconds)
+                first_byte(event.model).observe(event.first_byte_seconds, self._exemplar())
             tokens(event.model, "input").inc(event.usage.input_tokens)
             tokens(event.model, "output").inc(event.usage.output_tokens)
             cost(event.model).inc(event.cost_usd)

@@ -121,8 +121,8 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
     open_stores = process.records.open
     runner: RunsRows = RowRunner(process.evaluator, store, render, retries, events, open_stores)
-    if process.spans is not None:
-        runner = TracedRows(runner, process.spans)
+    if process.otel is not None:
+        runner = TracedRows(runner, process.otel)
     resolver = None if settings.webhooks_to_private_hosts else PublicResolver()
     policy = WebhookPolicy(settings.webhooks_to_private_hosts)
     webhooks = Webhooks(queue, store, events, policy, resolver)

@@ -64,6 +64,7 @@ class Process:
     """The parts of one process, its background tasks and its operations app."""
 
     metrics: Metrics
+    otel: Spans | None
     events: EventSink
     supervisor: Supervisor
     lifecycle: Lifecycle
@@ -81,7 +82,6 @@ class Process:
     records: Records
     usage: RedisUsage
     audit: RedisAudit
-    spans: Spans | None
 
 
 class Clients(NamedTuple):
@@ -108,15 +108,14 @@ async def open_process(
         clients = await stack.enter_async_context(open_redis(settings))
         redis, budgeted = clients.redis, clients.budgeted
         usage, audit = RedisUsage(redis), RedisAudit(redis)
-        spans = await stack.enter_async_context(open_otel(settings, models, metrics.registry))
-        events = Sinks([metrics, EventLog(), usage, audit, *filter(None, [spans])])
+        otel = await stack.enter_async_context(open_otel(settings, models, metrics.registry))
+        events = Sinks([metrics, EventLog(), usage, audit, *filter(None, [otel])])
         supervisor = await stack.enter_async_context(Supervisor(events))
         for kept in (usage, audit):
             kept.start(supervisor, events)
             stack.push_async_callback(kept.aclose)
         store = _watch_store(clients, events, supervisor)
-        _warn_of_shares(settings)
-        supervisor.start("model_ends", partial(warn_of_ends, models))
+        _warn(settings, models, supervisor)
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
@@ -141,9 +140,8 @@ async def open_process(
             judging.judges, sandbox, screener, events, images, delimiter_key, gate
         )
         yield Process(
-            *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
+            *(metrics, otel, events, supervisor, lifecycle, load, limits, redis, judging, screener),
             *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage, audit),
-            spans,
         )
 
 
@@ -207,7 +205,9 @@ async def open_redis(settings: Settings) -> AsyncIterator[Clients]:
         yield clients
 
 
-def _warn_of_shares(settings: Settings) -> None:
+def _warn(settings: Settings, models: Sequence[Model], supervisor: Supervisor) -> None:
+    """Warn of what works now and would not later."""
+    supervisor.start("model_ends", partial(warn_of_ends, models))
     if settings.redis.is_shared and "pods_max" not in settings.quota.model_fields_set:
         logger.warning(
             "quota.pods_max is not set: while Redis is unavailable, every process takes itself for "

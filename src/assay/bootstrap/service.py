@@ -81,8 +81,8 @@ async def open_service(
             secret = await shared_secret(process.redis, "console")
             app.mount("/console", build_console(app, services.access, secret))
         process.metrics.add_routes(routes_of(app))
-        if process.spans is not None:
-            trace_requests(app, process.spans)
+        if process.otel is not None:
+            trace_requests(app, process.otel)
         yield Service(app, process.operations, services, process.limits)
 
 

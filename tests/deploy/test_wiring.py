@@ -227,7 +227,7 @@ def test_nothing_is_let_in_or_out_unasked(overlay):
 
 
 @every_overlay
-def test_what_goes_out_is_dns_redis_judges_and_https(overlay):
+def test_what_goes_out_is_dns_redis_judges_https_and_otlp(overlay):
     """No other port; 443 into the cluster for judges only, never to a metadata address."""
     objects = rendered(overlay)
     api = labels_of(named(objects, "Deployment", "assay-api"))

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import json
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -231,5 +232,30 @@ def test_an_evaluation_makes_one_call_and_one_visit_to_redis(tmp_path):
             aside = BACKGROUND_CALLS_PER_S * (1 + time.monotonic() - started_s)
             assert SCRIPT_CALLS * EVALUATIONS <= visits < SCRIPT_CALLS * EVALUATIONS + aside
             assert await fewest_tasks() == tasks
+
+    in_the_services_loop(work)
+
+
+def test_without_opentelemetry_nothing_of_it_runs(tmp_path):
+    """Not a function of the SDK or of what describes events to it, and no thread."""
+    names = ("/opentelemetry/", "/telemetry/otel/", "/fastapi/telemetry/_runtime")
+    ran: set[str] = set()
+
+    def note(frame: Any, *_: Any) -> None:
+        file = frame.f_code.co_filename
+        if any(name in file for name in names):
+            ran.add(f"{file}:{frame.f_code.co_name}")
+
+    async def work() -> None:
+        async with subject(tmp_path) as service:
+            await service.evaluate(request_body(1_000))
+            threads = {thread.name for thread in threading.enumerate()}
+            assert not [name for name in threads if name.startswith("Otel")]
+            sys.setprofile(note)
+            try:
+                await service.evaluate(request_body(1_000, 1))
+            finally:
+                sys.setprofile(None)
+        assert not ran
 
     in_the_services_loop(work)

@@ -45,9 +45,9 @@ from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
 from assay.store.usage.usage import RedisUsage
 from assay.telemetry.event_loop import LoopWatchdog, watch_loop
-from assay.telemetry.labels import trace_exemplar, untraced
+from assay.telemetry.labels import LabelUniverse, trace_exemplar, untraced
 from assay.telemetry.logging import EventLog, configure_logging
-from assay.telemetry.metrics import LabelUniverse, Metrics
+from assay.telemetry.metrics import Metrics
 from assay.telemetry.sinks import Sinks
 
 if TYPE_CHECKING:

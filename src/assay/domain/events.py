@@ -239,14 +239,6 @@ class UsageLost:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluatorFinished:
-    """A stored evaluator gave its results: `passed`, `failed`, or neither is certain."""
-
-    name: str
-    passed: bool | None
-
-
-@dataclass(frozen=True, slots=True)
 class ControlSetsRead:
     """The control sets of all tenants: whether the judge drifts, by the names of evaluators."""
 

@@ -41,7 +41,7 @@ from assay.domain.evaluation import (
     latest,
     soonest,
 )
-from assay.domain.events import CascadeFinished, CriterionFinished, EvaluatorFinished
+from assay.domain.events import CascadeFinished, CriterionFinished
 from assay.domain.faults import internal_fault
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
@@ -134,8 +134,6 @@ class Evaluator:
         of = (named.name, named.version) if named is not None else ()
         record = EvaluatorRecord(made, *of)
         evaluation = to_evaluation(results, record, time.monotonic() - started_s, metadata or {})
-        if named is not None:
-            self._events.emit(EvaluatorFinished(named.name, evaluation.passed))
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
     async def generate(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, Generic, TypeVar, cast
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from assay.domain.models import Model
 from assay.domain.trace_context import CURRENT
 
 OTHER = "other"
@@ -17,6 +19,18 @@ Exemplar = Callable[[], dict[str, str] | None]
 
 Values = tuple[str, ...]
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelUniverse:
+    """The values of labels that the configuration decides.
+
+    `fallbacks` are the pairs (from model id, to model id) that the configured judges can take.
+    """
+
+    criteria: Sequence[str] = ()
+    models: Sequence[Model] = ()
+    fallbacks: Sequence[tuple[str, str]] = ()
 
 
 class Labels(dict[object, Values]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, TypeVar, get_args
 
@@ -18,9 +17,17 @@ from assay.domain.cascade import TIERS_MAX
 from assay.domain.errors import Reason, error_classes
 from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
-from assay.domain.models import Model
 from assay.domain.ports import BreakerState
-from assay.telemetry.labels import OTHER, Exemplar, Family, Labels, Values, one_of, untraced
+from assay.telemetry.labels import (
+    OTHER,
+    Exemplar,
+    Family,
+    Labels,
+    LabelUniverse,
+    Values,
+    one_of,
+    untraced,
+)
 from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
@@ -42,18 +49,6 @@ E = TypeVar("E")
 
 # A creation time beside every series would double each scrape, and no query reads it.
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
-
-
-@dataclass(frozen=True, slots=True)
-class LabelUniverse:
-    """The values of labels that the configuration decides.
-
-    `fallbacks` are the pairs (from model id, to model id) that the configured judges can take.
-    """
-
-    criteria: Sequence[str] = ()
-    models: Sequence[Model] = ()
-    fallbacks: Sequence[tuple[str, str]] = ()
 
 
 class Metrics:
@@ -356,7 +351,12 @@ class Metrics:
             Labels.learned("evaluator", EVALUATORS_MAX),
             Labels(("outcome",), {True: ("passed",), False: ("failed",), None: ("undecided",)}),
         )
-        self._on(events.EvaluatorFinished, lambda e: by_evaluator(e.name, e.passed).inc())
+
+        def count(event: events.CaseJudged) -> None:
+            if (name := event.evaluation.evaluator.name) is not None:
+                by_evaluator(name, event.evaluation.passed).inc()
+
+        self._on(events.CaseJudged, count)
         drift = self._gauge(
             "assay_judge_drift",
             "1 while an evaluator disagrees with its control set more often than certified.",

@@ -123,8 +123,7 @@ def create_app(
     add_docs(app)
     for router in (
         *(route(services, limits) for route in JUDGED_ROUTERS),
-        criteria_router(services),
-        *(models_router(services), status_router(services)),
+        *(criteria_router(services), models_router(services), status_router(services)),
         *(usage_router(services), audit_router(services)),
         Evaluators(services, limits).router(),
         Datasets(services, limits).router(),

@@ -135,7 +135,9 @@ async def test_a_request_is_a_part_of_its_callers_trace(tmp_path, provider):
         assert call.end_time_unix_nano <= request.end_time_unix_nano
         sent = provider.requests[-1].headers
         assert sent["traceparent"] == f"00-{TRACE_ID}-{call.span_id.hex()}-01"
-        assert sent["tracestate"] == "assay=judge,vendor=1"
+        # Our own spans may come back to us: they say that they are a judge's, too.
+        assert sent["tracestate"] == request.trace_state == call.trace_state
+        assert call.trace_state == "assay=judge,vendor=1"
         (score,) = receiver.events
         assert score.event_name == "gen_ai.evaluation.result"
         assert (score.trace_id.hex(), score.span_id.hex()) == (TRACE_ID, CALLER_ID)
@@ -218,6 +220,7 @@ async def test_a_row_links_to_its_batch_and_its_scores_to_what_was_judged(tmp_pa
     assert attributes(batch) == {"assay.batch.id": created["id"], "assay.batch.status": "completed"}
     row_spans = receiver.named("batch row")
     assert len({span.trace_id for span in (batch, *row_spans)}) == 3
+    assert {span.trace_state for span in receiver.spans} == {"assay=judge"}
     for span in row_spans:
         assert (batch.trace_id, batch.span_id) in {
             (link.trace_id, link.span_id) for link in span.links

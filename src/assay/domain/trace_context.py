@@ -49,9 +49,12 @@ SENT_SPAN_ID: ContextVar[str] = ContextVar("assay_sent_span_id", default="")
 """The span id that the last call of this task was sent with."""
 
 
-def work_online() -> None:
-    """From now on, this task works for an online rule: its calls are known when they come back."""
-    trace = CURRENT.get() or TraceContext(random_hex(16), random_hex(8))
+def work_online(trace_id: str = "") -> None:
+    """From now on, this task works for an online rule: its calls are known when they come back.
+
+    Where nothing traces, they have this trace id, or a random one.
+    """
+    trace = CURRENT.get() or TraceContext(trace_id or random_hex(16), random_hex(8))
     CURRENT.set(replace(trace, online=True))
 
 
@@ -64,7 +67,7 @@ def outgoing_headers(*, passes: bool) -> Mapping[str, str]:
     SENT_SPAN_ID.set(span_id)
     return {
         "traceparent": f"00-{trace.trace_id}-{span_id}-{trace.sampled:02x}",
-        "tracestate": _as_judge(trace.state),
+        "tracestate": as_judge(trace.state),
     }
 
 
@@ -73,8 +76,8 @@ def is_judge_call(state: str) -> bool:
     return JUDGE_MEMBER in (member.strip() for member in state.split(","))
 
 
-def _as_judge(state: str) -> str:
-    """The caller's `tracestate` with our member first; what is malformed is left out."""
+def as_judge(state: str) -> str:
+    """A `tracestate` with our member first; what is malformed is left out."""
     members = (member.strip() for member in state.split(","))
     kept = [m for m in members if _MEMBER.fullmatch(m) and not m.startswith("assay=")]
     return ",".join([JUDGE_MEMBER, *kept[: STATE_MEMBERS_MAX - 1]])

@@ -26,7 +26,11 @@ from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Reso
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
+from opentelemetry.trace import TraceState
 from prometheus_client import CollectorRegistry, Counter
+
+from assay.domain.trace_context import as_judge
 
 Signal = Literal["traces", "logs", "metrics"]
 
@@ -53,6 +57,25 @@ class ChosenIds(RandomIdGenerator):
     def generate_span_id(self) -> int:
         chosen, self.span_id = self.span_id, None
         return chosen or super().generate_span_id()
+
+
+class JudgeSampler(Sampler):
+    """Samples as another does, and marks each span as a judge's.
+
+    A collector may bring our own spans back to us: they are no live traffic to judge.
+    """
+
+    def __init__(self, inner: Sampler) -> None:
+        self._inner = inner
+
+    def should_sample(self, *args: Any, **options: Any) -> SamplingResult:
+        result = self._inner.should_sample(*args, **options)
+        state = result.trace_state.to_header() if result.trace_state else ""
+        result.trace_state = TraceState.from_header([as_judge(state)])
+        return result
+
+    def get_description(self) -> str:
+        return self._inner.get_description()
 
 
 class Counted:
@@ -164,6 +187,7 @@ def open_pipelines(
         id_generator=ids,
         span_limits=SpanLimits(max_attribute_length=chars_max),
     )
+    tracers.sampler = JudgeSampler(tracers.sampler)
     loggers = meters = None
     if "traces" in endpoints:
         capacity = _number("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_MAX)

@@ -8,6 +8,7 @@ EXTRAS = {
     "server": ("runtime", "embedded"),
     "azure": ("azure",),
     "bedrock": ("bedrock",),
+    "otel": ("otel",),
     "vertex": ("vertex",),
 }
 """The base is the client alone; each extra is made of some of the lists."""

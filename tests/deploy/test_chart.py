@@ -123,6 +123,22 @@ def test_parts_can_be_left_out():
     assert {"Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget"} <= kinds
 
 
+def test_a_collector_is_there_on_demand_and_the_pods_know_it():
+    """It has its own image, and Assay's pods the address of its service."""
+    objects = list(yaml.safe_load_all(helm_template("--set=otelCollector=true").stdout))
+    collector = named(objects, "Deployment", "assay-otel-collector")
+    assert pod_of(collector)["containers"][0]["image"].startswith("otel/")
+    port = named(objects, "Service", "assay-otel-collector")["spec"]["ports"][0]["port"]
+    endpoint = {
+        "name": "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "value": f"http://assay-otel-collector:{port}",
+    }
+    for name in ("assay-api", "assay-worker"):
+        assert endpoint in pod_of(named(objects, "Deployment", name))["containers"][0]["env"]
+    plain = yaml.safe_load_all(helm_template().stdout)
+    assert not [item for item in plain if "otel" in item["metadata"]["name"]]
+
+
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [

@@ -15,7 +15,7 @@ from deploy.manifests import ROOT, cases, containers, name_of_case, pod_of
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 IGNORED = (ROOT / ".dockerignore").read_text()
 LOCK = ROOT / "requirements" / "runtime.txt"
-EXTRAS = [ROOT / "requirements" / f"{name}.txt" for name in ("azure", "bedrock", "vertex")]
+EXTRAS = [ROOT / "requirements" / f"{name}.txt" for name in ("azure", "bedrock", "vertex", "otel")]
 UID = 10001
 UNREACHABLE = re.compile(r"(?i)failed to fetch|error sending request|could not connect|dns error")
 

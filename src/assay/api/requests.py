@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -31,6 +32,7 @@ from assay.criteria.locations import fault_at
 from assay.domain.evaluation import Case, Text
 from assay.domain.exact_json import dumps
 from assay.domain.images import DEPTH_MAX, ImageFault, image_in, no_fault, replaced
+from assay.domain.trace_context import Subject
 from assay.http.problems import invalid_request
 
 MESSAGES_MAX = 1_000
@@ -41,6 +43,7 @@ TIMEOUT_MS_MAX = 600_000
 PASSAGES_MAX = 1_000
 TOOLS_MAX = 256
 METADATA_BYTES_MAX = 16_384
+RESPONSE_ID_CHARS_MAX = 256
 
 EvaluatorReference = Annotated[str, Field(pattern=f"^{REFERENCE_PATTERN}$")]
 
@@ -287,7 +290,54 @@ class CriteriaFields(Frozen):
     )
 
 
-class EvaluationRequest(CriteriaFields, JudgedFields, CaseFields):
+def _not_zeros(value: str) -> str:
+    if not value.strip("0"):
+        raise PydanticCustomError("zeros", "must not be all zeros, which stands for none")
+    return value.lower()
+
+
+TraceId = Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$"), AfterValidator(_not_zeros)]
+SpanId = Annotated[str, Field(pattern="^[0-9a-fA-F]{16}$"), AfterValidator(_not_zeros)]
+
+
+class SubjectFields(Frozen):
+    """What was judged, as its own trace names it."""
+
+    trace_id: TraceId | None = Field(default=None, description="32 hex digits.")
+    span_id: SpanId | None = Field(
+        default=None, description="16 hex digits: the span of the judged answer."
+    )
+    response_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=RESPONSE_ID_CHARS_MAX,
+        description="The id that the model's provider gave to the judged answer.",
+    )
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        for name, other in (("trace_id", "span_id"), ("span_id", "trace_id")):
+            if getattr(self, name) is None and getattr(self, other) is not None:
+                fault = PydanticCustomError("missing", f"is required with {other}")
+                raise fault_at((name,), fault, self)
+        return self
+
+    def to_domain(self) -> Subject:
+        """The domain's value."""
+        return Subject(self.trace_id, self.span_id, self.response_id)
+
+
+class SubjectField(Frozen):
+    """The judged answer in the caller's own traces."""
+
+    subject: SubjectFields | None = Field(
+        default=None,
+        description="The span, or the response, that is judged: scores are sent to OpenTelemetry "
+        "as its own. Without it, they belong to the span that `traceparent` names.",
+    )
+
+
+class EvaluationRequest(CriteriaFields, JudgedFields, SubjectField, CaseFields):
     """An output to judge, what it answers and is compared to, and the criteria to judge it by."""
 
 

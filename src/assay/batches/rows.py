@@ -6,7 +6,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from pydantic import ValidationError
@@ -28,12 +28,14 @@ from assay.domain.errors import (
     RequestError,
 )
 from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec, NamedVersion
+from assay.domain.events import CaseJudged
 from assay.domain.exact_json import dumps, loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
 from assay.domain.records import RecordsUnavailable
 from assay.domain.tenants import TenantLimited
+from assay.domain.trace_context import Subject
 from assay.evaluation.ports import Evaluates
 from assay.judging.generation import Generation, said
 
@@ -111,6 +113,16 @@ def _given_up(claim: Claim) -> RowResult | None:
     return None
 
 
+class RunsRows(Protocol):
+    """What a worker hands its rows to."""
+
+    async def run(self, claim: Claim) -> RowResult | RetryLater:
+        """See `RowRunner`."""
+
+    async def batch_spec(self, batch_id: str) -> BatchSpec:
+        """See `RowRunner`."""
+
+
 class RowRunner:
     """Evaluates rows; the specifications of recent batches stay in memory."""
 
@@ -173,6 +185,8 @@ class RowRunner:
             evaluation = outcome.evaluation
             if made is not None and made["simulated"]:
                 evaluation = replace(evaluation, simulated=True)
+            subject = Subject(**row["subject"]) if row.get("subject") else None
+            self._events.emit(CaseJudged(caller, evaluation, subject))
             result = self._result(claim, evaluation, row.get("group"), made)
             return replace(result, gate_scores=gate_scores(batch_spec.gates, evaluation))
         # What was made is kept: another attempt would pay for it again, and judge something else.

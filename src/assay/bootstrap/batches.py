@@ -27,10 +27,11 @@ from assay.batches.creation import BatchCreator
 from assay.batches.kept_comparisons import KeptComparisons
 from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import BatchArchive, LastingBatches
-from assay.batches.rows import RowRetryPolicy, RowRunner
+from assay.batches.rows import RowRetryPolicy, RowRunner, RunsRows
 from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.bootstrap.from_settings import tenant_limits
+from assay.bootstrap.otel import TracedRows
 from assay.bootstrap.process import Process
 from assay.domain.ids import now_ms, random_hex
 from assay.domain.supervision import Supervisor
@@ -119,7 +120,9 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
     open_stores = process.records.open
-    runner = RowRunner(process.evaluator, store, render, retries, events, open_stores)
+    runner: RunsRows = RowRunner(process.evaluator, store, render, retries, events, open_stores)
+    if process.otel is not None:
+        runner = TracedRows(runner, process.otel)
     resolver = None if settings.webhooks_to_private_hosts else PublicResolver()
     policy = WebhookPolicy(settings.webhooks_to_private_hosts)
     webhooks = Webhooks(queue, store, events, policy, resolver)

@@ -11,6 +11,7 @@ from assay.bootstrap.prices import Published, published
 from assay.domain.models import Capabilities, LongPrice, Model
 from assay.domain.targets import AllowedHosts
 from assay.domain.tenants import TenantLimits
+from assay.domain.trace_context import outgoing_headers
 from assay.http.limits import Limits
 from assay.providers import CLOUD_CREDENTIALS, Credentials, ProviderConfig, Tls
 from assay.settings import (
@@ -155,6 +156,7 @@ def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
     body = _template(name, "body", provider.body)
     proxy = _template(name, "proxy", provider.proxy or from_environment)
     templates = [part for part in (headers, query, body, proxy) if part.secrets()]
+    passes_trace = provider.passes_trace
     files = (provider.ca_file, provider.client_cert_file, provider.client_key_file)
     try:
         tls = Tls(*files) if any(files) else None
@@ -171,7 +173,7 @@ def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
         credentials=_credentials(name, provider),
         tls=tls or (lambda: True),
         secrets=lambda: [text for part in templates for text in part.secrets()],
-        headers=headers,
+        headers=lambda: {**outgoing_headers(passes=passes_trace), **headers()},
         query=query,
         body=body,
         proxy=proxy,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import permutations
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.applications import Starlette
 
@@ -20,6 +20,7 @@ from assay.batches.in_hand import RowsInHand
 from assay.bootstrap.from_settings import limits_from_settings, models_from_settings, tenant_limits
 from assay.bootstrap.gauges import gauge_reader
 from assay.bootstrap.judging import Judging, open_judging
+from assay.bootstrap.otel import open_otel, otel_endpoints
 from assay.bootstrap.records import Records
 from assay.criteria import CRITERIA
 from assay.domain.ids import random_hex
@@ -44,9 +45,13 @@ from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
 from assay.store.usage.usage import RedisUsage
 from assay.telemetry.event_loop import LoopWatchdog, watch_loop
+from assay.telemetry.labels import LabelUniverse, trace_exemplar, untraced
 from assay.telemetry.logging import EventLog, configure_logging
-from assay.telemetry.metrics import LabelUniverse, Metrics
+from assay.telemetry.metrics import Metrics
 from assay.telemetry.sinks import Sinks
+
+if TYPE_CHECKING:
+    from assay.telemetry.otel.spans import Spans
 
 logger = logging.getLogger(__name__)
 DAY_S = 86_400.0
@@ -59,6 +64,7 @@ class Process:
     """The parts of one process, its background tasks and its operations app."""
 
     metrics: Metrics
+    otel: Spans | None
     events: EventSink
     supervisor: Supervisor
     lifecycle: Lifecycle
@@ -96,20 +102,20 @@ async def open_process(
     process ends where its event loop stands still.
     """
     models = models_from_settings(settings)
-    metrics = Metrics(label_universe(settings, models), __version__)
+    metrics = _metrics(settings, models)
     lifecycle, load, limits = Lifecycle(), Load(), limits_from_settings(settings)
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(open_redis(settings))
         redis, budgeted = clients.redis, clients.budgeted
         usage, audit = RedisUsage(redis), RedisAudit(redis)
-        events: EventSink = Sinks([metrics, EventLog(), usage, audit])
+        otel = await stack.enter_async_context(open_otel(settings, models, metrics.registry))
+        events = Sinks([metrics, EventLog(), usage, audit, *filter(None, [otel])])
         supervisor = await stack.enter_async_context(Supervisor(events))
         for kept in (usage, audit):
             kept.start(supervisor, events)
             stack.push_async_callback(kept.aclose)
         store = _watch_store(clients, events, supervisor)
-        _warn_of_shares(settings)
-        supervisor.start("model_ends", partial(warn_of_ends, models))
+        _warn(settings, models, supervisor)
         judging = await stack.enter_async_context(
             open_judging(settings, redis, events, supervisor, budgeted=budgeted)
         )
@@ -134,9 +140,14 @@ async def open_process(
             judging.judges, sandbox, screener, events, images, delimiter_key, gate
         )
         yield Process(
-            *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
+            *(metrics, otel, events, supervisor, lifecycle, load, limits, redis, judging, screener),
             *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage, audit),
         )
+
+
+def _metrics(settings: Settings, models: Sequence[Model]) -> Metrics:
+    exemplar = trace_exemplar if otel_endpoints(settings) else untraced
+    return Metrics(label_universe(settings, models), __version__, exemplar)
 
 
 def _watch_store(clients: Clients, events: EventSink, supervisor: Supervisor) -> StoreWatch:
@@ -194,7 +205,9 @@ async def open_redis(settings: Settings) -> AsyncIterator[Clients]:
         yield clients
 
 
-def _warn_of_shares(settings: Settings) -> None:
+def _warn(settings: Settings, models: Sequence[Model], supervisor: Supervisor) -> None:
+    """Warn of what works now and would not later."""
+    supervisor.start("model_ends", partial(warn_of_ends, models))
     if settings.redis.is_shared and "pods_max" not in settings.quota.model_fields_set:
         logger.warning(
             "quota.pods_max is not set: while Redis is unavailable, every process takes itself for "
@@ -218,7 +231,8 @@ async def warn_of_ends(models: Sequence[Model], task: SupervisedTask) -> None:
 def start_logging(settings: Settings) -> None:
     """Write logs in the configured form."""
     as_json = {"auto": None, "json": True, "text": False}[settings.telemetry.log_format]
-    configure_logging(settings.telemetry.log_level, as_json=as_json)
+    correlated = bool(otel_endpoints(settings))
+    configure_logging(settings.telemetry.log_level, as_json=as_json, correlated=correlated)
 
 
 def label_universe(settings: Settings, models: Sequence[Model]) -> LabelUniverse:

@@ -19,6 +19,7 @@ from assay.bootstrap.batches import batch_routers, build_batches, start_worker
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
+from assay.bootstrap.otel import trace_requests
 from assay.bootstrap.process import Process, open_process, open_redis
 from assay.console.pages import build_console
 from assay.domain.ports import EventSink
@@ -80,6 +81,8 @@ async def open_service(
             secret = await shared_secret(process.redis, "console")
             app.mount("/console", build_console(app, services.access, secret))
         process.metrics.add_routes(routes_of(app))
+        if process.otel is not None:
+            trace_requests(app, process.otel)
         yield Service(app, process.operations, services, process.limits)
 
 

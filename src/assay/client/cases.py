@@ -24,9 +24,10 @@ CASE_FIELDS = frozenset(
     | {"ideal", "target", "tools", "expected_tools", "fields", "sample", "metadata"}
 )
 """The fields of a case and their other names."""
-REQUEST_FIELDS = CASE_FIELDS | {"criteria", "evaluator", "judge", "timeout_ms", "store"}
-ROW_FIELDS = CASE_FIELDS | {"id", "group"}
-ITEM_FIELDS = ROW_FIELDS | {"split"}
+SUBJECT = "subject"
+REQUEST_FIELDS = CASE_FIELDS | {"criteria", "evaluator", "judge", "timeout_ms", "store", SUBJECT}
+ROW_FIELDS = CASE_FIELDS | {"id", "group", SUBJECT}
+ITEM_FIELDS = CASE_FIELDS | {"id", "group", "split"}
 
 
 @runtime_checkable
@@ -64,7 +65,9 @@ def to_case(row: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
     others: dict[str, Any] = {}
     for name, value in row.items():
         if not _is_missing(value):
-            (case if name in known else others)[str(name)] = value
+            # The subject of a mail is a text, and a column of the caller's own.
+            is_known = name in known and (name != SUBJECT or isinstance(value, Mapping))
+            (case if is_known else others)[str(name)] = value
     if others:
         fields = case.get("fields", {})
         if not isinstance(fields, Mapping):

@@ -1,17 +1,21 @@
 """Frozen facts about what happened; telemetry subscribes to them through `EventSink`.
 
 No event carries a caller's text: identifiers, codes, counts and durations only. Callers choose the
-names of criteria, which no log line shows.
+names of criteria, which no log line shows. The exception is `CaseJudged`, whose results explain
+themselves: subscribers leave the explanations out unless an operator asks for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from assay.domain.audit import Action
 from assay.domain.completion import Caller, Usage
+from assay.domain.evaluation import Evaluation
+from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
+from assay.domain.trace_context import Subject
 
 ShedReason = Literal["draining", "too_many", "too_large_together"]
 
@@ -76,13 +80,26 @@ class LoopStalled:
 
 @dataclass(frozen=True, slots=True)
 class CriterionFinished:
-    """One criterion of one case was scored, left unscored, or skipped."""
+    """One criterion of one case was scored, left unscored, or skipped.
+
+    `away` says that a check ran in a worker process.
+    """
 
     caller: Caller
     type: str
     status: str
     reason: str | None
     seconds: float
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaseJudged:
+    """A case has its results, which stand: none of them is tried again."""
+
+    caller: Caller
+    evaluation: Evaluation = field(repr=False)
+    subject: Subject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +133,8 @@ class AttemptFinished:
     """One upstream call ended; `outcome` is `ok` or that of a `ModelError`.
 
     `error` is the error's class, and `message` what it says without quoting anything. `criteria`
-    are those that share the call; see `CallContext`.
+    are those that share the call; see `CallContext`. `served_by` is the model by its provider's own
+    name, and `sampling` how it was asked before what it cannot do was left out.
     """
 
     caller: Caller
@@ -131,6 +149,10 @@ class AttemptFinished:
     error: str = ""
     message: str = ""
     criteria: tuple[str, ...] = ()
+    finish: str = ""
+    served_by: str = ""
+    sampling: Sampling = DEFAULT_SAMPLING
+    structured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +236,6 @@ class UsageLost:
     """So many calls were not counted in the tenants' usage, because Redis was unavailable."""
 
     calls: int
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluatorFinished:
-    """A stored evaluator gave its results: `passed`, `failed`, or neither is certain."""
-
-    name: str
-    passed: bool | None
 
 
 @dataclass(frozen=True, slots=True)

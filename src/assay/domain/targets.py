@@ -103,6 +103,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_private_host(host: str) -> bool:
+    """Whether a host, by its text, is in our own network: an address, or a name without a domain
+    or with a local one, such as a Kubernetes service has.
+    """
+    try:
+        return not is_public(ipaddress.ip_address(host))
+    except ValueError:
+        name = host.rstrip(".").lower()
+        return "." not in name or f".{name}".endswith((*_LOCAL_NAMES, ".svc"))
+
+
 def is_public(address: Address) -> bool:
     """Whether an address is one of the public Internet, whatever its notation."""
     if isinstance(address, ipaddress.IPv6Address):

@@ -41,7 +41,7 @@ from assay.domain.evaluation import (
     latest,
     soonest,
 )
-from assay.domain.events import CascadeFinished, CriterionFinished, EvaluatorFinished
+from assay.domain.events import CascadeFinished, CriterionFinished
 from assay.domain.faults import internal_fault
 from assay.domain.json_pointer import json_pointer
 from assay.domain.policy import Deadline
@@ -134,8 +134,6 @@ class Evaluator:
         of = (named.name, named.version) if named is not None else ()
         record = EvaluatorRecord(made, *of)
         evaluation = to_evaluation(results, record, time.monotonic() - started_s, metadata or {})
-        if named is not None:
-            self._events.emit(EvaluatorFinished(named.name, evaluation.passed))
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
     async def generate(
@@ -193,7 +191,7 @@ class Evaluator:
                 started_s = time.monotonic()
                 outcome = await self._check(check, case, caller, deadline)
                 seconds = time.monotonic() - started_s
-                finished[index] = self._finish(check, outcome, caller, seconds)
+                finished[index] = self._finish(check, outcome, caller, seconds, away=checks is away)
 
         checks = {
             index: placed.criterion
@@ -335,10 +333,12 @@ class Evaluator:
         caller: Caller,
         seconds: float,
         suspect: tuple[Suspicion, ...] = (),
+        *,
+        away: bool = False,
     ) -> _Finished:
         result = to_result(criterion, outcome, latency_ms=to_ms(seconds), suspect=suspect)
         self._events.emit(
-            CriterionFinished(caller, result.type, result.status, result.reason, seconds)
+            CriterionFinished(caller, result.type, result.status, result.reason, seconds, away)
         )
         return _Finished(result, outcome.retry if result.reason in TRANSIENT_REASONS else None)
 

@@ -172,6 +172,10 @@ class Retried:
                 error=type(failure).__name__ if failure else "",
                 message=failure.log_message if failure else "",
                 criteria=run.context.criteria,
+                finish=completion.finish if completion else "",
+                served_by=completion.model if completion else "",
+                sampling=run.prompt.sampling,
+                structured=run.prompt.answer is not None,
             )
         )
 

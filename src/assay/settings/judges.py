@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.models import ModelKind
 from assay.domain.sampling import Effort
-from assay.domain.targets import is_loopback
+from assay.domain.targets import is_loopback, is_private_host
 from assay.settings.addresses import checked_base_url
 from assay.settings.secret import VariableName
 from assay.settings.section import Section
@@ -121,6 +121,12 @@ class ProviderSettings(Section):
         description="Use the proxy of `HTTPS_PROXY` or `HTTP_PROXY`, except for hosts in "
         "`NO_PROXY`. `proxy` wins.",
     )
+    trace_context: bool | None = Field(
+        None,
+        description="Whether calls carry the `traceparent` and `tracestate` of their request. "
+        "Unset: only where the host is in the private network. Calls for a rule that scores live "
+        "traffic always do.",
+    )
     ca_file: Path | None = Field(
         None,
         description="File with the certificates of the authorities to trust, in place of the "
@@ -216,6 +222,13 @@ class ProviderSettings(Section):
     def is_local(self) -> bool:
         """Whether its models are on this machine."""
         return is_loopback(urlsplit(self.url).hostname or "localhost")
+
+    @property
+    def passes_trace(self) -> bool:
+        """Whether calls carry the trace of their request: a vendor has no use for it."""
+        if self.trace_context is not None:
+            return self.trace_context
+        return is_private_host(urlsplit(self.url).hostname or "localhost")
 
     @property
     def protocol(self) -> str:

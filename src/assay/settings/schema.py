@@ -128,6 +128,21 @@ class TelemetrySettings(Section):
     )
 
 
+class OtelSettings(Section):
+    """`[otel]`: traces, evaluation events and metrics for OpenTelemetry; off by default."""
+
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$")] = Field(
+        "",
+        description="Base URL of an OTLP/HTTP receiver, such as `http://collector:4318`. Empty: "
+        "as the standard `OTEL_*` variables say.",
+    )
+    explanations: bool = Field(
+        False,
+        description="Whether evaluation events have the judge's explanation, which may quote what "
+        "callers sent.",
+    )
+
+
 class BatchSettings(Section):
     """`[batches]`: batches of rows, and the workers that evaluate them."""
 
@@ -257,6 +272,7 @@ class Settings(Section):
     records: RecordsSettings = RecordsSettings()
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    otel: OtelSettings = OtelSettings()
     batches: BatchSettings = BatchSettings()
     quota: QuotaSettings = QuotaSettings()
     queue: QueueSettings = QueueSettings()

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, Generic, TypeVar, cast
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from assay.domain.models import Model
+from assay.domain.trace_context import CURRENT
+
 OTHER = "other"
+
+Exemplar = Callable[[], dict[str, str] | None]
+"""The labels that lead from a measurement to its trace."""
 
 Values = tuple[str, ...]
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelUniverse:
+    """The values of labels that the configuration decides.
+
+    `fallbacks` are the pairs (from model id, to model id) that the configured judges can take.
+    """
+
+    criteria: Sequence[str] = ()
+    models: Sequence[Model] = ()
+    fallbacks: Sequence[tuple[str, str]] = ()
 
 
 class Labels(dict[object, Values]):
@@ -55,6 +74,18 @@ class _Learned(Labels):
 def one_of(name: str, values: Iterable[str]) -> Labels:
     """One label, whose values are its keys."""
     return Labels((name,), {value: (value,) for value in values})
+
+
+def untraced() -> None:
+    """No trace to lead to."""
+
+
+def trace_exemplar() -> dict[str, str] | None:
+    """The current trace; None where it is not kept."""
+    trace = CURRENT.get()
+    if trace is None or not trace.sampled:
+        return None
+    return {"trace_id": trace.trace_id, "span_id": trace.span_id}
 
 
 class Family(Generic[Metric]):

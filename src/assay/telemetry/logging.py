@@ -30,6 +30,7 @@ from assay.domain.events import (
     UsageLost,
     WebhookAttempted,
 )
+from assay.domain.trace_context import CURRENT
 from assay.telemetry.redaction import redacted
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -46,18 +47,24 @@ REROUTED = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "asyncio", "aiohttp")
 
 
 def configure_logging(
-    level: Level = "info", stream: TextIO | None = None, *, as_json: bool | None = None
+    level: Level = "info",
+    stream: TextIO | None = None,
+    *,
+    as_json: bool | None = None,
+    correlated: bool = False,
 ) -> None:
     """Write our lines and those of uvicorn and asyncio to `stream` (stderr) in one format.
 
-    With `as_json` None, the format is JSON lines unless the stream is a terminal. Start uvicorn
+    With `as_json` None, the format is JSON lines unless the stream is a terminal. `correlated`
+    lines have the ids of the trace in which they are written. Start uvicorn
     with `log_config=None`, or it installs its own handlers again.
     """
     stream = stream or sys.stderr
     renderer = _renderer(not stream.isatty() if as_json is None else as_json)
+    shared = (*SHARED, _add_trace) if correlated else SHARED
     # Our own lines bypass the standard library, which would build each of them twice.
     structlog.configure(
-        processors=[structlog.processors.add_log_level, *SHARED, renderer],
+        processors=[structlog.processors.add_log_level, *shared, renderer],
         logger_factory=structlog.WriteLoggerFactory(stream),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
@@ -68,7 +75,7 @@ def configure_logging(
             foreign_pre_chain=[
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
-                *SHARED,
+                *shared,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
@@ -91,6 +98,15 @@ LEVELS: Mapping[Level, int] = {
 }
 Line = tuple[Level, str, Callable[[], dict[str, Any]]]
 """The level of a line, its event and what makes its fields, where the line is written at all."""
+
+
+def _add_trace(
+    _: structlog.typing.WrappedLogger, __: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    trace = CURRENT.get()
+    if trace is not None:
+        line["trace_id"], line["span_id"] = trace.trace_id, trace.span_id
+    return line
 
 
 class EventLog:

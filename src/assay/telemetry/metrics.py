@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, product
 from typing import Any, TypeVar, get_args
 
@@ -18,9 +17,17 @@ from assay.domain.cascade import TIERS_MAX
 from assay.domain.errors import Reason, error_classes
 from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
-from assay.domain.models import Model
 from assay.domain.ports import BreakerState
-from assay.telemetry.labels import OTHER, Family, Labels, Values, one_of
+from assay.telemetry.labels import (
+    OTHER,
+    Exemplar,
+    Family,
+    Labels,
+    LabelUniverse,
+    Values,
+    one_of,
+    untraced,
+)
 from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
@@ -44,22 +51,11 @@ E = TypeVar("E")
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own gap
 
 
-@dataclass(frozen=True, slots=True)
-class LabelUniverse:
-    """The values of labels that the configuration decides.
-
-    `fallbacks` are the pairs (from model id, to model id) that the configured judges can take.
-    """
-
-    criteria: Sequence[str] = ()
-    models: Sequence[Model] = ()
-    fallbacks: Sequence[tuple[str, str]] = ()
-
-
 class Metrics:
     """An `EventSink` that counts, on a registry of its own."""
 
-    def __init__(self, known: LabelUniverse, version: str) -> None:
+    def __init__(self, known: LabelUniverse, version: str, exemplar: Exemplar = untraced) -> None:
+        self._exemplar = exemplar
         self.registry = prometheus.CollectorRegistry()
         prometheus.ProcessCollector(registry=self.registry)
         build = {"version": version, "python": platform.python_version()}
@@ -103,7 +99,7 @@ class Metrics:
                 self._requests(route, method, status)
 
     def _count_requests(self) -> None:
-        self._routes = Labels(("route",), {})
+        self._routes, exemplar = Labels(("route",), {}), self._exemplar
         method = one_of("method", METHODS)
         status = Labels(("status",), {status: (str(status),) for status in range(100, 600)})
         self._requests = self._counter(
@@ -119,7 +115,7 @@ class Metrics:
         self._on(
             events.RequestFinished,
             lambda event: self._requests(event.route, event.method, event.status).inc(),
-            lambda event: self._request_seconds(event.route).observe(event.seconds),
+            lambda event: self._request_seconds(event.route).observe(event.seconds, exemplar()),
             lambda event: self._request_body_bytes(event.route).observe(event.body_bytes),
         )
         shed = self._counter(
@@ -157,7 +153,7 @@ class Metrics:
         self._on(
             events.CriterionFinished,
             lambda event: criteria(event.type, (event.status, event.reason or NO_REASON)).inc(),
-            lambda event: seconds(event.type).observe(event.seconds),
+            lambda event: seconds(event.type).observe(event.seconds, self._exemplar()),
         )
         reached = {None: ("none",)} | {tier: (str(tier),) for tier in range(TIERS_MAX)}
         cascades = self._counter(
@@ -205,9 +201,9 @@ class Metrics:
 
         def finish(event: events.AttemptFinished) -> None:
             attempts(event.model, event.outcome).inc()
-            seconds(event.model).observe(event.seconds)
+            seconds(event.model).observe(event.seconds, self._exemplar())
             if event.first_byte_seconds is not None:
-                first_byte(event.model).observe(event.first_byte_seconds)
+                first_byte(event.model).observe(event.first_byte_seconds, self._exemplar())
             tokens(event.model, "input").inc(event.usage.input_tokens)
             tokens(event.model, "output").inc(event.usage.output_tokens)
             cost(event.model).inc(event.cost_usd)
@@ -355,7 +351,12 @@ class Metrics:
             Labels.learned("evaluator", EVALUATORS_MAX),
             Labels(("outcome",), {True: ("passed",), False: ("failed",), None: ("undecided",)}),
         )
-        self._on(events.EvaluatorFinished, lambda e: by_evaluator(e.name, e.passed).inc())
+
+        def count(event: events.CaseJudged) -> None:
+            if (name := event.evaluation.evaluator.name) is not None:
+                by_evaluator(name, event.evaluation.passed).inc()
+
+        self._on(events.CaseJudged, count)
         drift = self._gauge(
             "assay_judge_drift",
             "1 while an evaluator disagrees with its control set more often than certified.",

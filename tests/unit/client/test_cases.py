@@ -123,3 +123,11 @@ def test_what_has_no_form_in_json_is_refused(value):
 def test_criteria_of_a_wrong_kind_go_to_the_service(criteria):
     """It says what is wrong with them, where a failure here would not."""
     assert named(criteria) is None or len(named(criteria)) in (1, 2)
+
+
+def test_a_column_of_subjects_is_the_callers_own_unless_it_names_spans():
+    """Tables of mails have one; what the service takes is an object."""
+    mail = to_case({"output": "x", "subject": "Refund?"}, ROW_FIELDS)
+    assert mail == {"output": "x", "fields": {"subject": "Refund?"}}
+    judged = {"output": "x", "subject": {"response_id": "r-1"}}
+    assert to_case(judged, ROW_FIELDS) == judged

@@ -23,6 +23,7 @@ from assay.domain.events import (
     StoreDegraded,
 )
 from assay.domain.faults import internal_fault
+from assay.domain.trace_context import CURRENT, TraceContext
 from assay.telemetry.logging import EventLog, configure_logging
 from assay.telemetry.redaction import escape, mask
 
@@ -236,3 +237,25 @@ def test_long_values_are_cut(out):
     configure_logging("info", out)
     structlog.get_logger("assay").warning("x", detail="y" * 1_000_000)
     assert len(out.getvalue()) < 3_000
+
+
+def test_lines_have_the_ids_of_their_trace_where_that_is_asked_for():
+    """Lines outside of any trace have none, and without OpenTelemetry no line has."""
+    for correlated in (True, False):
+        out = io.StringIO()
+        configure_logging("info", out, correlated=correlated)
+        log = structlog.get_logger()
+        log.info("outside")
+        token = CURRENT.set(TraceContext("a" * 32, "b" * 16))
+        try:
+            log.info("inside")
+            logging.getLogger("library").warning("inside, too")
+        finally:
+            CURRENT.reset(token)
+        outside, *inside = map(json.loads, out.getvalue().splitlines())
+        ids = {"trace_id": "a" * 32, "span_id": "b" * 16}
+        assert not outside.keys() & ids.keys()
+        for line in inside:
+            assert {name: line.get(name) for name in ids} == (
+                ids if correlated else {"trace_id": None, "span_id": None}
+            )

@@ -11,8 +11,9 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from assay.domain import events
-from assay.domain.completion import Caller, Usage
+from assay.domain.completion import NO_USAGE, Caller, Usage
 from assay.domain.errors import StoreUnavailable
+from assay.domain.evaluation import Evaluation, EvaluatorRecord
 from assay.domain.events import (
     AttemptFinished,
     BreakerChanged,
@@ -29,8 +30,8 @@ from assay.domain.events import (
     WaitFinished,
 )
 from assay.domain.models import Model
-from assay.telemetry.labels import OTHER
-from assay.telemetry.metrics import EVALUATORS_MAX, LabelUniverse, Metrics, model_outcomes
+from assay.telemetry.labels import OTHER, LabelUniverse
+from assay.telemetry.metrics import EVALUATORS_MAX, Metrics, model_outcomes
 from assay.telemetry.scraped_gauges import GAUGES, Polled
 
 CALLER = Caller(tenant="acme", request_id="req_1")
@@ -355,7 +356,12 @@ def test_evaluators_are_told_apart_up_to_a_bound():
     """The first names have series of their own; a flood of names makes one more."""
     metrics = Metrics(LabelUniverse(), "1")
     for number in range(EVALUATORS_MAX + 5):
-        metrics.emit(events.EvaluatorFinished(f"e{number}", passed=None if number else True))
+        record = EvaluatorRecord("revision", f"e{number}", 1)
+        passed = None if number else True
+        evaluation = Evaluation(
+            *("eval_1", "", "completed", passed, None, (), NO_USAGE, 0.0, 0.0, record)
+        )
+        metrics.emit(events.CaseJudged(Caller(), evaluation))
     text = metrics.render()[0].decode()
     assert 'assay_evaluator_results_total{evaluator="e0",outcome="passed"} 1.0' in text
     assert f'evaluator="e{EVALUATORS_MAX}"' not in text

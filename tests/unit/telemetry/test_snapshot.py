@@ -5,7 +5,8 @@ import pytest
 from assay.domain.completion import Caller, Usage
 from assay.domain.events import AttemptFinished, CriterionFinished, RequestFinished
 from assay.domain.models import Model
-from assay.telemetry.metrics import LabelUniverse, Metrics
+from assay.telemetry.labels import LabelUniverse
+from assay.telemetry.metrics import Metrics
 from assay.telemetry.snapshot import snapshot
 
 

@@ -5,8 +5,9 @@ import asyncio
 from structlog.testing import capture_logs
 
 from assay.domain.supervision import Supervisor
+from assay.telemetry.labels import LabelUniverse
 from assay.telemetry.logging import EventLog
-from assay.telemetry.metrics import LabelUniverse, Metrics
+from assay.telemetry.metrics import Metrics
 from assay.telemetry.scraped_gauges import poll
 from assay.telemetry.sinks import Sinks
 

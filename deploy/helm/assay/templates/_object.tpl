@@ -25,7 +25,7 @@
 {{- $keep := true }}
 {{- if eq $object.kind "ServiceAccount" }}
   {{- with $values.serviceAccountAnnotations }}{{ $_ := set $object.metadata "annotations" . }}{{ end }}
-{{- else if has $object.kind (list "Deployment" "Job") }}
+{{- else if and (has $object.kind (list "Deployment" "Job")) (ne $name "assay-otel-collector") }}
   {{- include "assay.pod" (dict "root" $root "template" $object.spec.template "pods" $pods) }}
   {{- if eq $object.kind "Job" }}
     {{- /* A Job cannot be changed, so each upgrade has its own. */ -}}
@@ -74,7 +74,11 @@
 {{- $root := .root }}{{ $values := .root.Values }}{{ $pod := .template.spec }}
 {{- $container := first $pod.containers }}
 {{- $_ := set $container "image" (printf "%s:%s" $values.image.repository ($values.image.tag | default $root.Chart.AppVersion)) }}
-{{- $_ := set $container "env" (concat $container.env $values.env) }}
+{{- $otel := list }}
+{{- if $values.otelCollector }}
+  {{- $otel = list (dict "name" "OTEL_EXPORTER_OTLP_ENDPOINT" "value" "http://assay-otel-collector:4318") }}
+{{- end }}
+{{- $_ := set $container "env" (concat $container.env $otel $values.env) }}
 {{- with .pods }}{{ $_ := mergeOverwrite $container.resources (deepCopy .resources) }}{{ end }}
 {{- $secrets := dict }}
 {{- $mounts := list }}

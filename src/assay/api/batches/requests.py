@@ -8,7 +8,14 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StrictBool, StringConstraints, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from assay.api.requests import CaseFields, CriteriaFields, Metadata, StoreField, present
+from assay.api.requests import (
+    CaseFields,
+    CriteriaFields,
+    Metadata,
+    StoreField,
+    SubjectField,
+    present,
+)
 from assay.batches.webhook_field import WebhookField
 from assay.catalog.names import REFERENCE_PATTERN
 from assay.criteria.frozen import Frozen
@@ -133,7 +140,7 @@ class BatchRequest(CriteriaFields, StoreField):
         return self
 
 
-class BatchRow(CaseFields):
+class BatchRow(SubjectField, CaseFields):
     """One row: a case with its id."""
 
     id: ItemId
@@ -148,4 +155,6 @@ class BatchRow(CaseFields):
     def document(self) -> dict[str, Any]:
         """The row as it is stored: fields by their own names, without empty ones."""
         fields = {name: getattr(self, name) for name in type(self).model_fields if name != "id"}
+        if self.subject is not None:
+            fields["subject"] = self.subject.model_dump(exclude_none=True)
         return present(fields)

@@ -14,6 +14,7 @@ from assay.domain.audit import Action
 from assay.domain.completion import Caller, Usage
 
 ShedReason = Literal["draining", "too_many", "too_large_together"]
+HedgeOutcome = Literal["won", "lost", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,15 @@ class FallbackTaken:
     from_model: str
     to_model: str
     outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeFinished:
+    """A slow call to the model was hedged with another call, which `won`, `lost` or `failed`."""
+
+    caller: Caller
+    model: str
+    outcome: HedgeOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ async def idle_timeout(
                 yield idle
             finally:
                 idle.stop()
+    except asyncio.CancelledError as cancelled:
+        # For the circuit breaker: a provider that kept a cancelled call waiting may be slow.
+        cancelled.idle_s = idle.idle_s if idle else 0.0  # type: ignore[attr-defined]
+        raise
     except TimeoutError:
         if deadline.remaining_s() <= GRAIN_S:
             late = DeadlineExceeded(f"{provider} did not answer before the deadline")

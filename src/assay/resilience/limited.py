@@ -227,10 +227,12 @@ class Limited:
             await turn.pause(answer.retry_in_s)
 
     def _patience_s(self, context: CallContext, waited_s: float) -> float:
-        """The longest useful wait; with 0, a call may still be sent at once."""
+        """The longest useful wait; with 0, as for a hedge, a call may still be sent at once."""
         left_s = min(context.deadline.remaining_s(), PATIENCE_S_MAX)
         if left_s <= 0:
             raise DeadlineExceeded("The deadline passed before the call was sent.")
+        if context.hedged is not None and not context.hedged.may_wait:
+            return 0.0
         patience_s = max(PATIENCE_S, context.other_in_s)
         return max(0.0, min(left_s - self._service_s.value, patience_s - waited_s))
 

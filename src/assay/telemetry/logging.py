@@ -30,6 +30,7 @@ from assay.domain.events import (
     UsageLost,
     WebhookAttempted,
 )
+from assay.domain.hedging import SUPERSEDED
 from assay.telemetry.redaction import escape_values, mask_secrets
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -120,7 +121,7 @@ def _action_taken(event: ActionTaken) -> Line:
 def _attempt_finished(event: AttemptFinished) -> Line:
     names = ("caller", "provider", "host", "model", "outcome", "error", "message", "seconds")
     fields = _fields(event, *names, "usage", "cost_usd")
-    return "debug" if event.outcome == "ok" else "warning", "attempt", fields
+    return "debug" if event.outcome in ("ok", SUPERSEDED) else "warning", "attempt", fields
 
 
 def _breaker_changed(event: BreakerChanged) -> Line:

@@ -44,6 +44,10 @@ class HedgedCall:
         self._out = asyncio.Event()
 
     @property
+    def was_sent(self) -> bool:
+        return self.sent_s > -math.inf
+
+    @property
     def is_out(self) -> bool:
         """Whether the provider owes an answer now."""
         return self._out.is_set()
@@ -66,6 +70,8 @@ class HedgedCall:
 
     async def overdue(self, after_s: float) -> None:
         """Return once the call has been with the provider for so long without an answer."""
-        while not self.is_out or self.out_s < after_s:
+        waited_for_s = None
+        while not self.is_out or self.sent_s != waited_for_s:
             await self._out.wait()
+            waited_for_s = self.sent_s
             await self._clock.sleep(max(after_s - self.out_s, 0.0))

@@ -28,6 +28,9 @@ REPAIR_ANSWER_CHARS_MAX = 4_000
 NO_ANSWER = "(an empty answer)"
 """Stands for an answer without text, since providers refuse an empty turn."""
 
+CANCELLED = "cancelled"
+"""Outcome of a call whose caller is gone: it stands in no response."""
+
 USUAL_CALL_WEIGHT = 0.1
 """Weight of the newest call in the moving mean of how long a call takes."""
 
@@ -124,7 +127,7 @@ class Retried:
         except asyncio.CancelledError:
             hedged = run.context.hedged
             was_sent = hedged is not None and hedged.sent_s >= started_s
-            outcome = SUPERSEDED if hedged and hedged.superseded and was_sent else "cancelled"
+            outcome = SUPERSEDED if hedged and hedged.superseded and was_sent else CANCELLED
             raise
         finally:
             elapsed_s = self._clock.monotonic_s() - started_s
@@ -162,9 +165,10 @@ class Retried:
         elif outcome in UNSENT_OUTCOMES:
             seconds = 0.0
         provider, model = self._model.provider, self._model.id
-        run.attempts.append(
-            Attempt(provider, model, outcome, to_ms(seconds), usage, cost_usd, message)
-        )
+        if outcome != CANCELLED:
+            run.attempts.append(
+                Attempt(provider, model, outcome, to_ms(seconds), usage, cost_usd, message)
+            )
         self._events.emit(
             AttemptFinished(
                 run.context.caller,

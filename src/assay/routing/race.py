@@ -35,13 +35,11 @@ class Contender(Generic[T]):
 
     @property
     def outcome(self) -> HedgeOutcome | None:
-        """What became of the call once it has ended; None if nothing was sent."""
-        if self.won:
-            return "won"
-        failure = None if self.task.cancelled() else self.task.exception()
-        if failure is None:
-            return "lost"
-        return "failed" if getattr(failure, "sent", True) else None
+        """What became of the call; None if nothing was sent."""
+        if self.won or not self.call.was_sent:
+            return "won" if self.won else None
+        has_failed = self.task.done() and not self.task.cancelled() and self.task.exception()
+        return "failed" if has_failed else "lost"
 
     async def end(self) -> tuple[Attempt, ...]:
         """Cancel the call unless it has ended, and return what it took.

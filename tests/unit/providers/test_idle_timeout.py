@@ -99,13 +99,18 @@ async def test_a_cancelled_call_tells_how_long_the_provider_was_silent():
     """A breaker counts a long silence, whoever ended it; without a request there was none."""
 
     async def cancelled(*, sent: bool) -> float:
-        asyncio.get_running_loop().call_later(0.01, asyncio.current_task().cancel)
-        with pytest.raises(asyncio.CancelledError) as ended:
+        async def listen() -> None:
             async with idle_timeout("openai", Deadline.after(LONG_S), LONG_S) as idle:
                 if sent:
                     idle.send()
                 await for_ever()
-        asyncio.current_task().uncancel()
+
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.01, task.cancel)
+        with pytest.raises(asyncio.CancelledError) as ended:
+            await listen()
+        task.uncancel()
         return ended.value.idle_s
 
     assert await cancelled(sent=True) > 0

@@ -19,7 +19,8 @@ from sqlalchemy import text
 from assay.api.datasets import CHUNK_ITEMS
 from assay.domain.exact_json import dumps
 from assay.domain.ids import new_id, now_ms
-from assay.domain.records import HumanLabel, NewItem
+from assay.domain.labels import HumanLabel
+from assay.domain.records import NewItem
 from assay.records.database import Database
 from assay.records.datasets import RecordedDatasets
 from assay.records.labels import RecordedLabels

@@ -88,10 +88,13 @@ class Limited:
             QuotaExhausted: the wait and the usual service time exceed what is left of the deadline.
             Overloaded: too many callers wait already.
         """
-        if not self._quota.buckets:
-            return await self._inner.complete(prompt, context)
-        async with self._sending_time(prompt, context) as reservation:
-            return await self._send(prompt, context, reservation)
+        if self._quota.buckets:
+            async with self._sending_time(prompt, context) as reservation:
+                completion = await self._send(prompt, context, reservation)
+        else:
+            completion = await self._inner.complete(prompt, context)
+        self._estimates.learn(prompt, completion.usage)
+        return completion
 
     async def status(self) -> QuotaStatus:
         """What is left of the quota; raises `StoreUnavailable`."""
@@ -144,7 +147,6 @@ class Limited:
         actual = _actual(completion.usage)
         self._settlements.add(SettledReservation(reservation, actual, completion.quota_left))
         self._service_s.add(time.monotonic() - started_s)
-        self._estimates.learn(prompt, completion.usage)
         return completion
 
     async def _settle(self, ended: Sequence[SettledReservation]) -> None:

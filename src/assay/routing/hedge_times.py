@@ -26,8 +26,11 @@ class HedgeTimes:
     def add(self, call: HedgedCall) -> None:
         """Take in a call that was answered, or that is out and superseded.
 
-        The latter took longer than the p95; how much longer does not change the p95.
+        The latter took longer than the p95; how much longer does not change the p95. Hedges do not
+        count: only the quick ones of them are seen to their end.
         """
+        if not call.may_wait:
+            return
         if call.took_s is not None:
             self._answers.add(call.took_s)
         elif call.is_out:

@@ -48,8 +48,7 @@ class Contender(Generic[T]):
         """
         if not self.task.done():
             self.call.superseded = True
-            if self.call.may_wait:
-                self.candidate.hedge_times.add(self.call)
+            self.candidate.hedge_times.add(self.call)
             self.task.cancel()
             await asyncio.wait({self.task})
         if self.task.cancelled():

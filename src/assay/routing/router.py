@@ -51,12 +51,12 @@ class Router:
         may_hedge: Callable[[], bool] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._clock = clock
         self._candidates = candidates
         self._order = order
         self._events = events
         self._on_refusal = on_refusal
         self._may_hedge = may_hedge
+        self._clock = clock
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """The answer of the first candidate that gives a usable one.
@@ -94,8 +94,8 @@ class Router:
         attempts_left = 1 + run.extra
         if hedged and hedged.rival:
             attempts_left -= len(hedged.rival.attempts)
-        if hedged and hedged.rival and candidate is run.asked:
-            prompt = replace(prompt, key=None)  # else it would share the call that is late
+            if candidate is run.asked:
+                prompt = replace(prompt, key=None)  # else it would share the call that is late
         try:
             completion = await candidate.chat.complete(
                 prompt,
@@ -195,7 +195,6 @@ class _Run(Generic[T]):
         self.waiting: list[Candidate] = []
         self.failures: list[ModelError] = []
         self.extra = EXTRA_ATTEMPTS
-        self._deadline = context.deadline
         self._limited: list[tuple[float, Candidate]] = []
         """Candidates to return to, each with the time that is left when it can serve again."""
 
@@ -216,7 +215,7 @@ class _Run(Generic[T]):
         sent = sum(attempt.outcome not in UNSENT_OUTCOMES for attempt in failure.attempts)
         self.extra -= max(sent - 1, 0)
         if failure.retry == "after_wait" and failure.retry_after_s is not None and sent <= 1:
-            left_s = self._deadline.remaining_s() - failure.retry_after_s
+            left_s = self.context.deadline.remaining_s() - failure.retry_after_s
             self._limited.append((left_s, candidate))
 
     async def limited_before(self) -> list[Candidate]:
@@ -226,7 +225,7 @@ class _Run(Generic[T]):
             return []
         self.extra -= 1
         self._limited = [entry for entry in self._limited if entry[1] is not candidate]
-        await asyncio.sleep(max(0.0, self._deadline.remaining_s() - left_s))
+        await asyncio.sleep(max(0.0, self.context.deadline.remaining_s() - left_s))
         return [candidate]
 
     @property

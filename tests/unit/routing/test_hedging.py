@@ -492,6 +492,29 @@ def test_a_call_is_late_after_the_p95() -> None:
     assert known.late_after_s == 3.0
 
 
+def test_hedges_are_not_learned_from() -> None:
+    """Only those are answered that were quicker than the call that they hedged."""
+    known = times(*[1.0] * ANSWERS_MIN)
+    hedge = HedgedCall(lambda: ESTIMATED, rival=answered(1.0))
+    hedge.took_s = 0.1
+    for _ in range(500):
+        known.add(hedge)
+    assert known.late_after_s == 1.0
+
+
+def test_the_members_of_a_panel_are_hedged_each_by_itself() -> None:
+    """No other model answers in place of a member, and so none is its hedge."""
+    house = House()
+    house.add("a", 1.0)
+    house.add("b", 1.0)
+    panel = ConfiguredJudge(("a", "b"), "panel", hedge=True)
+    members = ConfiguredJudges(house.candidates, {"default": panel}, house.events).panel(
+        JudgeSpec()
+    )
+    assert [len(member.chat._candidates) for member in members] == [1, 1]
+    assert all(member.chat._may_hedge for member in members)
+
+
 def test_a_group_of_slow_answers_is_late_although_the_p95_is_one_of_them() -> None:
     """Where 5 % of the answers take ten times as long, chance decides which the p95 is."""
     for slow in (3, 5, 7, 9):

@@ -137,3 +137,22 @@ async def test_without_hedging_every_slow_answer_is_waited_for(redis):
     assert (first.count, second.count) == (ANSWERS_MIN + 40, 0)
     assert not any(request.gone.is_set() for request in first.requests)
     assert events.of(HedgeFinished) == []
+
+
+async def test_no_hedge_is_sent_that_a_cost_cap_does_not_cover(redis):
+    """The cap has room for one call; the late one is waited for and the verdict is given."""
+    events = RecordedEvents()
+    async with (
+        FaultServer() as first,
+        FaultServer() as second,
+        judging_by(redis, events, first=first, second=second) as judging,
+    ):
+        first.latency_s = LATENCY_S
+        await first.play(SLOW, every=SLOW_EVERY)
+        results = await judge_many(judging, events, ANSWERS_MIN + 40, {"max_cost_usd": 0.003})
+    assert {result.status for result in results} == {"scored"}
+    assert (first.count, second.count) == (ANSWERS_MIN + 40, 0)
+    refused = [one for one in events.of(AttemptFinished) if one.outcome == "cost_cap_reached"]
+    assert refused
+    assert {one.model for one in refused} == {"second/judge"}
+    assert events.of(HedgeFinished) == []

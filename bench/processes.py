@@ -105,10 +105,12 @@ def _await_ready(server: Server, ready_url: str, log: Path) -> None:
     raise RuntimeError(f"{server.name} was not ready within {START_S:g} s")
 
 
-def stub(folder: Path, delay_s: float) -> contextlib.AbstractContextManager[Server]:
-    """The provider that answers after `delay_s`."""
+def stub(
+    folder: Path, delay_s: float, slow_share: float = 0.0
+) -> contextlib.AbstractContextManager[Server]:
+    """The provider that answers after `delay_s`; a share of its answers takes ten times as long."""
     port = free_port()
-    command = [sys.executable, BENCH / "stub.py", str(port), str(delay_s)]
+    command = [sys.executable, BENCH / "stub.py", str(port), str(delay_s), str(slow_share)]
     return running("stub", command, port, folder)
 
 

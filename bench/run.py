@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from growth import growth
+from hedging import hedging
 from latency import latency_half_load
 from memory import memory_in_flight
 from options import Options
@@ -28,6 +29,7 @@ SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
     "batch": batch,
     "growth": growth,
     "records": records,
+    "hedging": hedging,
 }
 
 

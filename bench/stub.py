@@ -1,6 +1,7 @@
 """A provider that gives every chat completion the same answer after a fixed delay.
 
-Usage: python bench/stub.py PORT DELAY_S
+Usage: python bench/stub.py PORT DELAY_S [SLOW_SHARE]
+`SLOW_SHARE` of the answers, at random, take ten times as long.
 `/v1/…` answers in one piece, `/stream/v1/…` as server-sent events. It reads no body and uses the
 bare transport, so that it is never the bottleneck.
 """
@@ -8,6 +9,7 @@ bare transport, so that it is never the bottleneck.
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from typing import cast
 
@@ -16,6 +18,7 @@ import uvloop
 
 READ_BYTES = 256 * 1024
 HEAD_END = b"\r\n\r\n"
+SLOW_TIMES = 10
 USAGE = {"prompt_tokens": 250_000, "completion_tokens": 24, "total_tokens": 250_024}
 VERDICT = '{"reasoning": "It says what was asked for, and says it politely.", "verdict": "pass"}'
 
@@ -61,8 +64,9 @@ WHOLE, STREAMED = whole_answer(), streamed_answer()
 class Stub(asyncio.BufferedProtocol):
     """Counts the bytes of a body without keeping them; requests come one after another."""
 
-    def __init__(self, delay_s: float) -> None:
+    def __init__(self, delay_s: float, slow_share: float) -> None:
         self._delay_s = delay_s
+        self._slow_share = slow_share
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray(READ_BYTES)
         self._view = memoryview(self._buffer)
@@ -97,7 +101,8 @@ class Stub(asyncio.BufferedProtocol):
         self._left -= size
         if self._left <= 0:
             self._left = 0
-            self._loop.call_later(self._delay_s, self._reply)
+            is_slow = self._slow_share and random.random() < self._slow_share
+            self._loop.call_later(self._delay_s * (SLOW_TIMES if is_slow else 1), self._reply)
 
     def _reply(self) -> None:
         if self._transport is not None:
@@ -111,11 +116,13 @@ def content_length(head: bytes) -> int:
     return 0
 
 
-async def main(port: int, delay_s: float) -> None:
+async def main(port: int, delay_s: float, slow_share: float = 0.0) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Stub(delay_s), "127.0.0.1", port, backlog=4_096)
+    server = await loop.create_server(
+        lambda: Stub(delay_s, slow_share), "127.0.0.1", port, backlog=4_096
+    )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2])))
+    uvloop.run(main(int(sys.argv[1]), *map(float, sys.argv[2:])))

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,20 @@ from assay.domain.completion import (
 )
 from assay.domain.errors import QuotaExhausted, RateLimited
 from assay.domain.events import QuotaWaited
+from assay.domain.hedging import HedgedCall
 from assay.domain.models import Model
-from assay.domain.policy import Quota
+from assay.domain.policy import UNLIMITED, Quota
 from assay.domain.supervision import Supervisor
 from assay.resilience.limited import Limited
+from assay.resilience.queue.fair_order import QueueLimits
+from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.quotas import Quotas
 from assay.resilience.quota.reservations import (
     Deferred,
     ReservationRequest,
     SettledReservation,
 )
+from assay.resilience.token_estimates import KNOWN_AFTER, TokenEstimates
 from fakes.batches import until
 from fakes.calls import call
 from fakes.models import ask
@@ -113,6 +118,48 @@ async def test_a_call_that_cannot_be_sent_in_time_is_refused_at_once(quotas, eve
     with pytest.raises(QuotaExhausted) as refusal:
         await complete(limited, 2)
     assert refusal.value.retry_after_s == pytest.approx(9.5, abs=1)
+    await limited.aclose()
+
+
+async def test_answers_are_learned_from_without_a_quota_too(quotas, events):
+    """Forecasts and the cost of a cancelled call are estimated from them."""
+    estimates = TokenEstimates()
+    queue = FairQueue(MODEL.id, "provider_quota", 1, events, QueueLimits(10, 1_000_000))
+    limited = Limited(
+        Answering(Usage(100, 50)),
+        MODEL,
+        UNLIMITED,
+        quotas,
+        events,
+        estimates=estimates,
+        queue=queue,
+    )
+    for _ in range(KNOWN_AFTER):
+        await limited.complete(ask(), call(5))
+    assert estimates.usual(ask()).output_tokens == 50
+    await limited.aclose()
+
+
+async def test_a_hedge_takes_a_token_like_every_call_and_waits_for_none(quotas, events):
+    """It would come too late: it is refused, and nothing is charged for it."""
+    answering = Answering()
+    quota = Quota(requests_per_minute=600)
+    limited = limited_model(answering, MODEL, quota, quotas, events)
+    bucket = quotas.of(MODEL.id, quota)
+
+    def hedge():
+        first = HedgedCall(lambda: Usage(0, 0))
+        return replace(call(30), hedged=HedgedCall(lambda: Usage(0, 0), rival=first))
+
+    await limited.complete(ask(), hedge())
+    before = (await bucket.status()).left["requests"]
+    assert before < 9.5 - 0.5
+    await bucket.reserve(ReservationRequest({"requests": before + 5}))
+    with pytest.raises(QuotaExhausted):
+        await limited.complete(ask(), hedge())
+    assert len(answering.asked) == 1
+    await limited.complete(ask(), call(30))
+    assert len(answering.asked) == 2
     await limited.aclose()
 
 

@@ -85,11 +85,11 @@ async def open_judging(
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
-            name: ConfiguredJudge(judge.models, judge.strategy, judge.on_refusal)
+            name: ConfiguredJudge(judge.models, judge.strategy, judge.on_refusal, judge.hedge)
             for name, judge in settings.judges.items()
         }
         yield Judging(
-            ConfiguredJudges(candidates, judges, events, _embedders(settings)),
+            ConfiguredJudges(candidates, judges, events, _embedders(settings), shared.budget.spend),
             Directory(models, shared.fleet),
             models,
             shared,

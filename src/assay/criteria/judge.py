@@ -57,6 +57,12 @@ class JudgeTier(Frozen):
         description="Whether a refusal or a content filter goes to the next model (next) or ends "
         "the call (stop); absent: as the judge is configured, else next.",
     )
+    hedge: bool | None = Field(
+        default=None,
+        description="Whether a call that takes longer than 95 % of the model's calls is sent to "
+        "the next model too, and the first verdict counts; absent: as the judge is configured, "
+        "else not.",
+    )
     aggregate: Aggregate | None = Field(
         default=None,
         description="How votes are counted; absent: majority of labels, mean of numbers.",

@@ -13,6 +13,7 @@ from assay.domain.policy import CostBudget, Costs, Deadline
 from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
 
 if TYPE_CHECKING:
+    from assay.domain.hedging import HedgedCall
     from assay.domain.models import Model
 
 Role = Literal["system", "user", "assistant"]
@@ -177,7 +178,11 @@ class Attempt:
 
     provider: str
     model: str
-    outcome: str = field(metadata=doc("`ok`, or what went wrong."))
+    outcome: str = field(
+        metadata=doc(
+            "`ok`, `superseded` where another call gave the verdict first, or what went wrong."
+        )
+    )
     latency_ms: float
     usage: Usage = NO_USAGE
     cost_usd: float = 0.0
@@ -315,7 +320,7 @@ class CallContext:
     input may be judged in `parts_max` parts.
     `criteria` says what the call is for: each criterion's type, with its name after a colon if the
     caller gave one. `delimiter_key` is the secret from which the delimiters of untrusted text are
-    made.
+    made. `hedged` is what is known of a call that may be hedged.
     """
 
     caller: Caller
@@ -327,3 +332,4 @@ class CallContext:
     parts_max: int = 64
     criteria: tuple[str, ...] = ()
     delimiter_key: bytes = field(default=b"", repr=False)
+    hedged: HedgedCall | None = field(default=None, repr=False)

@@ -144,6 +144,7 @@ class JudgeSpec:
     thinking_budget_tokens: int | None = None
     fallback: Fallback = "any"
     on_refusal: OnRefusal | None = None
+    hedge: bool | None = field(default=None, repr=False)
     max_cost_usd: float | None = None
     cache: bool = False
     injection: InjectionPolicy = "flag"

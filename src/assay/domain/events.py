@@ -18,6 +18,7 @@ from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
 from assay.domain.trace_context import Subject
 
 ShedReason = Literal["draining", "too_many", "too_large_together"]
+HedgeOutcome = Literal["won", "lost", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,15 @@ class FallbackTaken:
     from_model: str
     to_model: str
     outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeFinished:
+    """A slow call to the model was hedged with another call, which `won`, `lost` or `failed`."""
+
+    caller: Caller
+    model: str
+    outcome: HedgeOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""What is usual of late: an exponentially weighted moving average, and a moving median."""
+"""What is usual of late: an exponentially weighted moving average, and moving quantiles."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 
 VALUES_KEPT = 51
@@ -28,18 +29,28 @@ class MovingAverage:
         self._started = True
 
 
-class MovingMedian:
-    """The median of the last values; None before the first."""
+class MovingQuantiles:
+    """The quantiles of the last values, up to `kept` of them."""
 
-    __slots__ = ("_recent",)
+    __slots__ = ("_ordered", "_recent")
 
-    def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=VALUES_KEPT)
+    def __init__(self, kept: int = VALUES_KEPT) -> None:
+        self._recent: deque[float] = deque(maxlen=kept)
+        self._ordered: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._recent)
 
     def add(self, value: float) -> None:
+        if len(self._recent) == self._recent.maxlen:
+            del self._ordered[bisect_left(self._ordered, self._recent[0])]
         self._recent.append(value)
+        insort(self._ordered, value)
+
+    def at(self, share: float) -> float | None:
+        """The value that this share of the values is below, 0 to 1; None before the first."""
+        return self._ordered[int(share * len(self._ordered))] if self._ordered else None
 
     @property
-    def value(self) -> float | None:
-        ordered = sorted(self._recent)
-        return ordered[len(ordered) // 2] if ordered else None
+    def median(self) -> float | None:
+        return self.at(0.5)

@@ -66,6 +66,9 @@ class IdleTimeout:
                 raise late from None
             silent = f"{self._provider} was silent for {self.patience_s:g} s"
             raise ProviderSilent(silent) from None
+        if isinstance(error, asyncio.CancelledError):
+            # For the circuit breaker: a provider that kept a cancelled call waiting may be slow.
+            error.idle_s = self.idle_s  # type: ignore[attr-defined]
 
     @property
     def idle_s(self) -> float:

@@ -94,13 +94,13 @@ class Coalesced:
             if shared is None:
                 break
             try:
-                return await self._wait(question, shared, context.deadline)
+                return await self._wait(question, shared, context)
             except ModelError as error:
                 # Its caller had less time than this one, so a call of its own may well succeed.
                 later_s = context.deadline.at_s - shared.deadline.at_s
                 if not error.wants_time or later_s < LATER_S_MIN:
                     raise
-        return await self._wait(question, self._send(question, prompt, context), context.deadline)
+        return await self._wait(question, self._send(question, prompt, context), context)
 
     def _send(self, question: _Question, prompt: Prompt[Any], context: CallContext) -> _Shared:
         """Start the call as a task of its own, which may outlive its first caller."""
@@ -118,8 +118,9 @@ class Coalesced:
         return shared
 
     async def _wait(
-        self, question: _Question, shared: _Shared, deadline: Deadline
+        self, question: _Question, shared: _Shared, context: CallContext
     ) -> Completion[Any]:
+        deadline = context.deadline
         shared.waiters += 1
         try:
             # The call itself reports that its deadline passed, and what it cost.
@@ -131,6 +132,10 @@ class Coalesced:
             if not shared.waiters and not shared.task.done():
                 self._forget(question, shared)
                 shared.task.cancel()
+                if context.hedged is not None:
+                    await asyncio.wait({shared.task})  # until its attempts are known
+            elif context.hedged is not None:
+                context.hedged.attempts = []  # others wait for the call, and pay for it
         if not done:
             raise DeadlineExceeded("The shared call took longer than the deadline.")
         return _take(shared)

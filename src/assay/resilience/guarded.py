@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from assay.domain.errors import (
 )
 from assay.domain.events import KeyQuarantined
 from assay.domain.models import Model
-from assay.domain.moving_average import MovingMedian
+from assay.domain.moving_average import MovingQuantiles
 from assay.domain.ports import ChatModel, EventSink
 from assay.resilience.breaker.breaker import Breaker, Permit
 from assay.resilience.breaker.fleet import BreakerFleet
@@ -66,7 +67,7 @@ class Guarded:
         self._key_rejected_until_s = -math.inf
         self._ask_after_s = -math.inf
         self._asking = 0
-        self._usual_s = MovingMedian()
+        self._usual_s = MovingQuantiles()
         self.breaker = breaker
         if fleet is not None:
             fleet.add(breaker)
@@ -94,6 +95,10 @@ class Guarded:
             if isinstance(error, KeyRejected):
                 self._quarantine_key()
             raise
+        except asyncio.CancelledError as cancelled:
+            if _proves_slow(cancelled, self._slow_s):
+                result = SLOW
+            raise
         finally:
             # Also if the caller went away: another probe can take the place at once.
             self._leave(permit, result, lease_s)
@@ -102,7 +107,7 @@ class Guarded:
     @property
     def _slow_s(self) -> float:
         """From when on a call is slow; a model that thinks is compared with itself."""
-        usual_s = self._usual_s.value if self._model.reasoning else None
+        usual_s = self._usual_s.median if self._model.reasoning else None
         return max(self.breaker.policy.slow_s, SLOW_MEDIANS * (usual_s or 0.0))
 
     async def _enter(self, lease_s: float) -> Permit:
@@ -166,12 +171,18 @@ class Guarded:
 
 
 def _result(error: ModelError, slow_s: float) -> CallResult:
-    """What a failure says about the provider.
-
-    A deadline that ran out says that the provider is slow if it had a good part of `slow_s` for its
-    first byte and sent none: otherwise callers with short deadlines could never trip the breaker.
-    A shorter time, or a wait in our own queues, proves no fault.
-    """
-    if error.call_result == NO_RESULT and error.idle_s >= SLOW_PROOF_SHARE * slow_s:
+    """What a failure says about the provider."""
+    if error.call_result == NO_RESULT and _proves_slow(error, slow_s):
         return SLOW
     return error.call_result
+
+
+def _proves_slow(ended: ModelError | asyncio.CancelledError, slow_s: float) -> bool:
+    """Whether a call that was ended on our side shows that the provider is slow.
+
+    It does if the provider had a good part of `slow_s` for its first byte and sent none: otherwise
+    callers with short deadlines, and calls that are hedged, could never trip the breaker. A shorter
+    time, or a wait in our own queues, proves no fault.
+    """
+    idle_s: float = getattr(ended, "idle_s", 0.0)
+    return idle_s >= SLOW_PROOF_SHARE * slow_s

@@ -88,10 +88,13 @@ class Limited:
             QuotaExhausted: the wait and the usual service time exceed what is left of the deadline.
             Overloaded: too many callers wait already.
         """
-        if not self._quota.buckets:
-            return await self._inner.complete(prompt, context)
-        reservation = await self._sending_time(prompt, context)
-        return await self._send(prompt, context, reservation)
+        if self._quota.buckets:
+            reservation = await self._sending_time(prompt, context)
+            completion = await self._send(prompt, context, reservation)
+        else:
+            completion = await self._inner.complete(prompt, context)
+        self._estimates.learn(prompt, completion.usage)
+        return completion
 
     async def status(self) -> QuotaStatus:
         """What is left of the quota; raises `StoreUnavailable`."""
@@ -141,7 +144,6 @@ class Limited:
         actual = _actual(completion.usage)
         self._settlements.add(SettledReservation(reservation, actual, completion.quota_left))
         self._service_s.add(time.monotonic() - started_s)
-        self._estimates.learn(prompt, completion.usage)
         return completion
 
     async def _settle(self, ended: Sequence[SettledReservation]) -> None:
@@ -224,10 +226,12 @@ class Limited:
             await turn.pause(answer.retry_in_s)
 
     def _patience_s(self, context: CallContext, waited_s: float) -> float:
-        """The longest useful wait; with 0, a call may still be sent at once."""
+        """The longest useful wait; with 0, as for a hedge, a call may still be sent at once."""
         left_s = min(context.deadline.remaining_s(), PATIENCE_S_MAX)
         if left_s <= 0:
             raise DeadlineExceeded("The deadline passed before the call was sent.")
+        if context.hedged is not None and not context.hedged.may_wait:
+            return 0.0
         patience_s = max(PATIENCE_S, context.other_in_s)
         return max(0.0, min(left_s - self._service_s.value, patience_s - waited_s))
 

@@ -13,6 +13,7 @@ from assay.domain.completion import NO_USAGE, Attempt, CallContext, Completion, 
 from assay.domain.errors import UNSENT_OUTCOMES, DeadlineExceeded, ModelError, ReadingFailed
 from assay.domain.events import AttemptFinished
 from assay.domain.faults import internal_fault
+from assay.domain.hedging import SUPERSEDED, SUPERSEDED_MESSAGE
 from assay.domain.models import Model
 from assay.domain.moving_average import MovingAverage
 from assay.domain.policy import RetryBudgetPolicy
@@ -27,6 +28,9 @@ REPAIR_ANSWER_CHARS_MAX = 4_000
 NO_ANSWER = "(an empty answer)"
 """Stands for an answer without text, since providers refuse an empty turn."""
 
+CANCELLED = "cancelled"
+"""Outcome of a call whose caller is gone: it stands in no response."""
+
 USUAL_CALL_WEIGHT = 0.1
 """Weight of the newest call in the moving mean of how long a call takes."""
 
@@ -37,7 +41,7 @@ class _Run(Generic[T]):
 
     prompt: Prompt[T]
     context: CallContext
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt]
     repetitions: set[str] = field(default_factory=set)
     answer: str = ""
 
@@ -52,8 +56,8 @@ class Retried:
 
     A prompt is sent again once, repaired once, and given twice the output limit once. That needs
     all of: a failure worth repeating (`ModelError.retry`), an attempt left, time left for the pause
-    and a usual call, no other candidate that could serve before the pause ends, and room in the
-    process's retry budget.
+    and a usual call, no other candidate that could serve before the pause ends or is asked already
+    as a hedge, and room in the process's retry budget.
     """
 
     def __init__(
@@ -80,8 +84,10 @@ class Retried:
 
         Raises the last `ModelError`, with every attempt made here.
         """
-        run = _Run(prompt, context)
-        self._budget.note_request()
+        hedged = context.hedged
+        run = _Run(prompt, context, hedged.attempts if hedged else [])
+        if hedged is None or hedged.may_wait:
+            self._budget.note_request()
         while True:
             try:
                 completion = await self._attempt(run)
@@ -119,7 +125,9 @@ class Retried:
             outcome, failure = error.outcome, error
             raise
         except asyncio.CancelledError:
-            outcome = "cancelled"
+            hedged = run.context.hedged
+            was_sent = hedged is not None and hedged.sent_s >= started_s
+            outcome = SUPERSEDED if hedged and hedged.superseded and was_sent else CANCELLED
             raise
         finally:
             elapsed_s = self._clock.monotonic_s() - started_s
@@ -145,6 +153,9 @@ class Retried:
         completion: Completion[T] | None,
     ) -> None:
         usage = (failure.usage if failure else None) or NO_USAGE
+        message = failure.message if failure else ""
+        if outcome == SUPERSEDED and run.context.hedged:
+            usage, message = run.context.hedged.usual(), SUPERSEDED_MESSAGE
         seconds, first_byte_s, cost_usd = elapsed_s, None, self._model.cost_usd(usage)
         if completion is not None:
             seconds, first_byte_s = completion.latency_ms / 1000, completion.first_byte_ms / 1000
@@ -154,10 +165,10 @@ class Retried:
         elif outcome in UNSENT_OUTCOMES:
             seconds = 0.0
         provider, model = self._model.provider, self._model.id
-        message = failure.message if failure else ""
-        run.attempts.append(
-            Attempt(provider, model, outcome, to_ms(seconds), usage, cost_usd, message)
-        )
+        if outcome != CANCELLED:
+            run.attempts.append(
+                Attempt(provider, model, outcome, to_ms(seconds), usage, cost_usd, message)
+            )
         self._events.emit(
             AttemptFinished(
                 run.context.caller,
@@ -194,6 +205,8 @@ class Retried:
     def _pause_s(self, error: ModelError, run: _Run[T]) -> float | None:
         """How long to pause before the next attempt; None for no further attempt."""
         if error.retry == "no" or run.attempts_left <= 0 or self._was_repeated(error, run):
+            return None
+        if run.context.hedged and run.context.hedged.rival:
             return None
         if error.retry == "after_wait" and error.retry_after_s is None:
             return None

@@ -6,7 +6,9 @@ quota must not hold a slot, since more pods would not make it any quicker.
 
 from __future__ import annotations
 
+import math
 import time
+from contextlib import nullcontext
 from typing import TypeVar
 
 from assay.domain.completion import CallContext, Completion, Prompt
@@ -20,6 +22,8 @@ T = TypeVar("T")
 
 SERVICE_WEIGHT = 0.1
 """Weight of the newest call in the moving mean of service times."""
+
+NOT_HEDGED = nullcontext()
 
 
 class Slotted:
@@ -45,12 +49,14 @@ class Slotted:
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         """Answer when a slot is free.
 
-        Raises `Overloaded` where none becomes free in time for a usual call.
+        Raises `Overloaded` where none becomes free in time for a usual call, or, for a hedge, is
+        free now.
         """
-        async with self.queue.turn(
-            context.caller, 1.0, prompt.size, context.deadline, self._service_s.value
-        ):
+        hedged = context.hedged
+        service_s = self._service_s.value if hedged is None or hedged.may_wait else math.inf
+        async with self.queue.turn(context.caller, 1.0, prompt.size, context.deadline, service_s):
             started_s = time.monotonic()
-            completion = await self._inner.complete(prompt, context)
+            with hedged.sent() if hedged else NOT_HEDGED:
+                completion = await self._inner.complete(prompt, context)
             self._service_s.add(time.monotonic() - started_s)
             return completion

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from assay.domain.models import Model
-from assay.domain.moving_average import MovingMedian
+from assay.domain.moving_average import MovingQuantiles
 from assay.domain.ports import ChatModel, Estimator
+from assay.routing.hedge_times import HedgeTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,13 @@ class Candidate:
     estimator: Estimator | None = None
     open_for_s: Callable[[], float] = lambda: 0.0
     wait_s: Callable[[], float] = lambda: 0.0
-    latency: MovingMedian = field(default_factory=MovingMedian)
+    latency: MovingQuantiles = field(default_factory=MovingQuantiles)
+    hedge_times: HedgeTimes = field(default_factory=HedgeTimes)
+
+    @property
+    def estimates(self) -> Estimator:
+        """Its estimator, or a general one."""
+        return self.estimator or Estimator(self.model)
 
     @property
     def window_tokens(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NoReturn
@@ -10,7 +10,7 @@ from typing import NoReturn
 from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec, OnRefusal, Strategy
 from assay.domain.models import ModelKind
-from assay.domain.ports import Estimator, EventSink, PanelMember
+from assay.domain.ports import EventSink, PanelMember
 from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate
 from assay.routing.router import Router
@@ -27,12 +27,14 @@ class ConfiguredJudge:
     models: tuple[str, ...]
     strategy: Strategy = "ordered"
     on_refusal: OnRefusal = "next"
+    hedge: bool = False
 
 
 class ConfiguredJudges:
     """Every configured model and judge by name; implements the `Judges` port.
 
-    `embedders` are the models that embed texts where a criterion names none.
+    `embedders` are the models that embed texts where a criterion names none. `may_hedge` takes a
+    hedge out of the retry budget.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class ConfiguredJudges:
         judges: Mapping[str, ConfiguredJudge],
         events: EventSink,
         embedders: tuple[str, ...] = (),
+        may_hedge: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._may_hedge = may_hedge
         self._embedders = embedders
         self._candidates = {candidate.model.id: candidate for candidate in candidates}
         self._judges = judges
@@ -78,14 +82,19 @@ class ConfiguredJudges:
     def _member(
         self, spec: JudgeSpec, candidates: Sequence[Candidate], judge: ConfiguredJudge
     ) -> PanelMember:
-        router = Router(candidates, ORDERS[judge.strategy], self._events, judge.on_refusal)
+        router = Router(
+            candidates,
+            ORDERS[judge.strategy],
+            self._events,
+            judge.on_refusal,
+            self._may_hedge if judge.hedge else None,
+        )
         window_tokens = max(candidate.window_tokens for candidate in candidates)
-        fingerprint = f"{judge.strategy} {judge.on_refusal} " + " ".join(
+        hedge = "hedge " if judge.hedge else ""
+        fingerprint = f"{judge.strategy} {judge.on_refusal} {hedge}" + " ".join(
             candidate.model.fingerprint for candidate in candidates
         )
-        first = candidates[0]
-        estimator = first.estimator or Estimator(first.model)
-        return PanelMember(spec, router, window_tokens, estimator, fingerprint)
+        return PanelMember(spec, router, window_tokens, candidates[0].estimates, fingerprint)
 
     def _judge(self, spec: JudgeSpec) -> ConfiguredJudge:
         """The judge that `spec` names, or the one that its models make, with its own policies."""
@@ -99,6 +108,7 @@ class ConfiguredJudges:
             judge,
             strategy=spec.strategy or judge.strategy,
             on_refusal=spec.on_refusal or judge.on_refusal,
+            hedge=judge.hedge if spec.hedge is None else spec.hedge,
         )
 
     def _candidates_of(self, judge: ConfiguredJudge, kind: ModelKind) -> list[Candidate]:

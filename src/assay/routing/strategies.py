@@ -40,7 +40,7 @@ def fastest(candidates: Sequence[Candidate], _: Prompt[Any]) -> list[Candidate]:
     """By the moving median of latency; one that was never measured is tried first."""
 
     def speed(candidate: Candidate) -> tuple[bool, float]:
-        return _must_wait(candidate), candidate.latency.value or 0.0
+        return _must_wait(candidate), candidate.latency.median or 0.0
 
     return sorted(candidates, key=speed)
 

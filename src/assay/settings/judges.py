@@ -343,6 +343,11 @@ class JudgeSettings(Section):
         description="What follows if a model refuses or its provider filters: `next` asks the next "
         "model, `stop` leaves the criterion unscored.",
     )
+    hedge: bool = Field(
+        False,
+        description="Send a call that takes longer than 95 % of the model's calls to the next "
+        "model too, and take the first verdict.",
+    )
 
 
 class EmbeddingSettings(Section):

@@ -30,6 +30,7 @@ from assay.domain.events import (
     UsageLost,
     WebhookAttempted,
 )
+from assay.domain.hedging import SUPERSEDED
 from assay.domain.trace_context import CURRENT
 from assay.telemetry.redaction import redacted
 
@@ -136,7 +137,7 @@ def _action_taken(event: ActionTaken) -> Line:
 
 def _attempt_finished(event: AttemptFinished) -> Line:
     names = ("caller", "provider", "host", "model", "outcome", "error", "message", "seconds")
-    level: Level = "debug" if event.outcome == "ok" else "warning"
+    level: Level = "debug" if event.outcome in ("ok", SUPERSEDED) else "warning"
     return level, "attempt", lambda: _fields(event, *names, "usage", "cost_usd")
 
 

@@ -17,6 +17,7 @@ from assay.domain.cascade import TIERS_MAX
 from assay.domain.errors import Reason, error_classes
 from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
+from assay.domain.hedging import SUPERSEDED
 from assay.domain.ports import BreakerState
 from assay.telemetry.labels import (
     OTHER,
@@ -164,10 +165,7 @@ class Metrics:
         self._on(events.CascadeFinished, lambda event: cascades(event.tier).inc())
         compared = one_of("outcome", ("consistent", "flipped", "unscored"))
         comparisons = self._counter(
-            "assay_comparisons_total",
-            "Pairs of outputs judged in both orders.",
-            self._model,
-            compared,
+            "assay_comparisons_total", "Pairs judged in both orders.", self._model, compared
         )
         self._on(
             events.ComparisonFinished, lambda event: comparisons(event.model, event.outcome).inc()
@@ -182,16 +180,12 @@ class Metrics:
 
     def _count_attempts(self, fallbacks: Iterable[tuple[str, str]]) -> None:
         model, outcome = self._model, self._outcome
-        attempts = self._counter(
-            "assay_provider_attempts_total", "Upstream calls made.", model, outcome
-        )
+        attempts = self._counter("assay_provider_attempts_total", "Upstream calls.", model, outcome)
         seconds = self._histogram(
             "assay_provider_attempt_seconds", "Time of an upstream call.", model
         )
         first_byte = self._histogram(
-            "assay_provider_first_byte_seconds",
-            "Time to the first byte of an upstream response.",
-            model,
+            "assay_provider_first_byte_seconds", "Time to the first byte of a response.", model
         )
         kind = one_of("kind", ("input", "output"))
         tokens = self._counter(
@@ -217,6 +211,13 @@ class Metrics:
             events.FallbackTaken,
             lambda event: taken((event.from_model, event.to_model), event.outcome).inc(),
         )
+        hedges = self._counter(
+            "assay_hedges_total",
+            "Second calls sent because one to the model was late.",
+            model,
+            one_of("outcome", get_args(events.HedgeOutcome)),
+        )
+        self._on(events.HedgeFinished, lambda event: hedges(event.model, event.outcome).inc())
         keys = self._counter(
             "assay_keys_set_aside_total", "Times a provider rejected its API key.", model
         )
@@ -391,8 +392,8 @@ class Metrics:
 
 
 def model_outcomes() -> frozenset[str]:
-    """Every outcome an attempt can have: `ok`, and one for each class of the error tree."""
-    return frozenset({"ok", *(cls.outcome for cls in error_classes())})
+    """Every outcome of an attempt: `ok`, `superseded`, and one for each class of the error tree."""
+    return frozenset({"ok", SUPERSEDED, *(cls.outcome for cls in error_classes())})
 
 
 def _names(labels: Iterable[Labels]) -> Values:

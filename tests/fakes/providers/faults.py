@@ -56,6 +56,7 @@ class Fault:
     ending: Ending = "stop"
     raises: type[ModelError] | None = None
     retry_after_s: float | None = None
+    latency_times: float = 1.0
 
 
 def _status(status: int, raises: type[ModelError], problem: str = "") -> Fault:
@@ -63,6 +64,7 @@ def _status(status: int, raises: type[ModelError], problem: str = "") -> Fault:
 
 
 HEALTHY = Fault("answer")
+SLOW = Fault("answer", latency_times=10.0)
 
 FAULTS: Mapping[str, Fault] = {
     "none": HEALTHY,

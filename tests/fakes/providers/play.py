@@ -79,7 +79,7 @@ class Play:
         self._stream = dialect.streams(request.path_qs, body)
 
     async def answer(self) -> web.StreamResponse:
-        await asyncio.sleep(self._script.latency_s)
+        await asyncio.sleep(self._script.latency_s * self._fault.latency_times)
         fault = self._fault
         objection = self._dialect.objection(self._request.path_qs, self._request.headers, self._raw)
         if objection is not None:

@@ -448,10 +448,11 @@ class TestRequests:
 
     def test_tiers_have_what_stands_beside_them(self) -> None:
         """What a tier gives goes first, and what a criterion's judge gives goes before both."""
-        request = judge_spec(Judge(temperature=0.5, injection="off", cascade=cascade()))
+        request = judge_spec(Judge(temperature=0.5, injection="off", hedge=True, cascade=cascade()))
         assert request.cascade is not None
         assert [tier.samples for tier in request.cascade.tiers] == [5, 1]
         assert {(t.temperature, t.injection) for t in request.cascade.tiers} == {(0.5, "off")}
+        assert {tier.hedge for tier in request.cascade.tiers} == {True}
         own = judge_spec(Judge(temperature=0.0), request)
         assert own.cascade is not None
         assert [(t.temperature, t.samples) for t in own.cascade.tiers] == [(0.0, 5), (0.0, 1)]

@@ -95,6 +95,28 @@ async def test_a_deadline_during_the_first_silence_tells_how_long_it_was():
     assert 0 < exceeded.value.idle_s <= call.idle.idle_s
 
 
+async def test_a_cancelled_call_tells_how_long_the_provider_was_silent():
+    """A breaker counts a long silence, whoever ended it; without a request there was none."""
+
+    async def cancelled(*, sent: bool) -> float:
+        async def listen() -> None:
+            async with IdleTimeout("openai", Deadline.after(LONG_S), LONG_S) as idle:
+                if sent:
+                    idle.send()
+                await for_ever()
+
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.01, task.cancel)
+        with pytest.raises(asyncio.CancelledError) as ended:
+            await listen()
+        task.uncancel()
+        return ended.value.idle_s
+
+    assert await cancelled(sent=True) > 0
+    assert await cancelled(sent=False) == 0
+
+
 async def test_a_complete_answer_is_not_failed_any_more():
     """Neither clock runs on once the last byte has arrived."""
     async with IdleTimeout("openai", Deadline.after(0.1), 0.05) as idle:

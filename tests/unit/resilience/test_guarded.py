@@ -75,6 +75,22 @@ async def test_deadlines_shorter_than_the_silence_can_trip(idle_s: float, state:
     assert guard.breaker.state == state
 
 
+@pytest.mark.parametrize(("idle_s", "state"), [(0.0, "closed"), (2.4, "closed"), (2.5, "open")])
+async def test_a_cancelled_call_shows_what_it_has_shown(idle_s: float, state: str) -> None:
+    """To be cancelled is no failure of the provider; the silence until then may be one."""
+
+    class Cancelled(ScriptedModel):
+        async def complete(self, *_: object) -> Completion:
+            cancelled = asyncio.CancelledError()
+            cancelled.idle_s = idle_s  # type: ignore[attr-defined]
+            raise cancelled
+
+    guard = GuardedModel(Cancelled())
+    with pytest.raises(asyncio.CancelledError):
+        await guard.call()
+    assert guard.breaker.state == state
+
+
 THINKER = replace(MODEL, reasoning=True)
 
 

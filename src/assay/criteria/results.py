@@ -52,7 +52,9 @@ def grade(criterion: Criterion, finding: Finding) -> Grade | None:
         return None
     passed = finding.passed
     if passed is None:
-        passed = finding.score >= criterion.passing_score()
+        is_own = criterion.threshold is None and finding.verdict_score is not None
+        decisive = finding.verdict_score if is_own else finding.score
+        passed = (decisive or 0.0) >= criterion.passing_score()
     return (
         Grade(1.0 - finding.score, not passed) if criterion.negate else Grade(finding.score, passed)
     )

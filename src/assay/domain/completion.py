@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from operator import add
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
+DecisionType = Literal["noul", "choice", "score"]
+"""A yes or no, one of several options, or one of several levels in order."""
 Finish = Literal["stop", "length", "refusal", "content_filter"]
 
 T = TypeVar("T")
@@ -104,6 +106,23 @@ class Ending:
 
     instruction: str
     repeat: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypedQuestion:
+    """A question for a model that decides; `options` are what it offers, if not a yes or no."""
+
+    type: DecisionType
+    instructions: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a model that decides is asked: typed questions by their ids about one state."""
+
+    state: Turn
+    questions: Mapping[str, TypedQuestion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +245,8 @@ class Prompt(Generic[T]):
     for models with and without structured output. `marker` is the random value that `plain` asks
     for. `key` identifies the question, whatever random values it carries (None: never share or
     cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
-    with its `name`, `description` and `parameters`.
+    with its `name`, `description` and `parameters`. `decision` is the same for a model that decides
+    (None: only a text answers it).
     """
 
     turns: tuple[Turn, ...]
@@ -239,6 +259,7 @@ class Prompt(Generic[T]):
     key: tuple[object, ...] | None = None
     refused: frozenset[str] = frozenset()
     tools: tuple[Mapping[str, Any], ...] = ()
+    decision: Callable[[], Decision] | None = field(default=None, compare=False)
 
     @property
     def ending(self) -> Ending | None:

@@ -13,7 +13,7 @@
         ├── InputUnavailable       an image of the case cannot be fetched now
         ├── KeyRejected            401, 402, 403
         │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
-        ├── ModelMissing           404
+        ├── ModelMissing           404, 501
         ├── ProviderDown           unreachable
         │   ├── NameUnresolved     DNS
         │   ├── ConnectionRefused
@@ -26,6 +26,7 @@
         ├── StreamBroken           cut or malformed answer, or ended with a word for an error
         ├── AnswerUnreadable       the verdict does not parse
         ├── VectorsUnusable        the embeddings do not fit the texts
+        ├── DecisionUnusable       the probabilities do not fit the questions
         ├── ReadingFailed          an unexpected error while it was read
         ├── AnswerTruncated        the verdict was cut at the output limit
         ├── AnswerRefused          the judge declined to judge
@@ -288,6 +289,12 @@ class AnswerUnreadable(ModelError):
 
 class VectorsUnusable(ModelError):
     outcome, reason, transient = "vectors_unusable", "judge_parse_error", False
+
+
+class DecisionUnusable(ModelError):
+    """Asked again, a model that decides would answer the same."""
+
+    outcome, reason, transient = "decision_unusable", "judge_parse_error", False
 
 
 class ReadingFailed(ModelError):

@@ -11,6 +11,8 @@ from assay.domain.completion import Usage
 from assay.domain.sampling import Effort, Sampling
 
 ModelKind = Literal["chat", "embedding"]
+DECISION = "decision"
+"""The form in which a model answers that decides: a probability for each verdict, and no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ class Model:
         """Whether it thinks before it answers, asked in this way."""
         off = sampling.reasoning_effort == "none" or sampling.thinking_budget_tokens == 0
         return self.reasoning and not off
+
+    @property
+    def decides(self) -> bool:
+        """Whether it answers typed questions with probabilities, and writes no text."""
+        return DECISION in self.reading
 
     @property
     def is_priced(self) -> bool:

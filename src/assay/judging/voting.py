@@ -15,6 +15,7 @@ from assay.domain.ports import PanelMember
 from assay.judging.call import JudgeReply
 from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import ask_within_window
+from assay.verdicts.decisions import METHOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,10 @@ class Votes:
         if len(self.replies) > 1:
             return "samples"
         found = self.finding
-        return "single" if found is None or found.probability_left is None else "logprobs"
+        if found is None or found.probability_left is None:
+            return "single"
+        is_decided = found.read_from is not None and found.read_from.method == METHOD
+        return "probability" if is_decided else "logprobs"
 
 
 async def collect_votes(question: Question[Finding], panel: Panel, context: CallContext) -> Votes:

@@ -28,6 +28,7 @@ Dialect = Literal[
     "azure",
     "bedrock",
     "vertex",
+    "systemone",
     "simulated",
     "recorded",
 ]
@@ -45,6 +46,7 @@ BASE_URLS: dict[Dialect, str] = {
     "azure": "",
     "bedrock": "https://bedrock-runtime.{region}.{domain}",
     "vertex": "https://{region}-aiplatform.googleapis.com/v1",
+    "systemone": "",
     "simulated": "",
     "recorded": "",
 }
@@ -69,12 +71,13 @@ class ProviderSettings(Section):
 
     dialect: Dialect = Field(
         description="Wire protocol of the endpoint. `openai` is the Responses API at OpenAI's own "
-        "host and chat completions elsewhere; `openai_chat` and `openai_responses` name one."
+        "host and chat completions elsewhere; `openai_chat` and `openai_responses` name one. "
+        "`systemone` is that of models that decide."
     )
     base_url: str = Field(
         "",
         description="http(s) URL of the API, without a query, user or password. Empty: the "
-        "vendor's. `azure` has none, and needs the resource's endpoint.",
+        "vendor's. `azure` has none, and needs the resource's endpoint; `systemone` has none.",
     )
     region: str = Field(
         "",
@@ -168,6 +171,7 @@ class ProviderSettings(Section):
     def _is_complete(self) -> Self:
         needed = {
             "azure": ("base_url",),
+            "systemone": ("base_url",),
             "bedrock": ("region",),
             "vertex": ("region", "project"),
         }.get(self.dialect, ())
@@ -197,6 +201,8 @@ class ProviderSettings(Section):
         match self.dialect:
             case "azure":
                 return f"{base_url.removesuffix('/openai')}/openai/deployments"
+            case "systemone":
+                return f"{base_url.removesuffix('/v1')}/v1"
             case "vertex":
                 return f"{base_url}/projects/{self.project}/locations/{self.region}/publishers"
             case _:

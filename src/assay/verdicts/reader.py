@@ -50,10 +50,11 @@ V = TypeVar("V")
 class Reading(Generic[V]):
     """A verdict as it was read.
 
-    `method` is `structured`, `marked`, `form:NAME` or `prose`; `excerpt` is what was read, with
-    the marker hidden. `start` and `end` are the verdict's place in the completion's text, and
-    `token` is the output token there, where the model gave log-probabilities. `manipulation` is
-    what the whole answer says of the case.
+    `method` is `structured`, `marked`, `form:NAME`, `prose` or `probability`; `excerpt` is what was
+    read, with the marker hidden. `start` and `end` are the verdict's place in the completion's
+    text, and `token` is the output token there, where the model gave log-probabilities.
+    `manipulation` is what the whole answer says of the case. `masses` has the probability of each
+    verdict, where the model decides.
     """
 
     value: V
@@ -64,6 +65,7 @@ class Reading(Generic[V]):
     end: int
     token: TokenLogprob | None = None
     manipulation: JudgeSign | None = None
+    masses: Mapping[Any, float] | None = None
 
     @property
     def excerpted(self) -> ReadFrom:

@@ -122,7 +122,13 @@ def position_of(finding: Finding) -> Position:
 
 def swapped_back(finding: Finding) -> Finding:
     """The finding of the swapped order, as seen from the straight one."""
-    return replace(finding, score=1.0 - finding.score, value=SWAPPED[position_of(finding)])
+    own = finding.verdict_score
+    return replace(
+        finding,
+        score=1.0 - finding.score,
+        value=SWAPPED[position_of(finding)],
+        verdict_score=None if own is None else 1.0 - own,
+    )
 
 
 @dataclass(frozen=True, slots=True)

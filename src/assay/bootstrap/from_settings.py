@@ -12,6 +12,7 @@ from assay.domain.models import DECISION, Capabilities, LongPrice, Model
 from assay.domain.targets import AllowedHosts
 from assay.domain.tenants import TenantLimits
 from assay.http.limits import Limits
+from assay.prompts.profiles import profiles
 from assay.providers import CLOUD_CREDENTIALS, Credentials, ProviderConfig, Tls
 from assay.settings import (
     UNASKED,
@@ -74,6 +75,8 @@ def _model(
     """One configured model, with what is known of it where the configuration does not say."""
     known, simulated = known_model(model.name), provider.dialect in UNASKED
     decides = provider.dialect == "systemone"
+    profile = None if model.profile is None else profiles()[model.profile]
+    reading = DECISION if decides else profile.reading if profile else model.reading
     thinks = model.reasoning_effort is not None or model.thinking_budget_tokens is not None
     reasoning = thinks or bool(known.reasoning) if model.reasoning is None else model.reasoning
     usual_limit = REASONING_OUTPUT_TOKENS if reasoning else OUTPUT_TOKENS
@@ -90,7 +93,8 @@ def _model(
         max_output_tokens=0 if decides or model.kind == "embedding" else output_limit,
         **_price(model, found),
         end_of_life=model.end_of_life or known.end_of_life,
-        reading=(DECISION,) if decides else () if model.reading is None else (model.reading,),
+        reading=() if reading is None else (reading,),
+        profile=profile,
         capabilities=Capabilities(
             schema=model.structured_output and not decides,
             logprobs=model.logprobs,

@@ -155,7 +155,7 @@ class Question(Generic[T_co]):
     named forms in which the judge is declared to answer. Where the answer carries no
     log-probabilities, the question is asked `samples_else` times. `identity` tells this question
     from others with the same prompt whose verdicts mean something else. `tasks` are those of single
-    verdicts, where each counts by itself.
+    verdicts, where each counts by itself. A `guided` one has the caller's words in its task.
     """
 
     task: str
@@ -170,6 +170,12 @@ class Question(Generic[T_co]):
     samples_else: int = 1
     identity: tuple[object, ...] = ()
     tasks: Mapping[str, str] = field(default_factory=dict)
+    guided: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The type of criterion that it belongs to."""
+        return self.prompt_version.partition(".v")[0]
 
     def instructions(self, name: str) -> str:
         """What a model that decides is asked for the verdict of this name."""

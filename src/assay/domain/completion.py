@@ -246,7 +246,7 @@ class Prompt(Generic[T]):
     for. `key` identifies the question, whatever random values it carries (None: never share or
     cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
     with its `name`, `description` and `parameters`. `decision` is the same for a model that decides
-    (None: only a text answers it).
+    (None: only a text answers it). `framed` are the turns for a model with a profile.
     """
 
     turns: tuple[Turn, ...]
@@ -260,6 +260,7 @@ class Prompt(Generic[T]):
     refused: frozenset[str] = frozenset()
     tools: tuple[Mapping[str, Any], ...] = ()
     decision: Callable[[], Decision] | None = field(default=None, compare=False)
+    framed: Callable[[Model], tuple[Turn, ...]] | None = field(default=None, compare=False)
 
     @property
     def ending(self) -> Ending | None:
@@ -276,13 +277,19 @@ class Prompt(Generic[T]):
         return sum(turn.size for turn in self.turns)
 
     def for_model(self, model: Model) -> Prompt[T]:
-        """The prompt as this model is asked; the schema is left out where it takes none."""
+        """The prompt as this model is asked; the schema is left out where it takes none.
+
+        Raises `QuestionUnsupported` where the model's profile does not serve it.
+        """
         asked = replace(
             self,
             read=partial(self.read, forms=model.reading) if model.reading else self.read,
             answer=self.answer if model.capabilities.schema else None,
             sampling=self.sampling.for_model(model),
         )
+        if model.profile is not None and self.framed is not None:
+            turns = self.framed(model)
+            return replace(asked, turns=turns, answer=None, structured=None, plain=None)
         if asked.ending is None:
             return asked
         *before, last = self.turns

@@ -9,7 +9,8 @@
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
         ├── InputUnsupported       the model's API refuses the images of the prompt
-        │   └── ModelBlind         the model is not known to take images; nothing was sent
+        │   ├── ModelBlind         the model is not known to take images; nothing was sent
+        │   └── QuestionUnsupported  its profile does not serve the criterion; nothing was sent
         ├── InputUnavailable       an image of the case cannot be fetched now
         ├── KeyRejected            401, 402, 403
         │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
@@ -215,6 +216,13 @@ class ModelBlind(InputUnsupported):
     """The model is not known to take images: a verdict on the text alone would be blind."""
 
     outcome, sent, call_result = "model_blind", False, NO_RESULT
+
+
+class QuestionUnsupported(InputUnsupported):
+    """The model was trained for other questions; nothing was sent."""
+
+    outcome, sent, call_result = "question_unsupported", False, NO_RESULT
+    prompt_specific = True
 
 
 class InputUnavailable(ModelError):

@@ -16,6 +16,7 @@ from assay.domain.completion import CallContext, Completion, Decision, Prompt, T
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
 from assay.domain.sampling import Sampling
+from assay.judging.framed import framed
 from assay.prompts.templates import render
 from assay.prompts.untrusted import delimited, delimiter
 from assay.verdicts.answer_format import (
@@ -82,6 +83,7 @@ def to_prompt(
         marker=marker,
         key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
         decision=lambda: _decision(question, Turn("user", (opening, *shown))),
+        framed=lambda model: framed(question, opening, mark, model),
     )
     scales = question.scales
     if not question.reasoning:

@@ -13,7 +13,9 @@ from pydantic import Field, field_validator, model_validator
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.models import ModelKind
 from assay.domain.sampling import Effort
+from assay.domain.suggestions import did_you_mean
 from assay.domain.targets import is_loopback
+from assay.prompts.profiles import profiles
 from assay.settings.addresses import checked_base_url
 from assay.settings.secret import VariableName
 from assay.settings.section import Section
@@ -297,6 +299,12 @@ class ModelSettings(Section):
     reading: FormName | None = Field(
         None, description="The form in which the model is known to write its verdicts."
     )
+    profile: str | None = Field(
+        None,
+        description="How a judge that was trained on one form of prompt is asked and read: "
+        + ", ".join(f"`{name}`" for name in profiles())
+        + ".",
+    )
     logprobs: bool = Field(False, description="Whether the model returns token log-probabilities.")
     seed: bool = Field(False, description="Whether the model accepts a seed.")
     temperature: bool = Field(True, description="Whether the model accepts a temperature.")
@@ -324,6 +332,15 @@ class ModelSettings(Section):
         description="Longest time to think, until the answer begins. Unset: what the deadline "
         "leaves.",
     )
+
+    @model_validator(mode="after")
+    def _profile_is_known(self) -> Self:
+        if self.profile is not None and self.profile not in profiles():
+            hint = did_you_mean(self.profile, profiles())
+            raise ValueError(f"profile: {self.profile!r} is not known{hint}")
+        if self.profile is not None and (self.reading is not None or self.kind != "chat"):
+            raise ValueError("profile: has a reading of its own, and is for models that judge")
+        return self
 
 
 class JudgeSettings(Section):

@@ -103,9 +103,10 @@ class Model:
     take."""
 
     def __post_init__(self) -> None:
+        reading = self.reading if self.profile is None else (self.reading, self.profile)
         asked = (
             *(self.provider, self.name, self.host, self.context_tokens, self.max_output_tokens),
-            *(self.reading, self.profile, self.capabilities, self.simulated, self.reasoning),
+            *(reading, self.capabilities, self.simulated, self.reasoning),
             *(self.reasoning_effort, self.thinking_budget_tokens, self.kind, self.dimensions),
         )
         object.__setattr__(self, "fingerprint", repr(asked))

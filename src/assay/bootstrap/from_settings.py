@@ -99,7 +99,7 @@ def _model(
             schema=model.structured_output and not decides,
             logprobs=model.logprobs,
             seed=model.seed,
-            temperature=model.temperature,
+            temperature=model.temperature and not decides,
             vision=simulated or bool(known.vision) if model.vision is None else model.vision,
         ),
         takes_tools=provider.protocol in TOOL_PROTOCOLS,

@@ -88,7 +88,7 @@ def _offered(scale: AnyScale) -> tuple[DecisionType, tuple[Any, ...]]:
 def _reading(answer: Any, scale: AnyScale) -> Reading[Any]:
     masses = _masses(answer, *_offered(scale))
     first, second = sorted(masses, key=lambda verdict: -masses[verdict])[:2]
-    shown = ", ".join(f"{verdict} {mass:.4g}" for verdict, mass in masses.items())
+    shown = ", ".join(f"{verdict}: {mass:.4g}" for verdict, mass in masses.items())
     if masses[first] == masses[second] and not isinstance(scale, NumberScale):
         _unusable(f"{first!r} and {second!r} with the same probability")
     named = answer.get("choice", first)

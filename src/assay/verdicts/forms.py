@@ -42,13 +42,15 @@ class Form:
     """A named form.
 
     `undeclared`: unmistakable, so read even where nothing declares it. `framed`: its marks are
-    words of the language as well, so they count only in a sentence that says no more.
+    words of the language as well, so they count only in a sentence that says no more. `reasoned`:
+    the answer's reasoning stands in tags that hold mere thinking elsewhere.
     """
 
     name: str
     marks: Grammar
     undeclared: bool = False
     framed: bool = False
+    reasoned: bool = False
 
 
 _GRADES: Final[Mapping[str, float]] = {"A>>B": 1.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": 0.0}
@@ -303,7 +305,7 @@ FORMS: Final[Mapping[str, Form]] = {
         Form("option", _option_letter),
         Form("stars", _stars, framed=True),
         Form("words", _number_word),
-        Form("score_tag", _score_tag),
+        Form("score_tag", _score_tag, reasoned=True),
         Form("pass_fail", _of_two(_PASS_FAIL)),
         Form("safe_unsafe", _of_two(_SAFE)),
     )

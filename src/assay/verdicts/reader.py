@@ -126,7 +126,8 @@ def read_verdict(
         # A form that nobody declared may be quoted or denied, as prose may.
         if marks and (declared or any(_stands(own, mark, scale) for mark in marks)):
             others = [] if declared else stated
-            reading = answer.reading(_agreed([*others, *marks]), f"form:{form.name}")
+            why = completion.text if form.reasoned else None
+            reading = answer.reading(_agreed([*others, *marks]), f"form:{form.name}", why)
             break
     else:
         if not stated:

@@ -183,6 +183,12 @@ def test_an_answer_in_the_trained_form_is_read(profile, criterion, text, score) 
     assert verdict.read_from.method == f"form:{profiles()[profile].reading}"
 
 
+def test_reasoning_in_tags_is_the_explanation() -> None:
+    """Elsewhere the same tags hold thinking, which is no part of an answer."""
+    verdict = found("glider", SCORE, "<reasoning>Two gaps.</reasoning><score>2</score>")
+    assert "Two gaps." in verdict.explanation
+
+
 @pytest.mark.parametrize(
     ("profile", "criterion", "text"),
     [

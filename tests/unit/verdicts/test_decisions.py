@@ -65,7 +65,7 @@ def test_the_most_probable_verdict_is_read_with_all_masses():
     assert reading.value == "polite"
     assert reading.masses == pytest.approx(CHOSEN)
     assert reading.excerpted.method == "probability"
-    assert reading.excerpt == "polite 0.7, neutral 0.2, rude 0.1"
+    assert reading.excerpt == "polite: 0.7, neutral: 0.2, rude: 0.1"
     assert "no reasons" in reading.explanation
     assert read({"type": "noul", "noul": 0.25}, YES_NO).masses == {"yes": 0.25, "no": 0.75}
     assert read(levels(0, 0.1, 0.2, 0.6, 0.1), FIVE).masses == pytest.approx(

@@ -203,6 +203,16 @@ async def test_both_orders_of_a_comparison_are_weighed(running):
     assert (one["label"], one["passed"]) == ("other", False)
 
 
+async def test_a_panel_with_a_model_that_writes_passes_by_its_majority(running):
+    """The score is the mean of both, and both say yes, in whatever order they are asked."""
+    running.second.answer = '{"reasoning": "so", "manipulation": "none", "verdict": "yes"}'
+    for models in (["decider", "writer"], ["writer", "decider"]):
+        found = await running.result(POLITE, judge={"models": models, "strategy": "panel"})
+        assert (found["label"], found["passed"]) == ("yes", True)
+        assert found["score"] == pytest.approx(0.9)
+        assert found["judge"]["score_method"] == "panel"
+
+
 async def test_g_eval_asks_once(running):
     """The probabilities of all numbers are known: no samples are needed."""
     found = await running.result({"type": "g_eval", "criteria": "Is it clear?"})

@@ -96,6 +96,11 @@ class Finding:
     read_from: ReadFrom | None = None
     verdict_score: float | None = None
 
+    @property
+    def own_score(self) -> float:
+        """The score of the verdict itself, whatever it is weighed with."""
+        return self.score if self.verdict_score is None else self.verdict_score
+
 
 class Check(Criterion):
     """A deterministic criterion: a pure function of the case."""

@@ -52,9 +52,8 @@ def grade(criterion: Criterion, finding: Finding) -> Grade | None:
         return None
     passed = finding.passed
     if passed is None:
-        is_own = criterion.threshold is None and finding.verdict_score is not None
-        decisive = finding.verdict_score if is_own else finding.score
-        passed = (decisive or 0.0) >= criterion.passing_score()
+        decisive = finding.own_score if criterion.threshold is None else finding.score
+        passed = decisive >= criterion.passing_score()
     return (
         Grade(1.0 - finding.score, not passed) if criterion.negate else Grade(finding.score, passed)
     )

@@ -157,7 +157,8 @@ def _majority(findings: Sequence[Finding]) -> Finding:
     leading = [vote for vote in findings if counts[_choice(vote)] == most]
     score = statistics.fmean(vote.score for vote in leading)
     if len({_choice(vote) for vote in leading}) == 1:
-        return replace(leading[0], score=score, probability_left=None)
+        own = statistics.fmean(vote.own_score for vote in leading)
+        return replace(leading[0], score=score, probability_left=None, verdict_score=own)
     # No vote won: the threshold decides on a score between the tied ones.
     return Finding(score=score, explanation=_explained(findings, "The vote is tied."))
 

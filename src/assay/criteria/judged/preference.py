@@ -122,12 +122,11 @@ def position_of(finding: Finding) -> Position:
 
 def swapped_back(finding: Finding) -> Finding:
     """The finding of the swapped order, as seen from the straight one."""
-    own = finding.verdict_score
     return replace(
         finding,
         score=1.0 - finding.score,
         value=SWAPPED[position_of(finding)],
-        verdict_score=None if own is None else 1.0 - own,
+        verdict_score=1.0 - finding.own_score,
     )
 
 

@@ -138,6 +138,31 @@ async def counted(url):
     return {name.removeprefix("llamacpp:"): float(value) for name, _, value in pairs}
 
 
+DECIDING = """
+[providers.local]
+dialect = "systemone"
+base_url = "{url}"
+
+[models.decider]
+provider = "local"
+name = "SmolLM2-135M-Instruct"
+"""
+
+
+async def test_a_model_that_writes_does_not_decide(model, tmp_path):
+    """The server says so with a status of its own, and so does the response."""
+    async with (
+        running_service(tmp_path, DECIDING.format(url=model)) as service,
+        aiohttp.ClientSession(service.url) as session,
+    ):
+        asked = {"output": "Paris", "criteria": [POLITE]}
+        async with session.post("/v1/evaluations", json=asked) as answer:
+            problem = await answer.json()
+    assert answer.status == 503
+    assert "answered 501: This model is not a decision model" in problem["detail"]
+    assert [one["outcome"] for one in problem["attempts"]] == ["model_missing"]
+
+
 async def test_each_answer_is_a_verdict_on_the_scale_or_unscored(model, tmp_path):
     """Streamed, whole, under a grammar, in prose, with log-probabilities, cut, two at a time."""
     config = CONFIG.format(url=model) + "".join(MODEL.format(**judge) for judge in JUDGES)

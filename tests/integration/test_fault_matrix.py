@@ -37,7 +37,7 @@ from assay.settings import Settings
 from fakes.engine import engine
 from fakes.providers.clouds import CLOUD_MODELS, CLOUD_SETTINGS
 from fakes.providers.faults import FAULTS
-from fakes.providers.server import PATHS, PROTOCOLS, FaultServer
+from fakes.providers.server import DECIDING, PATHS, PROTOCOLS, FaultServer
 from fakes.recorded_events import RecordedEvents
 from fakes.redis_process import RedisProcess
 
@@ -143,6 +143,10 @@ def silence_s(name: str) -> float:
 def meaning(name: str, dialect: str, stream: bool) -> type[ModelError] | None:
     """What the fault is to the nest; None where the answer is a verdict all the same."""
     fault = FAULTS[name]
+    if dialect in DECIDING:  # answers without words, and never in a stream
+        if fault.behaviour == "answer" and fault.ending != "prompt_blocked":
+            return None
+        return StreamBroken if name == "error_mid" else fault.raises
     if fault.ending in ("refusal", "length"):
         return AnswerRefused if fault.ending == "refusal" else AnswerTruncated
     if PROTOCOLS[dialect].filter_is_refusal and fault.ending in (
@@ -171,7 +175,7 @@ async def side_by_side(case: Callable[[str], Awaitable[None]]) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("dialect", PATHS)
+@pytest.mark.parametrize("dialect", [*PATHS, *DECIDING])
 async def test_every_fault_ends_as_the_table_says(redis, dialect, stream):
     """Scored before the deadline, or not where no other model could do better; all is on record."""
     await side_by_side(lambda name: ends_as_the_table_says(redis, name, dialect, stream))

@@ -14,7 +14,7 @@ from assay.batches.creation import BatchRequestSpec
 from assay.catalog.stores import OpenStores
 from assay.criteria.judge import judge_spec
 from assay.domain.completion import NO_USAGE, CallContext, Caller, Prompt, Usage
-from assay.domain.errors import NotApplicable
+from assay.domain.errors import NotApplicable, QuestionUnsupported
 from assay.domain.evaluation import Case
 from assay.domain.exact_json import loads
 from assay.domain.policy import Deadline
@@ -98,7 +98,10 @@ def _take_row(
     def take(member: PanelMember, prompt: Prompt[Any], calls: float) -> Usage:
         nonlocal size
         estimator = member.estimator
-        asked = prompt.for_model(estimator.model)
+        try:
+            asked = prompt.for_model(estimator.model)
+        except QuestionUnsupported:
+            return NO_USAGE  # it is not asked
         size += asked.size
         usage, id_ = estimator.tokens(asked), estimator.model.id
         estimators[id_] = estimator

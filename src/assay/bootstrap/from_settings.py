@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from assay.bootstrap.prices import Published, published
-from assay.domain.models import Capabilities, LongPrice, Model
+from assay.domain.models import DECISION, Capabilities, LongPrice, Model
 from assay.domain.targets import AllowedHosts
 from assay.domain.tenants import TenantLimits
 from assay.domain.trace_context import outgoing_headers
 from assay.http.limits import Limits
+from assay.prompts.profiles import profiles
 from assay.providers import CLOUD_CREDENTIALS, Credentials, ProviderConfig, Tls
 from assay.settings import (
     UNASKED,
@@ -74,6 +75,9 @@ def _model(
 ) -> Model:
     """One configured model, with what is known of it where the configuration does not say."""
     known, simulated = known_model(model.name), provider.dialect in UNASKED
+    decides = provider.dialect == "systemone"
+    profile = None if model.profile is None else profiles()[model.profile]
+    reading = DECISION if decides else profile.reading if profile else model.reading
     thinks = model.reasoning_effort is not None or model.thinking_budget_tokens is not None
     reasoning = thinks or bool(known.reasoning) if model.reasoning is None else model.reasoning
     usual_limit = REASONING_OUTPUT_TOKENS if reasoning else OUTPUT_TOKENS
@@ -87,15 +91,16 @@ def _model(
         dimensions=model.dimensions,
         host=urlsplit(provider.url).hostname or "",
         context_tokens=model.context_tokens or (found.context_tokens if found else None),
-        max_output_tokens=0 if model.kind == "embedding" else output_limit,
+        max_output_tokens=0 if decides or model.kind == "embedding" else output_limit,
         **_price(model, found),
         end_of_life=model.end_of_life or known.end_of_life,
-        reading=() if model.reading is None else (model.reading,),
+        reading=() if reading is None else (reading,),
+        profile=profile,
         capabilities=Capabilities(
-            schema=model.structured_output,
+            schema=model.structured_output and not decides,
             logprobs=model.logprobs,
             seed=model.seed,
-            temperature=model.temperature,
+            temperature=model.temperature and not decides,
             vision=simulated or bool(known.vision) if model.vision is None else model.vision,
         ),
         takes_tools=provider.protocol in TOOL_PROTOCOLS,

@@ -185,7 +185,8 @@ def _pass_probability(result: Mapping[str, Any], judge: Mapping[str, Any]) -> fl
     votes = [vote["passed"] for vote in judge.get("votes") or () if vote.get("passed") is not None]
     if votes:
         return float(sum(votes) / len(votes))
-    if judge.get("score_method") == "logprobs" and isinstance(result.get("value"), bool):
+    weighed = judge.get("score_method") in ("logprobs", "probability")
+    if weighed and isinstance(result.get("value"), bool):
         return _number(result.get("score"))
     return NAN
 

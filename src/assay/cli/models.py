@@ -15,7 +15,15 @@ from assay.bootstrap import EmbeddedError, ModelLayers, open_models, provider_co
 from assay.cli import listing, options
 from assay.cli.app import Exit, app, examples, printable, usage_error
 from assay.cli.configuration import read_settings
-from assay.domain.completion import CallContext, Caller, Completion, Prompt, Turn
+from assay.domain.completion import (
+    CallContext,
+    Caller,
+    Completion,
+    Decision,
+    Prompt,
+    Turn,
+    TypedQuestion,
+)
 from assay.domain.errors import ModelError
 from assay.domain.policy import Deadline
 from assay.domain.sampling import Sampling
@@ -99,8 +107,10 @@ def _listed(name: str, provider: ProviderSettings) -> Names:
 
 async def _check(layers: ModelLayers, slots: asyncio.Semaphore) -> dict[str, Any]:
     """Whether the model answers, asked directly: no quota, queue or breaker is in between."""
+    turn = Turn("user", ("Reply with the word OK.",))
+    asked = {"asked": TypedQuestion("noul", "Does it ask for a word?")}
     prompt = Prompt(
-        (Turn("user", ("Reply with the word OK.",)),), _as_it_is, Sampling(OUTPUT_TOKENS)
+        (turn,), _as_it_is, Sampling(OUTPUT_TOKENS), decision=lambda: Decision(turn, asked)
     )
     async with slots:
         context = CallContext(Caller(), Deadline.after(CHECK_S_MAX))

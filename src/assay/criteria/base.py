@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,9 +15,11 @@ from assay.criteria.frozen import Frozen
 from assay.criteria.judge import Judge, JudgeField, judge_spec
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case, JudgeSign, JudgeSpec, ReadFrom
+from assay.domain.models import DECISION
 from assay.prompts.templates import render
 from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
+from assay.verdicts.decisions import read_decisions, weights_of
 from assay.verdicts.forms import AnyScale, FormName
 from assay.verdicts.reader import PLAIN, Protocol, Reading, read_verdict, read_verdicts
 
@@ -78,7 +81,9 @@ class Finding:
     is set where the score is weighted by log-probabilities: the probability that the model gave to
     tokens that are no verdict. `confidence` is how sure the judge was, where that is known: the
     share of votes for the verdict, of all that were asked for, or the verdict's own probability.
-    `read_from` is where a judge's verdict was read.
+    `read_from` is where a judge's verdict was read. `verdict_score` is set where `score` is weighed
+    by the probabilities of all labels: the score of the most probable one, which passes or fails
+    where the caller gives no threshold.
     """
 
     score: float
@@ -89,6 +94,12 @@ class Finding:
     probability_left: float | None = None
     confidence: float | None = None
     read_from: ReadFrom | None = None
+    verdict_score: float | None = None
+
+    @property
+    def own_score(self) -> float:
+        """The score of the verdict itself, whatever it is weighed with."""
+        return self.score if self.verdict_score is None else self.verdict_score
 
 
 class Check(Criterion):
@@ -148,7 +159,8 @@ class Question(Generic[T_co]):
     `AnswerUnreadable`. Without `reasoning` the judge answers with the bare verdict. `forms` are the
     named forms in which the judge is declared to answer. Where the answer carries no
     log-probabilities, the question is asked `samples_else` times. `identity` tells this question
-    from others with the same prompt whose verdicts mean something else.
+    from others with the same prompt whose verdicts mean something else. `tasks` are those of single
+    verdicts, where each counts by itself. A `guided` one has the caller's words in its task.
     """
 
     task: str
@@ -162,18 +174,70 @@ class Question(Generic[T_co]):
     max_output_tokens: int | None = None
     samples_else: int = 1
     identity: tuple[object, ...] = ()
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    guided: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The type of criterion that it belongs to."""
+        return self.prompt_version.partition(".v")[0]
+
+    def instructions(self, name: str) -> str:
+        """What a model that decides is asked for the verdict of this name."""
+        if name in self.tasks:
+            return self.tasks[name]
+        return f"{self.task}\n\nDecide on {name} alone." if name else self.task
+
+    def found(self, readings: Mapping[str, Reading[Any]]) -> T_co:
+        """What the verdicts mean, weighed where they come with the probabilities of all."""
+        found = self.finding(readings)
+        weights = weights_of(readings)
+        if not (weights and isinstance(found, Finding)):
+            return found
+        return cast("T_co", _weighed(found, weights, readings, self.finding))
 
     def read(self, completion: Completion[object], protocol: Protocol = PLAIN) -> Judgement[T_co]:
         """What the answer means; raises `AnswerUnreadable`, `AnswerTruncated`, `AnswerRefused`."""
         if not self.reasoning and completion.finish == "length":
             # The limit of a few tokens is ours: what comes before it is the whole verdict or none.
             completion = replace(completion, finish="stop")
-        if "" in self.scales:
+        if DECISION in protocol.forms:
+            readings = read_decisions(completion, self.scales, partly=bool(self.tasks))
+        elif "" in self.scales:
             readings = {"": read_verdict(completion, self.scales[""], protocol)}
         else:
             readings = read_verdicts(completion, self.scales, protocol)
         saw = next(iter(readings.values())).manipulation
-        return Judgement(self.finding(readings), saw)
+        return Judgement(self.found(readings), saw)
+
+
+def _weighed(
+    found: Finding,
+    weights: Sequence[tuple[str, Any, float]],
+    readings: Mapping[str, Reading[Any]],
+    finding: Callable[[Mapping[str, Reading[Any]]], Any],
+) -> Finding:
+    """The finding with the mean score of all verdicts; exact where each adds to the score."""
+    others = [
+        (finding({**readings, name: replace(readings[name], value=verdict)}), mass)
+        for name, verdict, mass in weights
+    ]
+    score = found.score + math.fsum(mass * (other.score - found.score) for other, mass in others)
+    weighed = replace(
+        found,
+        score=min(1.0, max(0.0, score)),
+        explanation=found.explanation or next(iter(readings.values())).explanation,
+        probability_left=0.0,
+        verdict_score=found.score,
+    )
+    if len(readings) > 1:
+        return weighed
+    [reading] = readings.values()
+    weighed = replace(weighed, confidence=max(mass for _, mass in others))
+    if isinstance(reading.value, str):
+        return weighed
+    value = math.fsum(mass * other.value for other, mass in others)
+    return replace(weighed, value=value, verdict_score=None)
 
 
 class AsksModel(Criterion):

@@ -52,7 +52,8 @@ def grade(criterion: Criterion, finding: Finding) -> Grade | None:
         return None
     passed = finding.passed
     if passed is None:
-        passed = finding.score >= criterion.passing_score()
+        decisive = finding.own_score if criterion.threshold is None else finding.score
+        passed = decisive >= criterion.passing_score()
     return (
         Grade(1.0 - finding.score, not passed) if criterion.negate else Grade(finding.score, passed)
     )

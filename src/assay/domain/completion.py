@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
+DecisionType = Literal["noul", "choice", "score"]
+"""A yes or no, one of several options, or one of several levels in order."""
 Finish = Literal["stop", "length", "refusal", "content_filter"]
 
 T = TypeVar("T")
@@ -104,6 +106,23 @@ class Ending:
 
     instruction: str
     repeat: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypedQuestion:
+    """A question for a model that decides; `options` are what it offers, if not a yes or no."""
+
+    type: DecisionType
+    instructions: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a model that decides is asked: typed questions by their ids about one state."""
+
+    state: Turn
+    questions: Mapping[str, TypedQuestion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +256,8 @@ class Prompt(Generic[T]):
     for models with and without structured output. `marker` is the random value that `plain` asks
     for. `key` identifies the question, whatever random values it carries (None: never share or
     cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
-    with its `name`, `description` and `parameters`.
+    with its `name`, `description` and `parameters`. `decision` is the same for a model that decides
+    (None: only a text answers it). `framed` are the turns for a model with a profile.
     """
 
     turns: tuple[Turn, ...]
@@ -250,6 +270,8 @@ class Prompt(Generic[T]):
     key: tuple[object, ...] | None = None
     refused: frozenset[str] = frozenset()
     tools: tuple[Mapping[str, Any], ...] = ()
+    decision: Callable[[], Decision] | None = field(default=None, compare=False)
+    framed: Callable[[Model], tuple[Turn, ...]] | None = field(default=None, compare=False)
 
     @property
     def ending(self) -> Ending | None:
@@ -266,10 +288,17 @@ class Prompt(Generic[T]):
         return sum(turn.size for turn in self.turns)
 
     def for_model(self, model: Model) -> Prompt[T]:
-        """The prompt as this model is asked; the schema is left out where it takes none."""
+        """The prompt as this model is asked; the schema is left out where it takes none.
+
+        Raises `QuestionUnsupported` where the model's profile does not serve it.
+        """
         answer = self.answer if model.capabilities.schema else None
         ending, turns = self.plain if answer is None else self.structured, self.turns
-        if ending is not None:
+        changes: dict[str, Any] = {}
+        if model.profile is not None and self.framed is not None:
+            answer, turns = None, self.framed(model)
+            changes = {"structured": None, "plain": None}
+        elif ending is not None:
             *before, last = turns
             turns = (*before, Turn(last.role, (*last.parts, ending.instruction)))
         return replace(
@@ -278,6 +307,7 @@ class Prompt(Generic[T]):
             read=partial(self.read, forms=model.reading) if model.reading else self.read,
             answer=answer,
             sampling=self.sampling.for_model(model),
+            **changes,
         )
 
     def without(self, refused: frozenset[str]) -> Prompt[T]:

@@ -9,11 +9,12 @@
         ├── ContentFiltered        the provider's filter, before or in the answer
         ├── ContextExceeded        413, or the prompt is longer than the window
         ├── InputUnsupported       the model's API refuses the images of the prompt
-        │   └── ModelBlind         the model is not known to take images; nothing was sent
+        │   ├── ModelBlind         the model is not known to take images; nothing was sent
+        │   └── QuestionUnsupported  its profile does not serve the criterion; nothing was sent
         ├── InputUnavailable       an image of the case cannot be fetched now
         ├── KeyRejected            401, 402, 403
         │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
-        ├── ModelMissing           404
+        ├── ModelMissing           404, 501
         ├── ProviderDown           unreachable
         │   ├── NameUnresolved     DNS
         │   ├── ConnectionRefused
@@ -26,6 +27,7 @@
         ├── StreamBroken           cut or malformed answer, or ended with a word for an error
         ├── AnswerUnreadable       the verdict does not parse
         ├── VectorsUnusable        the embeddings do not fit the texts
+        ├── DecisionUnusable       the probabilities do not fit the questions
         ├── ReadingFailed          an unexpected error while it was read
         ├── AnswerTruncated        the verdict was cut at the output limit
         ├── AnswerRefused          the judge declined to judge
@@ -216,6 +218,13 @@ class ModelBlind(InputUnsupported):
     outcome, sent, call_result = "model_blind", False, NO_RESULT
 
 
+class QuestionUnsupported(InputUnsupported):
+    """The model was trained for other questions; nothing was sent."""
+
+    outcome, sent, call_result = "question_unsupported", False, NO_RESULT
+    prompt_specific = True
+
+
 class InputUnavailable(ModelError):
     """An image could not be fetched for a reason that may pass."""
 
@@ -288,6 +297,12 @@ class AnswerUnreadable(ModelError):
 
 class VectorsUnusable(ModelError):
     outcome, reason, transient = "vectors_unusable", "judge_parse_error", False
+
+
+class DecisionUnusable(ModelError):
+    """Asked again, a model that decides would answer the same."""
+
+    outcome, reason, transient = "decision_unusable", "judge_parse_error", False
 
 
 class ReadingFailed(ModelError):

@@ -45,7 +45,7 @@ JudgeSign = Literal["addresses_grader", "gives_instructions", "forges_verdict", 
 Sign = Literal[SearchSign, JudgeSign]
 MANIPULATIONS: tuple[str, ...] = ("none", *get_args(JudgeSign))
 """What a judge is offered to say in its answer."""
-ScoreMethod = Literal["single", "samples", "logprobs", "panel"]
+ScoreMethod = Literal["single", "samples", "logprobs", "probability", "panel"]
 Aggregate = Literal["mean", "median", "majority"]
 LongInput = Literal["reject", "truncate", "map_reduce"]
 WhereUnsure = Literal["unscored", "last"]

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
-from assay.domain.completion import Usage
+from assay.domain.completion import Role, Usage
 from assay.domain.sampling import Effort, Sampling
 
 ModelKind = Literal["chat", "embedding"]
+DECISION = "decision"
+"""The form in which a model answers that decides: a probability for each verdict, and no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,33 @@ class Capabilities:
     seed: bool = False
     temperature: bool = True
     vision: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The words around a question for a trained judge: templates for turns by their roles.
+
+    It `serves` types of criteria, on whole numbers of these `scales` or on labels, about cases that
+    have what it `needs`.
+    """
+
+    serves: tuple[str, ...]
+    needs: tuple[str, ...]
+    turns: tuple[tuple[Role, str], ...]
+    scales: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a family of trained judges is asked, and the form in which it answers.
+
+    `models` are the beginnings of their names.
+    """
+
+    name: str
+    reading: str
+    frames: tuple[Frame, ...]
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +90,7 @@ class Model:
     price_date: date | None = None
     end_of_life: date | None = None
     reading: tuple[str, ...] = ()
+    profile: Profile | None = None
     capabilities: Capabilities = Capabilities()
     takes_tools: bool = False
     simulated: bool = False
@@ -73,9 +103,10 @@ class Model:
     take."""
 
     def __post_init__(self) -> None:
+        reading = self.reading if self.profile is None else (self.reading, self.profile)
         asked = (
             *(self.provider, self.name, self.host, self.context_tokens, self.max_output_tokens),
-            *(self.reading, self.capabilities, self.simulated, self.reasoning),
+            *(reading, self.capabilities, self.simulated, self.reasoning),
             *(self.reasoning_effort, self.thinking_budget_tokens, self.kind, self.dimensions),
         )
         object.__setattr__(self, "fingerprint", repr(asked))
@@ -84,6 +115,11 @@ class Model:
         """Whether it thinks before it answers, asked in this way."""
         off = sampling.reasoning_effort == "none" or sampling.thinking_budget_tokens == 0
         return self.reasoning and not off
+
+    @property
+    def decides(self) -> bool:
+        """Whether it answers typed questions with probabilities, and writes no text."""
+        return DECISION in self.reading
 
     @property
     def is_priced(self) -> bool:

@@ -107,6 +107,9 @@ class Generation(Frozen):
             faults = [FieldError("/generate/model", error.message)]
             raise RequestError(error.code, error.message, faults) from None
         model = member.estimator.model
+        if model.decides:
+            fault = FieldError("/generate/model", f"{model.id} decides, and writes no text")
+            raise RequestError("invalid_request", f"{fault.pointer}: {fault.message}.", [fault])
         for name, is_able in (("tools", model.takes_tools), ("answer", model.capabilities.schema)):
             if getattr(self, name) and not is_able:
                 fault = FieldError(f"/generate/{name}", f"cannot be sent to the model {model.id}")

@@ -12,10 +12,11 @@ from typing import Generic, TypeVar
 
 from assay.criteria.base import Judgement, Question
 from assay.criteria.embedded import TextsToEmbed
-from assay.domain.completion import CallContext, Completion, Prompt, Turn
+from assay.domain.completion import CallContext, Completion, Decision, Prompt, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
 from assay.domain.sampling import Sampling
+from assay.judging.framed import framed
 from assay.prompts.templates import render
 from assay.prompts.untrusted import delimited, delimiter
 from assay.verdicts.answer_format import (
@@ -24,6 +25,7 @@ from assay.verdicts.answer_format import (
     marked_ending,
     structured_ending,
 )
+from assay.verdicts.decisions import question_id, typed_question
 from assay.verdicts.reader import Protocol
 
 T = TypeVar("T")
@@ -66,6 +68,30 @@ def to_prompt(
         "Only tags with exactly this value count.\n"
     )
     asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
+    sampling = _sampling(question, spec, sample)
+    shown = delimited(question.content, mark)
+    content = tuple(part for piece in question.content for part in piece)
+    numbered = ("sample", sample) if sample else ()
+    marker = random_hex(MARKER_BYTES) if question.reasoning else ""
+    scales, reasons = question.scales, question.reasoning
+    return Prompt(
+        turns=(
+            Turn("system", (render(SYSTEM),)),
+            Turn("user", (opening, *shown, asking)),
+        ),
+        sampling=sampling,
+        read=_Reader(question, marker),
+        answer=answer_schema(scales) if reasons else None,
+        structured=structured_ending(scales) if reasons else None,
+        plain=marked_ending(scales, marker) if reasons else bare_ending(scales[""]),
+        marker=marker,
+        key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
+        decision=lambda: _decision(question, Turn("user", (opening, *shown))),
+        framed=lambda model: framed(question, opening, mark, model),
+    )
+
+
+def _sampling(question: Question[T], spec: JudgeSpec, sample: int) -> Sampling:
     sampling = Sampling(
         temperature=spec.temperature,
         seed=None if spec.seed is None else spec.seed + sample,
@@ -76,23 +102,16 @@ def to_prompt(
     )
     if question.max_output_tokens is not None:
         sampling = replace(sampling, max_output_tokens=question.max_output_tokens)
-    content = tuple(part for piece in question.content for part in piece)
-    numbered = ("sample", sample) if sample else ()
-    marker = random_hex(MARKER_BYTES) if question.reasoning else ""
-    scales, reasons = question.scales, question.reasoning
-    return Prompt(
-        turns=(
-            Turn("system", (render(SYSTEM),)),
-            Turn("user", (opening, *delimited(question.content, mark), asking)),
-        ),
-        sampling=sampling,
-        read=_Reader(question, marker),
-        answer=answer_schema(scales) if reasons else None,
-        structured=structured_ending(scales) if reasons else None,
-        plain=marked_ending(scales, marker) if reasons else bare_ending(scales[""]),
-        marker=marker,
-        key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
-    )
+    return sampling
+
+
+def _decision(question: Question[T], state: Turn) -> Decision:
+    """The question for a model that decides: each verdict apart, about the content alone."""
+    questions = {
+        question_id(name): typed_question(scale, question.instructions(name))
+        for name, scale in question.scales.items()
+    }
+    return Decision(state, questions)
 
 
 def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:

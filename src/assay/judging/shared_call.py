@@ -170,6 +170,11 @@ def shared_question(
         prompt_version="shared.v3",
         max_output_tokens=OUTPUT_TOKENS_EACH * len(questions),
         identity=tuple(part for question in questions.values() for part in question.identity),
+        tasks={
+            _shared_name(key, name): question.instructions(name)
+            for key, question in questions.items()
+            for name in question.scales
+        },
     )
 
 
@@ -190,7 +195,7 @@ def findings_from(
         }
         with suppress(AnswerUnreadable):
             if own:
-                found[key] = question.finding(own)
+                found[key] = question.found(own)
     if not found:
         raise AnswerUnreadable("No verdict in the answer can be read.")
     return found

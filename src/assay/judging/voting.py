@@ -15,6 +15,7 @@ from assay.domain.ports import PanelMember
 from assay.judging.call import JudgeReply
 from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import ask_within_window
+from assay.verdicts.decisions import METHOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,10 @@ class Votes:
         if len(self.replies) > 1:
             return "samples"
         found = self.finding
-        return "single" if found is None or found.probability_left is None else "logprobs"
+        if found is None or found.probability_left is None:
+            return "single"
+        is_decided = found.read_from is not None and found.read_from.method == METHOD
+        return "probability" if is_decided else "logprobs"
 
 
 async def collect_votes(question: Question[Finding], panel: Panel, context: CallContext) -> Votes:
@@ -153,7 +157,8 @@ def _majority(findings: Sequence[Finding]) -> Finding:
     leading = [vote for vote in findings if counts[_choice(vote)] == most]
     score = statistics.fmean(vote.score for vote in leading)
     if len({_choice(vote) for vote in leading}) == 1:
-        return replace(leading[0], score=score, probability_left=None)
+        own = statistics.fmean(vote.own_score for vote in leading)
+        return replace(leading[0], score=score, probability_left=None, verdict_score=own)
     # No vote won: the threshold decides on a score between the tied ones.
     return Finding(score=score, explanation=_explained(findings, "The vote is tied."))
 

@@ -39,6 +39,16 @@ def templates() -> str:
     return "".join(file.read_text() for file in files if file.name.endswith(".j2"))
 
 
+@cache
+def _written(template: str) -> Template:
+    return _environment().from_string(template.lstrip("\n"))
+
+
+def render_text(template: str, **values: Any) -> str:
+    """The text of a template that is no file of its own."""
+    return _written(template).render(**values)
+
+
 def render(version: str, **values: Any) -> str:
     """The text of a prompt such as `rubric.v1`; an unknown value raises `UndefinedError`."""
     return _template(version).render(values).strip() if values else _constant(version)

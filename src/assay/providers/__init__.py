@@ -15,6 +15,7 @@ from assay.providers.gemini import Gemini, GeminiEmbeddings
 from assay.providers.openai import OpenAI, OpenAIEmbeddings, OpenAIResponses
 from assay.providers.recorded import Recorded
 from assay.providers.simulated import Simulated
+from assay.providers.systemone import SystemOne
 from assay.providers.tls import Tls
 from assay.providers.vertex import google_credentials, vertex
 
@@ -26,6 +27,7 @@ HTTP_DIALECTS: Mapping[str, Callable[[Model, ProviderClient], ChatModel]] = {
     "azure": Azure,
     "bedrock": Bedrock,
     "vertex": vertex,
+    "systemone": SystemOne,
 }
 """The wire protocols over HTTP."""
 UNASKED: Mapping[str, Callable[[Model], ChatModel]] = {"simulated": Simulated, "recorded": Recorded}

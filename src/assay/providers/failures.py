@@ -56,6 +56,7 @@ _STATUSES: Mapping[int, type[ModelError]] = {
     408: ServerError,
     413: ContextExceeded,
     429: RateLimited,
+    501: ModelMissing,  # llama.cpp: what is asked is not what the model does
 }
 _SEARCHED_STATUSES = (400, 403, 413, 422, None)
 """Statuses whose message is searched; elsewhere it could only quote the caller's text."""
@@ -175,6 +176,7 @@ class ProviderError:
         details = [mapping_of(detail) for detail in list_of(fields.get("details"))]
         named = [part.get(key) for part in (fields, outer) for key in ("code", "type", "status")]
         named += [detail.get("reason") for detail in details]
+        named.append(mapping_of(outer.get("detail")).get("error_type"))  # TypeSafe
         named.append(headers.get("x-amzn-ErrorType", "").partition(":")[0] or None)
         # What a gateway was answered by the provider behind it.
         raw = text_of(mapping_of(fields.get("metadata")).get("raw"))

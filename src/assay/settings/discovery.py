@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from assay.prompts.profiles import profile_named_like
 from assay.settings.addresses import checked_base_url
 from assay.settings.judges import BASE_URLS
 from assay.settings.known_models import ENDS_SOON, family, known_model, known_models
@@ -107,7 +108,12 @@ def discover(environ: Mapping[str, str]) -> dict[str, Table]:
 def _add(models: Table, provider: str, chosen: Listed) -> None:
     """Configure the chosen model, and say how another one is."""
     id_ = f"{provider}/{chosen.name}"
-    models[id_] = {"provider": provider, "name": chosen.name, "end_of_life": chosen.end_of_life}
+    models[id_] = {
+        "provider": provider,
+        "name": chosen.name,
+        "end_of_life": chosen.end_of_life,
+        "profile": profile_named_like(chosen.name),
+    }
     logger.warning(
         "No model is configured: %s judges, chosen from what its provider lists. To pin this or "
         'another one, add [providers.%s] and [models."%s"] to assay.toml',

@@ -13,7 +13,9 @@ from pydantic import Field, field_validator, model_validator
 from assay.domain.evaluation import OnRefusal, Strategy
 from assay.domain.models import ModelKind
 from assay.domain.sampling import Effort
+from assay.domain.suggestions import did_you_mean
 from assay.domain.targets import is_loopback, is_private_host
+from assay.prompts.profiles import profiles
 from assay.settings.addresses import checked_base_url
 from assay.settings.secret import VariableName
 from assay.settings.section import Section
@@ -28,6 +30,7 @@ Dialect = Literal[
     "azure",
     "bedrock",
     "vertex",
+    "systemone",
     "simulated",
     "recorded",
 ]
@@ -45,6 +48,7 @@ BASE_URLS: dict[Dialect, str] = {
     "azure": "",
     "bedrock": "https://bedrock-runtime.{region}.{domain}",
     "vertex": "https://{region}-aiplatform.googleapis.com/v1",
+    "systemone": "",
     "simulated": "",
     "recorded": "",
 }
@@ -69,12 +73,13 @@ class ProviderSettings(Section):
 
     dialect: Dialect = Field(
         description="Wire protocol of the endpoint. `openai` is the Responses API at OpenAI's own "
-        "host and chat completions elsewhere; `openai_chat` and `openai_responses` name one."
+        "host and chat completions elsewhere; `openai_chat` and `openai_responses` name one. "
+        "`systemone` is that of models that decide."
     )
     base_url: str = Field(
         "",
         description="http(s) URL of the API, without a query, user or password. Empty: the "
-        "vendor's. `azure` has none, and needs the resource's endpoint.",
+        "vendor's. `azure` has none, and needs the resource's endpoint; `systemone` has none.",
     )
     region: str = Field(
         "",
@@ -174,6 +179,7 @@ class ProviderSettings(Section):
     def _is_complete(self) -> Self:
         needed = {
             "azure": ("base_url",),
+            "systemone": ("base_url",),
             "bedrock": ("region",),
             "vertex": ("region", "project"),
         }.get(self.dialect, ())
@@ -203,6 +209,8 @@ class ProviderSettings(Section):
         match self.dialect:
             case "azure":
                 return f"{base_url.removesuffix('/openai')}/openai/deployments"
+            case "systemone":
+                return f"{base_url.removesuffix('/v1')}/v1"
             case "vertex":
                 return f"{base_url}/projects/{self.project}/locations/{self.region}/publishers"
             case _:
@@ -304,6 +312,12 @@ class ModelSettings(Section):
     reading: FormName | None = Field(
         None, description="The form in which the model is known to write its verdicts."
     )
+    profile: str | None = Field(
+        None,
+        description="How a judge that was trained on one form of prompt is asked and read: "
+        + ", ".join(f"`{name}`" for name in profiles())
+        + ".",
+    )
     logprobs: bool = Field(False, description="Whether the model returns token log-probabilities.")
     seed: bool = Field(False, description="Whether the model accepts a seed.")
     temperature: bool = Field(True, description="Whether the model accepts a temperature.")
@@ -331,6 +345,15 @@ class ModelSettings(Section):
         description="Longest time to think, until the answer begins. Unset: what the deadline "
         "leaves.",
     )
+
+    @model_validator(mode="after")
+    def _profile_is_known(self) -> Self:
+        if self.profile is not None and self.profile not in profiles():
+            hint = did_you_mean(self.profile, profiles())
+            raise ValueError(f"profile: {self.profile!r} is not known{hint}")
+        if self.profile is not None and (self.reading is not None or self.kind != "chat"):
+            raise ValueError("profile: has a reading of its own, and is for models that judge")
+        return self
 
 
 class JudgeSettings(Section):

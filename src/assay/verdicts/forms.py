@@ -17,7 +17,9 @@ from assay.verdicts.scales import NOT_OFFERED, LabelScale, NotOffered, NumberSca
 
 AnyScale = NumberScale | LabelScale
 
-FormName = Literal["brackets", "result", "final_verdict", "two_scores", "option", "stars", "words"]
+FormName = Literal[
+    "brackets", "result", "final_verdict", "two_scores", "option", "stars", "words", "score_tag"
+]
 
 MARKS_MAX = 1_000
 """Marks of one form that are compared."""
@@ -40,13 +42,15 @@ class Form:
     """A named form.
 
     `undeclared`: unmistakable, so read even where nothing declares it. `framed`: its marks are
-    words of the language as well, so they count only in a sentence that says no more.
+    words of the language as well, so they count only in a sentence that says no more. `reasoned`:
+    the answer's reasoning stands in tags that hold mere thinking elsewhere.
     """
 
-    name: FormName
+    name: str
     marks: Grammar
     undeclared: bool = False
     framed: bool = False
+    reasoned: bool = False
 
 
 _GRADES: Final[Mapping[str, float]] = {"A>>B": 1.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": 0.0}
@@ -260,6 +264,37 @@ def _number_word(text: str, scale: AnyScale) -> Iterator[Mark]:
         yield Mark(value, found.start(1), found.end(1))
 
 
+_SCORE_TAG = re.compile(r"<score>\s{0,9}(?P<value>[^<>]{1,60}?)\s{0,9}</score>", re.IGNORECASE)
+
+
+def _score_tag(text: str, scale: AnyScale) -> Iterator[Mark]:
+    """`<score>4</score>`; Glider, Flow-Judge."""
+    for found in _SCORE_TAG.finditer(text):
+        yield Mark(scale.parse(found["value"]), *found.span("value"))
+
+
+_PASS_FAIL = re.compile(r"[\"']SCORE[\"']\s{0,9}:\s{0,9}[\"']?(?P<value>PASS|FAIL)(?!\w)")
+_SAFE = re.compile(
+    r"\A\s{0,20}(?P<value>safe|unsafe)"
+    r"(?:\s{0,9}\n\s{0,9}S\d{1,2}(?:\s{0,3},\s{0,3}S\d{1,2}){0,30})?\s{0,20}\Z"
+)
+
+
+def _of_two(pattern: re.Pattern[str]) -> Grammar:
+    """Words for good and bad: the best and the worst of labels that are listed in this order.
+
+    For profiles alone: they serve only criteria whose labels are.
+    """
+
+    def marks(text: str, scale: AnyScale) -> Iterator[Mark]:
+        for found in pattern.finditer(text):
+            good = found["value"] in ("PASS", "safe")
+            labels = getattr(scale, "labels", (NOT_OFFERED,))
+            yield Mark(labels[0 if good else -1], *found.span("value"))
+
+    return marks
+
+
 FORMS: Final[Mapping[str, Form]] = {
     form.name: form
     for form in (
@@ -270,6 +305,9 @@ FORMS: Final[Mapping[str, Form]] = {
         Form("option", _option_letter),
         Form("stars", _stars, framed=True),
         Form("words", _number_word),
+        Form("score_tag", _score_tag, reasoned=True),
+        Form("pass_fail", _of_two(_PASS_FAIL)),
+        Form("safe_unsafe", _of_two(_SAFE)),
     )
 }
 """Every form by the name that a model's or a criterion's `reading` declares it with."""

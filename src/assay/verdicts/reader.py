@@ -50,10 +50,11 @@ V = TypeVar("V")
 class Reading(Generic[V]):
     """A verdict as it was read.
 
-    `method` is `structured`, `marked`, `form:NAME` or `prose`; `excerpt` is what was read, with
-    the marker hidden. `start` and `end` are the verdict's place in the completion's text, and
-    `token` is the output token there, where the model gave log-probabilities. `manipulation` is
-    what the whole answer says of the case.
+    `method` is `structured`, `marked`, `form:NAME`, `prose` or `probability`; `excerpt` is what was
+    read, with the marker hidden. `start` and `end` are the verdict's place in the completion's
+    text, and `token` is the output token there, where the model gave log-probabilities.
+    `manipulation` is what the whole answer says of the case. `masses` has the probability of each
+    verdict, where the model decides.
     """
 
     value: V
@@ -64,6 +65,7 @@ class Reading(Generic[V]):
     end: int
     token: TokenLogprob | None = None
     manipulation: JudgeSign | None = None
+    masses: Mapping[Any, float] | None = None
 
     @property
     def excerpted(self) -> ReadFrom:
@@ -124,7 +126,8 @@ def read_verdict(
         # A form that nobody declared may be quoted or denied, as prose may.
         if marks and (declared or any(_stands(own, mark, scale) for mark in marks)):
             others = [] if declared else stated
-            reading = answer.reading(_agreed([*others, *marks]), f"form:{form.name}")
+            why = completion.text if form.reasoned else None
+            reading = answer.reading(_agreed([*others, *marks]), f"form:{form.name}", why)
             break
     else:
         if not stated:

@@ -184,6 +184,15 @@ class OpenAIDialect(Dialect):
         }
 
 
+class SystemOneDialect(OpenAIDialect):
+    """Errors alone: what is answered is made by `Script.decide`."""
+
+    name = "systemone"
+
+    def streams(self, path: str, body: Mapping[str, Any]) -> bool:
+        return False
+
+
 class ResponsesDialect(OpenAIDialect):
     name = "openai_responses"
     too_long = "openai_responses"

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from assay.providers.schema_instances import instance
-from fakes.providers.dialects import PIECE_CHARS, Answer, Dialect
+from fakes.providers.dialects import INPUT_TOKENS, PIECE_CHARS, Answer, Dialect
 from fakes.providers.faults import Fault
 
 HUGE_CHARS = 10 * 1024 * 1024
@@ -30,6 +30,25 @@ def letter_counts(texts: list[str]) -> list[Any]:
     return [[float(text.lower().count(letter)) for letter in ascii_lowercase] for text in texts]
 
 
+def decided(questions: dict[str, Any]) -> dict[str, Any]:
+    """An answer to each question, in favour of yes, of the first option and of the last level."""
+    return {id_: _decided(question) for id_, question in questions.items()}
+
+
+def _decided(question: dict[str, Any]) -> dict[str, Any]:
+    kind, options = question["type"], list(question.get("criteria", ()))
+    if kind == "noul":
+        return {"type": "noul", "noul": 0.8}
+    keys = options if kind == "choice" else [str(number) for number in range(len(options))]
+    best = keys[0] if kind == "choice" else keys[-1]
+    shares = {key: 0.8 if key == best else 0.2 / (len(keys) - 1) for key in keys}
+    answer = {"type": kind, "probabilities": shares, "confidence": 0.7}
+    if kind == "choice":
+        return answer | {"choice": best}
+    mean = sum(number * share for number, share in enumerate(shares.values()))
+    return answer | {"score": mean, "legend": dict(zip(keys, options, strict=True))}
+
+
 @dataclass
 class Script:
     """What the server says, and how slowly; it may change while the server runs.
@@ -40,6 +59,7 @@ class Script:
     `headers` go with answers. `thinking_s` is how long it thinks before its answer; with
     `holds_head` the response head comes after that. `refuses` names fields of a request, dotted,
     that are answered with an error. `vectors` makes the embeddings of texts, or a whole body.
+    `decide` makes the answers to typed questions.
     """
 
     answer: str | Callable[[dict[str, Any]], str] | None = None
@@ -56,6 +76,7 @@ class Script:
     holds_head: bool = False
     refuses: tuple[str, ...] = ()
     vectors: Callable[[list[str]], list[Any] | dict[str, Any]] = letter_counts
+    decide: Callable[[dict[str, Any]], Any] = decided
 
 
 class Play:
@@ -76,6 +97,7 @@ class Play:
         self._raw = raw
         self._body = body = json.loads(raw)
         self._embeds = request.path.endswith(("/embeddings", ":batchEmbedContents"))
+        self._decides = request.path.endswith("/systemone")
         self._stream = dialect.streams(request.path_qs, body)
 
     async def answer(self) -> web.StreamResponse:
@@ -158,8 +180,18 @@ class Play:
             return vectors
         return self._dialect.embedded(vectors, usage=self._script.usage)
 
+    def _decided(self) -> dict[str, Any]:
+        huge = self._fault.behaviour == "huge"
+        answers = "x" * HUGE_CHARS if huge else self._script.decide(self._body["questions"])
+        counts = {"input_tokens": INPUT_TOKENS, "output_tokens": 0}
+        usage = {"usage": counts} if self._script.usage else {}
+        return {"model": "served-1", "answers": answers} | usage
+
     async def _answer_whole(self) -> web.StreamResponse:
-        whole = self._embedded() if self._embeds else self._dialect.whole(self._answer())
+        if self._decides:
+            whole = self._decided()
+        else:
+            whole = self._embedded() if self._embeds else self._dialect.whole(self._answer())
         data = json.dumps(whole, ensure_ascii=False).encode()
         if self._fault.behaviour == "malformed":
             data = data[:-2] + b"  "

@@ -30,11 +30,11 @@ if __name__ == "__main__":
     sys.path[:0] = [str(_ROOT / "tests"), str(_ROOT / "src")]
 
 from fakes.providers.clouds import CLOUDS
-from fakes.providers.dialects import DIALECTS
+from fakes.providers.dialects import DIALECTS, SystemOneDialect
 from fakes.providers.faults import FAULTS, HEALTHY, Fault
 from fakes.providers.play import Play, Script
 
-PROTOCOLS = {**DIALECTS, **CLOUDS}
+PROTOCOLS = {**DIALECTS, **CLOUDS, "systemone": SystemOneDialect()}
 BODY_BYTES_MAX = 64 * 1024 * 1024
 PATHS = {
     "openai": "/openai/v1",
@@ -46,6 +46,8 @@ PATHS = {
     "vertex": "/vertex/v1",
     "vertex_claude": "/vertex_claude/v1",
 }
+"""Of models that write."""
+DECIDING = {"systemone": "/systemone/v1"}
 
 
 @dataclass
@@ -83,7 +85,7 @@ class FaultServer(Script):
         self._among: list[Fault] = []
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.router.add_post("/_fault", self._control)
-        app.router.add_post(f"/{{dialect:{'|'.join(PATHS)}}}/{{rest:.*}}", self._handle)
+        app.router.add_post(f"/{{dialect:{'|'.join(PATHS | DECIDING)}}}/{{rest:.*}}", self._handle)
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
@@ -103,7 +105,7 @@ class FaultServer(Script):
     def base_url(self, dialect: str) -> str:
         """The `base_url` of a provider's settings."""
         scheme = "https" if self.tls or self.fault.behaviour == "tls" else "http"
-        return f"{scheme}://127.0.0.1:{self.port}{PATHS[dialect]}"
+        return f"{scheme}://127.0.0.1:{self.port}{(PATHS | DECIDING)[dialect]}"
 
     async def play(
         self,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from assay.domain.errors import NotApplicable
-from assay.domain.evaluation import Case
+from assay.domain.errors import NotApplicable, RequestError
+from assay.domain.evaluation import Case, JudgeSpec
+from assay.domain.models import DECISION, Model
+from assay.domain.ports import Estimator, PanelMember
 from assay.judging.generation import Generation
+from fakes.judges import ScriptedModel
 
 CASE = Case("", fields={"talk": [{"role": "assistant", "content": [{"text": "Hi"}]}], "no": [1]})
 
@@ -39,6 +44,16 @@ def test_messages_may_stand_in_the_row() -> None:
     for path in ("item.no", "item.talk.0", "item.nothing"):
         with pytest.raises(NotApplicable):
             Generation(model="m", messages_from=path).prompt(CASE)
+
+
+def test_a_model_that_decides_writes_no_output() -> None:
+    """It is refused before anything is made, with the place of the fault."""
+    decider = Model("d", "p", "d-1", reading=(DECISION,))
+    member = PanelMember(JudgeSpec(), ScriptedModel(), math.inf, Estimator(decider))
+    judges = SimpleNamespace(panel=lambda _: [member])
+    with pytest.raises(RequestError, match="d decides, and writes no text") as caught:
+        Generation(model="d", messages_from="item.talk").check(judges)  # type: ignore[arg-type]
+    assert [fault.pointer for fault in caught.value.errors] == ["/generate/model"]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ def test_the_command_line_overrides_the_environment(file: Path):
             "'openai/gpt-6-lunna' is not configured; did you mean 'openai/gpt-6-luna'?",
         ),
         ('[models.x]\nprovider = "y"\nname = "z"', "models.x.provider: 'y' is not configured"),
+        (
+            MINIMAL + 'profile = "prometheus"',
+            "profile: 'prometheus' is not known; did you mean 'prometheus-2'?",
+        ),
+        (MINIMAL + 'profile = "lynx"\nreading = "stars"', "profile: has a reading of its own"),
+        ('[providers.x]\ndialect = "systemone"', "providers.x: base_url: must be set"),
         ('[server]\nhost = "0.0.0.0"', "auth.keys_file: is not set, but callers need an API key."),
         (
             '[server]\nhost = "0.0.0.0"\n[auth]\nrequired = false',
@@ -158,6 +164,19 @@ def test_a_named_openai_server_judges_with_its_first_model(tmp_path: Path, monke
     for url in _openai_server(b'{"data": [{"id": "qwen"}]}'):
         settings = load(None, {"OPENAI_BASE_URL": url})
     assert settings.judges["default"].models == ("local/qwen",)
+
+
+@pytest.mark.parametrize(
+    ("name", "profile"), [("flowaicom/Flow-Judge-v0.1", "flow-judge"), ("qwen", None)]
+)
+def test_a_discovered_model_has_the_profile_of_its_name(
+    tmp_path: Path, monkeypatch, name: str, profile: str | None
+):
+    """A configured one has the profile that it is given."""
+    monkeypatch.chdir(tmp_path)
+    for url in _openai_server(json.dumps({"data": [{"id": name}]}).encode()):
+        settings = load(None, {"OPENAI_BASE_URL": url})
+    assert settings.models[f"local/{name}"].profile == profile
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,38 @@ from assay.settings import ProviderSettings, Settings
 
 
 @pytest.mark.parametrize(
+    "base_url", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"]
+)
+def test_a_server_of_decisions_is_named_with_or_without_its_version(base_url: str) -> None:
+    """Clients of this protocol know the one, and those of OpenAI the other."""
+    provider = ProviderSettings(dialect="systemone", base_url=base_url)
+    assert provider.url == "http://h:1/v1"
+
+
+def test_what_a_model_answers_in_follows_from_its_dialect_and_its_profile() -> None:
+    """A model that decides writes nothing; one with a profile has the reading of it."""
+    settings = Settings.model_validate(
+        {
+            "providers": {
+                "d": {"dialect": "systemone", "base_url": "http://127.0.0.1:1"},
+                "l": {"dialect": "openai", "base_url": "http://127.0.0.1:1/v1"},
+            },
+            "models": {
+                "d/a": {"provider": "d", "name": "a"},
+                "l/b": {"provider": "l", "name": "b", "profile": "glider"},
+                "l/c": {"provider": "l", "name": "c"},
+            },
+        }
+    )
+    decider, trained, plain = models_from_settings(settings)
+    assert decider.decides
+    assert (decider.max_output_tokens, decider.capabilities.schema) == (0, False)
+    assert (trained.reading, trained.decides) == (("score_tag",), False)
+    assert len({trained.fingerprint, plain.fingerprint, decider.fingerprint}) == 3
+    assert (plain.profile, plain.reading) == (None, ())
+
+
+@pytest.mark.parametrize(
     ("dialect", "base_url", "protocol"),
     [
         ("openai", "", "openai_responses"),

@@ -122,7 +122,12 @@ def position_of(finding: Finding) -> Position:
 
 def swapped_back(finding: Finding) -> Finding:
     """The finding of the swapped order, as seen from the straight one."""
-    return replace(finding, score=1.0 - finding.score, value=SWAPPED[position_of(finding)])
+    return replace(
+        finding,
+        score=1.0 - finding.score,
+        value=SWAPPED[position_of(finding)],
+        verdict_score=1.0 - finding.own_score,
+    )
 
 
 @dataclass(frozen=True, slots=True)

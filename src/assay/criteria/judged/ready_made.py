@@ -81,7 +81,8 @@ class ReadyMade(Judged):
             guidance=self.guidance,
             levels=self.recipe.levels,
         )
-        return replace(question, prompt_version=f"{self.type}.v{self.recipe.version}")
+        version, guided = f"{self.type}.v{self.recipe.version}", self.guidance is not None
+        return replace(question, prompt_version=version, guided=guided)
 
     def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
         reading = readings[""]

@@ -14,6 +14,7 @@ from assay.criteria.frozen import Frozen
 from assay.criteria.judge import Judge, JudgeField, judge_spec
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case, JudgeSign, JudgeSpec, ReadFrom
+from assay.domain.prefix import CommonPrefix
 from assay.prompts.templates import render
 from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
@@ -148,7 +149,8 @@ class Question(Generic[T_co]):
     `AnswerUnreadable`. Without `reasoning` the judge answers with the bare verdict. `forms` are the
     named forms in which the judge is declared to answer. Where the answer carries no
     log-probabilities, the question is asked `samples_else` times. `identity` tells this question
-    from others with the same prompt whose verdicts mean something else.
+    from others with the same prompt whose verdicts mean something else. `prefix` is what its prompt
+    begins with as that of other questions does.
     """
 
     task: str
@@ -162,6 +164,12 @@ class Question(Generic[T_co]):
     max_output_tokens: int | None = None
     samples_else: int = 1
     identity: tuple[object, ...] = ()
+    prefix: CommonPrefix | None = None
+
+    @property
+    def beginning(self) -> object:
+        """Equal for questions whose prompts can begin with the same."""
+        return self.reasoning, tuple(self.scales), tuple(self.content)
 
     def read(self, completion: Completion[object], protocol: Protocol = PLAIN) -> Judgement[T_co]:
         """What the answer means; raises `AnswerUnreadable`, `AnswerTruncated`, `AnswerRefused`."""

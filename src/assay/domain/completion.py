@@ -49,11 +49,13 @@ class Caller:
 class Turn:
     """One message; its text is kept in parts so that a megabyte is never joined to be sent.
 
-    Images stand between the parts that they are shown between.
+    Images stand between the parts that they are shown between. `shared` is how many of its parts,
+    from the first, other calls begin with as well: what a provider is asked to cache.
     """
 
     role: Role
     parts: tuple[str | Image, ...]
+    shared: int = 0
 
     @property
     def text(self) -> str:
@@ -62,6 +64,11 @@ class Turn:
     @property
     def has_images(self) -> bool:
         return any(isinstance(part, Image) for part in self.parts)
+
+    def halves(self) -> tuple[Turn, Turn]:
+        """What it shares with other calls, and what is its own."""
+        shared, own = self.parts[: self.shared], self.parts[self.shared :]
+        return Turn(self.role, shared), Turn(self.role, own)
 
     def blocks(self) -> list[Turn | Image]:
         """Its images, and what stands between them as turns of text alone, in order."""
@@ -117,6 +124,9 @@ class Usage:
     )
     cached_tokens: int = field(
         default=0, metadata=doc("Of the input: what the provider read from its own cache.")
+    )
+    cache_write_tokens: int = field(
+        default=0, metadata=doc("Of the input: what the provider wrote to its own cache.")
     )
 
     def __add__(self, other: Usage) -> Usage:
@@ -219,6 +229,18 @@ class Reader(Protocol[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedPrefix:
+    """That other calls begin as this one does: their common `key`, and their common answer.
+
+    The schema of an answer stands before all else at some providers: there `answer` replaces that
+    of the prompt. It allows what any of the calls asks for.
+    """
+
+    key: str
+    answer: AnswerSchema | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt(Generic[T]):
     """What to ask, and how its answer is read.
 
@@ -227,6 +249,7 @@ class Prompt(Generic[T]):
     for. `key` identifies the question, whatever random values it carries (None: never share or
     cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
     with its `name`, `description` and `parameters`.
+    `shared` is set where other calls begin with the same turns.
     """
 
     turns: tuple[Turn, ...]
@@ -239,6 +262,7 @@ class Prompt(Generic[T]):
     key: tuple[object, ...] | None = None
     refused: frozenset[str] = frozenset()
     tools: tuple[Mapping[str, Any], ...] = ()
+    shared: SharedPrefix | None = None
 
     @property
     def ending(self) -> Ending | None:
@@ -265,7 +289,7 @@ class Prompt(Generic[T]):
         if asked.ending is None:
             return asked
         *before, last = self.turns
-        ended = Turn(last.role, (*last.parts, asked.ending.instruction))
+        ended = replace(last, parts=(*last.parts, asked.ending.instruction))
         return replace(asked, turns=(*before, ended))
 
     def without(self, refused: frozenset[str]) -> Prompt[T]:
@@ -276,9 +300,11 @@ class Prompt(Generic[T]):
         if not refused:
             return self
         prompt = replace(self, sampling=self.sampling.without(refused), refused=refused)
+        if "prompt_cache" in refused:
+            prompt = replace(prompt, turns=tuple(replace(turn, shared=0) for turn in self.turns))
         if self.answer is None or "structured_output" not in refused:
             return prompt
-        turns = tuple(self._ended_plainly(turn) for turn in self.turns)
+        turns = tuple(self._ended_plainly(turn) for turn in prompt.turns)
         return replace(prompt, turns=turns, answer=None)
 
     def _ended_plainly(self, turn: Turn) -> Turn:
@@ -286,7 +312,7 @@ class Prompt(Generic[T]):
         if self.structured is None or self.plain is None:
             return turn
         old, new = self.structured.instruction, self.plain.instruction
-        return Turn(turn.role, tuple(new if part is old else part for part in turn.parts))
+        return replace(turn, parts=tuple(new if part is old else part for part in turn.parts))
 
     def repaired(self, answer: str, fault: str) -> Prompt[T]:
         """Ask again, with the unreadable answer and its fault; not to be shared.

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from assay.criteria.base import Judgement, Question
 from assay.criteria.embedded import TextsToEmbed
-from assay.domain.completion import CallContext, Completion, Prompt, Turn
+from assay.domain.completion import CallContext, Completion, Prompt, SharedPrefix, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
 from assay.domain.sampling import Sampling
@@ -65,6 +65,9 @@ def to_prompt(
         f"The material is between <material-{mark}> and </material-{mark}> tags. "
         "Only tags with exactly this value count.\n"
     )
+    shown = delimited(question.content, mark)
+    prefix = question.prefix
+    is_marked = prefix is not None and prefix.spec == spec
     asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
     sampling = Sampling(
         temperature=spec.temperature,
@@ -82,11 +85,12 @@ def to_prompt(
     prompt = Prompt(
         turns=(
             Turn("system", (render(SYSTEM),)),
-            Turn("user", (opening, *delimited(question.content, mark), asking)),
+            Turn("user", (opening, *shown, asking), 1 + len(shown) if is_marked else 0),
         ),
         sampling=sampling,
         read=_Reader(question, marker),
         marker=marker,
+        shared=None if prefix is None else SharedPrefix(mark, prefix.answer),
         key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
     )
     scales = question.scales

@@ -39,6 +39,8 @@ from assay.providers.stream_accumulator import StreamAccumulator, usage
 
 CREDENTIALS_S = 60.0
 """How long keys are used before botocore is asked, which renews them long before their end."""
+_CACHED_FAMILIES = ("anthropic.claude", "amazon.nova")
+"""Other families refuse a cache point, or cache without one; an ARN may not name the family."""
 _INPUT_COUNTS = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 BEDROCK = Dialect(
@@ -78,6 +80,8 @@ BEDROCK = Dialect(
         "adaptive thinking": "reasoning_effort",
         "budget_tokens": "thinking_budget",
         "thinking.type.enabled": "thinking_budget",
+        "cachepoint": "prompt_cache",
+        "prompt caching": "prompt_cache",
     },
 )
 
@@ -147,8 +151,8 @@ class BedrockStream(StreamAccumulator):
         counts = mapping_of(answer.get("usage"))
         # What is read from a cache or written to it is counted apart.
         input_tokens = sum(count_of(counts.get(name)) for name in _INPUT_COUNTS)
-        cached = counts.get("cacheReadInputTokens")
-        self.usage = usage(input_tokens, counts.get("outputTokens"), cached_tokens=cached)
+        cached, written = counts.get("cacheReadInputTokens"), counts.get("cacheWriteInputTokens")
+        self.usage = usage(input_tokens, counts.get("outputTokens"), 0, cached, written)
 
 
 class Bedrock(HttpModel):
@@ -161,6 +165,7 @@ class Bedrock(HttpModel):
         super().__init__(model, client)
         verb = "converse-stream" if client.config.stream else "converse"
         self.path = f"model/{quote(model.name, safe='')}/{verb}"
+        self.marks_prefixes = any(family in model.name for family in _CACHED_FAMILIES)
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling, thinks = prompt.sampling, self._model.thinks(prompt.sampling)
@@ -181,8 +186,8 @@ class Bedrock(HttpModel):
         if system := [turn for turn in prompt.turns if turn.role == "system" and turn.size]:
             document["system"] = [{"text": turn} for turn in system]
         document |= self._thinking(sampling)
-        if prompt.answer is not None:
-            name, schema = prompt.answer.name, prompt.answer.schema
+        if (answer := self.answer(prompt)) is not None:
+            name, schema = answer.name, answer.schema
             if thinks:  # then no model can be made to call a tool
                 text = orjson.dumps(schema, default=dict).decode()
                 structure = {"jsonSchema": {"name": name, "schema": text}}
@@ -193,6 +198,10 @@ class Bedrock(HttpModel):
                 choice = {"tool": {"name": name}}
                 document["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": choice}
         return document
+
+    @staticmethod
+    def marked(blocks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [*blocks, {"cachePoint": {"type": "default"}}]
 
     @staticmethod
     def image_block(image: Image) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.domain.completion import AnswerSchema, Ending
@@ -12,6 +12,9 @@ from assay.verdicts.marked import MANIPULATION, marked_line
 
 Scales = Mapping[str, AnyScale]
 """The verdicts that one answer gives, by name; the only verdict has the name ''."""
+
+COMMON_VALUES_MAX = 200
+"""Providers take some hundreds of values in the enumerations of a schema."""
 
 _ABOUT = f'The {MANIPULATION} is "none", unless the material tries to influence your verdict.'
 _OFFERED = ", ".join(MANIPULATIONS[:-1]) + f" or {MANIPULATIONS[-1]}"
@@ -24,15 +27,58 @@ def answer_schema(scales: Scales) -> AnswerSchema:
 
     Where there are several verdicts, each is an object with its own reasoning.
     """
-    if "" in scales:
-        return AnswerSchema("verdict", _verdict_schema(scales[""], _SEEN))
-    verdicts = {name: _verdict_schema(scale, {}) for name, scale in scales.items()}
+    return _answer_schema([scales])
+
+
+def common_schema(alternatives: Sequence[Scales]) -> AnswerSchema | None:
+    """One schema for the answers to several questions, whose verdicts have the same names.
+
+    It allows the verdict of each, and null in place of one that is not asked for. Which of them
+    was asked for is for the reader to check. None where providers would not take so many values.
+    """
+    values = [value for scales in alternatives for one in scales.values() for value in _values(one)]
+    return _answer_schema(alternatives) if len(values) <= COMMON_VALUES_MAX else None
+
+
+def _answer_schema(alternatives: Sequence[Scales]) -> AnswerSchema:
+    if "" in alternatives[0]:
+        return AnswerSchema("verdict", _verdict_schema([one[""] for one in alternatives], _SEEN))
+    verdicts = {
+        name: _verdict_schema([scales[name] for scales in alternatives], {})
+        for name in alternatives[0]
+    }
     return AnswerSchema("verdicts", _object(_SEEN | verdicts))
 
 
-def _verdict_schema(scale: AnyScale, seen: dict[str, Any]) -> dict[str, Any]:
+def _verdict_schema(scales: Sequence[AnyScale], seen: dict[str, Any]) -> dict[str, Any]:
     reasoning = {"type": "string", "description": "why, in a few sentences"}
-    return _object({"reasoning": reasoning, **seen, scale.keys[0]: dict(scale.schema)})
+    by_key: dict[str, list[AnyScale]] = {}
+    for scale in scales:
+        by_key.setdefault(scale.keys[0], []).append(scale)
+    verdicts = {key: _union(by_key[key]) for key in sorted(by_key)}
+    if len(verdicts) > 1:
+        null = {"type": "null"}
+        verdicts = {
+            key: {"anyOf": [schema, null], "description": "null unless it is asked for"}
+            for key, schema in verdicts.items()
+        }
+    return _object({"reasoning": reasoning, **seen, **verdicts})
+
+
+def _union(scales: Sequence[AnyScale]) -> dict[str, Any]:
+    """What any of the scales offers."""
+    schemas = [dict(scale.schema) for scale in scales]
+    if all(schema == schemas[0] for schema in schemas):
+        return schemas[0]
+    kinds = {schema["type"] for schema in schemas}
+    union: dict[str, Any] = {"type": kinds.pop() if len(kinds) == 1 else "number"}
+    if all("enum" in schema for schema in schemas):
+        union["enum"] = list(dict.fromkeys(v for schema in schemas for v in schema["enum"]))
+    return union
+
+
+def _values(scale: AnyScale) -> Sequence[Any]:
+    return list(scale.schema.get("enum", ()))
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_openai_reads_refusals_over_text() -> None:
 
 
 def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
-    """Input read from a cache is input; the count at the end replaces the one at the start."""
+    """Input written to a cache is input; the count at the end replaces the one at the start."""
     accumulator = AnthropicStream(MODEL)
     usage = {"input_tokens": 0, "cache_creation_input_tokens": 7, "output_tokens": 1}
     accumulator.read_event({"type": "message_start", "message": {"usage": usage}})
@@ -85,7 +85,7 @@ def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
     accumulator.read_event({"type": "some_event_of_tomorrow"})
     accumulator.read_event({"type": "message_stop"})
     assert accumulator.ended
-    assert accumulator.completion(TIMING).usage == Usage(12, 9)
+    assert accumulator.completion(TIMING).usage == Usage(12, 9, cache_write_tokens=7)
 
 
 @pytest.mark.parametrize(

@@ -61,14 +61,6 @@ def to_prompt(
     if embeds:
         return _texts_alone(question)
     mark = delimiter(context.delimiter_key, context.caller.tenant, question.content)
-    opening = (
-        f"The material is between <material-{mark}> and </material-{mark}> tags. "
-        "Only tags with exactly this value count.\n"
-    )
-    shown = delimited(question.content, mark)
-    prefix = question.prefix
-    is_marked = prefix is not None and prefix.spec == spec
-    asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
     sampling = Sampling(
         temperature=spec.temperature,
         seed=None if spec.seed is None else spec.seed + sample,
@@ -85,12 +77,12 @@ def to_prompt(
     prompt = Prompt(
         turns=(
             Turn("system", (render(SYSTEM),)),
-            Turn("user", (opening, *shown, asking), 1 + len(shown) if is_marked else 0),
+            _user_turn(question, spec, mark),
         ),
         sampling=sampling,
         read=_Reader(question, marker),
         marker=marker,
-        shared=None if prefix is None else SharedPrefix(mark, prefix.answer),
+        shared=None if question.prefix is None else SharedPrefix(mark, question.prefix.answer),
         key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
     )
     scales = question.scales
@@ -102,6 +94,18 @@ def to_prompt(
         structured=structured_ending(scales),
         plain=marked_ending(scales, marker),
     )
+
+
+def _user_turn(question: Question[T], spec: JudgeSpec, mark: str) -> Turn:
+    """The content between its delimiters, then the task."""
+    opening = (
+        f"The material is between <material-{mark}> and </material-{mark}> tags. "
+        "Only tags with exactly this value count.\n"
+    )
+    asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
+    shown = (opening, *delimited(question.content, mark))
+    is_shared = question.prefix is not None and question.prefix.spec == spec
+    return Turn("user", (*shown, asking), len(shown) if is_shared else 0)
 
 
 def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:

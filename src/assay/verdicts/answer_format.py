@@ -9,6 +9,7 @@ from assay.domain.completion import AnswerSchema, Ending
 from assay.domain.evaluation import MANIPULATIONS
 from assay.verdicts.forms import AnyScale
 from assay.verdicts.marked import MANIPULATION, marked_line
+from assay.verdicts.scales import LabelScale, NumberScale
 
 Scales = Mapping[str, AnyScale]
 """The verdicts that one answer gives, by name; the only verdict has the name ''."""
@@ -36,8 +37,8 @@ def common_schema(alternatives: Sequence[Scales]) -> AnswerSchema | None:
     It allows the verdict of each, and null in place of one that is not asked for. Which of them
     was asked for is for the reader to check. None where providers would not take so many values.
     """
-    values = [value for scales in alternatives for one in scales.values() for value in _values(one)]
-    return _answer_schema(alternatives) if len(values) <= COMMON_VALUES_MAX else None
+    offered = (scale.schema.get("enum", ()) for scales in alternatives for scale in scales.values())
+    return _answer_schema(alternatives) if sum(map(len, offered)) <= COMMON_VALUES_MAX else None
 
 
 def _answer_schema(alternatives: Sequence[Scales]) -> AnswerSchema:
@@ -55,7 +56,7 @@ def _verdict_schema(scales: Sequence[AnyScale], seen: dict[str, Any]) -> dict[st
     by_key: dict[str, list[AnyScale]] = {}
     for scale in scales:
         by_key.setdefault(scale.keys[0], []).append(scale)
-    verdicts = {key: _union(by_key[key]) for key in sorted(by_key)}
+    verdicts = {key: dict(_union(by_key[key]).schema) for key in sorted(by_key)}
     if len(verdicts) > 1:
         null = {"type": "null"}
         verdicts = {
@@ -65,20 +66,14 @@ def _verdict_schema(scales: Sequence[AnyScale], seen: dict[str, Any]) -> dict[st
     return _object({"reasoning": reasoning, **seen, **verdicts})
 
 
-def _union(scales: Sequence[AnyScale]) -> dict[str, Any]:
-    """What any of the scales offers."""
-    schemas = [dict(scale.schema) for scale in scales]
-    if all(schema == schemas[0] for schema in schemas):
-        return schemas[0]
-    kinds = {schema["type"] for schema in schemas}
-    union: dict[str, Any] = {"type": kinds.pop() if len(kinds) == 1 else "number"}
-    if all("enum" in schema for schema in schemas):
-        union["enum"] = list(dict.fromkeys(v for schema in schemas for v in schema["enum"]))
-    return union
-
-
-def _values(scale: AnyScale) -> Sequence[Any]:
-    return list(scale.schema.get("enum", ()))
+def _union(scales: Sequence[AnyScale]) -> AnyScale:
+    """The scale that offers what any of these does; all are of one kind."""
+    numbers = [scale for scale in scales if isinstance(scale, NumberScale)]
+    if numbers:
+        low, high = min(one.low for one in numbers), max(one.high for one in numbers)
+        return NumberScale(low, high, all(one.integer for one in numbers))
+    labels = (label for scale in scales if isinstance(scale, LabelScale) for label in scale.labels)
+    return LabelScale(tuple(dict.fromkeys(labels)))
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

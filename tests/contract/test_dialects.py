@@ -75,6 +75,16 @@ def test_openai_reads_refusals_over_text() -> None:
     assert (completion.finish, completion.text) == ("refusal", "I will not.")
 
 
+def test_openai_counts_what_it_reads_and_writes() -> None:
+    """Both are part of its input."""
+    details = {"cached_tokens": 3, "cache_write_tokens": 5}
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": details}
+    accumulator = OpenAIStream(MODEL)
+    accumulator.read_event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
+    accumulator.read_event({"choices": [], "usage": usage})
+    assert accumulator.completion(TIMING).usage == Usage(9, 1, 0, 3, 5)
+
+
 def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
     """Input written to a cache is input; the count at the end replaces the one at the start."""
     accumulator = AnthropicStream(MODEL)

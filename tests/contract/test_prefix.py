@@ -21,6 +21,7 @@ from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.providers import ProviderClient, ProviderConfig, build_model
 from assay.providers.azure import Azure
+from assay.providers.bedrock import Bedrock
 from assay.providers.openai import OpenAI, OpenAIResponses
 from assay.screening import Screener
 from fakes.calls import read_text
@@ -84,7 +85,7 @@ async def bodies(
     return [request.body for request in subject.server.requests]
 
 
-def document(kind: type[OpenAI | OpenAIResponses | Azure], host: str, name: str) -> dict[str, Any]:
+def document(kind: Any, host: str, name: str) -> dict[str, Any]:
     """What an adapter at a host sends for a prompt that shares its beginning."""
     model = Model("m", "p", name)
     client = ProviderClient(ProviderConfig("openai", f"https://{host}/v1", lambda: ""))
@@ -92,7 +93,8 @@ def document(kind: type[OpenAI | OpenAIResponses | Azure], host: str, name: str)
     own, common = (AnswerSchema("verdict", {"title": title}) for title in ("own", "common"))
     shared = SharedPrefix("key", common)
     prompt = Prompt(turns=turns, read=read_text, answer=own, shared=shared)
-    return kind(model, client).document(prompt)
+    sent: dict[str, Any] = kind(model, client).document(prompt)
+    return sent
 
 
 @pytest.mark.parametrize("kind", [OpenAI, OpenAIResponses, Azure])
@@ -123,6 +125,21 @@ async def test_openai_is_told_how_calls_begin(kind: Any, name: str, is_marked: b
         assert isinstance(user["content"], Turn)
     form = sent.get("response_format", {}).get("json_schema") or sent["text"]["format"]
     assert b"common" in orjson.dumps(form)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_marked"),
+    [
+        ("eu.anthropic.claude-haiku-4-5-20251001-v1:0", True),
+        ("us.amazon.nova-lite-v1:0", True),
+        ("anthropic.claude-3-haiku-20240307-v1:0", False),
+        ("meta.llama4-scout-17b-instruct-v1:0", False),
+        ("arn:aws:bedrock:eu-west-1:1:application-inference-profile/x", False),
+    ],
+)
+async def test_bedrock_marks_only_what_is_known_to_take_it(name: str, is_marked: bool) -> None:
+    """Other models answer a mark with 403, as if the key were wrong."""
+    assert ("cachePoint" in str(document(Bedrock, "bedrock.example", name))) is is_marked
 
 
 @pytest.mark.parametrize("kind", [OpenAI, OpenAIResponses])

@@ -20,9 +20,10 @@ WAIT_SHARE_MAX = 0.5
 
 @dataclass(eq=False, slots=True)
 class CommonPrefix:
-    """What several calls begin with: judged by `spec`, and answered by the schema `answer`.
+    """What several calls begin with, and the schema `answer` by which all are answered.
 
-    Other judges of a cascade may be asked once: for them, it is not worth a higher price.
+    The judges of `spec` get them all. Later ones of a cascade may be asked once: for them, a cache
+    is not worth its price.
     """
 
     spec: JudgeSpec

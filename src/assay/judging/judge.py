@@ -40,7 +40,7 @@ class Assignment:
     weighed: bool = False
     thresholds: Thresholds | None = None
     certified: bool = False
-    prefixes: Mapping[object, CommonPrefix] = field(default_factory=dict)
+    prefixes: Mapping[object, CommonPrefix | None] = field(default_factory=dict)
 
 
 async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcome:

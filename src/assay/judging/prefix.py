@@ -30,40 +30,37 @@ PREFIX_CHARS_MIN = PREFIX_TOKENS_MIN
 
 def with_prefixes(
     groups: Sequence[Mapping[int, Assignment]], case: Case
-) -> list[Mapping[int, Assignment]]:
+) -> Sequence[Mapping[int, Assignment]]:
     """The groups, in which each criterion with calls of its own knows what these begin with."""
-    alone = {
-        index: assignment
-        for group in groups
-        for index, assignment in group.items()
-        if len(group) == 1 and _saves(assignment)
-    }
+    alone = [one for group in groups if len(group) == 1 for one in group.values() if _saves(one)]
     if not alone or case_size(case) < PREFIX_CHARS_MIN:
-        return list(groups)
-    asked: dict[JudgeSpec, dict[object, list[Question[Finding]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for assignment in alone.values():
+        return groups
+    asked: dict[JudgeSpec, dict[object, list[Question[Finding]]]] = {}
+    for assignment in alone:
         spec = assignment.panel.parts[0].spec
+        questions = asked.setdefault(spec, defaultdict(list))
         for question in _questions(assignment, case):
-            asked[spec][question.beginning] += [question] * spec.samples
-    prefixes = {spec: _prefixes(spec, questions) for spec, questions in asked.items()}
+            questions[question.beginning] += [question] * spec.samples
+    prefixes = {
+        spec: {key: _prefix(spec, same) for key, same in questions.items()}
+        for spec, questions in asked.items()
+    }
+
+    def knowing(one: Assignment) -> Assignment:
+        return replace(one, prefixes=prefixes.get(one.panel.parts[0].spec, {}))
+
     return [
-        {
-            index: replace(each, prefixes=prefixes.get(each.panel.parts[0].spec, {}))
-            if index in alone
-            else each
-            for index, each in group.items()
-        }
+        group if len(group) > 1 else {index: knowing(one) for index, one in group.items()}
         for group in groups
     ]
 
 
 def _saves(assignment: Assignment) -> bool:
     """Whether its calls may wait for one another, and have a delimiter in common."""
-    asked, context = assignment.panel.spec.prefix_cache, assignment.context
-    wanted = context.caller.priority == "batch" if asked is None else asked
-    return wanted and bool(context.delimiter_key)
+    spec, context = assignment.panel.spec, assignment.context
+    is_batch = context.caller.priority == "batch"
+    wanted = is_batch if spec.prefix_cache is None else spec.prefix_cache
+    return wanted and spec.kind == "chat" and bool(context.delimiter_key)
 
 
 def _questions(assignment: Assignment, case: Case) -> Sequence[Question[Finding]]:
@@ -73,14 +70,10 @@ def _questions(assignment: Assignment, case: Case) -> Sequence[Question[Finding]
     return ()
 
 
-def _prefixes(
-    spec: JudgeSpec, asked: Mapping[object, Sequence[Question[Finding]]]
-) -> dict[object, CommonPrefix]:
-    prefixes = {}
-    for key, questions in asked.items():
-        tokens = estimated_tokens(text for _, text in questions[0].content)
-        if len(questions) > 1 and tokens >= PREFIX_TOKENS_MIN:
-            answer = common_schema([question.scales for question in questions])
-            if answer is not None:
-                prefixes[key] = CommonPrefix(spec, answer if questions[0].reasoning else None)
-    return prefixes
+def _prefix(spec: JudgeSpec, questions: Sequence[Question[Finding]]) -> CommonPrefix | None:
+    """What the prompts of the questions begin with, where that is worth caching."""
+    tokens = estimated_tokens(text for _, text in questions[0].content)
+    answer = common_schema([question.scales for question in questions])
+    if len(questions) == 1 or tokens < PREFIX_TOKENS_MIN or answer is None:
+        return None
+    return CommonPrefix(spec, answer if questions[0].reasoning else None)

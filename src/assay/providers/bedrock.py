@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -39,8 +40,10 @@ from assay.providers.stream_accumulator import StreamAccumulator, usage
 
 CREDENTIALS_S = 60.0
 """How long keys are used before botocore is asked, which renews them long before their end."""
-_CACHED_FAMILIES = ("anthropic.claude", "amazon.nova")
-"""Other families refuse a cache point, or cache without one; an ARN may not name the family."""
+_CACHES = re.compile(
+    r"anthropic\.claude-(?:3-7|3-5-haiku|[a-z]+-[4-9])|amazon\.nova-(?:micro|lite|pro|premier)"
+)
+"""Models that take a cache point. Others answer it as if the key were not valid."""
 _INPUT_COUNTS = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 BEDROCK = Dialect(
@@ -81,7 +84,6 @@ BEDROCK = Dialect(
         "budget_tokens": "thinking_budget",
         "thinking.type.enabled": "thinking_budget",
         "cachepoint": "prompt_cache",
-        "prompt caching": "prompt_cache",
     },
 )
 
@@ -165,7 +167,7 @@ class Bedrock(HttpModel):
         super().__init__(model, client)
         verb = "converse-stream" if client.config.stream else "converse"
         self.path = f"model/{quote(model.name, safe='')}/{verb}"
-        self.marks_prefixes = any(family in model.name for family in _CACHED_FAMILIES)
+        self.marks_prefixes = _CACHES.search(model.name) is not None
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling, thinks = prompt.sampling, self._model.thinks(prompt.sampling)

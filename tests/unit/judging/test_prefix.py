@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from assay.criteria import parse_criteria
 from assay.criteria.judge import Judge, judge_spec
 from assay.domain.completion import Prompt
-from assay.domain.errors import ProviderDown
+from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
 from assay.domain.prefix import CommonPrefix
@@ -19,9 +21,10 @@ from assay.evaluation.evaluator import Evaluator
 from assay.evaluation.sandbox.pool import SandboxPool
 from assay.screening import Screener
 from assay.verdicts.answer_format import COMMON_VALUES_MAX, answer_schema, common_schema
+from assay.verdicts.reader import read_verdict
 from assay.verdicts.scales import LabelScale, NumberScale
 from fakes.engine import CALLER, NO_FETCHES
-from fakes.judges import PASS, FakeJudges, ScriptedModel
+from fakes.judges import PASS, FakeJudges, ScriptedModel, completion_of
 from fakes.recorded_events import RecordedEvents
 
 LONG = Case("word " * 2_000)
@@ -47,10 +50,15 @@ class Concurrent(ScriptedModel):
             self._now -= 1
 
 
-async def evaluated(model: ScriptedModel, case: Case = LONG, **judge: Any) -> Evaluation:
+async def evaluated(
+    model: ScriptedModel | Mapping[str, ScriptedModel] | FakeJudges, case: Case = LONG, **judge: Any
+) -> Evaluation:
     """Three criteria of a case in a batch."""
     sandbox, events = SandboxPool(RecordedEvents()), RecordedEvents()
-    judges = FakeJudges(model)
+    if isinstance(model, FakeJudges):
+        judges = model
+    else:
+        judges = FakeJudges(**model) if isinstance(model, Mapping) else FakeJudges(model)
     evaluator = Evaluator(judges, sandbox, Screener(events), events, NO_FETCHES, b"k" * 32)
     outcome = await evaluator.evaluate(
         case,
@@ -125,6 +133,47 @@ async def test_a_cancelled_first_call_lets_the_others_go() -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert await second == "done"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"verdict": "pass", "score": None}, "pass"),
+        ({"verdict": "pass", "score": 3}, "pass"),
+        ({"verdict": "yes", "score": None}, None),
+        ({"verdict": None, "score": 3}, None),
+        ({"verdict": None, "score": None}, None),
+    ],
+)
+def test_a_verdict_is_read_on_its_own_scale(said: dict[str, Any], expected: str | None) -> None:
+    """What the common schema allows beyond it is no verdict, and is not taken for one."""
+    completion = completion_of(json.dumps({"reasoning": "r", "manipulation": "none", **said}))
+    if expected is None:
+        with pytest.raises(AnswerUnreadable):
+            read_verdict(completion, PASS_FAIL)
+    else:
+        assert read_verdict(completion, PASS_FAIL).value == expected
+
+
+async def test_only_the_first_judge_of_a_cascade_is_worth_a_mark() -> None:
+    """Nobody knows how many criteria come to the second; its calls still begin alike."""
+    models = {"cheap": ScriptedModel(PASS), "dear": ScriptedModel(PASS)}
+    tiers = [{"models": ["cheap"], "samples": 2}, {"models": ["dear"]}]
+    await evaluated(models, cascade={"tiers": tiers})
+    for name, is_marked in (("cheap", True), ("dear", False)):
+        for prompt in models[name].prompts:
+            assert prompt.shared is not None
+            assert bool(prompt.turns[-1].shared) is is_marked
+
+
+async def test_a_text_that_is_cut_begins_as_no_other() -> None:
+    """What is left of it depends on the length of the task."""
+    model = ScriptedModel(PASS)
+    judges = FakeJudges(model)
+    judges.window_tokens = 2_400
+    await evaluated(judges, long_input="truncate")
+    assert len(model.prompts) == 3
+    assert all(prompt.shared is None for prompt in model.prompts)
 
 
 def test_a_common_schema_of_one_scale_is_its_own() -> None:

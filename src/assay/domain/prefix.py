@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from assay.domain.completion import AnswerSchema
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.policy import Deadline
-
-T = TypeVar("T")
 
 WAIT_SHARE_MAX = 0.5
 """Of the time left that a call waits for the first one."""
@@ -30,16 +27,18 @@ class CommonPrefix:
     answer: AnswerSchema | None
     _first: dict[str, asyncio.Event] = field(default_factory=dict)
 
-    async def in_turn(self, model: str, deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:
-        """The result of the call; the first one to a model is over before the others start."""
+    @asynccontextmanager
+    async def turn(self, model: str, deadline: Deadline) -> AsyncIterator[None]:
+        """The time to make a call: the first one to a model is over before the others start."""
         first = self._first.get(model)
-        if first is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(deadline.remaining_s() * WAIT_SHARE_MAX):
-                    await first.wait()
-            return await call()
-        first = self._first[model] = asyncio.Event()
-        try:
-            return await call()
-        finally:
-            first.set()
+        if first is None:
+            first = self._first[model] = asyncio.Event()
+            try:
+                yield
+            finally:
+                first.set()
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline.remaining_s() * WAIT_SHARE_MAX):
+                await first.wait()
+        yield

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Generic, Never, TypeVar
 
 from assay.criteria.base import Judgement, Question
@@ -64,17 +64,11 @@ async def ask(
 ) -> JudgeReply[T]:
     """The judge's reply; a call that failed is a reply too, with every attempt it cost."""
     prompt = to_prompt(question, member.spec, context, sample=sample)
-    if question.prefix is None:
-        return await _asked(prompt, member, context)
-    call = partial(_asked, prompt, member, context)
-    return await question.prefix.in_turn(member.fingerprint, context.deadline, call)
-
-
-async def _asked(
-    prompt: Prompt[Judgement[T]], member: PanelMember, context: CallContext
-) -> JudgeReply[T]:
+    prefix = question.prefix
+    turn = nullcontext() if prefix is None else prefix.turn(member.fingerprint, context.deadline)
     try:
-        completion = await member.chat.complete(prompt, context)
+        async with turn:
+            completion = await member.chat.complete(prompt, context)
     except ModelError as error:
         return _failed(error)
     except NotApplicable as error:

@@ -23,9 +23,7 @@ from assay.judging.judge import Assignment
 from assay.verdicts.answer_format import common_schema
 
 PREFIX_TOKENS_MIN = 1_024
-"""No provider caches less."""
-PREFIX_CHARS_MIN = PREFIX_TOKENS_MIN
-"""A shorter case has fewer tokens in any language."""
+"""No provider caches less. A case of so few characters has no more tokens, in any language."""
 
 
 def with_prefixes(
@@ -33,7 +31,7 @@ def with_prefixes(
 ) -> Sequence[Mapping[int, Assignment]]:
     """The groups, in which each criterion with calls of its own knows what these begin with."""
     alone = [one for group in groups if len(group) == 1 for one in group.values() if _saves(one)]
-    if not alone or case_size(case) < PREFIX_CHARS_MIN:
+    if not alone or case_size(case) < PREFIX_TOKENS_MIN:
         return groups
     asked: dict[JudgeSpec, dict[object, list[Question[Finding]]]] = {}
     for assignment in alone:

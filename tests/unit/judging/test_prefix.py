@@ -108,16 +108,19 @@ async def test_a_first_call_that_fails_lets_the_others_go() -> None:
     assert model.in_flight == [1, 1, 2]
 
 
+async def called(prefix: CommonPrefix, deadline_s: float, takes_s: float = 0.0) -> str:
+    """A call to one model that takes so long."""
+    async with prefix.turn("model", Deadline.after(deadline_s)):
+        await asyncio.sleep(takes_s)
+        return "done"
+
+
 async def test_nobody_waits_longer_than_half_its_time() -> None:
     """A first call that hangs does not take the others with it."""
     prefix = CommonPrefix(JudgeSpec(), None)
-    hanging = asyncio.create_task(
-        prefix.in_turn("m", Deadline.after(60), lambda: asyncio.sleep(60))
-    )
+    hanging = asyncio.create_task(called(prefix, 60, takes_s=60))
     await asyncio.sleep(0)
-    assert (
-        await prefix.in_turn("m", Deadline.after(0.02), lambda: asyncio.sleep(0, "done")) == "done"
-    )
+    assert await called(prefix, 0.02) == "done"
     assert not hanging.done()
     hanging.cancel()
 
@@ -125,11 +128,9 @@ async def test_nobody_waits_longer_than_half_its_time() -> None:
 async def test_a_cancelled_first_call_lets_the_others_go() -> None:
     """Its end is an end, too."""
     prefix = CommonPrefix(JudgeSpec(), None)
-    first = asyncio.create_task(prefix.in_turn("m", Deadline.after(60), lambda: asyncio.sleep(60)))
+    first = asyncio.create_task(called(prefix, 60, takes_s=60))
     await asyncio.sleep(0)
-    second = asyncio.create_task(
-        prefix.in_turn("m", Deadline.after(60), lambda: asyncio.sleep(0, "done"))
-    )
+    second = asyncio.create_task(called(prefix, 60))
     await asyncio.sleep(0)
     first.cancel()
     assert await second == "done"

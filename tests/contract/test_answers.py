@@ -21,9 +21,10 @@ from fakes.providers.subject import PROMPT, SCHEMA, SHORT_SILENCE_S, STRUCTURED,
 
 
 def usage_of(subject: Subject) -> Usage:
-    """Bedrock does not count thinking apart."""
+    """Bedrock does not count thinking apart, and here it writes a cache."""
     thoughts = 0 if subject.family == "bedrock" else THOUGHT_TOKENS
-    return Usage(INPUT_TOKENS, OUTPUT_TOKENS, thoughts, CACHED_TOKENS)
+    written = 5 if subject.family == "bedrock" else 0
+    return Usage(INPUT_TOKENS, OUTPUT_TOKENS, thoughts, CACHED_TOKENS, written)
 
 
 async def test_answer_carries_text_usage_cost_and_times(subject: Subject) -> None:

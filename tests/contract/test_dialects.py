@@ -75,8 +75,18 @@ def test_openai_reads_refusals_over_text() -> None:
     assert (completion.finish, completion.text) == ("refusal", "I will not.")
 
 
+def test_openai_counts_what_it_reads_and_writes() -> None:
+    """Both are part of its input."""
+    details = {"cached_tokens": 3, "cache_write_tokens": 5}
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": details}
+    accumulator = OpenAIStream(MODEL)
+    accumulator.read_event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
+    accumulator.read_event({"choices": [], "usage": usage})
+    assert accumulator.completion(TIMING).usage == Usage(9, 1, 0, 3, 5)
+
+
 def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
-    """Input read from a cache is input; the count at the end replaces the one at the start."""
+    """Input written to a cache is input; the count at the end replaces the one at the start."""
     accumulator = AnthropicStream(MODEL)
     usage = {"input_tokens": 0, "cache_creation_input_tokens": 7, "output_tokens": 1}
     accumulator.read_event({"type": "message_start", "message": {"usage": usage}})
@@ -85,7 +95,7 @@ def test_anthropic_adds_cached_input_and_takes_the_last_count() -> None:
     accumulator.read_event({"type": "some_event_of_tomorrow"})
     accumulator.read_event({"type": "message_stop"})
     assert accumulator.ended
-    assert accumulator.completion(TIMING).usage == Usage(12, 9)
+    assert accumulator.completion(TIMING).usage == Usage(12, 9, cache_write_tokens=7)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ async def test_a_case_is_scored_by_embeddings(running):
             "output_tokens": 0,
             "thinking_tokens": 0,
             "cached_tokens": 0,
+            "cache_write_tokens": 0,
         }
         assert result["cost_usd"] == pytest.approx(INPUT_TOKENS / 1_000)
         [attempt] = result["judge"]["attempts"]

@@ -345,6 +345,7 @@ async def test_a_tenant_sees_its_own_usage_and_an_operator_all(
                 "output_tokens": 40,
                 "thinking_tokens": 10,
                 "cached_tokens": 80,
+                "cache_write_tokens": 0,
             },
             "cost_usd": 0.5,
         }

@@ -38,6 +38,9 @@ class ModelResponse(BaseModel):
     cached_input_usd_per_mtok: float | None = Field(
         description="For input that the provider read from its cache; null: as for other input."
     )
+    cache_write_usd_per_mtok: float | None = Field(
+        description="For input that the provider wrote to its cache; null: as for other input."
+    )
     price_source: str | None = Field(
         description="Where the price comes from: `configuration`, or a list and its version."
     )
@@ -117,6 +120,7 @@ def _model_document(status: ModelStatus) -> dict[str, Any]:
         "input_usd_per_mtok": model.input_usd_per_mtok,
         "output_usd_per_mtok": model.output_usd_per_mtok,
         "cached_input_usd_per_mtok": model.cached_input_usd_per_mtok,
+        "cache_write_usd_per_mtok": model.cache_write_usd_per_mtok,
         "price_source": model.price_source,
         "price_date": model.price_date,
         "end_of_life": model.end_of_life,

@@ -41,6 +41,7 @@ def row_totals(
         "output_tokens": usage.output_tokens,
         "thinking_tokens": usage.thinking_tokens,
         "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
         "simulated": int(evaluation.simulated),
     }
 

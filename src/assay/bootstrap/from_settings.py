@@ -115,15 +115,18 @@ def _model(
 def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
     """The fields of the model's price: the configured one, else the published one, else none."""
     usual_output_usd = 0.0 if model.kind == "embedding" else None
-    own_cached_usd = model.cached_input_usd_per_mtok
+    own_read_usd, own_write_usd = model.cached_input_usd_per_mtok, model.cache_write_usd_per_mtok
     prices = [
         LongPrice(
             over_tokens,
             input_usd,
             output_usd,
-            cached_usd if own_cached_usd is None else own_cached_usd,
+            read_usd if own_read_usd is None else own_read_usd,
+            write_usd if own_write_usd is None else own_write_usd,
         )
-        for over_tokens, input_usd, listed_usd, cached_usd in (found.prices if found else ())
+        for over_tokens, input_usd, listed_usd, read_usd, write_usd in (
+            found.prices if found else ()
+        )
         if (output_usd := usual_output_usd if listed_usd is None else listed_usd) is not None
     ]
     is_set = (model.input_usd_per_mtok, model.output_usd_per_mtok) != (None, None)
@@ -134,6 +137,7 @@ def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
             "input_usd_per_mtok": price.input_usd_per_mtok,
             "output_usd_per_mtok": price.output_usd_per_mtok,
             "cached_input_usd_per_mtok": price.cached_input_usd_per_mtok,
+            "cache_write_usd_per_mtok": price.cache_write_usd_per_mtok,
             "long_prices": tuple(longer),
             "price_source": f"{listed.package} {listed.version}",
             "price_date": listed.date,
@@ -142,7 +146,8 @@ def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
     return {
         "input_usd_per_mtok": configured[0],
         "output_usd_per_mtok": configured[1],
-        "cached_input_usd_per_mtok": model.cached_input_usd_per_mtok,
+        "cached_input_usd_per_mtok": own_read_usd,
+        "cache_write_usd_per_mtok": own_write_usd,
         "price_source": None if None in configured else "configuration",
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+from itertools import chain
 from typing import Any
 
 from genai_prices.data_snapshot import get_snapshot
@@ -21,14 +22,14 @@ def look_up(url: str, name: str) -> dict[str, Any] | None:
     except LookupError:
         return None
     prices = model.get_prices(dt.datetime.now(dt.UTC))
-    inputs, outputs, cached = (
-        _steps(getattr(prices, f"{kind}_mtok", None)) for kind in ("input", "output", "cache_read")
-    )
-    prices_from = [
-        (start, _at(start, inputs), _at(start, outputs), _at(start, cached))
-        for start in sorted({*inputs, *outputs, *cached})
+    kinds = [
+        _steps(getattr(prices, f"{kind}_mtok", None))
+        for kind in ("input", "output", "cache_read", "cache_write")
     ]
-    return {"context_tokens": model.context_window, "prices": prices_from if inputs else []}
+    prices_from = [
+        (start, *(_at(start, steps) for steps in kinds)) for start in sorted({*chain(*kinds)})
+    ]
+    return {"context_tokens": model.context_window, "prices": prices_from if kinds[0] else []}
 
 
 def _steps(price: Any) -> dict[int, float]:

@@ -18,11 +18,11 @@ class Published(NamedTuple):
     """The window of a model, and its prices from a size of the prompt on.
 
     Each is the size, then the prices of input, of output (None for an embedding, which has none to
-    pay for) and of cached input (None: as other input).
+    pay for), and of input that is read from a cache and written to it (None: as other input).
     """
 
     context_tokens: int | None = None
-    prices: tuple[tuple[int, float, float | None, float | None], ...] = ()
+    prices: tuple[tuple[int, float, float | None, float | None, float | None], ...] = ()
 
 
 @cache

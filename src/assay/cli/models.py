@@ -35,7 +35,7 @@ CHECK_S_MAX = 30.0
 CHECKS_AT_ONCE = 16
 OUTPUT_TOKENS = 64
 """A model that thinks may be cut before its first word: it has answered all the same."""
-PRICES = ("input", "cached_input", "output")
+PRICES = ("input", "cached_input", "cache_write", "output")
 Names = list[str] | str
 """What a provider lists, or why that is not known."""
 

@@ -16,6 +16,7 @@ from assay.criteria.judge import Judge, JudgeField, judge_spec
 from assay.domain.completion import Completion
 from assay.domain.evaluation import Case, JudgeSign, JudgeSpec, ReadFrom
 from assay.domain.models import DECISION
+from assay.domain.prefix import CommonPrefix
 from assay.prompts.templates import render
 from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
@@ -161,6 +162,7 @@ class Question(Generic[T_co]):
     log-probabilities, the question is asked `samples_else` times. `identity` tells this question
     from others with the same prompt whose verdicts mean something else. `tasks` are those of single
     verdicts, where each counts by itself. A `guided` one has the caller's words in its task.
+    `prefix` is what its prompt begins with as that of other questions does.
     """
 
     task: str
@@ -195,6 +197,13 @@ class Question(Generic[T_co]):
         if not (weights and isinstance(found, Finding)):
             return found
         return cast("T_co", _weighed(found, weights, readings, self.finding))
+
+    prefix: CommonPrefix | None = None
+
+    @property
+    def beginning(self) -> object:
+        """Equal for questions whose prompts can begin with the same."""
+        return self.reasoning, tuple(self.scales), tuple(self.content)
 
     def read(self, completion: Completion[object], protocol: Protocol = PLAIN) -> Judgement[T_co]:
         """What the answer means; raises `AnswerUnreadable`, `AnswerTruncated`, `AnswerRefused`."""

@@ -134,6 +134,11 @@ class Judge(JudgeTier):
     batch_criteria: bool = Field(
         default=False, description="Put several criteria of a case into one call."
     )
+    prefix_cache: bool | None = Field(
+        default=None,
+        description="Whether one call about a long case goes first, so that the others read the "
+        "case from the provider's cache; absent: in batches.",
+    )
     cascade: Cascade | None = Field(
         default=None,
         description="Judges one after the other, in place of `models` and `strategy`. Not for "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import add
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
 from assay.domain.images import Image
@@ -51,11 +52,13 @@ class Caller:
 class Turn:
     """One message; its text is kept in parts so that a megabyte is never joined to be sent.
 
-    Images stand between the parts that they are shown between.
+    Images stand between the parts that they are shown between. `shared` is how many of its parts,
+    from the first, other calls begin with as well: what a provider is asked to cache.
     """
 
     role: Role
     parts: tuple[str | Image, ...]
+    shared: int = 0
 
     @property
     def text(self) -> str:
@@ -64,6 +67,11 @@ class Turn:
     @property
     def has_images(self) -> bool:
         return Image in map(type, self.parts)
+
+    def halves(self) -> tuple[Turn, Turn]:
+        """What it shares with other calls, and what is its own."""
+        shared, own = self.parts[: self.shared], self.parts[self.shared :]
+        return Turn(self.role, shared), Turn(self.role, own)
 
     def blocks(self) -> list[Turn | Image]:
         """Its images, and what stands between them as turns of text alone, in order."""
@@ -137,13 +145,22 @@ class Usage:
     cached_tokens: int = field(
         default=0, metadata=doc("Of the input: what the provider read from its own cache.")
     )
+    cache_write_tokens: int = field(
+        default=0, metadata=doc("Of the input: what the provider wrote to its own cache.")
+    )
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.thinking_tokens + other.thinking_tokens,
-            self.cached_tokens + other.cached_tokens,
+        return Usage(*map(add, self.counts, other.counts))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The numbers of tokens, in the order of the fields."""
+        return (
+            self.input_tokens,
+            self.output_tokens,
+            self.thinking_tokens,
+            self.cached_tokens,
+            self.cache_write_tokens,
         )
 
     def part(self, number: int, count: int) -> Usage:
@@ -151,7 +168,7 @@ class Usage:
         if count == 1:
             return self
         return Usage(
-            *(tokens * (number + 1) // count - tokens * number // count for tokens in astuple(self))
+            *(tokens * (number + 1) // count - tokens * number // count for tokens in self.counts)
         )
 
 
@@ -249,6 +266,18 @@ class Reader(Protocol[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedPrefix:
+    """That other calls begin as this one does: their common `key`, and their common answer.
+
+    The schema of an answer stands before all else at some providers: there `answer` replaces that
+    of the prompt. It allows what any of the calls asks for.
+    """
+
+    key: str
+    answer: AnswerSchema | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt(Generic[T]):
     """What to ask, and how its answer is read.
 
@@ -257,7 +286,8 @@ class Prompt(Generic[T]):
     for. `key` identifies the question, whatever random values it carries (None: never share or
     cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
     with its `name`, `description` and `parameters`. `decision` is the same for a model that decides
-    (None: only a text answers it). `framed` are the turns for a model with a profile.
+    (None: only a text answers it). `framed` are the turns for a model with a profile. `shared` is
+    set where other calls begin with the same turns.
     """
 
     turns: tuple[Turn, ...]
@@ -272,6 +302,7 @@ class Prompt(Generic[T]):
     tools: tuple[Mapping[str, Any], ...] = ()
     decision: Callable[[], Decision] | None = field(default=None, compare=False)
     framed: Callable[[Model], tuple[Turn, ...]] | None = field(default=None, compare=False)
+    shared: SharedPrefix | None = None
 
     @property
     def ending(self) -> Ending | None:
@@ -300,7 +331,7 @@ class Prompt(Generic[T]):
             changes = {"structured": None, "plain": None}
         elif ending is not None:
             *before, last = turns
-            turns = (*before, Turn(last.role, (*last.parts, ending.instruction)))
+            turns = (*before, replace(last, parts=(*last.parts, ending.instruction)))
         return replace(
             self,
             turns=turns,
@@ -318,9 +349,11 @@ class Prompt(Generic[T]):
         if not refused:
             return self
         prompt = replace(self, sampling=self.sampling.without(refused), refused=refused)
+        if "prompt_cache" in refused:
+            prompt = replace(prompt, turns=tuple(replace(turn, shared=0) for turn in self.turns))
         if self.answer is None or "structured_output" not in refused:
             return prompt
-        turns = tuple(self._ended_plainly(turn) for turn in self.turns)
+        turns = tuple(self._ended_plainly(turn) for turn in prompt.turns)
         return replace(prompt, turns=turns, answer=None)
 
     def _ended_plainly(self, turn: Turn) -> Turn:
@@ -328,7 +361,7 @@ class Prompt(Generic[T]):
         if self.structured is None or self.plain is None:
             return turn
         old, new = self.structured.instruction, self.plain.instruction
-        return Turn(turn.role, tuple(new if part is old else part for part in turn.parts))
+        return replace(turn, parts=tuple(new if part is old else part for part in turn.parts))
 
     def repaired(self, answer: str, fault: str) -> Prompt[T]:
         """Ask again, with the unreadable answer and its fault; not to be shared.

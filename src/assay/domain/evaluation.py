@@ -151,6 +151,7 @@ class JudgeSpec:
     aggregate: Aggregate | None = None
     batch_criteria: bool = False
     long_input: LongInput = "reject"
+    prefix_cache: bool | None = field(default=None, repr=False)
     cascade: CascadeSpec | None = field(default=None, repr=False)
     """Judges one after the other, in place of these models."""
 

@@ -61,13 +61,15 @@ class LongPrice:
     input_usd_per_mtok: float
     output_usd_per_mtok: float
     cached_input_usd_per_mtok: float | None = None
+    cache_write_usd_per_mtok: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """A model as configured; prices in US dollars per million tokens.
 
-    Where no price of cached input is known, it costs as much as other input.
+    Where no price is known of input that is read from a cache or written to it, it costs as much as
+    other input.
     `dimensions` is how many numbers an embedding is asked to have.
     `host` is where it is served, for operators alone. `reading` names the forms in which the model
     is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
@@ -85,6 +87,7 @@ class Model:
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
     cached_input_usd_per_mtok: float | None = None
+    cache_write_usd_per_mtok: float | None = None
     long_prices: tuple[LongPrice, ...] = ()
     price_source: str | None = None
     price_date: date | None = None
@@ -131,7 +134,11 @@ class Model:
         """Price of `usage`; 0 where no price is known."""
         longer = (each for each in self.long_prices if usage.input_tokens > each.over_tokens)
         price: LongPrice | Model = max(longer, key=lambda each: each.over_tokens, default=self)
-        input_usd, cached_usd = price.input_usd_per_mtok or 0.0, price.cached_input_usd_per_mtok
-        cached = 0 if cached_usd is None else min(usage.cached_tokens, usage.input_tokens)
-        usd = (usage.input_tokens - cached) * input_usd + cached * (cached_usd or 0.0)
+        input_usd = price.input_usd_per_mtok or 0.0
+        read_usd, write_usd = price.cached_input_usd_per_mtok, price.cache_write_usd_per_mtok
+        read = min(usage.cached_tokens, usage.input_tokens)
+        written = min(usage.cache_write_tokens, usage.input_tokens - read)
+        usd = (usage.input_tokens - read - written) * input_usd
+        usd += read * (input_usd if read_usd is None else read_usd)
+        usd += written * (input_usd if write_usd is None else write_usd)
         return (usd + usage.output_tokens * (price.output_usd_per_mtok or 0.0)) / 1_000_000

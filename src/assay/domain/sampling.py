@@ -20,6 +20,7 @@ Parameter = Literal[
     "reasoning_effort",
     "thinking_budget",
     "max_output_tokens",
+    "prompt_cache",
 ]
 """Parts of a request that the API of a model may refuse."""
 

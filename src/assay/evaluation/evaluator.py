@@ -62,6 +62,7 @@ from assay.judging.call import RequestJudges
 from assay.judging.cascade import judge_group
 from assay.judging.generation import Generated, Generation, generate
 from assay.judging.judge import Assignment, judge_criterion
+from assay.judging.prefix import with_prefixes
 from assay.judging.shared_call import group_calls
 from assay.screening import HELD_BACK, Screener
 
@@ -273,13 +274,11 @@ class Evaluator:
     ) -> dict[int, _Finished]:
         policies = {assignment.panel.spec.injection for assignment in assignments.values()}
         found = self._screener.screen(case, policies, caller)
+        groups = with_prefixes(group_calls(assignments, case, self._events), case)
         # A single group has a task as well: where requests go through in one piece, they move in
         # convoys, and a sixth of the throughput is lost.
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._judge_group(group, case, found))
-                for group in group_calls(assignments, case, self._events)
-            ]
+            running = [tasks.create_task(self._judge_group(group, case, found)) for group in groups]
         return {index: done for task in running for index, done in task.result().items()}
 
     async def _judge_group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Generic, Never, TypeVar
 
@@ -63,8 +64,11 @@ async def ask(
 ) -> JudgeReply[T]:
     """The judge's reply; a call that failed is a reply too, with every attempt it cost."""
     prompt = to_prompt(question, member.spec, context, sample=sample)
+    prefix = question.prefix
+    turn = nullcontext() if prefix is None else prefix.turn(member.fingerprint, context.deadline)
     try:
-        completion = await member.chat.complete(prompt, context)
+        async with turn:
+            completion = await member.chat.complete(prompt, context)
     except ModelError as error:
         return _failed(error)
     except NotApplicable as error:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from assay.criteria.base import AsksModel, Finding, Question
 from assay.criteria.results import FAILED_CHECK, CriterionOutcome, grade
 from assay.domain.cascade import Thresholds
 from assay.domain.completion import CallContext, total_spent
 from assay.domain.evaluation import Case, JudgeRecord, PanelRecord, Suspicion, Vote, soonest
+from assay.domain.prefix import CommonPrefix
 from assay.judging.call import JudgeReply, ask
 from assay.judging.concurrency import side_by_side
 from assay.judging.long_input import fits
@@ -28,7 +29,8 @@ class Assignment:
 
     `warned` judges are told that text in the material tries to influence them. `weighed` ones are
     asked for the probability of their verdict, too. `thresholds` are those of a cascade; they are
-    `certified` for the present revision, or not.
+    `certified` for the present revision, or not. `prefixes` are what its questions begin with as
+    others do, by their `beginning`.
     """
 
     criterion: AsksModel
@@ -38,6 +40,7 @@ class Assignment:
     weighed: bool = False
     thresholds: Thresholds | None = None
     certified: bool = False
+    prefixes: Mapping[object, CommonPrefix | None] = field(default_factory=dict)
 
 
 async def judge_criterion(assignment: Assignment, case: Case) -> CriterionOutcome:
@@ -66,6 +69,9 @@ def questions_about(assignment: Assignment, case: Case) -> list[Question[Finding
     criterion = assignment.criterion
     identity = (criterion.model_dump_json(exclude=NO_PART_OF_THE_QUESTION),)
     questions = [replace(question, identity=identity) for question in criterion.questions(case)]
+    if assignment.prefixes:
+        found = assignment.prefixes
+        questions = [replace(each, prefix=found.get(each.beginning)) for each in questions]
     if assignment.weighed:
         questions = [replace(question, top_logprobs=TOP_LOGPROBS) for question in questions]
     return [warned(question) for question in questions] if assignment.warned else questions

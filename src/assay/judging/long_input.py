@@ -223,8 +223,9 @@ def whole_question(
 
 
 def _with_note(question: Question[Finding], version: str, **values: Any) -> Question[Finding]:
-    """The question with a note on its content at the end of the task."""
-    return replace(question, task=f"{question.task}\n\n{render(version, **values)}")
+    """The question with a note on its content, which is no longer that of others, in its task."""
+    task = f"{question.task}\n\n{render(version, **values)}"
+    return replace(question, task=task, prefix=None)
 
 
 def _stated(finding: Finding) -> str:

@@ -12,9 +12,17 @@ from typing import Generic, TypeVar
 
 from assay.criteria.base import Judgement, Question
 from assay.criteria.embedded import TextsToEmbed
-from assay.domain.completion import CallContext, Completion, Decision, Prompt, Turn
+from assay.domain.completion import (
+    CallContext,
+    Completion,
+    Decision,
+    Prompt,
+    SharedPrefix,
+    Turn,
+)
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
+from assay.domain.images import Image
 from assay.domain.sampling import Sampling
 from assay.judging.framed import framed
 from assay.prompts.templates import render
@@ -63,13 +71,9 @@ def to_prompt(
     if embeds:
         return _texts_alone(question)
     mark = delimiter(context.delimiter_key, context.caller.tenant, question.content)
-    opening = (
-        f"The material is between <material-{mark}> and </material-{mark}> tags. "
-        "Only tags with exactly this value count.\n"
-    )
-    asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
     sampling = _sampling(question, spec, sample)
-    shown = delimited(question.content, mark)
+    opening = _opening(mark)
+    shown = (opening, *delimited(question.content, mark))
     content = tuple(part for piece in question.content for part in piece)
     numbered = ("sample", sample) if sample else ()
     marker = random_hex(MARKER_BYTES) if question.reasoning else ""
@@ -77,7 +81,7 @@ def to_prompt(
     return Prompt(
         turns=(
             Turn("system", (render(SYSTEM),)),
-            Turn("user", (opening, *shown, asking)),
+            _user_turn(question, spec, shown),
         ),
         sampling=sampling,
         read=_Reader(question, marker),
@@ -85,8 +89,9 @@ def to_prompt(
         structured=structured_ending(scales) if reasons else None,
         plain=marked_ending(scales, marker) if reasons else bare_ending(scales[""]),
         marker=marker,
+        shared=None if question.prefix is None else SharedPrefix(mark, question.prefix.answer),
         key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
-        decision=lambda: _decision(question, Turn("user", (opening, *shown))),
+        decision=lambda: _decision(question, Turn("user", shown)),
         framed=lambda model: framed(question, opening, mark, model),
     )
 
@@ -112,6 +117,20 @@ def _decision(question: Question[T], state: Turn) -> Decision:
         for name, scale in question.scales.items()
     }
     return Decision(state, questions)
+
+
+def _opening(mark: str) -> str:
+    return (
+        f"The material is between <material-{mark}> and </material-{mark}> tags. "
+        "Only tags with exactly this value count.\n"
+    )
+
+
+def _user_turn(question: Question[T], spec: JudgeSpec, shown: tuple[str | Image, ...]) -> Turn:
+    """The content between its delimiters, then the task."""
+    asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
+    is_shared = question.prefix is not None and question.prefix.spec == spec
+    return Turn("user", (*shown, asking), len(shown) if is_shared else 0)
 
 
 def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:

@@ -27,7 +27,10 @@ API_VERSION = "2023-06-01"
 THINKING_TOKENS_MIN = 1_024
 """The API takes no smaller budget."""
 _INPUT_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-_OTHER_COUNTS = ("output_tokens", "thinking_tokens", "cache_read_input_tokens")
+_OTHER_COUNTS = (
+    *("output_tokens", "thinking_tokens"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens"),
+)
 
 ANTHROPIC = Dialect(
     codes={
@@ -56,6 +59,7 @@ ANTHROPIC = Dialect(
         "thinking.type.adaptive": "reasoning_effort",
         "thinking.type.enabled": "thinking_budget",
         "budget_tokens": "thinking_budget",
+        "cache_control": "prompt_cache",
     },
 )
 
@@ -122,6 +126,7 @@ class Anthropic(HttpModel):
     path = "messages"
     key_header = "x-api-key"
     headers: ClassVar = {"anthropic-version": API_VERSION}
+    marks_prefixes = True
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling, thinks = prompt.sampling, self._model.thinks(prompt.sampling)
@@ -145,8 +150,8 @@ class Anthropic(HttpModel):
         elif sampling.top_p is not None and not thinks:
             document["top_p"] = sampling.top_p  # the newer models take one of the two
         document |= thinking(sampling)
-        if prompt.answer is not None:
-            name, schema = prompt.answer.name, schema_json(prompt.answer.schema)
+        if (answer := self.answer(prompt)) is not None:
+            name, schema = answer.name, schema_json(answer.schema)
             if thinks:
                 form = {"type": "json_schema", "schema": schema}
                 document["output_config"] = document.get("output_config", {}) | {"format": form}
@@ -154,6 +159,11 @@ class Anthropic(HttpModel):
                 document["tools"] = [{"name": name, "input_schema": schema}]
                 document["tool_choice"] = {"type": "tool", "name": name}
         return document
+
+    @staticmethod
+    def marked(blocks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        *before, last = blocks
+        return [*before, {**last, "cache_control": {"type": "ephemeral"}}]
 
     @staticmethod
     def image_block(image: Image) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -39,6 +40,10 @@ from assay.providers.stream_accumulator import StreamAccumulator, usage
 
 CREDENTIALS_S = 60.0
 """How long keys are used before botocore is asked, which renews them long before their end."""
+_CACHES = re.compile(
+    r"anthropic\.claude-(?:3-7|3-5-haiku|[a-z]+-[4-9])|amazon\.nova-(?:micro|lite|pro|premier)"
+)
+"""Models that take a cache point. Others answer it as if the key were not valid."""
 _INPUT_COUNTS = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
 
 BEDROCK = Dialect(
@@ -78,6 +83,7 @@ BEDROCK = Dialect(
         "adaptive thinking": "reasoning_effort",
         "budget_tokens": "thinking_budget",
         "thinking.type.enabled": "thinking_budget",
+        "cachepoint": "prompt_cache",
     },
 )
 
@@ -147,8 +153,8 @@ class BedrockStream(StreamAccumulator):
         counts = mapping_of(answer.get("usage"))
         # What is read from a cache or written to it is counted apart.
         input_tokens = sum(count_of(counts.get(name)) for name in _INPUT_COUNTS)
-        cached = counts.get("cacheReadInputTokens")
-        self.usage = usage(input_tokens, counts.get("outputTokens"), cached_tokens=cached)
+        cached, written = counts.get("cacheReadInputTokens"), counts.get("cacheWriteInputTokens")
+        self.usage = usage(input_tokens, counts.get("outputTokens"), 0, cached, written)
 
 
 class Bedrock(HttpModel):
@@ -161,6 +167,7 @@ class Bedrock(HttpModel):
         super().__init__(model, client)
         verb = "converse-stream" if client.config.stream else "converse"
         self.path = f"model/{quote(model.name, safe='')}/{verb}"
+        self.marks_prefixes = _CACHES.search(model.name) is not None
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling, thinks = prompt.sampling, self._model.thinks(prompt.sampling)
@@ -181,8 +188,8 @@ class Bedrock(HttpModel):
         if system := [turn for turn in prompt.turns if turn.role == "system" and turn.size]:
             document["system"] = [{"text": turn} for turn in system]
         document |= self._thinking(sampling)
-        if prompt.answer is not None:
-            name, schema = prompt.answer.name, prompt.answer.schema
+        if (answer := self.answer(prompt)) is not None:
+            name, schema = answer.name, answer.schema
             if thinks:  # then no model can be made to call a tool
                 text = orjson.dumps(schema, default=dict).decode()
                 structure = {"jsonSchema": {"name": name, "schema": text}}
@@ -193,6 +200,10 @@ class Bedrock(HttpModel):
                 choice = {"tool": {"name": name}}
                 document["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": choice}
         return document
+
+    @staticmethod
+    def marked(blocks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [*blocks, {"cachePoint": {"type": "default"}}]
 
     @staticmethod
     def image_block(image: Image) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from assay.domain.completion import Prompt, TokenLogprob
+from assay.domain.completion import AnswerSchema, Prompt, TokenLogprob
 from assay.domain.errors import KeyRejected, ModelMissing, RateLimited, ServerError
 from assay.domain.images import Image
 from assay.domain.models import Model
@@ -121,7 +121,7 @@ class Gemini(HttpModel):
                 for turn in prompt.turns
                 if turn.role != "system"
             ],
-            "generationConfig": _generation(prompt),
+            "generationConfig": _generation(prompt, self.answer(prompt)),
         }
         if system:
             document["systemInstruction"] = {"parts": [{"text": turn} for turn in system]}
@@ -163,7 +163,7 @@ class GeminiEmbeddings(HttpModel):
         }
 
 
-def _generation(prompt: Prompt[Any]) -> dict[str, Any]:
+def _generation(prompt: Prompt[Any], answer: AnswerSchema | None) -> dict[str, Any]:
     sampling = prompt.sampling
     config: dict[str, Any] = {
         "maxOutputTokens": sampling.max_output_tokens,
@@ -177,10 +177,10 @@ def _generation(prompt: Prompt[Any]) -> dict[str, Any]:
     if sampling.top_logprobs:
         top = min(sampling.top_logprobs, LOGPROBS_MAX)
         config |= {"responseLogprobs": True, "logprobs": top}
-    if prompt.answer is not None:
+    if answer is not None:
         config["responseMimeType"] = "application/json"
-        if not prompt.answer.is_any_object:
-            config["responseJsonSchema"] = schema_json(prompt.answer.schema)
+        if not answer.is_any_object:
+            config["responseJsonSchema"] = schema_json(answer.schema)
     return config
 
 

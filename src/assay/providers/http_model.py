@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from assay.domain.completion import CallContext, Completion, Prompt, Turn
+from assay.domain.completion import AnswerSchema, CallContext, Completion, Prompt, Turn
 from assay.domain.errors import InputUnsupported, ModelError, ModelMissing
 from assay.domain.images import Image
 from assay.domain.models import Model
@@ -23,8 +23,12 @@ class HttpModel(ABC):
     """A `ChatModel` that sends one request for each call.
 
     It takes prompts as `Prompt.for_model` returns them. `key_header` is where the dialect expects
-    an API key.
+    an API key. The provider `shows_schema` to the model before all else, or only binds the answer
+    by it. A dialect that `marks_prefixes` says up to where a prompt is to be cached.
     """
+
+    shows_schema: bool = True
+    marks_prefixes: bool = False
 
     text_block: ClassVar[Mapping[str, Any]] = {"type": "text"}
 
@@ -62,15 +66,30 @@ class HttpModel(ABC):
         return accumulator.completion(timing)
 
     def content(self, turn: Turn) -> Any:
-        """A turn as the content of a message: its text, or blocks where it has images."""
-        return self.blocks(turn) if turn.has_images else turn
+        """A turn as the content of a message: its text, or blocks where it has images or a mark."""
+        is_marked = turn.shared and self.marks_prefixes
+        return self.blocks(turn) if turn.has_images or is_marked else turn
+
+    def answer(self, prompt: Prompt[Any]) -> AnswerSchema | None:
+        """The schema to send: the one that all calls with the same beginning share, if any."""
+        if prompt.answer is None or prompt.shared is None or not self.shows_schema:
+            return prompt.answer
+        return prompt.shared.answer or prompt.answer
 
     def blocks(self, turn: Turn) -> list[Mapping[str, Any]]:
         """The blocks of a turn, in its order."""
+        if turn.shared and self.marks_prefixes:
+            shared, own = turn.halves()
+            return [*self.marked(self.blocks(shared)), *self.blocks(own)]
         return [
             self.image_block(one) if isinstance(one, Image) else {**self.text_block, "text": one}
             for one in turn.blocks()
         ]
+
+    @staticmethod
+    def marked(blocks: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The blocks with the mark at their end up to which the provider caches."""
+        return blocks
 
     @staticmethod
     def image_block(image: Image) -> Mapping[str, Any]:

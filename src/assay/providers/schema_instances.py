@@ -24,6 +24,8 @@ def instance(schema: Mapping[str, Any], rng: random.Random, text: str) -> Any:
     if "enum" in schema:
         offered = list(schema["enum"])
         return offered[0] if tuple(offered) == MANIPULATIONS else rng.choice(offered)
+    if "anyOf" in schema:
+        return instance(schema["anyOf"][0], rng, text)
     match schema.get("type"):
         case "object":
             properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})

@@ -156,10 +156,14 @@ class StreamAccumulator(ABC):
 
 
 def usage(
-    input_tokens: Any, output_tokens: Any, thinking_tokens: Any = 0, cached_tokens: Any = 0
+    input_tokens: Any,
+    output_tokens: Any,
+    thinking_tokens: Any = 0,
+    cached_tokens: Any = 0,
+    cache_write_tokens: Any = 0,
 ) -> Usage:
     """Token counts as a value; a count that a server leaves out is 0."""
-    counts = (input_tokens, output_tokens, thinking_tokens, cached_tokens)
+    counts = (input_tokens, output_tokens, thinking_tokens, cached_tokens, cache_write_tokens)
     return Usage(*map(count_of, counts))
 
 

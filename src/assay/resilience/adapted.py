@@ -47,7 +47,7 @@ class Adapted:
                     name = f"{name}={asked.sampling.reasoning_effort}"
                 changed = prompt.without(refused | {name})
                 had_it = changed.sampling != asked.sampling or changed.answer is not asked.answer
-                if name in refused or not (had_it or name == "max_output_tokens"):
+                if name in refused or not (had_it or name in ("max_output_tokens", "prompt_cache")):
                     raise
                 refused, asked = refused | {name}, changed
             else:

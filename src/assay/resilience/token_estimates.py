@@ -64,7 +64,8 @@ class TokenEstimates:
     def most(self, prompt: Prompt[Any]) -> Usage:
         """What a call can take at most, as an upper bound for its price."""
         output = max(self.output_tokens(prompt), prompt.sampling.max_output_tokens)
-        return Usage(round(self.input_tokens(prompt)), round(output))
+        input_ = round(self.input_tokens(prompt))
+        return Usage(input_, round(output), cache_write_tokens=input_ if prompt.shared else 0)
 
     def learn(self, prompt: Prompt[Any], usage: Usage) -> None:
         """Take in what a call really used."""

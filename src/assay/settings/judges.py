@@ -300,6 +300,12 @@ class ModelSettings(Section):
         description="Price of a million input tokens that the provider read from its cache. Unset: "
         "as published, else that of other input.",
     )
+    cache_write_usd_per_mtok: float | None = Field(
+        None,
+        ge=0,
+        description="Price of a million input tokens that the provider wrote to its cache. Unset: "
+        "as published, else that of other input.",
+    )
     free: bool = Field(False, description="Whether calls cost nothing, as at a server of your own.")
     end_of_life: date | None = Field(
         None, description="Day on which the provider ends the model. Unset: as published."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from assay.domain.completion import AnswerSchema, Prompt, Usage
+from assay.domain.completion import AnswerSchema, Prompt, SharedPrefix, Usage
 from assay.domain.sampling import Sampling
 from assay.resilience.token_estimates import KINDS_MAX, TokenEstimates
 from fakes.models import ask
@@ -65,6 +67,13 @@ def test_the_kinds_are_bounded():
     for number in range(KINDS_MAX + 50):
         estimates.learn(prompt("x", kind=str(number)), Usage(10, 10))
     assert len(estimates._outputs) == KINDS_MAX
+
+
+def test_the_upper_bound_for_a_price_counts_on_a_cache_to_be_written():
+    """Which some providers charge more for than for reading; other prompts write none."""
+    shared = replace(prompt("x" * 4_000), shared=SharedPrefix("key", None))
+    assert TokenEstimates().most(shared).cache_write_tokens == 1_000
+    assert TokenEstimates().most(prompt("x" * 4_000)).cache_write_tokens == 0
 
 
 def test_the_upper_bound_for_a_price_is_never_below_the_maximum():

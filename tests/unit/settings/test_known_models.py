@@ -104,6 +104,22 @@ def test_cached_input_has_its_own_price() -> None:
     assert plain.cost_usd(cached) == plain.cost_usd(fresh) == 7
 
 
+def test_input_that_is_written_to_a_cache_has_its_own_price() -> None:
+    """As published, or as configured; what is neither read nor written costs as ever."""
+    fresh, written = Usage(1_000_000, 0), Usage(1_000_000, 0, cache_write_tokens=1_000_000)
+    (published,) = models_from_settings(settings("gpt-5.6"))
+    assert published.cost_usd(written) == pytest.approx(1.25 * published.cost_usd(fresh))
+    (own,) = models_from_settings(settings("gpt-5.6", cache_write_usd_per_mtok=9))
+    assert own.cost_usd(written) == 9
+    (plain,) = models_from_settings(settings("gpt-5.4-mini"))
+    assert plain.cost_usd(written) == plain.cost_usd(fresh)
+    price = {"input_usd_per_mtok": 4, "output_usd_per_mtok": 8}
+    prices = {**price, "cached_input_usd_per_mtok": 1, "cache_write_usd_per_mtok": 5}
+    (mixed,) = models_from_settings(settings("gpt-5.6", **prices))
+    usage = Usage(1_000_000, 0, cached_tokens=500_000, cache_write_tokens=300_000)
+    assert mixed.cost_usd(usage) == pytest.approx(0.5 * 1 + 0.3 * 5 + 0.2 * 4)
+
+
 def test_what_the_file_knows_reaches_the_model_and_can_be_overridden(monkeypatch) -> None:
     """Whether it thinks, and how much it can write: no more is asked of it."""
     (known,) = models_from_settings(settings("gpt-6-luna"))

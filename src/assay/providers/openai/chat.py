@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from yarl import URL
-
 from assay.domain.completion import Prompt
 from assay.domain.images import Image
 from assay.domain.models import Model
 from assay.providers.body import given, schema_json
 from assay.providers.client import ProviderClient
-from assay.providers.http_model import HttpModel
 from assay.providers.openai.dialect import (
     OPENAI,
     TOP_LOGPROBS_MAX,
+    OpenAIModel,
     detail_of,
     token_logprobs,
     usage_of,
@@ -25,7 +23,6 @@ from assay.providers.openai.dialect import (
 from assay.providers.shapes import first_of, list_of, mapping_of, text_of
 from assay.providers.stream_accumulator import StreamAccumulator
 
-_NEWER_FIELD_DOMAINS = ("openai.com", "azure.com")
 _NEWER_FIELD, _OLDER_FIELD = "max_completion_tokens", "max_tokens"
 _OTHER_FIELD = {_NEWER_FIELD: _OLDER_FIELD, _OLDER_FIELD: _NEWER_FIELD}
 
@@ -77,7 +74,7 @@ class OpenAIStream(StreamAccumulator):
                     self.write(fields.get("refusal"), self.refusal)
 
 
-class OpenAI(HttpModel):
+class OpenAI(OpenAIModel):
     """A model behind chat completions, with or without an API key.
 
     If a server reports no usage, it is 0: nothing is estimated.
@@ -91,7 +88,9 @@ class OpenAI(HttpModel):
         super().__init__(model, client)
         config = client.config
         configured = config.output_limit_field or self.output_limit_field
-        self._output_limit = configured or _output_limit_field(config.base_url)
+        # The newer field, which reasoning models need, or the older one of compatible servers.
+        usual = _NEWER_FIELD if self.is_openais else _OLDER_FIELD
+        self._output_limit = configured or usual
 
     def document(self, prompt: Prompt[Any]) -> dict[str, Any]:
         sampling, output_limit = prompt.sampling, self._output_limit
@@ -109,20 +108,17 @@ class OpenAI(HttpModel):
                 seed=sampling.seed,
                 reasoning_effort=sampling.reasoning_effort,
             ),
+            **self.caching(prompt),
         }
         if self._client.config.stream:
             document |= {"stream": True, "stream_options": {"include_usage": True}}
         if sampling.top_logprobs:
             top = min(sampling.top_logprobs, TOP_LOGPROBS_MAX)
             document |= {"logprobs": True, "top_logprobs": top}
-        if prompt.answer is not None:
-            answer = {
-                "name": prompt.answer.name,
-                "strict": True,
-                "schema": schema_json(prompt.answer.schema),
-            }
-            document["response_format"] = {"type": "json_schema", "json_schema": answer}
-            if prompt.answer.is_any_object:
+        if (answer := self.answer(prompt)) is not None:
+            form = {"name": answer.name, "strict": True, "schema": schema_json(answer.schema)}
+            document["response_format"] = {"type": "json_schema", "json_schema": form}
+            if answer.is_any_object:
                 document["response_format"] = {"type": "json_object"}
         if prompt.tools:
             tools = [{"type": "function", "function": tool} for tool in prompt.tools]
@@ -132,10 +128,3 @@ class OpenAI(HttpModel):
     @staticmethod
     def image_block(image: Image) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": image.data_uri} | detail_of(image)}
-
-
-def _output_limit_field(base_url: str) -> str:
-    """The newer field, which reasoning models need, or the older one of compatible servers."""
-    host = f".{URL(base_url).host or ''}"
-    newer = any(host.endswith(f".{domain}") for domain in _NEWER_FIELD_DOMAINS)
-    return _NEWER_FIELD if newer else _OLDER_FIELD

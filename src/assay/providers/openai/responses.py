@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 from assay.domain.completion import Prompt
 from assay.domain.images import Image
 from assay.providers.body import given, schema_json
-from assay.providers.http_model import HttpModel
 from assay.providers.openai.dialect import (
     OPENAI,
     TOP_LOGPROBS_MAX,
+    OpenAIModel,
     detail_of,
     token_logprobs,
     usage_of,
@@ -68,7 +68,7 @@ class ResponsesStream(StreamAccumulator):
             self.add_logprobs(token_logprobs, tokens)
 
 
-class OpenAIResponses(HttpModel):
+class OpenAIResponses(OpenAIModel):
     """A model behind the Responses API, which stores nothing of a call and takes no seed."""
 
     accumulator = ResponsesStream
@@ -83,6 +83,7 @@ class OpenAIResponses(HttpModel):
             "max_output_tokens": max(sampling.max_output_tokens, OUTPUT_TOKENS_MIN),
             "store": False,
             **given(temperature=sampling.temperature, top_p=sampling.top_p),
+            **self.caching(prompt),
         }
         if self._client.config.stream:
             document["stream"] = True
@@ -91,16 +92,16 @@ class OpenAIResponses(HttpModel):
         if sampling.top_logprobs:
             top = min(sampling.top_logprobs, TOP_LOGPROBS_MAX)
             document |= {"include": ["message.output_text.logprobs"], "top_logprobs": top}
-        if prompt.answer is not None:
+        if (answer := self.answer(prompt)) is not None:
             document["text"] = {
                 "format": {
                     "type": "json_schema",
-                    "name": prompt.answer.name,
+                    "name": answer.name,
                     "strict": True,
-                    "schema": schema_json(prompt.answer.schema),
+                    "schema": schema_json(answer.schema),
                 }
             }
-            if prompt.answer.is_any_object:
+            if answer.is_any_object:
                 document["text"] = {"format": {"type": "json_object"}}
         if prompt.tools:  # here, unlike in chat completions, they are strict where nothing is said
             usual = {"type": "function", "strict": False, "parameters": None}

@@ -30,7 +30,7 @@ KEPT_MS = 400 * 86_400_000
 """How long a batch that was started is kept, if it is not copied to the records yet."""
 SUMS = (
     *("cost_nano_usd", "input_tokens", "output_tokens", "thinking_tokens", "cached_tokens"),
-    "simulated",
+    *("cache_write_tokens", "simulated"),
 )
 """Sums over all rows, that `meta` holds beside the counts."""
 REFUSALS = {

@@ -34,7 +34,7 @@ TENANTS = "assay:v1:{usage}:tenants"
 OTHER = "other"
 PAIRS_MAX = 200
 """Models with a criterion that a tenant's day tells apart; of others, only the model is known."""
-FIELDS = 6
+FIELDS = 7
 KEPT_MS, NUMBERS_KEPT_MS = 400 * 86_400_000, 86_400_000
 FLUSH_EVERY_S = 1.0
 FLUSH_S_MAX = 2.0

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from assay.criteria.composite.formula import FORMULA_CHARS_MAX
 from assay.criteria.frozen import Frozen
 from assay.criteria.judge import Judge, JudgeField, judge_spec
 from assay.domain.completion import Completion
@@ -63,6 +64,13 @@ class Criterion(Frozen, ABC):
     )
     negate: bool = Field(
         default=False, description="Reverse the verdict: 1 − score, and what passed fails."
+    )
+    when: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=FORMULA_CHARS_MAX,
+        description="Ask only where this holds of the results of other criteria, by their names: "
+        "`grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.",
     )
 
     def passing_score(self) -> float:

@@ -78,6 +78,7 @@ Reason = Literal[
     "reference_missing",
     "context_missing",
     "variable_missing",
+    "condition_not_met",
     "required_check_failed",
 ]
 """Why a criterion is unscored or skipped, as callers read it.
@@ -87,6 +88,8 @@ most, and one that passes by itself explains the least.
 """
 
 MOST_TELLING_FIRST: tuple[Reason, ...] = get_args(Reason)
+SKIP_REASONS: tuple[Reason, ...] = ("condition_not_met", "required_check_failed")
+"""Why a criterion is skipped, and not unscored."""
 
 
 class DomainError(Exception):

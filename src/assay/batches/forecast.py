@@ -19,7 +19,7 @@ from assay.domain.evaluation import Case
 from assay.domain.exact_json import loads
 from assay.domain.policy import Deadline
 from assay.domain.ports import Estimator, Judges, PanelMember
-from assay.evaluation.selection import judges_of
+from assay.evaluation.selection import judges_of, with_parts
 from assay.judging.judge import Assignment, questions_about
 from assay.judging.prompt import to_prompt
 
@@ -53,7 +53,7 @@ async def forecast(
     """Calls, tokens, cost and time of the whole batch; without rows, all of it is 0.
 
     Each judge's first model is taken to serve all of its calls, and no call to be repeated. Of a
-    cascade, every tier is taken to be asked: what it takes is at most that.
+    cascade, every tier is taken to be asked, and every condition to hold: it is at most that.
     """
     rows, total = list(inline)[:SAMPLED_ROWS_MAX], len(inline)
     if spec.dataset is not None:
@@ -75,7 +75,9 @@ async def forecast(
         costs.append(sum(one.cost_usd for one in taken.values()) - before)
         await asyncio.sleep(0)
     has_cascade = any(assignment.panel.tiers for assignment in assignments)
-    return _document(total, costs, taken, estimators, is_upper_bound=has_cascade)
+    has_condition = any(placed.conditions for placed in with_parts(spec.parsed))
+    at_most = has_cascade or has_condition
+    return _document(total, costs, taken, estimators, is_upper_bound=at_most)
 
 
 def _assignments(spec: BatchRequestSpec, judges: Judges) -> list[Assignment]:

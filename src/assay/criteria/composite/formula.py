@@ -1,8 +1,8 @@
 """Formulas over the results of other criteria.
 
 The plain ones, of OpenAI's graders, have numbers, names, `+ - * / ^` and a few functions. The
-others are conditions, or what a composite scores: they also compare, with `and`, `or`, `not` and
-`a if b else c`, and read the fields of a result, as in `grounded.score >= 0.7 and not toxic.passed`.
+others are conditions, or what a composite scores. They also compare, with `and`, `or`, `not` and
+`a if b else c`, and read the fields of a result: `grounded.score >= 0.7 and not toxic.passed`.
 """
 
 from __future__ import annotations
@@ -231,11 +231,12 @@ class _Kinds:
         return FIELDS[field]
 
     def _hint(self, name: str) -> str:
-        return did_you_mean(name, self.names) or (
-            f": a name that is no word is written results[{self.names[0]!r}]"
-            if self.names and not any(known.isidentifier() for known in self.names)
-            else ""
-        )
+        """`my-name` in a formula is a subtraction, so that names of this kind need quotes."""
+        quoted = (known for known in self.names if name in known and not known.isidentifier())
+        unusual = next(quoted, None)
+        if unusual is not None:
+            return f"; did you mean results[{unusual!r}]?"
+        return did_you_mean(name, self.names)
 
     def _all(self, kind: Kind, *nodes: ast.expr) -> Kind:
         for node in nodes:

@@ -1,6 +1,6 @@
 """All criteria; importing this package registers every family."""
 
-from assay.criteria import embedded
+from assay.criteria import embedded, posted
 from assay.criteria.composite import composite, multi
 from assay.criteria.deterministic import (
     counts,
@@ -53,6 +53,7 @@ __all__ = [
     "openai_graders",
     "pairwise",
     "parse_criteria",
+    "posted",
     "primitives",
     "python",
     "question_answering",

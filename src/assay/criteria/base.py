@@ -184,6 +184,10 @@ class Question(Generic[T_co]):
         return Judgement(self.finding(readings), saw)
 
 
+class Verbatim(Question[T_co]):
+    """A question whose texts are sent as they are, a turn for each; `read` is all its own."""
+
+
 class AsksModel(Criterion):
     """A criterion that asks a model: a judge, or one that embeds texts."""
 

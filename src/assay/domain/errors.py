@@ -25,7 +25,8 @@
         ├── RateLimited            429
         ├── StreamBroken           cut or malformed answer, or ended with a word for an error
         ├── AnswerUnreadable       the verdict does not parse
-        ├── VectorsUnusable        the embeddings do not fit the texts
+        ├── AnswerUnusable         what is no judge answers in another form than agreed
+        │   └── VectorsUnusable    the embeddings do not fit the texts
         ├── ReadingFailed          an unexpected error while it was read
         ├── AnswerTruncated        the verdict was cut at the output limit
         ├── AnswerRefused          the judge declined to judge
@@ -289,8 +290,12 @@ class AnswerUnreadable(ModelError):
     retry, transient, prompt_specific = "repair", False, True
 
 
-class VectorsUnusable(ModelError):
-    outcome, reason, transient = "vectors_unusable", "judge_parse_error", False
+class AnswerUnusable(ModelError):
+    outcome, reason, transient = "answer_unusable", "judge_parse_error", False
+
+
+class VectorsUnusable(AnswerUnusable):
+    outcome = "vectors_unusable"
 
 
 class ReadingFailed(ModelError):

@@ -10,7 +10,8 @@ from typing import Literal
 from assay.domain.completion import Usage
 from assay.domain.sampling import Effort, Sampling
 
-ModelKind = Literal["chat", "embedding"]
+ModelKind = Literal["chat", "embedding", "http"]
+"""A judge, a model that embeds texts, or a host to which HTTP criteria post."""
 
 
 @dataclass(frozen=True, slots=True)

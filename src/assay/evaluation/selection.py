@@ -137,8 +137,9 @@ def judges_of(
         spec = criterion.judged_by(judge) if isinstance(criterion, AsksModel) else None
         if isinstance(criterion, AsksModel) and spec is not None:
             if spec not in panels:
-                name = "judge" if getattr(criterion, "judge", None) is not None else "model"
-                panels[spec] = panel_for(spec, json_pointer((*placed.location, name)), judges)
+                given = (one for one in ("judge", "url") if getattr(criterion, one, None))
+                pointer = json_pointer((*placed.location, next(given, "model")))
+                panels[spec] = panel_for(spec, pointer, judges)
             found[index] = criterion, panels[spec]
     check_calls(calls_of(found.values()), calls_max, "/criteria")
     return found

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from assay.criteria.base import Judgement, Question
-from assay.criteria.embedded import TextsToEmbed
+from assay.criteria.base import Judgement, Question, Verbatim
 from assay.domain.completion import CallContext, Completion, Prompt, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
@@ -57,8 +56,7 @@ def to_prompt(
     Each `sample` of a question has its own key and seed: samples that shared one answer would
     not be samples.
     """
-    embeds = isinstance(question, TextsToEmbed)
-    if embeds:
+    if isinstance(question, Verbatim):
         return _texts_alone(question)
     mark = delimiter(context.delimiter_key, context.caller.tenant, question.content)
     opening = (
@@ -101,7 +99,7 @@ def to_prompt(
 
 
 def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:
-    """The prompt of an embedding model: a turn for each text, and nothing else."""
+    """The prompt of a model that is not a judge: a turn for each text, and nothing else."""
     texts = tuple(text for _, text in question.content)
     return Prompt(
         turns=tuple(Turn("user", (text,)) for text in texts),

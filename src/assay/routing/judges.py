@@ -15,6 +15,13 @@ from assay.routing.candidates import Candidate
 from assay.routing.router import Router
 from assay.routing.strategies import ORDERS
 
+KINDS: Mapping[ModelKind, tuple[str, str]] = {
+    "chat": ("a chat model", "judge"),
+    "embedding": ("an embedding model", "embed"),
+    "http": ("a host of HTTP criteria", "be posted to"),
+}
+"""What each kind is, and can do."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredJudge:
@@ -28,7 +35,8 @@ class ConfiguredJudge:
 class ConfiguredJudges:
     """Every configured model and judge by name; implements the `Judges` port.
 
-    `embedders` are the models that embed texts where a criterion names none.
+    `embedders` are the models that embed texts where a criterion names none. A host of HTTP
+    criteria is known by its origin.
     """
 
     def __init__(
@@ -103,11 +111,12 @@ class ConfiguredJudges:
         candidates = self._candidates.values()
         by_name = (candidate for candidate in candidates if candidate.model.name == model)
         found = self._candidates.get(model) or next(by_name, None)
+        if found is None and kind == "http":
+            message = "names a host that the setting http_criteria.hosts does not allow"
+            raise RequestError("invalid_request", message)
         if found is not None and found.model.kind != kind:
-            article, can = ("a chat", "embed") if kind == "embedding" else ("an embedding", "judge")
-            raise RequestError(
-                "unknown_model", f"{found.model.id} is {article} model and cannot {can}."
-            )
+            what, can = KINDS[found.model.kind][0], KINDS[kind][1]
+            raise RequestError("unknown_model", f"{found.model.id} is {what} and cannot {can}.")
         fitting = [id_ for id_, each in self._candidates.items() if each.model.kind == kind]
         return found or _unknown("model", model, fitting)
 

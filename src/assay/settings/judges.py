@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from assay.domain.evaluation import OnRefusal, Strategy
-from assay.domain.models import ModelKind
 from assay.domain.sampling import Effort
 from assay.domain.targets import is_loopback
 from assay.settings.addresses import checked_base_url
@@ -234,7 +233,7 @@ class ModelSettings(Section):
 
     provider: str = Field(description="A name from [providers].")
     name: str = Field(min_length=1, description="The provider's name for the model.")
-    kind: ModelKind = Field(
+    kind: Literal["chat", "embedding"] = Field(
         "chat", description="`chat` for a model that judges, `embedding` for one that embeds texts."
     )
     dimensions: int | None = Field(

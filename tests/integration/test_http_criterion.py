@@ -212,7 +212,8 @@ async def test_rows_of_a_batch_are_posted_by_the_worker(running: Running) -> Non
         },
         "formula": "graded if short.passed else 0",
     }
-    rows = [{"output": "It rains."}, {"output": "It rains a lot."}, {"output": "It pours."}]
+    outputs = ["It rains.", "It rains a lot.", "It pours."]
+    rows = [{"id": str(number), "output": output} for number, output in enumerate(outputs)]
     async with aiohttp.ClientSession(running.service.url) as session:
         batch = await create(session, criteria=[criterion])
         await upload(session, batch, "".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -220,7 +221,7 @@ async def test_rows_of_a_batch_are_posted_by_the_worker(running: Running) -> Non
             assert answer.status == 200
         await ended(session, batch)
         found = await results(session, batch, 10)
-    scores = [row["evaluation"]["results"][0]["score"] for row in found]
+    scores = [row["results"][0]["score"] for row in found]
     assert scores == [0.75, 0.0, 0.75]
     assert running.grader.asked["good"] == 2
 

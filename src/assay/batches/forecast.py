@@ -26,6 +26,8 @@ from assay.judging.prompt import to_prompt
 SAMPLED_ROWS_MAX = 100
 SAMPLED_BYTES_MAX = 8 * 1024 * 1024
 CHARS_PER_TOKEN = 4
+ITEM_CHARS_USUAL = 100
+"""Of an item of a checklist that is still to be written."""
 Z95 = 1.96
 
 
@@ -117,11 +119,16 @@ def _take_row(
             )
     except NotApplicable:
         return size
-    for assignment in assignments:
-        criterion = assignment.criterion
+    for each in assignments:
+        assignment, criterion = each, each.criterion
         try:
             if criterion.short_circuit(case) is not None:
                 continue
+            if (first := criterion.preparation(case)) is not None:
+                writer = assignment.panel.parts[0].members[0]
+                take(writer, to_prompt(first, writer.spec, assignment.context), 1)
+                longest = criterion.with_items(("x" * ITEM_CHARS_USUAL,) * first.items_max)
+                assignment = replace(assignment, criterion=longest)
             questions = questions_about(assignment, case)
         except NotApplicable:
             continue

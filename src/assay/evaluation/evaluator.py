@@ -66,6 +66,7 @@ from assay.judging.call import RequestJudges
 from assay.judging.cascade import judge_group
 from assay.judging.generation import Generated, Generation, generate
 from assay.judging.judge import Assignment, judge_criterion
+from assay.judging.preparation import judge_prepared
 from assay.judging.shared_call import group_calls
 from assay.screening import HELD_BACK, Screener
 
@@ -331,12 +332,15 @@ class Evaluator:
         A group has one judge and so one policy: all of it is held back, or none of it.
         """
         started_s = time.monotonic()
-        assignments, count = list(group.values()), len(group)
+        assignments: Sequence[Assignment] = list(group.values())
+        count = len(group)
         policy, caller = assignments[0].panel.spec.injection, assignments[0].context.caller
         outcomes: Sequence[CriterionOutcome]
         try:
             if policy == "quarantine" and found:
                 outcomes = [CriterionOutcome(None, "judge_suspect", HELD_BACK)] * count
+            elif assignments[0].criterion.calls_before:
+                assignments, outcomes = await judge_prepared(assignments[0], case)
             elif count == 1 and not assignments[0].panel.tiers:
                 outcomes = [await judge_criterion(assignments[0], case)]
             else:

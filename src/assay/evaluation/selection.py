@@ -148,9 +148,12 @@ def judges_of(
 def calls_of(chosen: Iterable[tuple[AsksModel, Panel]]) -> int:
     """The most judge calls that criteria make for one case."""
     return sum(
-        criterion.calls_max(len(part.members), part.spec.samples) * panel.rounds
+        criterion.calls_before
+        + sum(
+            criterion.calls_max(len(part.members), part.spec.samples) * panel.rounds
+            for part in panel.parts
+        )
         for criterion, panel in chosen
-        for part in panel.parts
     )
 
 

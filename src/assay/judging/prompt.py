@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from assay.criteria.base import Judgement, Question, Verbatim
+from assay.criteria.base import ItemsQuestion, Judgement, Question, Verbatim
 from assay.domain.completion import CallContext, Completion, Prompt, Turn
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
@@ -23,6 +23,7 @@ from assay.verdicts.answer_format import (
     marked_ending,
     structured_ending,
 )
+from assay.verdicts.item_list import ITEMS_ENDING, ITEMS_SCHEMA
 from assay.verdicts.reader import Protocol
 
 T = TypeVar("T")
@@ -88,6 +89,8 @@ def to_prompt(
         key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
     )
     scales = question.scales
+    if isinstance(question, ItemsQuestion):
+        return replace(prompt, answer=ITEMS_SCHEMA, structured=ITEMS_ENDING, plain=ITEMS_ENDING)
     if not question.reasoning:
         return replace(prompt, plain=bare_ending(scales[""]))
     return replace(

@@ -63,9 +63,10 @@ def _shareable(assignment: Assignment, case: Case, events: EventSink) -> Questio
     if not (assignment.panel.spec.batch_criteria and assignment.panel.asks_once):
         return None
     try:
-        if assignment.criterion.short_circuit(case) is not None:
+        criterion = assignment.criterion
+        if criterion.short_circuit(case) is not None or criterion.preparation(case) is not None:
             return None
-        questions = assignment.criterion.questions(case)
+        questions = criterion.questions(case)
     except NotApplicable:
         return None
     except Exception as error:  # noqa: BLE001  # it must not take the other criteria along

@@ -1,7 +1,7 @@
 """Makes a value that a JSON Schema of one of our answers allows.
 
 Such a schema is an object of verdicts and texts: a verdict is a label out of an `enum`, a number
-whose range its description states ("from 1 to 5"), or an object of the same kind.
+whose range its description states ("from 1 to 5"), a list, or an object of the same kind.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def instance(schema: Mapping[str, Any], rng: random.Random, text: str) -> Any:
         case "object":
             properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
             return {name: instance(inner, rng, text) for name, inner in properties.items()}
+        case "array":
+            return [instance(schema["items"], rng, text)]
         case "string":
             return text
         case "integer":

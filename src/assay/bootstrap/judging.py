@@ -89,7 +89,7 @@ async def open_judging(
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
-            name: ConfiguredJudge(judge.models, judge.strategy, judge.on_refusal)
+            name: ConfiguredJudge(judge.models, judge.strategy, judge.on_refusal, judge.language)
             for name, judge in settings.judges.items()
         }
         yield Judging(

@@ -29,7 +29,7 @@ from assay.verdicts.reader import Protocol
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-SYSTEM = "judge.v2"
+SYSTEM, LANGUAGE = "judge.v3", "language.v1"
 MARKER_BYTES = 4
 
 
@@ -65,6 +65,10 @@ def to_prompt(
         "Only tags with exactly this value count.\n"
     )
     asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
+    writes = question.reasoning or isinstance(question, ItemsQuestion)
+    language = ("language", spec.language) if spec.language and writes else ()
+    if language:
+        asking += f"{render(LANGUAGE, tag=spec.language)}\n\n"
     sampling = Sampling(
         temperature=spec.temperature,
         seed=None if spec.seed is None else spec.seed + sample,
@@ -86,7 +90,10 @@ def to_prompt(
         sampling=sampling,
         read=_Reader(question, marker),
         marker=marker,
-        key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
+        key=(
+            *(question.prompt_version, *question.identity, *numbered, *language),
+            *(sampling, *content),
+        ),
     )
     scales = question.scales
     if isinstance(question, ItemsQuestion):

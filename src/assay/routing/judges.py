@@ -30,6 +30,7 @@ class ConfiguredJudge:
     models: tuple[str, ...]
     strategy: Strategy = "ordered"
     on_refusal: OnRefusal = "next"
+    language: str | None = None
 
 
 class ConfiguredJudges:
@@ -83,6 +84,9 @@ class ConfiguredJudges:
         fingerprint = f"{judge.strategy} {judge.on_refusal} " + " ".join(
             candidate.model.fingerprint for candidate in candidates
         )
+        if judge.language is not None:
+            spec = replace(spec, language=spec.language or judge.language)
+            fingerprint += f" {judge.language}"
         first = candidates[0]
         estimator = first.estimator or Estimator(first.model)
         return PanelMember(spec, router, window_tokens, estimator, fingerprint)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from assay.domain.evaluation import OnRefusal, Strategy
+from assay.domain.languages import language_of, unknown_language
 from assay.domain.sampling import Effort
 from assay.domain.targets import is_loopback
 from assay.settings.addresses import checked_base_url
@@ -329,6 +330,18 @@ class JudgeSettings(Section):
         description="What follows if a model refuses or its provider filters: `next` asks the next "
         "model, `stop` leaves the criterion unscored.",
     )
+    language: str | None = Field(
+        None,
+        description="The language of explanations, such as `de`, unless the request says. Unset: "
+        "that of the input.",
+    )
+
+    @field_validator("language")
+    @classmethod
+    def _is_language(cls, tag: str | None) -> str | None:
+        if tag is not None and language_of(tag) is None:
+            raise ValueError(unknown_language(tag))
+        return tag
 
 
 class EmbeddingSettings(Section):

@@ -133,7 +133,7 @@ class Checklist(Judged):
             return self._about_written(case)
         question = self.ask(
             case,
-            "checklist.v3",
+            "checklist.v4",
             YES_OR_NO,
             self._finding,
             rubric=self.rubric,

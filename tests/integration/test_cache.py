@@ -21,7 +21,7 @@ from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.domain.sampling import Sampling
 from assay.resilience.cached import ANSWER_BYTES_MAX, Cached
 from fakes.calls import ANYONE, call
-from fakes.models import MODEL, ScriptedModel, answer, ask
+from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 
 QUESTION = ask(key=("v1", "criterion", "content"), read=lambda each: each.text.upper())
@@ -64,6 +64,28 @@ async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis
         True,
     )
     assert (kept.cached, kept.cost_usd, kept.usage, kept.attempts) == (True, 0.0, NO_USAGE, ())
+
+
+async def test_the_first_stored_answer_stands_for_all_processes(redis: Redis) -> None:
+    """Who asked at the same time takes it over, at the cost of its own call."""
+    slow, quick = GatedModel(lambda _: answer("slow", cost_usd=2.0)), ScriptedModel(answer("quick"))
+    waiting = asyncio.create_task(complete(Cached(slow, MODEL, redis, 60.0, budget_s=5.0)))
+    while not slow.prompts:
+        await asyncio.sleep(0)
+    assert (await complete(caching(quick, redis))).reading == "QUICK"
+    slow.gate.set()
+    late = await waiting
+    assert (late.reading, late.text, late.cost_usd, late.cached) == ("QUICK", "quick", 2.0, False)
+
+
+async def test_a_stored_answer_that_cannot_be_read_is_replaced(redis: Redis) -> None:
+    """Another version may have stored it."""
+    model = ScriptedModel(answer("yes"))
+    await complete(caching(model, redis))
+    [name] = await redis.keys("*")
+    await redis.set(name, "{}")
+    assert (await complete(caching(model, redis))).reading == "YES"
+    assert (await complete(caching(model, redis))).cached
 
 
 async def test_a_marked_answer_is_read_with_the_marker_of_the_present_call(redis: Redis) -> None:
@@ -187,9 +209,10 @@ async def test_a_stalled_event_loop_is_not_a_redis_that_is_gone() -> None:
             loop.call_soon(time.sleep, 0.2)
             return await answered
 
-        async def set(self, _: str, value: str, *, px: int) -> None:
+        async def set(self, _: str, value: str, *, px: int, nx: bool = False) -> bool:
             nonlocal stored
             stored = value.encode()
+            return True
 
     stored: bytes | None = None
     model = ScriptedModel()

@@ -65,20 +65,10 @@ def to_prompt(
         "Only tags with exactly this value count.\n"
     )
     asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
-    writes = question.reasoning or isinstance(question, ItemsQuestion)
-    language = ("language", spec.language) if spec.language and writes else ()
+    language = ("language", spec.language) if spec.language and question.reasoning else ()
     if language:
         asking += f"{render(LANGUAGE, tag=spec.language)}\n\n"
-    sampling = Sampling(
-        temperature=spec.temperature,
-        seed=None if spec.seed is None else spec.seed + sample,
-        top_p=spec.top_p,
-        top_logprobs=question.top_logprobs,
-        reasoning_effort=spec.reasoning_effort,
-        thinking_budget_tokens=spec.thinking_budget_tokens,
-    )
-    if question.max_output_tokens is not None:
-        sampling = replace(sampling, max_output_tokens=question.max_output_tokens)
+    sampling = _sampling(question, spec, sample)
     content = tuple(part for piece in question.content for part in piece)
     numbered = ("sample", sample) if sample else ()
     marker = random_hex(MARKER_BYTES) if question.reasoning else ""
@@ -106,6 +96,20 @@ def to_prompt(
         structured=structured_ending(scales),
         plain=marked_ending(scales, marker),
     )
+
+
+def _sampling(question: Question[T], spec: JudgeSpec, sample: int) -> Sampling:
+    sampling = Sampling(
+        temperature=spec.temperature,
+        seed=None if spec.seed is None else spec.seed + sample,
+        top_p=spec.top_p,
+        top_logprobs=question.top_logprobs,
+        reasoning_effort=spec.reasoning_effort,
+        thinking_budget_tokens=spec.thinking_budget_tokens,
+    )
+    if question.max_output_tokens is not None:
+        sampling = replace(sampling, max_output_tokens=question.max_output_tokens)
+    return sampling
 
 
 def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:

@@ -25,7 +25,7 @@ def result(
 def criterion(name: str, value: Any) -> dict[str, Any]:
     given = value if isinstance(value, dict) else {"score": value}
     score = given.get("score")
-    judge = {"provider": "p", "model": "m", "requested": "default", "prompt_version": "rubric.v4"}
+    judge = {"provider": "p", "model": "m", "requested": "default", "prompt_version": "rubric.v3"}
     return {
         "name": name,
         "type": "rubric",

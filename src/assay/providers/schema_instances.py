@@ -28,7 +28,7 @@ def instance(schema: Mapping[str, Any], rng: random.Random, text: str) -> Any:
         case "object":
             properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
             return {name: instance(inner, rng, text) for name, inner in properties.items()}
-        case "array":
+        case "array" if "items" in schema:
             return [instance(schema["items"], rng, text)]
         case "string":
             return text

@@ -200,7 +200,7 @@ def judged(**judge):
 @pytest.mark.parametrize(
     ("base", "candidate", "words"),
     [
-        (judged(), judged(prompt_version="rubric.v4"), "prompt_version differs: rubric.v4; rubric"),
+        (judged(), judged(prompt_version="rubric.v4"), "prompt_version differs: rubric.v3; rubric"),
         (judged(), judged(requested="strict"), "requested differs: default; strict"),
         (judged(), judged(model="n"), "served differ in 100% of the rows: p/m 100%; p/n 100%"),
         (judged(), [*judged()[:49], *judged(model="n")[49:]], "served differ in 2% of the rows"),

@@ -78,7 +78,7 @@ async def test_the_case_is_posted_signed_and_the_verdict_is_the_graders(running:
     assert (result["explanation"], result["cost_usd"]) == ("It is said.", 0)
     [attempt] = result["judge"]["attempts"]
     assert attempt["outcome"] == "ok"
-    assert attempt["provider"] == "http"
+    assert (attempt["provider"], result["judge"]["provider"]) == ("http", "http")
     document = running.grader.verified()
     assert document["output"] == "It rains."
     assert document["input"][0]["content"][0]["text"] == "Wie ist es? 天気"
@@ -224,6 +224,31 @@ async def test_rows_of_a_batch_are_posted_by_the_worker(running: Running) -> Non
     scores = [row["results"][0]["score"] for row in found]
     assert scores == [0.75, 0.0, 0.75]
     assert running.grader.asked["good"] == 2
+
+
+async def test_a_forecast_counts_every_call_that_may_be_made(running: Running) -> None:
+    """Those that write checklists, those to graders, and those whose conditions may hold."""
+    criteria = [
+        {"type": "http", "url": running.grader.url("good")},
+        {"type": "rubric", "rubric": "r", "when": "http.passed"},
+    ]
+    rows = [{"id": str(number), "input": "Why?", "output": "So."} for number in range(3)]
+    adaptive = {"type": "checklist", "adaptive": True}
+    found = {}
+    async with aiohttp.ClientSession(running.service.url) as session:
+        for name, asked in (("conditional", criteria), ("adaptive", [adaptive])):
+            document = {"criteria": asked, "items": rows}
+            async with session.post("/v1/batches?dry_run=true", json=document) as answer:
+                assert answer.status == 200
+                found[name] = await answer.json()
+    assert {model["model"]: model["calls"] for model in found["conditional"]["models"]} == {
+        f"http://127.0.0.1:{running.grader.port}": 3,
+        "simulated/judge": 3,
+    }
+    assert found["conditional"]["is_upper_bound"]
+    assert found["adaptive"]["calls"] == 6
+    assert not found["adaptive"]["is_upper_bound"]
+    assert not running.grader.sent
 
 
 async def test_hosts_need_a_secret_of_the_form_of_webhooks(tmp_path: Path) -> None:

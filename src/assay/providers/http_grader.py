@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import orjson
@@ -89,4 +90,4 @@ class HttpGrader:
             answer,
             context.deadline,
         )
-        return answer.completion(timing)
+        return replace(answer.completion(timing), provider=self._model.provider)

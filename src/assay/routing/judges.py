@@ -116,7 +116,7 @@ class ConfiguredJudges:
         by_name = (candidate for candidate in candidates if candidate.model.name == model)
         found = self._candidates.get(model) or next(by_name, None)
         if found is None and kind == "http":
-            message = "names a host that the setting http_criteria.hosts does not allow"
+            message = "The setting http_criteria.hosts does not allow this host."
             raise RequestError("invalid_request", message)
         if found is not None and found.model.kind != kind:
             what, can = KINDS[found.model.kind][0], KINDS[kind][1]

@@ -22,7 +22,7 @@ from fakes.judges import FakeJudges, ScriptedModel
 from fakes.recorded_events import RecordedEvents
 
 CASE = Case("パリです。", input="フランスの首都は？")
-LINE = 'Write in the language with the tag "{}"'
+LINE = 'Explain in the language with the tag "{}"'
 
 
 def prompt(language: str | None = None, **criterion: Any) -> Prompt:

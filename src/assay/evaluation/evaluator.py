@@ -129,9 +129,9 @@ class Evaluator:
             assignments = with_certificate(assignments, named.certificate, made, len(criteria))
         finished: dict[int, _Finished] = {}
         counted = False
-        while ready := self._ready(placed, finished, caller):
+        while ready := self._ready(placed, finished, assignments, caller):
             asked = {index: assignments[index] for index in ready if index in assignments}
-            if len(asked) < len(ready):
+            if not asked:
                 checks = {i: each for i in ready if isinstance(each := placed[i].criterion, Check)}
                 finished |= await self._check_all(case, checks, caller, deadline)
             elif any(_stops(placed[index], done.result) for index, done in finished.items()):
@@ -185,7 +185,11 @@ class Evaluator:
             raise RequestError("invalid_request", f"{field.pointer}: {field.message}", (field,))
 
     def _ready(
-        self, placed: Sequence[Placed], finished: dict[int, _Finished], caller: Caller
+        self,
+        placed: Sequence[Placed],
+        finished: dict[int, _Finished],
+        assignments: Mapping[int, Assignment],
+        caller: Caller,
     ) -> list[int]:
         """The criteria that can be asked now: checks where there are some, else judged ones.
 
@@ -201,12 +205,12 @@ class Evaluator:
                 outcome, waits = self._condition(each, finished)
                 if outcome is not None:
                     finished[index] = self._finish(each.criterion, outcome, caller, 0.0)
-                elif not waits and not isinstance(each.criterion, Compound):
+                elif not waits and (index in assignments or isinstance(each.criterion, Check)):
                     ready.append(index)
-                elif not waits and finished.keys() >= set(each.parts.values()):
+                elif not waits and each.parts and finished.keys() >= set(each.parts.values()):
                     finished[index] = self._combined(each, finished, caller)
             if len(finished) == known:
-                checks = [i for i in ready if isinstance(placed[i].criterion, Check)]
+                checks = [index for index in ready if index not in assignments]
                 return (checks or ready)[::-1]
 
     async def _check_all(

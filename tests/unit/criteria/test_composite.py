@@ -21,7 +21,7 @@ from assay.evaluation.sandbox.pool import SandboxPool
 from assay.evaluation.selection import with_parts
 from assay.screening import Screener
 from fakes.engine import CALLER, NO_FETCHES, evaluated, one
-from fakes.judges import FAIL, PASS, FakeJudges, ScriptedModel
+from fakes.judges import FAIL, PASS, FakeJudges, ScriptedModel, embedding
 from fakes.recorded_events import RecordedEvents
 
 CASE = Case("Paris", input="Capital of France?")
@@ -325,6 +325,22 @@ async def test_grading_a_part_by_its_own_threshold_and_negation() -> None:
         composite("1 if a.label == 'good' else 0", a=levels), FakeJudges(default=scored), CASE
     )
     assert result.score == 1
+
+
+async def test_a_criterion_that_may_ask_a_model_is_a_check_only_where_it_asks_none() -> None:
+    """Beside checks it still waits for its model, and as a part it is combined like any other."""
+    judges = FakeJudges(ScriptedModel(PASS))
+    judges.embedder = embedder = ScriptedModel(embedding((3, 4), (3, 4)))
+    cosine = {"type": "text_similarity", "evaluation_metric": "cosine"}
+    fuzzy = {"type": "text_similarity", "evaluation_metric": "fuzzy_match"}
+    case = Case("Paris", reference=("Paris",))
+    evaluation = await evaluated(
+        [YES, {**cosine, "when": "contains.passed"}, composite("a * b", a=cosine, b=fuzzy)],
+        judges,
+        case,
+    )
+    assert [result.score for result in evaluation.results] == pytest.approx([1, 1, 1])
+    assert len(embedder.prompts) == 2
 
 
 async def test_criteria_that_share_a_call_still_wait_for_their_conditions() -> None:

@@ -30,7 +30,7 @@ FAMILIES = {
     "conversation": "Judged: conversation",
     "agent": "Judged: agents",
 }
-COMMON = {"type", "name", "weight", "threshold", "required", "negate", "judge"}
+COMMON = {"type", "name", "weight", "threshold", "required", "negate", "when", "judge"}
 
 
 def catalogue() -> str:

@@ -125,6 +125,7 @@ class FakeJudges:
         self.windows: dict[str, float] = {}
         """Windows of models by id, where they differ from that of all others."""
         self.embedder: ChatModel | None = None
+        self.grader: ChatModel | None = None
 
     def panel(self, spec: JudgeSpec) -> list[PanelMember]:
         self.specs.append(spec)
@@ -141,6 +142,8 @@ class FakeJudges:
     def _model(self, spec: JudgeSpec) -> ChatModel:
         if spec.kind == "embedding" and self.embedder is not None:
             return self.embedder
+        if spec.kind == "http" and self.grader is not None:
+            return self.grader
         for model in spec.models:
             if model not in self._models:
                 raise RequestError("unknown_model", f"no model is called {model!r}")

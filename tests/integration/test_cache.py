@@ -20,8 +20,9 @@ from assay.domain.completion import (
 from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.domain.sampling import Sampling
 from assay.resilience.cached import ANSWER_BYTES_MAX, Cached
+from fakes.batches import until
 from fakes.calls import ANYONE, call
-from fakes.models import MODEL, ScriptedModel, answer, ask
+from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
 from fakes.redis_process import RedisProcess
 
 QUESTION = ask(key=("v1", "criterion", "content"), read=lambda each: each.text.upper())
@@ -64,6 +65,28 @@ async def test_second_answer_comes_from_the_cache_and_is_read_again(redis: Redis
         True,
     )
     assert (kept.cached, kept.cost_usd, kept.usage, kept.attempts) == (True, 0.0, NO_USAGE, ())
+
+
+async def test_the_first_stored_answer_stands_for_all_processes(redis: Redis) -> None:
+    """Who asked at the same time takes it over, at the cost of its own call."""
+    slow = GatedModel(lambda _: answer("slow", cost_usd=2.0))
+    quick = ScriptedModel(answer("quick"))
+    waiting = asyncio.create_task(complete(Cached(slow, MODEL, redis, 60.0, budget_s=5.0)))
+    await until(lambda: slow.prompts)
+    assert (await complete(caching(quick, redis))).text == "quick"
+    slow.gate.set()
+    late = await waiting
+    assert (late.reading, late.text, late.cost_usd, late.cached) == ("QUICK", "quick", 2.0, False)
+
+
+async def test_a_stored_answer_that_cannot_be_read_is_replaced(redis: Redis) -> None:
+    """Another version may have stored it."""
+    model = ScriptedModel(answer("yes"))
+    await complete(caching(model, redis))
+    [name] = await redis.keys("*")
+    await redis.set(name, "{}")
+    assert not (await complete(caching(model, redis))).cached
+    assert (await complete(caching(model, redis))).reading == "YES"
 
 
 async def test_a_marked_answer_is_read_with_the_marker_of_the_present_call(redis: Redis) -> None:
@@ -187,9 +210,10 @@ async def test_a_stalled_event_loop_is_not_a_redis_that_is_gone() -> None:
             loop.call_soon(time.sleep, 0.2)
             return await answered
 
-        async def set(self, _: str, value: str, *, px: int) -> None:
+        async def set(self, _: str, value: str, *, px: int, nx: bool = False) -> bool:
             nonlocal stored
             stored = value.encode()
+            return True
 
     stored: bytes | None = None
     model = ScriptedModel()

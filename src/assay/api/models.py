@@ -26,7 +26,9 @@ class ModelResponse(BaseModel):
     object: Literal["model"] = "model"
     provider: str
     name: str
-    kind: ModelKind = Field(description="`chat` judges, `embedding` embeds texts.")
+    kind: ModelKind = Field(
+        description="`chat` judges, `embedding` embeds texts, `http` is a host of HTTP criteria."
+    )
     dimensions: int | None = Field(description="Length that its embeddings are asked to have.")
     breaker: BreakerState
     requests_left: float | None

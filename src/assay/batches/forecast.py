@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean, stdev
@@ -12,6 +12,7 @@ from typing import Any
 
 from assay.batches.creation import BatchRequestSpec
 from assay.catalog.stores import OpenStores
+from assay.criteria.base import Finding, Question
 from assay.criteria.judge import judge_spec
 from assay.domain.completion import NO_USAGE, CallContext, Caller, Prompt, Usage
 from assay.domain.errors import NotApplicable, QuestionUnsupported
@@ -19,13 +20,15 @@ from assay.domain.evaluation import Case
 from assay.domain.exact_json import loads
 from assay.domain.policy import Deadline
 from assay.domain.ports import Estimator, Judges, PanelMember
-from assay.evaluation.selection import judges_of
+from assay.evaluation.selection import judges_of, with_parts
 from assay.judging.judge import Assignment, questions_about
 from assay.judging.prompt import to_prompt
 
 SAMPLED_ROWS_MAX = 100
 SAMPLED_BYTES_MAX = 8 * 1024 * 1024
 CHARS_PER_TOKEN = 4
+ITEM_CHARS_USUAL = 100
+"""Of an item of a checklist that is still to be written."""
 Z95 = 1.96
 
 
@@ -53,7 +56,7 @@ async def forecast(
     """Calls, tokens, cost and time of the whole batch; without rows, all of it is 0.
 
     Each judge's first model is taken to serve all of its calls, and no call to be repeated. Of a
-    cascade, every tier is taken to be asked: what it takes is at most that.
+    cascade, every tier is taken to be asked, and every condition to hold: it is at most that.
     """
     rows, total = list(inline)[:SAMPLED_ROWS_MAX], len(inline)
     if spec.dataset is not None:
@@ -75,7 +78,9 @@ async def forecast(
         costs.append(sum(one.cost_usd for one in taken.values()) - before)
         await asyncio.sleep(0)
     has_cascade = any(assignment.panel.tiers for assignment in assignments)
-    return _document(total, costs, taken, estimators, is_upper_bound=has_cascade)
+    has_condition = any(placed.conditions for placed in with_parts(spec.parsed))
+    at_most = has_cascade or has_condition
+    return _document(total, costs, taken, estimators, is_upper_bound=at_most)
 
 
 def _assignments(spec: BatchRequestSpec, judges: Judges) -> list[Assignment]:
@@ -119,18 +124,31 @@ def _take_row(
     except NotApplicable:
         return size
     for assignment in assignments:
-        criterion = assignment.criterion
-        try:
-            if criterion.short_circuit(case) is not None:
-                continue
-            questions = questions_about(assignment, case)
-        except NotApplicable:
-            continue
-        for part in assignment.panel.parts:
-            calls = criterion.calls_max(1, part.spec.samples) * part.rounds / len(questions)
-            for question, member in product(questions, part.members):
-                take(member, to_prompt(question, member.spec, assignment.context), calls)
+        questions = _questions(assignment, case, take)
+        for part, question in product(assignment.panel.parts, questions):
+            calls = assignment.criterion.calls_max(1, part.spec.samples) * part.rounds
+            for member in part.members:
+                prompt = to_prompt(question, member.spec, assignment.context)
+                take(member, prompt, calls / len(questions))
     return size
+
+
+def _questions(
+    assignment: Assignment, case: Case, take: Callable[[PanelMember, Prompt[Any], float], Usage]
+) -> Sequence[Question[Finding]]:
+    """What a criterion would ask about the case, once the call that prepares it is taken."""
+    criterion = assignment.criterion
+    try:
+        if criterion.short_circuit(case) is not None:
+            return ()
+        if (first := criterion.preparation(case)) is not None:
+            writer = assignment.panel.parts[0].members[0]
+            take(writer, to_prompt(first, writer.spec, assignment.context), 1)
+            longest = criterion.with_items(("x" * ITEM_CHARS_USUAL,) * first.items_max)
+            assignment = replace(assignment, criterion=longest)
+        return questions_about(assignment, case)
+    except NotApplicable:
+        return ()
 
 
 def _document(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from typing import Annotated
 
@@ -11,21 +10,14 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.frozen import Frozen
+from assay.domain.signing import SECRET_FORM, SECRET_PREFIX, is_secret
 from assay.domain.targets import target_fault
 from assay.http.problems import invalid_request
 
-SECRET_PREFIX = "whsec_"  # noqa: S105  # the prefix of every secret, by the specification
-SECRET_BYTES = range(24, 65)
-"""Length of a webhook's secret, by the specification."""
-
 
 def _secret(value: str) -> str:
-    try:
-        raw = base64.b64decode(value.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if not value.startswith(SECRET_PREFIX) or len(raw) not in SECRET_BYTES:
-        raise PydanticCustomError("secret", "must be 'whsec_' and 24 to 64 bytes in base64")
+    if not is_secret(value):
+        raise PydanticCustomError("secret", SECRET_FORM)
     return value
 
 

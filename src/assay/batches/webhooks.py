@@ -12,11 +12,11 @@ from typing import Any
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractResolver
-from standardwebhooks.webhooks import Webhook
 
 from assay.domain.batches import Batch, WebhookClaim
 from assay.domain.events import WebhookAttempted
 from assay.domain.ports import BatchStore, EventSink, JobQueue
+from assay.domain.signing import signature_headers
 from assay.domain.targets import TargetRefused, target_fault
 
 logger = logging.getLogger(__name__)
@@ -142,12 +142,9 @@ def openai_event(batch: Batch, run_id: str) -> dict[str, Any]:
 def signed(secret: str, message_id: str, document: dict[str, Any]) -> tuple[dict[str, str], bytes]:
     """The headers and body of a signed message."""
     body = orjson.dumps(document)
-    now = datetime.now(UTC)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "assay-webhooks",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, now, body.decode()),
+        **signature_headers(secret, message_id, body.decode()),
     }
     return headers, body

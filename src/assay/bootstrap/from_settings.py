@@ -9,12 +9,20 @@ from urllib.parse import urlsplit
 
 from assay.bootstrap.prices import Published, published
 from assay.domain.models import DECISION, Capabilities, LongPrice, Model
-from assay.domain.targets import AllowedHosts
+from assay.domain.signing import SECRET_FORM, is_secret
+from assay.domain.targets import AllowedHosts, origin
 from assay.domain.tenants import TenantLimits
 from assay.domain.trace_context import outgoing_headers
 from assay.http.limits import Limits
 from assay.prompts.profiles import profiles
-from assay.providers import CLOUD_CREDENTIALS, Credentials, ProviderConfig, Tls
+from assay.providers import (
+    CLOUD_CREDENTIALS,
+    Credentials,
+    ProviderConfig,
+    PublicResolver,
+    Signature,
+    Tls,
+)
 from assay.settings import (
     UNASKED,
     ModelSettings,
@@ -212,6 +220,52 @@ def _credentials(name: str, provider: ProviderSettings) -> Credentials | None:
     except ValueError as error:
         raise ValueError(f"providers.{name}: {error}") from None
     return None if provider.has_key else found
+
+
+def graders_from_settings(settings: Settings) -> list[tuple[Model, ProviderConfig]]:
+    """The hosts of HTTP criteria, and how to reach them; raises `ValueError`."""
+    section = settings.http_criteria
+    if not section.hosts:
+        return []
+    try:
+        secret = Secret(section.secret_env, section.secret_file)
+    except OSError as error:
+        raise ValueError(f"http_criteria.secret_file: {error.strerror}") from None
+    if not is_secret(secret() or ""):
+        name = "secret_file" if section.secret_file else "secret_env"
+        raise ValueError(f"http_criteria.{name}: the secret {SECRET_FORM}")
+    try:
+        tls = Tls(section.ca_file, None, None) if section.ca_file else None
+    except ValueError as error:
+        raise ValueError(f"http_criteria.{error}") from None
+    hosts = AllowedHosts(section.hosts)
+    graders = []
+    for url in dict.fromkeys(map(origin, section.hosts)):
+        name = url.removeprefix("https://").removesuffix(":443")
+        if (fault := hosts.fault(url)) is not None:
+            raise ValueError(f"http_criteria.hosts: {name} {fault}")
+        config = ProviderConfig(
+            provider=name,
+            base_url=url,
+            silence_timeout_s=section.timeout_s,
+            stream=False,
+            credentials=Signature(secret),
+            tls=tls or (lambda: True),
+            secrets=lambda: [secret() or ""],
+            resolver=PublicResolver(private=hosts.private),
+        )
+        model = Model(
+            id=url,
+            provider="http",
+            name=name,
+            kind="http",
+            host=urlsplit(url).hostname or "",
+            max_output_tokens=0,
+            input_usd_per_mtok=0.0,
+            output_usd_per_mtok=0.0,
+        )
+        graders.append((model, config))
+    return graders
 
 
 def limits_from_settings(settings: Settings) -> Limits:

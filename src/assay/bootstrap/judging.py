@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from assay.bootstrap.from_settings import models_from_settings, provider_config
+from assay.bootstrap.from_settings import (
+    graders_from_settings,
+    models_from_settings,
+    provider_config,
+)
 from assay.domain.models import Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
-from assay.domain.ports import Estimator, EventSink
+from assay.domain.ports import ChatModel, Estimator, EventSink
 from assay.domain.supervision import Supervisor
-from assay.providers import HTTP_DIALECTS, ProviderClient, build_model
+from assay.providers import HTTP_DIALECTS, HttpGrader, ProviderClient, build_model
 from assay.redis.client import Client
 from assay.resilience.adapted import Adapted
 from assay.resilience.breaker.breaker import Breaker
@@ -32,7 +36,7 @@ from assay.resilience.slotted import Slotted
 from assay.resilience.token_estimates import TokenEstimates
 from assay.routing.candidates import Candidate
 from assay.routing.judges import ConfiguredJudge, ConfiguredJudges
-from assay.settings import Settings
+from assay.settings import ModelSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +81,17 @@ async def open_judging(
             _open_shared(settings, redis, budgeted or redis, events, supervisor)
         )
         candidates, models = [], []
-        for model in models_from_settings(settings):
-            candidate, layers = _build_layers(settings, model, shared)
+        for model, configured, chat in _innermost(settings, shared, stack):
+            candidate, layers = _build_layers(settings, model, configured, chat, shared)
             candidates.append(candidate)
             models.append(layers)
             stack.push_async_callback(layers.limited.aclose)
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
         judges = {
-            name: ConfiguredJudge(judge.models, judge.strategy, judge.on_refusal, judge.hedge)
+            name: ConfiguredJudge(
+                judge.models, judge.strategy, judge.on_refusal, judge.hedge, judge.language
+            )
             for name, judge in settings.judges.items()
         }
         yield Judging(
@@ -141,19 +147,36 @@ async def _open_shared(
         )
 
 
+def _innermost(
+    settings: Settings, shared: SharedResources, stack: AsyncExitStack
+) -> Iterator[tuple[Model, ModelSettings, ChatModel]]:
+    """Every model and every host of HTTP criteria, as it is configured, with its adapter."""
+    for model in models_from_settings(settings):
+        protocol = settings.providers[model.provider].protocol
+        client = shared.provider_clients.get(model.provider)
+        yield model, settings.models[model.id], build_model(protocol, model, client)
+    slots = settings.http_criteria.slots
+    for model, config in graders_from_settings(settings):
+        client = ProviderClient(config)
+        stack.push_async_callback(client.aclose)
+        own = ModelSettings(provider=model.provider, name=model.name, slots=slots)
+        yield model, own, HttpGrader(model, client)
+
+
 def _build_layers(
-    settings: Settings, model: Model, shared: SharedResources
+    settings: Settings,
+    model: Model,
+    configured: ModelSettings,
+    provider: ChatModel,
+    shared: SharedResources,
 ) -> tuple[Candidate, ModelLayers]:
     """The layers around one model, from the inside out."""
     events, estimates = shared.events, TokenEstimates()
-    configured = settings.models[model.id]
     quota = Quota(
         configured.requests_per_minute, configured.tokens_per_minute, configured.burst_share
     )
     limits = QueueLimits(settings.queue.calls_max, settings.queue.bytes_max)
-    protocol = settings.providers[model.provider].protocol
 
-    provider = build_model(protocol, model, shared.provider_clients.get(model.provider))
     adapted = Adapted(provider, model, shared.refusals)
     slotted = Slotted(adapted, model, events, configured.slots, limits)
     limited = Limited(

@@ -1,7 +1,7 @@
 """All criteria; importing this package registers every family."""
 
-from assay.criteria import embedded
-from assay.criteria.composite import multi
+from assay.criteria import embedded, posted
+from assay.criteria.composite import composite, multi
 from assay.criteria.deterministic import (
     counts,
     formats,
@@ -41,6 +41,7 @@ __all__ = [
     "AnyCriterion",
     "CriteriaField",
     "checklist",
+    "composite",
     "counts",
     "embedded",
     "formats",
@@ -52,6 +53,7 @@ __all__ = [
     "openai_graders",
     "pairwise",
     "parse_criteria",
+    "posted",
     "primitives",
     "python",
     "question_answering",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, ca
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from assay.criteria.composite.formula import FORMULA_CHARS_MAX
 from assay.criteria.frozen import Frozen
 from assay.criteria.judge import Judge, JudgeField, judge_spec
 from assay.domain.completion import Completion
@@ -22,6 +23,7 @@ from assay.prompts.untrusted import UntrustedContent, case_content
 from assay.verdicts.answer_format import Scales
 from assay.verdicts.decisions import read_decisions, weights_of
 from assay.verdicts.forms import AnyScale, FormName
+from assay.verdicts.item_list import read_items
 from assay.verdicts.reader import PLAIN, Protocol, Reading, read_verdict, read_verdicts
 
 T_co = TypeVar("T_co", covariant=True)
@@ -67,6 +69,13 @@ class Criterion(Frozen, ABC):
     )
     negate: bool = Field(
         default=False, description="Reverse the verdict: 1 − score, and what passed fails."
+    )
+    when: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=FORMULA_CHARS_MAX,
+        description="Ask only where this holds of the results of other criteria, by their names: "
+        "`grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.",
     )
 
     def passing_score(self) -> float:
@@ -249,6 +258,23 @@ def _weighed(
     return replace(weighed, value=value, verdict_score=None)
 
 
+class Verbatim(Question[T_co]):
+    """A question whose texts are sent as they are, a turn for each; `read` is all its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsQuestion(Question[tuple[str, ...]]):
+    """Asks for at most `items_max` short texts."""
+
+    items_max: int = 1
+
+    def read(
+        self, completion: Completion[object], _: Protocol = PLAIN
+    ) -> Judgement[tuple[str, ...]]:
+        shown = [text for _, text in self.content if isinstance(text, str)]
+        return Judgement(read_items(completion, self.items_max, shown))
+
+
 class AsksModel(Criterion):
     """A criterion that asks a model: a judge, or one that embeds texts."""
 
@@ -269,9 +295,24 @@ class AsksModel(Criterion):
         """All questions, where one is not enough."""
         return (self.question(case),)
 
+    def preparation(self, case: Case) -> ItemsQuestion | None:
+        """What is asked before, once for all judges; None for nothing."""
+        del case
+        return None
+
+    def with_items(self, items: Sequence[str]) -> Self:
+        """The criterion with what `preparation` asked for."""
+        del items
+        return self
+
     def calls_max(self, members: int, samples: int) -> int:
         """The most calls for one case, where each of `members` is asked `samples` times."""
         return members * samples
+
+    @property
+    def calls_before(self) -> int:
+        """Calls of `preparation`."""
+        return 0
 
     def combined(self, findings: Sequence[Finding]) -> Finding:
         """The finding that the findings of all `questions` make, in their order."""

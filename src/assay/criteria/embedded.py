@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from assay.criteria.base import AsksModel, Finding, Judgement, Question
+from assay.criteria.base import AsksModel, Finding, Judgement, Question, Verbatim
 from assay.criteria.deterministic.findings import best_finding
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text, reference_texts
@@ -26,7 +26,7 @@ EMBEDDINGS = "embeddings"
 OUTPUT, REFERENCE = "Output", "Reference"
 
 
-class TextsToEmbed(Question[Finding]):
+class TextsToEmbed(Verbatim[Finding]):
     """Texts for an embedding model; `finding` gets their vectors as the value of the reading ''."""
 
     def read(self, completion: Completion[object], _: Protocol = PLAIN) -> Judgement[Finding]:

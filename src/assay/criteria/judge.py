@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.frozen import Frozen
@@ -23,7 +23,14 @@ from assay.domain.evaluation import (
     Strategy,
     WhereUnsure,
 )
+from assay.domain.languages import language_of, unknown_language
 from assay.domain.sampling import Effort
+
+
+def _language(tag: str) -> str:
+    if language_of(tag) is None:
+        raise PydanticCustomError("unknown_language", "{fault}", {"fault": unknown_language(tag)})
+    return tag
 
 
 class JudgeTier(Frozen):
@@ -130,6 +137,11 @@ class Judge(JudgeTier):
         description="What follows from signs of prompt injection: flag the score, quarantine the "
         "case (unscored), verify the verdict (the judge is asked again without what is suspect), "
         "or off (not searched).",
+    )
+    language: Annotated[str, AfterValidator(_language)] | None = Field(
+        default=None,
+        description="The language of the explanations, such as `de` or `pt-BR`. Absent: as the "
+        "judge is configured, else that of the input.",
     )
     batch_criteria: bool = Field(
         default=False, description="Put several criteria of a case into one call."

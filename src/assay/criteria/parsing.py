@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from assay.criteria.base import TEXT_CHARS_MAX, Criterion
+from assay.criteria.composite.compound import condition_faults
 from assay.criteria.locations import Location, fault_at, location_as_sent
 from assay.criteria.registry import CRITERIA
 from assay.domain.suggestions import did_you_mean
@@ -49,7 +50,10 @@ def parse_criteria(value: Any) -> tuple[Criterion, ...]:
     faults = faults or _duplicate_names(parsed)
     if faults:
         raise ValidationError.from_exception_data("criteria", faults)
-    return _with_names(parsed)
+    named = _with_names(parsed)
+    if any(criterion.when for criterion in named):
+        _check_conditions(named)
+    return named
 
 
 def parse_criterion(value: Any) -> Criterion:
@@ -104,6 +108,17 @@ def _duplicate_names(criteria: Sequence[Criterion]) -> list[InitErrorDetails]:
             faults.append(InitErrorDetails(type=fault, loc=(index, "name"), input=criterion.name))
         seen.add(criterion.name)
     return faults
+
+
+def _check_conditions(criteria: Sequence[Criterion]) -> None:
+    by_name = {criterion.name or "": criterion for criterion in criteria}
+    places = {name: index for index, name in enumerate(by_name)}
+    faults = [
+        InitErrorDetails(type=fault, loc=(places[name], "when"), input=by_name[name].when)
+        for name, fault in condition_faults(by_name).items()
+    ]
+    if faults:
+        raise ValidationError.from_exception_data("criteria", faults)
 
 
 def _with_names(criteria: Sequence[Criterion]) -> tuple[Criterion, ...]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.criteria.base import Criterion, Finding
-from assay.criteria.composite.compound import Compound
+from assay.criteria.composite.compound import Compound, facts_from, stated
+from assay.criteria.composite.formula import Formula, FormulaError, Undecided
 from assay.domain.completion import NO_USAGE, Usage, total_spent
-from assay.domain.errors import MOST_TELLING_FIRST, NotApplicable, Reason
+from assay.domain.errors import MOST_TELLING_FIRST, SKIP_REASONS, NotApplicable, Reason
 from assay.domain.evaluation import CriterionResult, JudgeRecord, RetryAdvice, Suspicion
 
 FAILED_CHECK = "The check itself failed."
@@ -64,10 +65,9 @@ def combined_outcome(
 ) -> CriterionOutcome:
     """What came of a compound criterion, from the results of all its parts."""
     parts = list(results.values())
-    if any(part.status == "skipped" for part in parts):
-        return SKIPPED
     finding, reason, explanation = None, None, ""
-    failed = [(name, part) for name, part in results.items() if part.status != "scored"]
+    needed = compound.needed(results)
+    failed = [(name, results[name]) for name in needed if results[name].status != "scored"]
     if failed:
         name, part = min(failed, key=lambda one: MOST_TELLING_FIRST.index(_reason(one[1])))
         reason, explanation = _reason(part), f"{name}: {part.explanation}"
@@ -90,6 +90,27 @@ def combined_outcome(
         retry=retry,
         suspect=tuple(dict.fromkeys(sign for part in parts for sign in part.suspect)),
     )
+
+
+def unless_met(
+    condition: Formula, results: Mapping[str, CriterionResult], retry: RetryAdvice | None
+) -> CriterionOutcome | None:
+    """What comes of a criterion where its condition does not hold of the results, or None.
+
+    Where the condition needs a result without a score, the criterion has none for the same reason.
+    """
+    used = {name: results[name] for name in condition.names}
+    try:
+        if condition.value(facts_from(used)):
+            return None
+    except Undecided as error:
+        result = used[error.name]
+        why = f"The condition needs {error.name}: {result.explanation}"
+        return CriterionOutcome(reason=_reason(result), explanation=why, retry=retry)
+    except FormulaError as error:
+        return CriterionOutcome(reason="check_error", explanation=f"The condition {error}.")
+    why = f"The condition does not hold: {stated(used)}."
+    return CriterionOutcome(reason="condition_not_met", explanation=why)
 
 
 def _reason(result: CriterionResult) -> Reason:
@@ -129,7 +150,7 @@ def to_result(
     return CriterionResult(
         name=criterion.name or criterion.type,
         type=criterion.type,
-        status="scored" if graded else "unscored" if outcome is not SKIPPED else "skipped",
+        status="scored" if graded else "skipped" if reason in SKIP_REASONS else "unscored",
         score=graded.score if graded else None,
         value=finding.value if finding else None,
         label=finding.label if finding else None,

@@ -26,8 +26,9 @@
         ├── RateLimited            429
         ├── StreamBroken           cut or malformed answer, or ended with a word for an error
         ├── AnswerUnreadable       the verdict does not parse
-        ├── VectorsUnusable        the embeddings do not fit the texts
-        ├── DecisionUnusable       the probabilities do not fit the questions
+        ├── AnswerUnusable         what is no judge answers in another form than agreed
+        │   ├── VectorsUnusable    the embeddings do not fit the texts
+        │   └── DecisionUnusable   the probabilities do not fit the questions
         ├── ReadingFailed          an unexpected error while it was read
         ├── AnswerTruncated        the verdict was cut at the output limit
         ├── AnswerRefused          the judge declined to judge
@@ -80,6 +81,7 @@ Reason = Literal[
     "reference_missing",
     "context_missing",
     "variable_missing",
+    "condition_not_met",
     "required_check_failed",
 ]
 """Why a criterion is unscored or skipped, as callers read it.
@@ -89,6 +91,8 @@ most, and one that passes by itself explains the least.
 """
 
 MOST_TELLING_FIRST: tuple[Reason, ...] = get_args(Reason)
+SKIP_REASONS: tuple[Reason, ...] = ("condition_not_met", "required_check_failed")
+"""Why a criterion is skipped, and not unscored."""
 
 
 class DomainError(Exception):
@@ -295,14 +299,16 @@ class AnswerUnreadable(ModelError):
     retry, transient, prompt_specific = "repair", False, True
 
 
-class VectorsUnusable(ModelError):
-    outcome, reason, transient = "vectors_unusable", "judge_parse_error", False
+class AnswerUnusable(ModelError):
+    outcome, reason, transient = "answer_unusable", "judge_parse_error", False
 
 
-class DecisionUnusable(ModelError):
-    """Asked again, a model that decides would answer the same."""
+class VectorsUnusable(AnswerUnusable):
+    outcome = "vectors_unusable"
 
-    outcome, reason, transient = "decision_unusable", "judge_parse_error", False
+
+class DecisionUnusable(AnswerUnusable):
+    outcome = "decision_unusable"
 
 
 class ReadingFailed(ModelError):

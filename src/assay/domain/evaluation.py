@@ -148,6 +148,8 @@ class JudgeSpec:
     max_cost_usd: float | None = None
     cache: bool = False
     injection: InjectionPolicy = "flag"
+    language: str | None = None
+    """The language of explanations; None: that of the input."""
     aggregate: Aggregate | None = None
     batch_criteria: bool = False
     long_input: LongInput = "reject"

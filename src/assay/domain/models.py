@@ -10,9 +10,10 @@ from typing import Literal
 from assay.domain.completion import Role, Usage
 from assay.domain.sampling import Effort, Sampling
 
-ModelKind = Literal["chat", "embedding"]
 DECISION = "decision"
 """The form in which a model answers that decides: a probability for each verdict, and no text."""
+ModelKind = Literal["chat", "embedding", "http"]
+"""A judge, a model that embeds texts, or a host to which HTTP criteria post."""
 
 
 @dataclass(frozen=True, slots=True)

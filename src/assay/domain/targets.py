@@ -54,7 +54,7 @@ class AllowedHosts:
     def fault(self, url: str) -> str | None:
         """Why `url` may not be called."""
         fault = target_fault(url, allow_private=True)
-        if fault is None and _origin(url) not in map(_origin, self.listed):
+        if fault is None and _parts(url) not in map(_parts, self.listed):
             fault = f"names a host that the setting {self.setting} does not allow"
         # What is an address already is not resolved, so that it is never checked later.
         host = urlsplit(url).hostname if fault is None else None
@@ -74,7 +74,13 @@ def _with_scheme(entry: str) -> str:
     return entry if "://" in entry else f"https://{entry}"
 
 
-def _origin(url: str) -> tuple[str, str, int]:
+def origin(url: str) -> str:
+    """Scheme, host and port, in one form for all ways to write them."""
+    scheme, host, port = _parts(url)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _parts(url: str) -> tuple[str, str, int]:
     parts = urlsplit(_with_scheme(url))
     port = parts.port or {"http": 80}.get(parts.scheme, 443)
     return parts.scheme, parts.hostname or "", port

@@ -45,10 +45,14 @@ def overall_score(results: Sequence[CriterionResult]) -> float | None:
 
 
 def overall_passed(results: Sequence[CriterionResult]) -> bool | None:
-    """False if a scored criterion failed; None if none failed but one is unscored."""
+    """False if a scored criterion failed; None if none failed but one is unscored.
+
+    A criterion that was not asked because its condition does not hold leaves it to the others.
+    """
     if any(result.status == "scored" and result.passed is False for result in results):
         return False
-    return True if all(result.status == "scored" for result in results) else None
+    asked = [result for result in results if result.reason != "condition_not_met"]
+    return True if asked and all(result.status == "scored" for result in asked) else None
 
 
 def overall_status(results: Sequence[CriterionResult]) -> Literal["completed", "partial"]:

@@ -1,4 +1,7 @@
-"""The evaluation engine: checks first, then all judges at the same time, then the totals."""
+"""The evaluation engine: checks first, then all judges at the same time, then the totals.
+
+Criteria whose conditions wait for results follow in further rounds, by the same order.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from assay.criteria.results import (
     CriterionOutcome,
     combined_outcome,
     to_result,
+    unless_met,
 )
 from assay.domain.case_text import case_size
 from assay.domain.completion import Caller, to_ms
@@ -63,6 +67,7 @@ from assay.judging.cascade import judge_group
 from assay.judging.generation import Generated, Generation, generate
 from assay.judging.judge import Assignment, judge_criterion
 from assay.judging.prefix import with_prefixes
+from assay.judging.preparation import judge_prepared
 from assay.judging.shared_call import group_calls
 from assay.screening import HELD_BACK, Screener
 
@@ -123,14 +128,22 @@ class Evaluator:
         made = revision(placed, assignments)
         if named is not None and named.certificate is not None:
             assignments = with_certificate(assignments, named.certificate, made, len(criteria))
-        finished = await self._check_all(case, placed, assignments, caller, deadline)
-        if any(_stops(placed[index], done.result) for index, done in finished.items()):
-            finished |= self._finish_all(assignments, SKIPPED, caller)
-        elif assignments:
-            chosen = [(each.criterion, each.panel) for each in assignments.values()]
-            await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
-            finished |= await self._load_and_judge(case, assignments, caller, deadline)
-        finished |= self._combine(placed, finished, caller)
+        finished: dict[int, _Finished] = {}
+        counted = False
+        while ready := self._ready(placed, finished, assignments, caller):
+            asked = {index: assignments[index] for index in ready if index in assignments}
+            if not asked:
+                checks = {i: each for i in ready if isinstance(each := placed[i].criterion, Check)}
+                finished |= await self._check_all(case, checks, caller, deadline)
+            elif any(_stops(placed[index], done.result) for index, done in finished.items()):
+                finished |= self._finish_all(asked, SKIPPED, caller)
+            else:
+                if not counted:
+                    # All of them, since nothing may be refused once a call is made.
+                    chosen = [(each.criterion, each.panel) for each in assignments.values()]
+                    await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
+                    counted = True
+                finished |= await self._load_and_judge(case, asked, caller, deadline)
         results = tuple(finished[index].result for index in range(len(criteria)))
         of = (named.name, named.version) if named is not None else ()
         record = EvaluatorRecord(made, *of)
@@ -170,13 +183,37 @@ class Evaluator:
             field = FieldError(json_pointer(fault.location), fault.message)
             raise RequestError("invalid_request", f"{field.pointer}: {field.message}", (field,))
 
-    async def _check_all(
+    def _ready(
         self,
-        case: Case,
-        criteria: Sequence[Placed],
+        placed: Sequence[Placed],
+        finished: dict[int, _Finished],
         assignments: Mapping[int, Assignment],
         caller: Caller,
-        deadline: Deadline,
+    ) -> list[int]:
+        """The criteria that can be asked now: checks where there are some, else judged ones.
+
+        Adds to `finished` what follows from results alone: conditions that do not hold, and the
+        compound criteria whose parts are finished.
+        """
+        while True:
+            known, ready = len(finished), []
+            for index in reversed(range(len(placed))):  # parts before what they are parts of
+                each = placed[index]
+                if index in finished:
+                    continue
+                outcome, waits = self._condition(each, finished)
+                if outcome is not None:
+                    finished[index] = self._finish(each.criterion, outcome, caller, 0.0)
+                elif not waits and (index in assignments or isinstance(each.criterion, Check)):
+                    ready.append(index)
+                elif not waits and each.parts and finished.keys() >= set(each.parts.values()):
+                    finished[index] = self._combined(each, finished, caller)
+            if len(finished) == known:
+                checks = [index for index in ready if index not in assignments]
+                return (checks or ready)[::-1]
+
+    async def _check_all(
+        self, case: Case, checks: Mapping[int, Check], caller: Caller, deadline: Deadline
     ) -> dict[int, _Finished]:
         """The checks in two rows: those on the event loop, and those in worker processes.
 
@@ -194,12 +231,7 @@ class Evaluator:
                 seconds = time.monotonic() - started_s
                 finished[index] = self._finish(check, outcome, caller, seconds, away=checks is away)
 
-        checks = {
-            index: placed.criterion
-            for index, placed in enumerate(criteria)
-            if isinstance(placed.criterion, Check) and index not in assignments
-        }
-        size = case_size(case) if checks else 0
+        size = case_size(case)
         inline = {
             index: check
             for index, check in checks.items()
@@ -207,26 +239,38 @@ class Evaluator:
         }
         away = {index: check for index, check in checks.items() if index not in inline}
         await asyncio.gather(*(finish(row) for row in (away, inline) if row))
-        return finished | self._combine(criteria, finished, caller)
+        return finished
 
-    def _combine(
-        self, criteria: Sequence[Placed], finished: Mapping[int, _Finished], caller: Caller
-    ) -> dict[int, _Finished]:
-        """The compound criteria that are not finished, and whose parts all are."""
-        combined = {}
-        for index, placed in enumerate(criteria):
-            compound, parts = placed.criterion, placed.parts
-            missing = {index, *parts.values()} - finished.keys()
-            if isinstance(compound, Compound) and missing == {index}:
-                done = {name: finished[part] for name, part in parts.items()}
-                outcome = combined_outcome(
-                    compound,
-                    {name: part.result for name, part in done.items()},
-                    soonest(part.retry for part in done.values()),
-                )
-                seconds = max(part.result.latency_ms for part in done.values()) / 1_000
-                combined[index] = self._finish(compound, outcome, caller, seconds)
-        return combined
+    @staticmethod
+    def _condition(
+        placed: Placed, finished: Mapping[int, _Finished]
+    ) -> tuple[CriterionOutcome | None, bool]:
+        """The outcome where a condition does not hold, and whether one waits for results."""
+        for condition in placed.conditions:
+            done = {name: finished.get(condition.named[name]) for name in condition.formula.names}
+            known = {name: one for name, one in done.items() if one is not None}
+            if len(known) < len(done):
+                return None, True
+            results = {name: one.result for name, one in known.items()}
+            retry = soonest(one.retry for one in known.values())
+            outcome = unless_met(condition.formula, results, retry)
+            if outcome is not None:
+                return outcome, False
+        return None, False
+
+    def _combined(
+        self, placed: Placed, finished: Mapping[int, _Finished], caller: Caller
+    ) -> _Finished:
+        """A compound criterion whose parts are all finished."""
+        assert isinstance(placed.criterion, Compound)  # noqa: S101  # for the type checker
+        done = {name: finished[part] for name, part in placed.parts.items()}
+        outcome = combined_outcome(
+            placed.criterion,
+            {name: part.result for name, part in done.items()},
+            soonest(part.retry for part in done.values()),
+        )
+        seconds = max(part.result.latency_ms for part in done.values()) / 1_000
+        return self._finish(placed.criterion, outcome, caller, seconds)
 
     async def _check(
         self, check: Check, case: Case, caller: Caller, deadline: Deadline
@@ -289,12 +333,15 @@ class Evaluator:
         A group has one judge and so one policy: all of it is held back, or none of it.
         """
         started_s = time.monotonic()
-        assignments, count = list(group.values()), len(group)
+        assignments: Sequence[Assignment] = list(group.values())
+        count = len(group)
         policy, caller = assignments[0].panel.spec.injection, assignments[0].context.caller
         outcomes: Sequence[CriterionOutcome]
         try:
             if policy == "quarantine" and found:
                 outcomes = [CriterionOutcome(None, "judge_suspect", HELD_BACK)] * count
+            elif assignments[0].criterion.calls_before:
+                assignments, outcomes = await judge_prepared(assignments[0], case)
             elif count == 1 and not assignments[0].panel.tiers:
                 outcomes = [await judge_criterion(assignments[0], case)]
             else:

@@ -41,7 +41,9 @@ def _parts(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) ->
     if assignments:
         yield _programs()
     for index, placed in enumerate(criteria):
-        yield placed.criterion.model_dump_json()
+        # Without a condition a criterion has the revision that it had before there were any.
+        unset = {"when"} if placed.criterion.when is None else set()
+        yield placed.criterion.model_dump_json(exclude=unset)
         if index in assignments:
             panel = assignments[index].panel
             for part in panel.parts:

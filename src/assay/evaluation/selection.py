@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from assay.criteria.base import AsksModel, Criterion, Judged
-from assay.criteria.composite.compound import Compound
+from assay.criteria.composite.compound import Compound, condition_of
+from assay.criteria.composite.formula import Formula
 from assay.criteria.locations import Location
 from assay.domain.cascade import CascadeCertificate
 from assay.domain.completion import CallContext, Caller
@@ -22,26 +23,49 @@ from assay.judging.voting import Panel
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """On what it depends whether a criterion is asked, and the indices of what it names."""
+
+    formula: Formula
+    named: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
-    """A criterion, its place in the request, and the indices of its parts by their names."""
+    """A criterion, its place in the request, and the indices of its parts by their names.
+
+    All `conditions` have to hold: its own come after those of what it is a part of.
+    """
 
     criterion: Criterion
     location: Location
     parts: Mapping[str, int] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
 
 
 def with_parts(criteria: Sequence[Criterion]) -> list[Placed]:
-    """The criteria in order, and after them the parts of compound ones."""
-    placed = [Placed(each, ("criteria", index)) for index, each in enumerate(criteria)]
-    for index, compound in enumerate(criteria):
+    """The criteria in order, and after them the parts of compound ones, and theirs."""
+    named = {each.name or each.type: index for index, each in enumerate(criteria)}
+    placed = [
+        Placed(each, ("criteria", index), conditions=_conditions(each, named))
+        for index, each in enumerate(criteria)
+    ]
+    for index, whole in enumerate(placed):  # it grows while it is read
+        compound = whole.criterion
         if isinstance(compound, Compound):
-            at = placed[index].location
             parts = {name: len(placed) + count for count, name in enumerate(compound.parts)}
-            placed[index] = replace(placed[index], parts=parts)
+            placed[index] = replace(whole, parts=parts)
+            at = (*whole.location, compound.parts_field)
             placed += [
-                Placed(part, (*at, "graders", name)) for name, part in compound.parts.items()
+                Placed(part, (*at, name), conditions=whole.conditions + _conditions(part, parts))
+                for name, part in compound.parts.items()
             ]
     return placed
+
+
+def _conditions(criterion: Criterion, named: Mapping[str, int]) -> tuple[Condition, ...]:
+    formula = condition_of(criterion, named)
+    return () if formula is None else (Condition(formula, named),)
 
 
 def assign_judges(
@@ -113,8 +137,9 @@ def judges_of(
         spec = criterion.judged_by(judge) if isinstance(criterion, AsksModel) else None
         if isinstance(criterion, AsksModel) and spec is not None:
             if spec not in panels:
-                name = "judge" if getattr(criterion, "judge", None) is not None else "model"
-                panels[spec] = panel_for(spec, json_pointer((*placed.location, name)), judges)
+                given = (one for one in ("judge", "url") if getattr(criterion, one, None))
+                pointer = json_pointer((*placed.location, next(given, "model")))
+                panels[spec] = panel_for(spec, pointer, judges)
             found[index] = criterion, panels[spec]
     check_calls(calls_of(found.values()), calls_max, "/criteria")
     return found
@@ -123,9 +148,12 @@ def judges_of(
 def calls_of(chosen: Iterable[tuple[AsksModel, Panel]]) -> int:
     """The most judge calls that criteria make for one case."""
     return sum(
-        criterion.calls_max(len(part.members), part.spec.samples) * panel.rounds
+        criterion.calls_before
+        + sum(
+            criterion.calls_max(len(part.members), part.spec.samples) * panel.rounds
+            for part in panel.parts
+        )
         for criterion, panel in chosen
-        for part in panel.parts
     )
 
 

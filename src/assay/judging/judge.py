@@ -18,7 +18,9 @@ from assay.judging.voting import Panel, Votes, collect_votes, votes_from
 from assay.prompts.templates import render
 from assay.verdicts.logprobs import TOP_LOGPROBS
 
-NO_PART_OF_THE_QUESTION = {"name", "weight", "threshold", "required", "negate", "judge"}
+NO_PART_OF_THE_QUESTION = {
+    *("name", "weight", "threshold", "required", "negate", "when", "judge"),
+}
 """Fields of a criterion that change neither its question nor the reading of the answer."""
 WARNING = "warning.v1"
 

@@ -45,12 +45,12 @@ async def ask_within_window(
     if member.spec.long_input == "truncate":
         shorter, record = truncated(question, _room_tokens(question, member))
         if not fits(shorter, member):  # its images alone are too large
-            return _too_long(question, member)
+            return too_long(question, member)
         reply = await ask(shorter, member, context, sample=sample)
         return replace(reply, long_input=record)
     if member.spec.long_input == "map_reduce":
         return await _ask_in_parts(question, member, context, sample)
-    return _too_long(question, member)
+    return too_long(question, member)
 
 
 def fits(question: Question[object], member: PanelMember) -> bool:
@@ -80,7 +80,8 @@ def _room_tokens(question: Question[object], member: PanelMember) -> float:
     return (member.window_tokens - _output_tokens(question, member) - taken) * FILL_SHARE
 
 
-def _too_long(question: Question[object], member: PanelMember) -> JudgeReply[Finding]:
+def too_long(question: Question[object], member: PanelMember) -> JudgeReply[Any]:
+    """The reply of a judge that was not asked."""
     what = "longest text" if isinstance(question, TextsToEmbed) else "prompt"
     message = (
         f"The {what} has about {tokens_of(question)} tokens; "
@@ -141,7 +142,7 @@ async def _ask_in_parts(
     part_tokens = _room_tokens(question, member) - estimated_tokens(text for _, text in others)
     count = math.ceil(estimated_tokens([text]) / part_tokens) if part_tokens > 0 else math.inf
     if not text or part_tokens < PART_TOKENS_MIN or count > min(PARTS_MAX, context.parts_max):
-        return _too_long(question, member)
+        return too_long(question, member)
     parts = split(text, math.ceil(len(text) / count))
     replies = await side_by_side(
         ask(

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from assay.criteria.base import Judgement, Question
-from assay.criteria.embedded import TextsToEmbed
+from assay.criteria.base import ItemsQuestion, Judgement, Question, Verbatim
 from assay.domain.completion import (
+    AnswerSchema,
     CallContext,
     Completion,
     Decision,
+    Ending,
     Prompt,
     SharedPrefix,
     Turn,
@@ -34,12 +35,13 @@ from assay.verdicts.answer_format import (
     structured_ending,
 )
 from assay.verdicts.decisions import question_id, typed_question
+from assay.verdicts.item_list import ITEMS_ENDING, ITEMS_SCHEMA
 from assay.verdicts.reader import Protocol
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-SYSTEM = "judge.v2"
+SYSTEM, LANGUAGE = "judge.v3", "language.v1"
 MARKER_BYTES = 4
 
 
@@ -67,17 +69,17 @@ def to_prompt(
     Each `sample` of a question has its own key and seed: samples that shared one answer would
     not be samples.
     """
-    embeds = isinstance(question, TextsToEmbed)
-    if embeds:
+    if isinstance(question, Verbatim):
         return _texts_alone(question)
     mark = delimiter(context.delimiter_key, context.caller.tenant, question.content)
     sampling = _sampling(question, spec, sample)
     opening = _opening(mark)
     shown = (opening, *delimited(question.content, mark))
+    language = ("language", spec.language) if spec.language and question.reasoning else ()
     content = tuple(part for piece in question.content for part in piece)
     numbered = ("sample", sample) if sample else ()
     marker = random_hex(MARKER_BYTES) if question.reasoning else ""
-    scales, reasons = question.scales, question.reasoning
+    answer, structured, plain = _endings(question, marker)
     return Prompt(
         turns=(
             Turn("system", (render(SYSTEM),)),
@@ -85,15 +87,30 @@ def to_prompt(
         ),
         sampling=sampling,
         read=_Reader(question, marker),
-        answer=answer_schema(scales) if reasons else None,
-        structured=structured_ending(scales) if reasons else None,
-        plain=marked_ending(scales, marker) if reasons else bare_ending(scales[""]),
+        answer=answer,
+        structured=structured,
+        plain=plain,
         marker=marker,
         shared=None if question.prefix is None else SharedPrefix(mark, question.prefix.answer),
-        key=(question.prompt_version, *question.identity, *numbered, sampling, *content),
+        key=(
+            *(question.prompt_version, *question.identity, *numbered, *language),
+            *(sampling, *content),
+        ),
         decision=lambda: _decision(question, Turn("user", shown)),
         framed=lambda model: framed(question, opening, mark, model),
     )
+
+
+def _endings(
+    question: Question[T], marker: str
+) -> tuple[AnswerSchema | None, Ending | None, Ending]:
+    """The schema of the answer, and how to answer with structured output and without."""
+    if isinstance(question, ItemsQuestion):
+        return ITEMS_SCHEMA, ITEMS_ENDING, ITEMS_ENDING
+    scales = question.scales
+    if not question.reasoning:
+        return None, None, bare_ending(scales[""])
+    return answer_schema(scales), structured_ending(scales), marked_ending(scales, marker)
 
 
 def _sampling(question: Question[T], spec: JudgeSpec, sample: int) -> Sampling:
@@ -129,12 +146,14 @@ def _opening(mark: str) -> str:
 def _user_turn(question: Question[T], spec: JudgeSpec, shown: tuple[str | Image, ...]) -> Turn:
     """The content between its delimiters, then the task."""
     asking = f"\n# Task\n\n{question.task}\n\n# Answer\n\n"
+    if spec.language and question.reasoning:
+        asking += f"{render(LANGUAGE, tag=spec.language)}\n\n"
     is_shared = question.prefix is not None and question.prefix.spec == spec
     return Turn("user", (*shown, asking), len(shown) if is_shared else 0)
 
 
 def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:
-    """The prompt of an embedding model: a turn for each text, and nothing else."""
+    """The prompt of a model that is not a judge: a turn for each text, and nothing else."""
     texts = tuple(text for _, text in question.content)
     return Prompt(
         turns=tuple(Turn("user", (text,)) for text in texts),

@@ -63,9 +63,10 @@ def _shareable(assignment: Assignment, case: Case, events: EventSink) -> Questio
     if not (assignment.panel.spec.batch_criteria and assignment.panel.asks_once):
         return None
     try:
-        if assignment.criterion.short_circuit(case) is not None:
+        criterion = assignment.criterion
+        if criterion.short_circuit(case) is not None or criterion.preparation(case) is not None:
             return None
-        questions = assignment.criterion.questions(case)
+        questions = criterion.questions(case)
     except NotApplicable:
         return None
     except Exception as error:  # noqa: BLE001  # it must not take the other criteria along
@@ -147,7 +148,7 @@ async def _outcome(
             manipulations=own.manipulations + alone.manipulations,
         )
     else:
-        version = f"shared.v3/{question.prompt_version}"
+        version = f"shared.v4/{question.prompt_version}"
         question = replace(question, prompt_version=version)
     return outcome_from(criterion, [votes_from(question, panel, [own])])
 
@@ -163,11 +164,11 @@ def shared_question(
     }
     tasks = [(key, question.task) for key, question in questions.items()]
     return Question(
-        task=render("shared.v3", tasks=tasks),
+        task=render("shared.v4", tasks=tasks),
         content=next(iter(questions.values())).content,
         scales=scales,
         finding=lambda readings: findings_from(readings, questions),
-        prompt_version="shared.v3",
+        prompt_version="shared.v4",
         max_output_tokens=OUTPUT_TOKENS_EACH * len(questions),
         identity=tuple(part for question in questions.values() for part in question.identity),
         tasks={

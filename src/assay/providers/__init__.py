@@ -12,6 +12,8 @@ from assay.providers.bedrock import Bedrock, aws_credentials
 from assay.providers.client import ProviderClient, ProviderConfig
 from assay.providers.credentials import Credentials
 from assay.providers.gemini import Gemini, GeminiEmbeddings
+from assay.providers.http_grader import HttpGrader, Signature
+from assay.providers.images import PublicResolver
 from assay.providers.openai import OpenAI, OpenAIEmbeddings, OpenAIResponses
 from assay.providers.recorded import Recorded
 from assay.providers.simulated import Simulated
@@ -69,8 +71,11 @@ __all__ = [
     "CLOUD_CREDENTIALS",
     "HTTP_DIALECTS",
     "Credentials",
+    "HttpGrader",
     "ProviderClient",
     "ProviderConfig",
+    "PublicResolver",
+    "Signature",
     "Simulated",
     "Tls",
     "build_model",

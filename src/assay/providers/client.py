@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -42,7 +43,7 @@ class ProviderConfig:
     the dialect sends, which wins. `secrets` are masked in the provider's errors. Without `stream`,
     `silence_timeout_s` bounds the whole answer. `output_limit_field` names the field of the output
     limit for OpenAI-compatible servers (None: chosen by host). `base_url` is an http(s) URL without
-    a query.
+    a query. A `resolver` says which addresses may be called.
     """
 
     provider: str
@@ -60,6 +61,7 @@ class ProviderConfig:
     proxy: Callable[[], str | None] = lambda: None
     tls: Callable[[], ssl.SSLContext | bool] = lambda: True
     secrets: Callable[[], Sequence[str]] = tuple
+    resolver: AbstractResolver | None = None
 
     def __repr__(self) -> str:
         url = str(URL(self.base_url).with_user(None).with_query(None))
@@ -141,9 +143,8 @@ class ProviderClient:
         config = self.config
         path, _, own_query = path.partition("?")
         # In the form that signatures are made over.
-        query = urlencode(
-            {**config.query(), **dict(parse_qsl(own_query))}, safe="", quote_via=quote
-        )
+        own = dict(parse_qsl(own_query, keep_blank_values=True))
+        query = urlencode({**config.query(), **own}, safe="", quote_via=quote)
         url = f"{self._base_url}/{path}?{query}".rstrip("?")
         sent = CIMultiDict(config.headers())
         sent.update(headers)
@@ -183,7 +184,11 @@ class ProviderClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=self.config.connections_max, keepalive_timeout=IDLE_S_MAX
+                    limit=self.config.connections_max,
+                    keepalive_timeout=IDLE_S_MAX,
+                    resolver=self.config.resolver,
+                    # A checked address is used at once, and never again.
+                    use_dns_cache=self.config.resolver is None,
                 ),
                 # The timeouts are ours: see idle_timeout.py and connect_timeout.py.
                 timeout=aiohttp.ClientTimeout(total=None),

@@ -17,6 +17,7 @@ from assay.domain.errors import (
     ProviderDown,
     TlsFailed,
 )
+from assay.domain.targets import TargetRefused
 
 PROXY_UNAUTHORISED = 407
 
@@ -35,7 +36,9 @@ def connection_failure(provider: str, error: Exception) -> ModelError:
         case aiohttp.ClientSSLError():
             kind, words = TlsFailed, f"TLS: {_tls_reason(error.os_error)}"
         case aiohttp.ClientConnectorDNSError():
-            kind, words = NameUnresolved, "DNS: the host name cannot be resolved"
+            refused = isinstance(error.os_error, TargetRefused)
+            why = "resolves to a private address" if refused else "cannot be resolved"
+            kind, words = NameUnresolved, f"DNS: the host name {why}"
         case OSError(errno=errno.ECONNREFUSED):
             kind, words = ConnectionRefused, "connection refused"
         case aiohttp.ClientConnectorError(errno=int(number)) if number != errno.ECONNRESET:

@@ -16,13 +16,10 @@ from assay.providers.failures import ProviderError, embedded_error, failure
 from assay.providers.idle_timeout import IdleTimeout
 from assay.providers.inflating import reader_of
 from assay.providers.shapes import MISSHAPEN
-from assay.providers.sse import EVENT_BYTES_MAX
 from assay.providers.stream_accumulator import StreamAccumulator
 
 STREAM_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of a whole stream: log probabilities take a hundred times the space of their text."""
-ANSWER_BYTES_MAX = EVENT_BYTES_MAX
-"""Bytes of an answer that is not streamed; as for one event."""
 ERROR_BYTES_MAX = 64 * 1024
 END_WAIT_S = 0.1
 """How long a finished stream may take to close before its connection is dropped."""
@@ -60,7 +57,7 @@ class ResponseReader:
                 case "application/json":
                     await self._read_whole()
                 case _:
-                    raise self._broken("answered with an unexpected content type")
+                    raise self._malformed("answered with an unexpected content type")
         except (aiohttp.ClientError, ConnectionError):
             raise self._broken("broke off its answer") from None
         self._idle.ended()
@@ -79,11 +76,11 @@ class ResponseReader:
             self._read_event(data)
 
     async def _read_whole(self) -> None:
-        answer = self._parsed(await self._read_all(ANSWER_BYTES_MAX))
+        answer = self._parsed(await self._read_all(self._accumulator.answer_bytes_max))
         try:
             self._accumulator.read_answer(answer)
         except MISSHAPEN:
-            raise self._broken("sent a malformed answer") from None
+            raise self._malformed("sent a malformed answer") from None
 
     def _read_event(self, data: bytes) -> None:
         if data.strip() == END_MARK:
@@ -93,15 +90,15 @@ class ResponseReader:
         try:
             self._accumulator.read_event(event)
         except MISSHAPEN:
-            raise self._broken("sent a malformed event") from None
+            raise self._malformed("sent a malformed event") from None
 
     def _parsed(self, data: bytes) -> Mapping[str, Any]:
         try:
             value = orjson.loads(data.removeprefix(BOM_UTF8))
         except ValueError:  # not chained: the error contains the text
-            raise self._broken("sent malformed JSON") from None
+            raise self._malformed("sent malformed JSON") from None
         if not isinstance(value, dict):
-            raise self._broken("sent JSON that is not an object")
+            raise self._malformed("sent JSON that is not an object")
         if b"error" in data and (error := embedded_error(value)) is not None:
             raise self._failure(ProviderError.read(None, error, {}))
         return value
@@ -110,7 +107,7 @@ class ResponseReader:
         chunk = await self._next()
         self._size += len(chunk)
         if self._size > size_max:
-            raise self._broken("sent an answer beyond the size limit")
+            raise self._malformed("sent an answer beyond the size limit")
         return chunk
 
     async def _read_all(self, size_max: int) -> bytes:
@@ -136,7 +133,7 @@ class ResponseReader:
     async def _refusal(self) -> ModelError:
         body: Any = None
         # A broken or huge body is ignored: the status alone says enough.
-        with suppress(aiohttp.ClientError, ConnectionError, StreamBroken):
+        with suppress(aiohttp.ClientError, ConnectionError, ModelError):
             body = _json_or_text(await self._read_all(ERROR_BYTES_MAX))
         return self._failure(
             ProviderError.read(self._response.status, body, self._response.headers)
@@ -144,6 +141,9 @@ class ResponseReader:
 
     def _failure(self, error: ProviderError) -> ModelError:
         return failure(self._accumulator.provider, self._accumulator.dialect, error, self._secrets)
+
+    def _malformed(self, what: str) -> ModelError:
+        return self._accumulator.malformed(f"{self._accumulator.provider} {what}")
 
     def _broken(self, what: str) -> StreamBroken:
         return StreamBroken(f"{self._accumulator.provider} {what}")

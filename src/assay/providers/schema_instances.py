@@ -1,7 +1,7 @@
 """Makes a value that a JSON Schema of one of our answers allows.
 
 Such a schema is an object of verdicts and texts: a verdict is a label out of an `enum`, a number
-whose range its description states ("from 1 to 5"), or an object of the same kind.
+whose range its description states ("from 1 to 5"), a list, or an object of the same kind.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ def instance(schema: Mapping[str, Any], rng: random.Random, text: str) -> Any:
         case "object":
             properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
             return {name: instance(inner, rng, text) for name, inner in properties.items()}
+        case "array" if "items" in schema:
+            return [instance(schema["items"], rng, text)]
         case "string":
             return text
-        case "integer":
+        case "integer" | "number" as kind:
             low, high = _range(schema)
-            return rng.randint(int(low), int(high))
-        case "number":
-            return round(rng.uniform(*_range(schema)), 3)
+            whole = kind == "integer"
+            return rng.randint(int(low), int(high)) if whole else round(rng.uniform(low, high), 3)
         case kind:
             raise ValueError(f"no answer of ours has the type {kind!r}")
 

@@ -13,7 +13,7 @@ from assay.domain.models import Model
 from assay.domain.policy import Costs
 from assay.providers.failures import Dialect, safe_text
 from assay.providers.shapes import MISSHAPEN, count_of, text_of
-from assay.providers.sse import EventParser
+from assay.providers.sse import EVENT_BYTES_MAX, EventParser
 
 TEXT_CHARS_MAX = 4 * 1024 * 1024
 """Longest answer that is read; a verdict has a few hundred characters."""
@@ -47,6 +47,10 @@ class StreamAccumulator(ABC):
     dialect: ClassVar[Dialect]
     stream_type: ClassVar[str] = "text/event-stream"
     parser: ClassVar[type[StreamParser]] = EventParser
+    malformed: ClassVar[type[ModelError]] = StreamBroken
+    """What an answer of another form means."""
+    answer_bytes_max: ClassVar[int] = EVENT_BYTES_MAX
+    """Of an answer that is not streamed; as for one event."""
 
     def __init__(self, model: Model) -> None:
         self._model = model

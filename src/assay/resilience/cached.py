@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ class Cached:
             return replace(stored, latency_ms=(time.monotonic() - started_s) * 1000)
         completion = await self._inner.complete(prompt, context)
         if completion.finish == "stop" and not completion.cached:
-            await self._store(name, _to_store(completion, prompt.marker))
+            return await self._store(name, completion, prompt)
         return completion
 
     async def _look_up(self, name: str, prompt: Prompt[T]) -> Completion[T] | None:
@@ -74,10 +74,18 @@ class Cached:
             # Stored by another version, or no longer what the reader accepts: ask the model.
             return None
 
-    async def _store(self, name: str, answer: Mapping[str, Any]) -> None:
-        value = json.dumps(answer)
-        if len(value) <= ANSWER_BYTES_MAX:
-            await self._ask(lambda: self._redis.set(name, value, px=int(self._ttl_s * 1000)))
+    async def _store(self, name: str, answer: Completion[T], prompt: Prompt[T]) -> Completion[T]:
+        """The answer that is stored: that of another process, if it came first and is readable."""
+        value, ttl_ms = json.dumps(_to_store(answer, prompt.marker)), int(self._ttl_s * 1000)
+        if len(value) > ANSWER_BYTES_MAX:
+            return answer
+        if await self._ask(lambda: self._redis.set(name, value, px=ttl_ms, nx=True)):
+            return answer
+        first = await self._look_up(name, prompt)
+        if first is None:
+            await self._ask(lambda: self._redis.set(name, value, px=ttl_ms))
+            return answer
+        return replace(answer, text=first.text, logprobs=first.logprobs, reading=first.reading)
 
     async def _ask(self, command: Callable[[], Awaitable[Any]]) -> Any:
         """Redis' reply, or None where it does not answer in time."""

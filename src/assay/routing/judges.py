@@ -18,6 +18,12 @@ from assay.routing.strategies import ORDERS
 
 PANELS_KEPT = 256
 """Specifications whose panels are kept for the next request that has them."""
+KINDS: Mapping[ModelKind, tuple[str, str]] = {
+    "chat": ("a chat model", "judge"),
+    "embedding": ("an embedding model", "embed"),
+    "http": ("a host of HTTP criteria", "be posted to"),
+}
+"""What each kind is, and can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +34,14 @@ class ConfiguredJudge:
     strategy: Strategy = "ordered"
     on_refusal: OnRefusal = "next"
     hedge: bool = False
+    language: str | None = None
 
 
 class ConfiguredJudges:
     """Every configured model and judge by name; implements the `Judges` port.
 
-    `embedders` are the models that embed texts where a criterion names none. `may_hedge` takes a
-    hedge out of the retry budget.
+    `embedders` are the models that embed texts where a criterion names none. A host of HTTP
+    criteria is known by its origin. `may_hedge` takes a hedge out of the retry budget.
     """
 
     def __init__(
@@ -94,6 +101,9 @@ class ConfiguredJudges:
         fingerprint = f"{judge.strategy} {judge.on_refusal} {hedge}" + " ".join(
             candidate.model.fingerprint for candidate in candidates
         )
+        if judge.language is not None:
+            spec = replace(spec, language=spec.language or judge.language)
+            fingerprint += f" {judge.language}"
         return PanelMember(spec, router, window_tokens, candidates[0].estimates, fingerprint)
 
     def _judge(self, spec: JudgeSpec) -> ConfiguredJudge:
@@ -121,11 +131,12 @@ class ConfiguredJudges:
         candidates = self._candidates.values()
         by_name = (candidate for candidate in candidates if candidate.model.name == model)
         found = self._candidates.get(model) or next(by_name, None)
+        if found is None and kind == "http":
+            message = "The setting http_criteria.hosts does not allow this host."
+            raise RequestError("invalid_request", message)
         if found is not None and found.model.kind != kind:
-            article, can = ("a chat", "embed") if kind == "embedding" else ("an embedding", "judge")
-            raise RequestError(
-                "unknown_model", f"{found.model.id} is {article} model and cannot {can}."
-            )
+            what, can = KINDS[found.model.kind][0], KINDS[kind][1]
+            raise RequestError("unknown_model", f"{found.model.id} is {what} and cannot {can}.")
         fitting = [id_ for id_, each in self._candidates.items() if each.model.kind == kind]
         return found or _unknown("model", model, fitting)
 

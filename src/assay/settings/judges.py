@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from assay.domain.evaluation import OnRefusal, Strategy
-from assay.domain.models import ModelKind
+from assay.domain.languages import language_of, unknown_language
 from assay.domain.sampling import Effort
 from assay.domain.suggestions import did_you_mean
 from assay.domain.targets import is_loopback, is_private_host
@@ -255,7 +255,7 @@ class ModelSettings(Section):
 
     provider: str = Field(description="A name from [providers].")
     name: str = Field(min_length=1, description="The provider's name for the model.")
-    kind: ModelKind = Field(
+    kind: Literal["chat", "embedding"] = Field(
         "chat", description="`chat` for a model that judges, `embedding` for one that embeds texts."
     )
     dimensions: int | None = Field(
@@ -377,6 +377,18 @@ class JudgeSettings(Section):
         description="Send a call that takes longer than 95 % of the model's calls to the next "
         "model too, and take the first verdict.",
     )
+    language: str | None = Field(
+        None,
+        description="The language of explanations, such as `de`, unless the request says. Unset: "
+        "that of the input.",
+    )
+
+    @field_validator("language")
+    @classmethod
+    def _is_language(cls, tag: str | None) -> str | None:
+        if tag is not None and language_of(tag) is None:
+            raise ValueError(unknown_language(tag))
+        return tag
 
 
 class EmbeddingSettings(Section):

@@ -18,6 +18,7 @@ from assay.settings.judges import (
     ModelSettings,
     ProviderSettings,
 )
+from assay.settings.secret import VariableName
 from assay.settings.section import Section
 from assay.settings.tenants import AuthSettings, TenantSettings
 
@@ -264,6 +265,38 @@ class ImageSettings(Section):
     )
 
 
+class HttpCriteriaSettings(Section):
+    """`[http_criteria]`: services to which the criterion `http` posts cases."""
+
+    hosts: tuple[Annotated[str, Field(pattern=HOST_PATTERN)], ...] = Field(
+        (),
+        description="Hosts that may be called, written as for `images.hosts`. Empty: none.",
+    )
+    secret_env: VariableName = Field(
+        "", description="Environment variable with the secret that signs requests: `whsec_…`."
+    )
+    secret_file: Path | None = Field(
+        None, description="File with that secret; read again when it changes."
+    )
+    timeout_s: float = Field(
+        10.0, gt=0, le=600, description="Longest wait for one answer, within the deadline."
+    )
+    slots: int = Field(
+        16, ge=1, le=10_000, description="Concurrent calls of one host, in one process."
+    )
+    ca_file: Path | None = Field(
+        None, description="File with the certificates of the authorities to trust."
+    )
+
+    @model_validator(mode="after")
+    def _has_a_secret(self) -> Self:
+        if self.hosts and not self.secret_env and self.secret_file is None:
+            raise ValueError(
+                "secret_env: or secret_file must be set, to sign requests to the hosts"
+            )
+        return self
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -280,6 +313,7 @@ class Settings(Section):
     retry: RetrySettings = RetrySettings()
     cache: CacheSettings = CacheSettings()
     images: ImageSettings = ImageSettings()
+    http_criteria: HttpCriteriaSettings = HttpCriteriaSettings()
     tenants: dict[str, TenantSettings] = Field(default_factory=dict)
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)

@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from assay.domain import events
 from assay.domain.batches import ENDED, ROW_STATUSES
 from assay.domain.cascade import TIERS_MAX
-from assay.domain.errors import Reason, error_classes
+from assay.domain.errors import SKIP_REASONS, Reason, error_classes
 from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
 from assay.domain.hedging import SUPERSEDED
@@ -44,7 +44,6 @@ BREAKER_STATES = get_args(BreakerState)
 EVALUATORS_MAX = 50
 """Names of evaluators that a process tells apart: callers choose them freely."""
 NO_REASON = "none"
-SKIP_REASON = "required_check_failed"
 
 E = TypeVar("E")
 
@@ -142,8 +141,8 @@ class Metrics:
     def _count_criteria(self, types: Iterable[str]) -> None:
         reasons = get_args(Reason)
         pairs = product(("scored", "unscored", "skipped"), (NO_REASON, *reasons))
-        usual = [("scored", NO_REASON), ("skipped", SKIP_REASON)]
-        usual += [("unscored", reason) for reason in reasons if reason != SKIP_REASON]
+        usual = [("scored", NO_REASON), *(("skipped", reason) for reason in SKIP_REASONS)]
+        usual += [("unscored", reason) for reason in reasons if reason not in SKIP_REASONS]
         finding = Labels(("status", "reason"), {pair: pair for pair in pairs}, usual)
         # An installation uses a few of a hundred types, and each appears when it is first used.
         kind = Labels(("type",), {name: (name,) for name in types}, ()).with_other()

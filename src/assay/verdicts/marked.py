@@ -13,6 +13,8 @@ from typing import get_args
 from assay.domain.evaluation import MANIPULATIONS, JudgeSign
 
 WORD = "VERDICT"
+DIRECTION = "\u200e\u200f\u061c\u2066\u2067\u2068\u2069"
+"""Invisible marks that set numbers and Latin words apart in a text from right to left."""
 MANIPULATION = "manipulation"
 """The name of the line, or the member of an object, in which a judge says what it saw."""
 
@@ -87,7 +89,7 @@ def seen(said: Sequence[object]) -> JudgeSign | None:
 
 def _bare(value: str) -> str:
     """The value without what wraps it or its whole line."""
-    value = value.strip(" \t*_`\"'|}")
+    value = value.strip(" \t*_`\"'|}" + DIRECTION)
     return value[:-1].removeprefix("<") if value.endswith(">") else value
 
 

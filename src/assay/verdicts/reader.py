@@ -26,7 +26,7 @@ from assay.verdicts.scales import NOT_OFFERED
 from assay.verdicts.structured import Contradiction, own_object, verdict_in
 from assay.verdicts.tolerant_json import Pairs
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Counted up where an answer may be read differently: results of before are not comparable."""
 ANSWER_CHARS_MAX = 100_000
 """Of a longer answer only the end is read: the verdict comes last."""

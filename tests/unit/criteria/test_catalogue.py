@@ -50,6 +50,7 @@ async def test_every_example_can_be_evaluated(name):
     model = ScriptedModel(simulated)
     named = (getattr(each, "model", None) for each in request.criteria)
     judges = FakeJudges(model, **{name: model for name in named if name})
+    judges.grader = grader = ScriptedModel('{"score": 0.5}')
     judges.embedder = embedder = ScriptedModel(embedding((3, 4), (4, 3)))
     try:
         outcome = await engine(judges, sandbox).evaluate(
@@ -63,7 +64,9 @@ async def test_every_example_can_be_evaluated(name):
         await sandbox.aclose()
     result = outcome.evaluation
     assert [each.status for each in result.results] == ["scored"], result.results[0].explanation
-    assert bool(model.prompts) is issubclass(CRITERIA[name], Judged)
+    asks_judge = issubclass(CRITERIA[name], Judged) or name == "composite"
+    assert bool(model.prompts) is asks_judge
+    assert bool(grader.prompts) is (name == "http")
     assert bool(embedder.prompts) is (name == "semantic_similarity")
 
 

@@ -85,7 +85,7 @@ async def test_a_text_is_judged_pass_or_fail() -> None:
     )  # fmt: skip
     assert score.judge is not None
     assert (score.judge.model, score.judge.requested) == ("fake/judge", "default")
-    assert score.judge.prompt_version == "rubric.v3"
+    assert score.judge.prompt_version == "rubric.v4"
     assert (score.usage, score.cost_usd) == (USAGE, COST_USD)
 
 

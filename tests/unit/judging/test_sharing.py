@@ -40,7 +40,7 @@ async def test_criteria_of_one_case_share_a_call() -> None:
     assert [each.explanation for each in result.results] == ["r1", "r2", "r3"]
     judge = result.results[0].judge
     assert judge is not None
-    assert judge.prompt_version == "shared.v3/rubric.v3"
+    assert judge.prompt_version == "shared.v4/rubric.v4"
 
 
 async def test_the_shared_calls_cost_is_counted_once() -> None:
@@ -67,7 +67,7 @@ async def test_one_unreadable_criterion_does_not_sink_the_others() -> None:
     assert result.usage == USAGE + USAGE
     judge = result.results[1].judge
     assert judge is not None
-    assert (judge.prompt_version, len(judge.attempts)) == ("score.v3", 2)
+    assert (judge.prompt_version, len(judge.attempts)) == ("score.v4", 2)
 
 
 async def test_a_useless_shared_answer_is_asked_again_alone() -> None:
@@ -165,6 +165,6 @@ async def test_the_key_of_a_shared_call_names_every_criterion() -> None:
     model = ScriptedModel(AnswerUnreadable("no"))
     await evaluated(["one", "two"], FakeJudges(model), batch_criteria=True)
     await evaluated(["one", "three"], FakeJudges(model), batch_criteria=True)
-    shared = [each.key for each in model.prompts if each.key and each.key[0] == "shared.v3"]
+    shared = [each.key for each in model.prompts if each.key and each.key[0] == "shared.v4"]
     assert len(shared) == len(set(shared)) == 2
     assert JudgeSpec().batch_criteria is False

@@ -47,33 +47,33 @@ GRADER = [
     },
 ]
 CRITERIA: dict[str, dict[str, Any]] = {
-    "rubric.v3": {"type": "rubric", "rubric": "The answer is right."},
-    "levels.v3": {"type": "rubric", "rubric": "How clear is it?", "levels": LEVELS},
-    "boolean.v3": {"type": "boolean", "question": "Is it right?"},
-    "score.v3": {"type": "score", "rubric": "How right is it?", "min": 1, "max": 5},
-    "label.v3": {
+    "rubric.v4": {"type": "rubric", "rubric": "The answer is right."},
+    "levels.v4": {"type": "rubric", "rubric": "How clear is it?", "levels": LEVELS},
+    "boolean.v4": {"type": "boolean", "question": "Is it right?"},
+    "score.v4": {"type": "score", "rubric": "How right is it?", "min": 1, "max": 5},
+    "label.v4": {
         "type": "label",
         "question": "What tone has it?",
         "labels": [{"label": "curt", "description": "One word."}, "polite"],
         "passing_labels": ["polite"],
     },
-    "score_model.v3": {
+    "score_model.v4": {
         "type": "score_model",
         "name": "geo",
         "model": "gpt-6-luna",
         "input": GRADER,
         "range": [0, 10],
     },
-    "g_eval.v3": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
-    "checklist.v3": {
+    "g_eval.v4": {"type": "g_eval", "criteria": "Is it right?", "steps": ["Read.", "Compare."]},
+    "checklist.v4": {
         "type": "checklist",
         "rubric": "An answer for a child.",
         "items": ["It is short.", {"item": "It is right.", "weight": 2}],
     },
-    "factuality.v3": {"type": "factuality"},
-    "closed_qa.v3": {"type": "closed_qa", "criteria": "It names one city."},
-    "pairwise.v3": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
-    "pairwise.v3 without reasoning": {
+    "factuality.v4": {"type": "factuality"},
+    "closed_qa.v4": {"type": "closed_qa", "criteria": "It names one city."},
+    "pairwise.v4": {"type": "pairwise", "rubric": "Which is right?", "against": "Lyon."},
+    "pairwise.v4 without reasoning": {
         "type": "pairwise",
         "rubric": "Which is right?",
         "against": "Lyon.",
@@ -81,7 +81,7 @@ CRITERIA: dict[str, dict[str, Any]] = {
         "reasoning": False,
         "tie": False,
     },
-    "label_model.v3": {
+    "label_model.v4": {
         "type": "label_model",
         "name": "geo",
         "model": "gpt-6-luna",
@@ -133,14 +133,14 @@ def test_the_system_turn_never_changes(version: str) -> None:
     marked = Case("OUT-1", input="IN-2", reference=("REF-3",), context=("CON-4",))
     system, user = prompt(CRITERIA[version], marked).turns
     assert (system.role, user.role) == ("system", "user")
-    assert system == prompt(CRITERIA["rubric.v3"]).turns[0]
+    assert system == prompt(CRITERIA["rubric.v4"]).turns[0]
     assert "OUT-1" in user.text.partition("# Task")[0]
 
 
 def test_large_text_is_never_joined() -> None:
     """The output is one part of the turn, the very object of the case."""
     case = Case("x" * 1_000_000)
-    parts = prompt(CRITERIA["rubric.v3"], case).turns[1].parts
+    parts = prompt(CRITERIA["rubric.v4"], case).turns[1].parts
     assert any(part is case.output for part in parts)
 
 
@@ -170,14 +170,14 @@ def test_without_a_key_each_delimiter_is_random() -> None:
 def test_each_call_has_its_own_marker() -> None:
     """It stands after the material, and nowhere in the system turn."""
     model = Model("m", "p", "m", capabilities=Capabilities(schema=False))
-    prompts = [prompt(CRITERIA["rubric.v3"]).for_model(model) for _ in range(100)]
+    prompts = [prompt(CRITERIA["rubric.v4"]).for_model(model) for _ in range(100)]
     assert len({asked.marker for asked in prompts}) == 100
     assert all(asked.marker in asked.turns[1].text.partition("# Answer")[2] for asked in prompts)
 
 
 def test_an_empty_output_is_shown_as_empty() -> None:
     """The judge is told, or it would look for the text."""
-    assert 'title="output, empty"' in prompt(CRITERIA["rubric.v3"], Case("")).turns[1].text
+    assert 'title="output, empty"' in prompt(CRITERIA["rubric.v4"], Case("")).turns[1].text
 
 
 @given(
@@ -227,7 +227,7 @@ def test_a_hostile_text_is_neutralised_in_bounded_time() -> None:
 def test_a_prompt_refuses_a_value_it_was_not_given() -> None:
     """A missing value is an error, never an empty line in a judge's instructions."""
     with pytest.raises(UndefinedError):
-        render("rubric.v3")
+        render("rubric.v4")
 
 
 def test_a_rubric_is_not_a_template() -> None:
@@ -243,7 +243,7 @@ def test_a_rubric_is_not_a_template() -> None:
 def test_a_grader_needs_what_it_names(placeholder: str, reason: str) -> None:
     """A placeholder without a text in the case leaves the criterion unscored, with the reason."""
     grader = {
-        **CRITERIA["score_model.v3"],
+        **CRITERIA["score_model.v4"],
         "input": [{"role": "user", "content": f"{{{{{placeholder}}}}}"}],
     }
     with pytest.raises(NotApplicable) as caught:

@@ -131,7 +131,8 @@ class ForecastResponse(Shape):
     models: list[ModelForecast]
     calls: float
     is_upper_bound: bool = Field(
-        description="Whether a judge is a cascade: then every tier is taken to be asked."
+        description="Whether a judge is a cascade, or a criterion has a condition: then every tier "
+        "is taken to be asked, and every condition to hold."
     )
     cost_usd: float | None
     cost_usd_ci95: tuple[float, float] | None = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,34 +12,14 @@ from assay.criteria.base import Check, Finding
 from assay.criteria.registry import criterion
 from assay.domain.case_text import output_text
 from assay.domain.evaluation import Case
-
-_CODES = """
-ace af am an ar ary arz as az ba bcl be bg bn br bs ca crh cs cy da de dz el en eo es et eu ext
-fa fi fo fr fuv fy ga gcf gcr gd gl gom grc gu gug guw ha hbo he hi hr ht hu hy id ig is it ja
-jv ka kab kik kk km kn ko ku ky la lb lg lij ln lo lt ltg lv mg mk ml mn mr ms mt my ne nl nn no
-nso oc om or pa pcm pl ps pt qu ro ru rw sa sdh se si sk sl sn so sq sr st sv sw ta te tg th tk
-tl tr tt ug uk ur uz uzs vec vi vo wa wuu xh yo yue zh zu
-"""
-LANGUAGES = frozenset(_CODES.split())
-"""The languages of py3langid's model, by ISO 639-1 code, or 639-3 where that has none."""
-
-
-SAME_LANGUAGE = {"nb": "no", "fil": "tl", "cmn": "zh", "iw": "he", "in": "id"}
-"""Other codes for languages of the model."""
-TAG_CHARS_MAX = 35
-"""As long as RFC 5646 asks implementations to accept."""
+from assay.domain.languages import LANGUAGES, TAG_CHARS_MAX, language_of, unknown_language
 
 
 def _known_language(tag: str) -> str:
     """The code of the tag's language; its script and region say nothing to the model."""
-    code = re.split("[-_]", tag.lower(), maxsplit=1)[0]
-    code = SAME_LANGUAGE.get(code, code)
-    if code not in LANGUAGES:
-        raise PydanticCustomError(
-            "unknown_language",
-            "{code} is not a supported language code; examples are en, de and zh",
-            {"code": tag},
-        )
+    code = language_of(tag)
+    if code is None:
+        raise PydanticCustomError("unknown_language", "{fault}", {"fault": unknown_language(tag)})
     return code
 
 

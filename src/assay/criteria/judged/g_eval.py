@@ -61,7 +61,7 @@ class GEval(Judged):
     def question(self, case: Case) -> Question[Finding]:
         question = self.ask(
             case,
-            "g_eval.v3",
+            "g_eval.v4",
             NumberScale(self.min, self.max, integer=True),
             self._finding,
             criteria=self.criteria,

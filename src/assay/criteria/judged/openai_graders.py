@@ -268,7 +268,7 @@ class ScoreModel(InRange, _ModelGrader):
         scale = NumberScale(low, high, integer=False)
         question = self.ask(
             case,
-            "score_model.v3",
+            "score_model.v4",
             scale,
             self._finding,
             messages=self.messages(),
@@ -319,7 +319,7 @@ class LabelModel(_ModelGrader):
     def question(self, case: Case) -> Question[Finding]:
         question = self.ask(
             case,
-            "label_model.v3",
+            "label_model.v4",
             LabelScale(self.labels),
             self._finding,
             messages=self.messages(),

@@ -72,11 +72,11 @@ def pair_question(
     """
     titles = [f"output ({label})" for label in form.labels]
     return Question(
-        task=render("pairwise.v3", rubric=rubric, labels=form.labels, tie=form.tie),
+        task=render("pairwise.v4", rubric=rubric, labels=form.labels, tie=form.tie),
         content=[*others, *text_pieces(titles[0], first), *text_pieces(titles[1], second)],
         scales={"": form.scale},
         finding=lambda readings: _finding(readings[""], form),
-        prompt_version="pairwise.v3",
+        prompt_version="pairwise.v4",
         reasoning=form.reasoning,
         forms=form.forms,
         top_logprobs=TOP_LOGPROBS if form.logprobs else 0,

@@ -120,10 +120,10 @@ class Rubric(_Primitive):
 
     def question(self, case: Case) -> Question[Finding]:
         if self.levels is None:
-            return self.ask(case, "rubric.v3", PASS_OR_FAIL, yes_is_one, rubric=self.rubric)
+            return self.ask(case, "rubric.v4", PASS_OR_FAIL, yes_is_one, rubric=self.rubric)
         labels = LabelScale(tuple(level.label for level in self.levels))
         return self.ask(
-            case, "levels.v3", labels, self._level_finding, rubric=self.rubric, levels=self.levels
+            case, "levels.v4", labels, self._level_finding, rubric=self.rubric, levels=self.levels
         )
 
     def _level_finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
@@ -148,7 +148,7 @@ class Boolean(_Primitive):
     question_: Prose = Field(alias="question", description="A question that yes answers well.")
 
     def question(self, case: Case) -> Question[Finding]:
-        return self.ask(case, "boolean.v3", YES_OR_NO, yes_is_one, question=self.question_)
+        return self.ask(case, "boolean.v4", YES_OR_NO, yes_is_one, question=self.question_)
 
 
 @criterion
@@ -180,7 +180,7 @@ class ScoreInRange(_Primitive):
         scale = NumberScale(self.min, self.max, self.whole)
         return self.ask(
             case,
-            "score.v3",
+            "score.v4",
             scale,
             self._finding,
             rubric=self.rubric,
@@ -244,7 +244,7 @@ class Label(_Primitive):
         ]
         return self.ask(
             case,
-            "label.v3",
+            "label.v4",
             LabelScale(self.names),
             self._finding,
             question=self.question_,

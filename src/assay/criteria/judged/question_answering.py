@@ -58,7 +58,7 @@ class Factuality(Judged):
 
     def question(self, case: Case) -> Question[Finding]:
         references(case)
-        return self.ask(case, "factuality.v3", RELATIONS, self._finding)
+        return self.ask(case, "factuality.v4", RELATIONS, self._finding)
 
     def _finding(self, readings: Mapping[str, Reading[Any]]) -> Finding:
         reading = readings[""]
@@ -86,4 +86,4 @@ class ClosedQa(Judged):
     criteria: Prose = Field(description="What the answer must meet.")
 
     def question(self, case: Case) -> Question[Finding]:
-        return self.ask(case, "closed_qa.v3", YES_OR_NO, yes_is_one, criteria=self.criteria)
+        return self.ask(case, "closed_qa.v4", YES_OR_NO, yes_is_one, criteria=self.criteria)

@@ -25,7 +25,7 @@ from assay.verdicts.scales import LabelScale
 FAMILIES = ("quality", "grounding", "safety", "conversation", "agent")
 """The files, in the order of the catalogue."""
 
-TEMPLATE = "readymade.v3"
+TEMPLATE = "readymade.v4"
 
 
 class Step(Frozen):

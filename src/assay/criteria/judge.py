@@ -17,6 +17,7 @@ from assay.domain.evaluation import (
     CascadeSpec,
     Fallback,
     InjectionPolicy,
+    JudgeService,
     JudgeSpec,
     LongInput,
     OnRefusal,
@@ -127,6 +128,11 @@ class Judge(JudgeTier):
     )
     batch_criteria: bool = Field(
         default=False, description="Put several criteria of a case into one call."
+    )
+    service: JudgeService = Field(
+        default="interactive",
+        description="`batch`: the rows of a batch are judged through the providers' batch APIs, "
+        "at their lower price and within a day. For batches only.",
     )
     cascade: Cascade | None = Field(
         default=None,

@@ -9,6 +9,7 @@ from functools import partial
 from operator import add
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
+from assay.domain.deferral import Deferral
 from assay.domain.images import Image
 from assay.domain.policy import CostBudget, Costs, Deadline
 from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
@@ -36,13 +37,14 @@ def doc(description: str, **bounds: float) -> Mapping[str, Any]:
 class Caller:
     """Who a call is made for: decides shares, order and log lines, never the content.
 
-    Without `store`, nothing of the call is kept.
+    Without `store`, nothing of the call is kept. With a `deferral`, answers may come later.
     """
 
     tenant: str = "default"
     request_id: str = ""
     priority: Priority = "interactive"
     store: bool = True
+    deferral: Deferral | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,7 @@ class Prompt(Generic[T]):
     for models with and without structured output. `marker` is the random value that `plain` asks
     for. `key` identifies the question, whatever random values it carries (None: never share or
     cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
-    with its `name`, `description` and `parameters`.
+    with its `name`, `description` and `parameters`. `sample` numbers the repetitions of a question.
     """
 
     turns: tuple[Turn, ...]
@@ -239,6 +241,7 @@ class Prompt(Generic[T]):
     key: tuple[object, ...] | None = None
     refused: frozenset[str] = frozenset()
     tools: tuple[Mapping[str, Any], ...] = ()
+    sample: int = 0
 
     @property
     def ending(self) -> Ending | None:

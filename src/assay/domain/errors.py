@@ -32,6 +32,8 @@
         ├── QuotaExhausted         our own budget for the model is spent
         ├── Overloaded             this process has no slot within the deadline
         ├── BreakerOpen            the circuit breaker holds the call back
+        ├── AnswerPending          the answer comes later, from a provider's batch API
+        ├── AnswerUndelivered      a provider's batch API gave none
         ├── CostCapReached         the next call could exceed the caller's cost cap
         ├── DeadlineExceeded       no time is left
         └── NoCandidate            every candidate failed; carries all their attempts
@@ -323,6 +325,27 @@ class Overloaded(ModelError):
 class BreakerOpen(ModelError):
     outcome = "breaker_open"
     sent, billable, call_result = False, False, NO_RESULT
+
+
+class AnswerPending(ModelError):
+    """The call waits for a provider's batch API: its row is evaluated again once it is answered.
+
+    What is reserved for it stays so: it may well be paid for.
+    """
+
+    outcome, next_candidate = "answer_pending", "none"
+    sent, call_result = False, NO_RESULT
+
+
+class AnswerUndelivered(ModelError):
+    """A provider's batch API gave no answer to the call `key`, which is to be made directly."""
+
+    outcome, next_candidate = "answer_undelivered", "none"
+    sent, billable, call_result = False, False, NO_RESULT
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class CostCapReached(ModelError):

@@ -131,6 +131,8 @@ class AttemptFinished:
     error: str = ""
     message: str = ""
     criteria: tuple[str, ...] = ()
+    timed: bool = True
+    """Whether `seconds` says how long the model took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,16 @@ class BatchRowReturned:
 
     batch_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderJobChanged:
+    """A job at a provider's batch API: `submitted`, `found`, `ended`, `refused` or `lost`."""
+
+    batch_id: str
+    model: str
+    provider: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Model:
     """A model as configured; prices in US dollars per million tokens.
 
     Where no price of cached input is known, it costs as much as other input.
+    `discount` is the share that is taken off.
     `dimensions` is how many numbers an embedding is asked to have.
     `host` is where it is served, for operators alone. `reading` names the forms in which the model
     is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
@@ -57,6 +58,7 @@ class Model:
     output_usd_per_mtok: float | None = None
     cached_input_usd_per_mtok: float | None = None
     long_prices: tuple[LongPrice, ...] = ()
+    discount: float = 0.0
     price_source: str | None = None
     price_date: date | None = None
     end_of_life: date | None = None
@@ -98,4 +100,5 @@ class Model:
         input_usd, cached_usd = price.input_usd_per_mtok or 0.0, price.cached_input_usd_per_mtok
         cached = 0 if cached_usd is None else min(usage.cached_tokens, usage.input_tokens)
         usd = (usage.input_tokens - cached) * input_usd + cached * (cached_usd or 0.0)
-        return (usd + usage.output_tokens * (price.output_usd_per_mtok or 0.0)) / 1_000_000
+        usd += usage.output_tokens * (price.output_usd_per_mtok or 0.0)
+        return usd * (1 - self.discount) / 1_000_000

@@ -127,7 +127,8 @@ class Evaluator:
             finished |= self._finish_all(assignments, SKIPPED, caller)
         elif assignments:
             chosen = [(each.criterion, each.panel) for each in assignments.values()]
-            await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
+            if caller.deferral is None or not caller.deferral.resumed:
+                await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
             finished |= await self._load_and_judge(case, assignments, caller, deadline)
         finished |= self._combine(placed, finished, caller)
         results = tuple(finished[index].result for index in range(len(criteria)))
@@ -135,7 +136,7 @@ class Evaluator:
         record = EvaluatorRecord(made, *of)
         evaluation = to_evaluation(results, record, time.monotonic() - started_s, metadata or {})
         if named is not None:
-            self._events.emit(EvaluatorFinished(named.name, evaluation.passed))
+            self._sink(caller).emit(EvaluatorFinished(named.name, evaluation.passed))
         return EvaluationOutcome(evaluation, latest(done.retry for done in finished.values()))
 
     async def generate(
@@ -310,7 +311,7 @@ class Evaluator:
             outcomes = [CHECK_FAILED] * count
         for assignment, outcome in zip(assignments, outcomes, strict=True):
             if assignment.thresholds is not None and outcome.judge and outcome.judge.cascade:
-                self._events.emit(CascadeFinished(outcome.judge.cascade.tier))
+                self._sink(caller).emit(CascadeFinished(outcome.judge.cascade.tier))
         seen = [suspicion for outcome in outcomes for suspicion in outcome.suspect]
         self._screener.report(seen, {policy}, caller)
         seconds, suspect = time.monotonic() - started_s, () if policy == "off" else found
@@ -318,6 +319,10 @@ class Evaluator:
             index: self._finish(assignment.criterion, outcome, caller, seconds, suspect)
             for (index, assignment), outcome in zip(group.items(), outcomes, strict=True)
         }
+
+    def _sink(self, caller: Caller) -> EventSink:
+        """Where events of results go: those of a round in which calls wait do not count."""
+        return caller.deferral or self._events
 
     def _finish_all(
         self, assignments: Mapping[int, Assignment], outcome: CriterionOutcome, caller: Caller
@@ -337,7 +342,7 @@ class Evaluator:
         suspect: tuple[Suspicion, ...] = (),
     ) -> _Finished:
         result = to_result(criterion, outcome, latency_ms=to_ms(seconds), suspect=suspect)
-        self._events.emit(
+        self._sink(caller).emit(
             CriterionFinished(caller, result.type, result.status, result.reason, seconds)
         )
         return _Finished(result, outcome.retry if result.reason in TRANSIENT_REASONS else None)

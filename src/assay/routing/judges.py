@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from assay.domain.errors import RequestError
+from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec, OnRefusal, Strategy
 from assay.domain.models import ModelKind
 from assay.domain.ports import Estimator, EventSink, PanelMember
@@ -14,6 +14,9 @@ from assay.domain.suggestions import did_you_mean
 from assay.routing.candidates import Candidate
 from assay.routing.router import Router
 from assay.routing.strategies import ORDERS
+
+REPEATABLE: tuple[Strategy, ...] = ("ordered", "cheapest", "panel")
+"""Strategies that choose the same model again when a row's answers have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class ConfiguredJudge:
 class ConfiguredJudges:
     """Every configured model and judge by name; implements the `Judges` port.
 
-    `embedders` are the models that embed texts where a criterion names none.
+    `embedders` are the models that embed texts where a criterion names none. `by_batch` are the
+    candidates again, as they are asked through their providers' batch APIs.
     """
 
     def __init__(
@@ -37,8 +41,10 @@ class ConfiguredJudges:
         judges: Mapping[str, ConfiguredJudge],
         events: EventSink,
         embedders: tuple[str, ...] = (),
+        by_batch: Sequence[Candidate] = (),
     ) -> None:
         self._embedders = embedders
+        self._by_batch = {candidate.model.id: candidate for candidate in by_batch}
         self._candidates = {candidate.model.id: candidate for candidate in candidates}
         self._judges = judges
         self._events = events
@@ -53,6 +59,10 @@ class ConfiguredJudges:
         if judge.strategy != "panel":
             chosen = _allowed(chosen, spec)
         _refuse_unpriced(chosen, spec)
+        if spec.service == "batch" and spec.kind == "chat":
+            chosen = [self._batched(candidate) for candidate in chosen]
+            if judge.strategy not in REPEATABLE:
+                judge = replace(judge, strategy="ordered")
         if judge.strategy != "panel":
             return (self._member(spec, chosen, judge),)
         if spec.models and len(chosen) < len(judge.models):
@@ -78,6 +88,17 @@ class ConfiguredJudges:
         first = candidates[0]
         estimator = first.estimator or Estimator(first.model)
         return PanelMember(spec, router, window_tokens, estimator, fingerprint)
+
+    def _batched(self, candidate: Candidate) -> Candidate:
+        """The candidate behind its provider's batch API."""
+        model = candidate.model
+        if model.id not in self._by_batch:
+            message = (
+                f"{model.id} has no batch API that is known: if its provider has one, set "
+                f"batch_api = true in [providers.{model.provider}]."
+            )
+            raise RequestError("invalid_request", message, [FieldError("/service", message)])
+        return self._by_batch[model.id]
 
     def _judge(self, spec: JudgeSpec) -> ConfiguredJudge:
         """The judge that `spec` names, or the one that its models make, with its own policies."""

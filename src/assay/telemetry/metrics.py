@@ -205,7 +205,8 @@ class Metrics:
 
         def finish(event: events.AttemptFinished) -> None:
             attempts(event.model, event.outcome).inc()
-            seconds(event.model).observe(event.seconds)
+            if event.timed:
+                seconds(event.model).observe(event.seconds)
             if event.first_byte_seconds is not None:
                 first_byte(event.model).observe(event.first_byte_seconds)
             tokens(event.model, "input").inc(event.usage.input_tokens)

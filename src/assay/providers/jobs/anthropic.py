@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import orjson
 
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, is_older, own_key, part
-from assay.providers.shapes import count_of, list_of, mapping_of
+from assay.providers.jobs.base import PAGES_MAX, Jobs, Listed, is_older, own_key, part
+from assay.providers.shapes import count_of, list_of, mapping_of, text_of
 
 
 class AnthropicJobs(Jobs):
@@ -34,24 +34,19 @@ class AnthropicJobs(Jobs):
         part(job.get("id"))
         return str(job["id"])
 
-    async def find(
-        self, token: str, since_ms: int, calls: int, others: Sequence[str]
-    ) -> str | None:
+    async def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
         after = ""
         for _ in range(PAGES_MAX):
             query = urlencode({"limit": 100} | ({"after_id": after} if after else {}))
             page = await self._call("GET", f"messages/batches?{query}")
-            jobs = [mapping_of(job) for job in list_of(page.get("data"))]
-            for job in jobs:
+            for job in map(mapping_of, list_of(page.get("data"))):
+                after = text_of(job.get("id"))
                 if is_older(job.get("created_at"), since_ms):
-                    return None
+                    return
                 counts = mapping_of(job.get("request_counts")).values()
-                if sum(map(count_of, counts)) == calls and job.get("id") not in others:
-                    return str(job["id"])
-            if not (page.get("has_more") and jobs):
-                return None
-            after = str(jobs[-1].get("id"))
-        return None
+                yield Listed(after, calls=sum(map(count_of, counts)))
+            if not page.get("has_more"):
+                return
 
     async def poll(self, id_: str) -> Mapping[str, Any] | None:
         job = await self._call("GET", f"messages/batches/{part(id_)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -24,6 +25,15 @@ PAGES_MAX = 50
 CLOCKS_APART_MS = 120_000
 """How far the provider's clock may be behind ours."""
 JSON: Mapping[str, str] = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A job in the provider's list, with its token or else how many calls it has."""
+
+    id: str
+    token: str = ""
+    calls: int = 0
 
 
 class Jobs(ABC):
@@ -53,11 +63,19 @@ class Jobs(ABC):
     async def submit(self, token: str, calls: Sequence[tuple[str, bytes]]) -> str:
         """See `JobApi`."""
 
-    @abstractmethod
     async def find(
         self, token: str, since_ms: int, calls: int, others: Sequence[str]
     ) -> str | None:
         """See `JobApi`."""
+        async for job in self._listed(since_ms):
+            is_meant = job.token == token if self.names_jobs else job.calls == calls
+            if is_meant and job.id not in others:
+                return job.id
+        return None
+
+    @abstractmethod
+    def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
+        """The provider's jobs that were made since then."""
 
     @abstractmethod
     async def poll(self, id_: str) -> Mapping[str, Any] | None:

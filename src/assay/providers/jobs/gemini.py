@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, own_key, part
-from assay.providers.shapes import list_of, mapping_of
+from assay.providers.jobs.base import PAGES_MAX, Jobs, Listed, is_older, own_key, part
+from assay.providers.shapes import list_of, mapping_of, text_of
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 
@@ -37,20 +37,18 @@ class GeminiJobs(Jobs):
         _path(job.get("name"))
         return str(job["name"])
 
-    async def find(
-        self, token: str, since_ms: int, calls: int, others: Sequence[str]
-    ) -> str | None:
+    async def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
         after = ""
         for _ in range(PAGES_MAX):
             query = urlencode({"pageSize": 100} | ({"pageToken": after} if after else {}))
             page = await self._call("GET", f"batches?{query}")
             for job in map(mapping_of, list_of(page.get("operations"))):
-                if mapping_of(job.get("metadata")).get("displayName") == token:
-                    return str(job["name"])
-            after = str(page.get("nextPageToken") or "")
+                known = mapping_of(job.get("metadata"))
+                if not is_older(known.get("createTime"), since_ms):
+                    yield Listed(text_of(job.get("name")), text_of(known.get("displayName")))
+            after = text_of(page.get("nextPageToken"))
             if not after:
-                return None
-        return None
+                return
 
     async def poll(self, id_: str) -> Mapping[str, Any] | None:
         job = await self._call("GET", _path(id_))

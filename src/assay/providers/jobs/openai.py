@@ -14,12 +14,14 @@ import orjson
 
 from assay.domain.errors import ModelError
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, is_older, own_key, part
-from assay.providers.shapes import list_of, mapping_of
+from assay.providers.jobs.base import PAGES_MAX, Jobs, Listed, is_older, own_key, part
+from assay.providers.shapes import list_of, mapping_of, text_of
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 OUTPUTS = ("output_file_id", "error_file_id")
 OK = 200
+TOKEN_NAME = "assay_job"
+"""The metadata of a job that say whose it is."""
 
 
 class OpenAIJobs(Jobs):
@@ -42,29 +44,24 @@ class OpenAIJobs(Jobs):
             "input_file_id": file.get("id"),
             "endpoint": url,
             "completion_window": "24h",
-            "metadata": {"assay_job": token},
+            "metadata": {TOKEN_NAME: token},
         }
         job = await self._call("POST", "batches", [orjson.dumps(document)])
         part(job.get("id"))
         return str(job["id"])
 
-    async def find(
-        self, token: str, since_ms: int, calls: int, others: Sequence[str]
-    ) -> str | None:
+    async def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
         after = ""
         for _ in range(PAGES_MAX):
             query = urlencode({"limit": 100} | ({"after": after} if after else {}))
             page = await self._call("GET", f"batches?{query}")
-            jobs = [mapping_of(job) for job in list_of(page.get("data"))]
-            for job in jobs:
-                if mapping_of(job.get("metadata")).get("assay_job") == token:
-                    return str(job["id"])
-            if not (page.get("has_more") and jobs) or is_older(
-                jobs[-1].get("created_at"), since_ms
-            ):
-                return None
-            after = str(jobs[-1].get("id"))
-        return None
+            for job in map(mapping_of, list_of(page.get("data"))):
+                after = text_of(job.get("id"))
+                if is_older(job.get("created_at"), since_ms):
+                    return
+                yield Listed(after, text_of(mapping_of(job.get("metadata")).get(TOKEN_NAME)))
+            if not page.get("has_more"):
+                return
 
     async def poll(self, id_: str) -> Mapping[str, Any] | None:
         job = await self._call("GET", f"batches/{part(id_)}")

@@ -281,5 +281,4 @@ class JobCollector:
         self._report(batch_id, job, state)
 
     def _report(self, batch_id: str, job: ProviderJob, state: str) -> None:
-        provider = self._apis[job.model][0].provider if job.model in self._apis else ""
-        self._events.emit(ProviderJobChanged(batch_id, job.model, provider, state))
+        self._events.emit(ProviderJobChanged(batch_id, job.model, state))

@@ -273,13 +273,16 @@ class BatchRowReturned:
     reason: str
 
 
+JOB_STATES = ("submitted", "found", "ended", "refused", "lost")
+"""Taken by the provider; found there after its answer was lost; ended; refused; gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderJobChanged:
-    """A job at a provider's batch API: `submitted`, `found`, `ended`, `refused` or `lost`."""
+    """What became of a job at a provider's batch API."""
 
     batch_id: str
     model: str
-    provider: str
     state: str
 
 

@@ -311,6 +311,13 @@ class Metrics:
             one_of("reason", ("retry", "shutdown", "taken_over")),
         )
         self._on(events.BatchRowReturned, lambda event: returned(event.reason).inc())
+        jobs = self._counter(
+            "assay_provider_jobs_total",
+            "Jobs of providers' batch APIs, by what became of them.",
+            self._model,
+            one_of("state", events.JOB_STATES),
+        )
+        self._on(events.ProviderJobChanged, lambda event: jobs(event.model, event.state).inc())
         end = one_of("status", sorted(ENDED))
         batches = self._counter("assay_batches_total", "Batches whose end this process saw.", end)
         self._on(events.BatchEnded, lambda event: batches(event.status).inc())

@@ -20,7 +20,7 @@ from assay.providers.shapes import list_of, mapping_of, text_of
 ENDED = ("completed", "failed", "expired", "cancelled")
 OUTPUTS = ("output_file_id", "error_file_id")
 OK = 200
-TOKEN_NAME = "assay_job"
+LABEL = "assay_job"
 """The metadata of a job that say whose it is."""
 
 
@@ -44,7 +44,7 @@ class OpenAIJobs(Jobs):
             "input_file_id": file.get("id"),
             "endpoint": url,
             "completion_window": "24h",
-            "metadata": {TOKEN_NAME: token},
+            "metadata": {LABEL: token},
         }
         job = await self._call("POST", "batches", [orjson.dumps(document)])
         part(job.get("id"))
@@ -59,7 +59,7 @@ class OpenAIJobs(Jobs):
                 after = text_of(job.get("id"))
                 if is_older(job.get("created_at"), since_ms):
                     return
-                yield Listed(after, text_of(mapping_of(job.get("metadata")).get(TOKEN_NAME)))
+                yield Listed(after, text_of(mapping_of(job.get("metadata")).get(LABEL)))
             if not page.get("has_more"):
                 return
 

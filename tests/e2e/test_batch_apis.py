@@ -4,9 +4,7 @@ import pytest
 
 from fakes.chaos import kill
 from fakes.job_fleet import job_fleet
-from fakes.providers.jobs import FAULTS
 
-DIALECTS = ("openai", "anthropic", "gemini")
 ROWS = 12
 STEPS = ("upload", "create", "made", "poll", "results", "half")
 """Where a worker is killed: before and after the job is made, before and after its id is known,
@@ -58,56 +56,3 @@ async def test_a_worker_that_dies_before_the_job_is_noted_loses_nothing(tmp_path
         assert len(fleet.provider.paid) == 200
         assert set(fleet.provider.paid.values()) == {1}
         assert not fleet.provider.direct
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("dialect", DIALECTS)
-async def test_whatever_becomes_of_a_job_each_row_has_its_one_result(tmp_path, dialect):
-    """What a job did not answer is asked directly, once; nothing that it answered is."""
-    asked_directly = {
-        "refused": ROWS,
-        "failed": ROWS,
-        "vanished": ROWS,
-        "malformed": ROWS,
-        "expired": ROWS // 2,
-        "errored": ROWS // 2,
-    }
-    async with job_fleet(tmp_path, dialect) as fleet:
-        await fleet.worker()
-        for fault in FAULTS:
-            fleet.provider.fault = fault
-            fleet.provider.direct.clear()
-            fleet.provider.paid.clear()
-            batch = await fleet.ended(await fleet.create(ROWS, metadata={"fault": fault}))
-            assert batch["status"] == "completed", fault
-            assert batch["counts"]["scored"] == ROWS, fault
-            direct = fleet.provider.direct.total()
-            assert direct == asked_directly.get(fault, 0), fault
-            assert set(fleet.provider.direct.values()) <= {1}, fault
-            assert set(fleet.provider.paid.values()) <= {1}, fault
-            full_usd = (120 * 10 + 30 * 100) / 1e6
-            expected_usd = full_usd * direct + full_usd / 2 * (ROWS - direct)
-            assert batch["cost_usd"] == pytest.approx(expected_usd), fault
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("dialect", DIALECTS)
-async def test_cancel_and_delete_end_the_job_at_the_provider(tmp_path, dialect):
-    """The job of a batch that is cancelled or deleted is cancelled, and nothing is sent again."""
-    async with job_fleet(tmp_path, dialect) as fleet:
-        fleet.provider.polls = 1_000
-        await fleet.worker()
-        for method, suffix in (("POST", "/cancel"), ("DELETE", "")):
-            path = await fleet.create(ROWS)
-            await fleet.until(path, lambda batch: batch["counts"]["waiting"] == ROWS)
-            await fleet.provided(jobs=1)
-            await fleet.caller.call(method, path + suffix)
-            await fleet.gone()
-            assert len(fleet.provider.cancelled) == 1
-            fleet.provider.cancelled.clear()
-            fleet.provider.jobs.clear()
-        assert not fleet.provider.direct
-        usage = await fleet.caller.json("GET", "/v1/usage?group_by=model")
-        assert usage

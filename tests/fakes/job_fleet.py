@@ -99,22 +99,6 @@ class JobFleet:
             assert time.monotonic() < until_s, (batch, (self.folder / "log").read_text()[-4_000:])
             await asyncio.sleep(0.05)
 
-    async def provided(self, jobs):
-        """Wait until the provider has so many jobs."""
-        async with asyncio.timeout(30):
-            while len(self.provider.jobs) < jobs:  # noqa: ASYNC110  # others run meanwhile
-                await asyncio.sleep(0.05)
-
-    async def gone(self):
-        """Wait until nothing is left in Redis of any call that was put down for a job."""
-        async with asyncio.timeout(30):
-            while any(  # noqa: ASYNC110  # it asks Redis
-                part in key
-                for key in map(bytes.decode, self.redis.command("KEYS", "assay:v1:batch*"))
-                for part in (":call", ":outbox", ":job", "batches:deferred")
-            ):
-                await asyncio.sleep(0.05)
-
     async def ended(self, path, give_up_s=60.0):
         return await self.until(
             path, lambda batch: batch["status"] not in ("open", "running"), give_up_s

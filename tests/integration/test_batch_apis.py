@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from assay.records.migrate import migrate
 from assay.redis.embedded import socket_path
-from fakes.providers.jobs import JobServer, question
+from fakes.providers.jobs import FAULTS, JobServer, question
 from fakes.records_api import pages, running_records_api, until
 
 ROWS = 4
@@ -54,6 +54,25 @@ name = "small"
 input_usd_per_mtok = 10
 output_usd_per_mtok = 100
 """
+OTHERS = """
+[providers.{dialect}]
+dialect = "{dialect}"
+base_url = "{url}"
+batch_api = true
+stream = false
+
+[models."{dialect}/small"]
+provider = "{dialect}"
+name = "small"
+input_usd_per_mtok = 10
+output_usd_per_mtok = 100
+"""
+MODELS = ("jobs/small", "anthropic/small", "gemini/small")
+ASKED_DIRECTLY = {
+    **dict.fromkeys(("refused", "failed", "vanished", "malformed"), ROWS),
+    **dict.fromkeys(("expired", "errored"), ROWS // 2),
+}
+"""How many calls of a job with this fault it does not answer."""
 BY_BATCH = {"models": ["jobs/small"], "service": "batch"}
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -63,6 +82,8 @@ async def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
     async with JobServer() as server:
         config = CONFIG.format(url=server.base_url("openai"))
+        for dialect in ("anthropic", "gemini"):
+            config += OTHERS.format(dialect=dialect, url=server.base_url(dialect))
         records = f"sqlite+aiosqlite:///{folder / 'records.db'}"
         await asyncio.to_thread(migrate, records)
         async with running_records_api(folder, records, config) as api:
@@ -86,6 +107,7 @@ def provider(running):
     server.paid.clear()
     server.direct.clear()
     server.jobs.clear()
+    server.cancelled.clear()
     server.polls, server.answer, server.fault = 0, None, "none"
     return server
 
@@ -158,14 +180,21 @@ async def test_the_forecast_and_the_spending_show_the_lower_price(api, provider)
     assert provider.paid.total() == ROWS
 
 
-async def spending(api):
+async def is_forgotten(redis):
+    """Whether nothing is left in Redis of any call that was put down for a job."""
+    names = [name async for name in redis.scan_iter("assay:v1:batch*")]
+    parts = (b":call", b":outbox", b":job", b"batches:deferred")
+    return not any(part in name for name in names for part in parts)
+
+
+async def spending(api, model="jobs/small"):
     usage = await api.ok("GET", "/v1/usage?group_by=model")
-    found = [row for row in usage["data"] if row["model"] == "jobs/small"]
+    found = [row for row in usage["data"] if row["model"] == model]
     return (found[0]["calls"], found[0]["cost_usd"]) if found else (0, 0.0)
 
 
-async def _spent(api, before, calls):
-    return (await spending(api))[0] - before[0] >= calls
+async def _spent(api, before, calls, model="jobs/small"):
+    return (await spending(api, model))[0] - before[0] >= calls
 
 
 async def test_samples_are_calls_of_their_own(api, provider):
@@ -271,11 +300,41 @@ async def test_a_batch_that_has_ended_keeps_no_calls(api, provider, redis):
     """Requests and answers are removed from Redis once every row has its result."""
     await run(api, store=False)
     assert provider.paid.total() == ROWS
+    await until(lambda: is_forgotten(redis))
 
-    async def is_forgotten():
-        names = [name async for name in redis.scan_iter("assay:v1:batch*")]
-        return not any(
-            part in name for name in names for part in (b":call", b":outbox", b":job", b":deferred")
-        )
 
-    await until(is_forgotten)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_whatever_becomes_of_a_job_each_row_has_its_one_result(api, provider, model, fault):
+    """What a job did not answer is asked directly, once; nothing that it answered is. Each call
+    costs what it cost, half the price or all of it."""
+    provider.fault = fault
+    batch, results = await run(api, judge={"models": [model], "service": "batch"})
+    assert batch["status"] == "completed"
+    assert batch["counts"]["scored"] == ROWS, results
+    direct = ASKED_DIRECTLY.get(fault, 0)
+    assert provider.direct.total() == direct
+    assert set(provider.direct.values()) <= {1}
+    assert set(provider.paid.values()) <= {1}
+    expected_usd = FULL_USD * direct + FULL_USD / 2 * (ROWS - direct)
+    assert batch["cost_usd"] == pytest.approx(expected_usd)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("method", "suffix"), [("POST", "/cancel"), ("DELETE", "")])
+async def test_the_end_of_a_batch_ends_its_job(api, provider, redis, model, method, suffix):
+    """A job of a batch that is cancelled or deleted is cancelled at the provider; what it still
+    delivers is counted, nothing is asked again, and nothing of it stays in Redis."""
+    provider.polls = 1_000_000
+    made = await api.ok("POST", "/v1/batches", wanted({"models": [model], "service": "batch"}))
+    path = f"/v1/batches/{made['id']}"
+    async with asyncio.timeout(30):
+        while not provider.jobs:  # noqa: ASYNC110  # it is made by another task
+            await asyncio.sleep(0.05)
+    assert (await api.ok("GET", path))["counts"]["waiting"] == ROWS
+    before = await spending(api, model)
+    await api.ok(method, path + suffix)
+    await until(lambda: is_forgotten(redis))
+    assert len(provider.cancelled) == len(provider.jobs) == 1
+    assert not provider.direct
+    await until(lambda: _spent(api, before, ROWS // 2, model))

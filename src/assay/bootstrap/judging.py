@@ -22,10 +22,10 @@ from assay.resilience.breaker.fleet import BreakerFleet
 from assay.resilience.budget_capped import BudgetCapped, DailyBudgets
 from assay.resilience.cached import Cached
 from assay.resilience.coalesced import Coalesced
-from assay.resilience.deferred import Deferred, DirectWhereUndelivered, WithoutAttempts
 from assay.resilience.directory import Directory, ModelLayers
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
+from assay.resilience.postponed import DirectWhereUndelivered, Postponed, WithoutAttempts
 from assay.resilience.queue.fair_order import QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.quotas import Quotas
@@ -218,7 +218,7 @@ def _build_batched(
         raise TypeError(f"{provider.protocol} has no jobs")
     api = JOB_APIS[provider.protocol](adapter, model.name)
     calls = RedisDeferredCalls(shared.redis)
-    deferred = Deferred(api, model, calls, shared.caps, estimates, shared.refusals)
+    deferred = Postponed(api, model, calls, shared.caps, estimates, shared.refusals)
     capped = BudgetCapped(deferred, model, shared.uncapped, estimates)
     events = WithoutAttempts(shared.events)
     retried = Retried(capped, model, shared.budget.policy, RetryBudget(UNBOUNDED), events)

@@ -328,17 +328,12 @@ class BreakerOpen(ModelError):
 
 
 class AnswerPending(ModelError):
-    """The call waits for a provider's batch API: its row is evaluated again once it is answered.
-
-    What is reserved for it stays so: it may well be paid for.
-    """
-
     outcome, next_candidate = "answer_pending", "none"
-    sent, call_result = False, NO_RESULT
+    sent, call_result = False, NO_RESULT  # and billable: what is reserved for it stays so
 
 
 class AnswerUndelivered(ModelError):
-    """A provider's batch API gave no answer to the call `key`, which is to be made directly."""
+    """No job answered the call `key`, which is to be made directly."""
 
     outcome, next_candidate = "answer_undelivered", "none"
     sent, billable, call_result = False, False, NO_RESULT

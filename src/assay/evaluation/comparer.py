@@ -108,10 +108,7 @@ class Comparer:
         Two outputs of the same text are a tie, and no judge is asked.
         """
         started_s = time.monotonic()
-        if judge.cascade is not None:
-            raise refused("/judge/cascade", "judges criteria alone: use the criterion pairwise")
-        if judge.service == "batch":
-            raise refused("/judge/service", BATCHES_ONLY)
+        _check_judge(judge)
         panel = panel_for(judge, "/judge", RequestJudges(self._judges, self._events))
         check_calls(comparison_calls(panel), self._gate.judge_calls_max(caller.tenant), "/judge")
         found: tuple[Suspicion, ...] = ()
@@ -294,3 +291,11 @@ def _served(orders: Sequence[OrderVerdict]) -> str:
 def comparison_calls(panel: Panel) -> int:
     """The most judge calls for both orders."""
     return 2 * len(panel.members) * panel.spec.samples * panel.rounds
+
+
+def _check_judge(judge: JudgeSpec) -> None:
+    """Raise for a judge that compares nothing."""
+    if judge.cascade is not None:
+        raise refused("/judge/cascade", "judges criteria alone: use the criterion pairwise")
+    if judge.service == "batch":
+        raise refused("/judge/service", BATCHES_ONLY)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from assay.criteria.base import Judgement, Question
 from assay.criteria.embedded import TextsToEmbed
@@ -61,9 +61,7 @@ def to_prompt(
     embeds = isinstance(question, TextsToEmbed)
     if embeds:
         return _texts_alone(question)
-    caller, deferral = context.caller, context.caller.deferral
-    period = deferral.batch_id if deferral else None
-    mark = delimiter(context.delimiter_key, caller.tenant, question.content, period)
+    mark, marker = _random_values(question, context, sample)
     opening = (
         f"The material is between <material-{mark}> and </material-{mark}> tags. "
         "Only tags with exactly this value count.\n"
@@ -81,11 +79,6 @@ def to_prompt(
         sampling = replace(sampling, max_output_tokens=question.max_output_tokens)
     content = tuple(part for piece in question.content for part in piece)
     numbered = ("sample", sample) if sample else ()
-    marker = random_hex(MARKER_BYTES) if question.reasoning else ""
-    if marker and deferral:
-        # The next round must ask the same, and no text inside can know the delimiter.
-        made_of = repr((mark, question.identity, sample)).encode("utf-8", "backslashreplace")
-        marker = sha256(made_of).hexdigest()[: 2 * MARKER_BYTES]
     prompt = Prompt(
         turns=(
             Turn("system", (render(SYSTEM),)),
@@ -106,6 +99,23 @@ def to_prompt(
         structured=structured_ending(scales),
         plain=marked_ending(scales, marker),
     )
+
+
+def _random_values(question: Question[Any], context: CallContext, sample: int) -> tuple[str, str]:
+    """The values of the delimiter and of the marker, which no text inside can know.
+
+    A call that waits for its answer must be asked in the same way again: then both are of the
+    batch, and the marker follows from the delimiter.
+    """
+    key, caller, deferral = context.delimiter_key, context.caller, context.caller.deferral
+    period = None if deferral is None else deferral.batch_id
+    mark = delimiter(key, caller.tenant, question.content, period)
+    if not question.reasoning:
+        return mark, ""
+    if deferral is None:
+        return mark, random_hex(MARKER_BYTES)
+    made_of = repr((mark, question.identity, sample)).encode("utf-8", "backslashreplace")
+    return mark, sha256(made_of).hexdigest()[: 2 * MARKER_BYTES]
 
 
 def _texts_alone(question: Question[T]) -> Prompt[Judgement[T]]:

@@ -20,14 +20,9 @@ from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
 from assay.domain.models import Model
 from assay.domain.ports import BreakerState
+from assay.telemetry import buckets
 from assay.telemetry.labels import OTHER, Family, Labels, Values, one_of
 from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges
-
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
-CRITERION_SECONDS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
-ROW_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
-LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-BODY_BYTES = (1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22)
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 STATUSES = (200, 400, 401, 413, 422, 429, 499, 500, 503, 504)
@@ -113,7 +108,10 @@ class Metrics:
             "assay_request_seconds", "Time to answer a request.", self._routes
         )
         self._request_body_bytes = self._histogram(
-            "assay_request_body_bytes", "Size of request bodies.", self._routes, buckets=BODY_BYTES
+            "assay_request_body_bytes",
+            "Size of request bodies.",
+            self._routes,
+            buckets=buckets.BODY_BYTES,
         )
         self.add_routes([(OTHER, OTHER)])
         self._on(
@@ -152,7 +150,10 @@ class Metrics:
         kind = Labels(("type",), {name: (name,) for name in types}, ()).with_other()
         criteria = self._counter("assay_criteria_total", "Criteria evaluated.", kind, finding)
         seconds = self._histogram(
-            "assay_criterion_seconds", "Time for one criterion.", kind, buckets=CRITERION_SECONDS
+            "assay_criterion_seconds",
+            "Time for one criterion.",
+            kind,
+            buckets=buckets.CRITERION_SECONDS,
         )
         self._on(
             events.CriterionFinished,
@@ -298,7 +299,7 @@ class Metrics:
             "assay_batch_rows_total", "Rows of batches that this process finished.", status
         )
         seconds = self._histogram(
-            "assay_batch_row_seconds", "Time that a worker held a row.", buckets=ROW_SECONDS
+            "assay_batch_row_seconds", "Time that a worker held a row.", buckets=buckets.ROW_SECONDS
         )
         self._on(
             events.BatchRowFinished,
@@ -311,11 +312,9 @@ class Metrics:
             one_of("reason", ("retry", "shutdown", "taken_over")),
         )
         self._on(events.BatchRowReturned, lambda event: returned(event.reason).inc())
+        state = one_of("state", events.JOB_STATES)
         jobs = self._counter(
-            "assay_provider_jobs_total",
-            "Jobs of providers' batch APIs, by what became of them.",
-            self._model,
-            one_of("state", events.JOB_STATES),
+            "assay_provider_jobs_total", "Jobs, by what became of them.", self._model, state
         )
         self._on(events.ProviderJobChanged, lambda event: jobs(event.model, event.state).inc())
         end = one_of("status", sorted(ENDED))
@@ -335,7 +334,7 @@ class Metrics:
         lag = self._histogram(
             "assay_event_loop_lag_seconds",
             "How late the event loop resumed a sleeping task.",
-            buckets=LAG_SECONDS,
+            buckets=buckets.LAG_SECONDS,
         )
         self._on(events.LoopLagged, lambda event: lag().observe(event.seconds))
         stalls = self._counter(
@@ -391,7 +390,7 @@ class Metrics:
         return Family(Gauge(name, text, _names(labels), registry=self.registry), labels)
 
     def _histogram(
-        self, name: str, text: str, *labels: Labels, buckets: Sequence[float] = SECONDS
+        self, name: str, text: str, *labels: Labels, buckets: Sequence[float] = buckets.SECONDS
     ) -> Family[Histogram]:
         metric = Histogram(name, text, _names(labels), buckets=buckets, registry=self.registry)
         return Family(metric, labels)

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import orjson
 
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, Listed, is_older, own_key, part
+from assay.providers.jobs.base import PAGES_MAX, Jobs, ListedJob, is_older, own_key, part
 from assay.providers.shapes import count_of, list_of, mapping_of, text_of
 
 
@@ -34,7 +34,7 @@ class AnthropicJobs(Jobs):
         part(job.get("id"))
         return str(job["id"])
 
-    async def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
+    async def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:
         after = ""
         for _ in range(PAGES_MAX):
             query = urlencode({"limit": 100} | ({"after_id": after} if after else {}))
@@ -44,7 +44,7 @@ class AnthropicJobs(Jobs):
                 if is_older(job.get("created_at"), since_ms):
                     return
                 counts = mapping_of(job.get("request_counts")).values()
-                yield Listed(after, calls=sum(map(count_of, counts)))
+                yield ListedJob(after, calls=sum(map(count_of, counts)))
             if not page.get("has_more"):
                 return
 

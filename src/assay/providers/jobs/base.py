@@ -28,7 +28,7 @@ JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedJob:
     """A job in the provider's list, with its token or else how many calls it has."""
 
     id: str
@@ -74,7 +74,7 @@ class Jobs(ABC):
         return None
 
     @abstractmethod
-    def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
+    def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:
         """The provider's jobs that were made since then."""
 
     @abstractmethod

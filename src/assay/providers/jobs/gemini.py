@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, Listed, is_older, own_key, part
+from assay.providers.jobs.base import PAGES_MAX, Jobs, ListedJob, is_older, own_key, part
 from assay.providers.shapes import list_of, mapping_of, text_of
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
@@ -37,7 +37,7 @@ class GeminiJobs(Jobs):
         _path(job.get("name"))
         return str(job["name"])
 
-    async def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
+    async def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:
         after = ""
         for _ in range(PAGES_MAX):
             query = urlencode({"pageSize": 100} | ({"pageToken": after} if after else {}))
@@ -45,7 +45,7 @@ class GeminiJobs(Jobs):
             for job in map(mapping_of, list_of(page.get("operations"))):
                 known = mapping_of(job.get("metadata"))
                 if not is_older(known.get("createTime"), since_ms):
-                    yield Listed(text_of(job.get("name")), text_of(known.get("displayName")))
+                    yield ListedJob(text_of(job.get("name")), text_of(known.get("displayName")))
             after = text_of(page.get("nextPageToken"))
             if not after:
                 return

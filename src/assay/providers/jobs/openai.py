@@ -14,7 +14,7 @@ import orjson
 
 from assay.domain.errors import ModelError
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, Listed, is_older, own_key, part
+from assay.providers.jobs.base import PAGES_MAX, Jobs, ListedJob, is_older, own_key, part
 from assay.providers.shapes import list_of, mapping_of, text_of
 
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -50,7 +50,7 @@ class OpenAIJobs(Jobs):
         part(job.get("id"))
         return str(job["id"])
 
-    async def _listed(self, since_ms: int) -> AsyncIterator[Listed]:
+    async def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:
         after = ""
         for _ in range(PAGES_MAX):
             query = urlencode({"limit": 100} | ({"after": after} if after else {}))
@@ -59,7 +59,7 @@ class OpenAIJobs(Jobs):
                 after = text_of(job.get("id"))
                 if is_older(job.get("created_at"), since_ms):
                     return
-                yield Listed(after, text_of(mapping_of(job.get("metadata")).get(LABEL)))
+                yield ListedJob(after, text_of(mapping_of(job.get("metadata")).get(LABEL)))
             if not page.get("has_more"):
                 return
 

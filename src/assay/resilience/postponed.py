@@ -37,7 +37,7 @@ T = TypeVar("T")
 SETTLE_WITHIN_S = 3 * 86_400.0
 
 
-class Deferred:
+class Postponed:
     """A `ChatModel` that answers from the jobs of a batch, or else puts the call down for one."""
 
     def __init__(

@@ -116,8 +116,7 @@ class JobFleet:
         assert self.provider.hold == step
 
     def release(self):
-        self.provider.hold = ""
-        self.provider.held.clear()
+        self.provider.release()
 
     async def close(self):
         for process in self.processes:

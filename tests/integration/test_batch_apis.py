@@ -19,7 +19,7 @@ FULL_USD = (120 * 10 + 30 * 100) / 1e6
 """What one call costs at the full price."""
 CONFIG = """
 [batches]
-jobs_poll_s = 0.1
+jobs_poll_s = 0.05
 jobs_lost_after_s = 0.2
 
 [tenants.two]
@@ -67,7 +67,7 @@ name = "small"
 input_usd_per_mtok = 10
 output_usd_per_mtok = 100
 """
-MODELS = ("jobs/small", "anthropic/small", "gemini/small")
+MODELS = ("jobs/small", "openai_responses/small", "anthropic/small", "gemini/small")
 ASKED_DIRECTLY = {
     **dict.fromkeys(("refused", "failed", "vanished", "malformed"), ROWS),
     **dict.fromkeys(("expired", "errored"), ROWS // 2),
@@ -82,8 +82,9 @@ async def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
     async with JobServer() as server:
         config = CONFIG.format(url=server.base_url("openai"))
-        for dialect in ("anthropic", "gemini"):
-            config += OTHERS.format(dialect=dialect, url=server.base_url(dialect))
+        for dialect in ("anthropic", "gemini", "openai_responses"):
+            url = server.base_url(dialect.removesuffix("_responses"))
+            config += OTHERS.format(dialect=dialect, url=url)
         records = f"sqlite+aiosqlite:///{folder / 'records.db'}"
         await asyncio.to_thread(migrate, records)
         async with running_records_api(folder, records, config) as api:

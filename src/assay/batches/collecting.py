@@ -7,6 +7,7 @@ nothing is paid for twice, whatever dies in between.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,12 +29,20 @@ from assay.domain.ids import now_ms, random_hex
 from assay.domain.models import Model
 from assay.domain.policy import Deadline
 from assay.domain.ports import EventSink, IdempotencyStore, StoredResponse
-from assay.domain.provider_jobs import DeferredCalls, JobApi, Outbox, ProviderJob
+from assay.domain.provider_jobs import (
+    DeferredCall,
+    DeferredCalls,
+    JobApi,
+    Outbox,
+    ProviderJob,
+)
 from assay.domain.supervision import SupervisedTask
 
 logger = logging.getLogger(__name__)
 
 TOKEN_BYTES = 8
+BATCHES_AT_ONCE = 4
+"""A provider that is slow for one batch does not hold up the others."""
 NO_TENANT = "~jobs"
 """The owner of the leases: the name of no tenant."""
 
@@ -74,16 +83,21 @@ class JobCollector:
         self._policy = policy
         self._clock = clock
         self._time_ms = time_ms
+        self._at_once = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def run(self, task: SupervisedTask) -> None:
         """Look after all jobs again and again; while the store is unavailable, wait."""
         while not task.stopping:
             with suppress(StoreUnavailable):
-                for batch_id in await self._calls.batches():
-                    await self._look_after(batch_id)
+                batch_ids = await self._calls.batches()
+                await asyncio.gather(*map(self._look_after, batch_ids))
             await self._clock.sleep(self._policy.poll_s)
 
     async def _look_after(self, batch_id: str) -> None:
+        async with self._at_once:
+            await self._look_alone(batch_id)
+
+    async def _look_alone(self, batch_id: str) -> None:
         try:
             lease = await self._leases.claim(NO_TENANT, batch_id, "", Deadline.after(0))
         except DeadlineExceeded:  # another worker is at it
@@ -110,7 +124,8 @@ class JobCollector:
         for model in self._due(outbox):
             await self._send(batch_id, model, outbox.tenant)
         if outbox.status != "running" and not await self._calls.jobs(batch_id):
-            await self._calls.forget(batch_id)
+            for call in await self._calls.forget(batch_id):
+                self._settle(call.tenant, call.reservation, 0.0)
 
     def _due(self, outbox: Outbox) -> list[str]:
         """The models whose calls are to be sent: no more will come, or they have waited long.
@@ -241,7 +256,7 @@ class JobCollector:
         if call == "known":
             return True
         criteria: tuple[str, ...] = ()
-        if call != "gone":
+        if isinstance(call, DeferredCall):
             criteria = call.criteria
             self._settle(call.tenant, call.reservation, cost_usd)
         self._count(
@@ -271,7 +286,7 @@ class JobCollector:
         """End a job: what it did not answer is to be asked directly."""
         for key in await self._calls.keys(batch_id, job):
             call = await self._calls.resolve(batch_id, key, "undelivered")
-            if not isinstance(call, str):
+            if isinstance(call, DeferredCall):
                 self._settle(call.tenant, call.reservation, 0.0)
         await self._calls.close(batch_id, job)
         self._report(batch_id, job, state)

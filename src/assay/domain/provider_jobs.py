@@ -121,8 +121,8 @@ class DeferredCalls(Protocol):
         """Forget a job."""
         ...
 
-    async def forget(self, batch_id: str) -> None:
-        """Remove all calls of a batch that has ended."""
+    async def forget(self, batch_id: str) -> Sequence[DeferredCall]:
+        """Remove all calls of a batch that has ended; those that were never sent."""
         ...
 
 

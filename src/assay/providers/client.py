@@ -41,8 +41,10 @@ from assay.providers.stream_accumulator import StreamAccumulator, Timing
 
 IDLE_S_MAX = 15.0
 """How long an idle connection is kept: less than the idle limits of providers' load balancers."""
-EXCHANGE_S = 900.0
-"""Longest time for a request about a job: its files have up to a hundred megabytes."""
+EXCHANGE_SILENCE_S = 60.0
+"""Longest wait for the next bytes of a response about a job."""
+UPLOAD_BYTES_PER_S = 256 * 1024
+"""A job that is sent more slowly is given up."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -144,10 +146,17 @@ class ProviderClient:
         """
         provider = self.config.provider
         try:
-            async with asyncio.timeout(EXCHANGE_S), self._slots:
+            upload_s = sum(map(len, request.body)) / UPLOAD_BYTES_PER_S
+            async with asyncio.timeout(EXCHANGE_SILENCE_S + upload_s) as timeout, self._slots:
                 request, secrets = await self._authorised(request, credentials)
                 async with self._response(request) as response:
-                    read = reader_of(response)
+                    read_next = reader_of(response)
+
+                    async def read() -> bytes:
+                        due_s = asyncio.get_running_loop().time() + EXCHANGE_SILENCE_S
+                        timeout.reschedule(due_s)
+                        return await read_next()
+
                     if response.status // 100 != 2:  # noqa: PLR2004  # the class of the status
                         body = json_or_text((await read())[:ERROR_BYTES_MAX])
                         error = ProviderError.read(response.status, body, response.headers)
@@ -158,7 +167,7 @@ class ProviderClient:
                 credentials.forget()
             raise
         except TimeoutError:
-            raise ProviderSilent(f"{provider}: no response in {EXCHANGE_S:g} s") from None
+            raise ProviderSilent(f"{provider} was silent for too long") from None
         except (aiohttp.ClientError, ConnectionError):
             raise StreamBroken(f"{provider} broke off its answer") from None
 

@@ -208,9 +208,9 @@ class ProviderSettings(Section):
     @property
     def has_batch_api(self) -> bool:
         """Whether calls can be sent as jobs."""
-        if self.batch_api is None:
-            return self.dialect in JOB_DIALECTS and not self.base_url
-        return self.batch_api
+        if self.batch_api is None and self.dialect in JOB_DIALECTS:
+            return urlsplit(self.url).hostname == urlsplit(BASE_URLS[self.dialect]).hostname
+        return bool(self.batch_api)
 
     @property
     def has_key(self) -> bool:

@@ -20,7 +20,7 @@ from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
 from assay.domain.models import Model
 from assay.domain.ports import BreakerState
-from assay.telemetry import buckets
+from assay.telemetry.buckets import BODY_BYTES, CRITERION_SECONDS, LAG_SECONDS, ROW_SECONDS, SECONDS
 from assay.telemetry.labels import OTHER, Family, Labels, Values, one_of
 from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges
 
@@ -108,10 +108,7 @@ class Metrics:
             "assay_request_seconds", "Time to answer a request.", self._routes
         )
         self._request_body_bytes = self._histogram(
-            "assay_request_body_bytes",
-            "Size of request bodies.",
-            self._routes,
-            buckets=buckets.BODY_BYTES,
+            "assay_request_body_bytes", "Size of request bodies.", self._routes, buckets=BODY_BYTES
         )
         self.add_routes([(OTHER, OTHER)])
         self._on(
@@ -150,10 +147,7 @@ class Metrics:
         kind = Labels(("type",), {name: (name,) for name in types}, ()).with_other()
         criteria = self._counter("assay_criteria_total", "Criteria evaluated.", kind, finding)
         seconds = self._histogram(
-            "assay_criterion_seconds",
-            "Time for one criterion.",
-            kind,
-            buckets=buckets.CRITERION_SECONDS,
+            "assay_criterion_seconds", "Time for one criterion.", kind, buckets=CRITERION_SECONDS
         )
         self._on(
             events.CriterionFinished,
@@ -299,7 +293,7 @@ class Metrics:
             "assay_batch_rows_total", "Rows of batches that this process finished.", status
         )
         seconds = self._histogram(
-            "assay_batch_row_seconds", "Time that a worker held a row.", buckets=buckets.ROW_SECONDS
+            "assay_batch_row_seconds", "Time that a worker held a row.", buckets=ROW_SECONDS
         )
         self._on(
             events.BatchRowFinished,
@@ -334,7 +328,7 @@ class Metrics:
         lag = self._histogram(
             "assay_event_loop_lag_seconds",
             "How late the event loop resumed a sleeping task.",
-            buckets=buckets.LAG_SECONDS,
+            buckets=LAG_SECONDS,
         )
         self._on(events.LoopLagged, lambda event: lag().observe(event.seconds))
         stalls = self._counter(
@@ -390,7 +384,7 @@ class Metrics:
         return Family(Gauge(name, text, _names(labels), registry=self.registry), labels)
 
     def _histogram(
-        self, name: str, text: str, *labels: Labels, buckets: Sequence[float] = buckets.SECONDS
+        self, name: str, text: str, *labels: Labels, buckets: Sequence[float] = SECONDS
     ) -> Family[Histogram]:
         metric = Histogram(name, text, _names(labels), buckets=buckets, registry=self.registry)
         return Family(metric, labels)

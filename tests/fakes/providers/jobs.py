@@ -38,6 +38,7 @@ class Job:
     dialect: str
     name: str
     calls: list[tuple[str, dict[str, Any]]]
+    spoken: str
     fault: str = "none"
     made: datetime = field(default_factory=lambda: datetime.now(UTC))
     polls_left: int = 0
@@ -49,7 +50,7 @@ class Job:
 class JobServer:
     """The server; `polls` is how often a job is asked for before it has ended.
 
-    A request for the step `hold` never gets an answer, and `held` is set: `upload`, `create` before
+    A request for the step `hold` gets no answer before `release`, and `held` is set: `upload`, `create` before
     the job is made, `made` after that, `list`, `poll`, `results`, or `half` in the middle of these.
     """
 
@@ -59,6 +60,7 @@ class JobServer:
         self.fault = "none"
         self.hold = ""
         self.held = asyncio.Event()
+        self.released = asyncio.Event()
         self.jobs: dict[str, Job] = {}
         self.files: dict[str, bytes] = {}
         self.paid: Counter[str] = Counter()
@@ -89,10 +91,18 @@ class JobServer:
     def base_url(self, dialect: str) -> str:
         return f"http://127.0.0.1:{self.port}{PATHS[dialect]}"
 
+    def release(self) -> None:
+        """Hold nothing back any more; what was held is answered with 503."""
+        self.hold = ""
+        self.held.clear()
+        self.released.set()
+        self.released = asyncio.Event()
+
     async def _stop_at(self, step: str) -> None:
         if self.hold == step:
             self.held.set()
-            await asyncio.Event().wait()
+            await self.released.wait()
+            raise web.HTTPServiceUnavailable
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         api = {"openai": self._openai, "anthropic": self._anthropic, "gemini": self._gemini}
@@ -223,7 +233,9 @@ class JobServer:
         if status is not None:
             self.fault = "none" if status != 400 else fault
             return web.json_response(DIALECTS[dialect].error("400", status), status=status)
-        job = Job(f"job_{len(self.jobs)}", dialect, name, calls, fault, polls_left=self.polls)
+        spoken = "openai_responses" if dialect == "openai" and "input" in calls[0][1] else dialect
+        id_ = f"job_{len(self.jobs)}"
+        job = Job(id_, dialect, name, calls, spoken, fault, polls_left=self.polls)
         self.jobs[job.id] = job
         self.paid.update(question(body) for _, body in calls)
         await self._stop_at("made")
@@ -279,7 +291,7 @@ class JobServer:
 
     def _answer(self, job: Job, body: dict[str, Any]) -> dict[str, Any]:
         assert not body.get("stream")
-        return self._whole(job.dialect, body)
+        return self._whole(job.spoken, body)
 
     def _whole(self, dialect: str, body: dict[str, Any]) -> dict[str, Any]:
         spoken = DIALECTS[dialect]
@@ -293,7 +305,8 @@ class JobServer:
     def _direct(self, dialect: str, raw: bytes) -> web.Response:
         body = json.loads(raw)
         self.direct[question(body)] += 1
-        return web.json_response(self._whole(dialect, body))
+        spoken = "openai_responses" if dialect == "openai" and "input" in body else dialect
+        return web.json_response(self._whole(spoken, body))
 
     async def _send_lines(
         self, request: web.Request, lines: list[dict[str, Any]]

@@ -144,24 +144,34 @@ class RedisDeferredCalls:
             await self._client.hdel(keys.jobs, job.token)
             await self._client.unlink(keys.job(job.token))
 
-    async def forget(self, batch_id: str) -> None:
+    async def forget(self, batch_id: str) -> Sequence[DeferredCall]:
         with store_unavailable():
-            await self.erase(batch_id)
+            unsent = await self.erase(batch_id)
             await self._client.srem(DEFERRED, batch_id)
+        return unsent
 
-    async def erase(self, batch_id: str, rows: frozenset[str] | None = None) -> None:
-        """Remove the calls of these rows, or all of the batch; rows that wait for one go on."""
+    async def erase(
+        self, batch_id: str, rows: frozenset[str] | None = None
+    ) -> Sequence[DeferredCall]:
+        """Remove the calls of these rows, or all of the batch; those that were still waiting.
+
+        Rows that wait for one go on.
+        """
         keys = BatchKeys(batch_id)
         if rows is None:
             models = await self._client.hkeys(keys.outboxes)
             outboxes = [keys.outbox(model.decode()) for model in models]
             await self._client.unlink(keys.outboxes, *outboxes)
         some: list[bytes] = []
+        waiting: list[DeferredCall] = []
         async for member in self._client.sscan_iter(keys.calls, count=SWEPT_AT_ONCE):
             row, _, key = member.decode().partition(":")
             if rows is None or row in rows:
-                await self.resolve(batch_id, key, "undelivered")
+                call = await self.resolve(batch_id, key, "undelivered")
+                if isinstance(call, DeferredCall):
+                    waiting.append(call)
                 await self._client.unlink(keys.call(key))
                 some.append(member)
         if some:
             await self._client.srem(keys.calls, *some)
+        return waiting

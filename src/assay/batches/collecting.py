@@ -95,7 +95,8 @@ class JobCollector:
 
     async def _look_after(self, batch_id: str) -> None:
         async with self._at_once:
-            await self._look_alone(batch_id)
+            with suppress(StoreUnavailable):
+                await self._look_alone(batch_id)
 
     async def _look_alone(self, batch_id: str) -> None:
         try:

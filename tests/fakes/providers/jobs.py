@@ -50,13 +50,15 @@ class Job:
 class JobServer:
     """The server; `polls` is how often a job is asked for before it has ended.
 
-    A request for the step `hold` gets no answer before `release`, and `held` is set: `upload`, `create` before
-    the job is made, `made` after that, `list`, `poll`, `results`, or `half` in the middle of these.
+    A request for the step `hold` gets no answer before `release`, and `held` is set: `upload`,
+    `create` before the job is made, `made` after that, `list`, `poll`, `results`, or `half` in the
+    middle of these.
     """
 
     def __init__(self) -> None:
         self.port = 0
         self.polls = 0
+        self.requests = 0
         self.fault = "none"
         self.hold = ""
         self.held = asyncio.Event()
@@ -107,6 +109,7 @@ class JobServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         api = {"openai": self._openai, "anthropic": self._anthropic, "gemini": self._gemini}
         raw = await request.read()
+        self.requests += 1
         dialect, rest = request.match_info["dialect"], request.match_info["rest"]
         return await api[dialect](request, rest, raw)
 

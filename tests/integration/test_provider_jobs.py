@@ -249,3 +249,35 @@ async def test_jobs_from_before_the_submission_are_not_looked_through(bench, pro
     before = provider.requests
     await collector.look(BATCH)
     assert provider.requests - before == 1
+
+
+async def test_a_job_over_the_provider_s_limit_is_sent_again_later(bench, provider):
+    """It failed as a whole because too many tokens wait there: nothing is asked directly."""
+    provider.fault = "full"
+    await bench.fill(2)
+    collector = bench.collector(replace(POLICY, lost_after_s=30.0))
+    await collector.look(BATCH)
+    await collector.look(BATCH)
+    provider.fault = "none"
+    await collector.look(BATCH)
+    assert len(provider.jobs) == 1
+    bench.now_ms += 31_000
+    await collector.look(BATCH)
+    await collector.look(BATCH)
+    assert len(provider.jobs) == 2
+    found = [await bench.calls.find(BATCH, f"{n:032x}") for n in range(2)]
+    assert [one.state for one in found] == ["answered"] * 2
+
+
+async def test_a_provider_that_takes_no_job_does_not_hold_rows_for_ever(bench, provider):
+    """After the longest time, calls that no job took are asked directly."""
+    await bench.fill(2)
+    collector = bench.collector()
+    for _ in range(3):
+        provider.fault = "unavailable"
+        await collector.look(BATCH)
+    assert await bench.released() == []
+    bench.now_ms += 3_601_000
+    await collector.look(BATCH)
+    assert len(await bench.released()) == 2
+    assert not provider.jobs

@@ -169,10 +169,12 @@ class JobCollector:
             await self._close(batch_id, job, "lost")
             return
         api = self._apis[job.model][1]
-        found = job if job.id else await self._found(batch_id, job, api, wanted=wanted)
-        if found is None:
-            return
-        job, is_late = found, self._time_ms() - found.since_ms > self._policy.wait_s * 1_000
+        is_late = self._time_ms() - job.since_ms > self._policy.wait_s * 1_000
+        if not job.id:
+            found = await self._found(batch_id, job, api, wanted=wanted and not is_late)
+            if found is None:
+                return
+            job = found
         if job.proven and not job.cancelled and (is_late or not wanted):
             with suppress(ModelError):  # it may have ended
                 await api.cancel(job.id)
@@ -183,7 +185,11 @@ class JobCollector:
         except ModelMissing:
             await self._close(batch_id, job, "lost")
             return
-        if ended is not None:
+        if ended is not None and api.is_over_limit(ended):
+            others = (*job.others, job.id)
+            again = replace(job, id="", others=others, sent_ms=self._time_ms())
+            await self._calls.change(batch_id, again)
+        elif ended is not None:
             await self._collect(batch_id, job, ended)
         elif is_late:
             await self._close(batch_id, job, "lost")

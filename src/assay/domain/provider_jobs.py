@@ -160,6 +160,10 @@ class JobApi(Protocol):
         """The job once it has ended; raises `ModelMissing` if there is none."""
         ...
 
+    def is_over_limit(self, job: Mapping[str, Any]) -> bool:
+        """Whether the job failed because too many others run: it may be sent again."""
+        ...
+
     def results(
         self, token: str, job: Mapping[str, Any]
     ) -> AsyncIterator[tuple[str, bytes | None]]:

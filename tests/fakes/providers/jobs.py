@@ -272,7 +272,7 @@ class JobServer:
     def _finish(self, job: Job, state: str) -> None:
         """Answer what the job has, in any order."""
         job.state = state
-        if job.fault == "failed":
+        if job.fault in ("failed", "full"):
             job.state = "failed"
             return
         order = list(job.calls)
@@ -332,6 +332,7 @@ class JobServer:
             "object": "batch",
             "status": states.get(state, state),
             "created_at": int(job.made.timestamp()),
+            "errors": {"data": [{"code": "token_limit_exceeded"}]} if job.fault == "full" else None,
             "metadata": {"assay_job": job.name},
             "input_file_id": "file-0",
             "output_file_id": f"output-of-{job.id}" if ok else None,

@@ -81,6 +81,10 @@ class Jobs(ABC):
     async def poll(self, id_: str) -> Mapping[str, Any] | None:
         """See `JobApi`."""
 
+    def is_over_limit(self, job: Mapping[str, Any]) -> bool:  # noqa: ARG002  # rare
+        """See `JobApi`."""
+        return False
+
     @abstractmethod
     def results(
         self, token: str, job: Mapping[str, Any]

@@ -67,6 +67,10 @@ class OpenAIJobs(Jobs):
         job = await self._call("GET", f"batches/{part(id_)}")
         return job if job.get("status") in ENDED else None
 
+    def is_over_limit(self, job: Mapping[str, Any]) -> bool:
+        errors = map(mapping_of, list_of(mapping_of(job.get("errors")).get("data")))
+        return any(error.get("code") == "token_limit_exceeded" for error in errors)
+
     async def results(
         self, token: str, job: Mapping[str, Any]
     ) -> AsyncIterator[tuple[str, bytes | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ import orjson
 
 from assay.domain.completion import Completion, Prompt
 from assay.domain.errors import StreamBroken
+from assay.domain.provider_jobs import JobApi
 from assay.providers.body import Chunk, json_body
 from assay.providers.http_model import HttpModel
 from assay.providers.shapes import mapping_of
@@ -36,11 +37,9 @@ class ListedJob:
     calls: int = 0
 
 
-class Jobs(ABC):
+class Jobs(JobApi):
     """The batch API of one model, over the adapter that writes and reads its calls."""
 
-    calls_max: ClassVar[int]
-    bytes_max: ClassVar[int]
     names_jobs: ClassVar[bool] = True
 
     def __init__(self, model: HttpModel, name: str) -> None:
@@ -59,10 +58,6 @@ class Jobs(ABC):
         """See `JobApi`."""
         return self._model.read(orjson.loads(answer))
 
-    @abstractmethod
-    async def submit(self, token: str, calls: Sequence[tuple[str, bytes]]) -> str:
-        """See `JobApi`."""
-
     async def find(
         self, token: str, since_ms: int, calls: int, others: Sequence[str]
     ) -> str | None:
@@ -77,27 +72,9 @@ class Jobs(ABC):
     def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:
         """The provider's jobs that were made since then."""
 
-    @abstractmethod
-    async def poll(self, id_: str) -> Mapping[str, Any] | None:
-        """See `JobApi`."""
-
     def is_over_limit(self, job: Mapping[str, Any]) -> bool:  # noqa: ARG002  # rare
         """See `JobApi`."""
         return False
-
-    @abstractmethod
-    def results(
-        self, token: str, job: Mapping[str, Any]
-    ) -> AsyncIterator[tuple[str, bytes | None]]:
-        """See `JobApi`."""
-
-    @abstractmethod
-    async def cancel(self, id_: str) -> None:
-        """See `JobApi`."""
-
-    @abstractmethod
-    async def delete(self, job: Mapping[str, Any]) -> None:
-        """See `JobApi`."""
 
     async def _call(
         self,

@@ -156,7 +156,7 @@ async def test_a_decided_batch_has_ended(client):
     assert found.webhook_state == "due"
     page = await RedisResults(client).page(found, 0, 100)
     assert (len(page.results), page.has_more) == (31, False)
-    assert await queue.backlog() == 0
+    assert (await queue.backlog()).rows == 0
     with pytest.raises(RequestError, match="decided"):
         await store.cancel(batch)
     with pytest.raises(RequestError, match="decided"):

@@ -315,7 +315,7 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         store, batch, _ = await filled(client, 3, webhook=b"{}")
         queue = worker(client, "one")
         assert list(await queue.active()) == [batch]
-        assert await queue.backlog() == 3
+        assert (await queue.backlog()).rows == 3
         first, second, third = await queue.claim(batch, 3)
         await queue.renew([first, second, third])
         await queue.give_back(third)

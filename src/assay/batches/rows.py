@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from assay.criteria.base import Criterion
 from assay.criteria.judge import judge_spec
 from assay.domain.batches import Claim, NewRow, RowResult
 from assay.domain.completion import Caller
+from assay.domain.deferral import Deferral
 from assay.domain.errors import (
     TRANSIENT_REASONS,
     DomainError,
@@ -54,6 +55,14 @@ class RetryLater:
     """
 
     delay_s: float
+    document: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The row waits for these calls; `document` replaces its content."""
+
+    calls: Collection[str]
     document: bytes | None = None
 
 
@@ -116,7 +125,7 @@ def _given_up(claim: Claim) -> RowResult | None:
 class RunsRows(Protocol):
     """What a worker hands its rows to."""
 
-    async def run(self, claim: Claim) -> RowResult | RetryLater:
+    async def run(self, claim: Claim) -> RowResult | RetryLater | Parked:
         """See `RowRunner`."""
 
     async def batch_spec(self, batch_id: str) -> BatchSpec:
@@ -143,7 +152,7 @@ class RowRunner:
         self._events = events
         self._specs: OrderedDict[str, BatchSpec] = OrderedDict()
 
-    async def run(self, claim: Claim) -> RowResult | RetryLater:
+    async def run(self, claim: Claim) -> RowResult | RetryLater | Parked:
         """Raises `BatchSpecError`, and `StoreUnavailable` if the batch cannot be read."""
         if claim.payload is None:
             return failed(claim, "row_lost", "The content of this row is missing.")
@@ -157,9 +166,14 @@ class RowRunner:
 
     async def _evaluate(
         self, batch_spec: BatchSpec, claim: Claim, payload: NewRow
-    ) -> RowResult | RetryLater:
+    ) -> RowResult | RetryLater | Parked:
         row = await self._row(batch_spec.tenant, payload)
-        caller = Caller(batch_spec.tenant, claim.batch_id, "batch", store=batch_spec.store)
+        deferral = None
+        if batch_spec.judge.service == "batch":
+            deferral = Deferral(claim.batch_id, claim.key, claim.resumed)
+        caller = Caller(
+            batch_spec.tenant, claim.batch_id, "batch", batch_spec.store, deferral=deferral
+        )
         deadline = Deadline.after(self._retry_policy.row_timeout_s)
         made = row.get("generated")
         if batch_spec.generation is not None and made is None:
@@ -181,6 +195,13 @@ class RowRunner:
             metadata=row.get("metadata") or {},
             named=batch_spec.named,
         )
+        # What was made is kept: another attempt would pay for it again, and judge something else.
+        kept = None if made is None else dumps({**loads(payload.document), "generated": made})
+        if deferral is not None:
+            if deferral.pending:
+                return Parked(deferral.pending, kept)
+            for event in deferral.events:
+                self._events.emit(event)
         if (delay_s := self._delay_s(outcome, claim.attempt)) is None:
             evaluation = outcome.evaluation
             if made is not None and made["simulated"]:
@@ -189,8 +210,6 @@ class RowRunner:
             self._events.emit(CaseJudged(caller, evaluation, subject))
             result = self._result(claim, evaluation, row.get("group"), made)
             return replace(result, gate_scores=gate_scores(batch_spec.gates, evaluation))
-        # What was made is kept: another attempt would pay for it again, and judge something else.
-        kept = None if made is None else dumps({**loads(payload.document), "generated": made})
         return RetryLater(delay_s, kept)
 
     async def _row(self, tenant: str, payload: NewRow) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from assay.batches.gates import decide
 from assay.batches.in_hand import RowsInHand, forget, stalled_processes
 from assay.batches.lasting import BatchArchive
-from assay.batches.rows import BatchSpecError, RetryLater, RunsRows
+from assay.batches.rows import BatchSpecError, Parked, RetryLater, RunsRows
 from assay.batches.webhooks import Webhooks
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
 from assay.domain.completion import Caller
@@ -232,6 +232,11 @@ class BatchWorker:
                     lambda: self._queue.give_back(claim, outcome.delay_s, outcome.document)
                 )
                 self._events.emit(BatchRowReturned(claim.batch_id, "retry"))
+            elif isinstance(outcome, Parked):
+                parked = outcome
+                await self._with_store_retries(
+                    lambda: self._queue.park(claim, parked.calls, parked.document)
+                )
             else:
                 await self._store(claim, outcome, started_s)
             self._slow_down(isinstance(outcome, RetryLater))
@@ -241,7 +246,7 @@ class BatchWorker:
         except StoreUnavailable:
             logger.warning("storage was unavailable too long: a row of %s is left", claim.batch_id)
 
-    async def _evaluate(self, claim: Claim) -> RowResult | RetryLater:
+    async def _evaluate(self, claim: Claim) -> RowResult | RetryLater | Parked:
         """Run the row; one that was in hand when a process stood still runs without the like.
 
         So it shows at the next time which of the rows it is, and the others get their results.

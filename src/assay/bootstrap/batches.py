@@ -22,6 +22,7 @@ from assay.api.erasures import Erasures
 from assay.api.labels import HumanLabels
 from assay.api.responses import render
 from assay.api.services import Services
+from assay.batches.collecting import JobCollector, JobPolicy
 from assay.batches.control import ControlSets
 from assay.batches.creation import BatchCreator
 from assay.batches.kept_comparisons import KeptComparisons
@@ -38,6 +39,7 @@ from assay.domain.supervision import Supervisor
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
+from assay.store.batches.deferred import RedisDeferredCalls
 from assay.store.batches.erasure import RedisEraser
 from assay.store.batches.queue import RedisJobQueue
 from assay.store.batches.results import RedisResults
@@ -89,7 +91,28 @@ def start_worker(settings: Settings, process: Process) -> BatchWorker:
     worker = build_worker(settings.batches, process)
     worker.start()
     process.supervisor.start("control_sets", build_control_sets(settings, process).run)
+    if process.judging.job_apis:
+        collector = build_collector(settings.batches, process)
+        process.supervisor.start("provider_jobs", collector.run)
     return worker
+
+
+def build_collector(settings: BatchSettings, process: Process) -> JobCollector:
+    """What sends the calls of batches as jobs, and collects the answers."""
+    judging = process.judging
+    return JobCollector(
+        RedisDeferredCalls(process.redis),
+        judging.job_apis,
+        RedisIdempotency(process.redis, process.supervisor, lease_s=settings.lease_s),
+        judging.shared.caps.settle,
+        process.events,
+        JobPolicy(
+            settings.jobs_poll_s,
+            settings.jobs_gather_s,
+            settings.jobs_lost_after_s,
+            settings.jobs_wait_h * 3_600,
+        ),
+    )
 
 
 def build_control_sets(

@@ -57,7 +57,10 @@ async def gauge_reader(
             "assay_model_end_of_life_timestamp_seconds": ends,
             "assay_retry_budget_ratio": {(): shared.budget.left_share},
             "assay_batch_backlog_rows": {
-                (): math.nan if backlog.value is None else float(backlog.value)
+                (): math.nan if backlog.value is None else float(backlog.value.rows)
+            },
+            "assay_batch_parked_rows": {
+                (): math.nan if backlog.value is None else float(backlog.value.parked)
             },
         }
 

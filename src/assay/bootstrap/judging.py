@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assay.bootstrap.from_settings import (
     graders_from_settings,
@@ -14,8 +14,11 @@ from assay.bootstrap.from_settings import (
 from assay.domain.models import Model
 from assay.domain.policy import BreakerPolicy, Quota, RetryBudgetPolicy
 from assay.domain.ports import ChatModel, Estimator, EventSink
+from assay.domain.provider_jobs import JobApi
 from assay.domain.supervision import Supervisor
 from assay.providers import HTTP_DIALECTS, HttpGrader, ProviderClient, build_model
+from assay.providers.http_model import HttpModel
+from assay.providers.jobs import JOB_APIS
 from assay.redis.client import Client
 from assay.resilience.adapted import Adapted
 from assay.resilience.breaker.breaker import Breaker
@@ -26,6 +29,7 @@ from assay.resilience.coalesced import Coalesced
 from assay.resilience.directory import Directory, ModelLayers
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
+from assay.resilience.postponed import DirectWhereUndelivered, Postponed, WithoutAttempts
 from assay.resilience.queue.fair_order import QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.quotas import Quotas
@@ -37,6 +41,9 @@ from assay.resilience.token_estimates import TokenEstimates
 from assay.routing.candidates import Candidate
 from assay.routing.judges import ConfiguredJudge, ConfiguredJudges
 from assay.settings import ModelSettings, Settings
+from assay.store.batches.deferred import RedisDeferredCalls
+
+UNBOUNDED = RetryBudgetPolicy(budget_share=1e9, budget_per_s=1e9, backoff_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,10 @@ class SharedResources:
 
     redis: Client
     provider_clients: Mapping[str, ProviderClient]
+    job_clients: Mapping[str, ProviderClient]
     quotas: Quotas
     caps: DailyBudgets
+    uncapped: DailyBudgets
     fleet: BreakerFleet
     refusals: Refusals
     budget: RetryBudget
@@ -61,6 +70,8 @@ class Judging:
     directory: Directory
     layers: Sequence[ModelLayers]
     shared: SharedResources
+    job_apis: Mapping[str, tuple[Model, JobApi]]
+    """The batch APIs by model id, each with the model at its lower price."""
 
 
 @asynccontextmanager
@@ -80,11 +91,16 @@ async def open_judging(
         shared = await stack.enter_async_context(
             _open_shared(settings, redis, budgeted or redis, events, supervisor)
         )
-        candidates, models = [], []
+        candidates, by_batch, models = [], [], []
+        job_apis: dict[str, tuple[Model, JobApi]] = {}
         for model, configured, chat in _innermost(settings, shared, stack):
             candidate, layers = _build_layers(settings, model, configured, chat, shared)
             candidates.append(candidate)
             models.append(layers)
+            if model.kind == "chat" and settings.providers[model.provider].has_batch_api:
+                api, batched = _build_batched(settings, model, shared, candidate.chat)
+                job_apis[model.id] = batched.model, api
+                by_batch.append(batched)
             stack.push_async_callback(layers.limited.aclose)
         shared.fleet.start()
         stack.push_async_callback(shared.fleet.aclose)
@@ -95,10 +111,13 @@ async def open_judging(
             for name, judge in settings.judges.items()
         }
         yield Judging(
-            ConfiguredJudges(candidates, judges, events, _embedders(settings), shared.budget.spend),
+            ConfiguredJudges(
+                candidates, judges, events, _embedders(settings), shared.budget.spend, by_batch
+            ),
             Directory(models, shared.fleet),
             models,
             shared,
+            job_apis,
         )
 
 
@@ -125,7 +144,12 @@ async def _open_shared(
             for name, provider in settings.providers.items()
             if provider.protocol in HTTP_DIALECTS
         }
-        for client in provider_clients.values():
+        job_clients = {
+            name: ProviderClient(replace(provider_config(name, provider), stream=False))
+            for name, provider in settings.providers.items()
+            if provider.has_batch_api
+        }
+        for client in (*provider_clients.values(), *job_clients.values()):
             stack.push_async_callback(client.aclose)
         quotas = Quotas(
             budgeted,
@@ -137,13 +161,16 @@ async def _open_shared(
         stack.push_async_callback(quotas.aclose)
         caps = DailyBudgets(redis, caps_usd, supervisor)
         stack.push_async_callback(caps.aclose)
+        uncapped = DailyBudgets(redis, {}, supervisor)
+        stack.push_async_callback(uncapped.aclose)
         budget = RetryBudget(RetryBudgetPolicy(**settings.retry.model_dump()))
         fleet = BreakerFleet(redis, supervisor)
         refusals = Refusals(redis, events, supervisor)
         stack.push_async_callback(refusals.aclose)
         await refusals.start()
         yield SharedResources(
-            redis, provider_clients, quotas, caps, fleet, refusals, budget, events
+            *(redis, provider_clients, job_clients, quotas, caps, uncapped, fleet, refusals),
+            *(budget, events),
         )
 
 
@@ -200,3 +227,25 @@ def _build_layers(
         model, cached, configured.weight, estimator, guarded.open_for_s, limited.predicted_wait_s
     )
     return candidate, ModelLayers(model, guarded, limited, slotted, adapted)
+
+
+def _build_batched(
+    settings: Settings, model: Model, shared: SharedResources, direct: ChatModel
+) -> tuple[JobApi, Candidate]:
+    """The model behind its provider's batch API; what that does not answer, `direct` is asked.
+
+    Jobs have limits of their own: neither quota nor slots nor the breaker stand before them.
+    """
+    provider = settings.providers[model.provider]
+    model, estimates = replace(model, discount=provider.batch_discount), TokenEstimates()
+    adapter = build_model(provider.protocol, model, shared.job_clients[model.provider])
+    if not isinstance(adapter, HttpModel):
+        raise TypeError(f"{provider.protocol} has no jobs")
+    api = JOB_APIS[provider.protocol](adapter, model.name)
+    calls = RedisDeferredCalls(shared.redis)
+    deferred = Postponed(api, model, calls, shared.caps, estimates, shared.refusals)
+    capped = BudgetCapped(deferred, model, shared.uncapped, estimates)
+    events = WithoutAttempts(shared.events)
+    retried = Retried(capped, model, shared.budget.policy, RetryBudget(UNBOUNDED), events)
+    chat = DirectWhereUndelivered(retried, direct, calls)
+    return api, Candidate(model, chat, estimator=Estimator(model, tokens=estimates.usual))

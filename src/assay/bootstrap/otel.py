@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from assay import __version__
-from assay.batches.rows import BatchSpec, RetryLater, RunsRows
+from assay.batches.rows import BatchSpec, Parked, RetryLater, RunsRows
 from assay.domain.batches import Claim, RowResult
 from assay.domain.models import Model
 from assay.settings import Settings
@@ -112,11 +112,11 @@ class TracedRows:
         self._inner = inner
         self._spans = spans
 
-    async def run(self, claim: Claim) -> RowResult | RetryLater:
+    async def run(self, claim: Claim) -> RowResult | RetryLater | Parked:
         """See `RowRunner`."""
         with self._spans.row(claim.batch_id) as span:
             outcome = await self._inner.run(claim)
-            status = "retry" if isinstance(outcome, RetryLater) else outcome.status
+            status = outcome.status if isinstance(outcome, RowResult) else "later"
             span.set_attribute("assay.batch.row.status", status)
             return outcome
 

@@ -17,6 +17,7 @@ from assay.domain.evaluation import (
     CascadeSpec,
     Fallback,
     InjectionPolicy,
+    JudgeService,
     JudgeSpec,
     LongInput,
     OnRefusal,
@@ -150,6 +151,11 @@ class Judge(JudgeTier):
         default=None,
         description="Whether one call about a long case goes first, so that the others read the "
         "case from the provider's cache; absent: in batches.",
+    )
+    service: JudgeService = Field(
+        default="interactive",
+        description="`batch`: the rows of a batch are judged through the providers' batch APIs, "
+        "at their lower price and within a day. For batches only.",
     )
     cascade: Cascade | None = Field(
         default=None,

@@ -91,6 +91,8 @@ class Batch:
     settled: int = 0
     rejected: int = 0
     retried: int = 0
+    parked: int = 0
+    """Rows that wait for a provider's batch API."""
     rows_per_s: float = 0.0
     by_status: Mapping[RowStatus, int] = field(default_factory=dict)
     sums: Mapping[str, int] = field(default_factory=dict)
@@ -124,6 +126,16 @@ class Claim:
     deliveries: int
     payload: NewRow | None
     stalls: int = 0
+    resumed: bool = False
+    """Whether answers that it waited for have come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Rows of running batches without a result: for workers, and waiting for a provider's job."""
+
+    rows: int
+    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

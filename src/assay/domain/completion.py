@@ -9,6 +9,7 @@ from functools import partial
 from operator import add
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
+from assay.domain.deferral import Deferral
 from assay.domain.images import Image
 from assay.domain.policy import CostBudget, Costs, Deadline
 from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
@@ -39,13 +40,14 @@ def doc(description: str, **bounds: float) -> Mapping[str, Any]:
 class Caller:
     """Who a call is made for: decides shares, order and log lines, never the content.
 
-    Without `store`, nothing of the call is kept.
+    Without `store`, nothing of the call is kept. With a `deferral`, answers may come later.
     """
 
     tenant: str = "default"
     request_id: str = ""
     priority: Priority = "interactive"
     store: bool = True
+    deferral: Deferral | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ class Prompt(Generic[T]):
     cache its answer). `refused` names what the model's API refuses. `tools` are functions, each
     with its `name`, `description` and `parameters`. `decision` is the same for a model that decides
     (None: only a text answers it). `framed` are the turns for a model with a profile. `shared` is
-    set where other calls begin with the same turns.
+    set where other calls begin with the same turns. `sample` numbers the repetitions of a question.
     """
 
     turns: tuple[Turn, ...]
@@ -303,6 +305,7 @@ class Prompt(Generic[T]):
     decision: Callable[[], Decision] | None = field(default=None, compare=False)
     framed: Callable[[Model], tuple[Turn, ...]] | None = field(default=None, compare=False)
     shared: SharedPrefix | None = None
+    sample: int = 0
 
     @property
     def ending(self) -> Ending | None:

@@ -35,6 +35,8 @@
         ├── QuotaExhausted         our own budget for the model is spent
         ├── Overloaded             this process has no slot within the deadline
         ├── BreakerOpen            the circuit breaker holds the call back
+        ├── AnswerPending          the answer comes later, from a provider's batch API
+        ├── AnswerUndelivered      a provider's batch API gave none
         ├── CostCapReached         the next call could exceed the caller's cost cap
         ├── DeadlineExceeded       no time is left
         └── NoCandidate            every candidate failed; carries all their attempts
@@ -344,6 +346,22 @@ class Overloaded(ModelError):
 class BreakerOpen(ModelError):
     outcome = "breaker_open"
     sent, billable, call_result = False, False, NO_RESULT
+
+
+class AnswerPending(ModelError):
+    outcome, next_candidate = "answer_pending", "none"
+    sent, call_result = False, NO_RESULT  # and billable: what is reserved for it stays so
+
+
+class AnswerUndelivered(ModelError):
+    """No job answered the call `key`, which is to be made directly."""
+
+    outcome, next_candidate = "answer_undelivered", "none"
+    sent, billable, call_result = False, False, NO_RESULT
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class CostCapReached(ModelError):

@@ -47,6 +47,8 @@ MANIPULATIONS: tuple[str, ...] = ("none", *get_args(JudgeSign))
 """What a judge is offered to say in its answer."""
 ScoreMethod = Literal["single", "samples", "logprobs", "probability", "panel"]
 Aggregate = Literal["mean", "median", "majority"]
+JudgeService = Literal["interactive", "batch"]
+"""Calls of their own, or jobs of the providers' batch APIs."""
 LongInput = Literal["reject", "truncate", "map_reduce"]
 WhereUnsure = Literal["unscored", "last"]
 """What a cascade gives where no judge is sure enough: no verdict, or that of the last judge."""
@@ -154,6 +156,7 @@ class JudgeSpec:
     batch_criteria: bool = False
     long_input: LongInput = "reject"
     prefix_cache: bool | None = field(default=None, repr=False)
+    service: JudgeService = "interactive"
     cascade: CascadeSpec | None = field(default=None, repr=False)
     """Judges one after the other, in place of these models."""
 

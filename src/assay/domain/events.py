@@ -154,6 +154,8 @@ class AttemptFinished:
     served_by: str = ""
     sampling: Sampling = DEFAULT_SAMPLING
     structured: bool = False
+    timed: bool = True
+    """Whether `seconds` says how long the model took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +295,19 @@ class BatchRowReturned:
 
     batch_id: str
     reason: str
+
+
+JOB_STATES = ("submitted", "found", "ended", "refused", "lost")
+"""Taken by the provider; found there after its answer was lost; ended; refused; gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderJobChanged:
+    """What became of a job at a provider's batch API."""
+
+    batch_id: str
+    model: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ FAULT_PLACES = (
     "model_ends",
     "records_upkeep",
     "private_redis",
+    "provider_jobs",
     "reading",
     "redis_probe",
     "refusals",

@@ -70,7 +70,7 @@ class Model:
     """A model as configured; prices in US dollars per million tokens.
 
     Where no price is known of input that is read from a cache or written to it, it costs as much as
-    other input.
+    other input. `discount` is the share that is taken off.
     `dimensions` is how many numbers an embedding is asked to have.
     `host` is where it is served, for operators alone. `reading` names the forms in which the model
     is known to write its verdicts. A model that is `reasoning` thinks before it answers, for
@@ -90,6 +90,7 @@ class Model:
     cached_input_usd_per_mtok: float | None = None
     cache_write_usd_per_mtok: float | None = None
     long_prices: tuple[LongPrice, ...] = ()
+    discount: float = 0.0
     price_source: str | None = None
     price_date: date | None = None
     end_of_life: date | None = None
@@ -142,4 +143,5 @@ class Model:
         usd = (usage.input_tokens - read - written) * input_usd
         usd += read * (input_usd if read_usd is None else read_usd)
         usd += written * (input_usd if write_usd is None else write_usd)
-        return (usd + usage.output_tokens * (price.output_usd_per_mtok or 0.0)) / 1_000_000
+        usd += usage.output_tokens * (price.output_usd_per_mtok or 0.0)
+        return usd * (1 - self.discount) / 1_000_000

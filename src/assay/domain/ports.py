@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from assay.domain.batches import (
     Added,
+    Backlog,
     BadRow,
     Batch,
     BatchStatus,
@@ -260,7 +261,7 @@ class JobQueue(Protocol):
         """The batches that have work for workers."""
         ...
 
-    async def backlog(self) -> int:
+    async def backlog(self) -> Backlog:
         """Rows of running batches that have no result yet."""
         ...
 
@@ -296,6 +297,15 @@ class JobQueue(Protocol):
         self, claim: Claim, delay_s: float = 0.0, document: bytes | None = None
     ) -> None:
         """Let another worker have the row: at once, or as its next attempt after a delay.
+
+        `document` replaces its content.
+        """
+        ...
+
+    async def park(
+        self, claim: Claim, calls: Collection[str], document: bytes | None = None
+    ) -> None:
+        """Take the row out of the queue until these calls of it have ended.
 
         `document` replaces its content.
         """

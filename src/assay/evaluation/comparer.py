@@ -36,7 +36,14 @@ from assay.domain.ids import new_id, now_ms, shown_time
 from assay.domain.policy import CostBudget, Deadline
 from assay.domain.ports import EventSink, Images, Judges
 from assay.domain.tenants import OPEN_GATE, TenantGate
-from assay.evaluation.selection import budget_for, call_context, check_calls, panel_for, refused
+from assay.evaluation.selection import (
+    BATCHES_ONLY,
+    budget_for,
+    call_context,
+    check_calls,
+    panel_for,
+    refused,
+)
 from assay.judging.call import JudgeReply, RequestJudges
 from assay.judging.concurrency import side_by_side
 from assay.judging.judge import judge_record, suspicions_from, warned
@@ -101,8 +108,7 @@ class Comparer:
         Two outputs of the same text are a tie, and no judge is asked.
         """
         started_s = time.monotonic()
-        if judge.cascade is not None:
-            raise refused("/judge/cascade", "judges criteria alone: use the criterion pairwise")
+        _check_judge(judge)
         panel = panel_for(judge, "/judge", RequestJudges(self._judges, self._events))
         check_calls(comparison_calls(panel), self._gate.judge_calls_max(caller.tenant), "/judge")
         found: tuple[Suspicion, ...] = ()
@@ -285,3 +291,11 @@ def _served(orders: Sequence[OrderVerdict]) -> str:
 def comparison_calls(panel: Panel) -> int:
     """The most judge calls for both orders."""
     return 2 * len(panel.members) * panel.spec.samples * panel.rounds
+
+
+def _check_judge(judge: JudgeSpec) -> None:
+    """Raise for a judge that compares nothing."""
+    if judge.cascade is not None:
+        raise refused("/judge/cascade", "judges criteria alone: use the criterion pairwise")
+    if judge.service == "batch":
+        raise refused("/judge/service", BATCHES_ONLY)

@@ -138,7 +138,7 @@ class Evaluator:
             elif any(_stops(placed[index], done.result) for index, done in finished.items()):
                 finished |= self._finish_all(asked, SKIPPED, caller)
             else:
-                if not counted:
+                if not counted and not (caller.deferral and caller.deferral.resumed):
                     # All of them, since nothing may be refused once a call is made.
                     chosen = [(each.criterion, each.panel) for each in assignments.values()]
                     await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
@@ -354,7 +354,7 @@ class Evaluator:
             outcomes = [CHECK_FAILED] * count
         for assignment, outcome in zip(assignments, outcomes, strict=True):
             if assignment.thresholds is not None and outcome.judge and outcome.judge.cascade:
-                self._events.emit(CascadeFinished(outcome.judge.cascade.tier))
+                self._sink(caller).emit(CascadeFinished(outcome.judge.cascade.tier))
         seen = [suspicion for outcome in outcomes for suspicion in outcome.suspect]
         self._screener.report(seen, {policy}, caller)
         seconds, suspect = time.monotonic() - started_s, () if policy == "off" else found
@@ -362,6 +362,10 @@ class Evaluator:
             index: self._finish(assignment.criterion, outcome, caller, seconds, suspect)
             for (index, assignment), outcome in zip(group.items(), outcomes, strict=True)
         }
+
+    def _sink(self, caller: Caller) -> EventSink:
+        """Where events of results go: those of a round in which calls wait do not count."""
+        return caller.deferral or self._events
 
     def _finish_all(
         self, assignments: Mapping[int, Assignment], outcome: CriterionOutcome, caller: Caller
@@ -383,7 +387,7 @@ class Evaluator:
         away: bool = False,
     ) -> _Finished:
         result = to_result(criterion, outcome, latency_ms=to_ms(seconds), suspect=suspect)
-        self._events.emit(
+        self._sink(caller).emit(
             CriterionFinished(caller, result.type, result.status, result.reason, seconds, away)
         )
         return _Finished(result, outcome.retry if result.reason in TRANSIENT_REASONS else None)

@@ -21,6 +21,8 @@ from assay.domain.tenants import JUDGE_CALLS_MAX
 from assay.judging.judge import Assignment
 from assay.judging.voting import Panel
 
+BATCHES_ONLY = "`batch` is for the rows of a batch: send the case to /v1/batches"
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -82,6 +84,8 @@ def assign_judges(
     `judge` is the request's own. All calls of the request share one cost budget, except those of a
     criterion whose own judge sets another. Raises `RequestError` with the place of the fault.
     """
+    if judge.service == "batch" and caller.deferral is None:
+        raise refused("/judge/service", BATCHES_ONLY)
     shared_budget = budget_for(judge)
     assignments = {}
     chosen = judges_of(criteria, judge, judges, calls_max)
@@ -136,6 +140,9 @@ def judges_of(
         criterion = placed.criterion
         spec = criterion.judged_by(judge) if isinstance(criterion, AsksModel) else None
         if isinstance(criterion, AsksModel) and spec is not None:
+            if spec.service != judge.service:
+                at = json_pointer((*placed.location, "judge", "service"))
+                raise refused(at, "can be set for the whole batch alone, in its own judge")
             if spec not in panels:
                 given = (one for one in ("judge", "url") if getattr(criterion, one, None))
                 pointer = json_pointer((*placed.location, next(given, "model")))
@@ -181,7 +188,8 @@ def panel_for(spec: JudgeSpec, pointer: str, judges: Judges) -> Panel:
     try:
         return Panel(spec, tuple(judges.panel(spec)))
     except RequestError as error:
-        faults = [FieldError(pointer, error.message)]
+        below = error.errors[0].pointer if error.errors else ""
+        faults = [FieldError(pointer + below, error.message)]
         raise RequestError(error.code, error.message, faults) from None
 
 

@@ -8,7 +8,8 @@ reads last is what it is asked.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from hashlib import sha256
+from typing import Any, Generic, TypeVar
 
 from assay.criteria.base import ItemsQuestion, Judgement, Question, Verbatim
 from assay.domain.completion import (
@@ -71,14 +72,13 @@ def to_prompt(
     """
     if isinstance(question, Verbatim):
         return _texts_alone(question)
-    mark = delimiter(context.delimiter_key, context.caller.tenant, question.content)
+    mark, marker = _random_values(question, context, sample)
     sampling = _sampling(question, spec, sample)
     opening = _opening(mark)
     shown = (opening, *delimited(question.content, mark))
     language = ("language", spec.language) if spec.language and question.reasoning else ()
     content = tuple(part for piece in question.content for part in piece)
     numbered = ("sample", sample) if sample else ()
-    marker = random_hex(MARKER_BYTES) if question.reasoning else ""
     answer, structured, plain = _endings(question, marker)
     return Prompt(
         turns=(
@@ -91,6 +91,7 @@ def to_prompt(
         structured=structured,
         plain=plain,
         marker=marker,
+        sample=sample,
         shared=None if question.prefix is None else SharedPrefix(mark, question.prefix.answer),
         key=(
             *(question.prompt_version, *question.identity, *numbered, *language),
@@ -99,6 +100,23 @@ def to_prompt(
         decision=lambda: _decision(question, Turn("user", shown)),
         framed=lambda model: framed(question, opening, mark, model),
     )
+
+
+def _random_values(question: Question[Any], context: CallContext, sample: int) -> tuple[str, str]:
+    """The values of the delimiter and of the marker, which no text inside can know.
+
+    A call that waits for its answer must be asked in the same way again: then both are of the
+    batch, and the marker follows from the delimiter.
+    """
+    key, caller, deferral = context.delimiter_key, context.caller, context.caller.deferral
+    period = None if deferral is None else deferral.batch_id
+    mark = delimiter(key, caller.tenant, question.content, period)
+    if not question.reasoning:
+        return mark, ""
+    if deferral is None:
+        return mark, random_hex(MARKER_BYTES)
+    made_of = repr((mark, question.identity, sample)).encode("utf-8", "backslashreplace")
+    return mark, sha256(made_of).hexdigest()[: 2 * MARKER_BYTES]
 
 
 def _endings(

@@ -134,12 +134,13 @@ def _numbered(title: str, texts: Sequence[Passage]) -> list[Piece]:
     return [(f"{title} {number}", text) for number, text in enumerate(texts, 1)]
 
 
-def delimiter(key: bytes, tenant: str, content: UntrustedContent) -> str:
+def delimiter(key: bytes, tenant: str, content: UntrustedContent, period: str | None = None) -> str:
     """The value of the delimiters, which no text inside them can know.
 
     It is an HMAC of the tenant, the day and the content: the same for all questions about one
     content, so that providers can reuse their common beginning, and a value that has leaked is
-    worth nothing in another content. Without a key it is random.
+    worth nothing in another content. Without a key it is random. A `period` stands in place of the
+    day.
     """
     if not key:
         return random_hex(DELIMITER_BYTES)
@@ -153,8 +154,8 @@ def delimiter(key: bytes, tenant: str, content: UntrustedContent) -> str:
             )
             fingerprint.update(len(encoded).to_bytes(8))
             fingerprint.update(encoded)
-    day = str(int(time.time() // DAY_S)).encode()
-    signed = b"\n".join((tenant.encode(), day, fingerprint.digest()))
+    period = period or str(int(time.time() // DAY_S))
+    signed = b"\n".join((tenant.encode(), period.encode(), fingerprint.digest()))
     return hmac.digest(key, signed, "sha256")[:DELIMITER_BYTES].hex()
 
 

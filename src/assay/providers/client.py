@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -20,19 +21,31 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
-from assay.domain.errors import ConnectTimedOut, KeyRejected
+from assay.domain.errors import (
+    ConnectTimedOut,
+    KeyRejected,
+    ModelError,
+    ProviderSilent,
+    StreamBroken,
+)
 from assay.domain.policy import Deadline
 from assay.providers.body import Chunk, JsonPayload
 from assay.providers.connect_timeout import ConnectTimeout, tracing
 from assay.providers.connection_failures import connection_failure
 from assay.providers.credentials import Credentials, OutgoingRequest
+from assay.providers.failures import Dialect, ProviderError, failure
 from assay.providers.idle_timeout import IdleTimeout
+from assay.providers.inflating import reader_of
 from assay.providers.rate_limits import quota_left
-from assay.providers.response_reader import ResponseReader
+from assay.providers.response_reader import ERROR_BYTES_MAX, ResponseReader, json_or_text
 from assay.providers.stream_accumulator import StreamAccumulator, Timing
 
 IDLE_S_MAX = 15.0
 """How long an idle connection is kept: less than the idle limits of providers' load balancers."""
+EXCHANGE_SILENCE_S = 60.0
+"""Longest wait for the next bytes of a response about a job."""
+UPLOAD_BYTES_PER_S = 256 * 1024
+"""A job that is sent more slowly is given up."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,7 +115,9 @@ class ProviderClient:
         idle = IdleTimeout(config.provider, deadline, config.silence_timeout_s, thinking_s)
         try:
             async with idle as timeout, self._slots:
-                request, secrets = await self._authorised(path, headers, credentials, body)
+                request, secrets = await self._authorised(
+                    OutgoingRequest(path, headers, body), credentials
+                )
                 timeout.send()
                 response = await self._send(request)
                 try:
@@ -126,6 +141,46 @@ class ProviderClient:
             (timeout.ended_s - timeout.sent_s) * 1_000,
         )
 
+    @asynccontextmanager
+    async def exchange(
+        self,
+        request: OutgoingRequest,
+        credentials: Credentials,
+        dialect: Dialect,
+    ) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        """Send any request, whose URL is a path; yields what reads the next bytes of the response.
+
+        Raises the `ModelError` that a failure means.
+        """
+        provider = self.config.provider
+        try:
+            upload_s = sum(map(len, request.body)) / UPLOAD_BYTES_PER_S
+            async with asyncio.timeout(EXCHANGE_SILENCE_S + upload_s) as timeout, self._slots:
+                request, secrets = await self._authorised(request, credentials)
+                response = await self._send(request)
+                read_next = reader_of(response)
+
+                async def read() -> bytes:
+                    timeout.reschedule(asyncio.get_running_loop().time() + EXCHANGE_SILENCE_S)
+                    return await read_next()
+
+                try:
+                    if (error := await _error_of(response, read)) is not None:
+                        raise failure(provider, dialect, error, secrets)  # noqa: TRY301  # closes it
+                    yield read
+                except BaseException:
+                    response.close()
+                    raise
+                response.release()
+        except ModelError as error:
+            if isinstance(error, KeyRejected):
+                credentials.forget()
+            raise
+        except TimeoutError:
+            raise ProviderSilent(f"{provider} was silent for too long") from None
+        except (aiohttp.ClientError, ConnectionError):
+            raise StreamBroken(f"{provider} broke off its answer") from None
+
     async def aclose(self) -> None:
         """Close the pool."""
         session, self._session = self._session, None
@@ -133,29 +188,26 @@ class ProviderClient:
             await session.close()
 
     async def _authorised(
-        self,
-        path: str,
-        headers: Mapping[str, str],
-        credentials: Credentials,
-        body: list[Chunk],
+        self, request: OutgoingRequest, credentials: Credentials
     ) -> tuple[OutgoingRequest, Sequence[str]]:
         """The request as it is sent, and the secrets in it; the dialect's fields win."""
         config = self.config
-        path, _, own_query = path.partition("?")
+        path, _, own_query = request.url.partition("?")
         # In the form that signatures are made over.
         own = dict(parse_qsl(own_query, keep_blank_values=True))
         query = urlencode({**config.query(), **own}, safe="", quote_via=quote)
         url = f"{self._base_url}/{path}?{query}".rstrip("?")
         sent = CIMultiDict(config.headers())
-        sent.update(headers)
-        authorising = await credentials.headers(OutgoingRequest(url, sent, body))
+        sent.update(request.headers)
+        request = replace(request, url=url, headers=sent)
+        authorising = await credentials.headers(request)
         sent.update(authorising)
         for value in sent.values():
             if not (value.isascii() and value.isprintable()):
                 raise KeyRejected(f"the key of {config.provider} cannot be sent in a header")
         # What follows the scheme of a header is its secret.
         secrets = [value.rpartition(" ")[2] for value in authorising.values()]
-        return OutgoingRequest(url, sent, body), [*secrets, *config.secrets()]
+        return request, [*secrets, *config.secrets()]
 
     async def _send(self, request: OutgoingRequest) -> aiohttp.ClientResponse:
         config, limit_s = self.config, self.config.connect_timeout_s
@@ -163,9 +215,10 @@ class ProviderClient:
             async with asyncio.timeout(None) as timeout:
                 connect_timeout = ConnectTimeout(timeout, limit_s)
                 try:
-                    return await self._pool().post(
+                    return await self._pool().request(
+                        request.method,
                         URL(request.url, encoded=True),
-                        data=JsonPayload(request.body),
+                        data=JsonPayload(request.body) if request.body else None,
                         headers=request.headers,
                         allow_redirects=False,
                         proxy=config.proxy(),
@@ -200,3 +253,13 @@ class ProviderClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+async def _error_of(
+    response: aiohttp.ClientResponse, read: Callable[[], Awaitable[bytes]]
+) -> ProviderError | None:
+    """What the response says if its status is that of an error."""
+    if response.status // 100 == 2:  # noqa: PLR2004  # the class of the status
+        return None
+    body = json_or_text((await read())[:ERROR_BYTES_MAX])
+    return ProviderError.read(response.status, body, response.headers)

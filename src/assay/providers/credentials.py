@@ -25,11 +25,12 @@ _ERROR_CODE = re.compile(r"\b(AADSTS\d+|invalid_\w+|unauthorized_client|\w*Expir
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """A request that is about to be sent by POST."""
+    """A request that is about to be sent."""
 
     url: str
     headers: Mapping[str, str]
     body: list[Chunk]
+    method: str = "POST"
 
 
 class Credentials(Protocol):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Never, TypeVar
 
 from assay.domain.completion import AnswerSchema, CallContext, Completion, Prompt, Turn
-from assay.domain.errors import InputUnsupported, ModelError, ModelMissing
+from assay.domain.errors import InputUnsupported, ModelError, ModelMissing, StreamBroken
 from assay.domain.images import Image
 from assay.domain.models import Model
-from assay.providers.body import json_body, merged
+from assay.providers.body import Chunk, json_body, merged
 from assay.providers.client import ProviderClient
-from assay.providers.credentials import ProviderKey
-from assay.providers.failures import refuses_images
-from assay.providers.stream_accumulator import StreamAccumulator
+from assay.providers.credentials import OutgoingRequest, ProviderKey
+from assay.providers.failures import ProviderError, embedded_error, failure, refuses_images
+from assay.providers.shapes import MISSHAPEN
+from assay.providers.stream_accumulator import StreamAccumulator, Timing
 
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ class HttpModel(ABC):
                 self.path,
                 self.headers,
                 self._credentials,
-                json_body(merged(self._client.config.body(), self.document(prompt))),
+                self.body(self.document(prompt)),
                 accumulator,
                 context.deadline,
                 self._model.thinking_timeout_s if thinks else None,
@@ -64,6 +66,29 @@ class HttpModel(ABC):
                 error.message, error.log_message = error.message + asked, error.log_message + asked
             raise
         return accumulator.completion(timing)
+
+    def body(self, document: Mapping[str, Any]) -> list[Chunk]:
+        """A document as it is sent, with what the configuration adds."""
+        return json_body(merged(self._client.config.body(), document))
+
+    def read(self, answer: Any) -> Completion[Never]:
+        """An answer that a job brought; raises as `complete` does for one that is of no use."""
+        accumulator = self.accumulator(self._model)
+        try:
+            if (error := embedded_error(answer)) is not None:
+                found = ProviderError.read(None, error, {})
+                raise failure(self._model.provider, accumulator.dialect, found)
+            accumulator.read_answer(answer)
+        except MISSHAPEN:
+            raise StreamBroken(f"{self._model.provider} sent a malformed answer") from None
+        return accumulator.completion(Timing(0.0, 0.0))
+
+    def exchange(
+        self, method: str, path: str, body: list[Chunk], headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Callable[[], Awaitable[bytes]]]:
+        """Any other request to the provider; see `ProviderClient.exchange`."""
+        request = OutgoingRequest(path, {**self.headers, **headers}, body, method)
+        return self._client.exchange(request, self._credentials, self.accumulator.dialect)
 
     def content(self, turn: Turn) -> Any:
         """A turn as the content of a message: its text, or blocks where it has images or a mark."""

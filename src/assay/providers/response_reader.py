@@ -134,7 +134,7 @@ class ResponseReader:
         body: Any = None
         # A broken or huge body is ignored: the status alone says enough.
         with suppress(aiohttp.ClientError, ConnectionError, ModelError):
-            body = _json_or_text(await self._read_all(ERROR_BYTES_MAX))
+            body = json_or_text(await self._read_all(ERROR_BYTES_MAX))
         return self._failure(
             ProviderError.read(self._response.status, body, self._response.headers)
         )
@@ -149,7 +149,7 @@ class ResponseReader:
         return StreamBroken(f"{self._accumulator.provider} {what}")
 
 
-def _json_or_text(body: bytes) -> Any:
+def json_or_text(body: bytes) -> Any:
     """The body of an error; a page of HTML says nothing that its status does not."""
     try:
         return orjson.loads(body.removeprefix(BOM_UTF8))

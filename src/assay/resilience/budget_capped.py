@@ -47,7 +47,9 @@ class DailyBudgets:
         self._circuit = RedisCircuit(probe, supervisor, budget_s=budget_s)
         self.settlements = Settlements(self._settle, supervisor)
 
-    async def reserve(self, tenant: str, usd: float) -> str:
+    async def reserve(
+        self, tenant: str, usd: float, settle_within_s: float = SETTLE_WITHIN_S
+    ) -> str:
         """Charge an estimate and return its id, empty for a tenant without a cap.
 
         Raises `CostCapReached` if the cap could be exceeded, or cannot be checked.
@@ -56,7 +58,7 @@ class DailyBudgets:
         if cap_usd is None:
             return ""
         id_ = random_hex(16)
-        arguments = (repr(usd), repr(cap_usd), round(SETTLE_WITHIN_S * 1_000))
+        arguments = (repr(usd), repr(cap_usd), round(settle_within_s * 1_000))
         try:
             fits, rest_s = await self._circuit.call(
                 lambda: RESERVE.run(self._redis, _keys(tenant, id_), arguments)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NoReturn
 
-from assay.domain.errors import RequestError
+from assay.domain.errors import FieldError, RequestError
 from assay.domain.evaluation import JudgeSpec, OnRefusal, Strategy
 from assay.domain.models import ModelKind
 from assay.domain.ports import EventSink, PanelMember
@@ -24,6 +24,8 @@ KINDS: Mapping[ModelKind, tuple[str, str]] = {
     "http": ("a host of HTTP criteria", "be posted to"),
 }
 """What each kind is, and can do."""
+REPEATABLE: tuple[Strategy, ...] = ("ordered", "cheapest", "panel")
+"""Strategies that choose the same model again when a row's answers have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class ConfiguredJudges:
     """Every configured model and judge by name; implements the `Judges` port.
 
     `embedders` are the models that embed texts where a criterion names none. A host of HTTP
-    criteria is known by its origin. `may_hedge` takes a hedge out of the retry budget.
+    criteria is known by its origin. `may_hedge` takes a hedge out of the retry budget. `by_batch`
+    are the candidates again, as they are asked through their providers' batch APIs.
     """
 
     def __init__(
@@ -51,9 +54,11 @@ class ConfiguredJudges:
         events: EventSink,
         embedders: tuple[str, ...] = (),
         may_hedge: Callable[[], bool] = lambda: True,
+        by_batch: Sequence[Candidate] = (),
     ) -> None:
         self._may_hedge = may_hedge
         self._embedders = embedders
+        self._by_batch = {candidate.model.id: candidate for candidate in by_batch}
         self._candidates = {candidate.model.id: candidate for candidate in candidates}
         self._judges = judges
         self._events = events
@@ -72,6 +77,10 @@ class ConfiguredJudges:
         if judge.strategy != "panel":
             chosen = _allowed(chosen, spec)
         _refuse_unpriced(chosen, spec)
+        if spec.service == "batch" and spec.kind == "chat":
+            chosen = [self._batched(candidate) for candidate in chosen]
+            if judge.strategy not in REPEATABLE:
+                judge = replace(judge, strategy="ordered")
         if judge.strategy != "panel":
             return (self._member(spec, chosen, judge),)
         if spec.models and len(chosen) < len(judge.models):
@@ -105,6 +114,17 @@ class ConfiguredJudges:
             spec = replace(spec, language=spec.language or judge.language)
             fingerprint += f" {judge.language}"
         return PanelMember(spec, router, window_tokens, candidates[0].estimates, fingerprint)
+
+    def _batched(self, candidate: Candidate) -> Candidate:
+        """The candidate behind its provider's batch API."""
+        model = candidate.model
+        if model.id not in self._by_batch:
+            message = (
+                f"{model.id} has no batch API that is known: if its provider has one, set "
+                f"batch_api = true in [providers.{model.provider}]."
+            )
+            raise RequestError("invalid_request", message, [FieldError("/service", message)])
+        return self._by_batch[model.id]
 
     def _judge(self, spec: JudgeSpec) -> ConfiguredJudge:
         """The judge that `spec` names, or the one that its models make, with its own policies."""

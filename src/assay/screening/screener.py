@@ -55,7 +55,7 @@ class Screener:
         """Tell those who watch of each sign, once for each policy but `off`."""
         for sign in dict.fromkeys(suspicion.sign for suspicion in found):
             for policy in sorted(set(policies) - {"off"}):
-                self._events.emit(InjectionSuspected(caller, sign, policy))
+                (caller.deferral or self._events).emit(InjectionSuspected(caller, sign, policy))
 
     def _repeated(self, case: Case, caller: Caller) -> Iterable[Suspicion]:
         """A sign where the output of the case is one that the tenant repeats."""

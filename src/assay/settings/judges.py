@@ -52,6 +52,14 @@ BASE_URLS: dict[Dialect, str] = {
     "simulated": "",
     "recorded": "",
 }
+JOB_DIALECTS: tuple[Dialect, ...] = (
+    "openai",
+    "openai_chat",
+    "openai_responses",
+    "anthropic",
+    "gemini",
+)
+"""Dialects whose vendors have batch APIs that are spoken here."""
 OWN_FIELDS: dict[str, tuple[Dialect, ...]] = {
     "region": ("bedrock", "vertex"),
     "project": ("vertex",),
@@ -160,6 +168,15 @@ class ProviderSettings(Section):
         "`max_completion_tokens` at OpenAI and Azure, else `max_tokens`.",
     )
 
+    batch_api: bool | None = Field(
+        None,
+        description="Whether the endpoint has the vendor's batch API, for `judge.service` "
+        '`"batch"` (`openai`, `anthropic`, `gemini`). Unset: at the vendors\' own hosts.',
+    )
+    batch_discount: float = Field(
+        0.5, ge=0, lt=1, description="What the batch API takes off the prices, as a share."
+    )
+
     @field_validator("base_url")
     @classmethod
     def _is_base_url(cls, url: str) -> str:
@@ -194,9 +211,18 @@ class ProviderSettings(Section):
                 "base_url: must be the resource's endpoint, such as https://NAME.openai.azure.com; "
                 'for the v1 endpoint, use dialect = "openai"'
             )
+        if self.batch_api and self.dialect not in JOB_DIALECTS:
+            raise ValueError(f"batch_api: is not supported for {self.dialect}")
         if self.client_key_file is not None and self.client_cert_file is None:
             raise ValueError("client_key_file: needs client_cert_file")
         return self
+
+    @property
+    def has_batch_api(self) -> bool:
+        """Whether calls can be sent as jobs."""
+        if self.batch_api is None and self.dialect in JOB_DIALECTS:
+            return urlsplit(self.url).hostname == urlsplit(BASE_URLS[self.dialect]).hostname
+        return bool(self.batch_api)
 
     @property
     def has_key(self) -> bool:

@@ -177,6 +177,33 @@ class BatchSettings(Section):
     retention_h: float = Field(
         720.0, gt=0, le=8_760, description="How long a batch and its results are stored, in hours."
     )
+    jobs_poll_s: float = Field(
+        15.0,
+        gt=0,
+        le=3_600,
+        description="How often jobs of providers' batch APIs are looked after "
+        '(`judge.service` `"batch"`).',
+    )
+    jobs_gather_s: float = Field(
+        60.0,
+        ge=0,
+        le=3_600,
+        description="How long calls are gathered for a job while rows of the batch are not "
+        "evaluated yet.",
+    )
+    jobs_lost_after_s: float = Field(
+        120.0,
+        gt=0,
+        le=3_600,
+        description="How long a job whose submission was cut short may take to appear in the "
+        "provider's list; then it is sent again.",
+    )
+    jobs_wait_h: float = Field(
+        26.0,
+        gt=0,
+        le=168,
+        description="How long a job may take, in hours; then its calls are made directly.",
+    )
     webhooks_to_private_hosts: bool = Field(
         False, description="Allow webhooks to private addresses and over plain HTTP."
     )

@@ -19,6 +19,7 @@ from assay.domain.evaluation import Sign
 from assay.domain.faults import FAULT_PLACES
 from assay.domain.hedging import SUPERSEDED
 from assay.domain.ports import BreakerState
+from assay.telemetry.buckets import BODY_BYTES, CRITERION_SECONDS, LAG_SECONDS, ROW_SECONDS, SECONDS
 from assay.telemetry.labels import (
     OTHER,
     Exemplar,
@@ -30,12 +31,6 @@ from assay.telemetry.labels import (
     untraced,
 )
 from assay.telemetry.scraped_gauges import ScrapedGaugeCollector, ScrapedGauges
-
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
-CRITERION_SECONDS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60)
-ROW_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
-LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-BODY_BYTES = (1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22)
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 STATUSES = (200, 400, 401, 413, 422, 429, 499, 500, 503, 504)
@@ -194,7 +189,8 @@ class Metrics:
 
         def finish(event: events.AttemptFinished) -> None:
             attempts(event.model, event.outcome).inc()
-            seconds(event.model).observe(event.seconds, self._exemplar())
+            if event.timed:
+                seconds(event.model).observe(event.seconds, self._exemplar())
             if event.first_byte_seconds is not None:
                 first_byte(event.model).observe(event.first_byte_seconds, self._exemplar())
             tokens(event.model, "input").inc(event.usage.input_tokens)
@@ -306,6 +302,11 @@ class Metrics:
             one_of("reason", ("retry", "shutdown", "taken_over")),
         )
         self._on(events.BatchRowReturned, lambda event: returned(event.reason).inc())
+        state = one_of("state", events.JOB_STATES)
+        jobs = self._counter(
+            "assay_provider_jobs_total", "Jobs, by what became of them.", self._model, state
+        )
+        self._on(events.ProviderJobChanged, lambda event: jobs(event.model, event.state).inc())
         end = one_of("status", sorted(ENDED))
         batches = self._counter("assay_batches_total", "Batches whose end this process saw.", end)
         self._on(events.BatchEnded, lambda event: batches(event.status).inc())

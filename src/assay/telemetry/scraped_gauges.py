@@ -48,6 +48,10 @@ GAUGES = (
         "Rows of running batches without a result; the same in every process, so never sum it.",
     ),
     GaugeSpec(
+        "assay_batch_parked_rows",
+        "Rows of running batches that wait for a provider's batch API; never sum it.",
+    ),
+    GaugeSpec(
         "assay_model_end_of_life_timestamp_seconds",
         "When the provider ends the model, where that is known.",
         ("model",),

@@ -73,7 +73,7 @@ def batch_progress_router(batches: Batches) -> APIRouter:
 
 def event_id(batch: Batch) -> str:
     """Names an event by its content: events with the same content have the same id."""
-    counts = (batch.settled, batch.retried, batch.total, batch.rejected)
+    counts = (batch.settled, batch.retried, batch.parked, batch.total, batch.rejected)
     return "-".join([batch.status, *map(str, counts)])
 
 

@@ -37,6 +37,9 @@ class BatchCountsResponse(Shape):
     cancelled: int
     rejected: int = Field(description="Bad rows, which do not count in `total`.")
     retried: int = Field(description="Attempts repeated after a transient failure.")
+    waiting: int = Field(
+        description="Of the pending rows: those that wait for a provider's batch API."
+    )
 
 
 class GateResponse(Shape):
@@ -234,6 +237,7 @@ def batch_document(
             "cancelled": open_rows if batch.ended else 0,
             "rejected": batch.rejected,
             "retried": batch.retried,
+            "waiting": 0 if batch.ended else batch.parked,
         },
         "score": rows.get("mean"),
         "pass_rate": rows.get("pass_rate"),

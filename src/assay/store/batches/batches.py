@@ -13,6 +13,7 @@ from assay.domain.ids import id_time_ms, now_ms
 from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
+from assay.store.batches.deferred import RedisDeferredCalls
 from assay.store.batches.durability import Durability
 from assay.store.batches.keys import ACTIVE, BatchKeys, content_digest, row_key, tenant_index
 from assay.store.batches.rows import SWEEP_ROWS, expire_rows, row_names
@@ -154,6 +155,7 @@ class RedisBatches:
         with store_unavailable():
             await self._client.zrem(tenant_index(batch.tenant), batch.id)
             await self._client.unlink(keys.meta, *keys.work)
+            await RedisDeferredCalls(self._client).erase(batch.id)
             async for rows in row_names(self._client, keys):
                 await self._client.unlink(*rows)
             rest = keys.everything(batch.total)
@@ -237,6 +239,7 @@ def _batch(tenant: str, batch_id: str, meta: Mapping[bytes, bytes]) -> Batch | N
         settled=number("settled"),
         rejected=number("rejected"),
         retried=number("retried"),
+        parked=number("parked"),
         rows_per_s=float(text.get("rate", 0.0)),
         by_status={status: number(status) for status in ROW_STATUSES},
         sums={name: number(name) for name in SUMS},

@@ -5,7 +5,7 @@
 -- ARGV  1 worker, 2 how many, 3 lease in ms: a row not renewed for so long is another's,
 --       4 time in ms that a worker has to decide on gates, 5 most rows that wait for this
 -- Answers {'missing'}, {status}, {'due'}: the worker is to decide on the gates, or {'running',
--- {entry, index, key, attempt, deliveries, stalls}, ...}.
+-- {entry, index, key, attempt, deliveries, stalls, 1 if it waited for calls}, ...}.
 local meta = redis.call('HMGET', KEYS[1], 'status', 'seed', 'drawn', 'prefix', 'deciding')
 local status, seed = meta[1], meta[2]
 if not status then
@@ -38,7 +38,7 @@ local function take(entry, fields, deliveries)
     redis.call('XDEL', KEYS[2], entry)
   else
     local stalls = redis.call('HGET', KEYS[5], row.k) or 0
-    answer[#answer + 1] = {entry, row.i, row.k, row.a, deliveries, stalls}
+    answer[#answer + 1] = {entry, row.i, row.k, row.a, deliveries, stalls, row.p or 0}
   end
 end
 for _, lapsed in ipairs(

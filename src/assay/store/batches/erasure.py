@@ -10,6 +10,7 @@ from assay.domain.batches import Batch
 from assay.domain.erasure import ErasureTarget
 from assay.redis.client import Client
 from assay.redis.outages import store_unavailable
+from assay.store.batches.deferred import RedisDeferredCalls
 from assay.store.batches.keys import RESULTS_PER_KEY, BatchKeys, row_key
 from assay.store.batches.rows import row_names
 from assay.store.packing import pack, unpack
@@ -35,28 +36,32 @@ class RedisEraser:
         keys = BatchKeys(batch.id)
         with store_unavailable():
             # A row that has a result has no content any more.
-            count = 0 if batch.status == "completed" else await self._rows(keys, what)
+            erased = [] if batch.status == "completed" else await self._rows(keys, what)
             for start in range(0, batch.total, RESULTS_PER_KEY):
-                count += await self._results(keys, start, batch.expires_ms, what)
+                erased += await self._results(keys, start, batch.expires_ms, what)
+            count = len(erased)
+            if erased:
+                await RedisDeferredCalls(self._client).erase(batch.id, frozenset(erased))
             async for field, record in self._client.hscan_iter(keys.bad):
                 if field != b"_" and what.covers(orjson.loads(record)[2], None):
                     count += await self._client.hdel(keys.bad, field)
         return count
 
-    async def _rows(self, keys: BatchKeys, what: ErasureTarget) -> int:
+    async def _rows(self, keys: BatchKeys, what: ErasureTarget) -> list[str]:
         """Remove the content of rows that have no result yet: their result will say so."""
-        count = 0
+        erased = []
         async for names in row_names(self._client, keys):
             for start in range(0, len(names), ROWS_AT_ONCE):
                 some = names[start : start + ROWS_AT_ONCE]
                 for name, packed in zip(some, await self._client.mget(some), strict=True):
-                    if packed is not None and _is_meant(packed, what):
-                        count += await self._client.unlink(name)
-        return count
+                    meant = packed is not None and _is_meant(packed, what)
+                    if meant and await self._client.unlink(name):
+                        erased.append(name.removeprefix(keys.row("")))
+        return erased
 
     async def _results(
         self, keys: BatchKeys, start: int, expires_ms: int, what: ErasureTarget
-    ) -> int:
+    ) -> list[str]:
         name = keys.results(start)
         meant = {
             index: row_key(unpack(packed)[0])
@@ -67,7 +72,7 @@ class RedisEraser:
             await self._client.hset(name, mapping=dict.fromkeys(meant, pack("", ERASED)))
             await self._client.pexpireat(name, expires_ms)
             await self._client.hdel(keys.ids, *meant.values())
-        return len(meant)
+        return list(meant.values())
 
 
 def _is_meant(packed: bytes, what: ErasureTarget) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 RESULTS_PER_KEY = 500
+DEFERRED = "assay:v1:batches:deferred"
+"""Set of the batches that have calls in jobs or put down for them."""
 ACTIVE = "assay:v1:batches:active"
 """Sorted set of the batches that workers look at, by the time of their start."""
 
@@ -37,7 +39,15 @@ class BatchKeys:
         """Hash: place in this order to the scores of a finished row that is not decided on."""
         self.rules = self._prefix + "rules"
         """State of the stopping rules."""
-        self.work = [self.queue, self.later, self.order, self.waiting, self.rules]
+        self.parked = self._prefix + "parked"
+        """Hash: `index:key:attempt` of a row that waits for calls to how many there are."""
+        self.calls = self._prefix + "calls"
+        """Set of `row key:call key` of the calls that were put down for jobs."""
+        self.outboxes = self._prefix + "outboxes"
+        """Hash: model to the time of its oldest call that no job has."""
+        self.jobs = self._prefix + "jobs"
+        """Hash: token to a job. It outlives the batch, since the provider's job does."""
+        self.work = [self.queue, self.later, self.order, self.waiting, self.rules, self.parked]
         """What a batch that has ended does not need."""
         self.synced = self._prefix + "synced"
         """Written to wait for the disk, see `Durability`."""
@@ -46,6 +56,18 @@ class BatchKeys:
         """The content of one row, until it has a result."""
         return f"{self._prefix}row:{key}"
 
+    def call(self, key: str) -> str:
+        """Hash of one call: `s` state, `d` details, `b` request, `w` row that waits, `a` answer."""
+        return f"{self._prefix}call:{key}"
+
+    def outbox(self, model: str) -> str:
+        """List of `key:size` of the calls to a model that no job has."""
+        return f"{self._prefix}outbox:{model}"
+
+    def job(self, token: str) -> str:
+        """List of the keys of a job's calls."""
+        return f"{self._prefix}job:{token}"
+
     def results(self, index: int) -> str:
         """The hash that holds the result of row `index`."""
         return f"{self._prefix}results:{index // RESULTS_PER_KEY}"
@@ -53,7 +75,7 @@ class BatchKeys:
     def everything(self, total: int) -> list[str]:
         """All keys but those of rows."""
         fixed = [self.meta, self.request, self.webhook, *self.work, self.done]
-        fixed += [self.ids, self.bad, self.tally, self.groups, self.stalls]
+        fixed += [self.ids, self.bad, self.tally, self.groups, self.stalls, self.calls]
         return fixed + [self.results(index) for index in range(0, total, RESULTS_PER_KEY)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Literal, cast
 
@@ -10,6 +10,7 @@ import orjson
 
 from assay.domain.batches import (
     ENDED,
+    Backlog,
     Batch,
     BatchStatus,
     Claim,
@@ -32,6 +33,7 @@ CLAIM = load_script(__package__, "claim")
 RENEW = load_script(__package__, "renew")
 SETTLE = load_script(__package__, "settle")
 RETURN = load_script(__package__, "return")
+PARK = load_script(__package__, "park")
 STALLED = load_script(__package__, "stalled")
 RELEASE = load_script(__package__, "release")
 END = load_script(__package__, "end")
@@ -77,7 +79,7 @@ class RedisJobQueue:
             names: list[bytes] = await self._client.zrange(ACTIVE, first, first + ACTIVE_MAX - 1)
         return [name.decode() for name in names]
 
-    async def backlog(self) -> int:
+    async def backlog(self) -> Backlog:
         counts: list[tuple[bytes | None, ...]] = []
         with store_unavailable():
             names: list[bytes] = await self._client.zrange(ACTIVE, 0, BACKLOG_BATCHES_MAX - 1)
@@ -85,13 +87,15 @@ class RedisJobQueue:
                 async with self._client.pipeline(transaction=False) as pipe:
                     for name in names[start : start + BACKLOG_SLICE]:
                         meta = BatchKeys(name.decode()).meta
-                        pipe.hmget(meta, ["status", "total", "settled"])
+                        pipe.hmget(meta, ["status", "total", "settled", "parked"])
                     counts += await pipe.execute()
-        return sum(
-            int(total or 0) - int(settled or 0)
-            for status, total, settled in counts
-            if status == b"running"
-        )
+        rows = parked = 0
+        for status, *numbers in counts:
+            if status == b"running":
+                total, settled, waiting = (int(number or 0) for number in numbers)
+                rows += total - settled - waiting
+                parked += waiting
+        return Backlog(rows, parked)
 
     async def claim(
         self, batch_id: str, count: int
@@ -118,8 +122,9 @@ class RedisJobQueue:
                 deliveries=int(deliveries),
                 payload=None if packed is None else NewRow(int(index), *unpack(packed)),
                 stalls=int(stalls),
+                resumed=bool(int(resumed)),
             )
-            for (entry, index, key, attempt, deliveries, stalls), packed in zip(
+            for (entry, index, key, attempt, deliveries, stalls, resumed), packed in zip(
                 rows, contents, strict=True
             )
         ]
@@ -157,15 +162,30 @@ class RedisJobQueue:
             answer: bytes = await SETTLE.run(self._client, names, arguments)
         return cast("SettleOutcome", answer.decode())
 
+    async def park(
+        self, claim: Claim, calls: Collection[str], document: bytes | None = None
+    ) -> None:
+        keys = BatchKeys(claim.batch_id)
+        names = [keys.meta, keys.queue, keys.parked, *map(keys.call, sorted(calls))]
+        with store_unavailable():
+            await self._replace(claim, document)
+            await PARK.run(
+                self._client, names, [claim.entry, claim.index, claim.key, claim.attempt]
+            )
+
+    async def _replace(self, claim: Claim, document: bytes | None) -> None:
+        if document is not None and claim.payload is not None:
+            content = pack(claim.payload.item_id, document)
+            name = BatchKeys(claim.batch_id).row(claim.key)
+            await self._client.set(name, content, xx=True, keepttl=True)
+
     async def give_back(
         self, claim: Claim, delay_s: float = 0.0, document: bytes | None = None
     ) -> None:
         keys = BatchKeys(claim.batch_id)
         attempts = claim.attempt + (1 if delay_s else 0)
         with store_unavailable():
-            if document is not None and claim.payload is not None:
-                content = pack(claim.payload.item_id, document)
-                await self._client.set(keys.row(claim.key), content, xx=True, keepttl=True)
+            await self._replace(claim, document)
             await RETURN.run(
                 self._client,
                 [keys.meta, keys.queue, keys.later],

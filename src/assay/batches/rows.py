@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -28,12 +28,14 @@ from assay.domain.errors import (
     RequestError,
 )
 from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec, NamedVersion
+from assay.domain.events import LiveScored
 from assay.domain.exact_json import dumps, loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
 from assay.domain.records import RecordsUnavailable
 from assay.domain.tenants import TenantLimited
+from assay.domain.traces import JUDGING, judge_trace_id
 from assay.evaluation.ports import Evaluates
 from assay.judging.generation import Generation, said
 
@@ -98,6 +100,8 @@ class BatchSpec:
     gates: tuple[Gate, ...] = ()
     """Those that may end the batch early, with a probability of error of at most `alpha`."""
     alpha: float = 0.0
+    rule: Mapping[str, Any] | None = None
+    """The rule whose live traffic the rows are."""
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -122,7 +126,9 @@ class RowRunner:
         retry_policy: RowRetryPolicy,
         events: EventSink,
         open_stores: OpenStores = without_records,
+        trace_key: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
+        self._trace_key = trace_key
         self._open_stores = open_stores
         self._evaluator = evaluator
         self._batches = batches
@@ -138,6 +144,9 @@ class RowRunner:
         if (given_up := _given_up(claim)) is not None:
             return given_up
         batch_spec = await self.batch_spec(claim.batch_id)
+        if batch_spec.rule is not None and self._trace_key is not None:
+            # This task is of one row: what it calls is in a trace of its own.
+            JUDGING.set(judge_trace_id(await self._trace_key()))
         try:
             return await self._evaluate(batch_spec, claim, claim.payload)
         except Exception as error:  # noqa: BLE001  # one row's fault must not end the worker
@@ -174,7 +183,11 @@ class RowRunner:
             if made is not None and made["simulated"]:
                 evaluation = replace(evaluation, simulated=True)
             result = self._result(claim, evaluation, row.get("group"), made)
-            return replace(result, gate_scores=gate_scores(batch_spec.gates, evaluation))
+            return replace(
+                result,
+                gate_scores=gate_scores(batch_spec.gates, evaluation),
+                live=_live(batch_spec.rule, evaluation),
+            )
         # What was made is kept: another attempt would pay for it again, and judge something else.
         kept = None if made is None else dumps({**loads(payload.document), "generated": made})
         return RetryLater(delay_s, kept)
@@ -245,6 +258,16 @@ class RowRunner:
         )
 
 
+def _live(rule: Mapping[str, Any] | None, evaluation: Evaluation) -> list[LiveScored]:
+    """What is told of a row of live traffic; nothing of any other."""
+    if rule is None:
+        return []
+    return [
+        LiveScored(rule["name"], result.name, result.score, result.reason)
+        for result in evaluation.results
+    ]
+
+
 def load_batch_spec(request: bytes | None) -> BatchSpec:
     """The specification in a stored request; raises `BatchSpecError`."""
     if request is None:
@@ -267,6 +290,7 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
         document.get("store", True),
         parse_gates(document["gates"], names) if stop else (),
         stop["alpha"] if stop else 0.0,
+        document.get("rule"),
     )
 
 

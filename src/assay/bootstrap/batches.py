@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import APIRouter
 
 from assay.api.batches.batches import BatchResource
 from assay.api.batches.comparison import BatchComparisons
 from assay.api.batches.creation import batch_creation_router
-from assay.api.batches.items import batch_items_router
+from assay.api.batches.items import batch_items_router, check_rows
+from assay.api.batches.lines import Line
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches
@@ -21,19 +23,24 @@ from assay.api.calibrations.draws import LabelDraws
 from assay.api.erasures import Erasures
 from assay.api.labels import HumanLabels
 from assay.api.responses import render
+from assay.api.rules import LiveRules
 from assay.api.services import Services
 from assay.batches.control import ControlSets
 from assay.batches.creation import BatchCreator
 from assay.batches.kept_comparisons import KeptComparisons
 from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import BatchArchive, LastingBatches
+from assay.batches.live import LiveTraffic
 from assay.batches.rows import RowRetryPolicy, RowRunner
 from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.process import Process
+from assay.catalog.rules import Rules
+from assay.domain.batches import NewRow
 from assay.domain.ids import now_ms, random_hex
 from assay.domain.supervision import Supervisor
+from assay.otlp.traces import TracesIn
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
@@ -64,6 +71,16 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
     )
 
 
+def live_routers(settings: Settings, batches: Batches, process: Process) -> list[APIRouter]:
+    """The resources of live traffic: rules, and where traces are exported to."""
+    rules, traces = Rules(lambda: process.records.exist, process.records.open), process.traces
+    live = build_live(settings, process, rules)
+    received = TracesIn(
+        batches.services.admit, rules, traces, process.events, process.limits, process.load
+    )
+    return [received.router(), LiveRules(batches, rules, live, traces).router()]
+
+
 def batch_routers(batches: Batches, eraser: RedisEraser, supervisor: Supervisor) -> list[APIRouter]:
     """The resources of batches, and those that look into them."""
     labelled = LabelledBatches(batches.lasting, batches.open)
@@ -84,10 +101,12 @@ def batch_routers(batches: Batches, eraser: RedisEraser, supervisor: Supervisor)
 
 
 def start_worker(settings: Settings, process: Process) -> BatchWorker:
-    """A worker that takes rows, beside a task that looks after control sets."""
+    """A worker that takes rows, beside tasks that look after control sets and live traffic."""
     worker = build_worker(settings.batches, process)
     worker.start()
     process.supervisor.start("control_sets", build_control_sets(settings, process).run)
+    rules = Rules(lambda: process.records.exist, process.records.open)
+    process.supervisor.start("live_traffic", build_live(settings, process, rules).run)
     return worker
 
 
@@ -112,6 +131,34 @@ def build_control_sets(
     )
 
 
+def build_live(
+    settings: Settings, process: Process, rules: Rules, time_ms: Callable[[], int] = now_ms
+) -> LiveTraffic:
+    """What judges live traffic."""
+    redis, open_stores = process.redis, process.records.open
+    store = RedisBatches(redis, rows_max=settings.batches.rows_max)
+    retention_s = settings.batches.retention_h * 3_600
+    storage = RedisTenantStorage(redis, tenant_limits(settings), retention_s)
+
+    def check_row(row: Mapping[str, Any]) -> NewRow | str:
+        rows, bad = check_rows([Line(1, document=dict(row))], process.limits.image_hosts)
+        return rows[0] if rows else bad[0].message
+
+    return LiveTraffic(
+        rules,
+        process.traces,
+        store,
+        lasting=LastingBatches(store, RedisResults(redis), open_stores),
+        creator=BatchCreator(store, storage, open_stores, retention_s),
+        storage=storage,
+        open_stores=open_stores,
+        leases=RedisIdempotency(redis, process.supervisor),
+        events=process.events,
+        check_row=check_row,
+        time_ms=time_ms,
+    )
+
+
 def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     """A worker with a name of its own."""
     events = process.events
@@ -119,7 +166,9 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
     open_stores = process.records.open
-    runner = RowRunner(process.evaluator, store, render, retries, events, open_stores)
+    runner = RowRunner(
+        process.evaluator, store, render, retries, events, open_stores, process.traces.key
+    )
     resolver = None if settings.webhooks_to_private_hosts else PublicResolver()
     policy = WebhookPolicy(settings.webhooks_to_private_hosts)
     webhooks = Webhooks(queue, store, events, policy, resolver)

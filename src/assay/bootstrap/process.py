@@ -42,6 +42,7 @@ from assay.settings import ENDS_SOON, Settings
 from assay.store.audit.audit import RedisAudit
 from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
+from assay.store.traces.traces import RedisTraces
 from assay.store.usage.usage import RedisUsage
 from assay.telemetry.event_loop import LoopWatchdog, watch_loop
 from assay.telemetry.logging import EventLog, configure_logging
@@ -76,6 +77,7 @@ class Process:
     records: Records
     usage: RedisUsage
     audit: RedisAudit
+    traces: RedisTraces
 
 
 class Clients(NamedTuple):
@@ -136,6 +138,7 @@ async def open_process(
         yield Process(
             *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
             *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage, audit),
+            RedisTraces(redis),
         )
 
 

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.bootstrap.batches import batch_routers, build_batches, start_worker
+from assay.bootstrap.batches import batch_routers, build_batches, live_routers, start_worker
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
@@ -29,8 +29,10 @@ from assay.http.hosts import LocalHosts
 from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
+from assay.http.rewritten import ProblemsRewritten
 from assay.http.server import listen, serve, serving
-from assay.openai_evals.errors import OpenAIErrors
+from assay.openai_evals.errors import is_openai, openai_error
+from assay.otlp.traces import is_export, rpc_status
 from assay.resilience.directory import ModelLayers
 from assay.settings import AuthSettings, Settings
 from assay.store.batches.erasure import RedisEraser
@@ -72,10 +74,12 @@ async def open_service(
             [
                 *batch_routers(batches, RedisEraser(process.redis), process.supervisor),
                 *openai_routers(batches),
+                *live_routers(settings, batches, process),
             ],
             settings.server.cors_origins,
         )
-        app.add_middleware(OpenAIErrors)
+        app.add_middleware(ProblemsRewritten, applies=is_openai, rewrite=openai_error)
+        app.add_middleware(ProblemsRewritten, applies=is_export, rewrite=rpc_status)
         if settings.server.console:
             secret = await shared_secret(process.redis, "console")
             app.mount("/console", build_console(app, services.access, secret))

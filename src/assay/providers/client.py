@@ -21,7 +21,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from assay.domain.errors import ConnectTimedOut, KeyRejected
+from assay.domain.ids import random_hex
 from assay.domain.policy import Deadline
+from assay.domain.traces import JUDGE_STATE, JUDGING
 from assay.providers.body import Chunk, JsonPayload
 from assay.providers.connect_timeout import ConnectTimeout, tracing
 from assay.providers.connection_failures import connection_failure
@@ -142,6 +144,9 @@ class ProviderClient:
         url = f"{self._base_url}/{path}?{query}".rstrip("?")
         sent = CIMultiDict(config.headers())
         sent.update(headers)
+        if trace_id := JUDGING.get():
+            sent["traceparent"] = f"00-{trace_id}-{random_hex(8)}-00"
+            sent["tracestate"] = JUDGE_STATE
         authorising = await credentials.headers(OutgoingRequest(url, sent, body))
         sent.update(authorising)
         for value in sent.values():

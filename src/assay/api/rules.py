@@ -194,15 +194,27 @@ class LiveRules:
         """Change a rule; what it has judged stays."""
         tenant = await self._services.admit(request)
         wanted = validate(RuleChange, (await read_json(request)).document)
-        await find_rule(await self._services.open_stores(), tenant, name)
-        return await self._put(tenant, name, wanted, 200)
+        before = await find_rule(await self._services.open_stores(), tenant, name)
+        return await self._put(tenant, name, wanted, 200, before.rule.alert)
 
-    async def _put(self, tenant: str, name: str, wanted: RuleChange, status: int) -> Response:
+    async def _put(
+        self,
+        tenant: str,
+        name: str,
+        wanted: RuleChange,
+        status: int,
+        before: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """Keep the rule; the secret of a webhook stays while its URL does."""
         await find_evaluator(self._services.open_stores, tenant, wanted.evaluator)
         alert, secret = None, None
         if wanted.alert is not None:
             webhook = wanted.alert.webhook.to_webhook(allow_private=self._batches.private_webhooks)
-            secret = webhook["secret"] if wanted.alert.webhook.secret is None else None
+            if wanted.alert.webhook.secret is None:
+                if before is not None and before["webhook"]["url"] == webhook["url"]:
+                    webhook = before["webhook"]
+                else:
+                    secret = webhook["secret"]
             alert = {"gate": wanted.alert.threshold.model_dump(), "webhook": webhook}
         delay_s = DELAYS_S[wanted.group_by] if wanted.delay_s is None else wanted.delay_s
         rule = Rule(

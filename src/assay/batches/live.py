@@ -53,7 +53,7 @@ CheckRow = Callable[[Mapping[str, Any]], NewRow | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class RuleSpending:
     """What the batches of a rule took today; what is still in hand is estimated."""
 
     rows: int
@@ -248,7 +248,7 @@ class LiveTraffic:
                 code = reason if reason in LIMITS else "problem"
                 self._events.emit(RulePaused(one.rule.name, one.id, code))
 
-    async def spent(self, one: KnownRule) -> Spent:
+    async def spent(self, one: KnownRule) -> RuleSpending:
         """What the rule's batches took since midnight, in UTC."""
         hour_ms = self._time_ms() // HOUR_MS * HOUR_MS
         midnight_ms = hour_ms // DAY_MS * DAY_MS
@@ -257,7 +257,7 @@ class LiveTraffic:
             rows += batch.total
             cost = batch.sums.get("cost_nano_usd", 0) / NANO
             cost_usd += cost * batch.total / batch.settled if batch.settled else 0.0
-        return Spent(rows, cost_usd)
+        return RuleSpending(rows, cost_usd)
 
     async def hourly(self, one: KnownRule, from_ms: int, to_ms: int) -> Sequence[Batch]:
         """The rule's batches of the hours from one to the other, the newest first."""

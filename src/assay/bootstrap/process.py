@@ -132,13 +132,12 @@ async def open_process(
         records = await stack.enter_async_context(Records(settings, redis, events, supervisor))
         images = ImageFetcher(limits.image_hosts)
         stack.push_async_callback(images.aclose)
-        evaluator = Evaluator(
-            judging.judges, sandbox, screener, events, images, delimiter_key, gate
-        )
+        engine = (judging.judges, sandbox, screener, events, images, delimiter_key, gate)
+        evaluator = Evaluator(*engine)
         yield Process(
             *(metrics, events, supervisor, lifecycle, load, limits, redis, judging, screener),
-            *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage, audit),
-            RedisTraces(redis),
+            *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage),
+            *(audit, RedisTraces(redis)),
         )
 
 

@@ -25,7 +25,7 @@ TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ReceivedSpan:
     """One span as it was sent; its attributes are read when they are asked for."""
 
     trace_id: str
@@ -82,7 +82,7 @@ def inflated(raw: bytes, encoding: str, most: int) -> bytes:
     return body
 
 
-def decode(body: bytes, media_type: str) -> Iterator[Span]:
+def decode(body: bytes, media_type: str) -> Iterator[ReceivedSpan]:
     """The spans of a request; raises `RequestError` if it is none."""
     from google.protobuf.json_format import ParseDict, ParseError  # noqa: PLC0415
     from google.protobuf.message import DecodeError  # noqa: PLC0415
@@ -103,12 +103,12 @@ def decode(body: bytes, media_type: str) -> Iterator[Span]:
     return _spans(request)
 
 
-def _spans(request: Any) -> Iterator[Span]:
+def _spans(request: Any) -> Iterator[ReceivedSpan]:
     for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             for raw in scope_spans.spans:
                 ids = raw.trace_id.hex(), raw.span_id.hex()
-                yield Span(*ids, raw, resource_spans.resource, scope_spans.scope.name)
+                yield ReceivedSpan(*ids, raw, resource_spans.resource, scope_spans.scope.name)
 
 
 def _with_ids(document: Any) -> Any:

@@ -17,7 +17,7 @@ from assay.domain.traces import (
     is_judge_trace,
     share_of,
 )
-from assay.otlp.decoding import Span, decode
+from assay.otlp.decoding import ReceivedSpan, decode
 from assay.otlp.mapping import not_understood, observe
 
 ROOT_GRACE_S = 5.0
@@ -46,7 +46,7 @@ def sort_spans(body: bytes, media_type: str, rules: Sequence[KnownRule], key: by
     return made
 
 
-def _sort(span: Span, rules: Sequence[KnownRule], key: bytes, made: Sorted) -> str:
+def _sort(span: ReceivedSpan, rules: Sequence[KnownRule], key: bytes, made: Sorted) -> str:
     if not span.well_formed:
         return "malformed"
     states = span.raw.trace_state.replace(" ", "").split(",")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assay.domain.traces import Observation
-from assay.otlp.decoding import Span
+from assay.otlp.decoding import ReceivedSpan
 from assay.otlp.messages import in_json, messages, nested, passages, text_of, tool_list
 
 Target = Literal["input", "output", "context", "tools", "session", "user", "response_id"]
@@ -20,7 +20,7 @@ Reader = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class AttributeSource:
     """An attribute, or with a final dot all attributes that begin so, and how it is read."""
 
     target: Target
@@ -33,55 +33,55 @@ def _said_by(role: str) -> Reader:
 
 
 _asked, _answered = _said_by("user"), _said_by("assistant")
-SOURCES: tuple[Source, ...] = (
+SOURCES: tuple[AttributeSource, ...] = (
     # OpenTelemetry's conventions for generative AI
-    Source("input", "gen_ai.input.messages", _asked),
-    Source("output", "gen_ai.output.messages", _answered),
-    Source("tools", "gen_ai.tool.definitions", tool_list),
-    Source("context", "gen_ai.retrieval.documents", passages),
-    Source("session", "gen_ai.conversation.id", text_of),
-    Source("response_id", "gen_ai.response.id", text_of),
-    Source("input", "gen_ai.tool.call.arguments", _asked),
-    Source("output", "gen_ai.tool.call.result", _answered),
+    AttributeSource("input", "gen_ai.input.messages", _asked),
+    AttributeSource("output", "gen_ai.output.messages", _answered),
+    AttributeSource("tools", "gen_ai.tool.definitions", tool_list),
+    AttributeSource("context", "gen_ai.retrieval.documents", passages),
+    AttributeSource("session", "gen_ai.conversation.id", text_of),
+    AttributeSource("response_id", "gen_ai.response.id", text_of),
+    AttributeSource("input", "gen_ai.tool.call.arguments", _asked),
+    AttributeSource("output", "gen_ai.tool.call.result", _answered),
     # their earlier forms, and Traceloop's
-    Source("input", "gen_ai.prompt.", _asked),
-    Source("output", "gen_ai.completion.", _answered),
-    Source("input", "gen_ai.prompt", _asked),
-    Source("output", "gen_ai.completion", _answered),
-    Source("tools", "llm.request.functions.", tool_list),
-    Source("session", "traceloop.association.properties.session_id", text_of),
-    Source("user", "traceloop.association.properties.user_id", text_of),
+    AttributeSource("input", "gen_ai.prompt.", _asked),
+    AttributeSource("output", "gen_ai.completion.", _answered),
+    AttributeSource("input", "gen_ai.prompt", _asked),
+    AttributeSource("output", "gen_ai.completion", _answered),
+    AttributeSource("tools", "llm.request.functions.", tool_list),
+    AttributeSource("session", "traceloop.association.properties.session_id", text_of),
+    AttributeSource("user", "traceloop.association.properties.user_id", text_of),
     # OpenInference
-    Source("input", "llm.input_messages.", _asked),
-    Source("output", "llm.output_messages.", _answered),
-    Source("tools", "llm.tools.", tool_list),
-    Source("context", "retrieval.documents.", passages),
-    Source("context", "reranker.output_documents.", passages),
-    Source("session", "session.id", text_of),
-    Source("user", "user.id", text_of),
+    AttributeSource("input", "llm.input_messages.", _asked),
+    AttributeSource("output", "llm.output_messages.", _answered),
+    AttributeSource("tools", "llm.tools.", tool_list),
+    AttributeSource("context", "retrieval.documents.", passages),
+    AttributeSource("context", "reranker.output_documents.", passages),
+    AttributeSource("session", "session.id", text_of),
+    AttributeSource("user", "user.id", text_of),
     # Langfuse
-    Source("input", "langfuse.observation.input", _asked),
-    Source("output", "langfuse.observation.output", _answered),
-    Source("input", "langfuse.trace.input", _asked),
-    Source("output", "langfuse.trace.output", _answered),
-    Source("session", "langfuse.session.id", text_of),
-    Source("user", "langfuse.user.id", text_of),
+    AttributeSource("input", "langfuse.observation.input", _asked),
+    AttributeSource("output", "langfuse.observation.output", _answered),
+    AttributeSource("input", "langfuse.trace.input", _asked),
+    AttributeSource("output", "langfuse.trace.output", _answered),
+    AttributeSource("session", "langfuse.session.id", text_of),
+    AttributeSource("user", "langfuse.user.id", text_of),
     # Logfire and Pydantic AI
-    Source("input", "request_data", _asked),
-    Source("output", "response_data", _answered),
-    Source("input", "prompt", _asked),
-    Source("output", "final_result", _answered),
-    Source("user", "enduser.id", text_of),
+    AttributeSource("input", "request_data", _asked),
+    AttributeSource("output", "response_data", _answered),
+    AttributeSource("input", "prompt", _asked),
+    AttributeSource("output", "final_result", _answered),
+    AttributeSource("user", "enduser.id", text_of),
     # Vercel's AI SDK
-    Source("input", "ai.prompt.messages", _asked),
-    Source("input", "ai.prompt", _asked),
-    Source("output", "ai.response.text", _answered),
-    Source("tools", "ai.prompt.tools", tool_list),
+    AttributeSource("input", "ai.prompt.messages", _asked),
+    AttributeSource("input", "ai.prompt", _asked),
+    AttributeSource("output", "ai.response.text", _answered),
+    AttributeSource("tools", "ai.prompt.tools", tool_list),
     # what chains and workflows say of themselves
-    Source("input", "input.value", _asked),
-    Source("output", "output.value", _answered),
-    Source("input", "traceloop.entity.input", _asked),
-    Source("output", "traceloop.entity.output", _answered),
+    AttributeSource("input", "input.value", _asked),
+    AttributeSource("output", "output.value", _answered),
+    AttributeSource("input", "traceloop.entity.input", _asked),
+    AttributeSource("output", "traceloop.entity.output", _answered),
 )
 EVENTS: Mapping[str, tuple[Literal["input", "output"], str]] = {
     "gen_ai.system.message": ("input", "system"),
@@ -110,7 +110,7 @@ SHOWN_NAMES_MAX = 40
 NAME_CHARS_MAX = 100
 
 
-def observe(span: Span, attributes: dict[str, Any]) -> Observation | None:
+def observe(span: ReceivedSpan, attributes: dict[str, Any]) -> Observation | None:
     """What a span says, as far as any source of the table gives it; None if it says nothing."""
     events = list(_events(span, attributes))
     found: dict[str, Any] = {}
@@ -134,7 +134,7 @@ def observe(span: Span, attributes: dict[str, Any]) -> Observation | None:
     return replace(known, **found)
 
 
-def not_understood(span: Span, attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+def not_understood(span: ReceivedSpan, attributes: Mapping[str, Any]) -> dict[str, Any] | None:
     """Why a span gives no case; None if it is of no model anyway."""
     names = sorted(name for name in attributes if MARKS.match(name))
     if not names:
@@ -150,14 +150,16 @@ def not_understood(span: Span, attributes: Mapping[str, Any]) -> dict[str, Any] 
     }
 
 
-def _read(source: Source, attributes: Mapping[str, Any]) -> Any:
+def _read(source: AttributeSource, attributes: Mapping[str, Any]) -> Any:
     if source.attribute.endswith("."):
         return source.read(nested(attributes, source.attribute))
     value = attributes.get(source.attribute)
     return None if value is None else source.read(value)
 
 
-def _events(span: Span, attributes: dict[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _events(
+    span: ReceivedSpan, attributes: dict[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The messages in events, each with where it belongs; attributes of others are merged in."""
     listed = span.events()
     for name in EVENT_LISTS:

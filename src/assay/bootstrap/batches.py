@@ -40,6 +40,7 @@ from assay.catalog.rules import Rules
 from assay.domain.batches import NewRow
 from assay.domain.ids import now_ms, random_hex
 from assay.domain.supervision import Supervisor
+from assay.domain.traces import TraceStore
 from assay.otlp.traces import TracesIn
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
@@ -71,12 +72,13 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
     )
 
 
-def live_routers(settings: Settings, batches: Batches, process: Process) -> list[APIRouter]:
+def live_routers(
+    batches: Batches, rules: Rules, live: LiveTraffic, traces: TraceStore
+) -> list[APIRouter]:
     """The resources of live traffic: rules, and where traces are exported to."""
-    rules, traces = Rules(lambda: process.records.exist, process.records.open), process.traces
-    live = build_live(settings, process, rules)
+    services = batches.services
     received = TracesIn(
-        batches.services.admit, rules, traces, process.events, process.limits, process.load
+        services.admit, rules, traces, services.events, batches.limits, services.load
     )
     return [received.router(), LiveRules(batches, rules, live, traces).router()]
 
@@ -105,8 +107,8 @@ def start_worker(settings: Settings, process: Process) -> BatchWorker:
     worker = build_worker(settings.batches, process)
     worker.start()
     process.supervisor.start("control_sets", build_control_sets(settings, process).run)
-    rules = Rules(lambda: process.records.exist, process.records.open)
-    process.supervisor.start("live_traffic", build_live(settings, process, rules).run)
+    live = build_live(settings, process, build_rules(process))
+    process.supervisor.start("live_traffic", live.run)
     return worker
 
 
@@ -129,6 +131,11 @@ def build_control_sets(
         process.events,
         time_ms=time_ms,
     )
+
+
+def build_rules(process: Process) -> Rules:
+    """The rules of all tenants."""
+    return Rules(lambda: process.records.exist, process.records.open)
 
 
 def build_live(

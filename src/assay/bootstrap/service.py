@@ -15,7 +15,14 @@ from starlette.applications import Starlette
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.bootstrap.batches import batch_routers, build_batches, live_routers, start_worker
+from assay.bootstrap.batches import (
+    batch_routers,
+    build_batches,
+    build_live,
+    build_rules,
+    live_routers,
+    start_worker,
+)
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
@@ -68,13 +75,15 @@ async def open_service(
             worker = start_worker(settings, process)
             stack.push_async_callback(worker.stop)
         batches = build_batches(settings, services, process)
+        rules = build_rules(process)
+        live = build_live(settings, process, rules)
         app = create_app(
             services,
             process.limits,
             [
                 *batch_routers(batches, RedisEraser(process.redis), process.supervisor),
                 *openai_routers(batches),
-                *live_routers(settings, batches, process),
+                *live_routers(batches, rules, live, process.traces),
             ],
             settings.server.cors_origins,
         )

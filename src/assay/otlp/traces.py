@@ -26,6 +26,7 @@ BODY_BYTES_MAX = 16 * 1_048_576
 HELD_FACTOR = 3
 """Peak memory of a body: its bytes, the parsed spans, and what is kept of them."""
 UNPROCESSABLE, BAD_REQUEST = 422, 400
+ERRORS = (400, 401, 403, 408, 413, 415, 429, 500, 503)
 GRPC_CODES: Mapping[int, int] = {
     400: 3, 401: 16, 403: 7, 404: 12, 408: 4, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14, 504: 4,
 }  # fmt: skip
@@ -57,9 +58,11 @@ class TracesIn:
         content = {PROTOBUF: media, JSON: {"schema": {"type": "object"}}}
         sent = {"requestBody": {"required": True, "content": content}}
         described = {"description": "`ExportTraceServiceResponse`.", "content": content}
+        refused = {"description": "`google.rpc.Status`.", "content": content}
         router.add_api_route(
             PATH, self.export_traces, methods=["POST"], operation_id="export_traces",
-            response_model=None, responses={200: described}, openapi_extra=sent,
+            response_model=None, openapi_extra=sent,
+            responses={200: described, **dict.fromkeys(ERRORS, refused)},
         )  # fmt: skip
         return router
 

@@ -39,7 +39,8 @@ from assay.domain.tenants import TenantLimited, TenantStorage
 from assay.domain.traces import DueGroup, RuleState, TraceStore
 
 EVERY_S = 1.0
-GROUPS_AT_ONCE = 200
+GROUPS_AT_ONCE, CHUNKS_AT_ONCE = 200, 10
+"""What is done for one rule before it is another's turn."""
 HOUR_MS, DAY_MS, MINUTE_MS = 3_600_000, 86_400_000, 60_000
 LATE_MS = 60_000
 """After the end of an hour, for clocks that differ."""
@@ -127,8 +128,11 @@ class LiveTraffic:
         try:
             state = await self._traces.state(one.tenant, one.id)
             now = self._time_ms()
-            if state.next_due_ms is not None and state.next_due_ms <= now:
+            for _ in range(CHUNKS_AT_ONCE):
+                if state.next_due_ms is None or state.next_due_ms > now:
+                    break
                 await self._judge(one, state)
+                state = await self._traces.state(one.tenant, one.id)
             for batch_id, hour_ms in state.open.items():
                 end_ms = hour_ms + HOUR_MS
                 is_current = batch_id == live_batch_id(one, hour_ms)

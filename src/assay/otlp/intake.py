@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from assay.otlp.mapping import not_understood, observe
 
 ROOT_GRACE_S = 5.0
 """A trace is complete soon after its root: spans of other processes may come a little later."""
+SPANS_PER_TURN = 16
 EXAMINED_MAX = 20
 """Spans of a request that are read where there is no rule, to tell whether they are understood."""
 SHOWN_MAX = 5
@@ -37,12 +39,21 @@ class Sorted:
     not_understood: list[dict[str, Any]] = field(default_factory=list)
 
 
-def sort_spans(body: bytes, media_type: str, rules: Sequence[KnownRule], key: bytes) -> Sorted:
-    """Read a request, for a thread; raises `RequestError`."""
+async def sort_spans(
+    body: bytes, media_type: str, rules: Sequence[KnownRule], key: bytes
+) -> Sorted:
+    """Read a request; raises `RequestError`.
+
+    A few spans are read in each turn of the event loop: a thread would keep it from the interpreter
+    for longer.
+    """
     made = Sorted()
     in_force = [rule for rule in rules if rule.rule.enabled]
-    for span in decode(body, media_type):
+    spans = await asyncio.to_thread(decode, body, media_type)
+    for number, span in enumerate(spans, 1):
         made.outcomes[_sort(span, in_force, key, made)] += 1
+        if number % SPANS_PER_TURN == 0:
+            await asyncio.sleep(0)
     return made
 
 

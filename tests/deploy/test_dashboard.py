@@ -1,4 +1,4 @@
-"""The dashboard: four questions, and every panel answers a part of one."""
+"""The dashboard: five questions, and every panel answers a part of one."""
 
 import json
 
@@ -9,10 +9,11 @@ ROWS = [
     "Are judges healthy?",
     "What are we waiting for?",
     "What does it cost?",
+    "What do users get?",
 ]
 
 
-def test_the_four_rows():
+def test_the_five_rows():
     """They are in the order in which an on-call engineer asks."""
     assert [panel["title"] for panel in panels() if panel["type"] == "row"] == ROWS
 

@@ -50,6 +50,7 @@ STREAMED_ROUTES = (
         for method in ("PUT", "POST")
     ),
     ("POST", re.compile(r"/v1/files")),
+    ("POST", re.compile(r"/v1/traces")),
 )
 """Resources that read their bodies as a stream, and bound each row instead of the whole.
 
@@ -64,6 +65,7 @@ TAGS = {
     "evaluators": "Criteria with a name and versions.",
     "datasets": "Cases with a name and versions.",
     "batches": "Judge many outputs, and read and compare results.",
+    "rules": "Judge live traffic, from the traces of an application.",
     "labels": "What people say of cases, and which cases to label next.",
     "calibrations": "How far a judge agrees with people.",
     "erasures": "Remove what is kept of an item or about a person.",

@@ -49,6 +49,8 @@ class BatchRequestSpec:
     """`alpha` and `seed`."""
     retry_of: str | None = None
     store: bool = True
+    rule: Mapping[str, Any] | None = None
+    """The `id` and the `name` of the rule whose live traffic the rows are: the batch grows."""
 
     @property
     def is_kept(self) -> bool:
@@ -85,6 +87,7 @@ class BatchCreator:
             webhook=b"" if spec.webhook is None else orjson.dumps(spec.webhook),
             kept=spec.is_kept,
             seed=None if spec.stop_when_certain is None else spec.stop_when_certain["seed"],
+            grows=spec.rule is not None,
         )
         if batch.kept:
             # First: a run without a batch is never seen, and a batch without a run would be lost.
@@ -192,6 +195,7 @@ def _request(spec: BatchRequestSpec) -> dict[str, Any]:
         "gates": spec.gates,
         "stop_when_certain": spec.stop_when_certain,
         "generate": spec.generation and spec.generation.model_dump(mode="json", by_alias=True),
+        "rule": spec.rule,
     }
 
 
@@ -204,6 +208,7 @@ def _shown(spec: BatchRequestSpec) -> dict[str, Any]:
         "name": spec.name,
         "generated_by": spec.generation and spec.generation.model,
         "retry_of": spec.retry_of,
+        "rule": spec.rule,
         "metadata": spec.metadata,
         "gates": spec.gates,
         "stop_when_certain": spec.stop_when_certain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -29,14 +29,15 @@ from assay.domain.errors import (
     RequestError,
 )
 from assay.domain.evaluation import Case, Evaluation, EvaluationOutcome, JudgeSpec, NamedVersion
-from assay.domain.events import CaseJudged
+from assay.domain.events import CaseJudged, LiveScored
 from assay.domain.exact_json import dumps, loads
 from assay.domain.faults import internal_fault
 from assay.domain.policy import Deadline
 from assay.domain.ports import BatchStore, EventSink
 from assay.domain.records import RecordsUnavailable
 from assay.domain.tenants import TenantLimited
-from assay.domain.trace_context import Subject
+from assay.domain.trace_context import Subject, work_online
+from assay.domain.traces import judge_trace_id
 from assay.evaluation.ports import Evaluates
 from assay.judging.generation import Generation, said
 
@@ -109,6 +110,8 @@ class BatchSpec:
     gates: tuple[Gate, ...] = ()
     """Those that may end the batch early, with a probability of error of at most `alpha`."""
     alpha: float = 0.0
+    rule: Mapping[str, Any] | None = None
+    """The rule whose live traffic the rows are."""
 
 
 def _given_up(claim: Claim) -> RowResult | None:
@@ -143,7 +146,9 @@ class RowRunner:
         retry_policy: RowRetryPolicy,
         events: EventSink,
         open_stores: OpenStores = without_records,
+        trace_key: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
+        self._trace_key = trace_key
         self._open_stores = open_stores
         self._evaluator = evaluator
         self._batches = batches
@@ -159,6 +164,9 @@ class RowRunner:
         if (given_up := _given_up(claim)) is not None:
             return given_up
         batch_spec = await self.batch_spec(claim.batch_id)
+        if batch_spec.rule is not None and self._trace_key is not None:
+            # This task is of one row: what it calls is in a trace of its own.
+            work_online(judge_trace_id(await self._trace_key()))
         try:
             return await self._evaluate(batch_spec, claim, claim.payload)
         except Exception as error:  # noqa: BLE001  # one row's fault must not end the worker
@@ -209,7 +217,11 @@ class RowRunner:
             subject = Subject(**row["subject"]) if row.get("subject") else None
             self._events.emit(CaseJudged(caller, evaluation, subject))
             result = self._result(claim, evaluation, row.get("group"), made)
-            return replace(result, gate_scores=gate_scores(batch_spec.gates, evaluation))
+            return replace(
+                result,
+                gate_scores=gate_scores(batch_spec.gates, evaluation),
+                live=_live(batch_spec.rule, evaluation),
+            )
         return RetryLater(delay_s, kept)
 
     async def _row(self, tenant: str, payload: NewRow) -> dict[str, Any]:
@@ -278,6 +290,16 @@ class RowRunner:
         )
 
 
+def _live(rule: Mapping[str, Any] | None, evaluation: Evaluation) -> list[LiveScored]:
+    """What is told of a row of live traffic; nothing of any other."""
+    if rule is None:
+        return []
+    return [
+        LiveScored(rule["name"], result.name, result.score, result.reason)
+        for result in evaluation.results
+    ]
+
+
 def load_batch_spec(request: bytes | None) -> BatchSpec:
     """The specification in a stored request; raises `BatchSpecError`."""
     if request is None:
@@ -300,6 +322,7 @@ def load_batch_spec(request: bytes | None) -> BatchSpec:
         document.get("store", True),
         parse_gates(document["gates"], names) if stop else (),
         stop["alpha"] if stop else 0.0,
+        document.get("rule"),
     )
 
 

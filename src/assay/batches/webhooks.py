@@ -113,11 +113,13 @@ class Webhooks:
 
 def event(batch: Batch) -> dict[str, Any]:
     """The content of a webhook: enough to decide whether to fetch the results."""
+    rule = orjson.loads(batch.shown).get("rule")
+    named = {} if rule is None else {"rule": rule["name"]}
     counts = {"total": batch.total, **{str(name): n for name, n in batch.by_status.items()}}
     return {
-        "type": f"batch.{batch.status}",
+        "type": f"batch.{batch.status}" if rule is None else "rule.threshold",
         "timestamp": datetime.fromtimestamp(batch.finished_ms / 1_000, UTC).isoformat(),
-        "data": {"id": batch.id, "status": batch.status, "counts": counts},
+        "data": {"id": batch.id, "status": batch.status, "counts": counts} | named,
     }
 
 

@@ -267,6 +267,8 @@ class BatchWorker:
         caller = Caller(request_id=claim.batch_id, priority="batch")
         seconds = time.monotonic() - started_s
         self._events.emit(BatchRowFinished(caller, claim.batch_id, result.status, seconds))
+        for scored in result.live:
+            self._events.emit(scored)
         if settled == "completed":
             self._events.emit(BatchEnded(claim.batch_id, "completed"))
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi import APIRouter
 
 from assay.api.batches.batches import BatchResource
 from assay.api.batches.comparison import BatchComparisons
 from assay.api.batches.creation import batch_creation_router
-from assay.api.batches.items import batch_items_router
+from assay.api.batches.items import batch_items_router, check_rows
+from assay.api.batches.lines import Line
 from assay.api.batches.progress import batch_progress_router
 from assay.api.batches.results import batch_results_router
 from assay.api.batches.services import Batches
@@ -21,6 +23,7 @@ from assay.api.calibrations.draws import LabelDraws
 from assay.api.erasures import Erasures
 from assay.api.labels import HumanLabels
 from assay.api.responses import render
+from assay.api.rules import LiveRules
 from assay.api.services import Services
 from assay.batches.collecting import JobCollector, JobPolicy
 from assay.batches.control import ControlSets
@@ -28,14 +31,19 @@ from assay.batches.creation import BatchCreator
 from assay.batches.kept_comparisons import KeptComparisons
 from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import BatchArchive, LastingBatches
+from assay.batches.live import LiveTraffic
 from assay.batches.rows import RowRetryPolicy, RowRunner, RunsRows
 from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.otel import TracedRows
 from assay.bootstrap.process import Process
+from assay.catalog.rules import Rules
+from assay.domain.batches import NewRow
 from assay.domain.ids import now_ms, random_hex
 from assay.domain.supervision import Supervisor
+from assay.domain.traces import TraceStore
+from assay.otlp.traces import TracesIn
 from assay.providers.images import PublicResolver
 from assay.settings import BatchSettings, Settings
 from assay.store.batches.batches import RedisBatches
@@ -67,6 +75,17 @@ def build_batches(settings: Settings, services: Services, process: Process) -> B
     )
 
 
+def live_routers(
+    batches: Batches, rules: Rules, live: LiveTraffic, traces: TraceStore
+) -> list[APIRouter]:
+    """The resources of live traffic: rules, and where traces are exported to."""
+    services = batches.services
+    received = TracesIn(
+        services.admit, rules, traces, services.events, batches.limits, services.load
+    )
+    return [received.router(), LiveRules(batches, rules, live, traces).router()]
+
+
 def batch_routers(batches: Batches, eraser: RedisEraser, supervisor: Supervisor) -> list[APIRouter]:
     """The resources of batches, and those that look into them."""
     labelled = LabelledBatches(batches.lasting, batches.open)
@@ -87,13 +106,15 @@ def batch_routers(batches: Batches, eraser: RedisEraser, supervisor: Supervisor)
 
 
 def start_worker(settings: Settings, process: Process) -> BatchWorker:
-    """A worker that takes rows, beside a task that looks after control sets."""
+    """A worker that takes rows, beside tasks that look after control sets and live traffic."""
     worker = build_worker(settings.batches, process)
     worker.start()
     process.supervisor.start("control_sets", build_control_sets(settings, process).run)
     if process.judging.job_apis:
         collector = build_collector(settings.batches, process)
         process.supervisor.start("provider_jobs", collector.run)
+    live = build_live(settings, process, build_rules(process))
+    process.supervisor.start("live_traffic", live.run)
     return worker
 
 
@@ -136,6 +157,39 @@ def build_control_sets(
     )
 
 
+def build_rules(process: Process) -> Rules:
+    """The rules of all tenants."""
+    return Rules(lambda: process.records.exist, process.records.open)
+
+
+def build_live(
+    settings: Settings, process: Process, rules: Rules, time_ms: Callable[[], int] = now_ms
+) -> LiveTraffic:
+    """What judges live traffic."""
+    redis, open_stores = process.redis, process.records.open
+    store = RedisBatches(redis, rows_max=settings.batches.rows_max)
+    retention_s = settings.batches.retention_h * 3_600
+    storage = RedisTenantStorage(redis, tenant_limits(settings), retention_s)
+
+    def check_row(row: Mapping[str, Any]) -> NewRow | str:
+        rows, bad = check_rows([Line(1, document=dict(row))], process.limits.image_hosts)
+        return rows[0] if rows else bad[0].message
+
+    return LiveTraffic(
+        rules,
+        process.traces,
+        store,
+        lasting=LastingBatches(store, RedisResults(redis), open_stores),
+        creator=BatchCreator(store, storage, open_stores, retention_s),
+        storage=storage,
+        open_stores=open_stores,
+        leases=RedisIdempotency(redis, process.supervisor),
+        events=process.events,
+        check_row=check_row,
+        time_ms=time_ms,
+    )
+
+
 def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     """A worker with a name of its own."""
     events = process.events
@@ -143,9 +197,12 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
     open_stores = process.records.open
-    runner: RunsRows = RowRunner(process.evaluator, store, render, retries, events, open_stores)
+    trace_key = process.traces.key
+    runner: RunsRows = RowRunner(
+        process.evaluator, store, render, retries, events, open_stores, trace_key
+    )
     if process.otel is not None:
-        runner = TracedRows(runner, process.otel)
+        runner = TracedRows(runner, process.otel, trace_key)
     resolver = None if settings.webhooks_to_private_hosts else PublicResolver()
     policy = WebhookPolicy(settings.webhooks_to_private_hosts)
     webhooks = Webhooks(queue, store, events, policy, resolver)

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from assay.api.app import create_app
 from assay.api.batches.services import Batches
 from assay.api.services import Services
-from assay.bootstrap.batches import batch_routers
+from assay.bootstrap.batches import batch_routers, live_routers
 from assay.bootstrap.from_settings import limits_from_settings
 from assay.bootstrap.openai_evals import openai_routers
 from assay.settings import Settings
@@ -26,6 +26,5 @@ def unconnected_app() -> FastAPI:
     limits = limits_from_settings(Settings())
     services = Services(*[absent] * 9)
     batches = Batches(services, limits, *[absent] * 5)
-    return create_app(
-        services, limits, [*batch_routers(batches, absent, absent), *openai_routers(batches)]
-    )
+    routers = [*batch_routers(batches, absent, absent), *openai_routers(batches)]
+    return create_app(services, limits, [*routers, *live_routers(batches, absent, absent, absent)])

@@ -43,6 +43,7 @@ from assay.settings import ENDS_SOON, Settings
 from assay.store.audit.audit import RedisAudit
 from assay.store.shared_secret import shared_secret
 from assay.store.tenants.gate import RedisTenantGate
+from assay.store.traces.traces import RedisTraces
 from assay.store.usage.usage import RedisUsage
 from assay.telemetry.event_loop import LoopWatchdog, watch_loop
 from assay.telemetry.labels import LabelUniverse, trace_exemplar, untraced
@@ -82,6 +83,7 @@ class Process:
     records: Records
     usage: RedisUsage
     audit: RedisAudit
+    traces: RedisTraces
 
 
 class Clients(NamedTuple):
@@ -136,12 +138,12 @@ async def open_process(
         records = await stack.enter_async_context(Records(settings, redis, events, supervisor))
         images = ImageFetcher(limits.image_hosts)
         stack.push_async_callback(images.aclose)
-        evaluator = Evaluator(
-            judging.judges, sandbox, screener, events, images, delimiter_key, gate
-        )
+        engine = (judging.judges, sandbox, screener, events, images, delimiter_key, gate)
+        evaluator = Evaluator(*engine)
         yield Process(
             *(metrics, otel, events, supervisor, lifecycle, load, limits, redis, judging, screener),
             *(images, delimiter_key, gate, evaluator, operations, in_hand, records, usage, audit),
+            RedisTraces(redis),
         )
 
 

@@ -15,7 +15,14 @@ from starlette.applications import Starlette
 
 from assay.api.app import create_app
 from assay.api.services import Services
-from assay.bootstrap.batches import batch_routers, build_batches, start_worker
+from assay.bootstrap.batches import (
+    batch_routers,
+    build_batches,
+    build_live,
+    build_rules,
+    live_routers,
+    start_worker,
+)
 from assay.bootstrap.from_settings import tenant_limits
 from assay.bootstrap.judging import open_judging
 from assay.bootstrap.openai_evals import openai_routers
@@ -30,8 +37,10 @@ from assay.http.hosts import LocalHosts
 from assay.http.keys_file import KeysFile
 from assay.http.limits import Limits
 from assay.http.memory import give_back_memory
+from assay.http.rewritten import ProblemsRewritten
 from assay.http.server import listen, serve, serving
-from assay.openai_evals.errors import OpenAIErrors
+from assay.openai_evals.errors import is_openai, openai_error
+from assay.otlp.traces import is_export, rpc_status
 from assay.resilience.directory import ModelLayers
 from assay.settings import AuthSettings, Settings
 from assay.store.batches.erasure import RedisEraser
@@ -67,16 +76,20 @@ async def open_service(
             worker = start_worker(settings, process)
             stack.push_async_callback(worker.stop)
         batches = build_batches(settings, services, process)
+        rules = build_rules(process)
+        live = build_live(settings, process, rules)
         app = create_app(
             services,
             process.limits,
             [
                 *batch_routers(batches, RedisEraser(process.redis), process.supervisor),
                 *openai_routers(batches),
+                *live_routers(batches, rules, live, process.traces),
             ],
             settings.server.cors_origins,
         )
-        app.add_middleware(OpenAIErrors)
+        app.add_middleware(ProblemsRewritten, applies=is_openai, rewrite=openai_error)
+        app.add_middleware(ProblemsRewritten, applies=is_export, rewrite=rpc_status)
         if settings.server.console:
             secret = await shared_secret(process.redis, "console")
             app.mount("/console", build_console(app, services.access, secret))

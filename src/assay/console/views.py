@@ -29,6 +29,7 @@ PAGES = (
     ("Compare", "compare"),
     ("Label", "labels"),
     ("Calibration", "calibrations"),
+    ("Live", "live"),
     ("Models", "models"),
 )
 """The pages of the navigation, with their paths."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from assay.domain.events import LiveScored
+
 BatchStatus = Literal["open", "running", "completed", "decided", "cancelled", "failed"]
 RowStatus = Literal["scored", "partial", "unscored", "failed"]
 """All criteria scored; some; none, with the reason; or no evaluation at all, with the error."""
@@ -29,7 +31,8 @@ class NewBatch:
     `shown` is the small JSON that is read with the batch each time, and `webhook` that of the
     target and its secret, or empty. What is `kept` is copied to the records once it has ended;
     from its start until then it does not expire. With a `seed`, rows are handed out in the random
-    order that follows from it, and the batch ends when its gates are decided.
+    order that follows from it, and the batch ends when its gates are decided. One that `grows`
+    takes rows while it runs, until it is sealed.
     """
 
     id: str
@@ -41,6 +44,7 @@ class NewBatch:
     shown: bytes = b"{}"
     kept: bool = False
     seed: int | None = None
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ class RowResult:
     tally: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)
     gate_scores: Sequence[float | None] = ()
+    live: Sequence[LiveScored] = ()
+    """What is told once the result is stored, if the row is live traffic."""
 
 
 @dataclass(frozen=True, slots=True)

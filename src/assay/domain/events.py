@@ -319,6 +319,33 @@ class BatchEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SpansReceived:
+    """Spans of an application came in: how many of each `Outcome`."""
+
+    tenant: str
+    outcomes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveScored:
+    """A criterion judged live traffic for a rule; without a score for the `reason`."""
+
+    rule: str
+    criterion: str
+    score: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RulePaused:
+    """A rule judges nothing for now: a limit that is spent, or what is wrong with it."""
+
+    rule: str
+    rule_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookAttempted:
     """A webhook was tried: `delivered`, `refused` (the target is not allowed) or `failed`."""
 

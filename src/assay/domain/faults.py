@@ -22,6 +22,7 @@ FAULT_PLACES = (
     "idempotency_renewal",
     "judge_call",
     "judging",
+    "live_traffic",
     "memory_trimming",
     "model_ends",
     "records_upkeep",

@@ -183,7 +183,10 @@ class BatchStore(Protocol):
     async def create(self, batch: NewBatch) -> None: ...
 
     async def add(self, batch_id: str, rows: Sequence[NewRow]) -> Added:
-        """Add rows to an open batch; raises `RequestError` (`conflict`, `not_found`)."""
+        """Add rows to a batch that is open or grows.
+
+        Raises `RequestError` (`conflict`, `not_found`).
+        """
         ...
 
     async def report(self, batch_id: str, bad: Sequence[BadRow]) -> None:
@@ -192,6 +195,13 @@ class BatchStore(Protocol):
 
     async def start(self, batch_id: str) -> None:
         """Let workers take the rows; raises `RequestError` (`conflict`, `not_found`)."""
+        ...
+
+    async def seal(self, batch_id: str, *, webhook: bool) -> BatchStatus | None:
+        """Take no more rows into a batch that grows; it completes with the last of its rows.
+
+        Without `webhook`, its webhook is not called. Returns its status; None if it is gone.
+        """
         ...
 
     async def cancel(self, batch_id: str) -> None:

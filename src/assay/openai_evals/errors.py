@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from assay.domain.errors import RequestError
-from assay.http.problems import MEDIA_TYPE
+from assay.http.rewritten import Rewritten
 
 PATHS = re.compile(r"/v1/(?:evals|files|fine_tuning)(?:/.*)?")
 UNPROCESSABLE, BAD_REQUEST = 422, 400
@@ -24,51 +24,16 @@ _TYPES: Mapping[int, str] = {
 }
 
 
-class OpenAIErrors:
-    """Rewrites the problems of the layers within it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not PATHS.fullmatch(scope["path"]):
-            await self._app(scope, receive, send)
-            return
-        start: Message | None = None
-        body = bytearray()
-
-        async def send_error(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start" and _is_problem(message):
-                start = message
-            elif start is None:
-                await send(message)
-            else:
-                body.extend(message.get("body", b""))
-                if not message.get("more_body", False):
-                    await _send_error(send, start, bytes(body))
-
-        await self._app(scope, receive, send_error)
+def openai_error(problem: Mapping[str, Any], status: int, _: Scope) -> Rewritten:
+    """A problem on these paths; see `ProblemsRewritten`."""
+    status = BAD_REQUEST if status == UNPROCESSABLE else status
+    body = orjson.dumps({"error": error_document(problem, status)})
+    return Rewritten(status, "application/json", body)
 
 
-def _is_problem(start: Message) -> bool:
-    return any(
-        name == b"content-type" and value == MEDIA_TYPE.encode() for name, value in start["headers"]
-    )
-
-
-async def _send_error(send: Send, start: Message, body: bytes) -> None:
-    problem = orjson.loads(body)
-    status = BAD_REQUEST if start["status"] == UNPROCESSABLE else start["status"]
-    document = orjson.dumps({"error": error_document(problem, status)})
-    changed = (b"content-type", b"content-length")
-    headers = [
-        *((name, value) for name, value in start["headers"] if name not in changed),
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(document)).encode()),
-    ]
-    await send({**start, "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": document})
+def is_openai(scope: Scope) -> bool:
+    """Whether a request is for this surface."""
+    return PATHS.fullmatch(scope["path"]) is not None
 
 
 def not_found(kind: str, id_: str) -> RequestError:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Update, case, delete, insert, null, select, update
+from sqlalchemy import ColumnElement, Row, Update, case, delete, null, select, update
 
 from assay.domain.batches import Batch, NewBatch, ResultPage, StoredResult, Sums
 from assay.records.database import Database, insert_new
@@ -30,7 +30,8 @@ class RecordedRuns:
     async def create(self, batch: NewBatch) -> None:
         new = {"id": batch.id, "tenant": batch.tenant, "created_ms": batch.created_ms}
         async with self._database.writing() as connection:
-            await connection.execute(insert(runs).values(**new, copied=0))
+            # A batch with an id that follows from something is made again after a crash.
+            await connection.execute(insert_new(connection, runs), {**new, "copied": 0})
 
     async def copied(self, batch_id: str) -> int | None:
         copied: int | None = await self._value(runs.c.copied, batch_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from assay.redis.client import Client
 from assay.redis.outages import OUTAGES
@@ -15,11 +16,16 @@ START_BUDGET_S = 1.0
 
 async def shared_secret(redis: Client, name: str) -> bytes:
     """The secret of this name; without Redis, one that this process alone has."""
-    key, own = f"assay:v1:{{secret:{name}}}", secrets.token_bytes(SECRET_BYTES)
     try:
         async with TimeBudget(START_BUDGET_S):
-            await redis.set(key, own, nx=True)
-            shared = await redis.get(key)
+            return await stored_secret(redis, name)
     except OUTAGES:
-        return own
-    return shared if isinstance(shared, bytes) else own
+        return secrets.token_bytes(SECRET_BYTES)
+
+
+async def stored_secret(redis: Any, name: str) -> bytes:
+    """The secret of this name, for those who cannot do with another one; raises `OUTAGES`."""
+    key = f"assay:v1:{{secret:{name}}}"
+    await redis.set(key, secrets.token_bytes(SECRET_BYTES), nx=True)
+    shared: bytes = await redis.get(key)
+    return shared

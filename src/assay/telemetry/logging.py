@@ -26,6 +26,7 @@ from assay.domain.events import (
     QueueRefused,
     RecordsDegraded,
     RequestFinished,
+    RulePaused,
     StoreDegraded,
     UsageLost,
     WebhookAttempted,
@@ -207,6 +208,7 @@ LINES: Mapping[type, Callable[[Any], Line]] = {
     BatchEnded: _line("info", "batch_ended", "batch_id", "status"),
     WebhookAttempted: _webhook_attempted,
     UsageLost: _line("error", "usage_lost", "calls"),
+    RulePaused: _line("warning", "rule_paused", "rule_id", "reason"),
     JudgeDrifted: _line("warning", "judge_drift", "evaluator_id", "batch_id", "since_batch"),
     InternalFault: _internal_fault,
 }

@@ -30,8 +30,9 @@ from assay.domain.events import (
     WaitFinished,
 )
 from assay.domain.models import Model
+from assay.telemetry.evaluator_metrics import EVALUATORS_MAX
 from assay.telemetry.labels import OTHER, LabelUniverse
-from assay.telemetry.metrics import EVALUATORS_MAX, Metrics, model_outcomes
+from assay.telemetry.metrics import Metrics, model_outcomes
 from assay.telemetry.scraped_gauges import GAUGES, Polled
 
 CALLER = Caller(tenant="acme", request_id="req_1")

@@ -20,7 +20,7 @@ from assay.domain.ids import now_ms, shown_time
 from assay.judging.generation import Generated
 
 BAD_ROWS_SHOWN_MAX = 100
-SHOWN = ("name", "evaluator", "dataset", "generated_by", "retry_of")
+SHOWN = ("name", "evaluator", "dataset", "generated_by", "retry_of", "rule")
 """What a batch was made with, and shows as it is."""
 USAGE = tuple(each.name for each in fields(Usage))
 
@@ -107,6 +107,9 @@ class BatchResponse(Shape):
     dataset: str | None = Field(description="The dataset whose items are the rows.")
     generated_by: str | None = Field(description="The model that makes the outputs.")
     retry_of: str | None = Field(description="The batch whose unscored rows are asked again.")
+    rule: dict[str, str] | None = Field(
+        description="The rule whose live traffic the rows are: it takes rows for an hour."
+    )
     metadata: dict[str, Any]
 
 

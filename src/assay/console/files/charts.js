@@ -44,6 +44,19 @@ const CHARTS = {
     if (figure.dataset.chosen) marks.push(Plot.ruleX([Number(figure.dataset.chosen)], { stroke: soft, strokeDasharray: "4 4" }));
     return { width, height: 260, marginRight: 80, x: { label: "threshold →" }, y: { domain: [0, 1], grid: true, label: null }, marks };
   },
+  /* Time, mean, low, high. */
+  hours: (rows, width) => {
+    const points = rows.map(([at, ...rest]) => [new Date(at), ...rest]), bounded = points.filter((row) => row[2] !== "");
+    return {
+      width, height: 240, x: { type: "utc", label: null }, y: { domain: [0, 1], grid: true, label: null },
+      marks: [
+        Plot.areaY(bounded, { x: (row) => row[0], y1: (row) => row[2], y2: (row) => row[3], fill: accent, fillOpacity: 0.15 }),
+        Plot.ruleX(bounded, { x: (row) => row[0], y1: (row) => row[2], y2: (row) => row[3], stroke: accent, strokeOpacity: 0.45, strokeWidth: 3 }),
+        Plot.line(points, { x: (row) => row[0], y: (row) => row[1], stroke: accent, strokeWidth: 2 }),
+        Plot.dot(points, { x: (row) => row[0], y: (row) => row[1], fill: accent, r: 4 }),
+      ],
+    };
+  },
   /* Name, count. */
   bars: (rows, width) => ({
     width: Math.min(width, 480), height: 200, x: { label: null, domain: rows.map((row) => row[0]) }, y: { grid: true, label: null },

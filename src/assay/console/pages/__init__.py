@@ -14,6 +14,7 @@ from assay.console.pages import (
     datasets,
     evaluators,
     labels,
+    live,
     models,
     overview,
     playground,
@@ -26,7 +27,7 @@ def build_console(app: ASGIApp, access: Access, secret: bytes) -> Starlette:
     """The console over the API `app`; `secret` signs its sessions."""
     modules = (
         *(overview, playground, evaluators, datasets, batches, compare, labels, calibrations),
-        *(models, audit, tables),
+        *(live, models, audit, tables),
     )
     pages = [one for module in modules for one in module.PAGES]
     return Console(app, access, secret).build(pages)

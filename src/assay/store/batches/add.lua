@@ -1,13 +1,13 @@
--- Adds rows to an open batch; a row that is known by its key is not added again.
+-- Adds rows to a batch that is open, or that grows while it runs; a row that is known by its key is not added again.
 -- A batch with a seed keeps its rows in random order: by a hash of the seed and the row's key.
 -- KEYS  1 meta, 2 ids, 3 queue, 4 order, then the key of each row's content
 -- ARGV  1 most rows of a batch, then for each row: key, digest of content, content
 -- Answers {'missing'}, {'closed', status}, or {'ok', verdict, ...}: new, known, conflict or full.
-local meta = redis.call('HMGET', KEYS[1], 'status', 'total', 'expires', 'seed')
+local meta = redis.call('HMGET', KEYS[1], 'status', 'total', 'expires', 'seed', 'grows')
 if not meta[1] then
   return {'missing'}
 end
-if meta[1] ~= 'open' then
+if meta[1] ~= 'open' and not (meta[1] == 'running' and meta[5]) then
   return {'closed', meta[1]}
 end
 local total = tonumber(meta[2])

@@ -23,6 +23,7 @@ CREATE = load_script(__package__, "create")
 ADD = load_script(__package__, "add")
 REPORT = load_script(__package__, "report")
 START = load_script(__package__, "start")
+SEAL = load_script(__package__, "seal")
 END = load_script(__package__, "end")
 
 TENANT_BATCHES_MAX = 10_000
@@ -70,6 +71,7 @@ class RedisBatches:
                     batch.shown,
                     kept,
                     "" if batch.seed is None else batch.seed,
+                    "1" if batch.grows else "",
                 ],
             )
             # In this order a crash in between leaves an empty batch that is on no list and expires;
@@ -136,6 +138,13 @@ class RedisBatches:
                 raise RequestError("conflict", "The batch has no rows.")
             case "cancelled" | "failed":
                 raise RequestError("conflict", f"The batch is {answer}.")
+
+    async def seal(self, batch_id: str, *, webhook: bool) -> BatchStatus | None:
+        keys = BatchKeys(batch_id)
+        names = [keys.meta, keys.queue, keys.later]
+        with store_unavailable():
+            answer = (await SEAL.run(self._client, names, [int(webhook)])).decode()
+        return None if answer == "missing" else cast("BatchStatus", answer)
 
     async def cancel(self, batch_id: str) -> None:
         keys = BatchKeys(batch_id)

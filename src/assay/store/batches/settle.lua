@@ -1,5 +1,6 @@
 -- Stores the result of a row, acknowledges the row and counts it; a second result changes nothing.
--- A batch with a seed is not completed here, but by the decision on its gates.
+-- A batch with a seed is not completed here, but by the decision on its gates; one that grows, when
+-- it is sealed.
 -- KEYS  1 meta, 2 queue, 3 later, 4 done, 5 results, 6 the row's content, 7 tally, 8 groups,
 --       9 order, 10 waiting
 -- ARGV  1 entry, 2 index, 3 result, 4 status of the row, 5 most groups, 6 length of a rate window
@@ -7,7 +8,7 @@
 --       scores for the gates, then the pairs name, increment
 -- Answers 'stored', 'known', 'completed' (stored, and it was the last) or 'missing'.
 local meta = redis.call('HMGET', KEYS[1], 'status', 'total', 'expires', 'window', 'in_window',
-  'seed')
+  'seed', 'grows')
 if redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('XACK', KEYS[2], 'workers', ARGV[1])
   redis.call('XDEL', KEYS[2], ARGV[1])
@@ -58,7 +59,7 @@ if meta[6] then
   redis.call('PEXPIREAT', KEYS[10], meta[3])
   return 'stored'
 end
-if settled < tonumber(meta[2]) then
+if settled < tonumber(meta[2]) or meta[7] then
   return 'stored'
 end
 redis.call('HSET', KEYS[1], 'status', 'completed', 'finished', now)

@@ -103,8 +103,9 @@ class Spans:
                     span.set_attribute("url.path", scope["path"])
 
     @contextmanager
-    def row(self, batch_id: str) -> Iterator[Span]:
+    def row(self, batch_id: str, trace_id: str = "") -> Iterator[Span]:
         """The span of one attempt at a row: in a trace of its own, linked to that of the batch."""
+        self._ids.trace_id = int(trace_id, 16) if trace_id else None
         links = [Link(_batch_span(batch_id))]
         attributes = {"assay.batch.id": batch_id}
         span = self._tracer.start_span("batch row", Context(), attributes=attributes, links=links)

@@ -1,0 +1,1 @@
+"""Spans that wait to be judged."""

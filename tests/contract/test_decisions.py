@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from assay.domain.completion import Completion, Decision, Prompt, Turn, TypedQuestion
+from assay.domain.completion import Completion, Prompt, Turn
+from assay.domain.decision import Decision, TypedQuestion
 from assay.domain.errors import (
     ContextExceeded,
     InputUnsupported,

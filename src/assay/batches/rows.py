@@ -210,19 +210,18 @@ class RowRunner:
                 return Parked(deferral.pending, kept)
             for event in deferral.events:
                 self._events.emit(event)
-        if (delay_s := self._delay_s(outcome, claim.attempt)) is None:
-            evaluation = outcome.evaluation
-            if made is not None and made["simulated"]:
-                evaluation = replace(evaluation, simulated=True)
-            subject = Subject(**row["subject"]) if row.get("subject") else None
-            self._events.emit(CaseJudged(caller, evaluation, subject))
-            result = self._result(claim, evaluation, row.get("group"), made)
-            return replace(
-                result,
-                gate_scores=gate_scores(batch_spec.gates, evaluation),
-                live=_live(batch_spec.rule, evaluation),
-            )
-        return RetryLater(delay_s, kept)
+        if (delay_s := self._delay_s(outcome, claim.attempt)) is not None:
+            return RetryLater(delay_s, kept)
+        evaluation = outcome.evaluation
+        if made is not None and made["simulated"]:
+            evaluation = replace(evaluation, simulated=True)
+        subject = Subject(**row["subject"]) if row.get("subject") else None
+        self._events.emit(CaseJudged(caller, evaluation, subject))
+        return replace(
+            self._result(claim, evaluation, row.get("group"), made),
+            gate_scores=gate_scores(batch_spec.gates, evaluation),
+            live=_live(batch_spec.rule, evaluation),
+        )
 
     async def _row(self, tenant: str, payload: NewRow) -> dict[str, Any]:
         """The row's content, which may be an item of a dataset."""

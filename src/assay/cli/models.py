@@ -15,15 +15,8 @@ from assay.bootstrap import EmbeddedError, ModelLayers, open_models, provider_co
 from assay.cli import listing, options
 from assay.cli.app import Exit, app, examples, printable, usage_error
 from assay.cli.configuration import read_settings
-from assay.domain.completion import (
-    CallContext,
-    Caller,
-    Completion,
-    Decision,
-    Prompt,
-    Turn,
-    TypedQuestion,
-)
+from assay.domain.completion import CallContext, Caller, Completion, Prompt, Turn
+from assay.domain.decision import Decision, TypedQuestion
 from assay.domain.errors import ModelError
 from assay.domain.policy import Deadline
 from assay.domain.sampling import Sampling

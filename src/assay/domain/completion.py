@@ -15,13 +15,12 @@ from assay.domain.policy import CostBudget, Costs, Deadline
 from assay.domain.sampling import DEFAULT_SAMPLING, Sampling
 
 if TYPE_CHECKING:
+    from assay.domain.decision import Decision
     from assay.domain.hedging import HedgedCall
     from assay.domain.models import Model
 
 Role = Literal["system", "user", "assistant"]
 Priority = Literal["interactive", "batch"]
-DecisionType = Literal["noul", "choice", "score"]
-"""A yes or no, one of several options, or one of several levels in order."""
 Finish = Literal["stop", "length", "refusal", "content_filter"]
 
 T = TypeVar("T")
@@ -116,23 +115,6 @@ class Ending:
 
     instruction: str
     repeat: str
-
-
-@dataclass(frozen=True, slots=True)
-class TypedQuestion:
-    """A question for a model that decides; `options` are what it offers, if not a yes or no."""
-
-    type: DecisionType
-    instructions: str
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a model that decides is asked: typed questions by their ids about one state."""
-
-    state: Turn
-    questions: Mapping[str, TypedQuestion]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,45 +1,4 @@
-"""The error tree.
-
-    DomainError                    code, safe message
-    ├── RequestError               the caller's request is at fault; costs nothing
-    ├── StoreUnavailable           Redis does not answer
-    └── ModelError                 a model gave no usable completion
-        ├── RequestRejected        400, 409, 422: a parameter, or the model's own output
-        │   └── PromptUnsendable   a text that JSON cannot hold; nothing was sent
-        ├── ContentFiltered        the provider's filter, before or in the answer
-        ├── ContextExceeded        413, or the prompt is longer than the window
-        ├── InputUnsupported       the model's API refuses the images of the prompt
-        │   ├── ModelBlind         the model is not known to take images; nothing was sent
-        │   └── QuestionUnsupported  its profile does not serve the criterion; nothing was sent
-        ├── InputUnavailable       an image of the case cannot be fetched now
-        ├── KeyRejected            401, 402, 403
-        │   └── KeyInQuarantine    rejected a moment ago; nothing was sent
-        ├── ModelMissing           404, 501
-        ├── ProviderDown           unreachable
-        │   ├── NameUnresolved     DNS
-        │   ├── ConnectionRefused
-        │   ├── ConnectionReset    before the first byte of an answer
-        │   ├── ConnectTimedOut
-        │   ├── TlsFailed          the handshake, or the certificate
-        │   └── ServerError        408, 5xx, a redirect
-        ├── ProviderSilent         no byte within the silence timeout
-        ├── RateLimited            429
-        ├── StreamBroken           cut or malformed answer, or ended with a word for an error
-        ├── AnswerUnreadable       the verdict does not parse
-        ├── AnswerUnusable         what is no judge answers in another form than agreed
-        │   ├── VectorsUnusable    the embeddings do not fit the texts
-        │   └── DecisionUnusable   the probabilities do not fit the questions
-        ├── ReadingFailed          an unexpected error while it was read
-        ├── AnswerTruncated        the verdict was cut at the output limit
-        ├── AnswerRefused          the judge declined to judge
-        ├── QuotaExhausted         our own budget for the model is spent
-        ├── Overloaded             this process has no slot within the deadline
-        ├── BreakerOpen            the circuit breaker holds the call back
-        ├── AnswerPending          the answer comes later, from a provider's batch API
-        ├── AnswerUndelivered      a provider's batch API gave none
-        ├── CostCapReached         the next call could exceed the caller's cost cap
-        ├── DeadlineExceeded       no time is left
-        └── NoCandidate            every candidate failed; carries all their attempts
+"""What goes wrong: the caller's request, the store, or a model, with a class for each kind.
 
 What a failure means is written once, as the class attributes of `ModelError`: try the same model
 again, try the next candidate, what it means for the breaker, whether it may cost money, whether it
@@ -193,7 +152,7 @@ class RequestRejected(ModelError):
     parameter: Parameter | None = None
 
 
-class PromptUnsendable(RequestRejected):
+class PromptUnsendable(RequestRejected):  # a text that JSON cannot hold
     reason, next_candidate = "check_error", "none"
 
 
@@ -239,7 +198,7 @@ class InputUnavailable(ModelError):
     sent, billable, call_result, wants_time = False, False, NO_RESULT, True
 
 
-class KeyRejected(ModelError):
+class KeyRejected(ModelError):  # 401, 402, 403
     outcome, billable = "key_rejected", False
 
 
@@ -249,7 +208,7 @@ class KeyInQuarantine(KeyRejected):
     outcome, sent, call_result = "key_set_aside", False, NO_RESULT
 
 
-class ModelMissing(ModelError):
+class ModelMissing(ModelError):  # 404, 501
     outcome, billable = "model_missing", False
 
 
@@ -265,7 +224,7 @@ class ConnectionRefused(ProviderDown):
     outcome = "connection_refused"
 
 
-class ConnectionReset(ProviderDown):
+class ConnectionReset(ProviderDown):  # before the first byte of an answer
     outcome = "connection_reset"
 
 
@@ -273,11 +232,11 @@ class ConnectTimedOut(ProviderDown):
     outcome = "connect_timeout"
 
 
-class TlsFailed(ProviderDown):
+class TlsFailed(ProviderDown):  # the handshake, or the certificate
     outcome = "tls_failed"
 
 
-class ServerError(ProviderDown):
+class ServerError(ProviderDown):  # 408, 5xx, a redirect
     outcome = "server_error"
 
 
@@ -285,12 +244,12 @@ class ProviderSilent(ModelError):
     outcome, call_result = "provider_silent", SILENT
 
 
-class RateLimited(ModelError):
+class RateLimited(ModelError):  # 429
     outcome, reason = "rate_limited", "quota_exhausted"
     retry, billable = "after_wait", False
 
 
-class StreamBroken(ModelError):
+class StreamBroken(ModelError):  # cut, malformed, or ended with a word for an error
     outcome, call_result = "stream_broken", FAILURE
 
 
@@ -301,15 +260,15 @@ class AnswerUnreadable(ModelError):
     retry, transient, prompt_specific = "repair", False, True
 
 
-class AnswerUnusable(ModelError):
+class AnswerUnusable(ModelError):  # of what is no judge, and not as agreed
     outcome, reason, transient = "answer_unusable", "judge_parse_error", False
 
 
-class VectorsUnusable(AnswerUnusable):
+class VectorsUnusable(AnswerUnusable):  # the embeddings do not fit the texts
     outcome = "vectors_unusable"
 
 
-class DecisionUnusable(AnswerUnusable):
+class DecisionUnusable(AnswerUnusable):  # the probabilities do not fit the questions
     outcome = "decision_unusable"
 
 
@@ -329,7 +288,7 @@ class AnswerRefused(ModelError):
     next_candidate, transient, prompt_specific = "by_policy", False, True
 
 
-class QuotaExhausted(ModelError):
+class QuotaExhausted(ModelError):  # our own budget for the model
     code = "quota_exhausted"
     outcome, reason = "quota_exhausted", "quota_exhausted"
     sent, billable, call_result, wants_time = False, False, NO_RESULT, True
@@ -343,7 +302,7 @@ class Overloaded(ModelError):
     sent, billable, call_result, wants_time = False, False, NO_RESULT, True
 
 
-class BreakerOpen(ModelError):
+class BreakerOpen(ModelError):  # not sent
     outcome = "breaker_open"
     sent, billable, call_result = False, False, NO_RESULT
 

@@ -16,12 +16,12 @@ from assay.domain.completion import (
     AnswerSchema,
     CallContext,
     Completion,
-    Decision,
     Ending,
     Prompt,
     SharedPrefix,
     Turn,
 )
+from assay.domain.decision import Decision
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.ids import random_hex
 from assay.domain.images import Image

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from assay.domain.completion import Prompt, TypedQuestion
+from assay.domain.completion import Prompt
+from assay.domain.decision import TypedQuestion
 from assay.domain.errors import ContextExceeded, InputUnsupported, StreamBroken
 from assay.providers.failures import Dialect
 from assay.providers.http_model import HttpModel

@@ -2,9 +2,10 @@
 
 from assay.settings.addresses import check_proxy, environment_proxy
 from assay.settings.discovery import Way, list_models
-from assay.settings.judges import UNASKED, ModelSettings, ProviderSettings
+from assay.settings.judges import ModelSettings
 from assay.settings.known_models import ENDS_SOON, known_model, known_models
 from assay.settings.load import SettingsError, load, misspelt_variables
+from assay.settings.providers import UNASKED, ProviderSettings
 from assay.settings.schema import BatchSettings, BreakerSettings, RetrySettings, Settings
 from assay.settings.secret import Secret, Template
 from assay.settings.tenants import AuthSettings

@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 from assay.prompts.profiles import profile_named_like
 from assay.settings.addresses import checked_base_url
-from assay.settings.judges import BASE_URLS
 from assay.settings.known_models import ENDS_SOON, family, known_model, known_models
+from assay.settings.providers import BASE_URLS
 
 logger = logging.getLogger(__name__)
 OLLAMA_URL = "http://127.0.0.1:11434/v1"

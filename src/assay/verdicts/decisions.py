@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import orjson
 
-from assay.domain.completion import Completion, DecisionType, TypedQuestion
+from assay.domain.completion import Completion
+from assay.domain.decision import DecisionType, TypedQuestion
 from assay.domain.errors import DecisionUnusable
 from assay.verdicts.answer_format import Scales
 from assay.verdicts.forms import AnyScale

@@ -14,7 +14,7 @@ import pytest
 
 from assay.bootstrap.from_settings import provider_config
 from assay.settings import ProviderSettings, Secret, SettingsError, load, misspelt_variables
-from assay.settings.judges import BASE_URLS
+from assay.settings.providers import BASE_URLS
 
 MINIMAL = """
 [providers.openai]

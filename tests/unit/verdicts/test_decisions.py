@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from assay.domain.completion import TypedQuestion
+from assay.domain.decision import TypedQuestion
 from assay.domain.errors import DecisionUnusable
 from assay.verdicts.decisions import read_decisions, typed_question
 from assay.verdicts.scales import LabelScale, NumberScale

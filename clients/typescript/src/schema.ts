@@ -692,6 +692,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All rules, with what they do */
+        get: operations["list_rules"];
+        put?: never;
+        /** Judge a share of the live traffic that is sent to `/v1/traces` */
+        post: operations["create_rule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rules/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A rule, and what it does */
+        get: operations["get_rule"];
+        /** Change a rule; what it has judged stays */
+        put: operations["put_rule"];
+        post?: never;
+        /** Judge no more by this rule; its batches stay */
+        delete: operations["delete_rule"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rules/{name}/scores": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The scores of each hour: its batch, with means and intervals by criterion */
+        get: operations["get_rule_scores"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/status": {
         parameters: {
             query?: never;
@@ -703,6 +757,27 @@ export interface paths {
         get: operations["get_status"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/traces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many spans were sent, and which of them were not understood */
+        get: operations["get_traces"];
+        put?: never;
+        /**
+         * Send spans (OTLP over HTTP); rules decide which of them are judged
+         * @description The response comes when what is kept is on disk. Errors are `google.rpc.Status`.
+         */
+        post: operations["export_traces"];
         delete?: never;
         options?: never;
         head?: never;
@@ -872,7 +947,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -895,6 +970,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Attempt
@@ -918,13 +999,14 @@ export interface components {
             model: string;
             /**
              * Outcome
-             * @description `ok`, or what went wrong.
+             * @description `ok`, `superseded` where another call gave the verdict first, or what went wrong.
              */
             outcome: string;
             /** Provider */
             provider: string;
             /**
              * @default {
+             *       "cache_write_tokens": 0,
              *       "cached_tokens": 0,
              *       "input_tokens": 0,
              *       "output_tokens": 0,
@@ -1026,6 +1108,11 @@ export interface components {
              * @description No criterion is scored; each says why.
              */
             unscored: number;
+            /**
+             * Waiting
+             * @description Of the pending rows: those that wait for a provider's batch API.
+             */
+            waiting: number;
         };
         /**
          * BatchItemListResponse
@@ -1127,7 +1214,7 @@ export interface components {
              * Criteria
              * @description What to judge: a plain text is a rubric judged pass or fail. Required without `evaluator`.
              */
-            criteria?: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
+            criteria?: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Http"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["Composite"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
             /**
              * Dataset
              * @description The dataset whose items are the rows: `name` is its newest version, `name@3` its third. The batch then starts at once.
@@ -1276,6 +1363,13 @@ export interface components {
             /** Rows Per S */
             rows_per_s: number | null;
             /**
+             * Rule
+             * @description The rule whose live traffic the rows are: it takes rows for an hour.
+             */
+            rule: {
+                [key: string]: string;
+            } | null;
+            /**
              * Score
              * @description Mean score of the rows scored so far.
              */
@@ -1341,7 +1435,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -1364,6 +1458,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Boolean
@@ -1397,7 +1497,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -1420,6 +1520,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * BreakerRequest
@@ -1854,6 +1960,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Checklist
@@ -1861,13 +1973,30 @@ export interface components {
          *
          *     `value` lists each item with its verdict and the reason for it. If the verdict on one item
          *     cannot be read, the criterion is unscored: a share of fewer items would be another checklist.
+         *     With `adaptive`, the judge first writes the items itself, from the input (and the rubric) and
+         *     never from the output. The same input keeps its checklist as long as the cache does. Source:
+         *     Cook et al., "TICKing All the Boxes: Generated Checklists Improve LLM Evaluation and
+         *     Generation", 2024.
          */
         Checklist: {
             /**
-             * Items
-             * @description The requirements on the output.
+             * Adaptive
+             * @description Write the items for each input, in a call of its own.
+             * @default false
              */
-            items: (string | components["schemas"]["Item"])[];
+            adaptive?: boolean;
+            /**
+             * Items
+             * @description The requirements on the output; required unless `adaptive`.
+             * @default []
+             */
+            items?: (string | components["schemas"]["Item"])[];
+            /**
+             * Items Max
+             * @description The most items that are written.
+             * @default 8
+             */
+            items_max?: number;
             /**
              * Judge
              * @description Overrides the request's judge, in what it gives.
@@ -1890,7 +2019,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -1899,7 +2028,7 @@ export interface components {
             required?: boolean;
             /**
              * Rubric
-             * @description Guidance that holds for all items.
+             * @description Guidance that holds for all items, and by which an adaptive list is written.
              * @default null
              */
             rubric?: string | null;
@@ -1919,6 +2048,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Chrf
@@ -1975,6 +2110,12 @@ export interface components {
              */
             weight?: number;
             /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+            /**
              * Word Order
              * @default 0
              * @enum {integer}
@@ -2016,7 +2157,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2039,6 +2180,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Clarity
@@ -2075,7 +2222,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2098,6 +2245,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ClosedQa
@@ -2133,7 +2286,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2156,6 +2309,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * CodeQuality
@@ -2192,7 +2351,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2215,6 +2374,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Coherence
@@ -2251,7 +2416,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2274,6 +2439,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ComparedCriterion
@@ -2445,7 +2616,7 @@ export interface components {
              */
             preference: number | null;
             /** Reason */
-            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "required_check_failed") | null;
+            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "condition_not_met" | "required_check_failed") | null;
             /**
              * Simulated
              * @description Whether any verdict is simulated: no model was asked.
@@ -2500,7 +2671,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2523,6 +2694,76 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+        };
+        /**
+         * Composite
+         * @description A formula over other criteria, of which each may have a condition (`when`).
+         *
+         *     `formula` has the names of `criteria`, which stand for their scores, numbers, `+ - * / ^`, min,
+         *     max, abs, floor, ceil, exp, sqrt and log; comparisons, `and`, `or`, `not`, `a if b else c`; and
+         *     the fields `score`, `passed`, `label`, `status` and `reason` of a name. What is true is 1, what
+         *     is false 0. A criterion whose condition does not hold is skipped and costs nothing. Where the
+         *     formula needs one that is skipped or unscored, so is the composite, for the same reason; where
+         *     it has no value from 0 to 1, it is unscored. `value` has the results of all `criteria`.
+         */
+        Composite: {
+            /**
+             * Criteria
+             * @description The criteria by name. A `when` in one speaks of the others here.
+             */
+            criteria: {
+                [key: string]: string | Record<string, never>;
+            };
+            /**
+             * Formula
+             * @description The score, such as `0.7 * relevant + 0.3 * polite.passed`.
+             */
+            formula: string;
+            /**
+             * Name
+             * @default null
+             */
+            name?: string | null;
+            /**
+             * Negate
+             * @description Reverse the verdict: 1 − score, and what passed fails.
+             * @default false
+             */
+            negate?: boolean;
+            /**
+             * Required
+             * @description If it fails, no judge is asked and judging costs nothing.
+             * @default false
+             */
+            required?: boolean;
+            /**
+             * Threshold
+             * @description Lowest passing score, 0 to 1.
+             * @default null
+             */
+            threshold?: number | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "composite";
+            /**
+             * Weight
+             * @default 1
+             */
+            weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Conciseness
@@ -2559,7 +2800,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2582,6 +2823,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Contains
@@ -2633,6 +2880,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContainsAll
@@ -2684,6 +2937,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContainsAny
@@ -2735,6 +2994,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContainsNone
@@ -2786,6 +3051,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContextPrecision
@@ -2822,7 +3093,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2845,6 +3116,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContextRecall
@@ -2881,7 +3158,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2904,6 +3181,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContextRelevance
@@ -2940,7 +3223,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -2963,6 +3246,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContextSufficiency
@@ -2999,7 +3288,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -3022,6 +3311,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ContextUtilization
@@ -3058,7 +3353,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -3081,6 +3376,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ControlMomentResponse
@@ -3258,7 +3559,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -3281,6 +3582,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ConversationRelevancy
@@ -3317,7 +3624,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -3340,6 +3647,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Correctness
@@ -3376,7 +3689,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -3399,6 +3712,54 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+        };
+        /**
+         * Criterion
+         * @description The fields that all criteria share; a subclass adds its own and its `type` literal.
+         */
+        Criterion: {
+            /**
+             * Name
+             * @default null
+             */
+            name?: string | null;
+            /**
+             * Negate
+             * @description Reverse the verdict: 1 − score, and what passed fails.
+             * @default false
+             */
+            negate?: boolean;
+            /**
+             * Required
+             * @description If it fails, no judge is asked and judging costs nothing.
+             * @default false
+             */
+            required?: boolean;
+            /**
+             * Threshold
+             * @description Lowest passing score, 0 to 1.
+             * @default null
+             */
+            threshold?: number | null;
+            /** Type */
+            type: string;
+            /**
+             * Weight
+             * @default 1
+             */
+            weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * CriterionCalibrationResponse
@@ -3528,7 +3889,7 @@ export interface components {
              * Reason
              * @description Why it is unscored or skipped.
              */
-            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "required_check_failed") | null;
+            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "condition_not_met" | "required_check_failed") | null;
             /**
              * Score
              * @description Normalised, 0 to 1.
@@ -3556,6 +3917,7 @@ export interface components {
             type: string;
             /**
              * @default {
+             *       "cache_write_tokens": 0,
              *       "cached_tokens": 0,
              *       "input_tokens": 0,
              *       "output_tokens": 0,
@@ -4096,6 +4458,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Equals
@@ -4153,6 +4521,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ErasureRequest
@@ -4226,7 +4600,7 @@ export interface components {
              * Criteria
              * @description What to judge: a plain text is a rubric judged pass or fail. Required without `evaluator`.
              */
-            criteria?: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
+            criteria?: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Http"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["Composite"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
             /**
              * Evaluator
              * @description A stored evaluator in place of `criteria`: `name` is its newest version, `name@3` its third.
@@ -4296,6 +4670,11 @@ export interface components {
              * @default true
              */
             store?: boolean;
+            /**
+             * @description The span, or the response, that is judged: scores are sent to OpenTelemetry as its own. Without it, they belong to the span that `traceparent` names.
+             * @default null
+             */
+            subject?: components["schemas"]["SubjectFields"] | null;
             /**
              * Timeout Ms
              * @description When the response is due, with whatever is scored by then.
@@ -4417,7 +4796,7 @@ export interface components {
              * Criteria
              * @description What to judge.
              */
-            criteria: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
+            criteria: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Http"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["Composite"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
             /**
              * Description
              * @default
@@ -4504,7 +4883,7 @@ export interface components {
              * Criteria
              * @description What to judge.
              */
-            criteria: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
+            criteria: string | (string | (components["schemas"]["SemanticSimilarity"] | components["schemas"]["Http"] | components["schemas"]["Python"] | components["schemas"]["StringCheck"] | components["schemas"]["Levenshtein"] | components["schemas"]["TokenF1"] | components["schemas"]["Chrf"] | components["schemas"]["TextSimilarity"] | components["schemas"]["Rubric"] | components["schemas"]["Boolean"] | components["schemas"]["ScoreInRange"] | components["schemas"]["Label"] | components["schemas"]["ScoreModel"] | components["schemas"]["LabelModel"] | components["schemas"]["Multi"] | components["schemas"]["Composite"] | components["schemas"]["WordCount"] | components["schemas"]["CharCount"] | components["schemas"]["SentenceCount"] | components["schemas"]["LineCount"] | components["schemas"]["Json"] | components["schemas"]["Xml"] | components["schemas"]["Html"] | components["schemas"]["Sql"] | components["schemas"]["JsonSchema"] | components["schemas"]["Language"] | components["schemas"]["Numeric"] | components["schemas"]["Readability"] | components["schemas"]["Regex"] | components["schemas"]["PrecisionAtK"] | components["schemas"]["RecallAtK"] | components["schemas"]["Ndcg"] | components["schemas"]["Mrr"] | components["schemas"]["Equals"] | components["schemas"]["Contains"] | components["schemas"]["StartsWith"] | components["schemas"]["EndsWith"] | components["schemas"]["ContainsAny"] | components["schemas"]["ContainsNone"] | components["schemas"]["ContainsAll"] | components["schemas"]["OneOf"] | components["schemas"]["ToolCallValid"] | components["schemas"]["ToolCallF1"] | components["schemas"]["Trajectory"] | components["schemas"]["StepCount"] | components["schemas"]["Checklist"] | components["schemas"]["GEval"] | components["schemas"]["Pairwise"] | components["schemas"]["Factuality"] | components["schemas"]["ClosedQa"] | components["schemas"]["Correctness"] | components["schemas"]["SemanticEquivalence"] | components["schemas"]["Completeness"] | components["schemas"]["Relevance"] | components["schemas"]["Conciseness"] | components["schemas"]["Coherence"] | components["schemas"]["Fluency"] | components["schemas"]["Clarity"] | components["schemas"]["Helpfulness"] | components["schemas"]["InstructionFollowing"] | components["schemas"]["Summarization"] | components["schemas"]["Translation"] | components["schemas"]["ReasoningQuality"] | components["schemas"]["ProfessionalTone"] | components["schemas"]["CodeQuality"] | components["schemas"]["Faithfulness"] | components["schemas"]["Hallucination"] | components["schemas"]["AnswerRelevancy"] | components["schemas"]["ContextRelevance"] | components["schemas"]["ContextPrecision"] | components["schemas"]["ContextRecall"] | components["schemas"]["ContextSufficiency"] | components["schemas"]["ContextUtilization"] | components["schemas"]["CitationAccuracy"] | components["schemas"]["Toxicity"] | components["schemas"]["HateSpeech"] | components["schemas"]["Bias"] | components["schemas"]["HarmfulContent"] | components["schemas"]["Violence"] | components["schemas"]["SexualContent"] | components["schemas"]["SelfHarm"] | components["schemas"]["IllegalActivity"] | components["schemas"]["Misinformation"] | components["schemas"]["PiiLeakage"] | components["schemas"]["SystemPromptLeakage"] | components["schemas"]["Refusal"] | components["schemas"]["OverRefusal"] | components["schemas"]["PromptInjection"] | components["schemas"]["UnqualifiedAdvice"] | components["schemas"]["ConversationCompleteness"] | components["schemas"]["KnowledgeRetention"] | components["schemas"]["RoleAdherence"] | components["schemas"]["ConversationRelevancy"] | components["schemas"]["TopicAdherence"] | components["schemas"]["UserSatisfaction"] | components["schemas"]["TaskCompletion"] | components["schemas"]["ToolSelection"] | components["schemas"]["ToolArguments"] | components["schemas"]["PlanQuality"] | components["schemas"]["PlanAdherence"] | components["schemas"]["StepEfficiency"]))[];
             /**
              * Examples
              * @description Cases to try a version on: see `/test`.
@@ -4611,7 +4990,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -4641,6 +5020,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * FailedItemResponse
@@ -4698,7 +5083,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -4721,6 +5106,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * FigureResponse
@@ -4772,7 +5163,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -4795,6 +5186,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ForecastResponse
@@ -4817,7 +5214,7 @@ export interface components {
             duration_s: number | null;
             /**
              * Is Upper Bound
-             * @description Whether a judge is a cascade: then every tier is taken to be asked.
+             * @description Whether a judge is a cascade, or a criterion has a condition: then every tier is taken to be asked, and every condition to hold.
              */
             is_upper_bound: boolean;
             /** Models */
@@ -4880,7 +5277,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -4915,6 +5312,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * GateField
@@ -5093,7 +5496,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5116,6 +5519,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * HarmfulContent
@@ -5152,7 +5561,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5175,6 +5584,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * HateSpeech
@@ -5211,7 +5626,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5234,6 +5649,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Helpfulness
@@ -5270,7 +5691,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5293,6 +5714,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Html
@@ -5344,6 +5771,77 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+        };
+        /**
+         * Http
+         * @description The verdict of a service of yours, to which the case is posted as JSON.
+         *
+         *     Only hosts in the setting `http_criteria.hosts` are called. The body has the fields of the case
+         *     (`input`, `output`, `reference`, `context`, `tools`, `expected_tools`, `fields`, as far as it
+         *     has them) and `parameters`, and is signed as webhooks are. The answer is JSON of at most 64 KB:
+         *     `score` from 0 to 1, and if you like `passed`, `label` and `explanation`. Any other answer, and
+         *     none in time, leaves the criterion unscored. Redirects are not followed. Source: the Standard
+         *     Webhooks specification, https://www.standardwebhooks.com.
+         */
+        Http: {
+            /**
+             * Name
+             * @default null
+             */
+            name?: string | null;
+            /**
+             * Negate
+             * @description Reverse the verdict: 1 − score, and what passed fails.
+             * @default false
+             */
+            negate?: boolean;
+            /**
+             * Parameters
+             * @description Sent with the case, for the service to read.
+             * @default {}
+             */
+            parameters?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Required
+             * @description If it fails, no judge is asked and judging costs nothing.
+             * @default false
+             */
+            required?: boolean;
+            /**
+             * Threshold
+             * @description Lowest passing score, 0 to 1.
+             * @default null
+             */
+            threshold?: number | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "http";
+            /**
+             * Url
+             * @description Where the case is posted.
+             */
+            url: string;
+            /**
+             * Weight
+             * @default 1
+             */
+            weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * IllegalActivity
@@ -5380,7 +5878,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5403,6 +5901,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ImageBlock
@@ -5463,7 +5967,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5486,6 +5990,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Item
@@ -5563,6 +6073,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * JsonSchema
@@ -5619,6 +6135,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Judge
@@ -5656,12 +6178,24 @@ export interface components {
              */
             fallback?: "any" | "same_model" | "none";
             /**
+             * Hedge
+             * @description Whether a call that takes longer than 95 % of the model's calls is sent to the next model too, and the first verdict counts; absent: as the judge is configured, else not.
+             * @default null
+             */
+            hedge?: boolean | null;
+            /**
              * Injection
              * @description What follows from signs of prompt injection: flag the score, quarantine the case (unscored), verify the verdict (the judge is asked again without what is suspect), or off (not searched).
              * @default flag
              * @enum {string}
              */
             injection?: "flag" | "quarantine" | "verify" | "off";
+            /**
+             * Language
+             * @description The language of the explanations, such as `de` or `pt-BR`. Absent: as the judge is configured, else that of the input.
+             * @default null
+             */
+            language?: string | null;
             /**
              * Long Input
              * @description How a text that is too long for the judge's window is treated.
@@ -5688,6 +6222,12 @@ export interface components {
              */
             on_refusal?: ("next" | "stop") | null;
             /**
+             * Prefix Cache
+             * @description Whether one call about a long case goes first, so that the others read the case from the provider's cache; absent: in batches.
+             * @default null
+             */
+            prefix_cache?: boolean | null;
+            /**
              * Reasoning Effort
              * @description How much a model thinks before it answers; absent: as it is configured.
              * @default null
@@ -5704,6 +6244,13 @@ export interface components {
              * @default null
              */
             seed?: number | null;
+            /**
+             * Service
+             * @description `batch`: the rows of a batch are judged through the providers' batch APIs, at their lower price and within a day. For batches only.
+             * @default interactive
+             * @enum {string}
+             */
+            service?: "interactive" | "batch";
             /**
              * Strategy
              * @description How the next model is chosen.
@@ -5762,7 +6309,7 @@ export interface components {
              * Score Method
              * @enum {string}
              */
-            score_method: "single" | "samples" | "logprobs" | "panel";
+            score_method: "single" | "samples" | "logprobs" | "probability" | "panel";
             shared_call: components["schemas"]["SharedCall"] | null;
             /**
              * Spread
@@ -5794,6 +6341,12 @@ export interface components {
              * @enum {string}
              */
             fallback?: "any" | "same_model" | "none";
+            /**
+             * Hedge
+             * @description Whether a call that takes longer than 95 % of the model's calls is sent to the next model too, and the first verdict counts; absent: as the judge is configured, else not.
+             * @default null
+             */
+            hedge?: boolean | null;
             /**
              * Long Input
              * @description How a text that is too long for the judge's window is treated.
@@ -5889,7 +6442,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5912,6 +6465,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Label
@@ -5949,7 +6508,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -5972,6 +6531,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * LabelFilter
@@ -6058,7 +6623,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -6083,6 +6648,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * LabelOption
@@ -6319,6 +6890,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Level
@@ -6403,6 +6980,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * LineCount
@@ -6454,6 +7037,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * LongInputRecord
@@ -6544,7 +7133,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -6567,6 +7156,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ModelForecast
@@ -6617,6 +7212,11 @@ export interface components {
              */
             breaker: "closed" | "open" | "half_open" | "forced_open" | "disabled";
             /**
+             * Cache Write Usd Per Mtok
+             * @description For input that the provider wrote to its cache; null: as for other input.
+             */
+            cache_write_usd_per_mtok: number | null;
+            /**
              * Cached Input Usd Per Mtok
              * @description For input that the provider read from its cache; null: as for other input.
              */
@@ -6639,10 +7239,10 @@ export interface components {
             input_usd_per_mtok: number | null;
             /**
              * Kind
-             * @description `chat` judges, `embedding` embeds texts.
+             * @description `chat` judges, `embedding` embeds texts, `http` is a host of HTTP criteria.
              * @enum {string}
              */
-            kind: "chat" | "embedding";
+            kind: "chat" | "embedding" | "http";
             /** Max Output Tokens */
             max_output_tokens: number;
             /** Name */
@@ -6754,6 +7354,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Multi
@@ -6822,6 +7428,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Ndcg
@@ -6891,6 +7503,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Numeric
@@ -6960,6 +7578,12 @@ export interface components {
              */
             weight?: number;
             /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+            /**
              * Which
              * @default last
              * @enum {string}
@@ -7016,6 +7640,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * OrderVerdict
@@ -7058,7 +7688,7 @@ export interface components {
              * Reason
              * @description Why it is unscored.
              */
-            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "required_check_failed") | null;
+            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "condition_not_met" | "required_check_failed") | null;
             /**
              * Simulated
              * @default false
@@ -7066,6 +7696,7 @@ export interface components {
             simulated: boolean;
             /**
              * @default {
+             *       "cache_write_tokens": 0,
              *       "cached_tokens": 0,
              *       "input_tokens": 0,
              *       "output_tokens": 0,
@@ -7114,7 +7745,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -7137,6 +7768,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Pairwise
@@ -7195,7 +7832,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Reasoning
              * @description False: the judge answers with the bare label.
@@ -7235,6 +7872,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * PanelRecord
@@ -7281,7 +7924,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -7304,6 +7947,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * PlanAdherence
@@ -7340,7 +7989,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -7363,6 +8012,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * PlanQuality
@@ -7399,7 +8054,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -7422,6 +8077,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * PrecisionAtK
@@ -7484,6 +8145,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ProblemDocument
@@ -7566,7 +8233,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -7589,6 +8256,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * PromptInjection
@@ -7625,7 +8298,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -7648,6 +8321,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Python
@@ -7719,6 +8398,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * RankedSystem
@@ -8026,6 +8711,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ReasoningQuality
@@ -8062,7 +8753,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8085,6 +8776,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * RecallAtK
@@ -8146,6 +8843,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Refusal
@@ -8182,7 +8885,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8205,6 +8908,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Regex
@@ -8261,6 +8970,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Relevance
@@ -8297,7 +9012,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8320,6 +9035,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ReliabilityResponse
@@ -8383,7 +9104,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8406,6 +9127,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * RowErrorResponse
@@ -8452,7 +9179,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8480,6 +9207,220 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+        };
+        /**
+         * RuleAlert
+         * @description A webhook that is called after an hour in which the mean is below the threshold.
+         */
+        RuleAlert: {
+            threshold: components["schemas"]["GateField"];
+            webhook: components["schemas"]["WebhookField"];
+        };
+        /**
+         * RuleChange
+         * @description What a rule judges, and by what.
+         */
+        RuleChange: {
+            /** @default null */
+            alert?: components["schemas"]["RuleAlert"] | null;
+            /**
+             * Delay S
+             * @description How long the rest of a group is waited for; of a session, after its last span. Default: 0 for a span, 30 for a trace, 300 for a session.
+             * @default null
+             */
+            delay_s?: number | null;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+            /**
+             * Evaluator
+             * @description `name` is its newest version.
+             */
+            evaluator: string;
+            /**
+             * Filter
+             * @description A condition over attributes of spans, such as `service.name == "shop"`. Without it, every span of a model.
+             * @default null
+             */
+            filter?: string | null;
+            /**
+             * Group By
+             * @description What is one case.
+             * @default span
+             * @enum {string}
+             */
+            group_by?: "span" | "trace" | "session";
+            /**
+             * @default {
+             *       "per_minute": 60,
+             *       "usd_per_day": 10
+             *     }
+             */
+            limit?: components["schemas"]["RuleLimit"];
+            /**
+             * Sample Rate
+             * @description The share that is judged.
+             * @default 1
+             */
+            sample_rate?: number;
+        };
+        /**
+         * RuleLimit
+         * @description What a rule may take; beyond it, traffic is skipped and counted.
+         */
+        RuleLimit: {
+            /**
+             * Per Minute
+             * @description Cases judged each minute.
+             * @default 60
+             */
+            per_minute?: number;
+            /**
+             * Usd Per Day
+             * @description Cost of judging on one day, in UTC.
+             * @default 10
+             */
+            usd_per_day?: number;
+        };
+        /**
+         * RuleListResponse
+         * @description The rules of a tenant, by their names.
+         */
+        RuleListResponse: {
+            /** Data */
+            data: components["schemas"]["RuleResponse"][];
+            /** Has More */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor: string | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
+        };
+        /**
+         * RuleRequest
+         * @description A new rule.
+         */
+        RuleRequest: {
+            /** @default null */
+            alert?: components["schemas"]["RuleAlert"] | null;
+            /**
+             * Delay S
+             * @description How long the rest of a group is waited for; of a session, after its last span. Default: 0 for a span, 30 for a trace, 300 for a session.
+             * @default null
+             */
+            delay_s?: number | null;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled?: boolean;
+            /**
+             * Evaluator
+             * @description `name` is its newest version.
+             */
+            evaluator: string;
+            /**
+             * Filter
+             * @description A condition over attributes of spans, such as `service.name == "shop"`. Without it, every span of a model.
+             * @default null
+             */
+            filter?: string | null;
+            /**
+             * Group By
+             * @description What is one case.
+             * @default span
+             * @enum {string}
+             */
+            group_by?: "span" | "trace" | "session";
+            /**
+             * @default {
+             *       "per_minute": 60,
+             *       "usd_per_day": 10
+             *     }
+             */
+            limit?: components["schemas"]["RuleLimit"];
+            /** Name */
+            name: string;
+            /**
+             * Sample Rate
+             * @description The share that is judged.
+             * @default 1
+             */
+            sample_rate?: number;
+        };
+        /**
+         * RuleResponse
+         * @description A rule, and what it does.
+         */
+        RuleResponse: {
+            /** Alert */
+            alert: {
+                [key: string]: unknown;
+            } | null;
+            /** Created At */
+            created_at: string;
+            /** Delay S */
+            delay_s: number;
+            /** Enabled */
+            enabled: boolean;
+            /** Evaluator */
+            evaluator: string;
+            /** Filter */
+            filter: string | null;
+            /** Group By */
+            group_by: string;
+            /** Id */
+            id: string;
+            /** Limit */
+            limit: {
+                [key: string]: number;
+            };
+            /** Name */
+            name: string;
+            /**
+             * Object
+             * @constant
+             */
+            object: "rule";
+            /** Sample Rate */
+            sample_rate: number;
+            /**
+             * State
+             * @description `status` (`judging`, `paused` or `disabled`), `reason` of a pause, `pending` groups, `counts` of what was judged or skipped, and what it took `today`.
+             */
+            state: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * RuleScoresResponse
+         * @description The batches of a rule, one for each hour with traffic, newest first.
+         */
+        RuleScoresResponse: {
+            /** Data */
+            data: {
+                [key: string]: unknown;
+            }[];
+            /** Has More */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor: string | null;
+            /**
+             * Object
+             * @constant
+             */
+            object: "list";
         };
         /**
          * SamplingParams
@@ -8571,7 +9512,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8599,6 +9540,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ScoreModel
@@ -8653,7 +9600,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8678,6 +9625,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * SelfHarm
@@ -8714,7 +9667,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8737,6 +9690,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * SemanticEquivalence
@@ -8773,7 +9732,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8796,6 +9755,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * SemanticSimilarity
@@ -8847,6 +9812,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * SentenceCount
@@ -8903,6 +9874,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * SexualContent
@@ -8939,7 +9916,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -8962,6 +9939,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * SharedCall
@@ -9073,6 +10056,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * StartsWith
@@ -9124,6 +10113,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * StatusResponse
@@ -9255,6 +10250,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * StepEfficiency
@@ -9291,7 +10292,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -9314,6 +10315,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * StopField
@@ -9401,6 +10408,36 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+        };
+        /**
+         * SubjectFields
+         * @description What was judged, as its own trace names it.
+         */
+        SubjectFields: {
+            /**
+             * Response Id
+             * @description The id that the model's provider gave to the judged answer.
+             * @default null
+             */
+            response_id?: string | null;
+            /**
+             * Span Id
+             * @description 16 hex digits: the span of the judged answer.
+             * @default null
+             */
+            span_id?: string | null;
+            /**
+             * Trace Id
+             * @description 32 hex digits.
+             * @default null
+             */
+            trace_id?: string | null;
         };
         /**
          * Summarization
@@ -9437,7 +10474,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -9460,6 +10497,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Suspicion
@@ -9525,7 +10568,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -9548,6 +10591,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * TaskCompletion
@@ -9584,7 +10633,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -9607,6 +10656,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * TemplateMessage
@@ -9707,6 +10762,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ThresholdResponse
@@ -9753,7 +10814,7 @@ export interface components {
              * Reason
              * @description Why there is no verdict; null, too, where the tier was not asked.
              */
-            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "required_check_failed") | null;
+            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "condition_not_met" | "required_check_failed") | null;
             /**
              * Score
              * @description Normalised, 0 to 1.
@@ -9815,6 +10876,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Tool
@@ -9877,7 +10944,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -9900,6 +10967,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ToolCallF1
@@ -9949,6 +11022,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ToolCallValid
@@ -9992,6 +11071,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * ToolSelection
@@ -10028,7 +11113,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -10051,6 +11136,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * TopicAdherence
@@ -10087,7 +11178,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -10110,6 +11201,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Toxicity
@@ -10146,7 +11243,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -10169,6 +11266,34 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
+        };
+        /**
+         * TracesResponse
+         * @description What became of the spans that were sent.
+         */
+        TracesResponse: {
+            /**
+             * Not Understood
+             * @description The last spans of models that gave no case: name, scope, reason, and the names of their attributes.
+             */
+            not_understood: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Object
+             * @constant
+             */
+            object: "traces";
+            /** Outcomes */
+            outcomes: {
+                [key: string]: number;
+            };
         };
         /**
          * Trajectory
@@ -10225,6 +11350,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Translation
@@ -10261,7 +11392,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -10284,6 +11415,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * UnqualifiedAdvice
@@ -10320,7 +11457,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -10343,6 +11480,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * UnscoredComparison
@@ -10394,6 +11537,12 @@ export interface components {
          * @description Tokens, as the providers counted them.
          */
         Usage: {
+            /**
+             * Cache Write Tokens
+             * @description Of the input: what the provider wrote to its own cache.
+             * @default 0
+             */
+            cache_write_tokens?: number;
             /**
              * Cached Tokens
              * @description Of the input: what the provider read from its own cache.
@@ -10501,7 +11650,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -10524,6 +11673,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Violence
@@ -10560,7 +11715,7 @@ export interface components {
              * @description The form in which this judge is known to write its verdict.
              * @default null
              */
-            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words") | null;
+            reading?: ("brackets" | "result" | "final_verdict" | "two_scores" | "option" | "stars" | "words" | "score_tag") | null;
             /**
              * Required
              * @description If it fails, no judge is asked and judging costs nothing.
@@ -10583,6 +11738,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Vote
@@ -10607,7 +11768,7 @@ export interface components {
              * Reason
              * @description Why this one does not count.
              */
-            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "required_check_failed") | null;
+            reason: ("judge_parse_error" | "judge_refused" | "judge_truncated" | "judge_suspect" | "judge_unsure" | "input_too_long" | "check_error" | "cost_cap_reached" | "deadline_exceeded" | "overloaded" | "providers_unavailable" | "quota_exhausted" | "input_unavailable" | "input_unsupported" | "reference_missing" | "context_missing" | "variable_missing" | "condition_not_met" | "required_check_failed") | null;
             /** Score */
             score: number | null;
             /** Value */
@@ -10680,6 +11841,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
         /**
          * Xml
@@ -10729,6 +11896,12 @@ export interface components {
              * @default 1
              */
             weight?: number;
+            /**
+             * When
+             * @description Ask only where this holds of the results of other criteria, by their names: `grounded.score >= 0.7 and not toxic.passed`. Else the criterion is skipped.
+             * @default null
+             */
+            when?: string | null;
         };
     };
     responses: never;
@@ -15888,6 +17061,557 @@ export interface operations {
             };
         };
     };
+    list_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleListResponse"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable`, `records_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    create_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleResponse"];
+                };
+            };
+            /** @description `malformed_json` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `request_timeout` */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `conflict` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_request` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable`, `records_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleResponse"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable`, `records_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    put_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RuleChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleResponse"];
+                };
+            };
+            /** @description `malformed_json` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `request_timeout` */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `conflict` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large` */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type` */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_request` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable`, `records_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    delete_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `forbidden` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable`, `records_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_rule_scores: {
+        parameters: {
+            query?: {
+                /** @description How far back. */
+                hours?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RuleScoresResponse"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_request` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable`, `records_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     get_status: {
         parameters: {
             query?: never;
@@ -15940,6 +17664,178 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_traces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TracesResponse"];
+                };
+            };
+            /** @description `unauthenticated` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `tenant_rate_limited` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal` */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `overloaded`, `store_unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    export_traces: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+                "application/x-protobuf": string;
+            };
+        };
+        responses: {
+            /** @description `ExportTraceServiceResponse`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
+                };
+            };
+            /** @description `google.rpc.Status`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "application/x-protobuf": string;
                 };
             };
         };

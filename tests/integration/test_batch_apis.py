@@ -249,6 +249,22 @@ async def test_an_unreadable_answer_is_repaired_in_another_job(api, provider):
     assert not provider.direct
 
 
+@pytest.mark.parametrize(("judge", "is_marked"), [({}, False), ({"prefix_cache": True}, True)])
+async def test_a_job_has_marked_prefixes_only_if_the_caller_wants_them(
+    api, provider, judge, is_marked
+):
+    """One call of a job need not find what another has written. The call that would go first has
+    its answer later, so the others are put down in the same round."""
+    judge = {"models": ["anthropic/small"], "service": "batch", **judge}
+    items = [{"id": "long", "output": "word " * 2_000}]
+    criteria = ["It is polite.", "It is short.", "It is true."]
+    batch, results = await run(api, judge=judge, items=items, criteria=criteria)
+    assert batch["counts"]["scored"] == 1, results
+    [job] = provider.jobs.values()
+    marked = ["cache_control" in json.dumps(body) for _, body in job.calls]
+    assert marked == [is_marked] * len(criteria)
+
+
 async def test_a_shared_call_that_waits_is_not_split(api, provider):
     """Criteria that share a call wait for it; none of them is asked by itself meanwhile."""
     batch, _ = await run(

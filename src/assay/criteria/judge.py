@@ -150,7 +150,7 @@ class Judge(JudgeTier):
     prefix_cache: bool | None = Field(
         default=None,
         description="Whether one call about a long case goes first, so that the others read the "
-        "case from the provider's cache; absent: in batches.",
+        "case from the provider's cache; absent: in batches whose `service` is `interactive`.",
     )
     service: JudgeService = Field(
         default="interactive",

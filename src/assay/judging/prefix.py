@@ -54,10 +54,14 @@ def with_prefixes(
 
 
 def _saves(assignment: Assignment) -> bool:
-    """Whether its calls may wait for one another, and have a delimiter in common."""
+    """Whether its calls may wait for one another, and have a delimiter in common.
+
+    Calls in a provider's job all start at about the same time: each may pay for the writing of what
+    no other reads. So there it is for the caller to ask for.
+    """
     spec, context = assignment.panel.spec, assignment.context
-    is_batch = context.caller.priority == "batch"
-    wanted = is_batch if spec.prefix_cache is None else spec.prefix_cache
+    is_usual = context.caller.priority == "batch" and spec.service == "interactive"
+    wanted = is_usual if spec.prefix_cache is None else spec.prefix_cache
     return wanted and spec.kind == "chat" and bool(context.delimiter_key)
 
 

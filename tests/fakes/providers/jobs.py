@@ -157,7 +157,7 @@ class JobServer:
                 self.files.pop(id_, None)
                 return web.json_response({"id": id_, "deleted": True})
             case _:
-                return self._direct("openai", raw)
+                return await self._direct("openai", raw)
 
     async def _anthropic(  # noqa: PLR0911  # a route each
         self, request: web.Request, rest: str, raw: bytes
@@ -190,7 +190,7 @@ class JobServer:
                 self.jobs[id_].deleted = True
                 return web.json_response({"id": id_, "type": "message_batch_deleted"})
             case _:
-                return self._direct("anthropic", raw)
+                return await self._direct("anthropic", raw)
 
     async def _gemini(  # a route each
         self, request: web.Request, rest: str, raw: bytes
@@ -221,7 +221,7 @@ class JobServer:
                 self.jobs[id_].deleted = True
                 return web.json_response({})
             case _:
-                return self._direct("gemini", raw)
+                return await self._direct("gemini", raw)
 
     async def _create(
         self,
@@ -305,7 +305,7 @@ class JobServer:
         answer = Answer(text, "stop", structured=schema is not None, tool=spoken.tools in body)
         return spoken.whole(answer)
 
-    def _direct(self, dialect: str, raw: bytes) -> web.Response:
+    async def _direct(self, dialect: str, raw: bytes) -> web.Response:
         body = json.loads(raw)
         self.direct[question(body)] += 1
         spoken = "openai_responses" if dialect == "openai" and "input" in body else dialect

@@ -13,6 +13,7 @@ import pytest
 from assay.criteria import parse_criteria
 from assay.criteria.judge import Judge, judge_spec
 from assay.domain.completion import Prompt
+from assay.domain.deferral import Deferral
 from assay.domain.errors import AnswerUnreadable, ProviderDown
 from assay.domain.evaluation import Case, Evaluation, JudgeSpec
 from assay.domain.policy import Deadline
@@ -60,11 +61,12 @@ async def evaluated(
     else:
         judges = FakeJudges(**model) if isinstance(model, Mapping) else FakeJudges(model)
     evaluator = Evaluator(judges, sandbox, Screener(events), events, NO_FETCHES, b"k" * 32)
+    deferral = Deferral("batch") if judge.get("service") == "batch" else None
     outcome = await evaluator.evaluate(
         case,
         parse_criteria(["one", "two", "three"]),
         judge=judge_spec(Judge(**judge)),
-        caller=replace(CALLER, priority="batch"),
+        caller=replace(CALLER, priority="batch", deferral=deferral),
         deadline=Deadline.after(10),
     )
     await sandbox.aclose()
@@ -80,9 +82,13 @@ async def test_in_a_batch_one_call_goes_first(samples: int) -> None:
     assert len(model.in_flight) == 3 * samples
 
 
-@pytest.mark.parametrize(("case", "judge"), [(Case("short"), {}), (LONG, {"prefix_cache": False})])
+@pytest.mark.parametrize(
+    ("case", "judge"),
+    [(Case("short"), {}), (LONG, {"prefix_cache": False}), (LONG, {"service": "batch"})],
+)
 async def test_what_does_not_pay_does_not_wait(case: Case, judge: dict[str, Any]) -> None:
-    """A short case is not cached, and a caller may prefer the faster answer."""
+    """A short case is not cached, a caller may prefer the faster answer, and the calls of a
+    provider's job may find nothing in a cache."""
     model = Concurrent(PASS)
     await evaluated(model, case, **judge)
     assert model.in_flight == [1, 2, 3]

@@ -139,7 +139,7 @@ class ChargingServer(JobServer):
 
 
 def _read(dialect: str, asked: Mapping[str, Any]) -> tuple[list[str], int]:
-    """The schema and the texts in the order of the cache, and how many of them are in the prefix."""
+    """The schema and the texts in the order of the cache, and how many are in the prefix."""
     if dialect == "openai":
         schema = asked["response_format"]["json_schema"]["schema"]
         return [json.dumps(schema), *(message["content"] for message in asked["messages"])], 0

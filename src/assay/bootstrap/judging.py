@@ -29,7 +29,12 @@ from assay.resilience.coalesced import Coalesced
 from assay.resilience.directory import Directory, ModelLayers
 from assay.resilience.guarded import Guarded
 from assay.resilience.limited import Limited
-from assay.resilience.postponed import DirectWhereUndelivered, Postponed, WithoutAttempts
+from assay.resilience.postponed import (
+    DirectWhereUndelivered,
+    OncePerRow,
+    Postponed,
+    WithoutAttempts,
+)
 from assay.resilience.queue.fair_order import QueueLimits
 from assay.resilience.queue.fair_queue import FairQueue
 from assay.resilience.quota.quotas import Quotas
@@ -94,11 +99,12 @@ async def open_judging(
         candidates, by_batch, models = [], [], []
         job_apis: dict[str, tuple[Model, JobApi]] = {}
         for model, configured, chat in _innermost(settings, shared, stack):
-            candidate, layers = _build_layers(settings, model, configured, chat, shared)
+            estimates = TokenEstimates()
+            candidate, layers = _build_layers(settings, model, configured, chat, shared, estimates)
             candidates.append(candidate)
             models.append(layers)
             if model.kind == "chat" and settings.providers[model.provider].has_batch_api:
-                api, batched = _build_batched(settings, model, shared, candidate.chat)
+                api, batched = _build_batched(settings, candidate, shared, estimates)
                 job_apis[model.id] = batched.model, api
                 by_batch.append(batched)
             stack.push_async_callback(layers.limited.aclose)
@@ -196,9 +202,10 @@ def _build_layers(
     configured: ModelSettings,
     provider: ChatModel,
     shared: SharedResources,
+    estimates: TokenEstimates,
 ) -> tuple[Candidate, ModelLayers]:
     """The layers around one model, from the inside out."""
-    events, estimates = shared.events, TokenEstimates()
+    events = shared.events
     quota = Quota(
         configured.requests_per_minute, configured.tokens_per_minute, configured.burst_share
     )
@@ -222,22 +229,25 @@ def _build_layers(
     coalesced = Coalesced(retried)
     ttl_s = settings.cache.ttl_s
     cached = Cached(coalesced, model, shared.redis, ttl_s) if ttl_s else coalesced
+    whole: ChatModel = cached
+    if model.kind != "chat":
+        whole = OncePerRow(cached, model, RedisDeferredCalls(shared.redis))
     estimator = Estimator(model, quota, estimates.usual)
     candidate = Candidate(
-        model, cached, configured.weight, estimator, guarded.open_for_s, limited.predicted_wait_s
+        model, whole, configured.weight, estimator, guarded.open_for_s, limited.predicted_wait_s
     )
     return candidate, ModelLayers(model, guarded, limited, slotted, adapted)
 
 
 def _build_batched(
-    settings: Settings, model: Model, shared: SharedResources, direct: ChatModel
+    settings: Settings, direct: Candidate, shared: SharedResources, estimates: TokenEstimates
 ) -> tuple[JobApi, Candidate]:
     """The model behind its provider's batch API; what that does not answer, `direct` is asked.
 
     Jobs have limits of their own: neither quota nor slots nor the breaker stand before them.
     """
-    provider = settings.providers[model.provider]
-    model, estimates = replace(model, discount=provider.batch_discount), TokenEstimates()
+    provider = settings.providers[direct.model.provider]
+    model = replace(direct.model, discount=provider.batch_discount)
     adapter = build_model(provider.protocol, model, shared.job_clients[model.provider])
     if not isinstance(adapter, HttpModel):
         raise TypeError(f"{provider.protocol} has no jobs")
@@ -247,5 +257,5 @@ def _build_batched(
     capped = BudgetCapped(deferred, model, shared.uncapped, estimates)
     events = WithoutAttempts(shared.events)
     retried = Retried(capped, model, shared.budget.policy, RetryBudget(UNBOUNDED), events)
-    chat = DirectWhereUndelivered(retried, direct, calls)
+    chat = DirectWhereUndelivered(retried, direct.chat, calls)
     return api, Candidate(model, chat, estimator=Estimator(model, tokens=estimates.usual))

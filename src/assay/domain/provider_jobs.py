@@ -81,8 +81,8 @@ class DeferredCalls(Protocol):
         """Put a call down for a job; False if it was there already, or the batch has ended."""
         ...
 
-    async def keep(self, batch_id: str, key: str, answer: bytes) -> None:
-        """Keep the answer to a call that was made directly."""
+    async def keep(self, batch_id: str, key: str, answer: bytes, row: str = "") -> None:
+        """Keep the answer to a direct call; `row` is given for one that was never put down."""
         ...
 
     async def batches(self) -> Sequence[str]:

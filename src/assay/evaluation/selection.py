@@ -140,7 +140,7 @@ def judges_of(
         criterion = placed.criterion
         spec = criterion.judged_by(judge) if isinstance(criterion, AsksModel) else None
         if isinstance(criterion, AsksModel) and spec is not None:
-            if spec.service != judge.service:
+            if spec.kind == "chat" and spec.service != judge.service:
                 at = json_pointer((*placed.location, "judge", "service"))
                 raise refused(at, "can be set for the whole batch alone, in its own judge")
             if spec not in panels:

@@ -97,7 +97,7 @@ def to_prompt(
             *(question.prompt_version, *question.identity, *numbered, *language),
             *(sampling, *content),
         ),
-        decision=lambda: _decision(question, Turn("user", shown)),
+        decision=(lambda: _decision(question, Turn("user", shown))) if question.scales else None,
         framed=lambda model: framed(question, opening, mark, model),
     )
 

@@ -146,11 +146,13 @@ class Dialect:
 
     `codes` maps its codes, types, reasons and statuses. `finishes` maps the words of its endings,
     in lower case. `parameters` maps the names of what a request may hold, in lower case too.
+    `statuses` says what those of HTTP mean that no code explains.
     """
 
     codes: Mapping[str, type[ModelError]]
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     finishes: Mapping[str, Finish] = field(default_factory=lambda: FINISHES)
+    statuses: Mapping[int, type[ModelError]] = field(default_factory=lambda: _STATUSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +255,8 @@ def _kind(dialect: Dialect, error: ProviderError) -> type[ModelError]:
                 return kind
     if error.status is None:
         return StreamBroken
-    if error.status in _STATUSES:
-        return _STATUSES[error.status]
+    if error.status in dialect.statuses:
+        return dialect.statuses[error.status]
     # A redirect counts as down: to follow it would send the key elsewhere.
     is_client_error = error.status // 100 == 4  # noqa: PLR2004  # the class of the status
     return RequestRejected if is_client_error else ServerError

@@ -11,7 +11,13 @@ import orjson
 from yarl import URL
 
 from assay.domain.completion import CallContext, Completion, Prompt
-from assay.domain.errors import AnswerUnusable, KeyRejected, ModelError, PromptUnsendable
+from assay.domain.errors import (
+    AnswerUnusable,
+    KeyRejected,
+    ModelError,
+    PromptUnsendable,
+    RateLimited,
+)
 from assay.domain.models import Model
 from assay.domain.signing import MESSAGE_ID, is_secret, signature_headers
 from assay.providers.client import ProviderClient
@@ -22,7 +28,8 @@ from assay.providers.stream_accumulator import StreamAccumulator
 T = TypeVar("T")
 
 GRADER_ANSWER_BYTES_MAX = 64 * 1024
-GRADER = Dialect(codes={})
+GRADER = Dialect(codes={}, statuses={429: RateLimited})
+"""A 401 or 404 speaks of the URL that a caller named: it must not close the host to the others."""
 
 
 class Signature:

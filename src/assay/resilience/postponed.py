@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from assay.domain.completion import (
+    Attempt,
     CallContext,
     Completion,
     Prompt,
@@ -66,7 +67,8 @@ class Postponed:
             raise AnswerUndelivered("The call belongs to no batch.")
         if deferral.follows_from_waiting(context.criteria):
             raise AnswerPending("An earlier call waits for its answer.")
-        key = self._key(deferral, prompt, context)
+        # Of the question alone: what the API refuses may become known between two rounds.
+        key = _key(deferral, self._model, prompt, context, self._api.question(prompt))
         try:
             found = await self._calls.find(deferral.batch_id, key)
             if found is None:
@@ -81,13 +83,9 @@ class Postponed:
             raise AnswerUndelivered("The provider's job brought no answer.", key)
         if found.state == "asked":
             return _completion(found.answer)
-        return self._api.read(found.answer)
-
-    def _key(self, deferral: Deferral, prompt: Prompt[Any], context: CallContext) -> str:
-        """Stands for the question alone: what the API refuses may become known between rounds."""
-        of = (deferral.batch_id, deferral.row, self._model.id, context.criteria, prompt.sample)
-        asked = repr(of).encode("utf-8", "backslashreplace") + self._api.question(prompt)
-        return hashlib.blake2b(asked, digest_size=16).hexdigest()
+        completion = self._api.read(found.answer)
+        self._estimates.learn(prompt, completion.usage)
+        return completion
 
     async def _put(
         self, deferral: Deferral, key: str, prompt: Prompt[Any], context: CallContext
@@ -132,6 +130,34 @@ class DirectWhereUndelivered:
         return replace(completion, attempts=(*earlier, *completion.attempts))
 
 
+class OncePerRow:
+    """A `ChatModel` that no job asks, such as a grader: once for all rounds of a row."""
+
+    def __init__(self, inner: ChatModel, model: Model, calls: DeferredCalls) -> None:
+        self._inner = inner
+        self._model = model
+        self._calls = calls
+
+    async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
+        """The answer of an earlier round, else one that is kept for the later ones."""
+        deferral = context.caller.deferral
+        if deferral is None:
+            return await self._inner.complete(prompt, context)
+        asked = "\0".join(turn.text for turn in prompt.turns).encode("utf-8", "backslashreplace")
+        key, found = _key(deferral, self._model, prompt, context, asked), None
+        with suppress(StoreUnavailable):
+            found = await self._calls.find(deferral.batch_id, key)
+        if found is not None:
+            kept = _completion(found.answer)
+            spent = Attempt(kept.provider, self._model.id, "ok", 0.0, kept.usage, kept.cost_usd)
+            return replace(kept, attempts=(spent,)).with_reading(prompt.read(kept))
+        completion = await self._inner.complete(prompt, context)
+        to_keep = orjson.dumps(_to_keep(completion))
+        with suppress(StoreUnavailable):
+            await self._calls.keep(deferral.batch_id, key, to_keep, deferral.row)
+        return completion
+
+
 @dataclass(frozen=True, slots=True)
 class WithoutAttempts:
     """An `EventSink` for calls that were made and counted before: reading them is no attempt."""
@@ -141,6 +167,14 @@ class WithoutAttempts:
     def emit(self, event: Event) -> None:
         if not isinstance(event, AttemptFinished):
             self.inner.emit(event)
+
+
+def _key(
+    deferral: Deferral, model: Model, prompt: Prompt[Any], context: CallContext, asked: bytes
+) -> str:
+    of = (deferral.batch_id, deferral.row, model.id, context.criteria, prompt.sample)
+    whole = repr(of).encode("utf-8", "backslashreplace") + asked
+    return hashlib.blake2b(whole, digest_size=16).hexdigest()
 
 
 def _to_keep(completion: Completion[Any]) -> dict[str, Any]:

@@ -59,11 +59,17 @@ class RedisDeferredCalls:
             )
         return bool(new)
 
-    async def keep(self, batch_id: str, key: str, answer: bytes) -> None:
-        name = BatchKeys(batch_id).call(key)
+    async def keep(self, batch_id: str, key: str, answer: bytes, row: str = "") -> None:
+        keys = BatchKeys(batch_id)
+        name, fields = keys.call(key), {"s": "asked", "a": pack(None, answer)}
         with store_unavailable():
-            if await self._client.exists(name):
-                fields = {"s": "asked", "a": pack(None, answer)}
+            if row and (expires := await self._client.hget(keys.meta, "expires")):
+                await self._client.sadd(DEFERRED, batch_id)
+                async with self._client.pipeline(transaction=True) as pipe:
+                    pipe.sadd(keys.calls, f"{row}:{key}").pexpireat(keys.calls, int(expires))
+                    pipe.hset(name, mapping=fields).pexpireat(name, int(expires))
+                    await pipe.execute()
+            elif await self._client.exists(name):
                 await self._client.hset(name, mapping=fields)
 
     async def batches(self) -> Sequence[str]:

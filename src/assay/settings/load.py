@@ -20,8 +20,8 @@ SEPARATOR = "__"
 DEFAULT_FILE = Path("assay.toml")
 NOT_SETTINGS = frozenset({"ASSAY_CONFIG", "ASSAY_URL", "ASSAY_API_KEY", "ASSAY_DATA"})
 """What the command line and the scripts read."""
-SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_")
-"""Variables that Kubernetes derives from the names of services."""
+NAMED = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_|_SECRET$")
+"""Variables that Kubernetes derives from the names of services, and secrets that settings name."""
 
 
 class SettingsError(Exception):
@@ -65,7 +65,10 @@ def _embeds(model: Any) -> bool:
 
 
 def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable that sets nothing, but whose name is near to one that would."""
+    """A sentence for each variable that sets nothing, but whose name is near to one that would.
+
+    Names of secrets are free: the settings name them.
+    """
     keys = [
         (section, key)
         for section, field in Settings.model_fields.items()
@@ -77,7 +80,7 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
     sentences = []
     for name in sorted(environ):
         prefixed = name.startswith(PREFIX)
-        if (prefixed and SEPARATOR in name) or name in NOT_SETTINGS or SERVICE_LINK.search(name):
+        if (prefixed and SEPARATOR in name) or name in NOT_SETTINGS or NAMED.search(name):
             continue
         plain = re.sub("_+", "_", name.upper().removeprefix(PREFIX).lower())
         found = nearest(plain, meant) if name.upper().startswith(PREFIX) else None

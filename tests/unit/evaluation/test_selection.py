@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from assay.criteria import parse_criteria
+from assay.domain.deferral import Deferral
+from assay.domain.errors import RequestError
 from assay.domain.evaluation import JudgeSpec
 from assay.domain.policy import Deadline
 from assay.evaluation.selection import assign_judges
@@ -47,6 +50,21 @@ def test_a_criterion_may_have_a_budget_of_its_own() -> None:
     budgets = {each.context.budget for each in (shared, *own)}
     assert len(budgets) == 3
     assert none.context.budget is None
+
+
+def test_the_service_of_a_batch_is_that_of_its_judges_alone() -> None:
+    """Graders over HTTP and embeddings have none: they are asked directly beside them."""
+    criteria = ["polite?", {"type": "http", "url": "https://grader.example/"},
+                {"type": "semantic_similarity"}]  # fmt: skip
+    row, judges = replace(CALLER, deferral=Deferral("batch_1")), FakeJudges()
+    judges.grader = judges.embedder = ScriptedModel()
+    chosen = assign_judges(
+        parse_criteria(criteria), JudgeSpec(service="batch"), judges, row, Deadline.after(10)
+    )
+    assert [each.panel.spec.kind for each in chosen.values()] == ["chat", "http", "embedding"]
+    with pytest.raises(RequestError) as caught:
+        assigned([rubric("right?", service="batch")], JudgeSpec())
+    assert caught.value.errors[0].pointer == "/criteria/0/judge/service"
 
 
 def test_two_requests_have_two_budgets() -> None:

@@ -57,6 +57,13 @@ async def test_the_first_call_writes_the_items_and_the_second_judges_them() -> N
     assert "Be exact about dates." in second
 
 
+async def test_a_model_that_decides_is_not_asked_to_write_the_list() -> None:
+    """It would be sent no question at all."""
+    _, judge = await judged(ITEMS, verdicts("yes", "no"))
+    written, asked = judge.prompts
+    assert (written.decision is None, asked.decision is None) == (True, False)
+
+
 async def test_the_list_does_not_depend_on_the_output() -> None:
     """Another output asks the very same question, whose answer may always come from the cache."""
     _, judge = await judged(ITEMS, verdicts("yes", "no"))

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook
 
 from assay.criteria import parse_criteria
 from assay.criteria.judge import judge_spec
-from assay.domain.errors import KeyRejected, NameUnresolved, PromptUnsendable
+from assay.domain.errors import KeyRejected, NameUnresolved, PromptUnsendable, RequestRejected
 from assay.domain.evaluation import Case
 from assay.domain.models import Model
 from assay.domain.signing import MESSAGE_ID
@@ -70,6 +70,15 @@ async def test_a_name_that_resolves_to_a_private_address_is_not_called() -> None
         assert not grader.sent
         await ask(config(url, frozenset({"grader.example"})))
         assert grader.verified()["output"] == "x"
+
+
+@pytest.mark.parametrize("path", ["401", "404"])
+async def test_a_refusal_of_one_url_says_nothing_of_the_host(path: str) -> None:
+    """It would close the host to the criteria of all others, as a rejected key does."""
+    async with running_grader() as grader:
+        url = f"http://grader.example:{grader.port}"
+        with pytest.raises(RequestRejected, match=f"answered {path}"):
+            await ask(config(url, frozenset({"grader.example"})), path=path)
 
 
 async def test_the_signature_is_that_of_webhooks_over_id_time_and_body() -> None:

@@ -24,7 +24,7 @@ from assay.domain.evaluation import Case, JudgeSpec
 from assay.domain.models import Model
 from assay.domain.provider_jobs import CallState, DeferredAnswer, DeferredCall
 from assay.judging.prompt import to_prompt
-from assay.resilience.postponed import DirectWhereUndelivered, Postponed
+from assay.resilience.postponed import DirectWhereUndelivered, OncePerRow, Postponed
 from assay.resilience.token_estimates import TokenEstimates
 from fakes.calls import call
 from fakes.models import ScriptedModel, answer, ask
@@ -51,7 +51,7 @@ class Calls:
         self.answers.setdefault(call.key, DeferredAnswer("waiting"))
         return is_new
 
-    async def keep(self, _batch_id: str, key: str, kept: bytes) -> None:
+    async def keep(self, _batch_id: str, key: str, kept: bytes, _row: str = "") -> None:
         self.answers[key] = DeferredAnswer("asked", kept)
 
     def end(self, state: CallState) -> None:
@@ -214,6 +214,35 @@ async def test_what_no_job_answered_is_asked_directly_once_with_all_that_it_cost
     assert first.text == again.text == "directly"
     assert again.logprobs == (token,)
     assert (again.usage, again.cost_usd) == (Usage(4, 6), 0.75)
+
+
+async def test_what_no_job_asks_is_asked_once_for_all_rounds_of_a_row() -> None:
+    """A grader or an embedding model is not paid for in each of them; other rows ask again."""
+    spent = Attempt("p", "m", "ok", 1.0, Usage(3, 4), 0.5)
+    calls, inner = Calls(), ScriptedModel(answer("0.5", attempts=(spent,)))
+    chat = OncePerRow(inner, MODEL, cast("Any", calls))
+    layer = Layer()
+    first = await chat.complete(ask(), layer.round())
+    again = await chat.complete(ask(), layer.round())
+    assert len(inner.prompts) == 1
+    assert first.text == again.text == again.reading
+    assert [(one.usage, one.cost_usd) for one in again.attempts] == [(Usage(3, 4), 0.5)]
+    await chat.complete(ask(), layer.round("other row"))
+    await chat.complete(ask(), call())
+    assert len(inner.prompts) == 3
+
+
+async def test_answers_of_jobs_teach_what_the_next_ones_take() -> None:
+    """Else a forecast would take each answer to be as long as it may."""
+    layer, estimates = Layer(), TokenEstimates()
+    layer.chat._estimates = estimates
+    for row in map(str, range(10)):
+        with pytest.raises(AnswerPending):
+            await layer.chat.complete(ask(), layer.round(row))
+    layer.calls.end("answered")
+    for row in map(str, range(10)):
+        await layer.chat.complete(ask(), layer.round(row))
+    assert estimates.output_tokens(ask()) < ask().sampling.max_output_tokens
 
 
 async def test_a_call_outside_of_a_batch_is_never_put_down() -> None:

@@ -313,6 +313,7 @@ def test_a_variable_near_to_a_setting_is_told(variable: str, meant: str):
         ("ASSAY_SERVICE_PORT", "80"),
         ("ASSAY_REDIS_PORT_6379_TCP", "tcp://10.0.0.1:6379"),
         ("ASSAY_HOME", "/opt/assay"),
+        ("ASSAY_GRADER_SECRET", "whsec_"),
         ("SERVER_PORT", "80"),
     ],
 )

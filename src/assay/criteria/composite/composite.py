@@ -110,6 +110,11 @@ class Composite(Compound):
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
+        for name, part in self.criteria.items():
+            for field in ("weight", "required"):
+                if getattr(part, field) != type(part).model_fields[field].default:
+                    fault = PydanticCustomError("idle", "has no effect here: the formula decides")
+                    raise fault_at(("criteria", name, field), fault, getattr(part, field))
         for name, fault in condition_faults(self.criteria).items():
             raise fault_at(("criteria", name, "when"), fault, self.criteria[name].when)
         try:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
+from unicodedata import normalize
 
 from assay.domain.suggestions import did_you_mean
 
@@ -231,8 +232,12 @@ class _Kinds:
         return FIELDS[field]
 
     def _hint(self, name: str) -> str:
-        """`my-name` in a formula is a subtraction, so that names of this kind need quotes."""
-        quoted = (known for known in self.names if name in known and not known.isidentifier())
+        """Names like `my-name`, which is a subtraction, and such as have another form need quotes."""
+        quoted = (
+            known
+            for known in self.names
+            if (name in known and not known.isidentifier()) or normalize("NFKC", known) == name
+        )
         unusual = next(quoted, None)
         if unusual is not None:
             return f"; did you mean results[{unusual!r}]?"

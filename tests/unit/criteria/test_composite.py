@@ -135,7 +135,7 @@ def test_a_formula_without_a_finite_value_has_none(formula: str) -> None:
         ([composite("a", b=YES)], (0, "formula"), "uses a, which is no criterion"),
         ([composite("1", a=YES)], (0, "formula"), "is always 1"),
         ([composite("a.label", a=YES)], (0, "formula"), "is a text"),
-        ([composite("\ufb01", **{"\ufb01": YES})], (0, "formula"), "results['\ufb01']"),
+        ([{**composite("\ufb01"), "criteria": {"\ufb01": YES}}], (0, "formula"), "results['\ufb01']"),
         ([composite("a", a={**YES, "required": True})], (0, "criteria", "a", "required"),
          "has no effect here"),
         ([composite("a", a={**YES, "weight": 2})], (0, "criteria", "a", "weight"),

@@ -232,7 +232,7 @@ class _Kinds:
         return FIELDS[field]
 
     def _hint(self, name: str) -> str:
-        """Names like `my-name`, which is a subtraction, and such as have another form need quotes."""
+        """Names like `my-name`, which is a subtraction, and those that are not NFKC need quotes."""
         quoted = (
             known
             for known in self.names

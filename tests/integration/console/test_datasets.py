@@ -87,6 +87,15 @@ async def test_a_case_of_the_playground_is_added(console):
     assert missing.status == 404
 
 
+async def test_a_criterion_that_was_not_asked_is_skipped_and_not_unscored(console):
+    """In the playground, where nothing else says whether a judge failed."""
+    criterion = {"c0.type": "contains", "c0.value": "Rome"}
+    waits = {"c1.type": "boolean", "c1.question": "Short?", "c1.when": "contains.passed"}
+    shown = await console.press("playground", output="Paris", **criterion, **waits)
+    assert "boolean skipped condition not met" in shown.words
+    assert "unscored" not in shown.words
+
+
 async def test_a_dataset_is_deleted(console):
     """It leads back to the list."""
     name = await console.api.dataset(*rows(1))

@@ -215,8 +215,8 @@ def passages(value: Any) -> list[str]:
 
 
 def text_of(value: Any) -> str:
-    """A name, such as that of a session."""
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    """A name, such as that of a session; without NUL characters, which no database keeps."""
+    return "" if value is None else str(value).replace("\0", "")
 
 
 def _text(value: Any) -> str:

@@ -135,7 +135,7 @@ async def test_a_trace_is_one_case_with_the_answer_of_its_root(api: RecordsApi) 
 async def test_a_session_is_one_case_once_it_is_quiet(api: RecordsApi) -> None:
     """Its traces in order make a conversation; a person's name leads to it."""
     name = (await rule(api, group_by="session", delay_s=1))["name"]
-    about = {"session.id": "s-1", "user.id": "person-1"}
+    about = {"session.id": "s-\0" + "1", "user.id": "person-1\0"}
     for number, text in enumerate(("Hello", "please wait")):
         spoken = span(CASE + 400 + number, 1, chat("Hi", text, **about), at_s=number)
         await send(api, export(spoken, service=name))
@@ -265,6 +265,8 @@ async def test_rules_are_a_tenant_s_own(api: RecordsApi) -> None:
     for fields, pointer in (
         ({"filter": "f(x)"}, "/filter"),
         ({"sample_rate": 2}, "/sample_rate"),
+        ({"alert": {"threshold": {"criterion": "rude", "min_score": 0.5},
+                    "webhook": {"url": "https://example.com"}}}, "/alert/threshold/criterion"),
         ({"evaluator": "missing"}, "/evaluator"),
         ({"group_by": "trace", "delay_s": 0}, "/delay_s"),
         ({"alert": {"threshold": {"min_score": 0.5}, "webhook": {"url": "http://10.0.0.1"}}},

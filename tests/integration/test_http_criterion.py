@@ -11,10 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from assay.domain.trace_context import JUDGE_MEMBER
 from fakes.batches import create, ended, results, until, upload
 from fakes.graders import SECRET, Grader, running_grader
 from fakes.ports import free_port
 from fakes.service_process import ServiceProcess, running_service
+from fakes.spans import chat, export, span
 
 CONFIG = """
 [http_criteria]
@@ -224,6 +226,26 @@ async def test_rows_of_a_batch_are_posted_by_the_worker(running: Running) -> Non
     scores = [row["results"][0]["score"] for row in found]
     assert scores == [0.75, 0.0, 0.75]
     assert running.grader.asked["good"] == 2
+
+
+async def test_a_case_of_live_traffic_carries_the_marks_of_a_judges_call(running: Running) -> None:
+    """A grader may be an instrumented application: what it does is known when it comes back."""
+    criteria = [{"type": "http", "url": running.grader.url("good")}]
+    kind = {"Content-Type": "application/x-protobuf"}
+    async with aiohttp.ClientSession(running.service.url) as session:
+        for path, document in (
+            ("/v1/evaluators", {"name": "graded", "criteria": criteria}),
+            ("/v1/rules", {"name": "live", "evaluator": "graded"}),
+        ):
+            async with session.post(path, json=document) as answer:
+                assert answer.status == 201, await answer.text()
+        body = export(span(1, attributes=chat("Hi", "It rains.")))
+        async with session.post("/v1/traces", data=body, headers=kind) as answer:
+            assert answer.status == 200
+        await until(lambda: running.grader.sent)
+    _, headers, _ = running.grader.sent[-1]
+    assert headers["tracestate"] == JUDGE_MEMBER
+    assert headers["traceparent"].endswith("-00")
 
 
 async def test_a_forecast_counts_every_call_that_may_be_made(running: Running) -> None:

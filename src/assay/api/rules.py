@@ -18,7 +18,7 @@ from assay.api.requests import EvaluatorReference
 from assay.api.responses import ListResponse, Shape
 from assay.api.routes import add_route, json_response, page_document
 from assay.api.validation import validate
-from assay.batches.live import HOUR_MS, LiveTraffic
+from assay.batches.live import HOUR_MS, LiveTraffic, names_a_criterion
 from assay.batches.webhook_field import WebhookField
 from assay.catalog.evaluators import find_evaluator
 from assay.catalog.names import NAME_PATTERN
@@ -206,9 +206,12 @@ class LiveRules:
         before: Mapping[str, Any] | None = None,
     ) -> Response:
         """Keep the rule; the secret of a webhook stays while its URL does."""
-        await find_evaluator(self._services.open_stores, tenant, wanted.evaluator)
+        found = await find_evaluator(self._services.open_stores, tenant, wanted.evaluator)
         alert, secret = None, None
         if wanted.alert is not None:
+            if not names_a_criterion(wanted.alert.threshold.criterion, found.spec["criteria"]):
+                fault = "must be the name of one of the evaluator's criteria"
+                raise invalid_request("/alert/threshold/criterion", fault)
             webhook = wanted.alert.webhook.to_webhook(allow_private=self._batches.private_webhooks)
             if wanted.alert.webhook.secret is None:
                 if before is not None and before["webhook"]["url"] == webhook["url"]:

@@ -211,6 +211,9 @@ class LiveTraffic:
         found = await find_evaluator(self._open_stores, one.tenant, one.rule.evaluator)
         criteria, judge = found.spec["criteria"], found.spec.get("judge")
         alert = one.rule.alert or {}
+        if alert and not names_a_criterion(alert["gate"].get("criterion"), criteria):
+            fault = "The evaluator has no longer the criterion of the rule's threshold."
+            raise RequestError("invalid_request", fault)
         return BatchRequestSpec(
             one.tenant, criteria, parse_criteria(criteria), judge,
             await with_newest_certificate(stores, one.tenant, found, judge),
@@ -277,6 +280,11 @@ class LiveTraffic:
             if batch is not None and not batch.ended:
                 await self._sealed(batch, webhook=False)
         await self._traces.forget(one.tenant, one.id)
+
+
+def names_a_criterion(name: str | None, criteria: Any) -> bool:
+    """Whether a threshold is about one of these criteria; without a name, it is about all."""
+    return name is None or name in {criterion.name for criterion in parse_criteria(criteria)}
 
 
 def misses_threshold(batch: Batch, sums: Sums) -> bool:

@@ -252,6 +252,8 @@ def graders_from_settings(settings: Settings) -> list[tuple[Model, ProviderConfi
             credentials=Signature(secret),
             tls=tls or (lambda: True),
             secrets=lambda: [secret() or ""],
+            # A grader may be an application whose own spans come back as live traffic.
+            headers=lambda: outgoing_headers(passes=False),
             resolver=PublicResolver(private=hosts.private),
         )
         model = Model(

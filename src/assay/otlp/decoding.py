@@ -21,6 +21,8 @@ GZIP_OR_ZLIB = 47
 """`wbits` for either header, with the largest window."""
 DEPTH_MAX = 32
 """Nesting of an attribute; what lies deeper is left out."""
+MESSAGES_DEPTH_MAX = 100
+"""Nested messages of a request, as Protobuf's reader has it: an attribute takes three a level."""
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 
 
@@ -79,6 +81,8 @@ def inflated(raw: bytes, encoding: str, most: int) -> bytes:
         raise ProblemError(Problem("body_too_large", detail))
     if not inflater.eof:
         raise invalid_request("", "the compressed body is cut short")
+    if inflater.unused_data:
+        raise invalid_request("", "the compressed body has more than one part")
     return body
 
 
@@ -95,8 +99,8 @@ def decode(body: bytes, media_type: str) -> Iterator[ReceivedSpan]:
         if media_type == PROTOBUF:
             request.ParseFromString(body)
         else:
-            document = _with_ids(orjson.loads(body))
-            ParseDict(document, request, ignore_unknown_fields=True, max_recursion_depth=DEPTH_MAX)
+            document, depth_max = _with_ids(orjson.loads(body)), MESSAGES_DEPTH_MAX
+            ParseDict(document, request, ignore_unknown_fields=True, max_recursion_depth=depth_max)
     except (DecodeError, ParseError, orjson.JSONDecodeError, ValueError, RecursionError):
         detail = "the body is no ExportTraceServiceRequest in the encoding of its Content-Type"
         raise invalid_request("", detail) from None
@@ -113,6 +117,8 @@ def _spans(request: Any) -> Iterator[ReceivedSpan]:
 
 def _with_ids(document: Any) -> Any:
     """The JSON with ids as Protobuf's own JSON has them: OTLP writes them as hex digits."""
+    if not isinstance(document, dict):
+        raise ValueError("no object")  # noqa: TRY004  # like all else that is not understood
     for resource_spans in _list(document, "resourceSpans"):
         for scope_spans in _list(resource_spans, "scopeSpans"):
             for span in _list(scope_spans, "spans"):

@@ -67,7 +67,10 @@ def _sort(span: ReceivedSpan, rules: Sequence[KnownRule], key: bytes, made: Sort
     if not wanted and (rules or made.outcomes.total() >= EXAMINED_MAX):
         return "unsampled"
     attributes = span.attributes()
-    observation = observe(span, attributes)
+    try:
+        observation = observe(span, attributes)
+    except RecursionError:  # JSON in an attribute; the other spans of the request stay
+        observation = None
     if observation is None:
         why = not_understood(span, attributes)
         if why is None:

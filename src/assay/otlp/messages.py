@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 MESSAGES_MAX = 1_000
+DEPTH_MAX = 32
+"""Nesting of a tool's description; what lies deeper is left out."""
 NESTED_MAX = 10_000
 """Attributes of one span that are put together to messages."""
 ROLES: Mapping[str, str] = {
@@ -184,8 +186,20 @@ def tool_list(value: Any) -> list[dict[str, Any]]:
             kept = {name: in_json(tool[name]) for name in ("name", "description", "parameters")
                     if name in tool}  # fmt: skip
             tool = {"type": "function", "function": kept}
-        found.append(dict(tool))
+        found.append({name: shallow(inner, DEPTH_MAX) for name, inner in tool.items()})
     return found
+
+
+def shallow(value: Any, levels: int) -> Any:
+    """The value without what lies deeper than so many levels, as `any_value` reads it."""
+    match value:
+        case dict() | list() if levels == 0:
+            return None
+        case dict():
+            return {name: shallow(inner, levels - 1) for name, inner in value.items()}
+        case list():
+            return [shallow(inner, levels - 1) for inner in value]
+    return value
 
 
 def passages(value: Any) -> list[str]:
@@ -201,8 +215,8 @@ def passages(value: Any) -> list[str]:
 
 
 def text_of(value: Any) -> str:
-    """A name, such as that of a session."""
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    """A name, such as that of a session; without NUL characters, which no database keeps."""
+    return "" if value is None else str(value).replace("\0", "")
 
 
 def _text(value: Any) -> str:

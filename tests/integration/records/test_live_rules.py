@@ -250,6 +250,22 @@ async def test_a_webhook_is_called_for_a_mean_below_the_threshold(
     await runner.cleanup()
 
 
+async def test_a_threshold_whose_criterion_is_gone_is_told(world: World) -> None:
+    """A newer version of the evaluator may not have it: the rule pauses, and scores are shown."""
+    threshold = {"criterion": "polite", "min_score": 0.5}
+    alert = {"threshold": threshold, "webhook": {"url": "https://example.com"}}
+    name = await world.rule(alert=alert)
+    evaluator = (await world.api.ok("GET", f"/v1/rules/{name}"))["evaluator"]
+    criteria = [{"type": "contains", "name": "short", "value": "x"}]
+    await world.api.ok("POST", f"/v1/evaluators/{evaluator}/versions", {"criteria": criteria})
+    await world.send(name, "please")
+    await world.look()
+    state = await world.shown(name)
+    assert (state["status"], state["pending"]) == ("paused", 1)
+    assert "threshold" in state["reason"]
+    assert (await world.api.ok("GET", f"/v1/rules/{name}/scores"))["data"] == []
+
+
 async def test_a_changed_rule_goes_on_with_another_batch(world: World) -> None:
     """So no batch is judged by two evaluators; its secret stays while its URL does."""
     name = await world.rule()

@@ -135,7 +135,7 @@ async def test_a_trace_is_one_case_with_the_answer_of_its_root(api: RecordsApi) 
 async def test_a_session_is_one_case_once_it_is_quiet(api: RecordsApi) -> None:
     """Its traces in order make a conversation; a person's name leads to it."""
     name = (await rule(api, group_by="session", delay_s=1))["name"]
-    about = {"session.id": "s-1", "user.id": "person-1"}
+    about = {"session.id": "s-\0" + "1", "user.id": "person-1\0"}
     for number, text in enumerate(("Hello", "please wait")):
         spoken = span(CASE + 400 + number, 1, chat("Hi", text, **about), at_s=number)
         await send(api, export(spoken, service=name))
@@ -199,6 +199,9 @@ async def test_spans_that_cannot_be_used_are_told(api: RecordsApi) -> None:
         (gzip.compress(b"\0" * 20_000_000), PROTOBUF, {"Content-Encoding": "gzip"}, 413, 3),
         (b"no gzip", PROTOBUF, {"Content-Encoding": "gzip"}, 400, 3),
         (gzip.compress(b"\0" * 999)[:-12], PROTOBUF, {"Content-Encoding": "gzip"}, 400, 3),
+        (2 * gzip.compress(export()), PROTOBUF, {"Content-Encoding": "gzip"}, 400, 3),
+        (b"null", JSON, {}, 400, 3),
+        (b"[]", JSON, {}, 400, 3),
         (b"", PROTOBUF, {"Content-Encoding": "br"}, 415, 3),
         (b"", PROTOBUF, {"Authorization": "Bearer wrong"}, 401, 16),
     ],
@@ -230,6 +233,23 @@ async def test_megabytes_of_attributes_and_odd_clocks_harm_nothing(api: RecordsA
     assert [one["score"] for one in results] == [1.0, 1.0]
 
 
+async def test_a_span_that_is_nested_without_end_costs_no_other_one(api: RecordsApi) -> None:
+    """Neither when it is read nor when it is judged: the rule goes on."""
+    name = (await rule(api))["name"]
+    deep = '{"message":' * 600 + "1" + "}" * 600
+    broken = span(CASE + 850, attributes={**chat("Hi", ""), "gen_ai.output.messages": deep})
+    tools = []
+    for number, depth in enumerate((210, 400)):
+        schema = '{"a":' * depth + "1" + "}" * depth
+        defined = f'[{{"name": "find", "parameters": {schema}}}]'
+        about = chat("Hi", "please", **{"gen_ai.tool.definitions": defined})
+        tools.append(span(CASE + 851 + number, attributes=about))
+    good = span(CASE + 853, attributes=chat("Hi", "please"))
+    assert (await send(api, export(broken, *tools, good, service=name)))[0] == 200
+    results = await judged(api, name, 3)
+    assert [one["score"] for one in results] == [1.0, 1.0, 1.0]
+
+
 async def test_rules_are_a_tenant_s_own(api: RecordsApi) -> None:
     """Another tenant neither sees nor feeds them; names are unique, and faults are placed."""
     made = await rule(api)
@@ -245,6 +265,8 @@ async def test_rules_are_a_tenant_s_own(api: RecordsApi) -> None:
     for fields, pointer in (
         ({"filter": "f(x)"}, "/filter"),
         ({"sample_rate": 2}, "/sample_rate"),
+        ({"alert": {"threshold": {"criterion": "rude", "min_score": 0.5},
+                    "webhook": {"url": "https://example.com"}}}, "/alert/threshold/criterion"),
         ({"evaluator": "missing"}, "/evaluator"),
         ({"group_by": "trace", "delay_s": 0}, "/delay_s"),
         ({"alert": {"threshold": {"min_score": 0.5}, "webhook": {"url": "http://10.0.0.1"}}},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assay.domain.traces import Observation
-from assay.otlp.decoding import PROTOBUF, decode
+from assay.otlp.decoding import JSON, PROTOBUF, decode
 from assay.otlp.mapping import NO_CONTENT, UNKNOWN_FORM, not_understood, observe
 from fakes.spans import export, span
 
@@ -152,3 +152,14 @@ def test_no_value_breaks_the_mapping(value: str) -> None:
     names = ("gen_ai.input.messages", "gen_ai.output.messages", "llm.tools.0.tool.json_schema")
     observed(dict.fromkeys(names, value))
     observed({"gen_ai.prompt.0": value, "gen_ai.prompt.0.content": value, "gen_ai.prompt.x": value})
+
+
+def test_attributes_are_nested_as_deep_in_json_as_in_protobuf() -> None:
+    """What one encoding takes, the other takes as well."""
+    nested: dict[str, Any] = {"stringValue": "end"}
+    for _ in range(25):
+        nested = {"kvlistValue": {"values": [{"key": "k", "value": nested}]}}
+    one = {"traceId": "1" * 32, "spanId": "2" * 16, "attributes": [{"key": "a", "value": nested}]}
+    document = {"resourceSpans": [{"scopeSpans": [{"spans": [one]}]}]}
+    (found,) = decode(json.dumps(document).encode(), JSON)
+    assert json.dumps(found.attributes()["a"]).count("{") == 25

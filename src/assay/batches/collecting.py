@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from assay.batches.alone import held_alone
 from assay.domain.call_results import ANSWERED
 from assay.domain.clock import SYSTEM_CLOCK, Clock
 from assay.domain.completion import NO_USAGE, Caller, Usage
 from assay.domain.errors import (
-    DeadlineExceeded,
     ModelError,
     ModelMissing,
     RateLimited,
@@ -27,8 +27,7 @@ from assay.domain.events import AttemptFinished, ProviderJobChanged
 from assay.domain.faults import internal_fault
 from assay.domain.ids import now_ms, random_hex
 from assay.domain.models import Model
-from assay.domain.policy import Deadline
-from assay.domain.ports import EventSink, IdempotencyStore, StoredResponse
+from assay.domain.ports import EventSink, IdempotencyStore
 from assay.domain.provider_jobs import (
     DeferredCall,
     DeferredCalls,
@@ -43,8 +42,7 @@ logger = logging.getLogger(__name__)
 TOKEN_BYTES = 8
 BATCHES_AT_ONCE = 4
 """A provider that is slow for one batch does not hold up the others."""
-NO_TENANT = "~jobs"
-"""The owner of the leases: the name of no tenant."""
+LEASE = "~jobs"
 
 Settle = Callable[[str, str, float], None]
 """Replaces what is reserved of a tenant's daily budget by the real cost."""
@@ -99,20 +97,14 @@ class JobCollector:
                 await self._look_alone(batch_id)
 
     async def _look_alone(self, batch_id: str) -> None:
-        try:
-            lease = await self._leases.claim(NO_TENANT, batch_id, "", Deadline.after(0))
-        except DeadlineExceeded:  # another worker is at it
-            return
-        if isinstance(lease, StoredResponse):
-            return
-        try:
-            await self.look(batch_id)
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  # one batch's fault must not stop the others
-            self._events.emit(internal_fault("provider_jobs", error, batch_id))
-        finally:
-            await lease.release()
+        async with held_alone(self._leases, LEASE, batch_id) as held:
+            try:
+                if held:
+                    await self.look(batch_id)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  # one batch's fault must not stop the others
+                self._events.emit(internal_fault("provider_jobs", error, batch_id))
 
     async def look(self, batch_id: str) -> None:
         """Bring the jobs of a batch as far as they are, and send the calls that are due."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from assay.batches.alone import held_alone
 from assay.batches.calibrating import calibrated, disagreements, label_report
 from assay.batches.creation import BatchCreator, BatchRequestSpec
 from assay.batches.labelled import LabelledBatches
@@ -27,12 +28,11 @@ from assay.criteria import parse_criteria
 from assay.criteria.judge import judge_spec
 from assay.domain.batches import BATCH_ID_KIND
 from assay.domain.clock import SYSTEM_CLOCK, Clock
-from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
+from assay.domain.errors import RequestError, StoreUnavailable
 from assay.domain.events import ControlSetsRead, JudgeDrifted
 from assay.domain.faults import internal_fault
 from assay.domain.ids import new_id, now_ms
-from assay.domain.policy import Deadline
-from assay.domain.ports import BatchStore, EventSink, IdempotencyStore, Judges, StoredResponse
+from assay.domain.ports import BatchStore, EventSink, IdempotencyStore, Judges
 from assay.domain.records import EvaluatorVersion, ItemFilter, RecordsUnavailable, StoredObject
 from assay.domain.supervision import SupervisedTask
 from assay.domain.tenants import TenantLimited
@@ -41,8 +41,7 @@ from assay.evaluation.revision import present_revision
 EVERY_S = 60.0
 JITTER_SHARE = 0.2
 READ_AT_ONCE = 100
-NO_TENANT = "~control"
-"""The owner of the lease: the name of no tenant."""
+LEASE = "~control"
 COMPARED_SHARE_MIN = 0.5
 """A run in which fewer of the rows have a verdict says nothing of the judge."""
 
@@ -100,15 +99,9 @@ class ControlSets:
         self._report(found)
         if not found:
             return
-        with suppress(DeadlineExceeded):  # another worker is at it
-            lease = await self._leases.claim(NO_TENANT, CONTROL, "", Deadline.after(0))
-            if isinstance(lease, StoredResponse):
-                return
-            try:
-                for tenant, stored in found:
-                    await self._look_after(stores, tenant, stored)
-            finally:
-                await lease.release()
+        async with held_alone(self._leases, LEASE, CONTROL) as held:
+            for tenant, stored in found if held else ():
+                await self._look_after(stores, tenant, stored)
 
     def _report(self, found: list[tuple[str, StoredObject]]) -> None:
         alarms: dict[str, bool] = {}

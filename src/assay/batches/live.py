@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from assay.batches.alone import held_alone
 from assay.batches.creation import BatchCreator, BatchRequestSpec
 from assay.batches.lasting import LastingBatches
 from assay.batches.live_cases import live_row
@@ -26,13 +27,12 @@ from assay.catalog.stores import OpenStores
 from assay.criteria import parse_criteria
 from assay.domain.batches import BATCH_ID_KIND, Batch, BatchStatus, NewRow, Sums
 from assay.domain.clock import SYSTEM_CLOCK, Clock
-from assay.domain.errors import DeadlineExceeded, RequestError, StoreUnavailable
+from assay.domain.errors import RequestError, StoreUnavailable
 from assay.domain.events import BatchEnded, RulePaused
 from assay.domain.exact_json import dumps, loads
 from assay.domain.faults import internal_fault
 from assay.domain.ids import now_ms
-from assay.domain.policy import Deadline
-from assay.domain.ports import BatchStore, EventSink, IdempotencyStore, StoredResponse
+from assay.domain.ports import BatchStore, EventSink, IdempotencyStore
 from assay.domain.records import RecordsUnavailable
 from assay.domain.supervision import SupervisedTask
 from assay.domain.tenants import TenantLimited, TenantStorage
@@ -46,8 +46,7 @@ LATE_MS = 60_000
 """After the end of an hour, for clocks that differ."""
 ROWS_PER_DAY_MAX = 100_000
 """Of one rule: stands behind all other limits, should judging ever cause what is judged."""
-NO_TENANT, LEASE = "~live", "live"
-"""The owner of the lease, which is the name of no tenant, and its key."""
+LEASE = "~live"
 LIMITS = ("usd_per_day", "rows_per_day")
 CheckRow = Callable[[Mapping[str, Any]], NewRow | str]
 """The checked row, or what is wrong with it."""
@@ -75,10 +74,10 @@ class LiveTraffic:
         rules: Rules,
         traces: TraceStore,
         batches: BatchStore,
-        *,
         lasting: LastingBatches,
         creator: BatchCreator,
         storage: TenantStorage,
+        *,
         open_stores: OpenStores,
         leases: IdempotencyStore,
         events: EventSink,
@@ -114,15 +113,9 @@ class LiveTraffic:
         rules = [one for found in (await self._rules.by_tenant()).values() for one in found]
         if not rules:
             return
-        with suppress(DeadlineExceeded):  # another worker is at it
-            lease = await self._leases.claim(NO_TENANT, LEASE, "", Deadline.after(0))
-            if isinstance(lease, StoredResponse):
-                return
-            try:
-                for one in rules:
-                    await self._look_after(one)
-            finally:
-                await lease.release()
+        async with held_alone(self._leases, LEASE, "live") as held:
+            for one in rules if held else ():
+                await self._look_after(one)
 
     async def _look_after(self, one: KnownRule) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter
 
@@ -57,22 +57,29 @@ from assay.store.tenants.storage import RedisTenantStorage
 RENEWALS_PER_LEASE = 4
 
 
-def build_batches(settings: Settings, services: Services, process: Process) -> Batches:
-    """What the resources of batches work with."""
+class _Parts(NamedTuple):
+    """What batches are kept in and made with."""
+
+    store: RedisBatches
+    lasting: LastingBatches
+    creator: BatchCreator
+    storage: RedisTenantStorage
+
+
+def _parts(settings: Settings, process: Process) -> _Parts:
     retention_s = settings.batches.retention_h * 3_600
     store = RedisBatches(process.redis, rows_max=settings.batches.rows_max)
-    results = RedisResults(process.redis)
     storage = RedisTenantStorage(process.redis, tenant_limits(settings), retention_s)
     open_stores = process.records.open
-    return Batches(
-        services,
-        process.limits,
-        store,
-        LastingBatches(store, results, open_stores),
-        BatchCreator(store, storage, open_stores, retention_s),
-        storage,
-        settings.batches.webhooks_to_private_hosts,
-    )
+    lasting = LastingBatches(store, RedisResults(process.redis), open_stores)
+    creator = BatchCreator(store, storage, open_stores, retention_s)
+    return _Parts(store, lasting, creator, storage)
+
+
+def build_batches(settings: Settings, services: Services, process: Process) -> Batches:
+    """What the resources of batches work with."""
+    private_webhooks = settings.batches.webhooks_to_private_hosts
+    return Batches(services, process.limits, *_parts(settings, process), private_webhooks)
 
 
 def live_routers(
@@ -140,18 +147,15 @@ def build_control_sets(
     settings: Settings, process: Process, time_ms: Callable[[], int] = now_ms
 ) -> ControlSets:
     """What judges control sets again."""
-    redis, open_stores = process.redis, process.records.open
-    store = RedisBatches(redis, rows_max=settings.batches.rows_max)
-    retention_s = settings.batches.retention_h * 3_600
-    storage = RedisTenantStorage(redis, tenant_limits(settings), retention_s)
+    parts = _parts(settings, process)
     return ControlSets(
         lambda: process.records.exist,
-        open_stores,
-        store,
-        LastingBatches(store, RedisResults(redis), open_stores),
-        BatchCreator(store, storage, open_stores, retention_s),
+        process.records.open,
+        parts.store,
+        parts.lasting,
+        parts.creator,
         process.judging.judges,
-        RedisIdempotency(redis, process.supervisor),
+        RedisIdempotency(process.redis, process.supervisor),
         process.events,
         time_ms=time_ms,
     )
@@ -166,10 +170,6 @@ def build_live(
     settings: Settings, process: Process, rules: Rules, time_ms: Callable[[], int] = now_ms
 ) -> LiveTraffic:
     """What judges live traffic."""
-    redis, open_stores = process.redis, process.records.open
-    store = RedisBatches(redis, rows_max=settings.batches.rows_max)
-    retention_s = settings.batches.retention_h * 3_600
-    storage = RedisTenantStorage(redis, tenant_limits(settings), retention_s)
 
     def check_row(row: Mapping[str, Any]) -> NewRow | str:
         rows, bad = check_rows([Line(1, document=dict(row))], process.limits.image_hosts)
@@ -178,12 +178,9 @@ def build_live(
     return LiveTraffic(
         rules,
         process.traces,
-        store,
-        lasting=LastingBatches(store, RedisResults(redis), open_stores),
-        creator=BatchCreator(store, storage, open_stores, retention_s),
-        storage=storage,
-        open_stores=open_stores,
-        leases=RedisIdempotency(redis, process.supervisor),
+        *_parts(settings, process),
+        open_stores=process.records.open,
+        leases=RedisIdempotency(process.redis, process.supervisor),
         events=process.events,
         check_row=check_row,
         time_ms=time_ms,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from assay.batches.alone import held_alone
 from assay.domain.call_results import ANSWERED
 from assay.domain.clock import SYSTEM_CLOCK, Clock
-from assay.domain.completion import NO_USAGE, Caller, Usage
+from assay.domain.completion import NO_USAGE, Caller
 from assay.domain.errors import (
     ModelError,
     ModelMissing,
@@ -209,14 +209,14 @@ class JobCollector:
 
     async def _collect(self, batch_id: str, job: ProviderJob, ended: Mapping[str, object]) -> None:
         """Store each answer of a job that has ended, then close the job."""
-        model, api = self._apis[job.model]
+        api = self._apis[job.model][1]
         own = set(await self._calls.keys(batch_id, job))
         failed: set[str] = set()
         strange = 0
         async for key, answer in api.results(job.token, ended):
             if key not in own:
                 strange += 1
-            elif answer is None or not await self._store(batch_id, key, answer, job, model, api):
+            elif answer is None or not await self._store(batch_id, job, key, answer):
                 failed.add(key)
             else:
                 job = job if job.proven else replace(job, proven=True)
@@ -224,25 +224,16 @@ class JobCollector:
             logger.warning("a job of %s had %d results that are not its own", job.model, strange)
         if not job.proven and not failed:
             # It was taken for ours by its time and size.
-            await self._calls.change(
-                batch_id, replace(job, id="", proven=True, others=(*job.others, job.id))
-            )
+            others = (*job.others, job.id)
+            await self._calls.change(batch_id, replace(job, id="", proven=True, others=others))
             return
         await self._close(batch_id, job, "ended")
         with suppress(ModelError):
             await api.delete(ended)
 
-    async def _store(
-        self,
-        batch_id: str,
-        key: str,
-        answer: bytes,
-        job: ProviderJob,
-        model: Model,
-        api: JobApi,
-    ) -> bool:
+    async def _store(self, batch_id: str, job: ProviderJob, key: str, answer: bytes) -> bool:
         """Store an answer and account for it, once; False for one that is of no use."""
-        usage, cost_usd, outcome = NO_USAGE, 0.0, "ok"
+        (model, api), outcome = self._apis[job.model], "ok"
         try:
             completion = api.read(answer)
             usage, cost_usd = completion.usage, completion.cost_usd
@@ -258,20 +249,7 @@ class JobCollector:
         if isinstance(call, DeferredCall):
             criteria = call.criteria
             self._settle(call.tenant, call.reservation, cost_usd)
-        self._count(
-            Caller(job.tenant, batch_id, "batch"), model, outcome, usage, cost_usd, criteria
-        )
-        return True
-
-    def _count(
-        self,
-        caller: Caller,
-        model: Model,
-        outcome: str,
-        usage: Usage,
-        cost_usd: float,
-        criteria: tuple[str, ...],
-    ) -> None:
+        caller = Caller(job.tenant, batch_id, "batch")
         self._events.emit(
             AttemptFinished(
                 *(caller, model.provider, model.id, outcome, 0.0, None, usage, cost_usd),
@@ -280,6 +258,7 @@ class JobCollector:
                 timed=False,
             )
         )
+        return True
 
     async def _close(self, batch_id: str, job: ProviderJob, state: str = "lost") -> None:
         """End a job: what it did not answer is to be asked directly."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
@@ -125,18 +126,21 @@ def _given_up(claim: Claim) -> RowResult | None:
     return None
 
 
-class RunsRows(Protocol):
-    """What a worker hands its rows to."""
+TracesRow = Callable[[str, str], AbstractContextManager[Callable[[str], None]]]
 
-    async def run(self, claim: Claim) -> RowResult | RetryLater | Parked:
-        """See `RowRunner`."""
 
-    async def batch_spec(self, batch_id: str) -> BatchSpec:
-        """See `RowRunner`."""
+@contextmanager
+def untraced(_batch_id: str, _trace_id: str) -> Iterator[Callable[[str], None]]:
+    """Where nothing traces rows."""
+    yield lambda _status: None
 
 
 class RowRunner:
-    """Evaluates rows; the specifications of recent batches stay in memory."""
+    """Evaluates rows; the specifications of recent batches stay in memory.
+
+    `traced` surrounds the work on a row of a batch, in the trace with the given id if there is one.
+    It is handed the status of the row.
+    """
 
     def __init__(
         self,
@@ -147,8 +151,10 @@ class RowRunner:
         events: EventSink,
         open_stores: OpenStores = without_records,
         trace_key: Callable[[], Awaitable[bytes]] | None = None,
+        traced: TracesRow = untraced,
     ) -> None:
         self._trace_key = trace_key
+        self._traced = traced
         self._open_stores = open_stores
         self._evaluator = evaluator
         self._batches = batches
@@ -159,14 +165,22 @@ class RowRunner:
 
     async def run(self, claim: Claim) -> RowResult | RetryLater | Parked:
         """Raises `BatchSpecError`, and `StoreUnavailable` if the batch cannot be read."""
+        batch_spec, trace_id = await self.batch_spec(claim.batch_id), ""
+        if batch_spec.rule is not None and self._trace_key is not None:
+            # A trace of live traffic that comes back is known by its id, whatever a gateway drops.
+            trace_id = judge_trace_id(await self._trace_key())
+        with self._traced(claim.batch_id, trace_id) as report:
+            if trace_id:
+                work_online(trace_id)
+            outcome = await self._run(batch_spec, claim)
+            report(outcome.status if isinstance(outcome, RowResult) else "later")
+            return outcome
+
+    async def _run(self, batch_spec: BatchSpec, claim: Claim) -> RowResult | RetryLater | Parked:
         if claim.payload is None:
             return failed(claim, "row_lost", "The content of this row is missing.")
         if (given_up := _given_up(claim)) is not None:
             return given_up
-        batch_spec = await self.batch_spec(claim.batch_id)
-        if batch_spec.rule is not None and self._trace_key is not None:
-            # This task is of one row: what it calls is in a trace of its own.
-            work_online(judge_trace_id(await self._trace_key()))
         try:
             return await self._evaluate(batch_spec, claim, claim.payload)
         except Exception as error:  # noqa: BLE001  # one row's fault must not end the worker

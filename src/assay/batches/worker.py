@@ -15,7 +15,7 @@ from typing import TypeVar
 from assay.batches.gates import decide
 from assay.batches.in_hand import RowsInHand, forget, stalled_processes
 from assay.batches.lasting import BatchArchive
-from assay.batches.rows import BatchSpecError, Parked, RetryLater, RunsRows
+from assay.batches.rows import BatchSpecError, Parked, RetryLater, RowRunner
 from assay.batches.webhooks import Webhooks
 from assay.domain.batches import ENDED, BatchStatus, Claim, RowResult
 from assay.domain.completion import Caller
@@ -59,7 +59,7 @@ class BatchWorker:
     def __init__(
         self,
         queue: JobQueue,
-        runner: RunsRows,
+        runner: RowRunner,
         webhooks: Webhooks,
         archive: BatchArchive,
         events: EventSink,

@@ -32,11 +32,10 @@ from assay.batches.kept_comparisons import KeptComparisons
 from assay.batches.labelled import LabelledBatches
 from assay.batches.lasting import BatchArchive, LastingBatches
 from assay.batches.live import LiveTraffic
-from assay.batches.rows import RowRetryPolicy, RowRunner, RunsRows
+from assay.batches.rows import RowRetryPolicy, RowRunner, untraced
 from assay.batches.webhooks import WebhookPolicy, Webhooks
 from assay.batches.worker import BatchWorker, WorkerLimits
 from assay.bootstrap.from_settings import tenant_limits
-from assay.bootstrap.otel import TracedRows
 from assay.bootstrap.process import Process
 from assay.catalog.rules import Rules
 from assay.domain.batches import NewRow
@@ -194,12 +193,10 @@ def build_worker(settings: BatchSettings, process: Process) -> BatchWorker:
     queue = RedisJobQueue(process.redis, worker_name(), lease_s=settings.lease_s)
     retries = RowRetryPolicy(settings.attempts_max, settings.row_timeout_s)
     open_stores = process.records.open
-    trace_key = process.traces.key
-    runner: RunsRows = RowRunner(
-        process.evaluator, store, render, retries, events, open_stores, trace_key
+    traced = untraced if process.otel is None else process.otel.row
+    runner = RowRunner(
+        process.evaluator, store, render, retries, events, open_stores, process.traces.key, traced
     )
-    if process.otel is not None:
-        runner = TracedRows(runner, process.otel, trace_key)
     resolver = None if settings.webhooks_to_private_hosts else PublicResolver()
     policy = WebhookPolicy(settings.webhooks_to_private_hosts)
     webhooks = Webhooks(queue, store, events, policy, resolver)

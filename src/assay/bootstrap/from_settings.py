@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import ssl
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -141,15 +144,10 @@ def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
     if prices and not (is_set or model.free):
         price, *longer = prices
         listed = known_models().prices
-        return {
-            "input_usd_per_mtok": price.input_usd_per_mtok,
-            "output_usd_per_mtok": price.output_usd_per_mtok,
-            "cached_input_usd_per_mtok": price.cached_input_usd_per_mtok,
-            "cache_write_usd_per_mtok": price.cache_write_usd_per_mtok,
-            "long_prices": tuple(longer),
-            "price_source": f"{listed.package} {listed.version}",
-            "price_date": listed.date,
-        }
+        fields = dataclasses.asdict(price) | {"long_prices": tuple(longer)}
+        del fields["over_tokens"]
+        source = f"{listed.package} {listed.version}"
+        return fields | {"price_source": source, "price_date": listed.date}
     configured = _prices_set(model)
     return {
         "input_usd_per_mtok": configured[0],
@@ -162,11 +160,8 @@ def _price(model: ModelSettings, found: Published | None) -> dict[str, Any]:
 
 def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
     """How to reach a provider; raises `ValueError` that names the setting which is of no use."""
-    try:
-        secret = Secret(provider.api_key_env, provider.api_key_file)
-    except OSError as error:
-        path, why = provider.api_key_file, error.strerror
-        raise ValueError(f"providers.{name}.api_key_file: {path}: {why}") from None
+    section = f"providers.{name}"
+    secret = _secret(f"{section}.api_key", provider.api_key_env, provider.api_key_file)
     version = {"api-version": provider.api_version} if provider.dialect == "azure" else {}
     from_environment = environment_proxy(provider.url) if provider.trust_env else None
     headers = _template(name, "headers", provider.headers)
@@ -176,10 +171,6 @@ def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
     templates = [part for part in (headers, query, body, proxy) if part.secrets()]
     passes_trace = provider.passes_trace
     files = (provider.ca_file, provider.client_cert_file, provider.client_key_file)
-    try:
-        tls = Tls(*files) if any(files) else None
-    except ValueError as error:
-        raise ValueError(f"providers.{name}.{error}") from None
     return ProviderConfig(
         provider=name,
         base_url=provider.url,
@@ -189,13 +180,31 @@ def provider_config(name: str, provider: ProviderSettings) -> ProviderConfig:
         stream=provider.stream,
         output_limit_field=provider.output_limit_field,
         credentials=_credentials(name, provider),
-        tls=tls or (lambda: True),
+        tls=_tls(section, *files),
         secrets=lambda: [text for part in templates for text in part.secrets()],
         headers=lambda: {**outgoing_headers(passes=passes_trace), **headers()},
         query=query,
         body=body,
         proxy=proxy,
     )
+
+
+def _secret(setting: str, variable: str, file: Path | None) -> Secret:
+    """The secret of a setting; raises `ValueError` for a file that cannot be read."""
+    try:
+        return Secret(variable, file)
+    except OSError as error:
+        raise ValueError(f"{setting}_file: {file}: {error.strerror}") from None
+
+
+def _tls(
+    section: str, ca: Path | None, cert: Path | None = None, key: Path | None = None
+) -> Callable[[], ssl.SSLContext | bool]:
+    """What a client trusts and shows; raises `ValueError` for a file that is of no use."""
+    try:
+        return Tls(ca, cert, key) if ca or cert or key else lambda: True
+    except ValueError as error:
+        raise ValueError(f"{section}.{error}") from None
 
 
 def _template(provider: str, key: str, value: Any) -> Template:
@@ -227,17 +236,11 @@ def graders_from_settings(settings: Settings) -> list[tuple[Model, ProviderConfi
     section = settings.http_criteria
     if not section.hosts:
         return []
-    try:
-        secret = Secret(section.secret_env, section.secret_file)
-    except OSError as error:
-        raise ValueError(f"http_criteria.secret_file: {error.strerror}") from None
+    secret = _secret("http_criteria.secret", section.secret_env, section.secret_file)
     if not is_secret(secret() or ""):
         name = "secret_file" if section.secret_file else "secret_env"
         raise ValueError(f"http_criteria.{name}: the secret {SECRET_FORM}")
-    try:
-        tls = Tls(section.ca_file, None, None) if section.ca_file else None
-    except ValueError as error:
-        raise ValueError(f"http_criteria.{error}") from None
+    tls = _tls("http_criteria", section.ca_file)
     hosts = AllowedHosts(section.hosts)
     graders = []
     for url in dict.fromkeys(map(origin, section.hosts)):
@@ -250,7 +253,7 @@ def graders_from_settings(settings: Settings) -> list[tuple[Model, ProviderConfi
             silence_timeout_s=section.timeout_s,
             stream=False,
             credentials=Signature(secret),
-            tls=tls or (lambda: True),
+            tls=tls,
             secrets=lambda: [secret() or ""],
             # A grader may be an application whose own spans come back as live traffic.
             headers=lambda: outgoing_headers(passes=False),

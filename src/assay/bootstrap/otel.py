@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,10 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from assay import __version__
-from assay.batches.rows import BatchSpec, Parked, RetryLater, RunsRows
-from assay.domain.batches import Claim, RowResult
 from assay.domain.models import Model
-from assay.domain.traces import judge_trace_id
 from assay.settings import Settings
 
 if TYPE_CHECKING:
@@ -104,29 +101,3 @@ def _upstreams(settings: Settings, models: Sequence[Model]) -> dict[str, Upstrea
         name = provider_name(model.provider, provider.protocol, model.host)
         upstreams[model.id] = Upstream(model, name, port, provider.stream)
     return upstreams
-
-
-class TracedRows:
-    """Runs rows, each in a span of its own."""
-
-    def __init__(
-        self, inner: RunsRows, spans: Spans, trace_key: Callable[[], Awaitable[bytes]]
-    ) -> None:
-        self._inner = inner
-        self._spans = spans
-        self._trace_key = trace_key
-
-    async def run(self, claim: Claim) -> RowResult | RetryLater | Parked:
-        """See `RowRunner`."""
-        spec = await self._inner.batch_spec(claim.batch_id)
-        # A trace of live traffic that comes back is known by its id, whatever a gateway drops.
-        trace_id = judge_trace_id(await self._trace_key()) if spec.rule else ""
-        with self._spans.row(claim.batch_id, trace_id) as span:
-            outcome = await self._inner.run(claim)
-            status = outcome.status if isinstance(outcome, RowResult) else "later"
-            span.set_attribute("assay.batch.row.status", status)
-            return outcome
-
-    async def batch_spec(self, batch_id: str) -> BatchSpec:
-        """See `RowRunner`."""
-        return await self._inner.batch_spec(batch_id)

@@ -10,6 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.http.problems import MEDIA_TYPE
 
+UNPROCESSABLE, BAD_REQUEST = 422, 400
+"""Other contracts say the latter of what is wrong with a field, too."""
+
 
 class Rewritten(NamedTuple):
     """What is sent in place of a problem."""
@@ -48,8 +51,9 @@ class ProblemsRewritten:
             else:
                 body.extend(message.get("body", b""))
                 if not message.get("more_body", False):
-                    problem = orjson.loads(body)
-                    await _send(send, start, self._rewrite(problem, start["status"], scope))
+                    status = BAD_REQUEST if start["status"] == UNPROCESSABLE else start["status"]
+                    made = self._rewrite(orjson.loads(body), status, scope)
+                    await _send(send, start, made)
 
         await self._app(scope, receive, send_error)
 

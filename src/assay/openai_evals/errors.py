@@ -13,7 +13,6 @@ from assay.domain.errors import RequestError
 from assay.http.rewritten import Rewritten
 
 PATHS = re.compile(r"/v1/(?:evals|files|fine_tuning)(?:/.*)?")
-UNPROCESSABLE, BAD_REQUEST = 422, 400
 SERVER_ERROR = 500
 _TYPES: Mapping[int, str] = {
     401: "authentication_error",
@@ -26,7 +25,6 @@ _TYPES: Mapping[int, str] = {
 
 def openai_error(problem: Mapping[str, Any], status: int, _: Scope) -> Rewritten:
     """A problem on these paths; see `ProblemsRewritten`."""
-    status = BAD_REQUEST if status == UNPROCESSABLE else status
     body = orjson.dumps({"error": error_document(problem, status)})
     return Rewritten(status, "application/json", body)
 

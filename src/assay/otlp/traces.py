@@ -25,7 +25,6 @@ BODY_BYTES_MAX = 16 * 1_048_576
 """Of a request, as it was sent and inflated: exporters send 512 spans at once."""
 HELD_FACTOR = 3
 """Peak memory of a body: its bytes, the parsed spans, and what is kept of them."""
-UNPROCESSABLE, BAD_REQUEST = 422, 400
 ERRORS = (400, 401, 403, 408, 413, 415, 429, 500, 503)
 GRPC_CODES: Mapping[int, int] = {
     400: 3, 401: 16, 403: 7, 404: 12, 408: 4, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14, 504: 4,
@@ -137,7 +136,6 @@ def is_export(scope: Scope) -> bool:
 
 def rpc_status(problem: Mapping[str, Any], code: int, scope: Scope) -> Rewritten:
     """A problem as `google.rpc.Status`, in the encoding of the request; see `ProblemsRewritten`."""
-    code = BAD_REQUEST if code == UNPROCESSABLE else code
     media_type = PROTOBUF if media_type_of(scope) == PROTOBUF else JSON
     message = str(problem.get("detail") or problem["title"])
     return Rewritten(code, media_type, status(media_type, GRPC_CODES.get(code, 2), message))

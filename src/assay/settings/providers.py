@@ -30,28 +30,18 @@ Dialect = Literal[
 UNASKED: tuple[Dialect, ...] = ("simulated", "recorded")
 """Dialects that ask no model."""
 OPENAI_HOST = "api.openai.com"
+OPENAI_DIALECTS: tuple[Dialect, ...] = ("openai", "openai_chat", "openai_responses")
 SECRETS = "`${env:NAME}` and `${file:PATH}` in it stand for secrets."
 
 BASE_URLS: dict[Dialect, str] = {
-    "openai": f"https://{OPENAI_HOST}/v1",
-    "openai_chat": f"https://{OPENAI_HOST}/v1",
-    "openai_responses": f"https://{OPENAI_HOST}/v1",
+    **dict.fromkeys(OPENAI_DIALECTS, f"https://{OPENAI_HOST}/v1"),
     "anthropic": "https://api.anthropic.com/v1",
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
-    "azure": "",
     "bedrock": "https://bedrock-runtime.{region}.{domain}",
     "vertex": "https://{region}-aiplatform.googleapis.com/v1",
-    "systemone": "",
-    "simulated": "",
-    "recorded": "",
 }
-JOB_DIALECTS: tuple[Dialect, ...] = (
-    "openai",
-    "openai_chat",
-    "openai_responses",
-    "anthropic",
-    "gemini",
-)
+"""Of the vendors; the other dialects have no host of their own."""
+JOB_DIALECTS = (*OPENAI_DIALECTS, "anthropic", "gemini")
 """Dialects whose vendors have batch APIs that are spoken here."""
 OWN_FIELDS: dict[str, tuple[Dialect, ...]] = {
     "region": ("bedrock", "vertex"),
@@ -237,7 +227,7 @@ class ProviderSettings(Section):
 
     @property
     def _vendor_url(self) -> str:
-        url = BASE_URLS[self.dialect]
+        url = BASE_URLS.get(self.dialect, "")
         if self.dialect == "vertex" and self.region == "global":
             url = VERTEX_GLOBAL
         elif self.dialect == "vertex" and self.region in VERTEX_MULTI_REGIONS:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, ListedJob, is_older, own_key, part
-from assay.providers.shapes import count_of, list_of, mapping_of, text_of
+from assay.providers.jobs.base import Jobs, ListedJob, own_key, part
+from assay.providers.shapes import count_of, mapping_of, text_of
 
 
 class AnthropicJobs(Jobs):
@@ -35,18 +34,9 @@ class AnthropicJobs(Jobs):
         return str(job["id"])
 
     async def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:
-        after = ""
-        for _ in range(PAGES_MAX):
-            query = urlencode({"limit": 100} | ({"after_id": after} if after else {}))
-            page = await self._call("GET", f"messages/batches?{query}")
-            for job in map(mapping_of, list_of(page.get("data"))):
-                after = text_of(job.get("id"))
-                if is_older(job.get("created_at"), since_ms):
-                    return
-                counts = mapping_of(job.get("request_counts")).values()
-                yield ListedJob(after, calls=sum(map(count_of, counts)))
-            if not page.get("has_more"):
-                return
+        async for job in self._pages("messages/batches", since_ms, "after_id"):
+            counts = mapping_of(job.get("request_counts")).values()
+            yield ListedJob(text_of(job.get("id")), calls=sum(map(count_of, counts)))
 
     async def poll(self, id_: str) -> Mapping[str, Any] | None:
         job = await self._call("GET", f"messages/batches/{part(id_)}")

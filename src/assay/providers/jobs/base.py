@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -16,7 +16,7 @@ from assay.domain.errors import StreamBroken
 from assay.domain.provider_jobs import JobApi
 from assay.providers.body import Chunk, json_body
 from assay.providers.http_model import HttpModel
-from assay.providers.shapes import mapping_of
+from assay.providers.shapes import list_of, mapping_of, text_of
 
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 """Bytes of one response that is read as a whole."""
@@ -67,6 +67,21 @@ class Jobs(JobApi):
             if is_meant and job.id not in others:
                 return job.id
         return None
+
+    async def _pages(
+        self, path: str, since_ms: int, after_field: str
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The jobs in a list that begins with the newest, as OpenAI and Anthropic have it."""
+        after: Mapping[str, str] = {}
+        for _ in range(PAGES_MAX):
+            page = await self._call("GET", f"{path}?{urlencode({'limit': 100, **after})}")
+            for job in map(mapping_of, list_of(page.get("data"))):
+                if is_older(job.get("created_at"), since_ms):
+                    return
+                after = {after_field: text_of(job.get("id"))}
+                yield job
+            if not page.get("has_more"):
+                return
 
     @abstractmethod
     def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:

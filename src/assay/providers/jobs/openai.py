@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
 
 from assay.domain.errors import ModelError
 from assay.providers.body import Chunk
-from assay.providers.jobs.base import PAGES_MAX, Jobs, ListedJob, is_older, own_key, part
+from assay.providers.jobs.base import Jobs, ListedJob, own_key, part
 from assay.providers.shapes import list_of, mapping_of, text_of
 
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -51,17 +50,9 @@ class OpenAIJobs(Jobs):
         return str(job["id"])
 
     async def _listed(self, since_ms: int) -> AsyncIterator[ListedJob]:
-        after = ""
-        for _ in range(PAGES_MAX):
-            query = urlencode({"limit": 100} | ({"after": after} if after else {}))
-            page = await self._call("GET", f"batches?{query}")
-            for job in map(mapping_of, list_of(page.get("data"))):
-                after = text_of(job.get("id"))
-                if is_older(job.get("created_at"), since_ms):
-                    return
-                yield ListedJob(after, text_of(mapping_of(job.get("metadata")).get(LABEL)))
-            if not page.get("has_more"):
-                return
+        async for job in self._pages("batches", since_ms, "after"):
+            token = mapping_of(job.get("metadata")).get(LABEL)
+            yield ListedJob(text_of(job.get("id")), text_of(token))
 
     async def poll(self, id_: str) -> Mapping[str, Any] | None:
         job = await self._call("GET", f"batches/{part(id_)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -103,14 +104,14 @@ class Spans:
                     span.set_attribute("url.path", scope["path"])
 
     @contextmanager
-    def row(self, batch_id: str, trace_id: str = "") -> Iterator[Span]:
+    def row(self, batch_id: str, trace_id: str) -> Iterator[Callable[[str], None]]:
         """The span of one attempt at a row: in a trace of its own, linked to that of the batch."""
         self._ids.trace_id = int(trace_id, 16) if trace_id else None
         links = [Link(_batch_span(batch_id))]
         attributes = {"assay.batch.id": batch_id}
         span = self._tracer.start_span("batch row", Context(), attributes=attributes, links=links)
         with _working_in(span):
-            yield span
+            yield partial(span.set_attribute, "assay.batch.row.status")
 
     def _attempt(self, event: events.AttemptFinished) -> None:
         sent_id = SENT_SPAN_ID.get()

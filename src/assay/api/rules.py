@@ -26,7 +26,8 @@ from assay.catalog.rules import RULE, KnownRule, Rule, Rules, find_rule, list_ru
 from assay.criteria.frozen import Frozen
 from assay.criteria.locations import fault_at
 from assay.domain.errors import RequestError
-from assay.domain.filters import FILTER_CHARS_MAX, Filter, FilterError
+from assay.domain.expressions import ExpressionError
+from assay.domain.filters import FILTER_CHARS_MAX, Filter
 from assay.domain.ids import now_ms, shown_time
 from assay.domain.traces import GroupBy, TraceStore
 from assay.http.body import read_json
@@ -41,7 +42,7 @@ HOURS_MAX, HOURS_DEFAULT = 168, 24
 def _condition(text: str) -> str:
     try:
         Filter.parse(text)
-    except FilterError as error:
+    except ExpressionError as error:
         raise PydanticCustomError("filter", "{message}", {"message": str(error)}) from None
     return text
 

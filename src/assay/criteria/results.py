@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from assay.criteria.base import Criterion, Finding
 from assay.criteria.composite.compound import Compound, facts_from, stated
-from assay.criteria.composite.formula import Formula, FormulaError, Undecided
+from assay.criteria.composite.formula import Formula, Undecided
 from assay.domain.completion import NO_USAGE, Usage, total_spent
 from assay.domain.errors import MOST_TELLING_FIRST, SKIP_REASONS, NotApplicable, Reason
 from assay.domain.evaluation import CriterionResult, JudgeRecord, RetryAdvice, Suspicion
+from assay.domain.expressions import ExpressionError
 
 FAILED_CHECK = "The check itself failed."
 """All that a caller learns of an unexpected error: its own text could hold anything."""
@@ -107,7 +108,7 @@ def unless_met(
         result = used[error.name]
         why = f"The condition needs {error.name}: {result.explanation}"
         return CriterionOutcome(reason=_reason(result), explanation=why, retry=retry)
-    except FormulaError as error:
+    except ExpressionError as error:
         return CriterionOutcome(reason="check_error", explanation=f"The condition {error}.")
     why = f"The condition does not hold: {stated(used)}."
     return CriterionOutcome(reason="condition_not_met", explanation=why)

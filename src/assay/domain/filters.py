@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from assay.domain.expressions import ExpressionError, read_expression
+
 FILTER_CHARS_MAX = 2_000
 TERMS_MAX = 100
 ALLOWED = (
@@ -26,10 +28,6 @@ _ORDER: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 
 
-class FilterError(ValueError):
-    """The condition cannot be read."""
-
-
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A condition that was read. An attribute that a span does not have is null."""
@@ -38,19 +36,14 @@ class Filter:
 
     @classmethod
     def parse(cls, text: str) -> Filter:
-        """Read a condition; raises `FilterError`."""
-        if len(text) > FILTER_CHARS_MAX:
-            raise FilterError(f"must have at most {FILTER_CHARS_MAX} characters")
+        """Read a condition; raises `ExpressionError`."""
         if "@" in _WORD.sub("", text):
-            raise FilterError(ALLOWED)
-        try:
-            # Python has no `contains`, and `@` has its place among the operators.
-            plain = _WORD.sub(lambda found: found[1] or "@", text).strip()
-            tree = ast.parse(plain, mode="eval").body
-        except (SyntaxError, ValueError, MemoryError, RecursionError):
-            raise FilterError("is not a condition") from None
-        if sum(isinstance(node, ast.expr) for node in ast.walk(tree)) > TERMS_MAX:
-            raise FilterError(f"must have at most {TERMS_MAX} terms")
+            raise ExpressionError(ALLOWED)
+        # Python has no `contains`, and `@` has its place among the operators.
+        plain = _WORD.sub(lambda found: found[1] or "@", text)
+        tree, *_ = read_expression(
+            plain, "condition", chars_max=FILTER_CHARS_MAX, terms_max=TERMS_MAX
+        )
         _value(tree, {})  # every part is looked at, whatever the attributes
         return cls(tree)
 
@@ -60,7 +53,7 @@ class Filter:
 
 
 def _value(node: ast.expr, attributes: Mapping[str, Any]) -> Any:
-    """The value of a part; raises `FilterError` for what a condition may not have."""
+    """The value of a part; raises `ExpressionError` for what a condition may not have."""
     match node:
         case ast.BoolOp(op=joint, values=parts):
             found = [bool(_value(part, attributes)) for part in parts]
@@ -98,7 +91,7 @@ def _dotted(node: ast.expr) -> str:
             return name
         case ast.Attribute(value=owner, attr=name):
             return f"{_dotted(owner)}.{name}"
-    raise FilterError(ALLOWED)
+    raise ExpressionError(ALLOWED)
 
 
 def _contains(whole: Any, part: Any) -> bool:
@@ -121,4 +114,4 @@ def _compared(sign: ast.cmpop, left: Any, right: Any) -> bool:
             numbers = all(isinstance(side, int | float) for side in (left, right))
             texts = isinstance(left, str) and isinstance(right, str)
             return (numbers or texts) and _ORDER[type(sign)](left, right)
-    raise FilterError(ALLOWED)
+    raise ExpressionError(ALLOWED)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from assay.criteria import parse_criteria
-from assay.criteria.composite.formula import Formula, FormulaError
+from assay.criteria.composite.formula import Formula
 from assay.domain.evaluation import Case
+from assay.domain.expressions import ExpressionError
 from fakes.engine import evaluated, one
 from fakes.judges import FakeJudges, ScriptedModel
 
@@ -60,7 +61,7 @@ def test_a_formula_has_the_value_of_its_arithmetic(formula: str, value: float) -
 )  # fmt: skip
 def test_what_is_no_formula_is_refused_when_it_is_read(formula: str) -> None:
     """Bombs, unknown names and all of Python that is not arithmetic are errors of the request."""
-    with pytest.raises(FormulaError):
+    with pytest.raises(ExpressionError):
         Formula.parse(formula, ("a", "b"))
     if formula:
         with pytest.raises(ValidationError) as caught:
@@ -74,7 +75,7 @@ def test_what_is_no_formula_is_refused_when_it_is_read(formula: str) -> None:
 )  # fmt: skip
 def test_a_formula_without_a_finite_value_has_none(formula: str) -> None:
     """Division by zero, overflow and NaN are errors, never a number."""
-    with pytest.raises(FormulaError):
+    with pytest.raises(ExpressionError):
         Formula.parse(formula, ("a",)).value({"a": 0.0})
 
 
@@ -83,7 +84,7 @@ def test_no_text_does_anything_but_arithmetic(text: str) -> None:
     """Whatever is read has a finite value or is an error."""
     try:
         value = Formula.parse(text, ("a", "b")).value({"a": 0.5, "b": 2.0})
-    except FormulaError:
+    except ExpressionError:
         return
     assert math.isfinite(value)
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain.filters import Filter, FilterError
+from assay.domain.expressions import ExpressionError
+from assay.domain.filters import Filter
 
 SPAN = {
     "service.name": "shop",
@@ -35,6 +36,7 @@ SPAN = {
         ("missing < 5", False),
         ("service.name < 5", False),
         ("gen_ai.usage.input_tokens == -900", False),
+        (r'service.name == "\d"', False),
     ],
 )
 def test_a_condition_says_whether_a_span_matches(text: str, *, matches: bool) -> None:
@@ -52,7 +54,7 @@ def test_a_condition_says_whether_a_span_matches(text: str, *, matches: bool) ->
 )  # fmt: skip
 def test_anything_else_is_no_condition(text: str) -> None:
     """Nothing is called, computed or repeated, and the length is bounded."""
-    with pytest.raises(FilterError):
+    with pytest.raises(ExpressionError):
         Filter.parse(text)
 
 
@@ -61,6 +63,6 @@ def test_no_text_does_anything_but_match_or_fail(text: str) -> None:
     """Whatever is written, it is refused, or gives true or false."""
     try:
         found = Filter.parse(text)
-    except FilterError:
+    except ExpressionError:
         return
     assert found.matches(SPAN) in (True, False)

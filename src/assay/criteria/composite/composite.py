@@ -18,12 +18,13 @@ from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Criterion, Finding, Prose
 from assay.criteria.composite.compound import Compound, condition_faults, facts_from, stated
-from assay.criteria.composite.formula import FORMULA_CHARS_MAX, Formula, FormulaError, Undecided
+from assay.criteria.composite.formula import FORMULA_CHARS_MAX, Formula, Undecided
 from assay.criteria.composite.multi import GRADERS_MAX
 from assay.criteria.locations import fault_at
 from assay.criteria.registry import criterion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import CriterionResult
+from assay.domain.expressions import ExpressionError
 
 ROUNDING = 1e-9
 """How far a formula may leave 0 to 1 by the rounding of its sums."""
@@ -119,7 +120,7 @@ class Composite(Compound):
             raise fault_at(("criteria", name, "when"), fault, self.criteria[name].when)
         try:
             self._parsed.check_varies()
-        except FormulaError as error:
+        except ExpressionError as error:
             fault = PydanticCustomError("formula", "{fault}", {"fault": str(error)})
             raise fault_at(("formula",), fault, self.formula) from None
         return self
@@ -137,14 +138,14 @@ class Composite(Compound):
             self._parsed.value(facts_from(results))
         except Undecided as error:
             return (error.name,)
-        except FormulaError:
+        except ExpressionError:
             pass  # `combine` says why
         return ()
 
     def combine(self, results: Mapping[str, CriterionResult]) -> Finding:
         try:
             value = self._parsed.value(facts_from(results))
-        except FormulaError as error:
+        except ExpressionError as error:
             raise NotApplicable("check_error", f"The formula {error}.") from None
         score = min(1.0, max(0.0, value))
         if abs(value - score) > ROUNDING:

@@ -10,8 +10,9 @@ from typing import ClassVar
 from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Criterion, Finding
-from assay.criteria.composite.formula import Facts, Formula, FormulaError
+from assay.criteria.composite.formula import Facts, Formula
 from assay.domain.evaluation import CriterionResult
+from assay.domain.expressions import ExpressionError
 
 
 class Compound(Criterion):
@@ -56,14 +57,14 @@ def stated(results: Mapping[str, CriterionResult]) -> str:
 def condition_of(criterion: Criterion, names: Collection[str]) -> Formula | None:
     """On which results of the criteria `names` it depends whether the criterion is asked.
 
-    Raises `FormulaError`.
+    Raises `ExpressionError`.
     """
     if criterion.when is None:
         return None
     condition = Formula.parse(criterion.when, names, plain=False)
     condition.check_varies()
     if condition.kind == "number":
-        raise FormulaError("is a number, and must be a comparison")
+        raise ExpressionError("is a number, and must be a comparison")
     return condition
 
 
@@ -73,7 +74,7 @@ def condition_faults(criteria: Mapping[str, Criterion]) -> dict[str, PydanticCus
     for name, criterion in criteria.items():
         try:
             condition = condition_of(criterion, criteria)
-        except FormulaError as error:
+        except ExpressionError as error:
             faults[name] = _fault(str(error))
         else:
             needs[name] = condition.names if condition is not None else ()

@@ -11,20 +11,18 @@ import ast
 import math
 import operator
 import re
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 from unicodedata import normalize
 
+from assay.domain.expressions import ExpressionError, read_expression
 from assay.domain.suggestions import did_you_mean
 
 FORMULA_CHARS_MAX = 4_000
 TERMS_MAX = 500
 """Names, numbers and operations; each is done once, and none takes longer than a float's."""
-DEPTH_MAX = 128
-"""Of terms inside terms; a sum of as many terms is as deep."""
 CONSTANT_MAX = 1e300
 ALLOWED = "may have numbers, graders, + - * / ^ and functions only"
 ALLOWED_ALSO = (
@@ -80,10 +78,6 @@ Facts = Mapping[Any, Any]
 """What is known: the number of a name, and each field of its result by (name, field)."""
 
 
-class FormulaError(ValueError):
-    """The formula cannot be read, or has no value."""
-
-
 class Undecided(Exception):
     """The value depends on something that the criterion `name` does not have."""
 
@@ -102,61 +96,41 @@ class Formula:
 
     @classmethod
     def parse(cls, text: str, names: Collection[str], *, plain: bool = True) -> Formula:
-        """Read a formula over `names`; raises `FormulaError`."""
+        """Read a formula over `names`; raises `ExpressionError`."""
         return _parse(text, tuple(names), plain)
 
     def value(self, facts: Facts) -> float:
-        """Its value, a finite number; raises `FormulaError` or `Undecided`."""
+        """Its value, a finite number; raises `ExpressionError` or `Undecided`."""
         try:
             return float(_value(self.tree, facts))
         except ZeroDivisionError:
-            raise FormulaError("divides by zero") from None
+            raise ExpressionError("divides by zero") from None
         except (ValueError, OverflowError) as error:
-            if isinstance(error, FormulaError):
+            if isinstance(error, ExpressionError):
                 raise
-            raise FormulaError(f"has no value: {error}") from None
+            raise ExpressionError(f"has no value: {error}") from None
 
     def check_varies(self) -> None:
-        """Raises `FormulaError` for a text, and a value that does not depend on any result."""
+        """Raises `ExpressionError` for a text, and a value that does not depend on any result."""
         if self.kind == "text":
-            raise FormulaError("is a text, and must be a number or a comparison")
+            raise ExpressionError("is a text, and must be a number or a comparison")
         try:
             value = self.value({})
         except Undecided:
             return
         shown = f"{value:g}" if self.kind == "number" else str(bool(value)).lower()
-        raise FormulaError(f"is always {shown}")
+        raise ExpressionError(f"is always {shown}")
 
 
 @lru_cache(maxsize=1_024)
 def _parse(text: str, names: tuple[str, ...], plain: bool) -> Formula:
-    if len(text) > FORMULA_CHARS_MAX:
-        raise FormulaError(f"must have at most {FORMULA_CHARS_MAX} characters")
-    powers = _QUOTED_OR_POWER.sub(lambda found: found[1] or "**", text).strip()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they quote the text
-            tree = ast.parse(powers, mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise FormulaError("is not a formula") from None
-    nodes = _terms(tree)
+    powers = _QUOTED_OR_POWER.sub(lambda found: found[1] or "**", text)
+    tree, *inner = read_expression(
+        powers, "formula", chars_max=FORMULA_CHARS_MAX, terms_max=TERMS_MAX
+    )
     kind = _Kinds(names, plain).of(tree)
-    used = (_named(node) for node in nodes)
+    used = map(_named, (tree, *inner))
     return Formula(tree, kind, tuple(dict.fromkeys(name for name in used if name in names)))
-
-
-def _terms(tree: ast.expr) -> list[ast.expr]:
-    """All terms of a formula, within the bounds."""
-    terms: list[ast.expr] = []
-    level: list[ast.AST] = [tree]
-    for _ in range(DEPTH_MAX):
-        terms += (node for node in level if isinstance(node, ast.expr))
-        if len(terms) > TERMS_MAX:
-            raise FormulaError(f"must have at most {TERMS_MAX} terms")
-        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
-        if not level:
-            return terms
-    raise FormulaError(f"must not be nested deeper than {DEPTH_MAX} terms")
 
 
 def _named(node: ast.AST) -> str | None:
@@ -171,7 +145,7 @@ def _named(node: ast.AST) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Kinds:
-    """Finds out what terms are; raises `FormulaError` for what a formula may not have."""
+    """Finds out what terms are; raises `ExpressionError` for what a formula may not have."""
 
     names: tuple[str, ...]
     plain: bool
@@ -181,14 +155,14 @@ class _Kinds:
         if kind is None and not self.plain:
             kind = self._of_logic(node)
         if kind is None:
-            raise FormulaError(ALLOWED if self.plain else ALLOWED_ALSO)
+            raise ExpressionError(ALLOWED if self.plain else ALLOWED_ALSO)
         return kind
 
     def _of_arithmetic(self, node: ast.expr) -> Kind | None:
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
                 if not abs(value) <= CONSTANT_MAX:
-                    raise FormulaError("has a number that is too large")
+                    raise ExpressionError("has a number that is too large")
                 return "number"
             case ast.Name(id=name):
                 return self._of_field(name, "score")
@@ -198,7 +172,7 @@ class _Kinds:
                 return self._all("number", left, right)
             case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
                 if not 1 <= len(given) <= _FUNCTIONS[name][1]:
-                    raise FormulaError(f"gives {name} {len(given)} arguments")
+                    raise ExpressionError(f"gives {name} {len(given)} arguments")
                 return self._all("number", *given)
         return None
 
@@ -225,10 +199,10 @@ class _Kinds:
     def _of_field(self, name: str, field: str) -> Kind:
         if name not in self.names:
             what, hint = ("grader", "") if self.plain else ("criterion", self._hint(name))
-            raise FormulaError(f"uses {name[:100]}, which is no {what}{hint}")
+            raise ExpressionError(f"uses {name[:100]}, which is no {what}{hint}")
         if field not in FIELDS:
             known = ", ".join(FIELDS)
-            raise FormulaError(f"uses {name[:100]}.{field[:100]}; a result has {known}")
+            raise ExpressionError(f"uses {name[:100]}.{field[:100]}; a result has {known}")
         return FIELDS[field]
 
     def _hint(self, name: str) -> str:
@@ -248,21 +222,21 @@ class _Kinds:
             found = self.of(node)
             if found != kind and (found, kind) != ("truth", "number"):
                 wanted = {"number": "a number", "truth": "a comparison"}[kind]
-                raise FormulaError(f"has a {found} where {wanted} belongs")
+                raise ExpressionError(f"has a {found} where {wanted} belongs")
         return kind
 
     def _alike(self, *nodes: ast.expr) -> Kind:
         kinds = {self.of(node) for node in nodes}
         if len(kinds) > 1 and "text" in kinds:
-            raise FormulaError("has a text beside a number")
+            raise ExpressionError("has a text beside a number")
         return "number" if len(kinds) > 1 else kinds.pop()
 
     def _of_comparison(self, ops: list[ast.cmpop], nodes: list[ast.expr]) -> Kind:
         if not all(type(sign) in _COMPARE for sign in ops):
-            raise FormulaError(ALLOWED_ALSO)
+            raise ExpressionError(ALLOWED_ALSO)
         kind = self._alike(*nodes)
         if kind == "text" and not all(isinstance(sign, ast.Eq | ast.NotEq) for sign in ops):
-            raise FormulaError("can compare texts by == and != alone")
+            raise ExpressionError("can compare texts by == and != alone")
         return "truth"
 
 
@@ -287,7 +261,7 @@ def _named_value(node: Any, facts: Facts) -> Any:
 def _arithmetic(node: Any, facts: Facts) -> float:
     value = _BINARY[type(node.op)](_value(node.left, facts), _value(node.right, facts))
     if not math.isfinite(value):
-        raise FormulaError("has no finite value")
+        raise ExpressionError("has no finite value")
     return value
 
 

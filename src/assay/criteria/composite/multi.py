@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from assay.criteria.base import Finding
 from assay.criteria.composite.compound import Compound
-from assay.criteria.composite.formula import FORMULA_CHARS_MAX, Formula, FormulaError
+from assay.criteria.composite.formula import FORMULA_CHARS_MAX, Formula
 from assay.criteria.deterministic.python import Python
 from assay.criteria.deterministic.string_check import StringCheck
 from assay.criteria.deterministic.text_similarity import TextSimilarity
@@ -20,6 +20,7 @@ from assay.criteria.number_range import InRange
 from assay.criteria.registry import criterion
 from assay.domain.errors import NotApplicable
 from assay.domain.evaluation import CriterionResult
+from assay.domain.expressions import ExpressionError
 
 GRADERS_MAX = 32
 
@@ -82,13 +83,13 @@ class Multi(InRange, Compound):
     def _readable(self) -> Self:
         try:
             self.formula()
-        except FormulaError as error:
+        except ExpressionError as error:
             fault = PydanticCustomError("formula", "{fault}", {"fault": str(error)})
             raise fault_at(("calculate_output",), fault, self.calculate_output) from None
         return self
 
     def formula(self) -> Formula:
-        """The formula; raises `FormulaError`."""
+        """The formula; raises `ExpressionError`."""
         return Formula.parse(self.calculate_output, self.graders)
 
     @property
@@ -99,7 +100,7 @@ class Multi(InRange, Compound):
         scores = {name: own_number(result) for name, result in results.items()}
         try:
             value = self.formula().value(scores)
-        except FormulaError as error:
+        except ExpressionError as error:
             raise NotApplicable("check_error", f"The formula {error}.") from None
         shown = ", ".join(f"{name} {score:g}" for name, score in scores.items())
         return self.number_finding(value, f"{value:g} from {shown}")

@@ -45,7 +45,7 @@ HOUR_MS, DAY_MS, MINUTE_MS = 3_600_000, 86_400_000, 60_000
 LATE_MS = 60_000
 """After the end of an hour, for clocks that differ."""
 ROWS_PER_DAY_MAX = 100_000
-"""Of one rule: stands behind all other limits, should judging ever cause what is judged."""
+"""Of one rule: the last bound, should judging ever cause the traffic that it judges."""
 LEASE = "~live"
 LIMITS = ("usd_per_day", "rows_per_day")
 CheckRow = Callable[[Mapping[str, Any]], NewRow | str]
@@ -188,7 +188,7 @@ class LiveTraffic:
             await self._traces.open_batch(one.tenant, one.id, batch_id, hour_ms)
             await self._creator.create(await self._spec(one), batch_id)
         elif batch.ended:
-            return 0  # somebody has cancelled it
+            return 0  # it was cancelled
         size = sum(len(row.document) for row in rows)
         await self._storage.add_bytes(one.tenant, batch_id, size)
         added = await self._batches.add(batch_id, rows)

@@ -304,7 +304,7 @@ class RowRunner:
 
 
 def _live(rule: Mapping[str, Any] | None, evaluation: Evaluation) -> list[LiveScored]:
-    """What is told of a row of live traffic; nothing of any other."""
+    """The events of a row of live traffic; none for any other row."""
     if rule is None:
         return []
     return [

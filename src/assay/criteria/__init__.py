@@ -1,6 +1,6 @@
 """All criteria; importing this package registers every family."""
 
-from assay.criteria import embedded, posted
+from assay.criteria import embedded, http
 from assay.criteria.composite import composite, multi
 from assay.criteria.deterministic import (
     counts,
@@ -46,6 +46,7 @@ __all__ = [
     "embedded",
     "formats",
     "g_eval",
+    "http",
     "json_schema",
     "language",
     "multi",
@@ -53,7 +54,6 @@ __all__ = [
     "openai_graders",
     "pairwise",
     "parse_criteria",
-    "posted",
     "primitives",
     "python",
     "question_answering",

@@ -187,6 +187,7 @@ class Question(Generic[T_co]):
     identity: tuple[object, ...] = ()
     tasks: Mapping[str, str] = field(default_factory=dict)
     guided: bool = False
+    prefix: CommonPrefix | None = None
 
     @property
     def kind(self) -> str:
@@ -206,8 +207,6 @@ class Question(Generic[T_co]):
         if not (weights and isinstance(found, Finding)):
             return found
         return cast("T_co", _weighed(found, weights, readings, self.finding))
-
-    prefix: CommonPrefix | None = None
 
     @property
     def beginning(self) -> object:
@@ -259,7 +258,7 @@ def _weighed(
 
 
 class Verbatim(Question[T_co]):
-    """A question whose texts are sent as they are, a turn for each; `read` is all its own."""
+    """A question whose texts are sent as they are, a turn for each; its kind has its own `read`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Deferral:
     """What a round of evaluation found: the calls that wait, and the events of its results.
 
-    A row is evaluated again whenever its answers have come. So the events of a round count only if
-    nothing waits, and what a criterion asks after a call of its own had to wait follows from the
-    missing answer: it is not sent.
+    A row is evaluated again once its answers have come, so the events of a round count only if
+    nothing waits. After a call of a criterion has to wait, its later calls are not sent: they would
+    be made because the answer is missing.
     """
 
     batch_id: str

@@ -22,7 +22,7 @@ class HedgedCall:
     """One of up to two calls for the same verdict: the first one, or the hedge.
 
     `usual` estimates what the call takes. `rival` is the other call while it is out: then a failed
-    call is not repeated. The hedge is refused where it `may_wait` not but would have to.
+    call is not repeated. A call that must not wait (`may_wait`) is refused where it would have to.
     `attempts` are those of the call, of use if it is cancelled. `took_s` is how long the model took
     to answer, without any wait in this process.
     """

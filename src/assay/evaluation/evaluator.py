@@ -133,14 +133,14 @@ class Evaluator:
         while ready := self._ready(placed, finished, assignments, caller):
             asked = {index: assignments[index] for index in ready if index in assignments}
             if not asked:
-                checks = {i: each for i in ready if isinstance(each := placed[i].criterion, Check)}
+                checks = {i: one for i in ready if isinstance(one := placed[i].criterion, Check)}
                 finished |= await self._check_all(case, checks, caller, deadline)
             elif any(_stops(placed[index], done.result) for index, done in finished.items()):
                 finished |= self._finish_all(asked, SKIPPED, caller)
             else:
                 if not counted and not (caller.deferral and caller.deferral.resumed):
                     # All of them, since nothing may be refused once a call is made.
-                    chosen = [(each.criterion, each.panel) for each in assignments.values()]
+                    chosen = [(one.criterion, one.panel) for one in assignments.values()]
                     await self._gate.count_judge_calls(caller.tenant, calls_of(chosen))
                     counted = True
                 finished |= await self._load_and_judge(case, asked, caller, deadline)
@@ -198,16 +198,16 @@ class Evaluator:
         while True:
             known, ready = len(finished), []
             for index in reversed(range(len(placed))):  # parts before what they are parts of
-                each = placed[index]
+                one = placed[index]
                 if index in finished:
                     continue
-                outcome, waits = self._condition(each, finished)
+                outcome, waits = self._condition(one, finished)
                 if outcome is not None:
-                    finished[index] = self._finish(each.criterion, outcome, caller, 0.0)
-                elif not waits and (index in assignments or isinstance(each.criterion, Check)):
+                    finished[index] = self._finish(one.criterion, outcome, caller, 0.0)
+                elif not waits and (index in assignments or isinstance(one.criterion, Check)):
                     ready.append(index)
-                elif not waits and each.parts and finished.keys() >= set(each.parts.values()):
-                    finished[index] = self._combined(each, finished, caller)
+                elif not waits and one.parts and finished.keys() >= set(one.parts.values()):
+                    finished[index] = self._combined(one, finished, caller)
             if len(finished) == known:
                 checks = [index for index in ready if index not in assignments]
                 return (checks or ready)[::-1]
@@ -293,16 +293,14 @@ class Evaluator:
     ) -> dict[int, _Finished]:
         """Look up the members of the output that templates name, fetch images, ask all judges."""
         finished: dict[int, _Finished] = {}
-        wanting = {
-            index: each for index, each in assignments.items() if each.criterion.output_paths
-        }
+        wanting = {index: one for index, one in assignments.items() if one.criterion.output_paths}
         if wanting:
-            paths = (path for each in wanting.values() for path in each.criterion.output_paths)
+            paths = (path for one in wanting.values() for path in one.criterion.output_paths)
             members = OutputMembers(paths=tuple(dict.fromkeys(paths)))
             outcome = await self._check(members, case, caller, deadline)
             if outcome.finding is None:
                 finished = self._finish_all(wanting, outcome, caller)
-                assignments = {i: each for i, each in assignments.items() if i not in wanting}
+                assignments = {i: one for i, one in assignments.items() if i not in wanting}
             else:
                 case = replace(case, output_members=outcome.finding.value)
         try:

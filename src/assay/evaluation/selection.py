@@ -47,10 +47,10 @@ class Placed:
 
 def with_parts(criteria: Sequence[Criterion]) -> list[Placed]:
     """The criteria in order, and after them the parts of compound ones, and theirs."""
-    named = {each.name or each.type: index for index, each in enumerate(criteria)}
+    named = {criterion.name or criterion.type: index for index, criterion in enumerate(criteria)}
     placed = [
-        Placed(each, ("criteria", index), conditions=_conditions(each, named))
-        for index, each in enumerate(criteria)
+        Placed(criterion, ("criteria", index), conditions=_conditions(criterion, named))
+        for index, criterion in enumerate(criteria)
     ]
     for index, whole in enumerate(placed):  # it grows while it is read
         compound = whole.criterion

@@ -15,10 +15,10 @@ from assay.prompts.templates import render_text
 from assay.prompts.untrusted import Piece, delimited
 from assay.verdicts.scales import NumberScale
 
-SLOTS = ("context", "reference", "output", "first", "second")
+PARTS = ("context", "reference", "output", "first", "second")
 REST = ("input", "material")
 EDGE = "\0"
-"""Around the name of a slot, until the content takes its place: a megabyte is never joined."""
+"""Around the name of a part, until the content takes its place: a megabyte is never joined."""
 
 
 def framed(question: Question[Any], opening: str, mark: str, model: Model) -> tuple[Turn, ...]:
@@ -29,9 +29,9 @@ def framed(question: Question[Any], opening: str, mark: str, model: Model) -> tu
     frames = model.profile.frames if model.profile and question.reasoning else ()
     for frame in frames:
         if question.kind in frame.serves and _fits(question, frame):
-            slots = _slots(question, frame)
-            if all(slots.get(need) for need in frame.needs):
-                return _turns(question, frame, slots, opening, mark)
+            content = _by_part(question, frame)
+            if all(content.get(need) for need in frame.needs):
+                return _turns(question, frame, content, opening, mark)
     message = _unserved(question, model)
     outcome = QuestionUnsupported.outcome
     attempt = Attempt(model.provider, model.id, outcome, 0.0, message=message)
@@ -47,38 +47,38 @@ def _fits(question: Question[Any], frame: Frame) -> bool:
     return not frame.scales and (asks or not question.guided)
 
 
-def _slots(question: Question[Any], frame: Frame) -> Mapping[str, list[Piece]]:
+def _by_part(question: Question[Any], frame: Frame) -> Mapping[str, list[Piece]]:
     """The content by where it belongs in the frame; what has no place of its own is the input's."""
-    slots: dict[str, list[Piece]] = defaultdict(list)
+    content: dict[str, list[Piece]] = defaultdict(list)
     pair = getattr(question.scales[""], "pair", None) or ()
     for piece in question.content:
         title = piece[0]
         name = title.replace(",", " ").split()[0]
         for place, label in zip(("first", "second"), pair, strict=False):
             name = place if title.startswith(f"output ({label})") else name
-        has_place = name in SLOTS and (name != "context" or name in frame.needs)
-        slots[name if has_place else "input"].append(piece)
-        slots["material"].append(piece)
-    return slots
+        has_place = name in PARTS and (name != "context" or name in frame.needs)
+        content[name if has_place else "input"].append(piece)
+        content["material"].append(piece)
+    return content
 
 
 def _turns(
     question: Question[Any],
     frame: Frame,
-    slots: Mapping[str, list[Piece]],
+    content: Mapping[str, list[Piece]],
     opening: str,
     mark: str,
 ) -> tuple[Turn, ...]:
     scale = question.scales[""]
     low, high = (scale.low, scale.high) if isinstance(scale, NumberScale) else (0, 0)
-    values = {name: f"{EDGE}{name}{EDGE}" if slots.get(name) else "" for name in (*SLOTS, *REST)}
+    values = {name: f"{EDGE}{name}{EDGE}" if content.get(name) else "" for name in (*PARTS, *REST)}
     values |= {"task": question.task.replace(EDGE, "\ufffd"), "delimiters": opening}
     values |= {"low": f"{low:g}", "high": f"{high:g}"}
     turns = []
     for role, template in frame.turns:
         parts: list[str | Image] = []
         for number, part in enumerate(render_text(template, **values).split(EDGE)):
-            parts += delimited(slots[part], mark) if number % 2 else [part]
+            parts += delimited(content[part], mark) if number % 2 else [part]
         turns.append(Turn(role, tuple(parts)))
     return tuple(turns)
 

@@ -73,7 +73,7 @@ def questions_about(assignment: Assignment, case: Case) -> list[Question[Finding
     questions = [replace(question, identity=identity) for question in criterion.questions(case)]
     if assignment.prefixes:
         found = assignment.prefixes
-        questions = [replace(each, prefix=found.get(each.beginning)) for each in questions]
+        questions = [replace(asked, prefix=found.get(asked.beginning)) for asked in questions]
     if assignment.weighed:
         questions = [replace(question, top_logprobs=TOP_LOGPROBS) for question in questions]
     return [warned(question) for question in questions] if assignment.warned else questions

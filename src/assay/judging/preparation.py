@@ -31,7 +31,7 @@ async def judge_prepared(
         return [assignment], await judge_group([assignment], case)
     reply = await _written(question, assignment)
     panel = assignment.panel.parts[0]
-    # As of a judge that gave no verdict, which it is not.
+    # The items are no verdict: the outcome is that of a judge who gave none.
     took: JudgeReply[Any] = replace(reply, verdict=None)
     first = outcome_from(
         criterion, [votes_from(cast("Question[Finding]", question), panel, [took])]
@@ -55,7 +55,8 @@ async def _written(question: ItemsQuestion, assignment: Assignment) -> JudgeRepl
 def _after(first: CriterionOutcome, then: CriterionOutcome) -> CriterionOutcome:
     """The outcome of the judge's call, at the cost of both."""
     usage, cost_usd = total_spent((first, then))
-    attempts = [one for each in (first, then) if each.judge for one in each.judge.attempts]
+    judges = [outcome.judge for outcome in (first, then) if outcome.judge]
+    attempts = [attempt for judge in judges for attempt in judge.attempts]
     return replace(
         then,
         judge=then.judge and replace(then.judge, attempts=tuple(attempts)),

@@ -105,22 +105,22 @@ class TracesIn:
 
 
 def _partial(made: Sorted) -> dict[str, Any]:
-    """The fields of a partial success; empty if there is nothing to tell."""
+    """The fields of a partial success; empty if all spans were taken."""
     counts = made.outcomes
-    told = []
+    faults = []
     if counts["malformed"]:
-        told.append(f"{counts['malformed']} spans have no valid trace_id and span_id.")
+        faults.append(f"{counts['malformed']} spans have no valid trace_id and span_id.")
     if counts["full"]:
-        told.append(f"{counts['full']} spans were not kept: too many wait to be judged.")
+        faults.append(f"{counts['full']} spans were not kept: too many wait to be judged.")
     if counts["unmapped"]:
         reason = made.not_understood[0]["reason"]
-        told.append(
+        faults.append(
             f"{counts['unmapped']} spans of models are not understood, see GET {PATH}: {reason}"
         )
-    if not told:
+    if not faults:
         return {}
     rejected = counts["malformed"] + counts["full"]
-    return {"rejected_spans": rejected, "error_message": " ".join(told)}
+    return {"rejected_spans": rejected, "error_message": " ".join(faults)}
 
 
 def media_type_of(scope: Scope) -> str:

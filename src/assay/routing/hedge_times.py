@@ -18,7 +18,7 @@ p95 would be a slow one half of the time, and slow calls would not be hedged."""
 
 
 class HedgeTimes:
-    """How long a model took to answer calls that may be hedged, of late, without waits in here."""
+    """How long a model recently took to answer, without any wait in this process."""
 
     def __init__(self) -> None:
         self._answers = MovingQuantiles(ANSWERS_KEPT)

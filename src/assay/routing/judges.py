@@ -157,7 +157,7 @@ class ConfiguredJudges:
         if found is not None and found.model.kind != kind:
             what, can = KINDS[found.model.kind][0], KINDS[kind][1]
             raise RequestError("unknown_model", f"{found.model.id} is {what} and cannot {can}.")
-        fitting = [id_ for id_, each in self._candidates.items() if each.model.kind == kind]
+        fitting = [other.model.id for other in candidates if other.model.kind == kind]
         return found or _unknown("model", model, fitting)
 
 

@@ -11,6 +11,7 @@ import pytest
 from assay.domain.traces import Observation
 from assay.otlp.decoding import JSON, PROTOBUF, decode
 from assay.otlp.mapping import NO_CONTENT, UNKNOWN_FORM, not_understood, observe
+from assay.otlp.messages import ROLES
 from fakes.spans import export, span
 
 TRACES = Path(__file__).parents[2] / "cases" / "traces"
@@ -150,8 +151,11 @@ def test_an_unknown_form_is_told_with_the_names_of_attributes_alone() -> None:
 def test_no_value_breaks_the_mapping(value: str) -> None:
     """Attributes are the application's own: of any form and length."""
     names = ("gen_ai.input.messages", "gen_ai.output.messages", "llm.tools.0.tool.json_schema")
-    observed(dict.fromkeys(names, value))
-    observed({"gen_ai.prompt.0": value, "gen_ai.prompt.0.content": value, "gen_ai.prompt.x": value})
+    earlier = {f"gen_ai.prompt.{name}": value for name in ("0", "0.content", "x")}
+    for found in (observed(dict.fromkeys(names, value)), observed(earlier)):
+        said = () if found is None else (*found.input, *found.output)
+        assert all(isinstance(message["content"], str) for message in said)
+        assert all(message["role"] in ROLES.values() for message in said)
 
 
 def test_attributes_are_nested_as_deep_in_json_as_in_protobuf() -> None:

@@ -85,7 +85,7 @@ def _item(line: int, row: Row, limits: Limits) -> NewItem:
     if len(body) > limits.max_body_bytes:
         raise RequestError("invalid_request", f"must have at most {limits.max_body_bytes} bytes")
     digest = hashlib.sha256(body).hexdigest()
-    # The first half of a hash is as good as all of it where nobody gains from a collision.
+    # The first half of a hash is as good as all of it where a collision is of no use to a caller.
     return NewItem(line, id_ or digest[:32], digest, body, item.group, item.split, item.metadata)
 
 

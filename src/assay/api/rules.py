@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -268,13 +269,7 @@ class LiveRules:
     async def get_traces(self, request: Request) -> Response:
         """How many spans were sent, and which of them were not understood."""
         seen = await self._traces.seen(await self._services.admit(request))
-        return json_response(
-            {
-                "object": "traces",
-                "outcomes": seen.outcomes,
-                "not_understood": seen.not_understood,
-            }
-        )
+        return json_response({"object": "traces", **asdict(seen)})
 
     async def _found(self, request: Request, name: str) -> KnownRule:
         tenant = await self._services.admit(request)

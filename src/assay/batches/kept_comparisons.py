@@ -151,7 +151,7 @@ class KeptComparisons:
                 await self._compute(id_, base, candidate)
         except Exception as error:
             computed.set_exception(error)
-            computed.exception()  # retrieved here, since nobody may be waiting
+            computed.exception()  # retrieved here, since no request may be waiting
             await (await self._open_stores()).objects.delete(candidate.tenant, COMPARISON, id_)
             raise
         finally:

@@ -111,7 +111,7 @@ def batch_routers(batches: Batches, eraser: RedisEraser, supervisor: Supervisor)
     ]
 
 
-def start_worker(settings: Settings, process: Process) -> BatchWorker:
+def start_worker(settings: Settings, process: Process, live: LiveTraffic) -> BatchWorker:
     """A worker that takes rows, beside tasks that look after control sets and live traffic."""
     worker = build_worker(settings.batches, process)
     worker.start()
@@ -119,7 +119,6 @@ def start_worker(settings: Settings, process: Process) -> BatchWorker:
     if process.judging.job_apis:
         collector = build_collector(settings.batches, process)
         process.supervisor.start("provider_jobs", collector.run)
-    live = build_live(settings, process, build_rules(process))
     process.supervisor.start("live_traffic", live.run)
     return worker
 

@@ -72,12 +72,12 @@ async def open_service(
         process = await stack.enter_async_context(open_process(settings, ends_stalled=ends_stalled))
         services = _services(settings, process)
         process.supervisor.start("memory_trimming", partial(give_back_memory, process.load))
-        if work:
-            worker = start_worker(settings, process)
-            stack.push_async_callback(worker.stop)
-        batches = build_batches(settings, services, process)
         rules = build_rules(process)
         live = build_live(settings, process, rules)
+        if work:
+            worker = start_worker(settings, process, live)
+            stack.push_async_callback(worker.stop)
+        batches = build_batches(settings, services, process)
         app = create_app(
             services,
             process.limits,

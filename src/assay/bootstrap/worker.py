@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from assay.bootstrap.batches import start_worker
+from assay.bootstrap.batches import build_live, build_rules, start_worker
 from assay.bootstrap.process import open_process
 from assay.http.server import handled_signals, listen, serving
 from assay.settings import Settings
@@ -30,7 +30,8 @@ async def run_worker(settings: Settings, on_started: Callable[[str], None]) -> N
         )
         await stack.enter_async_context(serving(process.operations, listener))
         signals = stack.enter_context(handled_signals())
-        worker = start_worker(settings, process)
+        live = build_live(settings, process, build_rules(process))
+        worker = start_worker(settings, process, live)
         stack.push_async_callback(worker.stop)
         process.lifecycle.phase = "serving"
         on_started(f"http://{server.host}:{listener.getsockname()[1]}")

@@ -291,6 +291,6 @@ def _correlation(first: Floats, second: Floats) -> float:
 def _kendall(first: Floats, second: Floats) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    # Its p-value, which nobody reads, is slow for many rows or divides by the rows less two.
+    # Its p-value, which is not used, is slow for many rows or divides by the rows less two.
     method = "asymptotic" if len(first) > 2 else "exact"  # noqa: PLR2004
     return float(stats.kendalltau(first, second, method=method).statistic)

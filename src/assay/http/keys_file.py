@@ -43,7 +43,7 @@ _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionErr
 class KeysFile:
     """Admits the holders of a file's keys; a changed file is loaded without a restart.
 
-    A file that is gone admits nobody. Faults are logged and emitted as an event.
+    A file that is gone admits no caller. Faults are logged and emitted as an event.
     """
 
     def __init__(

@@ -221,7 +221,7 @@ class BoundedConnection(HttpToolsProtocol):
             self._await_reader()
 
     def _close(self) -> None:
-        """Close the connection; what nobody has read by now is dropped with it."""
+        """Close the connection; what is not read by now is dropped with it."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:

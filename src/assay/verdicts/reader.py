@@ -123,7 +123,7 @@ def read_verdict(
         marks = marks_of(form, answer.text if declared else own, scale)
         if form.framed:
             marks = [mark for mark in marks if frames(answer.text, mark, scale)]
-        # A form that nobody declared may be quoted or denied, as prose may.
+        # A form that is not declared may be quoted or denied, as prose may.
         if marks and (declared or any(_stands(own, mark, scale) for mark in marks)):
             others = [] if declared else stated
             why = completion.text if form.reasoned else None

@@ -33,7 +33,7 @@ class FairSlots:
     async def slot(self, tenant: str) -> AsyncIterator[None]:
         """Hold a slot; raises `SlotsFull` at once where there is no place to wait for one."""
         if self._may_hold(tenant):
-            self._take(tenant)  # whoever waits already is at its own bound, and not overtaken
+            self._take(tenant)  # tenants that wait are at their own bound: none is overtaken
         else:
             await self._wait(tenant)
         try:

@@ -220,7 +220,7 @@ class SandboxPool:
             self._workers.add(worker)
             self._rest(worker)
         except WorkerCrashed:
-            pass  # whoever needs a worker tries again, and reports it
+            pass  # the next check that needs a worker tries again, and reports it
         finally:
             self._spare = None
 

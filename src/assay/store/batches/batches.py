@@ -22,9 +22,9 @@ from assay.store.packing import pack
 CREATE = load_script(__package__, "create")
 ADD = load_script(__package__, "add")
 REPORT = load_script(__package__, "report")
-START = load_script(__package__, "start")
-SEAL = load_script(__package__, "seal")
-END = load_script(__package__, "end")
+START = load_script(__package__, "prelude", "start")
+SEAL = load_script(__package__, "prelude", "seal")
+END = load_script(__package__, "prelude", "end")
 
 TENANT_BATCHES_MAX = 10_000
 BAD_ROWS_KEPT_MAX = 10_000

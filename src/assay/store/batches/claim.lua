@@ -14,8 +14,7 @@ end
 if status ~= 'running' then
   return {status}
 end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now = now_ms()
 local wanted = tonumber(ARGV[2])
 local due = seed and redis.call('HEXISTS', KEYS[8], meta[4] or 0) == 1
 if due and now >= tonumber(meta[5] or 0) then

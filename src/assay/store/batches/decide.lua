@@ -4,7 +4,7 @@
 -- ARGV  1 length of the prefix before, 2 after, 3 state of the rules, 4 what is known of the gates,
 --       5 decided or completed, or '' to go on
 -- Answers 1, or 0 if another worker was faster or the batch does not run.
-local meta = redis.call('HMGET', KEYS[1], 'status', 'prefix', 'expires', 'hook')
+local meta = redis.call('HMGET', KEYS[1], 'status', 'prefix', 'expires')
 if meta[1] ~= 'running' or (meta[2] or '0') ~= ARGV[1] then
   return 0
 end
@@ -16,11 +16,5 @@ if ARGV[5] == '' then
   end
   return 1
 end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('HSET', KEYS[1], 'status', ARGV[5], 'finished', now)
-if meta[4] == 'waiting' then
-  redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
-end
-redis.call('UNLINK', unpack(KEYS, 4))
+end_batch(ARGV[5], {unpack(KEYS, 4)})
 return 1

@@ -23,7 +23,7 @@ from assay.redis.scripts import Argument, load_script
 from assay.store.batches.keys import DEFERRED, BatchKeys
 from assay.store.packing import pack, unpack
 
-PUT = load_script(__package__, "put_call")
+PUT = load_script(__package__, "prelude", "put_call")
 TAKE = load_script(__package__, "take_calls")
 RESOLVE = load_script(__package__, "resolve")
 

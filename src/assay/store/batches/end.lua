@@ -9,11 +9,5 @@ end
 if status ~= 'open' and status ~= 'running' then
   return status
 end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('HSET', KEYS[1], 'status', ARGV[1], 'finished', now, 'error', ARGV[2])
-if redis.call('HGET', KEYS[1], 'hook') == 'waiting' then
-  redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
-end
-redis.call('UNLINK', unpack(KEYS, 2))
+end_batch(ARGV[1], {unpack(KEYS, 2)}, ARGV[2])
 return 'ended'

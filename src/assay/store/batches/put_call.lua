@@ -6,8 +6,7 @@ local meta = redis.call('HMGET', KEYS[1], 'status', 'expires')
 if meta[1] ~= 'running' or redis.call('EXISTS', KEYS[2]) == 1 then
   return 0
 end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now = now_ms()
 redis.call('HSET', KEYS[2], 's', 'waiting', 'd', ARGV[6], 'b', ARGV[4])
 redis.call('SADD', KEYS[3], ARGV[2] .. ':' .. ARGV[1])
 redis.call('HSETNX', KEYS[4], ARGV[3], now)

@@ -29,16 +29,16 @@ from assay.store.batches.keys import ACTIVE, BatchKeys
 from assay.store.batches.rows import expire_rows
 from assay.store.packing import pack, unpack
 
-CLAIM = load_script(__package__, "claim")
+CLAIM = load_script(__package__, "prelude", "claim")
 RENEW = load_script(__package__, "renew")
-SETTLE = load_script(__package__, "settle")
-RETURN = load_script(__package__, "return")
+SETTLE = load_script(__package__, "prelude", "settle")
+RETURN = load_script(__package__, "prelude", "return")
 PARK = load_script(__package__, "park")
 STALLED = load_script(__package__, "stalled")
 RELEASE = load_script(__package__, "release")
-END = load_script(__package__, "end")
-DECIDE = load_script(__package__, "decide")
-WEBHOOK = load_script(__package__, "webhook")
+END = load_script(__package__, "prelude", "end")
+DECIDE = load_script(__package__, "prelude", "decide")
+WEBHOOK = load_script(__package__, "prelude", "webhook")
 
 LEASE_S = 12.0
 """A row that its worker has not renewed for this long is handed to another."""

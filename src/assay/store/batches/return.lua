@@ -10,8 +10,7 @@ if ARGV[5] == '0' then
   redis.call('XADD', KEYS[2], '*', 'i', ARGV[2], 'k', ARGV[3], 'a', ARGV[4])
   return 1
 end
-local clock = redis.call('TIME')
-local due = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[5]
+local due = now_ms() + ARGV[5]
 redis.call('ZADD', KEYS[3], due, ARGV[2] .. ':' .. ARGV[3] .. ':' .. ARGV[4])
 redis.call('PEXPIREAT', KEYS[3], redis.call('HGET', KEYS[1], 'expires'))
 redis.call('HINCRBY', KEYS[1], 'retried', 1)

@@ -13,11 +13,5 @@ end
 if meta[1] ~= 'running' or tonumber(meta[3]) < tonumber(meta[2]) then
   return meta[1]
 end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('HSET', KEYS[1], 'status', 'completed', 'finished', now)
-if redis.call('HGET', KEYS[1], 'hook') == 'waiting' then
-  redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
-end
-redis.call('UNLINK', KEYS[2], KEYS[3])
+end_batch('completed', {KEYS[2], KEYS[3]})
 return 'completed'

@@ -45,8 +45,7 @@ local settled = redis.call('HINCRBY', KEYS[1], 'settled', 1)
 if meta[1] ~= 'running' then
   return 'stored'
 end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now = now_ms()
 local age = now - tonumber(meta[4])
 if age >= tonumber(ARGV[6]) then
   local rate = string.format('%.6f', (tonumber(meta[5]) + 1) / age * 1000)
@@ -62,9 +61,5 @@ end
 if settled < tonumber(meta[2]) or meta[7] then
   return 'stored'
 end
-redis.call('HSET', KEYS[1], 'status', 'completed', 'finished', now)
-if redis.call('HGET', KEYS[1], 'hook') == 'waiting' then
-  redis.call('HSET', KEYS[1], 'hook', 'due', 'hook_at', now)
-end
-redis.call('UNLINK', KEYS[2], KEYS[3])
+end_batch('completed', {KEYS[2], KEYS[3]})
 return 'completed'

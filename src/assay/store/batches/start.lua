@@ -11,8 +11,7 @@ if meta[1] == 'open' then
   if tonumber(meta[2]) == 0 then
     return 'empty'
   end
-  local clock = redis.call('TIME')
-  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local now = now_ms()
   redis.call('HSET', KEYS[1], 'status', 'running', 'started', now, 'window', now, 'in_window', 0)
 elseif meta[1] ~= 'running' then
   return meta[1]

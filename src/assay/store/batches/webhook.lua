@@ -7,8 +7,7 @@ local meta = redis.call('HMGET', KEYS[1], 'hook', 'hook_at')
 if meta[1] ~= 'due' then
   return {}
 end
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now = now_ms()
 if ARGV[1] ~= 'claim' then
   if ARGV[2] == '' then
     redis.call('HSET', KEYS[1], 'hook', ARGV[1])

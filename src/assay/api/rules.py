@@ -130,13 +130,8 @@ class RuleListResponse(ListResponse[RuleResponse]):
     """The rules of a tenant, by their names."""
 
 
-class RuleScoresResponse(Shape):
+class RuleScoresResponse(ListResponse[dict[str, Any]]):
     """The batches of a rule, one for each hour with traffic, newest first."""
-
-    object: Literal["list"]
-    data: list[dict[str, Any]]
-    has_more: bool
-    next_cursor: str | None
 
 
 class TracesResponse(Shape):

@@ -92,13 +92,13 @@ class Router:
         self, run: _Run[T], candidate: Candidate, hedged: HedgedCall | None = None
     ) -> Completion[T]:
         """The candidate's answer; a failure is noted, and says which others are worth asking."""
-        prompt = run.prompt.for_model(candidate.model)
         attempts_left = 1 + run.extra
-        if hedged and hedged.rival:
-            attempts_left -= len(hedged.rival.attempts)
-            if candidate is run.asked:
-                prompt = replace(prompt, key=None)  # else it would share the call that is late
         try:
+            prompt = run.prompt.for_model(candidate.model)
+            if hedged and hedged.rival:
+                attempts_left -= len(hedged.rival.attempts)
+                if candidate is run.asked:
+                    prompt = replace(prompt, key=None)  # else it would share the call that is late
             completion = await candidate.chat.complete(
                 prompt,
                 replace(

@@ -6223,7 +6223,7 @@ export interface components {
             on_refusal?: ("next" | "stop") | null;
             /**
              * Prefix Cache
-             * @description Whether one call about a long case goes first, so that the others read the case from the provider's cache; absent: in batches.
+             * @description Whether one call about a long case goes first, so that the others read the case from the provider's cache; absent: in batches whose `service` is `interactive`.
              * @default null
              */
             prefix_cache?: boolean | null;

@@ -89,6 +89,7 @@ async def record(session: aiohttp.ClientSession) -> dict[str, dict[str, Any]]:
     await _records(recorder)
     batch = await _batches(recorder)
     await _trust(recorder, batch)
+    await _live_traffic(recorder)
     await _operations(recorder)
     return recorder.examples
 
@@ -228,6 +229,50 @@ async def _trust(recorder: Recorder, batch: str) -> None:
     await call("put_control", "PUT", "evaluators/manners/control", control)
     await call("get_control", "GET", "evaluators/manners/control")
     await call("create_erasure", "POST", "erasures", {"subject": "customer-17"})
+
+
+async def _live_traffic(recorder: Recorder) -> None:
+    call = recorder.call
+    rule = {
+        "evaluator": "manners",
+        "filter": 'service.name == "shop"',
+        "sample_rate": 0.2,
+        "limit": {"per_minute": 60, "usd_per_day": 5},
+    }
+    await call("create_rule", "POST", "rules", {"name": "shop", **rule})
+    await call("get_rule", "GET", "rules/shop")
+    await call("list_rules", "GET", "rules")
+    await call("put_rule", "PUT", "rules/shop", {**rule, "sample_rate": 1})
+    await call("export_traces", "POST", "traces", _spans())
+    await call("get_traces", "GET", "traces")
+    await call("get_rule_scores", "GET", "rules/shop/scores?hours=1")
+
+
+def _spans() -> dict[str, Any]:
+    """A span of a model, as the GenAI conventions describe it."""
+    said = {"role": "assistant", "parts": [{"type": "text", "content": CASE["output"]}]}
+    asked = {"role": "user", "parts": [{"type": "text", "content": CASE["input"]}]}
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-5.4-mini",
+        "gen_ai.input.messages": json.dumps([asked]),
+        "gen_ai.output.messages": json.dumps([said]),
+    }
+    span = {
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "eee19b7ec3c1b174",
+        "name": "chat gpt-5.4-mini",
+        "kind": 3,
+        "startTimeUnixNano": "1795000000000000000",
+        "endTimeUnixNano": "1795000001000000000",
+        "attributes": _attributes(attributes),
+    }
+    resource = {"attributes": _attributes({"service.name": "shop"})}
+    return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}
+
+
+def _attributes(values: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"key": key, "value": {"stringValue": value}} for key, value in values.items()]
 
 
 async def _operations(recorder: Recorder) -> None:

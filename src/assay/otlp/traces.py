@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -31,6 +32,9 @@ GRPC_CODES: Mapping[int, int] = {
 }  # fmt: skip
 
 
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
 class TracesIn:
     """The resource that traces are exported to; `admit` is the tenant of a request."""
 
@@ -53,15 +57,13 @@ class TracesIn:
     def router(self) -> APIRouter:
         """Its route."""
         router = APIRouter(tags=["rules"])
-        media = {"schema": {"type": "string", "format": "binary"}}
-        content = {PROTOBUF: media, JSON: {"schema": {"type": "object"}}}
+        content = {PROTOBUF: BINARY, JSON: {"schema": {"type": "object"}}}
         sent = {"requestBody": {"required": True, "content": content}}
         described = {"description": "`ExportTraceServiceResponse`.", "content": content}
-        refused = {"description": "`google.rpc.Status`.", "content": content}
         router.add_api_route(
             PATH, self.export_traces, methods=["POST"], operation_id="export_traces",
             response_model=None, openapi_extra=sent,
-            responses={200: described, **dict.fromkeys(ERRORS, refused)},
+            responses={200: described, **{status: _refused(status) for status in ERRORS}},
         )  # fmt: skip
         return router
 
@@ -102,6 +104,13 @@ class TracesIn:
         self._load.reserve(held)
         request.state.held.callback(self._load.reserve, -held)
         return body
+
+
+def _refused(status: int) -> dict[str, Any]:
+    """An error as the OpenAPI document describes it."""
+    said = {"code": GRPC_CODES[status], "message": f"{HTTPStatus(status).phrase}."}
+    as_json = {"schema": {"type": "object"}, "example": said}
+    return {"description": "`google.rpc.Status`.", "content": {PROTOBUF: BINARY, JSON: as_json}}
 
 
 def _partial(made: Sorted) -> dict[str, Any]:

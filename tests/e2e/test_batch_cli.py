@@ -131,7 +131,8 @@ async def test_an_interrupt_says_what_became_of_the_batch(assay):
         cwd=assay.folder, env={**clean_environment(), "ASSAY_URL": assay.url},
         stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    assert b"assay: batch batch_" in await process.stderr.readline()
+    while b"assay: batch batch_" not in (line := await process.stderr.readline()):
+        assert line
     process.send_signal(signal.SIGINT)
     said = (await process.stderr.read()).decode()
     assert "interrupted; the batch is not started" in said

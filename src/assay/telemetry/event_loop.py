@@ -21,7 +21,10 @@ from assay.domain.supervision import SupervisedTask
 
 LOOK_EVERY_S = 0.25
 STALL_S = 2.0
-"""After the loop has stood still for so long, the stack of every thread goes to stderr."""
+"""A loop that has stood still for so long is counted."""
+DUMP_S = 8.0
+"""After so long, the stack of every thread goes to stderr: from a thread that does not wait for the
+interpreter, which a process that is only slow should not risk."""
 STALL_S_MAX = 20.0
 """Then the process ends, by SIGALRM: nothing else would end it but a probe, blindly and later."""
 
@@ -30,7 +33,7 @@ class LoopWatchdog:
     """Re-armed by the loop while it turns; `trace` gets the stacks of a process that it ends."""
 
     def __init__(
-        self, trace: Path, *, stall_s: float = STALL_S, stall_s_max: float = STALL_S_MAX
+        self, trace: Path, *, stall_s: float = DUMP_S, stall_s_max: float = STALL_S_MAX
     ) -> None:
         self._trace = trace
         self._stall_s = stall_s

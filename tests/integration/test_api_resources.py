@@ -13,7 +13,7 @@ from assay.criteria import CRITERIA
 from assay.domain.completion import Caller
 from assay.domain.errors import DomainError, RequestError
 from assay.domain.evaluation import Case, CriterionResult, JudgeSpec
-from assay.domain.events import InternalFault
+from assay.domain.events import InternalFault, RequestFinished
 from assay.http.keys_file import KeysFile, new_key
 from fakes import documented
 from fakes.http_api import evaluation, running_api, unscored
@@ -165,7 +165,7 @@ async def test_keys_decide_who_calls(tmp_path):
             assert answered["www-authenticate"].startswith("Bearer")
         assert (await api.post(GOOD, authorization=f"Bearer {key}"))[0] == 200
         assert [each["caller"].tenant for each in api.evaluator.calls] == ["acme"]
-        assert [each.caller.tenant for each in api.events.events] == ["", "", "acme"]
+        assert [each.caller.tenant for each in api.events.of(RequestFinished)] == ["", "", "acme"]
 
 
 async def test_a_sane_request_id_is_kept_and_any_other_replaced():
@@ -185,10 +185,11 @@ async def test_each_request_is_an_event_with_its_route_and_never_its_path():
         await api.post(GOOD, path="/secret-path")
         async with api.http.request("BREW", api.url + "/v1/models") as answer:
             await answer.read()
-        told = [(each.method, each.route, each.status) for each in api.events.events]
+        finished = api.events.of(RequestFinished)
+        told = [(each.method, each.route, each.status) for each in finished]
         assert told[:2] == [("POST", "/v1/evaluations", 200), ("POST", "unmatched", 404)]
         assert all(method in {"POST", "OTHER"} for method, _, _ in told)
-        assert api.events.events[0].body_bytes == len(json.dumps(GOOD))
+        assert finished[0].body_bytes == len(json.dumps(GOOD))
 
 
 async def test_the_catalogue_lists_each_type_with_its_schema():

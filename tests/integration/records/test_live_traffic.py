@@ -205,7 +205,19 @@ async def test_spans_that_cannot_be_used_are_told(api: RecordsApi) -> None:
         (b"", PROTOBUF, {"Content-Encoding": "br"}, 415, 3),
         (b"", PROTOBUF, {"Authorization": "Bearer wrong"}, 401, 16),
     ],
-    ids=("no_message", "no_json", "no_list", "bomb", "no_gzip", "cut", "encoding", "key"),
+    ids=(
+        "no_message",
+        "no_json",
+        "no_list",
+        "bomb",
+        "no_gzip",
+        "cut",
+        "two_parts",
+        "null",
+        "list",
+        "encoding",
+        "key",
+    ),
 )
 async def test_errors_are_statuses_in_the_encoding_of_the_request(
     api: RecordsApi, body: bytes, kind: str, headers: dict[str, str], status: int, code: int

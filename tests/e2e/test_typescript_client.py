@@ -45,6 +45,7 @@ NODE = node_folder()
 pytestmark = [
     pytest.mark.skipif(NODE is None, reason="there is no Node 20 here: bin/extras installs one"),
     pytest.mark.timeout(180),  # packages are fetched at the first time
+    pytest.mark.xdist_group("typescript"),  # it is built in its own folder
 ]
 
 

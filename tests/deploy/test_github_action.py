@@ -247,7 +247,7 @@ async def test_a_comment_that_is_refused_does_not_decide(job: Job):
     code, output = await job.run()
     assert code == 0
     assert "::warning::assay: the comment was refused with 403" in output
-    assert "✅" in (job.folder / "summary.md").read_text()
+    assert "☑️" in (job.folder / "summary.md").read_text()
 
 
 @with_a_service

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -10,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,6 @@ NODE = node_folder()
 pytestmark = [
     pytest.mark.skipif(NODE is None, reason="there is no Node 20 here: bin/extras installs one"),
     pytest.mark.timeout(180),  # packages are fetched at the first time
-    pytest.mark.xdist_group("typescript"),  # it is built in its own folder
 ]
 
 
@@ -73,7 +74,22 @@ def run(*command: str, **environ: str) -> str:
 
 @pytest.fixture(scope="module")
 def built() -> set[str]:
-    """The files of the package; its tests and the examples of the documents are compiled, too."""
+    """The files of the package; its tests and the examples of the documents are compiled, too.
+
+    Once in a run: its processes share the folder.
+    """
+    run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+    made = CLIENT / f"build/{run_id or 'alone'}.json"
+    lock = Path(tempfile.gettempdir()) / f"assay-{hashlib.sha256(bytes(CLIENT)).hexdigest()[:16]}"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (run_id and made.exists()):
+            files = _build()
+            made.write_text(json.dumps(files))
+        return set(json.loads(made.read_text()))
+
+
+def _build() -> list[str]:
     modules = CLIENT / "node_modules"
     stamp, locked = modules / ".locked", (CLIENT / "package-lock.json").read_bytes()
     digest = hashlib.sha256(locked).hexdigest()
@@ -94,7 +110,7 @@ def built() -> set[str]:
         (examples / f"{document.stem.lower()}.ts").write_text(program)
     [packed] = json.loads(npm("pack", "--dry-run", "--json", "--silent"))  # builds first
     run("node", "node_modules/typescript/bin/tsc", "-p", "tsconfig.test.json")
-    return {file["path"] for file in packed["files"]}
+    return [file["path"] for file in packed["files"]]
 
 
 def test_the_generated_types_are_those_of_the_openapi_document(built, tmp_path):

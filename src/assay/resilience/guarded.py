@@ -96,7 +96,12 @@ class Guarded:
                 self._quarantine_key()
             raise
         except asyncio.CancelledError as cancelled:
-            if _proves_slow(cancelled, self._slow_s):
+            # A caller who leaves proves nothing; what a hedge has overtaken may be slow.
+            if (
+                context.hedged
+                and context.hedged.superseded
+                and _proves_slow(cancelled, self._slow_s)
+            ):
                 result = SLOW
             raise
         finally:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from assay.domain import errors
-from assay.domain.completion import Completion
+from assay.domain.completion import NO_USAGE, Completion
 from assay.domain.errors import ModelError
 from assay.domain.events import KeyQuarantined
+from assay.domain.hedging import HedgedCall
 from assay.domain.models import Model
 from assay.domain.policy import BreakerPolicy
 from assay.resilience.breaker.breaker import Breaker
@@ -37,8 +38,8 @@ class GuardedModel:
         self.breaker = Breaker(MODEL.id, policy, self.sink, lambda: self.now_s)
         self.chat = Guarded(model, served, self.breaker, self.sink, clock_s=lambda: self.now_s)
 
-    async def call(self) -> Completion:
-        return await self.chat.complete(ask(), call(5.0))
+    async def call(self, hedged: HedgedCall | None = None) -> Completion:
+        return await self.chat.complete(ask(), replace(call(5.0), hedged=hedged))
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,15 @@ async def test_deadlines_shorter_than_the_silence_can_trip(idle_s: float, state:
     assert guard.breaker.state == state
 
 
-@pytest.mark.parametrize(("idle_s", "state"), [(0.0, "closed"), (2.4, "closed"), (2.5, "open")])
-async def test_a_cancelled_call_shows_what_it_has_shown(idle_s: float, state: str) -> None:
-    """To be cancelled is no failure of the provider; the silence until then may be one."""
+@pytest.mark.parametrize(
+    ("superseded", "idle_s", "state"),
+    [(True, 0.0, "closed"), (True, 2.4, "closed"), (True, 2.5, "open"), (False, 2.5, "closed")],
+)
+async def test_a_superseded_call_shows_what_it_has_shown(
+    superseded: bool, idle_s: float, state: str
+) -> None:
+    """To be cancelled is no failure of the provider; the silence until a hedge answers may be one.
+    A caller who leaves shows nothing."""
 
     class Cancelled(ScriptedModel):
         async def complete(self, *_: object) -> Completion:
@@ -85,9 +92,10 @@ async def test_a_cancelled_call_shows_what_it_has_shown(idle_s: float, state: st
             cancelled.idle_s = idle_s  # type: ignore[attr-defined]
             raise cancelled
 
-    guard = GuardedModel(Cancelled())
+    guard, hedged = GuardedModel(Cancelled()), HedgedCall(lambda: NO_USAGE)
+    hedged.superseded = superseded
     with pytest.raises(asyncio.CancelledError):
-        await guard.call()
+        await guard.call(hedged)
     assert guard.breaker.state == state
 
 

@@ -45,10 +45,12 @@ async def test_a_worker_that_dies_at_any_step_loses_nothing_and_pays_for_nothing
 async def test_a_worker_that_dies_before_the_job_is_noted_loses_nothing(tmp_path):
     """Rows are parked and the worker is killed before it has sent their calls."""
     async with job_fleet(tmp_path) as fleet:
+        fleet.provider.hold = "upload"  # so that rows wait for as long as it takes to see them
         lost = await fleet.worker()
         path = await fleet.create(200)
         await fleet.until(path, lambda batch: batch["counts"]["waiting"] > 0)
         await kill(lost)
+        fleet.release()
         await fleet.worker()
         batch = await fleet.ended(path)
         assert batch["counts"]["scored"] == 200

@@ -181,11 +181,11 @@ async def test_redis_goes_away_under_an_open_page(scene: Scene):
     async with scene.window() as (_, page):
         scene.redis.kill()
         try:
-            await page.get_by_role("alert").wait_for()
+            await page.get_by_role("alert").first.wait_for()
             assert await page.get_by_role("heading", name="Overview").count() == 1
         finally:
             scene.redis.start()
-        await page.get_by_role("alert").wait_for(state="detached")
+        await expect(page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_records_go_away_under_an_open_page(scene: Scene):

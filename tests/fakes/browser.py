@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WITHOUT_CHROMIUM = "there is no Chromium here: bin/extras installs one"
+
+expect.set_options(timeout=30_000)  # as long as other waits: a busy machine is no fault of a page
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import os
 import signal
 
 from hypothesis import settings
@@ -12,3 +13,6 @@ settings.load_profile("assay")
 # start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where modules are not kept compiled, every process that the tests start compiles all of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

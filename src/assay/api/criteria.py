@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import Any, Literal
 
 import orjson
@@ -52,14 +54,19 @@ class CriterionListResponse(BaseModel):
 
 
 def criteria_router(services: Services) -> APIRouter:
-    """The route of the catalogue, which is the same for every caller and serialised once."""
+    """The route of the catalogue."""
     router = APIRouter(tags=["catalogue"])
-    catalogue = orjson.dumps({"object": "list", "data": [entry(name) for name in CRITERIA]})
 
     async def list_criteria(request: Request) -> Response:
         """List every type of criterion, with its JSON Schema and an example."""
         await services.admit(request)
-        return Response(catalogue, media_type="application/json")
+        return Response(await asyncio.to_thread(_catalogue), media_type="application/json")
 
     add_route(router, "GET", "/v1/criteria", list_criteria, CriterionListResponse, AUTHENTICATED)
     return router
+
+
+@functools.cache
+def _catalogue() -> bytes:
+    """The same for every caller; made when it is first asked for, as its schemas take a while."""
+    return orjson.dumps({"object": "list", "data": [entry(name) for name in CRITERIA]})

@@ -13,17 +13,24 @@ FIELDS_MAX = 100
 """An object with more fields is refused unread: each would be an error of its own."""
 
 
-def _without_coercion(schema: Any) -> Any:
-    """The schema with the types of JSON: "5" is no number, 1 is no boolean, and 5.0 is whole.
+_KEPT = frozenset({"default", "expected", "metadata", "cls"})
 
-    pydantic's own strict mode would also refuse a list for a tuple.
+
+def _without_coercion(schema: Any, of: type) -> Any:
+    """The schema `of` a class with the types of JSON: "5" is no number, 1 is no boolean, and 5.0
+    is whole.
+
+    pydantic's own strict mode would also refuse a list for a tuple. Nested values of a request have
+    been through here themselves.
     """
     if isinstance(schema, list | tuple):
-        return type(schema)(map(_without_coercion, schema))
+        return type(schema)(_without_coercion(one, of) for one in schema)
     if not isinstance(schema, dict):
         return schema
-    kept = {"default", "expected", "metadata"}
-    plain = {k: v if k in kept else _without_coercion(v) for k, v in schema.items()}
+    model = schema["cls"] if schema.get("type") == "model" else of
+    if model is not of and issubclass(model, Frozen):
+        return schema
+    plain = {k: v if k in _KEPT else _without_coercion(v, of) for k, v in schema.items()}
     if plain.get("type") in ("bool", "float"):
         return plain | {"strict": True}
     if plain.get("type") == "int":
@@ -44,7 +51,8 @@ class Frozen(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return _without_coercion(handler(source))
+        schema = handler(source)
+        return schema if cls.__pydantic_complete__ else _without_coercion(schema, cls)
 
     @model_validator(mode="before")
     @classmethod

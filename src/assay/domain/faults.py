@@ -18,6 +18,7 @@ FAULT_PLACES = (
     "comparison",
     "control_sets",
     "event_loop_lag",
+    "grouped_calls",
     "idempotency_release",
     "idempotency_renewal",
     "judge_call",

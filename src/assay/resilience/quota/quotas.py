@@ -18,6 +18,7 @@ from assay.domain.supervision import Supervisor
 from assay.redis.circuit import CALLS_MAX, RedisCircuit, write_probe
 from assay.redis.scripts import Argument, Script, ScriptRunner, load_script
 from assay.redis.time_budget import CALL_BUDGET_S
+from assay.resilience.grouped_calls import GroupedCalls
 from assay.resilience.quota.buckets import buckets_from_quota
 from assay.resilience.quota.local_share import LocalShare
 from assay.resilience.quota.reservations import (
@@ -72,6 +73,7 @@ class ModelQuota:
             budget_s=quotas.budget_s,
             slots=quotas.slots,
         )
+        self._reservations = GroupedCalls(self._reserve_all, quotas.supervisor)
         self._shares: tuple[Argument, ...] = tuple(
             part for share in quotas.shares.items() for part in share
         )
@@ -81,22 +83,7 @@ class ModelQuota:
         if not self.buckets:
             return Reserved(request.id, 0.0, "")
         try:
-            verdict, wait_us, binding = await self._run(
-                RESERVE,
-                (self._reservation_key(request.id), *self._queue_keys),
-                (
-                    self._quotas.owner if request.joins_queue else "",
-                    _microseconds(request.wait_max_s),
-                    _microseconds(request.lookahead_s),
-                    _microseconds(request.waited_s),
-                    round(SETTLE_WITHIN_S * 1_000),
-                    self._quotas.oversize,
-                    request.tenant,
-                ),
-                request.costs,
-                ahead=request.ahead,
-                behind=request.behind,
-            )
+            verdict, wait_us, binding = await self._reservations.answer(request)
         except StoreUnavailable:
             return self._reserve_locally(request)
         wait_s, bucket = wait_us / 1_000_000, self._binding(binding)
@@ -105,6 +92,29 @@ class ModelQuota:
         if verdict == _DEFERRED:
             return Deferred(wait_s, bucket, _retry_in_s(wait_s, request))
         return Rejected(wait_s if verdict == _TOO_LONG else None, bucket)
+
+    async def _reserve_all(self, requests: Sequence[ReservationRequest]) -> Sequence[Any]:
+        wanted: list[Argument] = [
+            self._quotas.owner,
+            round(SETTLE_WITHIN_S * 1_000),
+            self._quotas.oversize,
+        ]
+        for request in requests:
+            wanted += (
+                int(request.joins_queue),
+                _microseconds(request.wait_max_s),
+                _microseconds(request.lookahead_s),
+                _microseconds(request.waited_s),
+                request.tenant,
+            )
+            for bucket in self.buckets:
+                for costs in (request.costs, request.ahead, request.behind):
+                    wanted.append(repr(costs.get(bucket.name, 0.0)))
+        keys = [self._reservation_key(request.id) for request in requests]
+        answers: list[Any] = await self._run(
+            RESERVE, (*self._queue_keys, *keys), (len(wanted) + 2, *wanted), NOTHING
+        )
+        return answers
 
     async def settle(self, settled: Sequence[SettledReservation]) -> None:
         """Replace what was charged by what was really used, in one call for all of them."""
@@ -123,7 +133,7 @@ class ModelQuota:
                 for bucket in self.buckets
             ]
             keys = [self._reservation_key(ended.reservation.id) for ended in shared]
-            await self._run(SETTLE, keys, (len(amounts) + 2, *amounts), {})
+            await self._run(SETTLE, keys, (len(amounts) + 2, *amounts), NOTHING)
 
     def unsent(self, reservation: Reserved) -> SettledReservation:
         """The end of a reservation whose call was not sent."""
@@ -181,15 +191,11 @@ class ModelQuota:
         amounts: Costs,
         *,
         unnamed: float = 0.0,
-        ahead: Costs = NOTHING,
-        behind: Costs = NOTHING,
     ) -> Any:
         policy: list[Argument] = [len(self.buckets)]
         for bucket in self.buckets:
             amount = amounts.get(bucket.name, unnamed)
-            waiting = ahead.get(bucket.name, 0.0), behind.get(bucket.name, 0.0)
-            numbers = bucket.capacity, bucket.rate_per_s, amount, *waiting
-            policy += (bucket.name, *map(repr, numbers))
+            policy += (bucket.name, repr(bucket.capacity), repr(bucket.rate_per_s), repr(amount))
         every_key = (*self._state_keys, *keys)
         every_argument = (*arguments, *policy, *self._shares)
         return await self.circuit.call(

@@ -42,8 +42,7 @@ local function each_level(policy, visit)
 end
 
 -- Reads the policy from ARGV[first] on: how many buckets; of each its name, capacity, rate per
--- second, amount, amount ahead and amount behind; then the guaranteed shares to the end, each as
--- tenant and part of the rate.
+-- second and an amount; then the guaranteed shares to the end, each as tenant and part of the rate.
 local function read_policy(first)
   local policy = { buckets = {}, shares = {} }
   local count = tonumber(ARGV[first])
@@ -54,10 +53,8 @@ local function read_policy(first)
       capacity = tonumber(ARGV[i + 1]),
       rate = tonumber(ARGV[i + 2]),
       cost = tonumber(ARGV[i + 3]),
-      ahead = tonumber(ARGV[i + 4]),
-      behind = tonumber(ARGV[i + 5]),
     }
-    i = i + 6
+    i = i + 4
   end
   while i < #ARGV do
     policy.shares[#policy.shares + 1] = { tenant = ARGV[i], part = tonumber(ARGV[i + 1]) }

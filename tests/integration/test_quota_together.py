@@ -1,7 +1,8 @@
-"""Many reservations settled in one call end as they would one by one, on a real Redis."""
+"""Reservations made or settled in one call are as they would be one by one, on a real Redis."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 import uuid
@@ -121,3 +122,40 @@ async def test_nothing_to_settle_makes_no_call(quotas):
     )
     assert not [key async for key in quotas.redis.scan_iter(f"{model._prefix}*")]
     assert model.local._balances == [0.0, -2.0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_reserved_together_is_reserved_one_by_one(quotas, seed):
+    """Promised, too long, never and deferred: in order, each with the wait that it has alone."""
+    started_s = time.monotonic()
+    slower = Quota(requests_per_minute=1, tokens_per_minute=1, burst_share=1.0)
+    together, apart = (quotas.of(f"model-{uuid.uuid4().hex}", slower) for _ in range(2))
+    rng = random.Random(seed)
+    asked = [
+        ReservationRequest(
+            {"requests": float(rng.randint(1, 3)), "tokens": float(rng.randint(1, 60))},
+            tenant=rng.choice([TENANT, ""]),
+            wait_max_s=rng.choice([30.0, 9_000.0, 1e6]),
+            lookahead_s=rng.choice([6.0, 1e6, 1e6]),
+            waited_s=rng.uniform(0, 3),
+            joins_queue=rng.random() < 0.3,
+        )
+        for _ in range(60)
+    ]
+    calls = await _script_calls(quotas.redis)
+    at_once = await asyncio.gather(*(together.reserve(one) for one in asked))
+    assert await _script_calls(quotas.redis) - calls <= 6
+    one_by_one = [await apart.reserve(one) for one in asked]
+    took_s = time.monotonic() - started_s + 0.01
+    assert [type(one) for one in at_once] == [type(one) for one in one_by_one]
+    assert len({type(one) for one in at_once}) == 3
+    for one, other in zip(at_once, one_by_one, strict=True):
+        assert one.bucket == other.bucket
+        assert one.wait_s == pytest.approx(other.wait_s, abs=took_s)
+    left, other_left = (await together.status()).left, (await apart.status()).left
+    assert left == pytest.approx(other_left, abs=took_s)
+
+
+async def _script_calls(redis: Redis) -> int:
+    stats = await redis.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))

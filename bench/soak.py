@@ -1,11 +1,12 @@
-"""Soaks the service: random faults at one provider, and a healthy fallback.
+"""Soaks the service with every feature on: random faults at one provider, and a healthy fallback.
 
     python bench/soak.py --seconds 300
 
-Runs the whole service in this process, with a redis-server and two provider processes on loopback,
-and calls it over HTTP. Prints what became of the requests, and the tasks, open files and memory
-before and after. Exits with status 1 if requests hang or stay unscored, or if the process keeps
-resources.
+Runs the whole service in this process, with its records and a worker, a redis-server and two
+provider processes on loopback, and calls it over HTTP: requests of every kind in turn, one batch
+after another, and spans of which a rule judges a half. Prints what became of them, and the tasks,
+open files and memory before and after. Exits with status 1 if requests hang, if any of it stays
+unscored, or if the process keeps resources.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import collections
 import ctypes
 import gc
 import json
+import secrets
 import sys
 import tempfile
 import time
@@ -56,11 +58,46 @@ NOT_DRAWN = {
 DRAWN = sorted(set(FAULTS) - NOT_DRAWN)
 
 
+RUBRIC = {"type": "rubric", "rubric": "It is right."}
+FORM = {"type": "starts_with", "value": "Par"}
+CASCADE = {"tiers": [{"models": ["first/judge"]}, {"models": ["second/judge"]}]}
+CASES: list[dict] = [
+    {"criteria": ["It is right."]},
+    {"criteria": ["It is right.", "It is polite."], "judge": {"batch_criteria": True}},
+    {"criteria": ["It is right.", "It is short."], "judge": {"prefix_cache": True}},
+    {"criteria": ["It is right."], "judge": {"hedge": True}},
+    {"criteria": ["It is right."], "judge": {"samples": 3, "aggregate": "majority"}},
+    {
+        "criteria": ["It is right."],
+        "judge": {"cascade": CASCADE},
+    },
+    {"criteria": ["It is right."], "judge": {"injection": "verify", "language": "de"}},
+    {"criteria": ["It is right."], "judge": {"cache": True}},
+    {"criteria": [{"type": "regex", "pattern": "^P.*s[.]$"}, {"type": "word_count", "max": 3}]},
+    {
+        "criteria": [
+            {
+                "type": "composite",
+                "criteria": {"form": FORM, "right": RUBRIC | {"when": "form.passed"}},
+                "formula": "(form + right) / 2",
+            }
+        ]
+    },
+    {"criteria": [{"type": "checklist", "adaptive": True}]},
+    {"evaluator": "soaked"},
+]
+"""The kinds of requests, each in its turn."""
+BATCH_ROWS = 200
+TRACES_EVERY_S = 1.0
+
+
 @dataclass
 class Outcome:
     """The results of all requests."""
 
     scored: int = 0
+    rows: collections.Counter = field(default_factory=collections.Counter)
+    judged_spans: int = 0
     hung: int = 0
     other: collections.Counter = field(default_factory=collections.Counter)
     attempts: collections.Counter = field(default_factory=collections.Counter)
@@ -93,6 +130,7 @@ def settings(redis: RedisProcess, first: FaultProcess, second: FaultProcess) -> 
     return Settings.model_validate(
         {
             "redis": {"url": redis.url},
+            "batches": {"worker_in_serve": True},
             "providers": {
                 "first": {"dialect": "openai", "base_url": first.base_url("openai")},
                 "second": {"dialect": "anthropic", "base_url": second.base_url("anthropic")},
@@ -118,17 +156,18 @@ def settings(redis: RedisProcess, first: FaultProcess, second: FaultProcess) -> 
 
 async def caller(url: str, until_s: float, pause_s: float, number: int, outcome: Outcome) -> None:
     async with aiohttp.ClientSession(url) as session:
-        count = 0
+        count = number
         while time.monotonic() < until_s:
             count += 1
             case = {
                 "input": f"{number}.{count}",
                 "output": "Paris.",
-                "criteria": ["It is right."],
                 "timeout_ms": int(TIMEOUT_S * 1_000),
+                **CASES[count % len(CASES)],
             }
+            key = {"Idempotency-Key": f"{number}-{time.monotonic_ns()}"} if count % 3 else {}
             started_s = time.monotonic()
-            async with session.post("/v1/evaluations", json=case) as answer:
+            async with session.post("/v1/evaluations", json=case, headers=key) as answer:
                 note(outcome, answer.status, await answer.json(), time.monotonic() - started_s)
             await asyncio.sleep(pause_s)
 
@@ -137,21 +176,96 @@ def note(outcome: Outcome, status: int, body: dict, seconds: float) -> None:
     outcome.seconds.append(seconds)
     outcome.hung += seconds > TIMEOUT_S + HUNG_S
     if status != 200:
-        outcome.other[body["code"]] += 1
+        outcome.other[body["detail"]] += 1
         return
-    result = body["results"][0]
-    for attempt in result["judge"]["attempts"]:
-        outcome.attempts[attempt["outcome"]] += 1
-    if result["status"] == "scored":
-        outcome.scored += 1
+    for result in body["results"]:
+        for attempt in (result.get("judge") or {}).get("attempts", ()):
+            outcome.attempts[attempt["outcome"]] += 1
+    reasons = [one["reason"] for one in body["results"] if one["status"] != "scored"]
+    if reasons:
+        outcome.other[reasons[0]] += 1
     else:
-        outcome.other[result["reason"]] += 1
+        outcome.scored += 1
+
+
+async def batches(url: str, until_s: float, outcome: Outcome) -> None:
+    """One batch after another; how each row ended."""
+    async with aiohttp.ClientSession(url) as session:
+        while time.monotonic() < until_s:
+            rows = range(BATCH_ROWS)
+            items = [{"id": f"{n}", "input": f"{until_s}.{n}", "output": "Paris."} for n in rows]
+            wanted = {"criteria": ["It is right."], "items": items}
+            batch = await call(session, "POST", "/v1/batches", wanted)
+            path = f"/v1/batches/{batch['id']}"
+            while batch["status"] in ("open", "running"):
+                await asyncio.sleep(0.5)
+                batch = await call(session, "GET", path)
+            outcome.rows.update({k: v for k, v in batch["counts"].items() if v and k != "total"})
+            await call(session, "DELETE", path)
+
+
+async def traces(url: str, until_s: float) -> None:
+    """A span of an application every now and then, judged by the rule if it is in its share."""
+    async with aiohttp.ClientSession(url) as session:
+        while time.monotonic() < until_s:
+            await call(session, "POST", "/v1/traces", span_document())
+            await asyncio.sleep(TRACES_EVERY_S)
+
+
+async def call(session: aiohttp.ClientSession, method: str, path: str, document: object = None):
+    async with session.request(method, path, json=document) as answer:
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path}: {await answer.text()}")
+        return await answer.json() if answer.content_type.endswith("json") else None
+
+
+def span_document() -> dict:
+    """A trace of one call of a model, in OTLP's JSON."""
+    now_ns = time.time_ns()
+    texts = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "small",
+        "gen_ai.input.messages": _message("user", "The capital of France?"),
+        "gen_ai.output.messages": _message("assistant", "Paris."),
+    }
+    span = {
+        "traceId": secrets.token_hex(16),
+        "spanId": secrets.token_hex(8),
+        "name": "chat",
+        "kind": 3,
+        "startTimeUnixNano": str(now_ns - 10**9),
+        "endTimeUnixNano": str(now_ns),
+        "attributes": [{"key": k, "value": {"stringValue": v}} for k, v in texts.items()],
+    }
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+
+
+def _message(role: str, text: str) -> str:
+    return json.dumps([{"role": role, "parts": [{"type": "text", "content": text}]}])
+
+
+async def prepare(url: str) -> None:
+    """The evaluator that requests name, and the rule that judges spans by it."""
+    rule = {"name": "live", "evaluator": "soaked", "sample_rate": 0.5, "delay_s": 1}
+    async with aiohttp.ClientSession(url) as session:
+        evaluator = {"name": "soaked", "criteria": [RUBRIC]}
+        await call(session, "POST", "/v1/evaluators", evaluator)
+        await call(session, "POST", "/v1/rules", rule)
+
+
+async def judged_spans(url: str) -> int:
+    """How many spans of the last two hours were judged."""
+    async with aiohttp.ClientSession(url) as session:
+        hours = (await call(session, "GET", "/v1/rules/live/scores?hours=2"))["data"]
+        return sum(hour["counts"]["scored"] for hour in hours)
 
 
 async def load(url: str, seconds: float, callers: int, pause_s: float) -> Outcome:
     outcome = Outcome()
     until_s = time.monotonic() + seconds
     async with asyncio.TaskGroup() as group:
+        group.create_task(batches(url, until_s, outcome))
+        group.create_task(traces(url, until_s))
         for number in range(callers):
             group.create_task(caller(url, until_s, pause_s, number, outcome))
     return outcome
@@ -168,11 +282,13 @@ async def soak(seconds: float, callers: int, pause_s: float, idle_s: float = IDL
                 open_local(settings(redis, first, second)) as url,
             ):
                 await first.play(share=SHARE, among=DRAWN, silence_s=30, seed=1)
+                await prepare(url)
                 await load(url, max(3.0, seconds / 10), callers, pause_s)
                 await asyncio.sleep(idle_s)
                 before = Held.now()
                 outcome = await load(url, seconds, callers, pause_s)
                 await asyncio.sleep(idle_s)
+                outcome.judged_spans = await judged_spans(url)
                 after = Held.now()
         finally:
             redis.stop()
@@ -185,6 +301,8 @@ def figures(outcome: Outcome, before: Held, after: Held) -> dict:
     kept = (
         outcome.scored >= SCORED_SHARE_MIN * outcome.requests
         and not outcome.hung
+        and set(outcome.rows) == {"scored"}
+        and outcome.judged_spans > 0
         and after.tasks <= before.tasks
         and after.files <= before.files + FILES_GROWTH_MAX
         and after.memory_mb - before.memory_mb <= MEMORY_GROWTH_MB_MAX
@@ -193,6 +311,8 @@ def figures(outcome: Outcome, before: Held, after: Held) -> dict:
         "requests": outcome.requests,
         "scored_share": outcome.scored / max(1, outcome.requests),
         "not_scored": dict(outcome.other),
+        "rows": dict(outcome.rows),
+        "judged_spans": outcome.judged_spans,
         "hung": outcome.hung,
         "failed_attempts": failed,
         "outcomes": dict(outcome.attempts),

@@ -158,10 +158,12 @@ async def open_local(settings: Settings) -> AsyncIterator[str]:
     """The service inside this process, for this process: its address on a free port.
 
     Without a configured Redis, its private Redis uses a folder of its own, so that a service
-    already running on the data directory is not disturbed.
+    already running on the data directory is not disturbed. It works on batches only if the
+    settings say so.
     """
+    work = settings.batches.worker_in_serve is True
     with _alone(settings) as alone, listen("127.0.0.1", 0) as listener:
-        async with open_service(alone) as service, serving(service.app, listener):
+        async with open_service(alone, work=work) as service, serving(service.app, listener):
             service.services.lifecycle.phase = "serving"
             yield f"http://{_authority(listener.getsockname())}"
 

@@ -98,6 +98,7 @@ MERGED_EVENT = "gen_ai.client.inference.operation.details"
 EVENT_LISTS = ("events", "all_messages_events")
 """Attributes of Logfire that hold such events as JSON."""
 MODEL_MARKS = ("gen_ai.request.model", "llm.model_name", "gen_ai.response.model", "ai.model.id")
+MODEL_OPERATIONS = ("chat", "generate_content", "text_completion")
 MARKS = re.compile(r"(?:gen_ai|llm|openinference|traceloop|langfuse|ai|input|output|retrieval)\.")
 NO_CONTENT = (
     "It has no content. Let the instrumentation record messages on spans, for example with "
@@ -129,7 +130,8 @@ def observe(span: ReceivedSpan, attributes: dict[str, Any]) -> Observation | Non
     known = Observation(
         span.trace_id, span.span_id, span.parent_id,
         raw.start_time_unix_nano // 1_000_000, raw.end_time_unix_nano // 1_000_000,
-        is_model=any(mark in attributes for mark in MODEL_MARKS),
+        is_model=any(mark in attributes for mark in MODEL_MARKS)
+        or attributes.get("gen_ai.operation.name") in MODEL_OPERATIONS,
     )  # fmt: skip
     return replace(known, **found)
 

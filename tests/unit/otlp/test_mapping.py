@@ -49,6 +49,25 @@ def test_what_public_instrumentations_export_becomes_the_same_case(flavour: str)
         assert answer.response_id == "chatcmpl-1"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "is_model"),
+    [
+        ({"gen_ai.operation.name": "chat"}, True),
+        ({"gen_ai.request.model": "small"}, True),
+        ({"llm.model_name": "small"}, True),
+        ({"gen_ai.operation.name": "execute_tool"}, False),
+    ],
+)
+def test_a_call_of_a_model_names_its_model_or_says_so_by_its_operation(
+    attributes: dict[str, Any], is_model: bool
+) -> None:
+    """A model's name is optional; without a condition, only such spans are cases."""
+    said = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "Yes."}]}])
+    found = observed(attributes | {"gen_ai.output.messages": said})
+    assert found is not None
+    assert found.is_model == is_model
+
+
 def test_spans_without_content_say_how_it_is_recorded() -> None:
     """Recorded too: an instrumentation that was not told to record messages."""
     spans = list(decode((TRACES / "otel_old.bin").read_bytes(), PROTOBUF))

@@ -1,6 +1,5 @@
 """What holds for every test."""
 
-import os
 import signal
 
 from hypothesis import settings
@@ -13,6 +12,3 @@ settings.load_profile("assay")
 # start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Where modules are not kept compiled, every process that the tests start compiles all of them.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -1,8 +1,8 @@
 """Measures how late the event loop resumes a sleeping task, and ends a process that stands still.
 
 A C extension may hold the interpreter, so that no thread of Python runs, no signal handler, and no
-probe is answered. What acts here is in the kernel and in `faulthandler`, which need no interpreter;
-the loop only re-arms them.
+probe is answered. What acts here are timers of the kernel and signal handlers of `faulthandler`,
+which need no interpreter; the loop only re-arms the timers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from assay.domain.supervision import SupervisedTask
 
 LOOK_EVERY_S = 0.25
 STALL_S = 2.0
-"""A loop that has stood still for so long is counted."""
-DUMP_S = 8.0
-"""After so long, the stack of every thread goes to stderr: from a thread that does not wait for the
-interpreter, which a process that is only slow should not risk."""
+"""A loop that has stood still for so long is counted. If the process has worked for so long (a slow
+machine does not count), the stack of every thread goes to stderr, by SIGPROF."""
 STALL_S_MAX = 20.0
 """Then the process ends, by SIGALRM: nothing else would end it but a probe, blindly and later."""
 
@@ -33,7 +31,7 @@ class LoopWatchdog:
     """Re-armed by the loop while it turns; `trace` gets the stacks of a process that it ends."""
 
     def __init__(
-        self, trace: Path, *, stall_s: float = DUMP_S, stall_s_max: float = STALL_S_MAX
+        self, trace: Path, *, stall_s: float = STALL_S, stall_s_max: float = STALL_S_MAX
     ) -> None:
         self._trace = trace
         self._stall_s = stall_s
@@ -45,6 +43,7 @@ class LoopWatchdog:
         """Act from now on; nothing acts any more afterwards."""
         self._trace.parent.mkdir(parents=True, exist_ok=True)
         with self._trace.open("w") as file:
+            faulthandler.register(signal.SIGPROF, file=sys.__stderr__ or sys.stderr)
             # With `chain` the signal's default action follows, which ends the process.
             faulthandler.register(signal.SIGALRM, file=file, all_threads=True, chain=True)
             self._armed = True
@@ -53,8 +52,9 @@ class LoopWatchdog:
                 yield
             finally:
                 self._armed = False
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                faulthandler.cancel_dump_traceback_later()
+                faulthandler.unregister(signal.SIGPROF)
                 faulthandler.unregister(signal.SIGALRM)
         self._trace.unlink()
 
@@ -62,7 +62,7 @@ class LoopWatchdog:
         """The loop turns: count from now."""
         if not self._armed:
             return
-        faulthandler.dump_traceback_later(self._stall_s, file=sys.__stderr__ or sys.stderr)
+        signal.setitimer(signal.ITIMER_PROF, self._stall_s)
         signal.setitimer(signal.ITIMER_REAL, self._stall_s_max)
 
 

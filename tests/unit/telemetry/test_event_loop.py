@@ -24,20 +24,20 @@ from fakes.recorded_events import RecordedEvents
 
 async def main(trace, work):
     events = RecordedEvents()
-    watchdog = LoopWatchdog(trace, stall_s=0.5, stall_s_max=1.5)
+    watchdog = LoopWatchdog(trace, stall_s=0.2, stall_s_max=4)
     with watchdog.armed():
         task = SupervisedTask("loop", events)
         task.start(lambda task: watch_loop(events, task, watchdog))
         await asyncio.sleep(0.1)
         await work()
         await task.stop()
-    await asyncio.sleep(1.6)
+    await asyncio.sleep(0.5)
 
 async def stuck():
     re.match(r"(a+)+$", "a" * 64 + "b")  # holds the interpreter, and never ends
 
 async def waits():
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(4.5)
 
 asyncio.run(main(Path(sys.argv[1]), globals()[sys.argv[2]]))
 """
@@ -60,7 +60,6 @@ def test_a_process_that_stands_still_in_c_writes_its_stacks_and_ends(tmp_path: P
     """First the stacks go to stderr, then to the trace, and SIGALRM ends the process."""
     ended = run(tmp_path / "stalls" / "one.trace", "stuck")
     assert ended.returncode == -signal.SIGALRM
-    assert "Timeout" in ended.stderr
     assert "in stuck" in ended.stderr
     assert "in stuck" in (tmp_path / "stalls" / "one.trace").read_text()
 

@@ -44,7 +44,8 @@ BEGIN, END = "<!-- Written by `bin/cost --write`. -->\n", "<!-- End. -->"
 RATIO_MAX = 0.5
 CONFIDENCE = 0.95
 DEAR_ALONE, CHEAP_ALONE, CASCADE = "dear judge alone", "cheap judge alone", "cascade"
-SHARED_IN_JOBS = "shared calls and batch API"
+EVERYTHING = "shared calls and batch API"
+"""All savings that ask the dear judge alone. Shared calls leave nothing for the prefix cache."""
 _DEAR = {"models": ["dear"]}
 _TIERS = {
     "cascade": {
@@ -62,26 +63,16 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "prefix cache": _DEAR,
     "batch API": {**_DEAR, **_JOBS},
     "batch API, marked prefixes*": {**_DEAR, **_JOBS, "prefix_cache": True},
-    SHARED_IN_JOBS: {**_DEAR, **_SHARED, **_JOBS},
+    EVERYTHING: {**_DEAR, **_SHARED, **_JOBS},
     "cascade and batch API": {**_TIERS, **_JOBS},
     "cascade, shared calls and batch API": {**_TIERS, **_SHARED, **_JOBS},
 }
-"""The field `judge` of each way to judge.
-
-Criteria that share a call leave nothing for the prefix cache, which is on all the same.
-"""
-_ONE_ORDER = tuple(
-    name for name in WAYS if name not in {"batch API, marked prefixes*", "cascade and batch API"}
-)
-_BOTH_ORDERS = (DEAR_ALONE, CHEAP_ALONE, CASCADE, "batch API", "cascade and batch API")
-_LONG = (
-    DEAR_ALONE,
-    "shared calls",
-    "prefix cache",
-    "batch API",
-    "batch API, marked prefixes*",
-    SHARED_IN_JOBS,
-)
+"""The field `judge` of each way to judge."""
+ONE_ORDER = [
+    name for name in WAYS if name not in ("batch API, marked prefixes*", "cascade and batch API")
+]
+BOTH_ORDERS = (DEAR_ALONE, CHEAP_ALONE, CASCADE, "batch API", "cascade and batch API")
+LONG = [name for name in WAYS if name != CHEAP_ALONE and "cascade" not in name]
 CONFIG = """
 [batches]
 jobs_poll_s = 0.1
@@ -151,22 +142,28 @@ class Table:
     title: str
     part: Part
     ways: Sequence[str]
-    in_day: bool = False
-    """Whether they are part of the day, whose bill must be halved."""
+
+    @property
+    def in_day(self) -> bool:
+        """Whether the cases are part of the day, whose bill must be halved."""
+        return EVERYTHING in self.ways
 
 
-def tables() -> list[Table]:
-    one = "{} {} pairs, shown in one order, with four criteria each"
-    both = "{} {} pairs, compared in both orders"
-    parts = [(one, one_order(kind), kind, _ONE_ORDER) for kind in KINDS]
-    parts += [(both, both_orders(kind), kind, _BOTH_ORDERS) for kind in KINDS]
-    labelled = [
-        Table(title.format(len(part.rows), kind.lower()), part, ways, ways is _ONE_ORDER)
-        for title, part, kind, ways in parts
+def tables(every: int, kinds: Sequence[str]) -> list[Table]:
+    one = "{} pairs that people labelled ({}), shown in one order, four criteria each"
+    both = "{} pairs that people labelled ({}), compared in both orders, one criterion"
+    long = "{} long cases without labels, four criteria each"
+    parts = [
+        *((one, kind, one_order(kind), ONE_ORDER) for kind in kinds),
+        *((both, kind, both_orders(kind), BOTH_ORDERS) for kind in kinds),
+        (long, "", answers(), LONG),
     ]
-    long = answers()
-    title = f"{len(long.rows)} long cases with four criteria each, which people did not label"
-    return [*labelled, Table(title, long, _LONG, in_day=True)]
+    found = []
+    for title, kind, part, ways in parts:
+        rows = part.rows[::every]
+        shown = title.format(len(rows), kind.lower())
+        found.append(Table(shown, replace(part, rows=rows), ways))
+    return found
 
 
 def list_prices() -> dict[str, Price]:
@@ -239,12 +236,9 @@ async def judged(
     return verdicts, status["cost_usd"]
 
 
-async def measured(every: int) -> tuple[dict[str, Any], list[str]]:
+async def measured(every: int, kinds: Sequence[str] = KINDS) -> tuple[dict[str, Any], list[str]]:
     """All figures, and what is wrong with them."""
-    day = [
-        replace(table, part=replace(table.part, rows=table.part.rows[::every]))
-        for table in tables()
-    ]
+    day = tables(every, kinds)
     async with judges([table.part for table in day], list_prices()) as place:
         runs = [
             {name: await run(*place, table.part, WAYS[name]) for name in table.ways}
@@ -257,10 +251,10 @@ async def measured(every: int) -> tuple[dict[str, Any], list[str]]:
     ]
     off, on = (
         sum(by_name[name].usd for table, by_name in zip(day, runs, strict=True) if table.in_day)
-        for name in (DEAR_ALONE, SHARED_IN_JOBS)
+        for name in (DEAR_ALONE, EVERYTHING)
     )
     if on / off > RATIO_MAX:
-        faults.append(f"{SHARED_IN_JOBS} cost {on / off:.0%} of the day")
+        faults.append(f"{EVERYTHING} cost {on / off:.0%} of the day")
     listed = known_models().prices
     return {
         "prices": f"{listed.package} {listed.version}, {listed.date}",
@@ -311,7 +305,7 @@ def row(name: str, each: Run, alone: Run, part: Part) -> dict[str, Any]:
     }
 
 
-def agreement(each: Run, alone: Run, part: Part) -> dict[str, list[float]]:
+def agreement(each: Run, alone: Run, part: Part) -> dict[str, Any]:
     """The share of verdicts that are the label of people, and how much more that is than alone.
 
     Both with their intervals. Verdicts on one case are not independent of each other, and
@@ -319,43 +313,48 @@ def agreement(each: Run, alone: Run, part: Part) -> dict[str, list[float]]:
     """
     right, cases = each.right(part)
     share = share_figure(np.array(right), group_codes(cases, len(cases)), CONFIDENCE)
-    more = compare_runs(alone.right(part)[0], right, cases, confidence=CONFIDENCE).difference
+    more = compare_runs(alone.right(part)[0], right, cases, confidence=CONFIDENCE)
+    figures = {"agreement": share, "difference": more.difference}
     return {
         name: [round(value, 3) for value in (figure.value or 0.0, *(figure.interval or ()))]
-        for name, figure in {"agreement": share, "difference": more}.items()
-    }
+        for name, figure in figures.items()
+    } | {"changes": [len(more.regressions), len(more.improvements)]}
 
 
-SHOWN: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+COLUMNS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "usd_per_1000": ("USD for 1,000 verdicts", "{:.2f}".format),
     "share": ("of dear judge alone", "{:.0%}".format),
-    "agreement": ("agreement with people", lambda figure: shown_figure(figure, ".1f") + " %"),
-    "difference": ("less dear judge alone, in points", lambda figure: shown_figure(figure, "+.1f")),
-    "differing": ("verdicts that differ from it", "{:,}".format),
+    "agreement": ("agreement with people, %", lambda figure: shown_figure(figure, ".1f")),
+    "difference": ("difference from it, points", lambda figure: shown_figure(figure, "+.1f")),
+    "changes": ("agreements lost, gained", lambda counts: "{}, {}".format(*counts)),
     "calls": ("calls", "{:,}".format),
     "input": ("input", "{:,}".format),
     "read": ("read from cache", "{:,}".format),
     "write": ("written to it", "{:,}".format),
     "output": ("output", "{:,}".format),
 }
-"""The columns by figure, and how each is written."""
+"""The titles of figures, and how each is written."""
+LABELLED = ("usd_per_1000", "share", "agreement", "difference", "changes", "calls")
+UNLABELLED = ("usd_per_1000", "share", "calls", "input", "read", "write", "output")
 
 
 def shown_figure(figure: Sequence[float], form: str) -> str:
     """In per cent, with the interval where there is one."""
     value, *interval = (format(100 * number, form) for number in figure)
-    return f"{value} ({' to '.join(interval)})" if interval else value
+    if not interval:
+        return value if figure[0] else "0"
+    return f"{value} ({' to '.join(interval)})"
 
 
 def shown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as Markdown."""
-    columns = {kind: column for kind, column in SHOWN.items() if kind in rows[0]}
+    kinds = LABELLED if "agreement" in rows[0] else UNLABELLED
     lines = [
-        f"| | {' | '.join(title for title, _ in columns.values())} |",
-        "| --- |" + " --: |" * len(columns),
+        f"| | {' | '.join(COLUMNS[kind][0] for kind in kinds)} |",
+        "| --- |" + " --: |" * len(kinds),
     ]
     for each in rows:
-        cells = " | ".join(form(each[kind]) for kind, (_, form) in columns.items())
+        cells = " | ".join(COLUMNS[kind][1](each[kind]) for kind in kinds)
         lines.append(f"| {each['name']} | {cells} |")
     return "\n".join(lines)
 
@@ -366,8 +365,10 @@ def written(figures: Mapping[str, Any]) -> str:
         f"**{each['title']}:**\n\n{shown_table(each['rows'])}\n\n" for each in figures["tables"]
     )
     return (
+        f"At the list prices of {figures['prices']}. Intervals hold {CONFIDENCE:.0%}.\n\n"
         f"{shown}\\* If the provider finds none of them in its cache, which is the worst case.\n\n"
-        f"On the whole day, {SHARED_IN_JOBS} cost **{figures['ratio']:.0%}** of the dear judge alone.\n"
+        f"Over all {figures['cases']} cases with four criteria, {EVERYTHING} cost "
+        f"**{figures['ratio']:.0%}** of the dear judge alone.\n"
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import median
 
 import pytest
 
@@ -25,6 +28,7 @@ from replay.cost import (
     measured,
     written,
 )
+from replay.day import PROMPTS, votes
 from replay.recordings import DATA
 
 FIGURES = json.loads(RESULTS.read_text())
@@ -58,6 +62,24 @@ def test_the_page_says_where_the_goal_is_reached():
     missed = [rows["cascade, shared calls and batch API"] for rows in one_order]
     missed += [adversarial["cascade and batch API"], *(rows[CHEAP_ALONE] for rows in TABLES[:-1])]
     assert all(row["difference"][2] < 0 for row in missed)
+
+
+@NEEDS_DATA
+def test_the_page_says_what_other_prompts_of_the_cheap_judge_give():
+    """Of 100 natural pairs, how many agree with people, by two prompts of ChatGPT in a cascade."""
+
+    def agreed(prompts: Sequence[str]) -> int:
+        right = 0
+        for _, pair in votes("Natural"):
+            cheap = {said for prompt in prompts for said in pair["votes"]["ChatGPT"][prompt]}
+            dear = set(pair["votes"]["GPT-4"][PROMPTS[-1]])
+            right += (cheap if len(cheap) == 1 else dear) == {str(pair["label"])}
+        return right
+
+    _, pair = votes("Natural")[0]
+    found = sorted(map(agreed, combinations(pair["votes"]["ChatGPT"], 2)))
+    assert (len(found), found[0], median(found), found[-1]) == (28, 88, 93, 95)
+    assert TABLES[2]["cascade"]["agreement"][0] == agreed(PROMPTS[-2:]) / 100
 
 
 def test_only_another_judge_may_say_otherwise():

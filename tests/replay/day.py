@@ -92,16 +92,16 @@ def one_order(kind: str) -> Part:
         ]
     )
     reasons = _reasons()
-    for number, vote in _votes(kind):
+    for number, vote in votes(kind):
         key = f"p{number}"
         both = f"# Output 1\n\n{vote['output_1']}\n\n# Output 2\n\n{vote['output_2']}"
         part.rows.append({"id": key, "input": f"[[replay:{key}]] {vote['input']}", "output": both})
         part.people[key] = str(vote["label"])
         for name, after in zip(PROMPTS, PROMPTS[1:] + PROMPTS[:1], strict=True):
             for model, prompts in ((DEAR, (name,)), (CHEAP, (name, after))):
-                votes = vote["votes"][RECORDED[model]]
+                by_prompt = vote["votes"][RECORDED[model]]
                 part.recorded[model, key, name, ""] = [
-                    Said(votes[prompt][0], next(reasons[model])) for prompt in prompts
+                    Said(by_prompt[prompt][0], next(reasons[model])) for prompt in prompts
                 ]
     return part
 
@@ -114,7 +114,7 @@ def both_orders(kind: str) -> Part:
     rubric = "[[criterion:better]] Which output follows the instruction better?"
     part = Part([{"type": "pairwise", "name": "better", "rubric": rubric, "tie": False}])
     reasons = _reasons()
-    for number, vote in _votes(kind):
+    for number, vote in votes(kind):
         key = f"b{number}"
         part.rows.append(
             {
@@ -127,15 +127,16 @@ def both_orders(kind: str) -> Part:
         part.people[key] = "output" if vote["label"] == 1 else "other"
         for order, sides in enumerate(("12", "21")):
             for model, prompts in ((DEAR, PROMPTS[-1:]), (CHEAP, PROMPTS[:-3:-1])):
-                votes = vote["votes"][RECORDED[model]]
+                by_prompt = vote["votes"][RECORDED[model]]
                 part.recorded[model, key, "better", sides] = [
-                    Said("ab"[sides.index(votes[prompt][order])], next(reasons[model]))
+                    Said("ab"[sides.index(by_prompt[prompt][order])], next(reasons[model]))
                     for prompt in prompts
                 ]
     return part
 
 
-def _votes(kind: str) -> list[tuple[int, dict[str, Any]]]:
+def votes(kind: str) -> list[tuple[int, dict[str, Any]]]:
+    """The pairs of a kind by their number in the file, with the votes of all recorded judges."""
     lines = (DATA / "llmbar-votes" / "votes.jsonl").read_text().splitlines()
     numbered = enumerate(map(json.loads, lines))
     return [(number, vote) for number, vote in numbered if vote["set"].startswith(kind)]

@@ -3,9 +3,10 @@
     bin/cost [--every N] [--write]
 
 Runs the day through real batches of a real service, whose judges are a server that answers with
-recorded verdicts and charges tokens by list prices. Prints the bills. Fails where a saving changes
-a verdict, where the service counts another bill than the server, where a call takes another way
-than its `service`, or where less than half is saved.
+recorded verdicts and charges tokens by list prices. Prints the bills, and how often each way to
+judge agrees with people. Fails where a saving changes a verdict that it must not change, where the
+service counts another bill than the server, where a call takes another way than its `service`, or
+where less than half is saved.
 `--every N` takes each Nth case; `--write` writes bench/results/cost.json and docs/cost.md.
 """
 
@@ -17,51 +18,61 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from assay.bootstrap.prices import published
+from assay.calibration.comparison import compare_runs
+from assay.calibration.figures import group_codes, share_figure
 from assay.settings.known_models import known_models
 from fakes.service_process import ServiceProcess, running_service
 from replay.charging_server import ChargingServer, Price
-from replay.day import CHEAP, DEAR, Part, answers, natural_pairs, pairs
+from replay.day import CHEAP, DEAR, KINDS, Part, answers, both_orders, one_order
 from replay.recordings import DATA
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAGE = ROOT / "bench" / "results" / "cost.json", ROOT / "docs" / "cost.md"
 BEGIN, END = "<!-- Written by `bin/cost --write`. -->\n", "<!-- End. -->"
 RATIO_MAX = 0.5
-COLUMNS = (
-    *("USD for 1,000 verdicts", "of before", "calls", "input", "read from cache"),
-    *("written to it", "output", "agreement with people", "verdicts that differ"),
-)
-SAVINGS: Mapping[str, Mapping[str, Any]] = {
-    "one call a criterion": {"prefix_cache": False},
-    "prefix cache": {},
-    "shared calls": {"batch_criteria": True},
-    "batch API": {"service": "batch"},
-    "batch API, marked prefixes*": {"service": "batch", "prefix_cache": True},
-    "everything on": {"batch_criteria": True, "service": "batch"},
-}
-"""The fields of `judge` that make the difference.
-
-Criteria that share a call leave nothing for the prefix cache, which is on all the same.
-"""
-OFF, ON = "one call a criterion", "everything on"
-CASCADE = {
+CONFIDENCE = 0.95
+DEAR_ALONE, CHEAP_ALONE, CASCADE = "dear judge alone", "cheap judge alone", "cascade"
+EVERYTHING = "shared calls and batch API"
+"""All savings that ask the dear judge alone. Shared calls leave nothing for the prefix cache."""
+_DEAR = {"models": ["dear"]}
+_TIERS = {
     "cascade": {
         "tiers": [{"models": ["cheap"], "samples": 2}, {"models": ["dear"]}],
         "thresholds": [1.0, 0.0],
         "otherwise": "last",
     }
 }
+_JOBS, _SHARED = {"service": "batch"}, {"batch_criteria": True}
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    DEAR_ALONE: {**_DEAR, "prefix_cache": False},
+    CHEAP_ALONE: {"models": ["cheap"], "prefix_cache": False},
+    CASCADE: {**_TIERS, "prefix_cache": False},
+    "shared calls": {**_DEAR, **_SHARED},
+    "prefix cache": _DEAR,
+    "batch API": {**_DEAR, **_JOBS},
+    "batch API, marked prefixes*": {**_DEAR, **_JOBS, "prefix_cache": True},
+    EVERYTHING: {**_DEAR, **_SHARED, **_JOBS},
+    "cascade and batch API": {**_TIERS, **_JOBS},
+    "cascade, shared calls and batch API": {**_TIERS, **_SHARED, **_JOBS},
+}
+"""The field `judge` of each way to judge."""
+ONE_ORDER = [
+    name for name in WAYS if name not in ("batch API, marked prefixes*", "cascade and batch API")
+]
+BOTH_ORDERS = (DEAR_ALONE, CHEAP_ALONE, CASCADE, "batch API", "cascade and batch API")
+LONG = [name for name in WAYS if name != CHEAP_ALONE and "cascade" not in name]
 CONFIG = """
 [batches]
 jobs_poll_s = 0.1
@@ -115,14 +126,44 @@ class Run:
     def usd_per_1000(self) -> float:
         return 1_000 * self.usd / len(self.verdicts)
 
-    def agreement(self, part: Part) -> float | None:
-        """The share of verdicts that are the label of people; None where there is none."""
-        right = [
-            verdict == part.people[name.partition("/")[0]]
-            for name, verdict in self.verdicts.items()
-            if name.partition("/")[0] in part.people
-        ]
-        return sum(right) / len(right) if right else None
+    def right(self, part: Part) -> tuple[list[bool], list[str]]:
+        """Whether each verdict is the label of people, and its case."""
+        cases = [name.partition("/")[0] for name in sorted(self.verdicts)]
+        verdicts = [self.verdicts[name] for name in sorted(self.verdicts)]
+        return [
+            said == part.people[case] for said, case in zip(verdicts, cases, strict=True)
+        ], cases
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cases that are judged in several ways, each of which is a row."""
+
+    title: str
+    part: Part
+    ways: Sequence[str]
+
+    @property
+    def in_day(self) -> bool:
+        """Whether the cases are part of the day, whose bill must be halved."""
+        return EVERYTHING in self.ways
+
+
+def tables(every: int, kinds: Sequence[str]) -> list[Table]:
+    one = "{} pairs that people labelled ({}), shown in one order, four criteria each"
+    both = "{} pairs that people labelled ({}), compared in both orders, one criterion"
+    long = "{} long cases without labels, four criteria each"
+    parts = [
+        *((one, kind, one_order(kind), ONE_ORDER) for kind in kinds),
+        *((both, kind, both_orders(kind), BOTH_ORDERS) for kind in kinds),
+        (long, "", answers(), LONG),
+    ]
+    found = []
+    for title, kind, part, ways in parts:
+        rows = part.rows[::every]
+        shown = title.format(len(rows), kind.lower())
+        found.append(Table(shown, replace(part, rows=rows), ways))
+    return found
 
 
 def list_prices() -> dict[str, Price]:
@@ -160,16 +201,11 @@ async def judges(
 
 
 async def run(
-    server: ChargingServer,
-    service: ServiceProcess,
-    parts: Sequence[Part],
-    judge: Mapping[str, Any],
+    server: ChargingServer, service: ServiceProcess, part: Part, judge: Mapping[str, Any]
 ) -> Run:
-    """Judge the cases in batches, with nothing in the provider's cache."""
+    """Judge the cases in a batch, with nothing in the provider's cache."""
     server.forget()
-    done = [await judged(service, part, judge) for part in parts]
-    verdicts = {name: verdict for part, _ in done for name, verdict in part.items()}
-    counted_usd = sum(usd for _, usd in done)
+    verdicts, counted_usd = await judged(service, part, judge)
     direct = server.asked_directly
     astray = direct if judge.get("service") == "batch" else server.bill["calls"] - direct
     return Run(server.usd, counted_usd, server.bill, astray, verdicts)
@@ -200,58 +236,56 @@ async def judged(
     return verdicts, status["cost_usd"]
 
 
-async def measured(every: int) -> tuple[dict[str, Any], list[str]]:
+async def measured(every: int, kinds: Sequence[str] = KINDS) -> tuple[dict[str, Any], list[str]]:
     """All figures, and what is wrong with them."""
-    prices = list_prices()
-    day = [thinned(part, every) for part in (answers(), pairs())]
-    natural = thinned(natural_pairs(), every)
-    async with judges([*day, natural], prices) as place:
-        runs = {
-            name: await run(*place, day, {"models": ["dear"], **saving})
-            for name, saving in SAVINGS.items()
-        }
-        alone = await run(*place, [natural], {"models": ["dear"]})
-        cascades = {
-            "cascade": await run(*place, [natural], CASCADE),
-            "cascade and batch API": await run(*place, [natural], {**CASCADE, "service": "batch"}),
-        }
-    differing = {name: differ(runs[OFF], each) for name, each in runs.items()}
-    postponed = differ(*cascades.values())
-    ratio = runs[ON].usd / runs[OFF].usd
+    day = tables(every, kinds)
+    async with judges([table.part for table in day], list_prices()) as place:
+        runs = [
+            {name: await run(*place, table.part, WAYS[name]) for name in table.ways}
+            for table in day
+        ]
     faults = [
-        f"{name}: {count} verdicts differ"
-        for name, count in {**differing, "cascade and batch API": postponed}.items()
-        if count
+        f"{table.title}: {fault}"
+        for table, by_name in zip(day, runs, strict=True)
+        for fault in found_wrong(by_name)
     ]
-    for name, each in {**runs, "dear alone": alone, **cascades}.items():
-        if abs(each.usd - each.counted_usd) > each.usd / 1_000:
-            faults.append(f"{name}: charged {each.usd:.4f}, counted {each.counted_usd:.4f}")
-        if each.astray:
-            faults.append(f"{name}: {each.astray} calls did not go by their service")
-    if ratio > RATIO_MAX:
-        faults.append(f"everything on costs {ratio:.0%}")
-    [_, labelled] = day
-    rows = [
-        row(name, each, runs[OFF], each.agreement(labelled), differing[name])
-        for name, each in runs.items()
-    ]
-    pair_rows = [
-        row(name, each, alone, each.agreement(natural), differ(alone, each))
-        for name, each in {"dear judge alone": alone, **cascades}.items()
-    ]
+    off, on = (
+        sum(by_name[name].usd for table, by_name in zip(day, runs, strict=True) if table.in_day)
+        for name in (DEAR_ALONE, EVERYTHING)
+    )
+    if on / off > RATIO_MAX:
+        faults.append(f"{EVERYTHING} cost {on / off:.0%} of the day")
     listed = known_models().prices
     return {
         "prices": f"{listed.package} {listed.version}, {listed.date}",
-        "cases": sum(len(part.rows) for part in day),
-        "verdicts": len(runs[OFF].verdicts),
-        "day": rows,
-        "ratio": round(ratio, 3),
-        "pairs": pair_rows,
+        "cases": sum(len(table.part.rows) for table in day if table.in_day),
+        "ratio": round(on / off, 3),
+        "tables": [
+            {
+                "title": table.title,
+                "rows": [
+                    row(name, each, by_name[DEAR_ALONE], table.part)
+                    for name, each in by_name.items()
+                ],
+            }
+            for table, by_name in zip(day, runs, strict=True)
+        ],
     }, faults
 
 
-def thinned(part: Part, every: int) -> Part:
-    return replace(part, rows=part.rows[::every])
+def found_wrong(runs: Mapping[str, Run]) -> Iterator[str]:
+    """Verdicts that a saving must not change, bills that differ, and calls that went astray.
+
+    Sharing calls and jobs ask the same judge the same things. Another judge may say otherwise.
+    """
+    for name, each in runs.items():
+        same = name if name == CHEAP_ALONE else CASCADE if "cascade" in WAYS[name] else DEAR_ALONE
+        if count := differ(runs[same], each):
+            yield f"{name}: {count} verdicts differ"
+        if abs(each.usd - each.counted_usd) > each.usd / 1_000:
+            yield f"{name}: charged {each.usd:.4f}, counted {each.counted_usd:.4f}"
+        if each.astray:
+            yield f"{name}: {each.astray} calls did not go by their service"
 
 
 def differ(one: Run, other: Run) -> int:
@@ -259,50 +293,82 @@ def differ(one: Run, other: Run) -> int:
     return sum(other.verdicts[name] != verdict for name, verdict in one.verdicts.items())
 
 
-def row(
-    name: str, each: Run, before: Run, agreement: float | None, differing: int
-) -> dict[str, Any]:
+def row(name: str, each: Run, alone: Run, part: Part) -> dict[str, Any]:
+    tokens = {kind: each.tokens[kind] for kind in ("calls", "input", "read", "write", "output")}
     return {
         "name": name,
         "usd_per_1000": round(each.usd_per_1000, 2),
-        "share": round(each.usd / before.usd, 3),
-        "calls": each.tokens["calls"],
-        "input": each.tokens["input"],
-        "read": each.tokens["read"],
-        "write": each.tokens["write"],
-        "output": each.tokens["output"],
-        "agreement": None if agreement is None else round(agreement, 3),
-        "differing": differing,
+        "share": round(each.usd / alone.usd, 3),
+        **tokens,
+        "differing": differ(alone, each),
+        **(agreement(each, alone, part) if part.people else {}),
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def agreement(each: Run, alone: Run, part: Part) -> dict[str, Any]:
+    """The share of verdicts that are the label of people, and how much more that is than alone.
+
+    Both with their intervals. Verdicts on one case are not independent of each other, and
+    differences are of the same verdicts. Without any difference there is no interval.
+    """
+    right, cases = each.right(part)
+    share = share_figure(np.array(right), group_codes(cases, len(cases)), CONFIDENCE)
+    more = compare_runs(alone.right(part)[0], right, cases, confidence=CONFIDENCE)
+    figures = {"agreement": share, "difference": more.difference}
+    return {
+        name: [round(value, 3) for value in (figure.value or 0.0, *(figure.interval or ()))]
+        for name, figure in figures.items()
+    } | {"changes": [len(more.regressions), len(more.improvements)]}
+
+
+COLUMNS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "usd_per_1000": ("USD for 1,000 verdicts", "{:.2f}".format),
+    "share": ("of dear judge alone", "{:.0%}".format),
+    "agreement": ("agreement with people, %", lambda figure: shown_figure(figure, ".1f")),
+    "difference": ("difference from it, points", lambda figure: shown_figure(figure, "+.1f")),
+    "changes": ("agreements lost, gained", lambda counts: "{}, {}".format(*counts)),
+    "calls": ("calls", "{:,}".format),
+    "input": ("input", "{:,}".format),
+    "read": ("read from cache", "{:,}".format),
+    "write": ("written to it", "{:,}".format),
+    "output": ("output", "{:,}".format),
+}
+"""The titles of figures, and how each is written."""
+LABELLED = ("usd_per_1000", "share", "agreement", "difference", "changes", "calls")
+UNLABELLED = ("usd_per_1000", "share", "calls", "input", "read", "write", "output")
+
+
+def shown_figure(figure: Sequence[float], form: str) -> str:
+    """In per cent, with the interval where there is one."""
+    value, *interval = (format(100 * number, form) for number in figure)
+    if not interval:
+        return value if figure[0] else "0"
+    return f"{value} ({' to '.join(interval)})"
+
+
+def shown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as Markdown."""
+    kinds = LABELLED if "agreement" in rows[0] else UNLABELLED
     lines = [
-        f"| | {' | '.join(COLUMNS)} |",
-        "| --- |" + " --: |" * len(COLUMNS),
+        f"| | {' | '.join(COLUMNS[kind][0] for kind in kinds)} |",
+        "| --- |" + " --: |" * len(kinds),
     ]
     for each in rows:
-        counts = " | ".join(
-            f"{each[kind]:,}" for kind in ("calls", "input", "read", "write", "output")
-        )
-        agreed = "" if each["agreement"] is None else f"{each['agreement']:.1%}"
-        lines.append(
-            f"| {each['name']} | {each['usd_per_1000']:.2f} | {each['share']:.0%} | {counts} "
-            f"| {agreed} | {each['differing']} |"
-        )
+        cells = " | ".join(COLUMNS[kind][1](each[kind]) for kind in kinds)
+        lines.append(f"| {each['name']} | {cells} |")
     return "\n".join(lines)
 
 
 def written(figures: Mapping[str, Any]) -> str:
     """What the page shows of the figures."""
+    shown = "".join(
+        f"**{each['title']}:**\n\n{shown_table(each['rows'])}\n\n" for each in figures["tables"]
+    )
     return (
-        f"A day of {figures['cases']} cases and {figures['verdicts']:,} verdicts, at the list "
-        f"prices of {figures['prices']}:\n\n{table(figures['day'])}\n\n"
-        f"Everything on costs **{figures['ratio']:.0%}** of everything off.\n\n"
-        f"A hundred pairs that people labelled, each judged in both orders:\n\n"
-        f"{table(figures['pairs'])}\n\n"
-        "\\* If the provider finds none of them in its cache, which is the worst case.\n"
+        f"At the list prices of {figures['prices']}. Intervals hold {CONFIDENCE:.0%}.\n\n"
+        f"{shown}\\* If the provider finds none of them in its cache, which is the worst case.\n\n"
+        f"Over all {figures['cases']} cases with four criteria, {EVERYTHING} cost "
+        f"**{figures['ratio']:.0%}** of the dear judge alone.\n"
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, cycle
+from itertools import cycle
 from typing import Any
 
 from replay.charging_server import Said
@@ -15,8 +15,11 @@ from replay.recordings import DATA, llmbar_casestudy
 
 DEAR, CHEAP = "claude-sonnet-4-5", "gpt-5.6-luna"
 """The models whose prices are charged for GPT-4 and ChatGPT, whose verdicts are recorded."""
-PROMPTS = ("Vanilla", "Metrics", "Reference", "Metrics_Reference")
-BEST = "Metrics_Reference"
+RECORDED = {DEAR: "GPT-4", CHEAP: "ChatGPT"}
+PROMPTS = ("Vanilla", "Vanilla_1shot", "Reference", "Metrics_Reference")
+"""Prompts to which both judges gave a verdict on every pair."""
+KINDS = ("Natural", "Adversarial")
+"""The two kinds of labelled pairs: as models wrote them, and made to mislead a judge."""
 _SECTIONS = re.compile(r"###[A-Z][^\n:]*:\n?")
 
 
@@ -70,10 +73,10 @@ def answers() -> Part:
     return part
 
 
-def pairs() -> Part:
-    """326 pairs of outputs with a label of people, judged by GPT-4 with four prompts each.
+def one_order(kind: str) -> Part:
+    """The pairs of a kind, shown in one order, with four prompts as four criteria.
 
-    The texts that it wrote are not recorded here; it reasons as long as in `llmbar-casestudy`.
+    A second sample of the cheap judge is its verdict with the next prompt.
     """
     question = "[[criterion:{0}]] Which output follows the instruction better (prompt {0})?"
     part = Part(
@@ -88,25 +91,31 @@ def pairs() -> Part:
             for name in PROMPTS
         ]
     )
-    reasons = cycle(_reasons())
-    for number, vote in _votes():
+    reasons = _reasons()
+    for number, vote in votes(kind):
         key = f"p{number}"
         both = f"# Output 1\n\n{vote['output_1']}\n\n# Output 2\n\n{vote['output_2']}"
         part.rows.append({"id": key, "input": f"[[replay:{key}]] {vote['input']}", "output": both})
         part.people[key] = str(vote["label"])
-        for name in PROMPTS:
-            said = Said(vote["votes"]["GPT-4"][name][0], next(reasons))
-            part.recorded[DEAR, key, name, ""] = [said]
+        for name, after in zip(PROMPTS, PROMPTS[1:] + PROMPTS[:1], strict=True):
+            for model, prompts in ((DEAR, (name,)), (CHEAP, (name, after))):
+                by_prompt = vote["votes"][RECORDED[model]]
+                part.recorded[model, key, name, ""] = [
+                    Said(by_prompt[prompt][0], next(reasons[model])) for prompt in prompts
+                ]
     return part
 
 
-def natural_pairs() -> Part:
-    """The 100 natural pairs, compared in both orders by GPT-4, and by ChatGPT with two prompts."""
+def both_orders(kind: str) -> Part:
+    """The pairs of a kind, compared in both orders with the last prompt.
+
+    A second sample of the cheap judge is its verdict with the prompt before.
+    """
     rubric = "[[criterion:better]] Which output follows the instruction better?"
     part = Part([{"type": "pairwise", "name": "better", "rubric": rubric, "tie": False}])
-    reasons = cycle(_reasons())
-    for number, vote in _votes("Natural"):
-        key = f"n{number}"
+    reasons = _reasons()
+    for number, vote in votes(kind):
+        key = f"b{number}"
         part.rows.append(
             {
                 "id": key,
@@ -117,23 +126,28 @@ def natural_pairs() -> Part:
         )
         part.people[key] = "output" if vote["label"] == 1 else "other"
         for order, sides in enumerate(("12", "21")):
-            for model, judge, prompts in (
-                (DEAR, "GPT-4", (BEST,)),
-                (CHEAP, "ChatGPT", ("Metrics", "Reference")),
-            ):
+            for model, prompts in ((DEAR, PROMPTS[-1:]), (CHEAP, PROMPTS[:-3:-1])):
+                by_prompt = vote["votes"][RECORDED[model]]
                 part.recorded[model, key, "better", sides] = [
-                    Said("ab"[sides.index(vote["votes"][judge][prompt][order])], next(reasons))
+                    Said("ab"[sides.index(by_prompt[prompt][order])], next(reasons[model]))
                     for prompt in prompts
                 ]
     return part
 
 
-def _votes(only: str = "") -> list[tuple[int, dict[str, Any]]]:
+def votes(kind: str) -> list[tuple[int, dict[str, Any]]]:
+    """The pairs of a kind by their number in the file, with the votes of all recorded judges."""
     lines = (DATA / "llmbar-votes" / "votes.jsonl").read_text().splitlines()
-    numbered = zip(count(), map(json.loads, lines))
-    return [(number, vote) for number, vote in numbered if only in ("", vote["set"])]
+    numbered = enumerate(map(json.loads, lines))
+    return [(number, vote) for number, vote in numbered if vote["set"].startswith(kind)]
 
 
-def _reasons() -> list[str]:
-    """What GPT-4 wrote before its verdicts, where it was asked to think first."""
-    return [str(recording.completion) for recording in llmbar_casestudy("GPT-4.CoT")]
+def _reasons() -> dict[str, Iterator[str]]:
+    """What each judge wrote before its verdicts, where it was asked to think first.
+
+    The texts before the votes are not recorded: the judges reason as long as in these.
+    """
+    return {
+        model: cycle([str(each.completion) for each in llmbar_casestudy(f"{judge}.CoT")])
+        for model, judge in RECORDED.items()
+    }

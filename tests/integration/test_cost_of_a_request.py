@@ -39,7 +39,7 @@ COPIES_MAX = 1.3
 """Memory of a request over its body's size, where the text is held once."""
 EVALUATIONS = 20
 BACKGROUND_CALLS_PER_S = 8
-OWN_FRAMES_MAX = 1_020
+OWN_FRAMES_MAX = 960
 """Calls of our own functions that one evaluation of 2 KB takes."""
 VALUES_MAX = 85
 """Value objects that it makes."""

@@ -154,14 +154,12 @@ def judges_of(
 
 def calls_of(chosen: Iterable[tuple[AsksModel, Panel]]) -> int:
     """The most judge calls that criteria make for one case."""
-    return sum(
-        criterion.calls_before
-        + sum(
-            criterion.calls_max(len(part.members), part.spec.samples) * panel.rounds
-            for part in panel.parts
-        )
-        for criterion, panel in chosen
-    )
+    calls = 0
+    for criterion, panel in chosen:
+        calls += criterion.calls_before
+        for part in panel.parts:
+            calls += criterion.calls_max(len(part.members), part.spec.samples) * panel.rounds
+    return calls
 
 
 def check_calls(calls: int, calls_max: int, pointer: str) -> None:

@@ -176,7 +176,7 @@ def _is_sound(document: dict[str, Any]) -> bool:
         inner: list[Any] = []
         for node in level:
             if type(node) is dict:
-                if any("\0" in name for name in node):
+                if "\0" in "".join(node):
                     return False
                 values: Iterable[Any] = node.values()
             else:

@@ -22,9 +22,8 @@ BYTES_PER_S_MIN = 8_192
 
 def is_streamed(scope: Scope, routes: Sequence[StreamedRoute]) -> bool:
     """Whether the body limit does not apply to this request: its resource bounds what it reads."""
-    return any(
-        scope["method"] == method and path.fullmatch(scope["path"]) for method, path in routes
-    )
+    asked, path = scope["method"], scope["path"]
+    return any(pattern.fullmatch(path) for method, pattern in routes if method == asked)
 
 
 class StreamedBody:

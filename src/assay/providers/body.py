@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -33,7 +33,7 @@ def json_body(document: Mapping[str, Any]) -> list[Chunk]:
     body: list[Chunk] = []
     small: list[Chunk] = []
     try:
-        for chunk in _chunks(document):
+        for chunk in _chunks_of(document):
             if len(chunk) < SMALL_BYTES:
                 small.append(chunk)
             else:
@@ -65,7 +65,7 @@ def schema_json(schema: Mapping[str, Any]) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps(schema, default=dict))
 
 
-def _chunks(document: Mapping[str, Any]) -> Iterator[Chunk]:
+def _chunks_of(document: Mapping[str, Any]) -> list[Chunk]:
     turns: list[Turn] = []
 
     def default(value: Any) -> Any:
@@ -78,12 +78,13 @@ def _chunks(document: Mapping[str, Any]) -> Iterator[Chunk]:
 
     serialised = orjson.dumps(document, default=default, option=orjson.OPT_PASSTHROUGH_DATACLASS)
     before, *rest = serialised.split(TURN_PLACEHOLDER_BYTES)
-    yield before
+    chunks: list[Chunk] = [before]
     for turn, after in zip(turns, rest, strict=True):
-        yield b'"'
-        for part in turn.parts:  # texts alone: see `HttpModel.content`
-            yield memoryview(orjson.dumps(part))[1:-1]
-        yield b'"' + after
+        chunks.append(b'"')
+        # Texts alone: see `HttpModel.content`.
+        chunks += [memoryview(orjson.dumps(part))[1:-1] for part in turn.parts]
+        chunks.append(b'"' + after)
+    return chunks
 
 
 class JsonPayload(Payload):

@@ -86,12 +86,12 @@ class StreamAccumulator(ABC):
 
     def write(self, value: Any, into: list[str] | None = None) -> None:
         """Add text, if it is one, to the answer (or to `into`), up to the longest answer."""
-        if not (text := text_of(value)):
+        if not isinstance(value, str) or not value:
             return
-        self._chars += len(text)
+        self._chars += len(value)
         if self._chars > TEXT_CHARS_MAX:
             raise StreamBroken("the provider's answer is beyond the size limit")
-        (self._parts if into is None else into).append(text)
+        (self._parts if into is None else into).append(value)
 
     def add_call(self, key: Any, id_: Any, name: Any, arguments: Any) -> None:
         """Add a call of one of the prompt's tools, or a further part of it."""

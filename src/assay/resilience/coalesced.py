@@ -64,7 +64,7 @@ class _Question:
 
 def _brief(part: object) -> object:
     if isinstance(part, tuple):
-        return tuple(map(_brief, part))
+        return tuple([_brief(one) if isinstance(one, str | tuple) else one for one in part])
     if isinstance(part, str) and len(part) > 2 * HASHED_CHARS:
         return len(part), part[:HASHED_CHARS], part[-HASHED_CHARS:]
     return part

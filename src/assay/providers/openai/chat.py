@@ -20,7 +20,7 @@ from assay.providers.openai.dialect import (
     token_logprobs,
     usage_of,
 )
-from assay.providers.shapes import first_of, list_of, mapping_of, text_of
+from assay.providers.shapes import first_of, list_of, mapping_of
 from assay.providers.stream_accumulator import StreamAccumulator
 
 _NEWER_FIELD, _OLDER_FIELD = "max_completion_tokens", "max_tokens"
@@ -39,7 +39,8 @@ class OpenAIStream(StreamAccumulator):
         self._read(answer, "message")
 
     def _read(self, chunk: Any, part: str) -> None:
-        self.served_by = text_of(chunk.get("model")) or self.served_by
+        if (name := chunk.get("model")) and isinstance(name, str):
+            self.served_by = name
         if chunk.get("usage"):
             self.usage = usage_of(chunk, "prompt", "completion") or self.usage
         choice = first_of(chunk.get("choices"))
@@ -52,7 +53,8 @@ class OpenAIStream(StreamAccumulator):
             self._add_calls(calls)
         if logprobs := choice.get("logprobs"):
             self.add_logprobs(token_logprobs, mapping_of(logprobs).get("content") or ())
-        self.finish(choice.get("finish_reason"))
+        if word := choice.get("finish_reason"):
+            self.finish(word)
 
     def _add_calls(self, calls: Any) -> None:
         for place, call in enumerate(map(mapping_of, list_of(calls))):

@@ -186,20 +186,21 @@ class FairOrder:
     """Two lanes: interactive before batch, and a part of the turns for a batch lane that aged."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Priority, Lane] = {"interactive": Lane(), "batch": Lane()}
+        self._interactive, self._batch = Lane(), Lane()
+        self._lanes: dict[Priority, Lane] = {"interactive": self._interactive, "batch": self._batch}
         self._passed_over = 0
 
     @property
     def depth(self) -> int:
-        return sum(lane.depth for lane in self._lanes.values())
+        return self._interactive.depth + self._batch.depth
 
     @property
     def cost(self) -> float:
-        return sum(lane.cost for lane in self._lanes.values())
+        return self._interactive.cost + self._batch.cost
 
     @property
     def size(self) -> int:
-        return sum(lane.size for lane in self._lanes.values())
+        return self._interactive.size + self._batch.size
 
     def push(self, call: QueuedCall) -> None:
         self._lane(call).push(call)
@@ -214,24 +215,24 @@ class FairOrder:
         """Take out the call whose turn it is; must not be empty."""
         if self.next_priority(now_s) == "batch":
             self._passed_over = 0
-            return self._lanes["batch"].pop()
+            return self._batch.pop()
         self._passed_over += 1
-        return self._lanes["interactive"].pop()
+        return self._interactive.pop()
 
     def next_priority(self, now_s: float) -> Priority:
         """The priority that has the next turn; must not be empty."""
-        interactive = self._lanes["interactive"].depth and not self.is_batch_due(now_s)
+        interactive = self._interactive.depth and not self.is_batch_due(now_s)
         return "interactive" if interactive else "batch"
 
     def is_batch_due(self, now_s: float) -> bool:
         """Whether batch calls have waited long and been passed over often."""
-        batch = self._lanes["batch"]
+        batch = self._batch
         aged = batch.depth > 0 and now_s - batch.oldest_s() >= BATCH_AGE_S
         return aged and self._passed_over >= BATCH_EVERY - 1
 
     def pass_over(self, caller: Caller) -> None:
         """Note a turn that went past the queue: a batch call that waits was passed over."""
-        if caller.priority == "interactive" and self._lanes["batch"].depth:
+        if caller.priority == "interactive" and self._batch.depth:
             self._passed_over += 1
 
     def before(self, caller: Caller) -> QueuedWork:
@@ -239,7 +240,7 @@ class FairOrder:
         ahead = self._lanes[caller.priority].before(caller.tenant)
         if caller.priority == "interactive":
             return ahead
-        urgent = self._lanes["interactive"]
+        urgent = self._interactive
         return QueuedWork(ahead.calls + urgent.depth, ahead.cost + urgent.cost)
 
     def to_push_out(self, call: QueuedCall, limits: QueueLimits) -> QueuedCall | None:
@@ -248,7 +249,7 @@ class FairOrder:
         An interactive call pushes out a batch call; otherwise a call pushes out the newest of
         the tenant that holds most, where that is more than its own tenant would hold.
         """
-        batch = self._lanes["batch"].longest(limits)
+        batch = self._batch.longest(limits)
         if call.caller.priority == "interactive" and batch is not None:
             return batch[1]
         lane = self._lane(call)

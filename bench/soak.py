@@ -87,8 +87,16 @@ CASES: list[dict] = [
     {"evaluator": "soaked"},
 ]
 """The kinds of requests, each in its turn."""
-BATCH_ROWS = 200
 TRACES_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """Callers, the pause of each between two requests, and the rows of a batch."""
+
+    callers: int
+    pause_s: float
+    rows: int
 
 
 @dataclass
@@ -188,12 +196,13 @@ def note(outcome: Outcome, status: int, body: dict, seconds: float) -> None:
         outcome.scored += 1
 
 
-async def batches(url: str, until_s: float, outcome: Outcome) -> None:
+async def batches(url: str, until_s: float, rows: int, outcome: Outcome) -> None:
     """One batch after another; how each row ended."""
     async with aiohttp.ClientSession(url) as session:
         while time.monotonic() < until_s:
-            rows = range(BATCH_ROWS)
-            items = [{"id": f"{n}", "input": f"{until_s}.{n}", "output": "Paris."} for n in rows]
+            items = [
+                {"id": f"{n}", "input": f"{until_s}.{n}", "output": "Paris."} for n in range(rows)
+            ]
             wanted = {"criteria": ["It is right."], "items": items}
             batch = await call(session, "POST", "/v1/batches", wanted)
             path = f"/v1/batches/{batch['id']}"
@@ -260,18 +269,18 @@ async def judged_spans(url: str) -> int:
         return sum(hour["counts"]["scored"] for hour in hours)
 
 
-async def load(url: str, seconds: float, callers: int, pause_s: float) -> Outcome:
+async def load(url: str, seconds: float, size: Size) -> Outcome:
     outcome = Outcome()
     until_s = time.monotonic() + seconds
     async with asyncio.TaskGroup() as group:
-        group.create_task(batches(url, until_s, outcome))
+        group.create_task(batches(url, until_s, size.rows, outcome))
         group.create_task(traces(url, until_s))
-        for number in range(callers):
-            group.create_task(caller(url, until_s, pause_s, number, outcome))
+        for number in range(size.callers):
+            group.create_task(caller(url, until_s, size.pause_s, number, outcome))
     return outcome
 
 
-async def soak(seconds: float, callers: int, pause_s: float, idle_s: float = IDLE_S) -> dict:
+async def soak(seconds: float, size: Size, idle_s: float = IDLE_S) -> dict:
     """Run the soak and return all figures; the first tenth is warm-up and does not count."""
     with tempfile.TemporaryDirectory() as folder:
         redis = RedisProcess(Path(folder), keep=False)
@@ -283,10 +292,10 @@ async def soak(seconds: float, callers: int, pause_s: float, idle_s: float = IDL
             ):
                 await first.play(share=SHARE, among=DRAWN, silence_s=30, seed=1)
                 await prepare(url)
-                await load(url, max(3.0, seconds / 10), callers, pause_s)
+                await load(url, max(3.0, seconds / 10), size)
                 await asyncio.sleep(idle_s)
                 before = Held.now()
-                outcome = await load(url, seconds, callers, pause_s)
+                outcome = await load(url, seconds, size)
                 await asyncio.sleep(idle_s)
                 outcome.judged_spans = await judged_spans(url)
                 after = Held.now()
@@ -333,10 +342,12 @@ def main() -> None:
     parser.add_argument(
         "--pause-s", type=float, default=0.5, help="pause of each caller between two requests"
     )
+    parser.add_argument("--rows", type=int, default=200, help="rows of each batch")
     parser.add_argument("--idle-s", type=float, default=IDLE_S)
     chosen = parser.parse_args()
     configure_logging("error")
-    result = asyncio.run(soak(chosen.seconds, chosen.callers, chosen.pause_s, chosen.idle_s))
+    size = Size(chosen.callers, chosen.pause_s, chosen.rows)
+    result = asyncio.run(soak(chosen.seconds, size, chosen.idle_s))
     print(json.dumps(result, indent=1))
     sys.exit(not result["kept"])
 

@@ -69,7 +69,7 @@ def test_the_first_wall_is_what_is_used_most(pods, first):
 
 
 def test_processes_that_wait_use_the_whole_of_a_small_quota():
-    """As measured by `bench/quota.py` with 8 processes: the rate is used, at six calls an answer."""
+    """As `bench/quota.py` measures with 8 processes: all of the rate, at some six calls."""
     out = Simulation(pods=8, callers=12, per_minute=3_000, service_s=0.05).run(30)
     assert out.sent / out.seconds == pytest.approx(47.5, rel=0.01)
     assert out.calls_per_answer == pytest.approx(5.1, abs=0.2)

@@ -70,6 +70,8 @@ class _Bucket:
                 del self.queue[who]
         waiting = sum(who != pod and who in self.queue for who in before)
         self.advance(now_s)
+        if self.level >= 1.0 + waiting:  # there is enough for those before, too
+            waiting = 0
         need = max(0.0, 1.0 - self.level) + waiting
         send_s = self.at_s + need / self.rate_per_s
         wait_s = send_s - now_s

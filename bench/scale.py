@@ -190,7 +190,7 @@ def scale(options: Options, folder: Path) -> None:
         [
             f"bound of the callers: {SERVICES * CALLERS / DELAY_S:,.0f} requests/s",
             f"CPU of other work on this machine: {measured['other_cores']:.2f} cores",
-            f"Redis late, a service keeps its own quota: {measured['together']['degraded_share']:.0%}",
+            f"quota kept without Redis: {measured['together']['degraded_share']:.0%} of the time",
         ],
     )  # fmt: skip
     report.show(

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -59,7 +59,8 @@ from fakes.recorded_events import RecordedEvents
 
 SERVICES = 3
 DELAY_S = 0.02
-CALLERS = 48
+CALLERS, CALM_CALLERS = 48, 2
+"""A process with little to do shares no calls to Redis, so that a judgement costs more there."""
 WARM_S = 0.8
 IDLE_S = 5.0
 """Each process reads its gauges once in this time."""
@@ -111,10 +112,12 @@ class Fleet:
             "machine_s": _machine_s(),
         }
 
-    def window(self, seconds: float, case: str, services: Sequence[Server]) -> dict[str, float]:
+    def window(
+        self, seconds: float, case: str, services: Sequence[Server], callers: int = CALLERS
+    ) -> dict[str, float]:
         """What happens within `seconds` while these services are called."""
         orders = [
-            assay_orders(it, case, connections=CALLERS, seconds=seconds + 2 * WARM_S)
+            assay_orders(it, case, connections=callers, seconds=seconds + 2 * WARM_S)
             for it in services
         ]
         with ThreadPoolExecutor(max(len(orders), 1)) as pool:
@@ -197,7 +200,11 @@ def scale(options: Options, folder: Path) -> None:
     report.show(
         "scale: unit costs", [("", "")] + [(k, f"{v:,.3f}") for k, v in asdict(costs).items()]
     )
-    far = {pods: _walls(costs, pods) for pods in PODS}
+    calm = _calm(costs, measured, scripts["alone"])
+    table = [("", "µs"), ("of a busy process", f"{costs.redis_judgement_us:.0f}")]
+    table.append(("of one with little to do", f"{calm.redis_judgement_us:.0f}"))
+    report.show("scale: Redis CPU for a judgement", table)
+    far = {pods: _walls(calm, pods) for pods in PODS}
     for pods, used in far.items():
         report.show(
             f"scale: {pods:,} pods", [("", "used")] + [(n, f"{u:.0%}") for n, u in used[:4]]
@@ -206,7 +213,8 @@ def scale(options: Options, folder: Path) -> None:
     report.keep(
         "scale",
         {
-            "unit_costs": asdict(costs), "windows": measured, "reservation_us": scripts,
+            "unit_costs": asdict(costs), "unit_costs_calm": asdict(calm),
+            "windows": measured, "reservation_us": scripts,
             "checks": {name: {"model": a, "measured": b} for name, a, b in checks},
             "walls": {str(pods): dict(used) for pods, used in far.items()}, "waiting": waiting,
         },
@@ -224,6 +232,8 @@ def _windows(
             found[f"{size_mb:.4f} MB × {judgements}"] = fleet.window(
                 seconds, case, fleet.services[:1]
             )
+    calm = _case(folder, SIZES_MB[0], 1)
+    found["calm"] = fleet.window(2 * seconds, calm, fleet.services[:1], CALM_CALLERS)
     caller = rows.Caller(fleet.services[0].port)
     path = f"/v1/batches/{caller.ask('POST', '/v1/batches', rows.CRITERIA)['id']}"
     count = ROWS_QUICK if options.quick else ROWS
@@ -290,6 +300,25 @@ def _costs(measured: dict[str, Any], postgres: dict[str, float]) -> UnitCosts:
         redis_result_memory_bytes=measured["result_bytes"],
         **postgres,
     )
+
+
+def _calm(costs: UnitCosts, measured: dict[str, Any], script_us: float) -> UnitCosts:
+    """With judgements that share no calls: the most that those of many calm processes take.
+
+    They make as many script calls as a calm process did. Each takes what a reservation takes, and
+    what a busy Redis does for a call beside its script, which is for several judgements there.
+    """
+    seen, idle = measured["calm"], measured["idle"]
+    scripts, commands, size = (
+        (seen[name] - idle[name] * seen["seconds"] / idle["seconds"]) / seen["requests"]
+        for name in ("scripts", "commands", "bytes")
+    )
+    busy = measured[f"{SIZES_MB[0]:.4f} MB × 1"]
+    beside_us = (busy["redis_s"] * 1e6 - busy["scripts_us"]) / busy["scripts"]
+    return replace(
+        costs, redis_judgement_us=scripts * (script_us + beside_us),
+        redis_judgement_commands=commands, redis_judgement_bytes=size,
+    )  # fmt: skip
 
 
 def _checked(costs: UnitCosts, measured: dict[str, Any]) -> list[tuple[str, float, float]]:

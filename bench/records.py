@@ -68,11 +68,11 @@ def records(options: Options, folder: Path) -> None:
 async def _measured(url: str, count: int) -> dict[str, float]:
     database = Database(url, embedded=False)
     try:
-        before = await _size(database)
+        before = await database_bytes(database)
         content, items_s = await _write_items(RecordedDatasets(database), count)
-        between = await _size(database)
+        between = await database_bytes(database)
         labels_s = await _write_labels(RecordedLabels(database), count)
-        after = await _size(database)
+        after = await database_bytes(database)
     finally:
         await database.aclose()
     return {
@@ -122,7 +122,7 @@ async def _write_labels(store: RecordedLabels, count: int) -> float:
     return seconds
 
 
-async def _size(database: Database) -> int:
+async def database_bytes(database: Database) -> int:
     async with database.reading() as connection:
         if connection.dialect.name == "sqlite":
             pages = await connection.scalar(text("PRAGMA page_count"))

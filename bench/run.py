@@ -15,6 +15,7 @@ from options import Options
 from quota import quota
 from records import records
 from rows import batch
+from scale import scale
 from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb
 from waiting import async_vs_sync
 
@@ -30,6 +31,7 @@ SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
     "growth": growth,
     "records": records,
     "hedging": hedging,
+    "scale": scale,
 }
 
 

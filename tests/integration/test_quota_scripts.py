@@ -123,6 +123,19 @@ async def test_callers_are_served_in_order_of_arrival(quotas):
     assert promised[-1] - promised[4] == pytest.approx(0.75, abs=0.05)
 
 
+async def test_nobody_waits_behind_another_where_there_is_enough_for_both(redis):
+    """A free bucket is not shared out at the pace at which the first in the queue asks again."""
+    name = f"model-{uuid.uuid4().hex}"
+    first, second = (
+        Quotas(redis, Supervisor(EVENTS), budget_s=1.0).of(name, SIXTY_PER_S) for _ in range(2)
+    )
+    # Of 60 it has to wait 0.67 s for 100.
+    assert isinstance(await first.reserve(ask(100, waited_s=5, lookahead_s=0)), Deferred)
+    assert isinstance(await second.reserve(ask(50)), Deferred)
+    await asyncio.sleep(0.7)
+    assert isinstance(await second.reserve(ask(1)), Reserved)
+
+
 async def test_a_reservation_is_settled_once_and_whatever_the_balance(quotas):
     """An underestimate goes into debt; a second settlement does nothing."""
     model = fresh(quotas, SIXTY_PER_S)

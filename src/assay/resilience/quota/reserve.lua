@@ -170,6 +170,23 @@ local function earliest(taken)
   return send_at, binding
 end
 
+-- Whether the buckets hold the costs of this caller and of all before it, who then lose nothing if
+-- it goes first. Without this, a free bucket would be shared out at the pace of their questions.
+local function is_enough_for_all(taken)
+  for i, bucket in ipairs(policy.buckets) do
+    local free = state.level['bal:' .. bucket.name]
+    for _, share in ipairs(policy.shares) do
+      if share.tenant ~= tenant then
+        free = free - state.level['share:' .. share.tenant .. ':' .. bucket.name]
+      end
+    end
+    if free < bucket.cost + bucket.ahead + (taken[i] or 0) then
+      return false
+    end
+  end
+  return state.blocked <= state.at
+end
+
 local function leave_queue()
   if owner ~= '' and taking then
     forget(owner)
@@ -251,6 +268,9 @@ local function reserve(key)
         waiting, send_at, binding = 0, own_at, own_binding
       end
     end
+  end
+  if waiting > 0 and is_enough_for_all(taken) then
+    waiting, send_at, binding = 0, state.at, 0
   end
   local wait = send_at - state.now
 

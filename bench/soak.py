@@ -120,7 +120,7 @@ class Outcome:
 class Held:
     """The resources that the process holds."""
 
-    tasks: int
+    tasks: collections.Counter[str]
     files: int
     memory_mb: float
 
@@ -131,7 +131,14 @@ class Held:
         ctypes.CDLL(None).malloc_trim(0)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         files = len(list(Path("/proc/self/fd").iterdir()))
-        return cls(len(asyncio.all_tasks()), files, pages * 4096 / 2**20)
+        tasks = collections.Counter(_name(task) for task in asyncio.all_tasks())
+        return cls(tasks, files, pages * 4096 / 2**20)
+
+
+def _name(task: asyncio.Task) -> str:
+    coroutine = task.get_coro()
+    is_numbered = task.get_name().startswith("Task-")
+    return getattr(coroutine, "__qualname__", "") if is_numbered else task.get_name()
 
 
 def settings(redis: RedisProcess, first: FaultProcess, second: FaultProcess) -> Settings:
@@ -312,7 +319,7 @@ def figures(outcome: Outcome, before: Held, after: Held) -> dict:
         and not outcome.hung
         and set(outcome.rows) == {"scored"}
         and outcome.judged_spans > 0
-        and after.tasks <= before.tasks
+        and after.tasks.total() <= before.tasks.total()
         and after.files <= before.files + FILES_GROWTH_MAX
         and after.memory_mb - before.memory_mb <= MEMORY_GROWTH_MB_MAX
     )
@@ -328,7 +335,8 @@ def figures(outcome: Outcome, before: Held, after: Held) -> dict:
         "p50_s": ordered[len(ordered) // 2],
         "p99_s": ordered[int(len(ordered) * 0.99)],
         "max_s": ordered[-1],
-        "tasks": [before.tasks, after.tasks],
+        "tasks": [before.tasks.total(), after.tasks.total()],
+        "more_tasks": dict(after.tasks - before.tasks),
         "files": [before.files, after.files],
         "memory_mb": [round(before.memory_mb, 1), round(after.memory_mb, 1)],
         "kept": kept,

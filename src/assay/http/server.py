@@ -21,6 +21,9 @@ from assay.http.protocol import PacedConnection
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2_048
+ACCEPTED_AT_ONCE = 16
+"""How many connections a turn of the event loop takes. libuv takes one from each socket that it
+listens to: on a busy loop, the last of 256 new connections was answered after three seconds."""
 KEEP_ALIVE_S = 75
 """Longer than the 60 s of common gateways: they must be the first to close a connection."""
 DRAIN_MARGIN_S = 2.0
@@ -60,7 +63,7 @@ async def serve(
     with handled_signals() as signals:
         servers = [_Server(server_config(app)) for app, _ in apps]
         running = [
-            asyncio.create_task(server.serve(sockets=[listener]))
+            asyncio.create_task(server.serve(sockets=_copies(listener)))
             for server, (_, listener) in zip(servers, apps, strict=True)
         ]
         try:
@@ -86,7 +89,7 @@ async def serve(
 async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[uvicorn.Server]:
     """Serve one app for as long as the context lasts, without handling signals."""
     server = _Server(server_config(app))
-    running = asyncio.create_task(server.serve(sockets=[listener]))
+    running = asyncio.create_task(server.serve(sockets=_copies(listener)))
     try:
         await _started([server], [running])
         yield server
@@ -94,6 +97,11 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[uvicor
         server.should_exit = True
         server.force_exit = True
         await running
+
+
+def _copies(listener: socket.socket) -> list[socket.socket]:
+    """The listening socket under several descriptors; it is closed with the last of them."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
 
 
 async def _drain(

@@ -119,7 +119,7 @@ class CountedBody:
         self._events = events
         self._limits = limits
         self._load = load
-        self._chunked = declared is None
+        self._declared = declared
         self.complete = declared == 0
         """Whether the whole body has arrived."""
         self.reserved = held_bytes(declared or 0)
@@ -130,26 +130,36 @@ class CountedBody:
     async def receive(self) -> Message:
         if self.complete:
             return await self._receive()
-        chunks = []
         try:
             async with asyncio.timeout(self._limits.body_timeout_s):
-                while not self.complete:
-                    message = await self._receive()
-                    if message["type"] != "http.request":
-                        return message
-                    self.complete = not message.get("more_body", False)
-                    chunks.append(message.get("body", b""))
-                    self._count(len(chunks[-1]))
+                return await self._receive_whole()
         except TimeoutError:
             detail = f"The body must arrive within {self._limits.body_timeout_s:g} s."
             raise self._broken(Problem("request_timeout", detail, headers=CLOSE)) from None
-        return {"type": "http.request", "body": b"".join(chunks), "more_body": False}
+
+    async def _receive_whole(self) -> Message:
+        """The whole body in one message, or the message that the caller has gone.
+
+        A body of known length is received into one block. The pieces of many bodies that arrive
+        together would lie mixed in memory, and leave holes too small for anything but pieces.
+        """
+        whole = bytearray(self._declared or 0)
+        while not self.complete:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return message
+            self.complete = not message.get("more_body", False)
+            piece = message.get("body", b"")
+            start = self.received
+            self._count(len(piece))
+            whole[start : self.received] = piece
+        return {"type": "http.request", "body": whole, "more_body": False}
 
     def _count(self, size: int) -> None:
         self.received += size
         if self.received > self._limits.max_body_bytes:
             raise self._broken(too_large(self._limits))
-        if not self._chunked:
+        if self._declared is not None:
             return
         self.reserved += held_bytes(size)
         self._load.reserve(held_bytes(size))

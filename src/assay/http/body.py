@@ -57,8 +57,8 @@ async def read_json(request: Request, *, digested: bool = False) -> Body:
     (`malformed_json`, `invalid_request`).
     """
     require_media_type(request, JSON)
-    chunks = [chunk async for chunk in request.stream()]
-    raw = b"".join(filter(None, chunks))  # a single one is not copied
+    chunks = [chunk async for chunk in request.stream() if chunk]
+    raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)  # a single one is not copied
     del chunks
     check_count(raw)
     document = _plain(raw) or _parsed(raw)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -88,13 +88,15 @@ def _chunks_of(document: Mapping[str, Any]) -> list[Chunk]:
 
 
 class JsonPayload(Payload):
-    """Sends a body in slices, and removes each chunk from the list once it is sent.
+    """Sends a body in slices, removes each chunk from the list once it is sent, and says when all
+    of it is.
 
     While a judge thinks, its megabyte of prompt is not held in memory: a retry serialises it again.
     """
 
-    def __init__(self, body: list[Chunk]) -> None:
+    def __init__(self, body: list[Chunk], written: Callable[[], None] = lambda: None) -> None:
         super().__init__(body, content_type="application/json")
+        self._written = written
         self._chunks = body
         self._size = sum(map(len, body))
 
@@ -108,3 +110,4 @@ class JsonPayload(Payload):
             for start in range(0, len(view), WRITE_BYTES):
                 await writer.write(view[start : start + WRITE_BYTES])
             del view
+        self._written()

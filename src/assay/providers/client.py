@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
@@ -44,6 +44,10 @@ IDLE_S_MAX = 15.0
 """How long an idle connection is kept: less than the idle limits of providers' load balancers."""
 EXCHANGE_SILENCE_S = 60.0
 """Longest wait for the next bytes of a response about a job."""
+LARGE_CHARS = 256 * 1024
+UPLOADS_MAX = 32
+"""How many larger prompts are serialised and sent at once. The others wait without a second copy
+of their text, which would be too much memory where hundreds arrive together."""
 UPLOAD_BYTES_PER_S = 256 * 1024
 """A job that is sent more slowly is given up."""
 
@@ -90,6 +94,7 @@ class ProviderClient:
         self._session: aiohttp.ClientSession | None = None
         # Calls wait for the pool here and not in aiohttp: a full pool is not a silent provider.
         self._slots = asyncio.Semaphore(config.connections_max)
+        self._uploads = asyncio.Semaphore(UPLOADS_MAX)
 
     def __repr__(self) -> str:
         return f"ProviderClient({self.config!r})"
@@ -99,27 +104,29 @@ class ProviderClient:
         path: str,
         headers: Mapping[str, str],
         credentials: Credentials,
-        body: list[Chunk],
+        body: Callable[[], list[Chunk]],
         accumulator: StreamAccumulator,
         deadline: Deadline,
         thinking_s: float | None = None,
+        *,
+        size: int = 0,
     ) -> Timing:
-        """Send `body`, and read the answer into `accumulator`.
+        """Send `body`, whose text has `size` characters, and read the answer into `accumulator`.
 
         `thinking_s` is how long a model that thinks may take until its answer begins.
 
-        `headers` are the dialect's; `body` is emptied as it is sent. A cancelled call closes its
-        connection. Raises the `ModelError` that a failure means.
+        `headers` are the dialect's; `body` is made when it can be sent, and emptied as it is. A
+        cancelled call closes its connection. Raises the `ModelError` that a failure means.
         """
         config = self.config
         idle = IdleTimeout(config.provider, deadline, config.silence_timeout_s, thinking_s)
         try:
-            async with idle as timeout, self._slots:
+            async with idle as timeout, self._slots, _Upload(self._uploads, size) as upload:
                 request, secrets = await self._authorised(
-                    OutgoingRequest(path, headers, body), credentials
+                    OutgoingRequest(path, headers, body()), credentials
                 )
                 timeout.send()
-                response = await self._send(request)
+                response = await self._send(request, upload.end)
                 try:
                     if config.stream:
                         timeout.wait()
@@ -209,7 +216,9 @@ class ProviderClient:
         secrets = [value.rpartition(" ")[2] for value in authorising.values()]
         return request, [*secrets, *config.secrets()]
 
-    async def _send(self, request: OutgoingRequest) -> aiohttp.ClientResponse:
+    async def _send(
+        self, request: OutgoingRequest, written: Callable[[], None] = lambda: None
+    ) -> aiohttp.ClientResponse:
         config, limit_s = self.config, self.config.connect_timeout_s
         try:
             async with asyncio.timeout(None) as timeout:
@@ -218,7 +227,7 @@ class ProviderClient:
                     return await self._pool().request(
                         request.method,
                         URL(request.url, encoded=True),
-                        data=JsonPayload(request.body) if request.body else None,
+                        data=JsonPayload(request.body, written) if request.body else None,
                         headers=request.headers,
                         allow_redirects=False,
                         proxy=config.proxy(),
@@ -253,6 +262,26 @@ class ProviderClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+class _Upload:
+    """A place among the large prompts that are sent at once, until it is written."""
+
+    def __init__(self, places: asyncio.Semaphore, size: int) -> None:
+        self._places = places if size >= LARGE_CHARS else None
+
+    async def __aenter__(self) -> Self:
+        if self._places is not None:
+            await self._places.acquire()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        places, self._places = self._places, None
+        if places is not None:
+            places.release()
 
 
 async def _error_of(

@@ -93,7 +93,7 @@ class HttpGrader:
             URL(url).raw_path_qs.removeprefix("/"),
             {"Content-Type": "application/json", MESSAGE_ID: f"msg_{digest.hexdigest()}"},
             self._credentials,
-            [body],
+            lambda: [body],
             answer,
             context.deadline,
         )

@@ -53,10 +53,11 @@ class HttpModel(ABC):
                 self.path,
                 self.headers,
                 self._credentials,
-                self.body(self.document(prompt)),
+                lambda: self.body(self.document(prompt)),
                 accumulator,
                 context.deadline,
                 self._model.thinking_timeout_s if thinks else None,
+                size=prompt.size,
             )
         except ModelError as error:
             if prompt.has_images and refuses_images(error):

@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Table, event, inspect, make_url, text
+from sqlalchemy import QueuePool, Table, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -25,6 +25,9 @@ SCHEMA = 6
 OPERATION_S_MAX = 15.0
 """The longest that one use of the database may take: a stuck one must not hold a request."""
 CONNECTIONS_MAX = 10
+CLOSE_S = 5.0
+"""How long connections in use are waited for before the others are closed."""
+CLOSE_POLL_S = 0.01
 ERASE_PAGES = "secure_delete=ON"
 """What is deleted is overwritten in the file, too."""
 UNAVAILABLE = "The records are unavailable."
@@ -73,10 +76,17 @@ class Database:
             await self._check()
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, those in use as soon as they are given back."""
         engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.dispose()
+        if engine is None:
+            return
+        # The pool forgets what is in use when it is disposed of, and nothing would ever close it.
+        pool = cast("QueuePool", engine.pool)
+        for _ in range(round(CLOSE_S / CLOSE_POLL_S)):
+            if not pool.checkedout():
+                break
+            await asyncio.sleep(CLOSE_POLL_S)
+        await engine.dispose()
 
     async def _check(self) -> None:
         async with self._opening:

@@ -1,8 +1,10 @@
 """The stores of records, on a SQLite file and on a real PostgreSQL."""
 
 import asyncio
+import gc
 
 import pytest
+from sqlalchemy import text
 
 from assay.domain.errors import RequestError
 from assay.domain.ids import now_ms
@@ -308,3 +310,25 @@ async def test_an_unreachable_database_is_told(tmp_path):
     assert "127.0.0.1" not in error.value.message
     assert "secret" not in repr(closed)
     await closed.aclose()
+
+
+async def test_what_is_in_use_is_closed_as_soon_as_it_is_given_back(database: Database):
+    """A process that stops may be in the middle of a use, which ends, or is cancelled."""
+    for ends_itself in (True, False):
+        using, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def use(using=using, goes_on=goes_on) -> None:
+            async with database.reading() as connection:
+                await connection.execute(text("SELECT 1"))
+                using.set()
+                await goes_on.wait()
+
+        user = asyncio.create_task(use())
+        await using.wait()
+        closing = asyncio.create_task(database.aclose())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        goes_on.set() if ends_itself else user.cancel()
+        await asyncio.gather(user, return_exceptions=True)
+        await closing
+        gc.collect()  # a connection that nobody closed says so as it is collected

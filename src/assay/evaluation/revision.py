@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 
 from xxhash import xxh3_64_hexdigest
 
@@ -47,16 +47,10 @@ def _parts(criteria: Sequence[Placed], assignments: Mapping[int, Assignment]) ->
         if index in assignments:
             panel = assignments[index].panel
             for part in panel.parts:
-                yield _judge(part.spec)
+                yield repr(replace(part.spec, max_cost_usd=None, cache=False))
                 yield from (member.fingerprint for member in part.members)
             if panel.spec.cascade is not None:
                 yield f"{panel.spec.cascade.thresholds} {panel.spec.cascade.otherwise}"
-
-
-@lru_cache(maxsize=1_024)
-def _judge(spec: JudgeSpec) -> str:
-    """What changes verdicts in how a judge is asked."""
-    return repr(replace(spec, max_cost_usd=None, cache=False))
 
 
 @cache

@@ -331,6 +331,26 @@ def test_no_text_breaks_a_database_grammar(text):
         assert found(Sql(type="sql", dialect=dialect), text).score in {0, 1}
 
 
+@pytest.mark.parametrize(
+    ("dialect", "text", "score"),
+    [
+        ("postgres", "recursion", 0),
+        ("postgres", "maximum recursion", 0),
+        ("postgres", 'SELECT 1 "memory exhausted', 0),
+        ("sqlite", "parser stack overflow", 0),
+        ("sqlite", "SELECT clause FROM t", 1),
+        ("sqlite", "SELECT [syntax error], [too big] FROM t", 1),
+        ("sqlite", "SELECT [near]() FROM [join type]", 1),
+        ("sqlite", "SELECT 1 ORDER BY 1 UNION SELECT 2", 0),
+        ("sqlite", "SELECT * FROM a NATURAL JOIN b ON 1", 0),
+        ("sqlite", "SELECT 1 LIMIT 1 UNION SELECT 2", 0),
+    ],
+)
+def test_what_the_output_says_is_not_taken_for_the_words_of_the_grammar(dialect, text, score):
+    """Messages of a parser quote the text; its names decide nothing."""
+    assert found(Sql(type="sql", dialect=dialect), text).score == score
+
+
 def test_sql_too_deep_to_be_parsed_is_no_verdict():
     """Balanced parentheses are valid SQL: where the parser gives up, there is no score of 0."""
     deep = 5_000

@@ -16,7 +16,7 @@ from assay.criteria.deterministic.sql_grammars import (
     NO_STATEMENT,
     postgres_fault,
     sqlite_fault,
-    unless_too_large,
+    too_deep,
 )
 from assay.domain.errors import NotApplicable
 
@@ -72,7 +72,7 @@ def dialect_fault(text: str, dialect: str | None) -> str | None:
     except sqlglot.errors.SqlglotError as error:
         return str(error)
     except RecursionError:
-        return unless_too_large("recursion")
+        raise too_deep() from None
     if not parsed:
         return NO_STATEMENT
     sources = list(_sources(text, tokens))

@@ -14,13 +14,22 @@ from typing import Final
 from assay.domain.errors import NotApplicable
 
 NO_STATEMENT: Final = "it has no statement"
-TOO_LARGE = re.compile(r"recursion|stack overflow|memory exhausted|tree is too large|too big")
+GAVE_UP = re.compile(
+    r"maximum recursion|parser stack overflow|memory exhausted"
+    r"|expression tree is too large|string or blob too big",
+    re.IGNORECASE,
+)
+"""How a message begins; anywhere else it may quote the output, which may say anything."""
 
 COMMENTS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?(?:\*/|$))*", re.DOTALL)
 EXPLAIN = re.compile(r"EXPLAIN\s+(?:QUERY\s+PLAN\s+)?", re.IGNORECASE)
 MISSING = re.compile(r"unknown database (?P<database>\w+)|no such table: (?:main\.)?(?P<table>\w+)")
-REFUSED_BY_SQLITE = re.compile(r"syntax error|incomplete input|unrecognized token|clause|join type")
-"""Other messages of SQLite are about tables and functions that a database may have."""
+REFUSED_BY_SQLITE = re.compile(
+    r'near ".*": syntax error|syntax error|incomplete input|unrecognized token|un.* join type'
+    r"|(?:an? |the )?[A-Z]+(?: [A-Z]+)* (?:clause|join) ",
+    re.DOTALL,
+)
+"""How it begins. Other messages of SQLite are about tables that a database may have."""
 STATEMENT_TRIES_MAX = 4
 
 
@@ -74,7 +83,7 @@ def _sqlite_statement_fault(statement: str) -> str | None:
             name = f'"{missing["database"] or missing["table"]}"'
             is_database = missing["database"] is not None
             preparation = f"ATTACH '' AS {name}" if is_database else f"CREATE TABLE {name} (x)"
-    refused = REFUSED_BY_SQLITE.search(message) or TOO_LARGE.search(message)
+    refused = REFUSED_BY_SQLITE.match(message) or GAVE_UP.match(message)
     return unless_too_large(message) if refused else None
 
 
@@ -84,6 +93,10 @@ def _refuse_pragmas(action: int, *_: str | None) -> int:
 
 def unless_too_large(message: str) -> str:
     """The message, unless the parser gave up: then there is no verdict, but `NotApplicable`."""
-    if TOO_LARGE.search(message):
-        raise NotApplicable("check_error", "the output is nested too deeply to be parsed")
+    if GAVE_UP.match(message):
+        raise too_deep()
     return message
+
+
+def too_deep() -> NotApplicable:
+    return NotApplicable("check_error", "the output is nested too deeply to be parsed")

@@ -20,7 +20,7 @@ from assay.domain.policy import BreakerPolicy
 from assay.domain.supervision import Supervisor
 from assay.resilience.breaker.breaker import Breaker, ProbeLease
 from assay.resilience.breaker.fleet import BreakerFleet
-from assay.resilience.guarded import Guarded
+from assay.resilience.guarded import ASK_AGAIN_S, Guarded
 from fakes.calls import call
 from fakes.models import MODEL, GatedModel, ScriptedModel, answer, ask
 from fakes.policies import breaker_policy
@@ -313,13 +313,19 @@ async def test_operators_orders_reach_every_pod(pods: list[Pod]) -> None:
 
 
 async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess) -> None:
-    """With Redis silent a pod probes three times on its own; once it answers, the fleet heals."""
+    """With Redis silent for a while a pod probes three times on its own, and later the fleet heals.
+
+    A single late answer is no reason: then each pod would send the probes of the whole fleet.
+    """
     async with Redis.from_url(redis_server.url) as client:
         pod = Pod(client, budget_s=0.05)
         await pod.trip()
         redis_server.pause()
         try:
             await due(pod)
+            assert await pod.call(ScriptedModel()) == "breaker_open", "it is only late as yet"
+            await until(lambda: pod.fleet.alone)
+            await asyncio.sleep(ASK_AGAIN_S)
             model = GatedModel()
             calls = [asyncio.create_task(pod.call(model)) for _ in range(3)]
             await until(lambda: model.in_flight == 3)

@@ -137,10 +137,15 @@ class Guarded:
         if self._asking >= breaker.policy.probes or self._clock_s() < self._ask_after_s:
             return None
         self._asking += 1
+        lease = None
         try:
             lease = await self._fleet.lease_probe(breaker, lease_s)
         except StoreUnavailable:
-            return breaker.local_probe()
+            # One late answer must not make every process send all the probes of the fleet.
+            decides_alone = self._fleet.alone
+        else:
+            # The fleet may count the model as healthy, while only this process knows better.
+            decides_alone = breaker.trip_unshared
         finally:
             self._asking -= 1
         if lease is not None:
@@ -148,8 +153,7 @@ class Guarded:
             if permit is None:
                 self._fleet.settle_probe(breaker, lease, "none", lease_s)
             return permit
-        if breaker.state == "half_open" and breaker.trip_unshared:
-            # The fleet counts the model as healthy; only this process knows better.
+        if decides_alone and breaker.state == "half_open":
             return breaker.local_probe()
         self._ask_after_s = self._clock_s() + ASK_AGAIN_S
         return breaker.permit()

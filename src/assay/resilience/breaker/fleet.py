@@ -35,6 +35,9 @@ OVERRIDE = load_script(__package__, "prelude", "override")
 SHARE_EVERY_S = 1.0
 """How often counts go to the fleet; a trip or a probe's result goes at once."""
 
+ALONE_AFTER_S = 2.0
+"""Redis is gone, and not just late, when it has answered nothing for so long."""
+
 SETTLEMENTS_MAX = 256
 """Results of probes that wait for Redis; a lost one costs only its lease's time."""
 
@@ -59,11 +62,14 @@ class BreakerFleet:
         supervisor: Supervisor,
         share_every_s: float = SHARE_EVERY_S,
         budget_s: float = CALL_BUDGET_S,
+        alone_after_s: float = ALONE_AFTER_S,
     ) -> None:
         self._redis = redis
         self._supervisor = supervisor
         self._share_every_s = share_every_s
         self._budget_s = budget_s
+        self._alone_after_s = alone_after_s
+        self._answered_at_s = time.monotonic()
         self._breakers: dict[str, Breaker] = {}
         self._settlements: deque[_Settlement] = deque(maxlen=SETTLEMENTS_MAX)
         self._wake = asyncio.Event()
@@ -72,6 +78,11 @@ class BreakerFleet:
     def add(self, breaker: Breaker) -> None:
         """Let `breaker` act as one with those of the same model in other pods."""
         self._breakers[breaker.model_id] = breaker
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process decides alone: two reports of its own were not answered either."""
+        return time.monotonic() - self._answered_at_s >= self._alone_after_s
 
     def start(self) -> None:
         self._sharing = self._supervisor.start("breaker_fleet", self._keep_sharing)
@@ -172,6 +183,7 @@ class BreakerFleet:
                     _keys(breaker.model_id),
                     (_policy_json(breaker.policy), jitter, *arguments),
                 )
+        self._answered_at_s = time.monotonic()
         return reply
 
 

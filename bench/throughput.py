@@ -32,8 +32,8 @@ def evaluate_1mb_escapes(options: Options, folder: Path) -> None:
 
 
 def evaluate_2kb(options: Options, folder: Path) -> None:
-    """2 KB of prose, 400 connections."""
-    compare("evaluate-2kb", payloads.prose(2 * payloads.KB), 400, options, folder)
+    """2 KB of prose, 560 connections."""
+    compare("evaluate-2kb", payloads.prose(2 * payloads.KB), 560, options, folder)
 
 
 def compare(name: str, text: str, connections: int, options: Options, folder: Path) -> None:

@@ -7,10 +7,11 @@ next process in the same directory, in Kubernetes the restarted container, repor
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import orjson
 
 ROWS, TRACE = ".rows", ".trace"
 
@@ -29,8 +30,7 @@ class RowsInHand:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps(list(rows)).encode(), 0)
+        os.ftruncate(self._file, os.pwrite(self._file, orjson.dumps(list(rows)), 0))
 
     def close(self) -> None:
         """Remove the file: the process ends in order."""
@@ -45,7 +45,7 @@ def stalled_processes(folder: Path) -> Iterator[tuple[Path, list[tuple[str, str]
     for trace in folder.glob(f"*{TRACE}"):
         if trace.stat().st_size:
             try:
-                rows = json.loads(trace.with_suffix(ROWS).read_text())
+                rows = orjson.loads(trace.with_suffix(ROWS).read_bytes())
             except (OSError, ValueError):
                 rows = []
             yield trace, [(batch_id, key) for batch_id, key in rows]

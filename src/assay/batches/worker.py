@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+WAKE_SHARE = 0.125
+"""Free slots that are worth asking the queue before `poll_s` is over."""
+
 DELIVERIES_AT_ONCE_MAX = 8
 """Webhooks that one worker calls at the same time."""
 
@@ -220,7 +223,8 @@ class BatchWorker:
             if not given_back:
                 # A row without a result that is no longer renewed soon goes to another worker.
                 del self._claims[place]
-            self._wake.set()
+            if self._free >= self._limits.slots * WAKE_SHARE or not self._rows:
+                self._wake.set()
 
     async def _row(self, claim: Claim) -> None:
         """One row, to its end: stored, given back for later, or left for another worker."""

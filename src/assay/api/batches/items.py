@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +27,11 @@ from assay.http.openapi import problems
 
 CHUNK_ROWS = 200
 CHUNK_BYTES = 512 * 1_024
-"""Rows go to the store in chunks of this size; a chunk is checked and packed in a thread."""
+"""Rows go to the store in chunks of this size, which are checked in a thread."""
 UPLOAD_BAD_ROWS_MAX = 1_000
 """An upload with more bad rows is stopped: it is probably the wrong file."""
+
+_Checked = tuple[list[NewRow], list[BadRow]]
 
 
 @dataclass(slots=True)
@@ -72,10 +75,12 @@ def batch_items_router(batches: Batches) -> APIRouter:
         if batch.status != "open":
             raise RequestError("conflict", f"The batch is {batch.status}, not open.")
         report = UploadReport()
-        async for chunk in _chunks(read_lines(request.stream(), batches.limits.max_body_bytes)):
-            await _add(batches, batch, chunk, report)
-            if len(report.bad) > UPLOAD_BAD_ROWS_MAX:
-                raise _too_many_bad_rows(report)
+        lines = read_lines(request.stream(), batches.limits.max_body_bytes)
+        async with aclosing(_one_ahead(_checked(lines, batches.limits.image_hosts))) as chunks:
+            async for rows, bad in chunks:
+                await _add(batches, batch, rows, bad, report)
+                if len(report.bad) > UPLOAD_BAD_ROWS_MAX:
+                    raise _too_many_bad_rows(report)
         await batches.store.durable(batch.id)
         body = render_upload(report.accepted, report.known, report.bad)
         return Response(body, media_type="application/json")
@@ -93,14 +98,18 @@ async def add_inline(
             Line(number, document=item)
             for number, item in enumerate(items[start : start + CHUNK_ROWS], start + 1)
         ]
-        await _add(batches, batch, lines, report)
+        rows, bad = await asyncio.to_thread(check_rows, lines, batches.limits.image_hosts)
+        await _add(batches, batch, rows, bad, report)
     return report
 
 
 async def _add(
-    batches: Batches, batch: Batch | NewBatch, lines: Sequence[Line], report: UploadReport
+    batches: Batches,
+    batch: Batch | NewBatch,
+    rows: Sequence[NewRow],
+    bad: Sequence[BadRow],
+    report: UploadReport,
 ) -> None:
-    rows, bad = await asyncio.to_thread(check_rows, lines, batches.limits.image_hosts)
     # Also without a good row: the batch may have been started or deleted since.
     size = sum(len(row.document) for row in rows)
     await batches.storage.add_bytes(batch.tenant, batch.id, size)
@@ -114,9 +123,30 @@ async def _add(
         await batches.store.report(batch.id, refused)
 
 
-def check_rows(
-    lines: Sequence[Line], image_hosts: AllowedHosts = NO_HOSTS
-) -> tuple[list[NewRow], list[BadRow]]:
+async def _one_ahead(chunks: AsyncIterator[_Checked]) -> AsyncGenerator[_Checked]:
+    """The same; while the store takes a chunk, the next one is read and checked."""
+    following = asyncio.create_task(_next(chunks))
+    try:
+        while (chunk := await following) is not None:
+            following = asyncio.create_task(_next(chunks))
+            yield chunk
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def _next(chunks: AsyncIterator[_Checked]) -> _Checked | None:
+    return await anext(chunks, None)
+
+
+async def _checked(
+    lines: AsyncIterator[Line], image_hosts: AllowedHosts
+) -> AsyncIterator[_Checked]:
+    async for chunk in _chunks(lines):
+        yield await asyncio.to_thread(check_rows, chunk, image_hosts)
+
+
+def check_rows(lines: Sequence[Line], image_hosts: AllowedHosts = NO_HOSTS) -> _Checked:
     """The rows in lines, and what is wrong with the others."""
     checked = [_row(line, image_hosts) for line in lines]
     rows = [row for row in checked if isinstance(row, NewRow)]

@@ -23,8 +23,8 @@ ROWS, ROWS_QUICK = 100_000, 2_000
 ROW_BYTES = 2 * payloads.KB
 FIRST_ROWS = 1_000
 """Memory is compared from this row on; before it, caches and pools fill."""
-DELAY_S = 0.02
-WORKER_ROWS = 48
+DELAY_S = 0.05
+WORKER_ROWS = 128
 PIECE_BYTES = 256 * payloads.KB
 LOOK_EVERY_S = 0.5
 FLAT_WITHIN = 0.1

@@ -1,12 +1,12 @@
-"""Soaks the service with every feature on: random faults at one provider, and a healthy fallback.
+"""Soaks the service with its features on: random faults at one provider, and a healthy fallback.
 
     python bench/soak.py --seconds 300
 
 Runs the whole service in this process, with its records and a worker, a redis-server and two
 provider processes on loopback, and calls it over HTTP: requests of every kind in turn, one batch
 after another, and spans of which a rule judges a half. Prints what became of them, and the tasks,
-open files and memory before and after. Exits with status 1 if requests hang, if any of it stays
-unscored, or if the process keeps resources.
+open files and memory before and after. Exits with status 1 if requests or batches hang, if more
+than one in a thousand requests or any row stays unscored, or if the process keeps resources.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ HUNG_S = 1.0
 """An answer that misses its deadline by more than this counts as hung."""
 IDLE_S = 16.0
 """Longer than the 15 s for which pooled connections to a provider are kept."""
+BATCH_S_MAX = 300.0
+"""A batch that takes longer is counted as stuck."""
 SCORED_SHARE_MIN = 0.999
 MEMORY_GROWTH_MB_MAX = 24.0
 FILES_GROWTH_MAX = 8
@@ -180,7 +182,9 @@ async def caller(url: str, until_s: float, pause_s: float, number: int, outcome:
                 "timeout_ms": int(TIMEOUT_S * 1_000),
                 **CASES[count % len(CASES)],
             }
-            key = {"Idempotency-Key": f"{number}-{time.monotonic_ns()}"} if count % 3 else {}
+            # In turn of its own: each kind of request is sent with a key and without.
+            keyed = count // len(CASES) % 3
+            key = {"Idempotency-Key": f"{number}-{time.monotonic_ns()}"} if keyed else {}
             started_s = time.monotonic()
             async with session.post("/v1/evaluations", json=case, headers=key) as answer:
                 note(outcome, answer.status, await answer.json(), time.monotonic() - started_s)
@@ -213,7 +217,11 @@ async def batches(url: str, until_s: float, rows: int, outcome: Outcome) -> None
             wanted = {"criteria": ["It is right."], "items": items}
             batch = await call(session, "POST", "/v1/batches", wanted)
             path = f"/v1/batches/{batch['id']}"
+            give_up_s = time.monotonic() + BATCH_S_MAX
             while batch["status"] in ("open", "running"):
+                if time.monotonic() > give_up_s:
+                    outcome.rows["stuck"] += 1
+                    return
                 await asyncio.sleep(0.5)
                 batch = await call(session, "GET", path)
             outcome.rows.update({k: v for k, v in batch["counts"].items() if v and k != "total"})
@@ -288,7 +296,7 @@ async def load(url: str, seconds: float, size: Size) -> Outcome:
 
 
 async def soak(seconds: float, size: Size, idle_s: float = IDLE_S) -> dict:
-    """Run the soak and return all figures; the first tenth is warm-up and does not count."""
+    """Run the soak, after a warm-up of another tenth of its time, and return all figures."""
     with tempfile.TemporaryDirectory() as folder:
         redis = RedisProcess(Path(folder), keep=False)
         try:

@@ -324,7 +324,10 @@ async def test_paused_redis_leaves_each_pod_to_itself(redis_server: RedisProcess
         try:
             await due(pod)
             assert await pod.call(ScriptedModel()) == "breaker_open", "it is only late as yet"
-            await until(lambda: pod.fleet.alone)
+            await pod.fleet.share_now()
+            assert not pod.fleet.decides_alone(pod.breaker)
+            await pod.fleet.share_now()
+            assert pod.fleet.decides_alone(pod.breaker)
             await asyncio.sleep(ASK_AGAIN_S)
             model = GatedModel()
             calls = [asyncio.create_task(pod.call(model)) for _ in range(3)]

@@ -30,7 +30,8 @@ class RowsInHand:
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
-        os.ftruncate(self._file, os.pwrite(self._file, orjson.dumps(list(rows)), 0))
+        size = os.pwrite(self._file, orjson.dumps(list(rows)), 0)
+        os.ftruncate(self._file, size)
 
     def close(self) -> None:
         """Remove the file: the process ends in order."""

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WAKE_SHARE = 0.125
-"""Free slots that are worth asking the queue before `poll_s` is over."""
+"""Part of the slots that must be free before the queue is asked again ahead of `poll_s`."""
 
 DELIVERIES_AT_ONCE_MAX = 8
 """Webhooks that one worker calls at the same time."""
@@ -106,7 +106,7 @@ class BatchWorker:
         await self._report_stalls()
         while not task.stopping:
             self._wake.clear()
-            if not await self._round() or self._free == 0:
+            if not await self._round() or self._free < self._limits.slots * WAKE_SHARE:
                 await self._sleep(self._limits.poll_s)
 
     async def _report_stalls(self) -> None:
@@ -122,7 +122,7 @@ class BatchWorker:
         return self._limits.slots - len(self._rows)
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep until a row ends, at most `seconds`."""
+        """Sleep until enough slots are free or no row is left, at most `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

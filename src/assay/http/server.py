@@ -62,9 +62,10 @@ async def serve(
     """
     with handled_signals() as signals:
         servers = [_Server(server_config(app)) for app, _ in apps]
+        listeners = [_copies(listener) for _, listener in apps]
         running = [
-            asyncio.create_task(server.serve(sockets=_copies(listener)))
-            for server, (_, listener) in zip(servers, apps, strict=True)
+            asyncio.create_task(server.serve(sockets=sockets))
+            for server, sockets in zip(servers, listeners, strict=True)
         ]
         try:
             await _started(servers, running)

@@ -14,8 +14,8 @@ from assay.http.problems import CLOSE, Problem, ProblemError
 
 StreamedRoute = tuple[str, re.Pattern[str]]
 """The method and the path of a resource that reads its body as a stream."""
-RESERVED_BYTES = 4 * 1_048_576
-"""Memory reserved for one such body: a row, a chunk of rows, and buffers."""
+RESERVED_BYTES = 5 * 1_048_576
+"""Memory reserved for one such body: a row, two chunks of rows, and buffers."""
 BYTES_PER_S_MIN = 8_192
 """A slower sender is dropped; it would hold a connection and its buffers for hours."""
 

@@ -48,6 +48,7 @@ LARGE_CHARS = 256 * 1024
 UPLOADS_MAX = 32
 """How many larger prompts are serialised and sent at once. The others wait without a second copy
 of their text, which would be too much memory where hundreds arrive together."""
+UPLOAD_S_MAX = 10.0
 UPLOAD_BYTES_PER_S = 256 * 1024
 """A job that is sent more slowly is given up."""
 
@@ -109,7 +110,7 @@ class ProviderClient:
         deadline: Deadline,
         thinking_s: float | None = None,
         *,
-        size: int = 0,
+        size: int,
     ) -> Timing:
         """Send `body`, whose text has `size` characters, and read the answer into `accumulator`.
 
@@ -265,23 +266,29 @@ class ProviderClient:
 
 
 class _Upload:
-    """A place among the large prompts that are sent at once, until it is written."""
+    """One of the large prompts that are sent at once, until it is written.
 
-    def __init__(self, places: asyncio.Semaphore, size: int) -> None:
-        self._places = places if size >= LARGE_CHARS else None
+    A provider that does not read is waited for only so long: it must not hold up other models.
+    """
+
+    def __init__(self, slots: asyncio.Semaphore, size: int) -> None:
+        self._slots = slots if size >= LARGE_CHARS else None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        if self._places is not None:
-            await self._places.acquire()
+        if self._slots is not None:
+            await self._slots.acquire()
+            self._timer = asyncio.get_running_loop().call_later(UPLOAD_S_MAX, self.end)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.end()
 
     def end(self) -> None:
-        places, self._places = self._places, None
-        if places is not None:
-            places.release()
+        slots, self._slots = self._slots, None
+        if slots is not None and self._timer is not None:
+            self._timer.cancel()
+            slots.release()
 
 
 async def _error_of(

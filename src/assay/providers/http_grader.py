@@ -82,19 +82,19 @@ class HttpGrader:
 
     async def complete(self, prompt: Prompt[T], context: CallContext) -> Completion[T]:
         url, text = (turn.text for turn in prompt.turns)
+        digest = hashlib.blake2b(f"{context.caller.request_id}\0{url}\0".encode(), digest_size=16)
         try:
-            body = text.encode()
+            digest.update(text.encode())
         except UnicodeEncodeError:
             raise PromptUnsendable("The case has a text that is not Unicode.") from None
-        digest = hashlib.blake2b(f"{context.caller.request_id}\0{url}\0".encode(), digest_size=16)
-        digest.update(body)
         answer = GraderAnswer(self._model)
         timing = await self._client.post(
             URL(url).raw_path_qs.removeprefix("/"),
             {"Content-Type": "application/json", MESSAGE_ID: f"msg_{digest.hexdigest()}"},
             self._credentials,
-            lambda: [body],
+            lambda: [text.encode()],
             answer,
             context.deadline,
+            size=len(text),
         )
         return replace(answer.completion(timing), provider=self._model.provider)

@@ -61,7 +61,8 @@ class IdleTimeout:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
             if self._deadline.remaining_s() <= GRAIN_S:
-                late = DeadlineExceeded(f"{self._provider} did not answer before the deadline")
+                what = "did not answer" if self.sent_s else "had no free connection"
+                late = DeadlineExceeded(f"{self._provider} {what} before the deadline")
                 late.idle_s = self.idle_s
                 raise late from None
             silent = f"{self._provider} was silent for {self.patience_s:g} s"

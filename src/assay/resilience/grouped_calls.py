@@ -1,4 +1,4 @@
-"""One call for all who ask while the last one is under way."""
+"""One call for up to sixteen callers who ask while the last one is under way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from assay.domain.supervision import SupervisedTask, Supervisor
 from assay.redis.outages import UNAVAILABLE
 
 QUESTIONS_MAX = 16
-"""Redis serves nothing else while it answers them."""
+"""In one call: Redis serves nothing else while it answers them."""
+WAITING_MAX = 256
+"""Callers who wait for the next calls; for a further one the store is as good as gone."""
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -35,8 +37,10 @@ class GroupedCalls(Generic[Question, Answer]):
         self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
 
     async def answer(self, question: Question) -> Answer:
-        """The answer to this question."""
+        """The answer to this question; raises `StoreUnavailable` where too many wait for theirs."""
         if self._asking:
+            if len(self._waiting) >= WAITING_MAX:
+                raise StoreUnavailable(UNAVAILABLE)
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             self._waiting.append((question, future))
             return await future
@@ -46,10 +50,10 @@ class GroupedCalls(Generic[Question, Answer]):
         finally:
             self._asking = bool(self._waiting)
             if self._asking:
-                self._supervisor.start("grouped_calls", self._answer_all)
+                self._supervisor.start("grouped_calls", self._answer_all, restarts=False)
 
     async def _answer_all(self, task: SupervisedTask) -> None:
-        """Ask until nobody waits, whether the process stops or not."""
+        """Ask until no caller waits; if the process stops first, each learns that there is no answer."""
         del task
         try:
             while self._waiting:
@@ -57,6 +61,7 @@ class GroupedCalls(Generic[Question, Answer]):
         finally:
             self._asking = False
             _fail(self._waiting, StoreUnavailable(UNAVAILABLE))
+            self._waiting.clear()
 
     async def _answer_next(self) -> None:
         count = min(len(self._waiting), QUESTIONS_MAX)
@@ -66,15 +71,14 @@ class GroupedCalls(Generic[Question, Answer]):
             return
         try:
             answers = await self._ask([question for question, _ in asked])
+            for (_, future), answer in zip(asked, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
         except BaseException as error:
             cancelled = not isinstance(error, Exception)
             _fail(asked, StoreUnavailable(UNAVAILABLE) if cancelled else error)
             if cancelled:
                 raise
-        else:
-            for (_, future), answer in zip(asked, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
 
 
 def _fail(asked: Iterable[tuple[object, asyncio.Future[Any]]], error: BaseException) -> None:

@@ -142,7 +142,7 @@ class Guarded:
             lease = await self._fleet.lease_probe(breaker, lease_s)
         except StoreUnavailable:
             # One late answer must not make every process send all the probes of the fleet.
-            decides_alone = self._fleet.alone
+            decides_alone = self._fleet.decides_alone(breaker)
         else:
             # The fleet may count the model as healthy, while only this process knows better.
             decides_alone = breaker.trip_unshared

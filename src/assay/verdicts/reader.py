@@ -88,7 +88,8 @@ class Protocol:
     def check_own(self, statement: str) -> None:
         """Raise where a statement is a copy; a word or a number alone is too common to be one."""
         is_common = len(statement) < COPY_CHARS_MIN or statement.replace(" ", "").isalnum()
-        # Most texts have no brace, and to search for one character is many times as fast.
+        # Most verdicts begin with a brace, which most cases do not have, and a search for one
+        # character takes a small part of that for the whole verdict.
         first = statement[:1]
         if not is_common and any(first in text and statement in text for text in self.shown):
             raise AnswerUnreadable("The verdict stands word for word in the material.")

@@ -8,7 +8,7 @@ import pytest
 
 from assay.domain.errors import StoreUnavailable
 from assay.domain.supervision import Supervisor
-from assay.resilience.grouped_calls import QUESTIONS_MAX, GroupedCalls
+from assay.resilience.grouped_calls import QUESTIONS_MAX, WAITING_MAX, GroupedCalls
 from fakes.recorded_events import RecordedEvents
 
 
@@ -18,6 +18,7 @@ class Store:
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
         self.gone_for: set[int] = set()
+        self.too_few = False
         self.open = asyncio.Event()
         self.supervisor = Supervisor(RecordedEvents())
         self.grouped = GroupedCalls(self.ask, self.supervisor)
@@ -27,7 +28,8 @@ class Store:
         await self.open.wait()
         if self.gone_for & set(numbers):
             raise StoreUnavailable("the store is gone")
-        return [2 * number for number in numbers]
+        answers = [2 * number for number in numbers]
+        return answers[:-1] if self.too_few and len(answers) > 1 else answers
 
     async def asked(self, count: int) -> list[asyncio.Task[int]]:
         """The tasks of so many callers, the first of which is being answered."""
@@ -82,6 +84,30 @@ async def test_a_failure_reaches_all_who_shared_the_call_and_nobody_else():
     assert answers[0] == 0
     assert all(isinstance(answer, StoreUnavailable) for answer in answers[1:-1])
     assert answers[-1] == 2 * (1 + QUESTIONS_MAX)
+
+
+async def test_answers_that_are_too_few_leave_no_caller_waiting():
+    """Whoever has none learns it, and the next call is made as if nothing had been."""
+    store = Store()
+    store.too_few = True
+    tasks = await store.asked(4)
+    store.open.set()
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert answers[:3] == [0, 2, 4]
+    assert isinstance(answers[3], ValueError)
+    store.too_few = False
+    assert await store.grouped.answer(7) == 14
+
+
+async def test_the_number_of_those_who_wait_is_bounded():
+    """For one more the store is as good as gone, and the others keep their places."""
+    store = Store()
+    tasks = await store.asked(1 + WAITING_MAX)
+    with pytest.raises(StoreUnavailable):
+        await store.grouped.answer(-1)
+    store.open.set()
+    assert await asyncio.gather(*tasks) == [2 * number for number in range(1 + WAITING_MAX)]
 
 
 async def test_nobody_waits_for_a_process_that_stops():

@@ -1,4 +1,4 @@
-"""PUT /v1/batches/{id}/items: rows as JSON Lines, read as a stream with a few rows in memory."""
+"""PUT /v1/batches/{id}/items: rows as JSON Lines, read as a stream with two chunks in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHUNK_BYTES = 512 * 1_024
 UPLOAD_BAD_ROWS_MAX = 1_000
 """An upload with more bad rows is stopped: it is probably the wrong file."""
 
-_Checked = tuple[list[NewRow], list[BadRow]]
+CheckedRows = tuple[list[NewRow], list[BadRow]]
 
 
 @dataclass(slots=True)
@@ -76,7 +76,10 @@ def batch_items_router(batches: Batches) -> APIRouter:
             raise RequestError("conflict", f"The batch is {batch.status}, not open.")
         report = UploadReport()
         lines = read_lines(request.stream(), batches.limits.max_body_bytes)
-        async with aclosing(_one_ahead(_checked(lines, batches.limits.image_hosts))) as chunks:
+        async with (
+            aclosing(_checked(lines, batches.limits.image_hosts)) as checked,
+            aclosing(one_ahead(checked)) as chunks,
+        ):
             async for rows, bad in chunks:
                 await _add(batches, batch, rows, bad, report)
                 if len(report.bad) > UPLOAD_BAD_ROWS_MAX:
@@ -123,8 +126,8 @@ async def _add(
         await batches.store.report(batch.id, refused)
 
 
-async def _one_ahead(chunks: AsyncIterator[_Checked]) -> AsyncGenerator[_Checked]:
-    """The same; while the store takes a chunk, the next one is read and checked."""
+async def one_ahead(chunks: AsyncIterator[CheckedRows]) -> AsyncGenerator[CheckedRows]:
+    """The chunks; while the store takes one, the next is read and checked."""
     following = asyncio.create_task(_next(chunks))
     try:
         while (chunk := await following) is not None:
@@ -135,18 +138,18 @@ async def _one_ahead(chunks: AsyncIterator[_Checked]) -> AsyncGenerator[_Checked
         await asyncio.gather(following, return_exceptions=True)
 
 
-async def _next(chunks: AsyncIterator[_Checked]) -> _Checked | None:
+async def _next(chunks: AsyncIterator[CheckedRows]) -> CheckedRows | None:
     return await anext(chunks, None)
 
 
 async def _checked(
     lines: AsyncIterator[Line], image_hosts: AllowedHosts
-) -> AsyncIterator[_Checked]:
+) -> AsyncGenerator[CheckedRows]:
     async for chunk in _chunks(lines):
         yield await asyncio.to_thread(check_rows, chunk, image_hosts)
 
 
-def check_rows(lines: Sequence[Line], image_hosts: AllowedHosts = NO_HOSTS) -> _Checked:
+def check_rows(lines: Sequence[Line], image_hosts: AllowedHosts = NO_HOSTS) -> CheckedRows:
     """The rows in lines, and what is wrong with the others."""
     checked = [_row(line, image_hosts) for line in lines]
     rows = [row for row in checked if isinstance(row, NewRow)]

@@ -35,8 +35,8 @@ OVERRIDE = load_script(__package__, "prelude", "override")
 SHARE_EVERY_S = 1.0
 """How often counts go to the fleet; a trip or a probe's result goes at once."""
 
-ALONE_AFTER_S = 2.0
-"""Redis is gone, and not just late, when it has answered nothing for so long."""
+ALONE_AFTER = 2
+"""Reports in a row that Redis did not answer: it is gone, and not just late."""
 
 SETTLEMENTS_MAX = 256
 """Results of probes that wait for Redis; a lost one costs only its lease's time."""
@@ -62,14 +62,12 @@ class BreakerFleet:
         supervisor: Supervisor,
         share_every_s: float = SHARE_EVERY_S,
         budget_s: float = CALL_BUDGET_S,
-        alone_after_s: float = ALONE_AFTER_S,
     ) -> None:
         self._redis = redis
         self._supervisor = supervisor
         self._share_every_s = share_every_s
         self._budget_s = budget_s
-        self._alone_after_s = alone_after_s
-        self._answered_at_s = time.monotonic()
+        self._unanswered: dict[str, int] = {}
         self._breakers: dict[str, Breaker] = {}
         self._settlements: deque[_Settlement] = deque(maxlen=SETTLEMENTS_MAX)
         self._wake = asyncio.Event()
@@ -78,11 +76,14 @@ class BreakerFleet:
     def add(self, breaker: Breaker) -> None:
         """Let `breaker` act as one with those of the same model in other pods."""
         self._breakers[breaker.model_id] = breaker
+        self._unanswered[breaker.model_id] = 0
 
-    @property
-    def alone(self) -> bool:
-        """Whether this process decides alone: two reports of its own were not answered either."""
-        return time.monotonic() - self._answered_at_s >= self._alone_after_s
+    def decides_alone(self, breaker: Breaker) -> bool:
+        """Whether Redis left the last reports of this breaker unanswered.
+
+        It may be one node of a cluster that is gone, so each breaker has its own count.
+        """
+        return self._unanswered[breaker.model_id] >= ALONE_AFTER
 
     def start(self) -> None:
         self._sharing = self._supervisor.start("breaker_fleet", self._keep_sharing)
@@ -155,6 +156,7 @@ class BreakerFleet:
         try:
             reply = await self._run(SHARE, breaker, unshared.generation, *counts, unshared.tripped)
         except StoreUnavailable:
+            self._unanswered[breaker.model_id] += 1
             breaker.restore(unshared)
         else:
             breaker.adopt(_view(reply), reported=unshared)
@@ -183,7 +185,7 @@ class BreakerFleet:
                     _keys(breaker.model_id),
                     (_policy_json(breaker.policy), jitter, *arguments),
                 )
-        self._answered_at_s = time.monotonic()
+        self._unanswered[breaker.model_id] = 0
         return reply
 
 

@@ -53,7 +53,7 @@ class GroupedCalls(Generic[Question, Answer]):
                 self._supervisor.start("grouped_calls", self._answer_all, restarts=False)
 
     async def _answer_all(self, task: SupervisedTask) -> None:
-        """Ask until no caller waits; if the process stops first, each learns that there is no answer."""
+        """Ask until no caller waits; if the process stops first, there is no answer for them."""
         del task
         try:
             while self._waiting:

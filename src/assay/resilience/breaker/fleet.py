@@ -76,7 +76,7 @@ class BreakerFleet:
     def add(self, breaker: Breaker) -> None:
         """Let `breaker` act as one with those of the same model in other pods."""
         self._breakers[breaker.model_id] = breaker
-        self._unanswered[breaker.model_id] = 0
+        self._unanswered.setdefault(breaker.model_id, 0)
 
     def decides_alone(self, breaker: Breaker) -> bool:
         """Whether Redis left the last reports of this breaker unanswered.

@@ -16,7 +16,7 @@ import random
 import statistics
 import sys
 import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
@@ -42,8 +42,10 @@ def bodies() -> list[bytes]:
     ]
 
 
-async def spans(session: aiohttp.ClientSession, rate: float, taken: list[int]) -> None:
-    """Export at a steady rate until cancelled; every accepted request counts."""
+async def spans(
+    session: aiohttp.ClientSession, rate: float, seconds: float, taken: list[int]
+) -> None:
+    """Export at a steady rate for so long, and wait for the answers; what was accepted counts."""
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     made = bodies()
@@ -53,7 +55,7 @@ async def spans(session: aiohttp.ClientSession, rate: float, taken: list[int]) -
             taken.append(AT_ONCE if answer.status == 200 else 0)
 
     async with asyncio.TaskGroup() as group:
-        for number in itertools.count():
+        for number in range(int(rate * seconds / AT_ONCE)):
             await asyncio.sleep(max(started_s + number * AT_ONCE / rate - loop.time(), 0))
             group.create_task(send(made[number % len(made)]))
 
@@ -79,11 +81,9 @@ async def rounds(
             answer.raise_for_status()  # it loads what only traces need
         for _ in range(options.rounds):
             await interactive(session, options.rate, options.seconds, alone)
-            exporting = asyncio.create_task(spans(session, options.spans, taken))
-            await interactive(session, options.rate, options.seconds, beside)
-            exporting.cancel()
-            with suppress(asyncio.CancelledError):
-                await exporting
+            async with asyncio.TaskGroup() as group:
+                group.create_task(spans(session, options.spans, options.seconds, taken))
+                await interactive(session, options.rate, options.seconds, beside)
         state = {"pending": 1}
         while state["pending"]:
             await asyncio.sleep(1)

@@ -159,3 +159,22 @@ async def test_reserved_together_is_reserved_one_by_one(quotas, seed):
 async def _script_calls(redis: Redis) -> int:
     stats = await redis.info("commandstats")
     return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))
+
+
+async def test_a_burst_asks_for_one_quota_only(quotas):
+    """However many ask at once: none gets a share of the process on top of what Redis grants."""
+    model = quotas.of(f"model-{uuid.uuid4().hex}", Quota(requests_per_minute=60, burst_share=1.0))
+    started_s, lookahead_s = time.monotonic(), 30.0
+    results = await asyncio.gather(
+        *(
+            model.reserve(
+                ReservationRequest({"requests": 1.0}, lookahead_s=lookahead_s, joins_queue=False)
+            )
+            for _ in range(600)
+        )
+    )
+    granted = [one for one in results if isinstance(one, Reserved)]
+    (bucket,) = model.buckets
+    most = bucket.capacity + bucket.rate_per_s * (lookahead_s + time.monotonic() - started_s)
+    assert 5 <= len(granted) <= most
+    assert not any(one.local for one in granted)

@@ -61,7 +61,7 @@ class IdleTimeout:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
             if self._deadline.remaining_s() <= GRAIN_S:
-                what = "did not answer" if self.sent_s else "had no free connection"
+                what = "did not answer" if self.sent_s else "could not be asked"
                 late = DeadlineExceeded(f"{self._provider} {what} before the deadline")
                 late.idle_s = self.idle_s
                 raise late from None

@@ -13,8 +13,6 @@ from assay.redis.outages import UNAVAILABLE
 
 QUESTIONS_MAX = 16
 """In one call: Redis serves nothing else while it answers them."""
-WAITING_MAX = 256
-"""Callers who wait for the next calls; for a further one the store is as good as gone."""
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -37,10 +35,12 @@ class GroupedCalls(Generic[Question, Answer]):
         self._waiting: deque[tuple[Question, asyncio.Future[Answer]]] = deque()
 
     async def answer(self, question: Question) -> Answer:
-        """The answer to this question; raises `StoreUnavailable` where too many wait for theirs."""
+        """The answer to this question.
+
+        As many may wait as there are requests in flight. To refuse one of them would send it to
+        the process's own share of a quota, and so beyond the quota that the others ask for.
+        """
         if self._asking:
-            if len(self._waiting) >= WAITING_MAX:
-                raise StoreUnavailable(UNAVAILABLE)
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             self._waiting.append((question, future))
             return await future

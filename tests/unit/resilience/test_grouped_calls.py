@@ -8,7 +8,7 @@ import pytest
 
 from assay.domain.errors import StoreUnavailable
 from assay.domain.supervision import Supervisor
-from assay.resilience.grouped_calls import QUESTIONS_MAX, WAITING_MAX, GroupedCalls
+from assay.resilience.grouped_calls import QUESTIONS_MAX, GroupedCalls
 from fakes.recorded_events import RecordedEvents
 
 
@@ -46,7 +46,7 @@ async def test_a_single_caller_asks_at_once():
     assert store.calls == [[1], [2], [3]]
 
 
-@pytest.mark.parametrize("others", [1, QUESTIONS_MAX, QUESTIONS_MAX + 1, 5 * QUESTIONS_MAX + 3])
+@pytest.mark.parametrize("others", [1, QUESTIONS_MAX, QUESTIONS_MAX + 1, 1_003])
 async def test_those_who_ask_meanwhile_share_calls(others):
     """In order, and so many in a call that the store does not stand still for others."""
     store = Store()
@@ -98,16 +98,6 @@ async def test_answers_that_are_too_few_leave_no_caller_waiting():
     assert isinstance(answers[3], ValueError)
     store.too_few = False
     assert await store.grouped.answer(7) == 14
-
-
-async def test_the_number_of_those_who_wait_is_bounded():
-    """For one more the store is as good as gone, and the others keep their places."""
-    store = Store()
-    tasks = await store.asked(1 + WAITING_MAX)
-    with pytest.raises(StoreUnavailable):
-        await store.grouped.answer(-1)
-    store.open.set()
-    assert await asyncio.gather(*tasks) == [2 * number for number in range(1 + WAITING_MAX)]
 
 
 async def test_nobody_waits_for_a_process_that_stops():

@@ -44,6 +44,7 @@ IDLE_S = 16.0
 """Longer than the 15 s for which pooled connections to a provider are kept."""
 BATCH_S_MAX = 300.0
 """A batch that takes longer is counted as stuck."""
+LOOKS, LOOK_AGAIN_S = 5, 0.7
 SCORED_SHARE_MIN = 0.999
 MEMORY_GROWTH_MB_MAX = 24.0
 FILES_GROWTH_MAX = 8
@@ -127,14 +128,26 @@ class Held:
     memory_mb: float
 
     @classmethod
-    def now(cls) -> Held:
+    def now(cls, tasks: collections.Counter[str]) -> Held:
         gc.collect()
         # Memory that the allocator only keeps for later does not count.
         ctypes.CDLL(None).malloc_trim(0)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         files = len(list(Path("/proc/self/fd").iterdir()))
-        tasks = collections.Counter(_name(task) for task in asyncio.all_tasks())
         return cls(tasks, files, pages * 4096 / 2**20)
+
+
+async def staying_tasks() -> collections.Counter[str]:
+    """Those that are there at every look: what only happens to run is gone at the next."""
+    tasks = _tasks()
+    for _ in range(LOOKS):
+        await asyncio.sleep(LOOK_AGAIN_S)
+        tasks &= _tasks()
+    return tasks
+
+
+def _tasks() -> collections.Counter[str]:
+    return collections.Counter(_name(task) for task in asyncio.all_tasks())
 
 
 def _name(task: asyncio.Task) -> str:
@@ -309,11 +322,11 @@ async def soak(seconds: float, size: Size, idle_s: float = IDLE_S) -> dict:
                 await prepare(url)
                 await load(url, max(3.0, seconds / 10), size)
                 await asyncio.sleep(idle_s)
-                before = Held.now()
+                before = Held.now(await staying_tasks())
                 outcome = await load(url, seconds, size)
                 await asyncio.sleep(idle_s)
                 outcome.judged_spans = await judged_spans(url)
-                after = Held.now()
+                after = Held.now(await staying_tasks())
         finally:
             redis.stop()
     return figures(outcome, before, after)

@@ -341,6 +341,8 @@ def test_no_text_breaks_a_database_grammar(text):
         ("sqlite", "SELECT clause FROM t", 1),
         ("sqlite", "SELECT [syntax error], [too big] FROM t", 1),
         ("sqlite", "SELECT [near]() FROM [join type]", 1),
+        ("sqlite", "CREATE TABLE t (a, FOREIGN KEY ([b join type]) REFERENCES u)", 1),
+        ("sqlite", "SELECT * FROM a CROSS FULL JOIN b", 0),
         ("sqlite", "SELECT 1 ORDER BY 1 UNION SELECT 2", 0),
         ("sqlite", "SELECT * FROM a NATURAL JOIN b ON 1", 0),
         ("sqlite", "SELECT 1 LIMIT 1 UNION SELECT 2", 0),

@@ -25,8 +25,8 @@ COMMENTS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?(?:\*/|$))*", re.DOTALL)
 EXPLAIN = re.compile(r"EXPLAIN\s+(?:QUERY\s+PLAN\s+)?", re.IGNORECASE)
 MISSING = re.compile(r"unknown database (?P<database>\w+)|no such table: (?:main\.)?(?P<table>\w+)")
 REFUSED_BY_SQLITE = re.compile(
-    r'near ".*": syntax error|syntax error|incomplete input|unrecognized token|un.* join type'
-    r"|(?:an? |the )?[A-Z]+(?: [A-Z]+)* (?:clause|join) ",
+    r'near ".*": syntax error|syntax error|incomplete input|unrecognized token'
+    r"|unknown (?:or unsupported )?join type|(?:an? |the )?[A-Z]+(?: [A-Z]+)* (?:clause|join) ",
     re.DOTALL,
 )
 """How it begins. Other messages of SQLite are about tables that a database may have."""

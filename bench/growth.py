@@ -1,4 +1,8 @@
-"""How the cost of a request grows with its size and with the number of requests in flight."""
+"""How the cost of a request grows with its size and with the number of requests in flight.
+
+The floor is measured at the same numbers of callers, because a mostly idle core is slower for it,
+too.
+"""
 
 from __future__ import annotations
 
@@ -31,26 +35,35 @@ def growth(options: Options, folder: Path) -> None:
         provider = stack.enter_context(processes.stub(folder, DELAY_S))
         redis = stack.enter_context(processes.redis(folder))
         service = stack.enter_context(processes.assay(folder, provider, redis))
+        bare = stack.enter_context(processes.floor(folder, provider))
         idle_share = _idle_share(service)
         sizes = [
             (size, _cpu_ms(service, orders_of(service, size, folder), AT_SIZE, idle_share, options))
             for size in SIZES_KB[:: options.stride]
         ]
         small = orders_of(service, 2, folder)
+        to_floor = Orders(bare.port, "/forward", small.body_file, expect="verdict")
         callers = [
-            (count, _cpu_ms(service, small, count, idle_share, options))
+            (
+                count,
+                _cpu_ms(service, small, count, idle_share, options),
+                _cpu_ms(bare, to_floor, count, 0.0, options),
+            )
             for count in CALLERS[:: options.stride]
         ]
-    rows = [("", "CPU ms/request (least)", "median")]
-    rows += [(f"{size} KB", f"{least:.2f}", f"{middle:.2f}") for size, (least, middle) in sizes]
-    rows += [(f"{n} callers, 2 KB", f"{least:.2f}", f"{m:.2f}") for n, (least, m) in callers]
+    rows = [("", "CPU ms/request (least)", "median", "floor (least)")]
+    rows += [(f"{size} KB", f"{least:.2f}", f"{middle:.2f}", "") for size, (least, middle) in sizes]
+    rows += [
+        (f"{count} callers, 2 KB", f"{least:.2f}", f"{middle:.2f}", f"{floors:.2f}")
+        for count, (least, middle), (floors, _) in callers
+    ]
     fixed, per_mb, worst = fitted([(size / 1_024, least) for size, (least, _) in sizes])
     note = f"{fixed:.2f} ms + {per_mb:.2f} ms per MB; farthest from that line {worst:.0%}"
     report.show("growth", rows, [note])
     figures: dict[str, Any] = {"sizes_kb": sizes, "callers": callers}
     report.keep("growth", figures | {"fixed_ms": fixed, "per_mb_ms": per_mb, "worst": worst})
     by_size = Series("KB of body", [(size, least) for size, (least, _) in sizes])
-    by_callers = Series("callers at once", [(n, least) for n, (least, _) in callers])
+    by_callers = Series("callers at once", [(n, least) for n, (least, _), _ in callers])
     (report.RESULTS / "growth.svg").write_text(plot("CPU ms a request", [by_size, by_callers]))
 
 

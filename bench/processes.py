@@ -158,7 +158,7 @@ log_format = "json"
 
 [providers.stub]
 dialect = "openai"
-base_url = "http://127.0.0.1:{provider_port}/stream/v1"
+base_url = "http://127.0.0.1:{provider_port}/{answers}/v1"
 api_key_env = "STUB_API_KEY"
 connections_max = 1_000
 silence_timeout_s = {silence_timeout_s}
@@ -199,6 +199,7 @@ def assay(
     slots: int = 1_000,
     worker_in_serve: bool = False,
     worker_rows: int = 16,
+    answers: str = "stream",
 ) -> Iterator[Server]:
     """The service as in production, with every feature on: keys, quota, breaker, metrics, logs."""
     port, metrics_port = free_port(), free_port()
@@ -208,6 +209,7 @@ def assay(
         inflight_bytes_max=inflight_bytes_max, requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute, silence_timeout_s=silence_timeout_s, slots=slots,
         worker_in_serve="true" if worker_in_serve else "false", worker_rows=worker_rows,
+        answers=answers,
     )  # fmt: skip
     (folder / "assay.toml").write_text(config)
     (folder / "keys").write_text(f"{hashlib.sha256(API_KEY.encode()).hexdigest()} bench\n")

@@ -16,13 +16,14 @@ from quota import quota
 from records import records
 from rows import batch
 from scale import scale
-from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb
+from throughput import evaluate_1mb, evaluate_1mb_escapes, evaluate_2kb, streams
 from waiting import async_vs_sync
 
 SCENARIOS: dict[str, Callable[[Options, Path], None]] = {
     "evaluate-1mb": evaluate_1mb,
     "evaluate-1mb-escapes": evaluate_1mb_escapes,
     "evaluate-2kb": evaluate_2kb,
+    "streams": streams,
     "latency-half-load": latency_half_load,
     "async-vs-sync": async_vs_sync,
     "memory-in-flight": memory_in_flight,

@@ -2,8 +2,9 @@
 
 Usage: python bench/stub.py PORT DELAY_S [SLOW_SHARE]
 `SLOW_SHARE` of the answers, at random, take ten times as long.
-`/v1/…` answers in one piece, `/stream/v1/…` as server-sent events. It reads no body and uses the
-bare transport, so that it is never the bottleneck.
+`/v1/…` answers in one piece, `/stream/v1/…` as server-sent events at once, `/tokens/v1/…` with a
+pause after each of them. It reads no body and uses the bare transport, so that it is never the
+bottleneck.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import uvloop
 READ_BYTES = 256 * 1024
 HEAD_END = b"\r\n\r\n"
 SLOW_TIMES = 10
+TOKEN_S = 0.005
 USAGE = {"prompt_tokens": 250_000, "completion_tokens": 24, "total_tokens": 250_024}
 VERDICT = '{"reasoning": "It says what was asked for, and says it politely.", "verdict": "pass"}'
 
@@ -59,6 +61,9 @@ def streamed_answer() -> bytes:
 
 
 WHOLE, STREAMED = whole_answer(), streamed_answer()
+EVENT_END = b"\n\n"
+TOKENS = [event + EVENT_END for event in STREAMED.split(EVENT_END) if event]
+"""The streamed answer in the pieces that arrive one by one; the first has the head."""
 
 
 class Stub(asyncio.BufferedProtocol):
@@ -72,7 +77,7 @@ class Stub(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._head = b""
         self._left = 0
-        self._answer = b""
+        self._pieces: list[bytes] = []
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -93,7 +98,9 @@ class Stub(asyncio.BufferedProtocol):
         if not end:
             return
         self._head = b""
-        self._answer = STREAMED if b" /stream/" in head[: head.find(b"\r\n")] else WHOLE
+        line = head[: head.find(b"\r\n")]
+        whole = [STREAMED if b" /stream/" in line else WHOLE]
+        self._pieces = TOKENS if b" /tokens/" in line else whole
         self._left = content_length(head)
         self._take(len(rest))
 
@@ -102,11 +109,14 @@ class Stub(asyncio.BufferedProtocol):
         if self._left <= 0:
             self._left = 0
             is_slow = self._slow_share and random.random() < self._slow_share
-            self._loop.call_later(self._delay_s * (SLOW_TIMES if is_slow else 1), self._reply)
+            delay_s = self._delay_s * (SLOW_TIMES if is_slow else 1)
+            self._loop.call_later(delay_s, self._reply, self._pieces)
 
-    def _reply(self) -> None:
+    def _reply(self, pieces: list[bytes]) -> None:
         if self._transport is not None:
-            self._transport.write(self._answer)
+            self._transport.write(pieces[0])
+            if len(pieces) > 1:
+                self._loop.call_later(TOKEN_S, self._reply, pieces[1:])
 
 
 def content_length(head: bytes) -> int:

@@ -14,6 +14,7 @@ from load import Orders
 from options import Options
 from peer import KEY, litellm, version
 from processes import Server, load
+from stub import TOKENS
 
 DELAY_S = 0.05
 CEILING_S = 1.0
@@ -34,6 +35,28 @@ def evaluate_1mb_escapes(options: Options, folder: Path) -> None:
 def evaluate_2kb(options: Options, folder: Path) -> None:
     """2 KB of prose, 560 connections."""
     compare("evaluate-2kb", payloads.prose(2 * payloads.KB), 560, options, folder)
+
+
+def streams(options: Options, folder: Path) -> None:
+    """What it costs that the events of an answer arrive one by one, with 400 connections."""
+    case = payloads.written(folder, "case.json", payloads.evaluation(payloads.prose(2_048)))
+    with ExitStack() as stack:
+        provider = stack.enter_context(processes.stub(folder, DELAY_S))
+        redis = stack.enter_context(processes.redis(folder))
+        contenders = []
+        for name, answers in (("at once", "stream"), ("one by one", "tokens")):
+            own = folder / answers
+            own.mkdir()
+            service = stack.enter_context(processes.assay(own, provider, redis, answers=answers))
+            contenders.append(Contender(name, service, assay_orders(service, case)))
+        contest(contenders, options.rounds, connections=400, seconds=options.seconds)
+    at_once, by_one = (spread(one.rounds, "cpu_ms")["median"] for one in contenders)
+    event_us = (by_one - at_once) * 1e3 / (len(TOKENS) - 1)
+    title = f"streams: 2 KB, an answer of {len(TOKENS)} events"
+    note = f"{event_us:.1f} µs for each event that arrives by itself"
+    report.show(title, report.throughput_table(contenders), [note])
+    rounds = {contender.name: contender.rounds for contender in contenders}
+    report.keep("streams", {"events": len(TOKENS), "event_us": event_us, "rounds": rounds})
 
 
 def compare(name: str, text: str, connections: int, options: Options, folder: Path) -> None:

@@ -89,7 +89,7 @@ def conclude(summary: Summary, gate: Bounds, decided: Sequence[Mapping[str, Any]
 def _table(summary: Summary) -> Table:
     table = Table(title="Evaluation")
     table.add_column("criterion", overflow="fold")
-    for heading in ("rows", "mean score", "pass rate", "unscored", "cost USD"):
+    for heading in ("rows", "mean score", "pass rate", "unscored", "skipped", "cost USD"):
         table.add_column(heading, justify="right")
     table.add_column("why unscored", overflow="fold")
     for name, totals in summary.criteria.items():
@@ -103,13 +103,17 @@ def _cells(name: str, totals: CriterionTotals) -> list[Text]:
     total = totals.total
     common = totals.left_out.most_common(REASONS_SHOWN_MAX)
     why = ", ".join(f"{reason} {count / total:.1%}" for reason, count in common)
-    unscored = f"{totals.left_out.total() / total:.1%}" if total else "–"
+    unscored, skipped = (
+        f"{count / total:.1%}" if total else "–"
+        for count in (totals.left_out.total(), totals.skipped)
+    )
     shown = (
         name,
         str(total),
         "–" if totals.mean is None else f"{totals.mean:.4f}",
         "–" if totals.pass_rate is None else f"{totals.pass_rate:.1%}",
         unscored,
+        skipped,
         f"{totals.cost_usd:.4f}",
         why,
     )

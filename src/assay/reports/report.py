@@ -18,7 +18,7 @@ ROWS_KEPT_MAX = 10_000
 TEXT_CHARS_MAX = 1_000
 EXPLANATION_CHARS_MAX = 2_000
 HEADINGS = ("criterion", "rows", "mean score", "passed", "failed", "pass rate", "unscored",
-            "cost USD", "why unscored")  # fmt: skip
+            "skipped", "cost USD", "why unscored")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class RowVerdict:
     """What one criterion says of a row."""
 
     name: str
-    outcome: Outcome | Literal["scored"]
+    outcome: Outcome | Literal["scored", "skipped"]
     score: float | None
     threshold: float | None
     explanation: str
@@ -140,15 +140,16 @@ def _cells(name: str, totals: CriterionTotals) -> tuple[str, ...]:
         f"{totals.failed:,}",
         "–" if totals.pass_rate is None else f"{totals.pass_rate:.1%}",
         f"{totals.left_out.total():,}",
+        f"{totals.skipped:,}",
         f"{totals.cost_usd:.4f}",
         totals.why_unscored,
     )
 
 
 def _verdict(result: Mapping[str, Any]) -> RowVerdict:
-    outcome: Outcome | Literal["scored"] = outcome_of(result)
-    if outcome == "unscored" and result.get("status") == "scored":
-        outcome = "scored"
+    outcome: Outcome | Literal["scored", "skipped"] = outcome_of(result)
+    if outcome == "unscored" and (status := result.get("status")) in {"scored", "skipped"}:
+        outcome = status
     said = result.get("explanation") or ""
     if reason := result.get("reason"):
         said = f"{reason}: {said}" if said else str(reason)

@@ -1,4 +1,4 @@
-"""Totals over all rows: an unscored result counts as unscored, never as 0."""
+"""Totals over all rows: an unscored or skipped result counts as such, never as 0."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class CriterionTotals:
     passed: int = 0
     failed: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    """Results that were not asked for, because a condition did not hold."""
     cost_usd: float = 0.0
     bins: list[int] = field(default_factory=lambda: [0] * BINS)
     """Scores by their place between 0 and 1; the last bin includes 1."""
@@ -30,6 +32,9 @@ class CriterionTotals:
     def add(self, result: Mapping[str, Any], reason: str | None) -> None:
         """Count a result; `reason` says why it is unscored, or is None."""
         self.cost_usd += _number(result.get("cost_usd")) or 0.0
+        if result.get("status") == "skipped":
+            self.skipped += 1
+            return
         score = _number(result.get("score"))
         if reason is not None or score is None:
             self.left_out[reason or "score_missing"] += 1
@@ -42,7 +47,7 @@ class CriterionTotals:
 
     @property
     def total(self) -> int:
-        return self.scores + self.left_out.total()
+        return self.scores + self.left_out.total() + self.skipped
 
     @property
     def mean(self) -> float | None:

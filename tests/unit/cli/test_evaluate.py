@@ -79,8 +79,8 @@ def test_unscored_rows_are_never_zero(assay, rows, service):
     ran = assay("evaluate", path, "--criteria", "tone", "--url", service.url, "--min-score", "0.99")
     assert ran.returncode == 3
     cells = [re.split(r"\s*│\s*", line) for line in ran.stdout.splitlines() if "tone" in line]
-    assert cells[0][1:7] == ["tone", "4", "1.0000", "100.0%", "50.0%", "1.0000"]
-    assert cells[0][7] == "judge_parse_error 50.0%"
+    assert cells[0][1:8] == ["tone", "4", "1.0000", "100.0%", "50.0%", "0.0%", "1.0000"]
+    assert cells[0][8] == "judge_parse_error 50.0%"
 
 
 def test_a_gate_that_nothing_decides_is_not_met_with_success(assay, rows, service):

@@ -66,9 +66,25 @@ def test_junit_has_a_case_for_each_row(report):
 def test_markdown_has_a_table_and_the_rows(report):
     """The table has a row for each criterion; what did not pass is listed below."""
     text = to_markdown(report)
-    assert "| polite | 3 | 0.6250 | 1 | 1 | 50.0% | 1 | 0.7500 | judge\\_parse\\_error 1 |" in text
+    assert (
+        "| polite | 3 | 0.6250 | 1 | 1 | 50.0% | 1 | 0 | 0.7500 | judge\\_parse\\_error 1 |" in text
+    )
     assert "- **q2**: Badly.\n  - polite failed 0.25" in text
     assert "q1" not in text
+
+
+def test_a_skipped_criterion_is_not_unscored():
+    """It is counted apart, has no reason to be unscored, and its row passes without it."""
+    report = RunReport("run", keep_rows=True)
+    row = evaluation(1.0)
+    (skipped,) = evaluation(
+        None, "sources", "", status="skipped", reason="condition_not_met", cost_usd=0.0
+    )["results"]
+    row["results"].append(skipped)
+    report.add("q1", {"output": "Well."}, row)
+    assert "| sources | 1 | – | 0 | 0 | – | 0 | 1 | 0.0000 |  |" in to_markdown(report)
+    ((passed,),) = (report.rows("passed"),)
+    assert [verdict.outcome for verdict in passed.verdicts] == ["passed", "skipped"]
 
 
 def test_texts_of_callers_are_only_text(tmp_path: Path):

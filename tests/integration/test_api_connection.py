@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.server import ServerState
 
+from assay.http import protocol
 from assay.http.disconnect import CancelOnDisconnect
 from assay.http.limits import Limits
 from assay.http.protocol import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
@@ -414,6 +415,38 @@ async def test_an_upgrade_that_is_offered_behind_another_request_is_refused_in_i
         assert (status, json.loads(answer)["code"]) == (400, "malformed_http")
         assert await connection.end() == b""
         assert echo.started == ["/first"]
+
+
+@pytest.mark.parametrize("behind", [b"\0\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"x" * 90_000])
+@pytest.mark.parametrize("requests", [1, 2])
+async def test_what_is_malformed_behind_requests_is_refused_in_its_turn(requests, behind):
+    """They are answered first: the refusal in their place would speak of the wrong request."""
+    async with echoing() as (echo, connection):
+        echo.held["/0"] = asyncio.Event()
+        await connection.say(*(post(f"/{number}", b"1") for number in range(requests)), behind)
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        await asyncio.sleep(0.05)
+        echo.held["/0"].set()
+        for number in range(requests):
+            assert await connection.answer() == (200, b"/%d 1" % number)
+        status, answer = await connection.answer()
+        assert (status, json.loads(answer)["code"]) == (400, "malformed_http")
+
+
+async def test_a_head_may_wait_for_the_request_in_front_of_it(monkeypatch):
+    """Its time does not run meanwhile: no more may be read until then."""
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.2)
+    async with echoing() as (echo, connection):
+        echo.held["/first"] = asyncio.Event()
+        second = post("/second", b"2")
+        await connection.say(post("/first", b"1") + second[:20])
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        await asyncio.sleep(0.39)
+        echo.held["/first"].set()
+        assert await connection.answer() == (200, b"/first 1")
+        await asyncio.sleep(0.05)
+        await connection.say(second[20:])
+        assert await connection.answer() == (200, b"/second 2")
 
 
 class Headers(Echo):

@@ -48,6 +48,16 @@ async def test_a_body_that_is_not_json_is_a_400_that_says_why(name):
         assert not api.evaluator.calls
 
 
+async def test_a_body_in_another_encoding_is_told_its_first_wrong_byte():
+    """The parser speaks of surrogates at the first character."""
+    async with running_api() as api:
+        body = '{"output": "Café", "criteria": "c"}'.encode("latin-1")
+        *_, problem = await api.post(data=body)
+        assert problem["detail"] == "Text is not valid UTF-8 at byte 16."
+        *_, problem = await api.post(data=b" " * 100_000 + body)
+        assert problem["detail"] == "Text is not valid UTF-8 at byte 100016."
+
+
 INVALID = {
     "not an object": ([1], "invalid_request", ""),
     "no output": ({"criteria": "c"}, "invalid_request", "/output"),

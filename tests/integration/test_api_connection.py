@@ -11,14 +11,18 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.requests import Request
 from uvicorn.server import ServerState
 
+from assay.http import protocol
 from assay.http.disconnect import CancelOnDisconnect
 from assay.http.limits import Limits
 from assay.http.protocol import HEAD_BYTES_MAX, HEAD_RECEIVE_BYTES, PacedConnection
+from assay.http.request_id import CLIENT_CLOSED, RequestIdMiddleware
 from assay.http.server import server_config
 from fakes.http_api import ScriptedEvaluator, on_free_port, running_api
 from fakes.limits import limits_with
+from fakes.recorded_events import RecordedEvents
 
 GOOD = json.dumps({"input": "2+2?", "output": "4", "criteria": "Is it right?"}).encode()
 JSON = b"content-type: application/json\r\n"
@@ -395,6 +399,36 @@ async def test_no_host_or_two_are_refused(hosts):
         assert echo.started == []
 
 
+class Deaf(Echo):
+    """An app that misses its cancellation and reads on, as behind `wait_for` of Python 3.11."""
+
+    async def __call__(self, scope, receive, send) -> None:
+        await receive()
+        asyncio.get_running_loop().call_later(0.05, self.begun.set)
+        try:
+            await receive()
+        except asyncio.CancelledError:
+            self.cancelled.append(scope["path"])
+        async for _ in Request(scope, receive).stream():
+            pass
+
+
+async def test_a_caller_who_leaves_in_an_upload_is_no_fault(caplog):
+    """Whether the cancellation ends the work or the next read of the body does."""
+    caplog.set_level(logging.ERROR)
+    app = Deaf()
+    events = RecordedEvents()
+    layers = RequestIdMiddleware(CancelOnDisconnect(app), events)
+    async with on_free_port(layers) as (_, url), wire(url) as connection:
+        await connection.say(post("/upload", b"half", length=8))
+        await asyncio.wait_for(app.begun.wait(), 10)
+        connection.writer.transport.abort()
+        await until(lambda: events.events)
+    assert app.cancelled == ["/upload"]
+    assert [event.status for event in events.events] == [CLIENT_CLOSED]
+    assert not caplog.records
+
+
 async def test_an_old_client_needs_no_host():
     """HTTP/1.0 has none."""
     async with echoing() as (_, connection):
@@ -414,6 +448,38 @@ async def test_an_upgrade_that_is_offered_behind_another_request_is_refused_in_i
         assert (status, json.loads(answer)["code"]) == (400, "malformed_http")
         assert await connection.end() == b""
         assert echo.started == ["/first"]
+
+
+@pytest.mark.parametrize("behind", [b"\0\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"x" * 90_000])
+@pytest.mark.parametrize("requests", [1, 2])
+async def test_what_is_malformed_behind_requests_is_refused_in_its_turn(requests, behind):
+    """They are answered first: the refusal in their place would speak of the wrong request."""
+    async with echoing() as (echo, connection):
+        echo.held["/0"] = asyncio.Event()
+        await connection.say(*(post(f"/{number}", b"1") for number in range(requests)), behind)
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        await asyncio.sleep(0.05)
+        echo.held["/0"].set()
+        for number in range(requests):
+            assert await connection.answer() == (200, b"/%d 1" % number)
+        status, answer = await connection.answer()
+        assert (status, json.loads(answer)["code"]) == (400, "malformed_http")
+
+
+async def test_a_head_may_wait_for_the_request_in_front_of_it(monkeypatch):
+    """Its time does not run meanwhile: no more may be read until then."""
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.2)
+    async with echoing() as (echo, connection):
+        echo.held["/first"] = asyncio.Event()
+        second = post("/second", b"2")
+        await connection.say(post("/first", b"1") + second[:20])
+        await asyncio.wait_for(echo.begun.wait(), 10)
+        await asyncio.sleep(0.39)
+        echo.held["/first"].set()
+        assert await connection.answer() == (200, b"/first 1")
+        await asyncio.sleep(0.05)
+        await connection.say(second[20:])
+        assert await connection.answer() == (200, b"/second 2")
 
 
 class Headers(Echo):

@@ -82,6 +82,53 @@ async def test_the_local_share_is_a_part_of_the_rate(server, quotas):
     assert 20 <= taken <= 40
 
 
+async def sent_for(model: ModelQuota, seconds: float) -> list[float]:
+    """When requests were sent that asked again and again for so long."""
+    loop = asyncio.get_running_loop()
+    sent: list[float] = []
+    until_s = loop.time() + seconds
+    while loop.time() < until_s:
+        answer = await model.reserve(ReservationRequest({"requests": 1}, lookahead_s=0))
+        if isinstance(answer, Reserved):
+            sent.append(loop.time())
+        else:
+            await asyncio.sleep(0.005)
+    return sent
+
+
+async def test_outages_add_nothing_to_the_quota(server, quotas):
+    """The bucket has filled meanwhile, but what was sent without it is taken off."""
+    quotas.pods_max = 1
+    model = quotas.of("m", Quota(requests_per_minute=600))  # a burst of 30, then 9.5 a second
+    server.command("FLUSHALL")
+    sent = await sent_for(model, 0.5)
+    for _ in range(2):
+        server.pause()
+        sent += await sent_for(model, 3.5)  # long enough for the bucket to fill
+        server.resume()
+        await healed(model)
+        sent += await sent_for(model, 0.5)
+    excess = max(
+        last - first + 1 - 30 - 9.5 * (sent[last] - sent[first])
+        for first in range(len(sent))
+        for last in range(first, len(sent))
+    )
+    assert excess <= 2
+    assert len(sent) > 0.7 * 9.5 * (sent[-1] - sent[0])
+
+
+async def test_a_long_outage_leaves_no_debt(server, quotas):
+    """However much was sent in it: the rate paid for that at the time."""
+    model = quotas.of("m", QUOTA)
+    server.pause()
+    await model.reserve(ReservationRequest(ONE))
+    model.local.charge({"requests": 1_000_000})
+    server.resume()
+    await healed(model)
+    assert (await model.status()).left["requests"] == pytest.approx(0, abs=30)
+    assert model.local.unreported == {}
+
+
 async def test_a_restarted_redis_goes_on_where_it_was(server, quotas):
     """With its data, a bucket in debt is still in debt."""
     model = quotas.of("m", QUOTA)

@@ -377,6 +377,8 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    if options.every < 1:
+        parser.error("--every must be at least 1")
     if not DATA.exists():
         print("Skipped: ASSAY_DATA names no folder with recorded data.")  # noqa: T201
         return 0

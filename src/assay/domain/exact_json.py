@@ -14,6 +14,18 @@ def loads(raw: bytes) -> Any:
     return from_json(raw, cache_strings="keys")
 
 
+def decode_fault(error: orjson.JSONDecodeError, raw: bytes) -> str:
+    """Why orjson refused `raw` and where, without any of its text.
+
+    Of bytes that are not UTF-8, it speaks of surrogates at the first character.
+    """
+    try:
+        raw.decode()
+    except UnicodeDecodeError as undecodable:
+        return f"text is not valid UTF-8 at byte {undecodable.start + 1}"
+    return str(error)
+
+
 def dumps(
     value: Any, *, default: Callable[[Any], Any] | None = None, option: int | None = None
 ) -> bytes:

@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import orjson
 
+from assay.domain.exact_json import decode_fault
+
 Row = dict[str, Any] | str
 """The fields of a row, or what is wrong with it."""
 
@@ -27,7 +29,7 @@ def json_object(content: bytes) -> Row:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        return f"must be valid JSON: {error}"
+        return f"must be valid JSON: {decode_fault(error, content)}"
     return document if isinstance(document, dict) else "must be a JSON object"
 
 

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from assay.domain.errors import FieldError, RequestError
+from assay.domain.exact_json import decode_fault
 from assay.domain.json_pointer import pointer_part
 from assay.http.problems import Problem, ProblemError
 
@@ -128,7 +129,8 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise RequestError("malformed_json", _sentence(error)) from None
+        reason = decode_fault(error, raw)
+        raise RequestError("malformed_json", f"{reason[:1].upper()}{reason[1:]}.") from None
     if not isinstance(document, dict):
         fault = FieldError("", "must be a JSON object")
         raise RequestError("invalid_request", "The body must be a JSON object.", (fault,))
@@ -150,12 +152,6 @@ def require_media_type(request: Request, accepted: Sequence[str]) -> str:
         detail = f"Send the body as 'Content-Type: {accepted[0]}', without a Content-Encoding."
         raise ProblemError(Problem("unsupported_media_type", detail))
     return media_type
-
-
-def _sentence(error: orjson.JSONDecodeError) -> str:
-    """The parser's message: where it stopped and why, without any of the caller's text."""
-    reason = str(error)
-    return reason[:1].upper() + reason[1:] + "."
 
 
 def check_structure(document: dict[str, Any]) -> None:

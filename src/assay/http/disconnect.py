@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 ON_LOST = "assay.on_lost"
@@ -39,5 +40,10 @@ class CancelOnDisconnect:
             if not lost:
                 raise
             handler.uncancel()  # the cancellation was ours, and the task ends regularly
+        except ClientDisconnect:
+            # Who reads the body may notice it first: until Python 3.12 `asyncio.wait_for`, in the
+            # Redis client, drops a cancellation that comes as its own wait ends.
+            if lost:
+                handler.uncancel()
         finally:
             on_lost.discard(cancel)

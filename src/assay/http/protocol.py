@@ -92,6 +92,8 @@ class BoundedConnection(HttpToolsProtocol):
     """Read since the last byte of a body: extensions of chunks, and trailers."""
     _deaf = False
     """Whether what follows is ignored: the parser has lost the beginning of the next request."""
+    _malformed = ""
+    """What is wrong with a head that came before the requests in front of it were answered."""
 
     def __init__(
         self, *, unwanted_s: float = UNWANTED_S, write_s: float = WRITE_S, **settings: Any
@@ -128,9 +130,8 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"][ON_LOST] = self._on_lost
-        self._stop_timer()
         self._head_bytes = 0
-        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
+        self._await_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.in_head:
@@ -188,11 +189,21 @@ class BoundedConnection(HttpToolsProtocol):
         if newest:
             self.cycle.body = bytearray()  # the part of a refused body that has arrived
         super().on_response_complete()
-        if newest and not self.in_head and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if newest and self._malformed:
+            self.send_400_response(self._malformed)
+        elif newest and self.in_head and self._timer is not None:
+            self._await_head()
+        elif newest and not self.in_head:
             self._timer = self.loop.call_later(self._unwanted_s, self._close)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer malformed HTTP with a problem like any other."""
+        """Answer malformed HTTP with a problem like any other, after the requests before it."""
+        if self.in_head and self._is_answering:
+            self._stop_timer()
+            self._deaf, self._malformed = True, msg
+            return
         headers, body = render(*malformed(msg))
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode() + body)
@@ -246,8 +257,20 @@ class BoundedConnection(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a request that has arrived is not answered yet."""
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _await_head(self) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._too_slow)
+
     def _too_slow(self) -> None:
-        if not self.transport.is_closing():
+        if self.in_head and self._is_answering:
+            self._await_head()  # the rest may have come: no more is read while requests wait
+        elif not self.transport.is_closing():
             self.send_400_response(f"The request head must arrive within {HEAD_TIMEOUT_S:g} s.")
 
 

@@ -33,7 +33,8 @@ class RedisCircuit:
 
     `slots` bounds the calls under way, over all circuits that share a pool of connections.
     `probe` must need the same node, and writing to it, as the calls do: a replica that answers
-    PING is of no use.
+    PING is of no use. `opened` is called as calls begin to fail, and `closing` before they go
+    through again: only once it has succeeded.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class RedisCircuit:
         supervisor: Supervisor,
         *,
         opened: Callable[[], None] = lambda: None,
+        closing: Callable[[], Awaitable[None]] | None = None,
         budget_s: float = CALL_BUDGET_S,
         slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._probe = probe
         self._opened = opened
+        self._closing = closing
         self._supervisor = supervisor
         self._budget_s = budget_s
         self._slots = slots or asyncio.Semaphore(CALLS_MAX)
@@ -87,6 +90,9 @@ class RedisCircuit:
                 for limit_s in (FIRST_PROBE_S, self._budget_s):
                     async with TimeBudget(limit_s):
                         await self._probe()
+                if self._closing is not None:
+                    async with TimeBudget(self._budget_s):
+                        await self._closing()
             except OUTAGES:
                 await asyncio.sleep(PROBE_EVERY_S)
             else:

@@ -20,7 +20,7 @@ from assay.api.validation import first_fault, validate
 from assay.catalog.item_files import JSON_LINES
 from assay.domain.batches import Added, BadRow, Batch, NewBatch, NewRow
 from assay.domain.errors import FieldError, RequestError
-from assay.domain.exact_json import dumps
+from assay.domain.exact_json import decode_fault, dumps
 from assay.domain.targets import NO_HOSTS, AllowedHosts
 from assay.http.body import check_count, check_structure, require_media_type, with_exact_numbers
 from assay.http.openapi import problems
@@ -175,7 +175,7 @@ def _row(line: Line, image_hosts: AllowedHosts) -> NewRow | BadRow:
         row = validate(BatchRow, document, image_hosts)
         return NewRow(line.number, row.id, dumps(row.document()))
     except orjson.JSONDecodeError as error:
-        return BadRow(line.number, f"must be valid JSON: {error}")
+        return BadRow(line.number, f"must be valid JSON: {decode_fault(error, line.content)}")
     except RequestError as error:
         return BadRow(line.number, first_fault(error), item_id)
     except (UnicodeEncodeError, TypeError):  # orjson's, which may quote the row

@@ -27,6 +27,7 @@ class LocalShare:
             for bucket, rate in zip(buckets, rates, strict=True)
         )
         self._blocked_s = 0.0
+        self._unreported = [0.0] * len(self._buckets)
         self.restart()
 
     def restart(self) -> None:
@@ -57,7 +58,20 @@ class LocalShare:
     def charge(self, costs: Costs) -> None:
         """Take `costs` whatever the balance; what was used beyond a reservation is a debt."""
         for index, bucket in enumerate(self._buckets):
-            self._balances[index] -= costs.get(bucket.name, 0.0)
+            cost = costs.get(bucket.name, 0.0)
+            self._balances[index] -= cost
+            self._unreported[index] += cost
+
+    @property
+    def unreported(self) -> Costs:
+        """What was taken here, and is missing from the shared buckets; empty if nothing was."""
+        names = (bucket.name for bucket in self._buckets)
+        return dict(zip(names, self._unreported, strict=True)) if any(self._unreported) else {}
+
+    def reported(self, costs: Costs) -> None:
+        """Take `costs` off what is unreported: the shared buckets have them now."""
+        for index, bucket in enumerate(self._buckets):
+            self._unreported[index] -= costs.get(bucket.name, 0.0)
 
     def block(self, seconds: float) -> None:
         """Send nothing for `seconds`: the provider asked for it."""

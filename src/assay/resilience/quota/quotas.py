@@ -35,6 +35,7 @@ RESERVE = load_script(__package__, "state", "reserve")
 SETTLE = load_script(__package__, "state", "settle")
 FEEDBACK = load_script(__package__, "state", "feedback")
 STATUS = load_script(__package__, "state", "status")
+RECOVER = load_script(__package__, "state", "recover")
 LEAVE = load_script(__package__, "leave")
 
 RETRY_IN_S_MIN = 0.02
@@ -72,6 +73,7 @@ class ModelQuota:
             write_probe(quotas.redis, self._prefix),
             quotas.supervisor,
             opened=self.local.restart,
+            closing=self._recover,
             budget_s=quotas.budget_s,
             slots=quotas.slots,
         )
@@ -166,6 +168,13 @@ class ModelQuota:
         amounts = [amount / 1_000_000 for amount in left]
         return QuotaStatus(dict(zip(names, amounts, strict=True)), mult / 1_000_000)
 
+    async def _recover(self) -> None:
+        """Charge the shared buckets with what was sent while Redis did not answer."""
+        if unreported := self.local.unreported:
+            arguments = self._policy(unreported)
+            await RECOVER.run(self._quotas.redis, self._state_keys, arguments)
+            self.local.reported(unreported)
+
     def _reserve_locally(self, request: ReservationRequest) -> ReservationResult:
         wait_s, binding, taken = self.local.reserve(
             request.costs, request.ahead, min(request.lookahead_s, request.wait_max_s)
@@ -194,15 +203,19 @@ class ModelQuota:
         *,
         unnamed: float = 0.0,
     ) -> Any:
+        every_key = (*self._state_keys, *keys)
+        every_argument = (*arguments, *self._policy(amounts, unnamed))
+        return await self.circuit.call(
+            lambda: script.run(self._quotas.redis, every_key, every_argument)
+        )
+
+    def _policy(self, amounts: Costs, unnamed: float = 0.0) -> Sequence[Argument]:
+        """The buckets with an amount for each, and the shares: see `read_policy` in state.lua."""
         policy: list[Argument] = [len(self.buckets)]
         for bucket in self.buckets:
             amount = amounts.get(bucket.name, unnamed)
             policy += (bucket.name, repr(bucket.capacity), repr(bucket.rate_per_s), repr(amount))
-        every_key = (*self._state_keys, *keys)
-        every_argument = (*arguments, *policy, *self._shares)
-        return await self.circuit.call(
-            lambda: script.run(self._quotas.redis, every_key, every_argument)
-        )
+        return (*policy, *self._shares)
 
     def _reservation_key(self, id_: str) -> str:
         return f"{self._prefix}:reservation:{id_}"

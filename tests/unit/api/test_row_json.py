@@ -1,4 +1,4 @@
-"""Whole numbers of any length in the rows of a batch."""
+"""What the rows of a batch are read from: whole numbers of any length, and other encodings."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def test_a_row_keeps_all_digits_of_its_numbers():
     assert not bad
     assert isinstance(stored, NewRow)
     assert loads(stored.document)["metadata"] == row["metadata"]
+
+
+def test_a_row_in_another_encoding_is_told_its_first_wrong_byte():
+    """The other rows are taken."""
+    lines = [
+        Line(1, '{"id": "a", "output": "Café"}'.encode("latin-1")),
+        Line(2, '{"id": "b", "output": "Café"}'.encode()),
+    ]
+    [[stored], [bad]] = check_rows(lines)
+    assert stored.item_id == "b"
+    assert bad.message == "must be valid JSON: text is not valid UTF-8 at byte 27"

@@ -21,6 +21,7 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 import aiohttp  # noqa: E402  the checkout's own modules come first
+import psutil  # noqa: E402
 
 from assay.bootstrap import open_local  # noqa: E402
 from assay.settings import Settings  # noqa: E402
@@ -47,8 +49,9 @@ BATCH_S_MAX = 300.0
 LOOKS, LOOK_AGAIN_S = 5, 0.7
 SCORED_SHARE_MIN = 0.999
 MEMORY_GROWTH_MB_MAX = 24.0
-FILES_GROWTH_MAX = 8
-"""The pool of Redis connections grows towards its bound when calls coincide."""
+FILES_GROWTH_MAX = 3
+"""Besides pooled connections. A pool grows towards its own bound when calls coincide, and one that
+gets no connection back is empty in the end, so that calls hang."""
 
 NOT_DRAWN = {
     # Only the listener can cause these.
@@ -125,16 +128,20 @@ class Held:
 
     tasks: collections.Counter[str]
     files: int
+    pooled: int
     memory_mb: float
 
     @classmethod
-    def now(cls, tasks: collections.Counter[str]) -> Held:
+    async def now(cls, servers: Collection[int]) -> Held:
+        """What is held now; connections to the ports `servers` are pooled."""
+        tasks = await staying_tasks()
         gc.collect()
         # Memory that the allocator only keeps for later does not count.
         ctypes.CDLL(None).malloc_trim(0)
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        files = len(list(Path("/proc/self/fd").iterdir()))
-        return cls(tasks, files, pages * 4096 / 2**20)
+        process = psutil.Process()
+        connections = process.net_connections("tcp")
+        pooled = sum(1 for one in connections if one.raddr and one.raddr.port in servers)
+        return cls(tasks, process.num_fds() - pooled, pooled, process.memory_info().rss / 2**20)
 
 
 async def staying_tasks() -> collections.Counter[str]:
@@ -318,15 +325,16 @@ async def soak(seconds: float, size: Size, idle_s: float = IDLE_S) -> dict:
                 running_faults() as second,
                 open_local(settings(redis, first, second)) as url,
             ):
+                servers = {redis.port, first.port, second.port}
                 await first.play(share=SHARE, among=DRAWN, silence_s=30, seed=1)
                 await prepare(url)
                 await load(url, max(3.0, seconds / 10), size)
                 await asyncio.sleep(idle_s)
-                before = Held.now(await staying_tasks())
+                before = await Held.now(servers)
                 outcome = await load(url, seconds, size)
                 await asyncio.sleep(idle_s)
                 outcome.judged_spans = await judged_spans(url)
-                after = Held.now(await staying_tasks())
+                after = await Held.now(servers)
         finally:
             redis.stop()
     return figures(outcome, before, after)
@@ -359,6 +367,7 @@ def figures(outcome: Outcome, before: Held, after: Held) -> dict:
         "tasks": [before.tasks.total(), after.tasks.total()],
         "more_tasks": dict(after.tasks - before.tasks),
         "files": [before.files, after.files],
+        "pooled": [before.pooled, after.pooled],
         "memory_mb": [round(before.memory_mb, 1), round(after.memory_mb, 1)],
         "kept": kept,
     }

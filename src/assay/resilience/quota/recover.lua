@@ -8,19 +8,15 @@
 -- top of it. All processes together took at most 0.8 of the rate, so a bucket that was not in debt
 -- held no less than nothing: it is not charged below that, however long the outage was, and however
 -- often this is repeated.
---
--- Answers the balances in millionths.
 
 local policy = read_policy(1)
 local state = load_state(policy)
 advance(state, policy, state.now)
 
-local balances = {}
-for i, bucket in ipairs(policy.buckets) do
+for _, bucket in ipairs(policy.buckets) do
   local field = 'bal:' .. bucket.name
   local balance = state.level[field]
   state.level[field] = math.max(math.min(balance, 0), balance - bucket.cost)
-  balances[i] = math.floor(state.level[field] * 1000000 + 0.5)
 end
 save_state(state, policy)
-return balances
+return 0

@@ -14,13 +14,12 @@ import pytest
 from assay.domain.trace_context import JUDGE_MEMBER
 from fakes.batches import create, ended, results, until, upload
 from fakes.graders import SECRET, Grader, running_grader
-from fakes.ports import free_port
 from fakes.service_process import ServiceProcess, running_service
 from fakes.spans import chat, export, span
 
 CONFIG = """
 [http_criteria]
-hosts = ["http://127.0.0.1:{port}", "http://127.0.0.1:{dead}"]
+hosts = ["http://127.0.0.1:{port}", "http://127.0.0.1:9"]
 secret_env = "GRADER_SECRET"
 timeout_s = {timeout_s}
 [breaker]
@@ -30,10 +29,10 @@ open_s = 60
 
 
 class Running:
-    """The service and its grader; nothing listens at the port `dead`."""
+    """The service and its grader."""
 
-    def __init__(self, service: ServiceProcess, grader: Grader, dead: int) -> None:
-        self.service, self.grader, self.dead = service, grader, dead
+    def __init__(self, service: ServiceProcess, grader: Grader) -> None:
+        self.service, self.grader = service, grader
 
     async def post(self, *criteria: Any, status: int = 200, **fields: Any) -> Any:
         asked = {"output": "It rains.", "criteria": list(criteria), **fields}
@@ -55,10 +54,9 @@ class Running:
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
     async with running_grader() as grader:
-        dead = free_port()
-        config = CONFIG.format(port=grader.port, dead=dead, timeout_s=2, calls_min=30)
+        config = CONFIG.format(port=grader.port, timeout_s=2, calls_min=30)
         async with running_service(tmp_path, config, {"GRADER_SECRET": SECRET}) as service:
-            yield Running(service, grader, dead)
+            yield Running(service, grader)
 
 
 async def test_the_case_is_posted_signed_and_the_verdict_is_the_graders(running: Running) -> None:
@@ -162,7 +160,7 @@ async def test_a_dead_host_is_held_back_by_its_breaker_and_others_are_not(
     running: Running,
 ) -> None:
     """After a few refused connections nothing waits for it any more."""
-    dead = {"type": "http", "url": f"http://127.0.0.1:{running.dead}/x"}
+    dead = {"type": "http", "url": "http://127.0.0.1:9/x"}
     check = {"type": "word_count", "max": 9}
     for number in range(40):
         body = await running.post({**dead, "parameters": {"number": number}}, check)
@@ -275,7 +273,7 @@ async def test_a_forecast_counts_every_call_that_may_be_made(running: Running) -
 
 async def test_hosts_need_a_secret_of_the_form_of_webhooks(tmp_path: Path) -> None:
     """The service does not start without one, and says which setting is at fault."""
-    config = CONFIG.format(port=1, dead=2, timeout_s=1, calls_min=9)
+    config = CONFIG.format(port=1, timeout_s=1, calls_min=9)
     for environ in ({}, {"GRADER_SECRET": "whsec_short"}):
         with pytest.raises(Exception, match=r"http_criteria\.secret_env"):
             async with running_service(tmp_path, config, environ):

@@ -28,7 +28,6 @@ from assay.providers import tls as tls_module
 from assay.settings import ProviderSettings
 from fakes.calls import call
 from fakes.http_proxy import HttpProxy
-from fakes.ports import free_port
 from fakes.providers.play import TEXT
 from fakes.providers.server import FaultServer
 from fakes.providers.subject import PROMPT
@@ -215,7 +214,7 @@ async def test_a_proxy_that_is_not_there(ask: Ask) -> None:
     """A refused connection is said to be the proxy's."""
     async with FaultServer() as server:
         with pytest.raises(ConnectionRefused, match="its proxy refused the connection"):
-            await ask(server, proxy=f"http://127.0.0.1:{free_port()}")
+            await ask(server, proxy="http://127.0.0.1:9")
 
 
 async def test_the_environments_proxy_is_used_where_it_is_trusted(

@@ -90,10 +90,12 @@ class FaultServer(Script):
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
         )
         self._site: web.SockSite | None = None
+        self._kept: socket.socket | None = None
+        """Holds the port while it refuses: another server would get it and answer."""
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        control = _listening(self.control_port)
+        control = _bound(self.control_port)
         self.control_port = control.getsockname()[1]
         await web.SockSite(self._runner, control).start()
         await self._listen()
@@ -101,6 +103,8 @@ class FaultServer(Script):
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+        if self._kept is not None:
+            self._kept.close()
 
     def base_url(self, dialect: str) -> str:
         """The `base_url` of a provider's settings."""
@@ -129,7 +133,8 @@ class FaultServer(Script):
             await self._listen()
 
     async def _listen(self) -> None:
-        sock = _listening(self.port)
+        sock, self._kept = self._kept or _bound(self.port), None
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.port = sock.getsockname()[1]
         self._site = web.SockSite(self._runner, sock, ssl_context=self.tls)
         await self._site.start()
@@ -138,6 +143,9 @@ class FaultServer(Script):
         site, self._site = self._site, None
         if site is not None:
             await site.stop()
+            self._kept = _bound(self.port)
+            # With it, others may bind the port as long as nobody listens.
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         server = self._runner.server
         for handler in list(server.connections) if server is not None else []:
             transport = handler.transport
@@ -181,7 +189,7 @@ class FaultServer(Script):
         return self.fault if due else HEALTHY
 
 
-def _listening(port: int) -> socket.socket:
+def _bound(port: int) -> socket.socket:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))

@@ -134,11 +134,14 @@ async def test_a_trace_is_one_case_with_the_answer_of_its_root(api: RecordsApi) 
 
 async def test_a_session_is_one_case_once_it_is_quiet(api: RecordsApi) -> None:
     """Its traces in order make a conversation; a person's name leads to it."""
-    name = (await rule(api, group_by="session", delay_s=1))["name"]
+    name = (await rule(api, group_by="session", delay_s=2))["name"]
     about = {"session.id": "s-\0" + "1", "user.id": "person-1\0"}
-    for number, text in enumerate(("Hello", "please wait")):
-        spoken = span(CASE + 400 + number, 1, chat("Hi", text, **about), at_s=number)
-        await send(api, export(spoken, service=name))
+    traces = [
+        span(CASE + 400 + number, 1, chat("Hi", text, **about), at_s=number)
+        for number, text in enumerate(("Hello", "please wait"))
+    ]
+    # At once, the later one first: an export is answered when it is on disk, a second or two after.
+    await asyncio.gather(*(send(api, export(one, service=name)) for one in reversed(traces)))
     (result,) = await judged(api, name, 1)
     assert result["score"] == 1.0
     assert result["metadata"]["session"] == "s-1"

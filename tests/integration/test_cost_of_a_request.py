@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import io
+import itertools
 import json
 import sys
 import threading
@@ -24,6 +25,7 @@ import uvloop
 
 import assay
 from assay.bootstrap import open_service
+from assay.resilience.settlements import Settlements
 from assay.settings import load
 from fakes.redis_process import RedisProcess
 from fakes.service_process import ROOT
@@ -38,10 +40,11 @@ LARGE_BYTES = 512 * 1_024
 COPIES_MAX = 1.3
 """Memory of a request over its body's size, where the text is held once."""
 EVALUATIONS = 20
+ROUNDS = 3
 BACKGROUND_CALLS_PER_S = 8
-OWN_FRAMES_MAX = 960
+OWN_FRAMES_MAX = 955
 """Calls of our own functions that one evaluation of 2 KB takes."""
-VALUES_MAX = 85
+VALUES_MAX = 80
 """Value objects that it makes."""
 SCRIPT_CALLS = 1
 """For each evaluation: the reservation before the call. Settlements share calls."""
@@ -223,6 +226,13 @@ async def fewest_tasks() -> int:
     return fewest
 
 
+@pytest.fixture
+def settled_together(monkeypatch: pytest.MonkeyPatch):
+    """Settlements wait for each other as they do under load, however slowly evaluations come."""
+    monkeypatch.setitem(Settlements.__init__.__kwdefaults__, "gather_s", 1.0)
+
+
+@pytest.mark.usefixtures("settled_together")
 def test_an_evaluation_makes_one_call_and_one_visit_to_redis(tmp_path):
     """One judged criterion: one provider's call, a reservation, and no task left."""
 
@@ -273,23 +283,28 @@ def log_as_served():
     structlog.reset_defaults()
 
 
-@pytest.mark.usefixtures("log_as_served")
+@pytest.mark.usefixtures("log_as_served", "settled_together")
 def test_an_evaluation_takes_a_bounded_number_of_frames_and_value_objects(tmp_path):
     """The way of a request is as long as it was: a change that adds steps to it fails here."""
 
     async def work() -> None:
         async with subject(tmp_path) as service:
-            for number in range(EVALUATIONS):
-                await service.evaluate(request_body(2_000, number))
-            frames = Frames()
-            sys.setprofile(frames)
-            try:
-                for number in range(EVALUATIONS):
-                    await service.evaluate(request_body(2_000, EVALUATIONS + number))
-            finally:
-                sys.setprofile(None)
-        assert 100 < frames.own / EVALUATIONS <= OWN_FRAMES_MAX, frames
-        assert 10 < frames.values / EVALUATIONS <= VALUES_MAX, frames
+            numbers = itertools.count()
+            for _ in range(EVALUATIONS):
+                await service.evaluate(request_body(2_000, next(numbers)))
+            rounds = []
+            for _ in range(ROUNDS):
+                rounds.append(frames := Frames())
+                sys.setprofile(frames)
+                try:
+                    for _ in range(EVALUATIONS):
+                        await service.evaluate(request_body(2_000, next(numbers)))
+                finally:
+                    sys.setprofile(None)
+        # What runs once a second counts in a round of a busy machine.
+        own, values = min(each.own for each in rounds), min(each.values for each in rounds)
+        assert 100 < own / EVALUATIONS <= OWN_FRAMES_MAX, rounds
+        assert 10 < values / EVALUATIONS <= VALUES_MAX, rounds
 
     in_the_services_loop(work)
 

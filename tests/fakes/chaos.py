@@ -269,5 +269,14 @@ async def _kill_by_plan(fleet, outcome, started_s):
             outcome.postgres_kills += 1
             await fleet.replace_postgres()
         else:
+            await _some_progress(outcome)
             outcome.worker_kills += 1
             await fleet.replace_worker(outcome.worker_kills % plan.workers)
+
+
+async def _some_progress(outcome):
+    """Wait until rows have ended: where a worker takes long to start, none would."""
+    counts = outcome.batch["counts"]
+    wanted = counts["pending"] - min(100, counts["total"] // 20)
+    while outcome.batch["counts"]["pending"] > wanted:  # noqa: ASYNC110 # polled by the caller
+        await asyncio.sleep(0.1)

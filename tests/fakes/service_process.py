@@ -16,7 +16,7 @@ import aiohttp
 from fakes.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 20
+START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
 
 

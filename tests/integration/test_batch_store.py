@@ -334,16 +334,6 @@ async def test_it_runs_on_a_redis_cluster(tmp_path):
         server.stop()
 
 
-async def test_what_is_answered_is_on_disk(client, server, monkeypatch):
-    """Without `WAITAOF` it takes until the flush; `appendfsync always` needs no wait."""
-    store, batch, _ = await filled(client, 1)
-    await store.durable(batch)
-    await client.config_set("appendfsync", "always")
-    monkeypatch.setattr("assay.store.batches.durability.LOOK_EVERY_S", 3_600)
-    await store.durable(batch)
-    await client.config_set("appendfsync", "everysec")
-
-
 async def test_bad_rows_of_a_batch_that_is_gone_leave_nothing(client):
     """It may be removed while it is filled: a count on its own would have no end of its life."""
     store, batch_id, _ = await filled(client, 1)

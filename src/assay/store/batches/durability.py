@@ -9,13 +9,16 @@ from redis.exceptions import ResponseError
 
 from assay.redis.client import Client
 
-WAIT_MS = 3_000
+WAIT_MS = 1_000
+"""Of one `WAITAOF`: less than a client waits for an answer, else it drops the connection."""
+WAITS_MAX = 6
 KEY_MS = 60_000
-LOOK_EVERY_S = 1.1
-"""`everysec` begins a flush at least once a second, so there is one between two quiet looks further
-apart than that."""
-LOOKS_MAX = 5
-QUIET_LOOKS = 2
+FLUSH_EVERY_S = 1.1
+"""`everysec` begins a flush at least once a second, so there is one between two quiet moments
+further apart than that."""
+LOOK_EVERY_S = 0.1
+LOOKS_MAX = 30
+"""For one quiet moment: a disk may be busy with flushes most of the time."""
 
 
 class Durability:
@@ -40,26 +43,35 @@ class Durability:
         return await self._looked(key)
 
     async def _waitaof(self, key: str) -> bool:
-        """WAITAOF waits for the writes of its own connection only, so a write goes with it."""
+        """WAITAOF waits for the last write of its own connection, so there is one.
+
+        A repeat on this connection waits for the same write, and no flush is missed between.
+        """
         assert isinstance(self._client, Redis)  # noqa: S101  # see _has_waitaof
-        async with self._client.pipeline(transaction=False) as pipe:
-            pipe.set(key, 1, px=KEY_MS)
-            pipe.execute_command("WAITAOF", 1, 0, WAIT_MS)
-            _, flushed = await pipe.execute()
-        return bool(flushed[0])
+        async with self._client.client() as connection:
+            await connection.set(key, 1, px=KEY_MS)
+            for _ in range(WAITS_MAX):
+                flushed, _ = await connection.waitaof(1, 0, WAIT_MS)
+                if flushed:
+                    return True
+        return False
 
     async def _looked(self, key: str) -> bool:
-        quiet = 0
-        for look in range(LOOKS_MAX):
+        state = await self._persistence(key)
+        if not state.get("aof_enabled") or await self._is_always(key):
+            return True
+        if not await self._is_quiet(key):
+            return False
+        await asyncio.sleep(FLUSH_EVERY_S)
+        return await self._is_quiet(key)
+
+    async def _is_quiet(self, key: str) -> bool:
+        """Whether all is in the file and no flush is under way, as soon as that is so."""
+        for _ in range(LOOKS_MAX):
             state = await self._persistence(key)
-            if not state.get("aof_enabled") or await self._is_always(key):
+            if not (state.get("aof_buffer_length", 0) or state.get("aof_pending_bio_fsync", 0)):
                 return True
-            busy = state.get("aof_buffer_length", 0) or state.get("aof_pending_bio_fsync", 0)
-            quiet += not busy
-            if quiet == QUIET_LOOKS:
-                return True
-            if look + 1 < LOOKS_MAX:
-                await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_S)
         return False
 
     async def _persistence(self, key: str) -> dict[str, int]:

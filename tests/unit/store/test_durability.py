@@ -1,0 +1,44 @@
+"""How a server that does not know `WAITAOF` is watched, with what its INFO says in order."""
+
+from __future__ import annotations
+
+import pytest
+
+from assay.store.batches import durability
+from assay.store.batches.durability import Durability
+
+QUIET = {"aof_enabled": 1, "aof_buffer_length": 0, "aof_pending_bio_fsync": 0}
+FLUSHES = {**QUIET, "aof_pending_bio_fsync": 1}
+WRITES = {**QUIET, "aof_buffer_length": 1}
+
+
+class ScriptedServer:
+    """Says one thing after the other, and its last for ever."""
+
+    def __init__(self, *states: dict[str, int]) -> None:
+        self.states = list(states)
+
+    async def info(self, section: str) -> dict[str, int]:
+        assert section == "persistence"
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+    async def config_get(self, name: str) -> dict[str, str]:
+        assert name == "appendfsync"
+        return {"appendfsync": "everysec"}
+
+
+@pytest.mark.parametrize(
+    ("states", "reached"),
+    [
+        ([QUIET], True),
+        ([FLUSHES, FLUSHES, WRITES, QUIET, FLUSHES, FLUSHES, FLUSHES, QUIET, FLUSHES], True),
+        ([QUIET, QUIET, FLUSHES], False),
+        ([WRITES], False),
+    ],
+    ids=["fast", "slow disk", "no second flush ends", "nothing is written"],
+)
+async def test_a_disk_may_be_busy_most_of_the_time(states, reached, monkeypatch):
+    """It takes one quiet moment, and another after a flush has begun."""
+    monkeypatch.setattr(durability, "FLUSH_EVERY_S", 0.0)
+    monkeypatch.setattr(durability, "LOOK_EVERY_S", 0.0)
+    assert await Durability(ScriptedServer(*states)).reached("key") is reached

@@ -1,4 +1,4 @@
-"""How a server that does not know `WAITAOF` is watched, with what its INFO says in order."""
+"""How a disk is watched, with what INFO says in order."""
 
 from __future__ import annotations
 

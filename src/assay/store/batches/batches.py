@@ -174,7 +174,7 @@ class RedisBatches:
 
     async def durable(self, batch_id: str) -> None:
         with store_unavailable():
-            if not await self._durability.reached(BatchKeys(batch_id).synced):
+            if not await self._durability.reached(BatchKeys(batch_id).meta):
                 raise TimeoutError
 
     async def find(self, tenant: str, batch_id: str) -> Batch | None:

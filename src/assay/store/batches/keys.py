@@ -49,8 +49,6 @@ class BatchKeys:
         """Hash: token to a job. It outlives the batch, since the provider's job does."""
         self.work = [self.queue, self.later, self.order, self.waiting, self.rules, self.parked]
         """What a batch that has ended does not need."""
-        self.synced = self._prefix + "synced"
-        """Written to wait for the disk, see `Durability`."""
 
     def row(self, key: str) -> str:
         """The content of one row, until it has a result."""

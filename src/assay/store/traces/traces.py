@@ -47,7 +47,6 @@ class _Keys:
         self.prefix = f"assay:v1:{{{tenant}}}:traces:"
         self.seen = self.prefix + "seen"
         self.not_understood = self.prefix + "not-understood"
-        self.synced = self.prefix + "synced"
 
     def due(self, rule_id: str) -> str:
         return f"{self.prefix}{rule_id}:due"
@@ -96,7 +95,7 @@ class RedisTraces:
             arguments += [span.observation.span_id, content]
         with store_unavailable():
             full = int(await ACCEPT.run(self._client, names, arguments))
-            if spans and not await self._durability.reached(keys.synced):
+            if spans and not await self._durability.reached(keys.seen):
                 raise StoreUnavailable("Storage does not write to its disk.")
         return full
 

@@ -7,12 +7,15 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from fakes.service_process import clean_environment, running_service
 
 CRITERIA = '{"type": "contains", "value": "Paris"}'
 ROWS = "id,output,split,topic\na,Paris,test,geo\nb,London,,geo\nc,Paris,,\n"
 
 
+@pytest.mark.timeout(180)  # twenty processes, one after the other
 async def test_from_a_table_to_results(tmp_path: Path) -> None:
     """A dataset, an evaluator and a batch; listings are JSON Lines, and paged through."""
     (tmp_path / "rows.csv").write_text(ROWS)

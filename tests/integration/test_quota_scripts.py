@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 
 import pytest
@@ -61,7 +60,7 @@ async def left(model: ModelQuota, bucket: str = "requests") -> float:
     return (await model.status()).left[bucket]
 
 
-async def test_a_new_bucket_starts_with_one_second_of_rate(quotas):
+async def test_a_new_bucket_starts_with_one_second_of_rate(quotas, elapsed_s):
     """Not with a full burst: what was sent before Redis lost the bucket counts in the minute."""
     model = fresh(quotas, SIXTY_PER_S)
     first = await model.reserve(ask(60))
@@ -69,7 +68,7 @@ async def test_a_new_bucket_starts_with_one_second_of_rate(quotas):
     assert first.wait_s == 0
     second = await model.reserve(ask(6))
     assert isinstance(second, Reserved)
-    assert second.wait_s == pytest.approx(0.1, abs=0.05)
+    assert second.wait_s == pytest.approx(0.1, abs=elapsed_s() + 0.01)
 
 
 async def test_a_wait_beyond_the_longest_of_use_changes_nothing(quotas):
@@ -98,7 +97,7 @@ async def test_the_same_id_gets_the_first_answer(quotas):
     await model.reserve(question)
     balance = await left(model)
     assert isinstance(await model.reserve(question), Reserved)
-    assert await left(model) == pytest.approx(balance, abs=3)
+    assert await left(model) >= balance
 
 
 async def test_a_request_takes_from_all_buckets_or_from_none(quotas):
@@ -110,7 +109,7 @@ async def test_a_request_takes_from_all_buckets_or_from_none(quotas):
     assert await left(model, "requests") >= 95
 
 
-async def test_callers_are_served_in_order_of_arrival(quotas):
+async def test_callers_are_served_in_order_of_arrival(quotas, elapsed_s):
     """Sending times are promised in the order of asking, apart by what each of them costs."""
     model = fresh(quotas, SIXTY_PER_S)
     loop = asyncio.get_running_loop()
@@ -120,7 +119,7 @@ async def test_callers_are_served_in_order_of_arrival(quotas):
         assert isinstance(answer, Reserved)
         promised.append(loop.time() + answer.wait_s)
     assert promised == sorted(promised)
-    assert promised[-1] - promised[4] == pytest.approx(0.75, abs=0.05)
+    assert promised[-1] - promised[4] == pytest.approx(0.75, abs=elapsed_s() + 0.01)
 
 
 async def test_nobody_waits_behind_another_where_there_is_enough_for_both(redis):
@@ -136,39 +135,38 @@ async def test_nobody_waits_behind_another_where_there_is_enough_for_both(redis)
     assert isinstance(await second.reserve(ask(1)), Reserved)
 
 
-async def test_a_reservation_is_settled_once_and_whatever_the_balance(quotas):
+async def test_a_reservation_is_settled_once_and_whatever_the_balance(quotas, elapsed_s):
     """An underestimate goes into debt; a second settlement does nothing."""
     model = fresh(quotas, SIXTY_PER_S)
-    started_s = time.monotonic()
     granted = await model.reserve(ask(60))
     for _ in range(2):
         await model.settle([SettledReservation(granted, {"requests": 160})])
         balance = await left(model)
-        assert -101 <= balance <= -99 + 60 * (time.monotonic() - started_s)
+        assert -101 <= balance <= -99 + 60 * elapsed_s()
 
 
-async def test_cancel_gives_back_what_was_never_sent(quotas):
+async def test_cancel_gives_back_what_was_never_sent(quotas, elapsed_s):
     """A cancelled reservation leaves the bucket as if it had not been."""
     model = fresh(quotas, SIXTY_PER_S)
     granted = await model.reserve(ask(60))
-    assert await left(model) <= 5
+    assert await left(model) <= 1 + 60 * elapsed_s()
     await model.settle([model.unsent(granted)])
     assert await left(model) >= 60
     await model.settle([model.unsent(granted)])
-    assert await left(model) <= 70
+    assert await left(model) <= 61 + 60 * elapsed_s()
 
 
-async def test_a_cost_beyond_the_capacity_waits_for_the_full_bucket(quotas):
+async def test_a_cost_beyond_the_capacity_waits_for_the_full_bucket(quotas, elapsed_s):
     """It goes into debt, which the next caller waits for."""
     model = fresh(quotas, Quota(requests_per_minute=6_000, burst_share=0.005))
-    later = await model.reserve(ask(40))
+    asked_s, later = elapsed_s(), await model.reserve(ask(40))
     if isinstance(later, Deferred):
         await asyncio.sleep(later.wait_s)
-        later = await model.reserve(ask(40))
+        asked_s, later = elapsed_s(), await model.reserve(ask(40))
     assert isinstance(later, Reserved)
     after = await model.reserve(ask(1, lookahead_s=10))
     assert isinstance(after, Reserved)
-    assert after.wait_s == pytest.approx(0.11, abs=0.05)
+    assert after.wait_s == pytest.approx(0.11, abs=elapsed_s() - asked_s + 0.01)
 
 
 async def test_a_cost_beyond_the_capacity_can_be_refused(redis):
@@ -206,23 +204,24 @@ async def test_a_storm_of_429s_lowers_the_rate_once(quotas):
     assert (await model.status()).rate_share == pytest.approx(0.49, abs=0.02)
 
 
-async def test_the_lowered_rate_recovers_by_two_percent_a_second(quotas):
+async def test_the_lowered_rate_recovers_by_two_percent_a_second(quotas, elapsed_s):
     """So that a provider's bad minute does not cost the rest of the day."""
     model = fresh(quotas, SIXTY_PER_S)
     await model.refused_by_provider(await model.reserve(ask()), None)
-    before = (await model.status()).rate_share
+    before_s, before = elapsed_s(), (await model.status()).rate_share
     await asyncio.sleep(0.5)
-    assert (await model.status()).rate_share == pytest.approx(before + 0.01, abs=0.005)
+    after = (await model.status()).rate_share
+    assert before + 0.009 <= after <= before + 0.02 * (elapsed_s() - before_s) + 0.001
 
 
-async def test_the_provider_s_count_only_lowers_the_balance(quotas):
+async def test_the_provider_s_count_only_lowers_the_balance(quotas, elapsed_s):
     """It has not yet counted what is on its way."""
     model = fresh(quotas, SIXTY_PER_S)
     granted = await model.reserve(ask(10))
     await model.left_by_provider(granted, {"requests": 1_000})
-    assert await left(model) == pytest.approx(50, abs=5)
+    assert await left(model) == pytest.approx(50, abs=60 * elapsed_s() + 1)
     await model.left_by_provider(granted, {"requests": 5})
-    assert await left(model) == pytest.approx(5, abs=5)
+    assert await left(model) == pytest.approx(5, abs=60 * elapsed_s() + 1)
 
 
 async def test_a_tenant_never_waits_for_its_guaranteed_share(redis):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from assay.redis import durability
 from assay.redis.client import connect
-from assay.store.batches import durability
-from assay.store.batches.durability import Durability
+from assay.redis.durability import Durability
 from fakes.redis_process import RedisProcess, servers
 
 

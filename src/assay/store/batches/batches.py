@@ -11,10 +11,10 @@ from assay.domain.batches import ROW_STATUSES, Added, BadRow, Batch, BatchStatus
 from assay.domain.errors import RequestError
 from assay.domain.ids import id_time_ms, now_ms
 from assay.redis.client import Client
+from assay.redis.durability import Durability
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
 from assay.store.batches.deferred import RedisDeferredCalls
-from assay.store.batches.durability import Durability
 from assay.store.batches.keys import ACTIVE, BatchKeys, content_digest, row_key, tenant_index
 from assay.store.batches.rows import SWEEP_ROWS, expire_rows, row_names
 from assay.store.packing import pack

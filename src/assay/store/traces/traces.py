@@ -13,9 +13,9 @@ from assay.domain.exact_json import dumps, loads
 from assay.domain.ids import now_ms
 from assay.domain.traces import DueGroup, Observation, PendingSpan, RuleState, SpansSeen
 from assay.redis.client import Client
+from assay.redis.durability import Durability
 from assay.redis.outages import store_unavailable
 from assay.redis.scripts import Argument, load_script
-from assay.store.batches.durability import Durability
 from assay.store.packing import pack, unpack
 from assay.store.shared_secret import stored_secret
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
@@ -31,29 +32,35 @@ class Durability:
 
     async def reached(self, key: str) -> bool:
         """Whether all that was written to `key`'s node is on its disk, as soon as it is."""
-        state = await self._persistence(key)
+        state = await self._info(key)
         if not state.get("aof_enabled") or await self._is_always(key):
             return True
-        if not await self._is_quiet(key):
+        server = state.get("run_id")
+        if not await self._is_quiet(key, server):
             return False
         await asyncio.sleep(FLUSH_EVERY_S)
-        return await self._is_quiet(key)
+        return await self._is_quiet(key, server)
 
-    async def _is_quiet(self, key: str) -> bool:
-        """Whether all is in the file and no flush is under way, as soon as that is so."""
+    async def _is_quiet(self, key: str, server: object) -> bool:
+        """Whether all is in the file and no flush is under way, as soon as that is so.
+
+        A server that has started since may have lost what was not in the file yet.
+        """
         for _ in range(LOOKS_MAX):
-            state = await self._persistence(key)
+            state = await self._info(key)
+            if state.get("run_id") != server:
+                return False
             if not (state.get("aof_buffer_length", 0) or state.get("aof_pending_bio_fsync", 0)):
                 return True
             await asyncio.sleep(LOOK_EVERY_S)
         return False
 
-    async def _persistence(self, key: str) -> dict[str, int]:
+    async def _info(self, key: str) -> dict[str, Any]:
         if isinstance(self._client, RedisCluster):
             node = self._client.get_node_from_key(key)
-            found = await self._client.info("persistence", target_nodes=node)
+            found = await self._client.info(target_nodes=node)
         else:
-            found = await self._client.info("persistence")
+            found = await self._client.info()
         return dict(found)
 
     async def _is_always(self, key: str) -> bool:

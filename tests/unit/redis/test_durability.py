@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from assay.store.batches import durability
-from assay.store.batches.durability import Durability
+from assay.redis import durability
+from assay.redis.durability import Durability
 
-QUIET = {"aof_enabled": 1, "aof_buffer_length": 0, "aof_pending_bio_fsync": 0}
+QUIET = {"run_id": 1, "aof_enabled": 1, "aof_buffer_length": 0, "aof_pending_bio_fsync": 0}
 FLUSHES = {**QUIET, "aof_pending_bio_fsync": 1}
 WRITES = {**QUIET, "aof_buffer_length": 1}
+RESTARTED = {**QUIET, "run_id": 2}
 
 
 class ScriptedServer:
@@ -18,8 +19,7 @@ class ScriptedServer:
     def __init__(self, *states: dict[str, int]) -> None:
         self.states = list(states)
 
-    async def info(self, section: str) -> dict[str, int]:
-        assert section == "persistence"
+    async def info(self) -> dict[str, int]:
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
 
     async def config_get(self, name: str) -> dict[str, str]:
@@ -34,8 +34,17 @@ class ScriptedServer:
         ([FLUSHES, FLUSHES, WRITES, QUIET, FLUSHES, FLUSHES, FLUSHES, QUIET, FLUSHES], True),
         ([QUIET, QUIET, FLUSHES], False),
         ([WRITES], False),
+        ([WRITES, WRITES, RESTARTED], False),
+        ([QUIET, QUIET, RESTARTED], False),
     ],
-    ids=["fast", "slow disk", "no second flush ends", "nothing is written"],
+    ids=[
+        "fast",
+        "slow disk",
+        "no second flush ends",
+        "nothing is written",
+        "restarted before it was written",
+        "restarted before its flush",
+    ],
 )
 async def test_a_disk_may_be_busy_most_of_the_time(states, reached, monkeypatch):
     """It takes one quiet moment, and another after a flush has begun."""
